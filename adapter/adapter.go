@@ -1,0 +1,140 @@
+// Package adapter holds the rooms of Socket.IO and carries broadcasts to them, on one node or on every node of a cluster.
+//
+// It has two seams. Below is [Adapter] and [Link]: a driver that moves bytes between nodes and knows nothing of rooms, such as
+// [Memory] here or natsadapter for NATS. Above is [Hub] and [Member]: what a server holds, and what the server's sockets are to it.
+// Package adaptertest holds every driver to the contract written here.
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrClosed is returned by the methods of a Link or a Hub that has been closed.
+var ErrClosed = errors.New("adapter: closed")
+
+// ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the same message may go through later.
+// Any other error of Publish is final for its message.
+var ErrUnavailable = errors.New("adapter: broker out of reach")
+
+// An Adapter carries messages between the nodes of a cluster. It knows nothing of sockets, rooms or packets: it moves bytes by [Topic].
+//
+// An Adapter is a fixed configuration and may be opened any number of times, also concurrently; each Open is one node.
+type Adapter interface {
+	// Open joins the cluster. Messages on the link's topics are handed to recv: from one goroutine at a time, and those of one
+	// publisher in the order in which it published them, whatever their topics. recv owns msg from then on; it does not block,
+	// does not panic and calls nothing of the link.
+	//
+	// ctx bounds Open alone, not the life of the link. A broker that cannot be reached is not an error where the driver can go on
+	// trying by itself: the link then starts out as [Degraded]. An error means that the configuration cannot work.
+	Open(ctx context.Context, recv func(msg []byte)) (Link, error)
+}
+
+// A Link is one node's membership of a cluster. Its methods may be called concurrently.
+//
+// Delivery is at most once by intent, but a link may deliver more than was asked: its own messages, messages on topics that it has
+// left, a message twice. Hub sorts that out. It may not deliver less while it is [Connected]. A link that loses its broker restores
+// connection and subscriptions by itself and says so through State.
+//
+// Once Subscribe(T) has returned nil: whoever publishes on T after having received a message that this link published after the
+// return, reaches this link. Hub's fence rests on this rule alone.
+type Link interface {
+	// Publish sends msg to every other link of the cluster that is subscribed to topic. It does not modify msg, nor keep it after it
+	// returns. It may block for as long as the broker takes, at the latest until ctx ends. nil means handed over, not received.
+	Publish(ctx context.Context, topic Topic, msg []byte) error
+
+	// Subscribe adds topics to those that the link receives. A topic that is subscribed already is left as it is.
+	// A subscription to a node's topic ([Node]) covers all its private topics ([Private]).
+	Subscribe(ctx context.Context, topics ...Topic) error
+
+	// Unsubscribe ends the subscriptions of topics; one that is not subscribed is left as it is. Messages may still come for a while.
+	Unsubscribe(ctx context.Context, topics ...Topic) error
+
+	// State is the state now, and a channel that is closed at its next change. The channel of a closed link never closes.
+	State() (State, <-chan struct{})
+
+	// Close leaves the cluster: recv is not called after Close has returned, and the other methods return [ErrClosed].
+	// What Publish accepted before is sent first, as far as the broker takes it within a bounded time. Further calls return nil.
+	Close() error
+}
+
+// A Kind says to whom a [Topic] speaks.
+type Kind uint8
+
+// The kinds of topics, with the fields of Topic that each uses.
+const (
+	Cluster   Kind = iota + 1 // every node of the cluster; no field
+	Namespace                 // the nodes that serve a namespace: Namespace
+	Room                      // the nodes with a member of a room: Namespace, Room
+	Node                      // one node: Node
+	Private                   // a room that is a socket's id, at the node of that socket: Namespace, Node, Room
+)
+
+var kindNames = [...]string{Cluster: "cluster", Namespace: "namespace", Room: "room", Node: "node", Private: "private"}
+
+// String returns the kind's name, in lower case.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// A Topic is what messages are published on and subscribed to: a value, comparable, and meant for use as a map key.
+//
+// Its strings are any bytes at all, of any length: a driver maps a topic to a name of its broker by a pure and injective function
+// (a cryptographic hash counts as injective), and no name may reach another topic, cost the link its connection, or be refused.
+// Node is an exception: Hub makes it, and it consists of letters, digits, '-' and '_', 32 at the most.
+type Topic struct {
+	Kind      Kind
+	Namespace string
+	Node      string
+	Room      string
+}
+
+// String returns the topic in a readable form for logs and errors.
+func (t Topic) String() string {
+	switch t.Kind {
+	case Cluster:
+		return "cluster"
+	case Namespace:
+		return fmt.Sprintf("namespace %.64q", t.Namespace)
+	case Room:
+		return fmt.Sprintf("room %.64q of %.64q", t.Room, t.Namespace)
+	case Node:
+		return fmt.Sprintf("node %.64q", t.Node)
+	case Private:
+		return fmt.Sprintf("private room %.64q of %.64q", t.Room, t.Namespace)
+	}
+	return t.Kind.String()
+}
+
+// A Status is what a link can do at a moment.
+type Status uint8
+
+// The states of a link.
+const (
+	Connected Status = iota + 1 // messages flow, all subscriptions stand
+	Degraded                    // the broker is out of reach; the link works on it by itself
+	Closed                      // Close was called
+)
+
+// String returns the status in lower case.
+func (s Status) String() string {
+	switch s {
+	case Connected:
+		return "connected"
+	case Degraded:
+		return "degraded"
+	case Closed:
+		return "closed"
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// A State is a link's status, and what is wrong.
+type State struct {
+	Status Status
+	Reason error // Degraded: why. Connected: what the broker refuses (a topic without permission, say); nil if nothing
+}

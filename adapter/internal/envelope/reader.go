@@ -1,0 +1,145 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
+)
+
+// reader takes fields from the front of rest. After the first field that is not there, bad is set and all fields are zero.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) fail() {
+	r.rest, r.bad = nil, true
+}
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+// count reads how many items follow that take size bytes each at the least.
+func (r *reader) count(size int) int {
+	n := r.number()
+	if n > uint64(len(r.rest)/size) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.count(1)
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) string() string { return string(r.bytes()) }
+
+func (r *reader) strings() []string {
+	n := r.count(1)
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = r.string()
+	}
+	return list
+}
+
+func (r *reader) byte() byte {
+	if len(r.rest) == 0 {
+		r.fail()
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+func (r *reader) flag() bool { return r.byte() != 0 }
+
+func (r *reader) age() time.Duration {
+	us := r.number()
+	if us > math.MaxInt64/uint64(time.Microsecond) {
+		r.fail()
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// below reads a number given as its distance from n.
+func (r *reader) below(n uint64) uint64 {
+	d := r.number()
+	if d > n {
+		r.fail()
+		return 0
+	}
+	return n - d
+}
+
+func (r *reader) small() int {
+	n := r.number()
+	if n > math.MaxInt32 {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) broadcast() *Broadcast {
+	b := &Broadcast{}
+	b.Stamp.G = r.number()
+	b.Stamp.Prev = make([]uint64, r.count(1))
+	for i := range b.Stamp.Prev {
+		b.Stamp.Prev[i] = r.below(b.Stamp.G)
+		if b.Stamp.Prev[i] == b.Stamp.G {
+			r.fail()
+		}
+	}
+	b.Route = Route(r.byte())
+	b.Flags = r.number()
+	b.Namespace = r.string()
+	b.Rooms = r.strings()
+	b.Except = r.strings()
+	b.Payload = r.bytes()
+	switch b.Route {
+	case ByNamespace:
+		r.bad = r.bad || len(b.Stamp.Prev) != 1
+	case ByRoom:
+		r.bad = r.bad || len(b.Rooms) == 0 || len(b.Stamp.Prev) != len(b.Rooms)
+	default:
+		r.bad = true
+	}
+	return b
+}
+
+func (r *reader) beat() *mesh.Beat {
+	b := &mesh.Beat{A: r.number(), B: r.number(), S: r.number(), Age: r.age(), Part: r.small(), Parts: r.small()}
+	b.Tails = make([]mesh.Tail, r.count(9))
+	for i := range b.Tails {
+		if len(r.rest) < 8 {
+			r.fail()
+			break
+		}
+		b.Tails[i].Hash = binary.BigEndian.Uint64(r.rest)
+		r.rest = r.rest[8:]
+		b.Tails[i].G = r.below(b.B)
+	}
+	if b.A > b.B || b.S > b.B || b.Part >= b.Parts {
+		r.fail()
+	}
+	return b
+}

@@ -1,0 +1,195 @@
+package mesh
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// interest is a topic that this node is subscribed to.
+type interest[T comparable] struct {
+	topic   T
+	fno     uint64        // the first fence sent after the Subscribe
+	members bool          // false while it lingers after the last leave
+	until   time.Duration // the end of the linger
+}
+
+// lingering is an entry of the queue of interests that may end. All linger equally long, so the queue is in order.
+type lingering struct {
+	hash  uint64
+	until time.Duration
+}
+
+// wait is a Join that has not returned.
+type wait struct {
+	ref     any
+	excused []string // nodes that were suspect already when it began
+}
+
+// Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
+// after the Subscribe, or, at the latest after [FenceTimeout], with the nodes that have not.
+func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
+	m.now = now
+	var fno uint64
+	var fresh []T
+	for _, topic := range topics {
+		if m.cfg.Own(topic) {
+			continue
+		}
+		h := m.cfg.Hash(topic)
+		in := m.interests[h]
+		if in == nil {
+			in = &interest[T]{topic: topic, fno: m.f + 1}
+			m.interests[h] = in
+			m.batches[in.fno] = append(m.batches[in.fno], h)
+			fresh = append(fresh, topic)
+		}
+		in.members = true
+		fno = max(fno, in.fno)
+	}
+	if fresh != nil {
+		m.emit(Subscribe[T]{Topics: fresh})
+		if m.inflight {
+			m.wanted = true
+		} else {
+			m.fence(false)
+		}
+	}
+	w := wait{ref: ref}
+	for _, p := range m.order {
+		if p.suspect && p.real < fno {
+			w.excused = append(w.excused, p.id)
+		}
+	}
+	m.waits[fno] = append(m.waits[fno], w)
+	m.settle()
+	return m.take()
+}
+
+// Leave says that topic has no local member any more. It stays subscribed for [Linger], in case that somebody joins again.
+func (m *Machine[T]) Leave(now time.Duration, topic T) {
+	h := m.cfg.Hash(topic)
+	in := m.interests[h]
+	if in == nil || !in.members {
+		return
+	}
+	in.members, in.until = false, now+Linger
+	m.lingering = append(m.lingering, lingering{hash: h, until: in.until})
+}
+
+// dissolve ends the interests that have lingered long enough.
+func (m *Machine[T]) dissolve() {
+	var topics []T
+	for len(m.lingering) > 0 && m.lingering[0].until <= m.now {
+		l := m.lingering[0]
+		m.lingering = m.lingering[1:]
+		in := m.interests[l.hash]
+		if in == nil || in.members || in.until != l.until {
+			continue
+		}
+		delete(m.interests, l.hash)
+		for _, p := range m.order {
+			delete(p.last, l.hash)
+		}
+		topics = append(topics, in.topic)
+	}
+	if len(m.lingering) == 0 {
+		m.lingering = nil
+	}
+	if topics != nil {
+		m.emit(Unsubscribe[T]{Topics: topics})
+	}
+}
+
+// tracked reports whether broadcasts on the topic with this hash concern this node, and the fence from which on.
+func (m *Machine[T]) tracked(h uint64) (fno uint64, ok bool) {
+	if in := m.interests[h]; in != nil {
+		return in.fno, true
+	}
+	return 0, m.cfg.Private(h)
+}
+
+// fence sends the next fence to all. It covers every topic subscribed before.
+func (m *Machine[T]) fence(hello bool) {
+	m.f++
+	m.wanted = false
+	m.inflight, m.fencedAt = true, m.now
+	for _, p := range m.order {
+		if p.suspect {
+			p.acked = m.f
+		}
+	}
+	if m.up {
+		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.origin.g, Age: m.now, Hello: hello}})
+	}
+}
+
+// answered takes the answer of p to our fence f: x is the baseline of every topic that it covers.
+func (m *Machine[T]) answered(p *peer[T], f, x uint64) {
+	p.real = max(p.real, f)
+	if !p.known {
+		p.acked = f
+		p.start(x)
+		m.release(p)
+	}
+	for ; p.acked < f; p.acked++ {
+		for _, h := range m.batches[p.acked+1] {
+			if m.interests[h] != nil && x > p.settled(h) {
+				p.last[h] = x
+			}
+		}
+	}
+}
+
+// settle ends what has nothing left to wait for: the opening, the fence in flight, and Joins.
+func (m *Machine[T]) settle() {
+	real, acked := ^uint64(0), m.f
+	for _, p := range m.order {
+		if !p.suspect {
+			real = min(real, p.real)
+		}
+		if p.known {
+			acked = min(acked, p.acked)
+		}
+	}
+	for fno := range m.batches {
+		if fno <= acked {
+			delete(m.batches, fno)
+		}
+	}
+	for m.inflight && real >= m.f {
+		m.inflight = false
+		if m.wanted {
+			m.fence(false)
+		}
+	}
+	if m.opening && (m.met && real >= m.openF || m.now >= m.readyAt) {
+		m.opening = false
+		if m.up {
+			m.emit(Ready[T]{})
+		}
+	}
+	if m.opening {
+		return
+	}
+	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
+		if fno > min(real, m.f) {
+			break
+		}
+		waits := m.waits[fno]
+		delete(m.waits, fno)
+		for _, w := range waits {
+			m.emit(Joined[T]{Wait: w.ref, Missing: m.missing(fno, w)})
+		}
+	}
+}
+
+func (m *Machine[T]) missing(fno uint64, w wait) []string {
+	var missing []string
+	for _, p := range m.order {
+		if p.real < fno && !slices.Contains(w.excused, p.id) && !p.gone {
+			missing = append(missing, p.id)
+		}
+	}
+	return missing
+}

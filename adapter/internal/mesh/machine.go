@@ -1,0 +1,462 @@
+// Package mesh is the protocol between the nodes of a cluster: who is there, in which order broadcasts are delivered, what is missing,
+// and from when on a joined room is live everywhere.
+//
+// A [Machine] is pure: every method is one step that takes the time and what happened, and returns the effects that it wants. It has
+// no goroutine, no clock and no link, so that seeded worlds of many machines replay exactly. It knows topics (of type T) and never
+// looks into a broadcast.
+//
+// Every broadcast of a node carries a running number, and for each of its topics a link to the node's previous number on that topic.
+// A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end.
+// A hole is counted and passed: what comes late, after something newer on its topic, is dropped.
+package mesh
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Times and bounds of the protocol.
+const (
+	FenceTimeout = 250 * time.Millisecond // a node that has not answered a fence or a hello by then is suspect
+	BeatInterval = 500 * time.Millisecond
+	SuspectAfter = 2 * time.Second  // of silence
+	DeadAfter    = 30 * time.Second // of silence
+	Linger       = time.Second      // for which a topic stays subscribed after the last leave
+
+	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
+	tailAge        = 30 * time.Second       // how long an origin remembers the last number of an idle topic
+	maxTails       = 1 << 20                // and of how many topics
+	tailsPerPart   = 1 << 15                // 300 kB or so, within the message size of every broker
+	maxHeld        = 1 << 10                // broadcasts of a node that is not known yet
+	maxTombstones  = 1 << 10
+)
+
+// A Config is what a Machine is told about its node and its topics.
+type Config[T comparable] struct {
+	Node    string              // this node's id
+	Hash    func(T) uint64      // the same on every node
+	Own     func(T) bool        // the topic needs no Subscribe here: the subscription of the node's own topic covers it
+	Private func(h uint64) bool // a hash of which Own would be true; it may be wrong by chance, rarely
+}
+
+// Counts is what a Machine has seen since its beginning.
+type Counts struct {
+	Delivered uint64 // broadcasts handed to the local members
+	Unwanted  uint64 // came for topics that this node does not receive
+	Copies    uint64 // came again, on another topic of their union or twice on the same
+	Stale     uint64 // came after something newer on their topic, and were dropped
+	Overtaken uint64 // delivered after something newer of their origin, on another topic
+	Holes     uint64 // gaps in a topic; each stands for one lost broadcast or more
+	Unheld    uint64 // of nodes not known yet, beyond what is held: dropped
+}
+
+// A Machine is one node of the cluster. It is not safe for concurrent use.
+type Machine[T comparable] struct {
+	cfg    Config[T]
+	now    time.Duration // since Open, at this step
+	out    []Effect[T]
+	counts Counts
+
+	origin origin[T]
+	beatAt time.Duration
+
+	peers map[string]*peer[T]
+	order []*peer[T] // in the order of meeting
+	up    bool       // the link works
+
+	opening bool          // the link is new: not all nodes need be known yet
+	openF   uint64        // the fence that was sent when it came up
+	met     bool          // somebody has answered since
+	readyAt time.Duration // the latest end of the opening
+
+	f        uint64 // our running number of fences
+	inflight bool   // the last one is being waited for
+	fencedAt time.Duration
+	wanted   bool // topics were subscribed since it was sent
+
+	interests map[uint64]*interest[T] // by hash
+	batches   map[uint64][]uint64     // by fence: the hashes of the topics that it covers, until all known nodes have answered it
+	lingering []lingering
+	waits     map[uint64][]wait // by the fence that they wait for
+}
+
+// New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
+func New[T comparable](cfg Config[T]) *Machine[T] {
+	return &Machine[T]{
+		cfg:       cfg,
+		origin:    origin[T]{last: make(map[T]*tail[T])},
+		beatAt:    BeatInterval,
+		opening:   true,
+		readyAt:   FenceTimeout,
+		peers:     make(map[string]*peer[T]),
+		interests: make(map[uint64]*interest[T]),
+		batches:   make(map[uint64][]uint64),
+		waits:     make(map[uint64][]wait),
+	}
+}
+
+// Counts returns what the machine has seen.
+func (m *Machine[T]) Counts() Counts { return m.counts }
+
+// Members returns the other nodes that are known and believed to be alive, in the order of meeting.
+func (m *Machine[T]) Members() []string {
+	return m.members(func(p *peer[T]) bool { return p.known && !p.suspect })
+}
+
+// Suspects returns the nodes that are silent or did not answer, and are not given up yet.
+func (m *Machine[T]) Suspects() []string {
+	return m.members(func(p *peer[T]) bool { return p.suspect && !p.dead(m.now) })
+}
+
+func (m *Machine[T]) members(which func(*peer[T]) bool) []string {
+	var ids []string
+	for _, p := range m.order {
+		if which(p) {
+			ids = append(ids, p.id)
+		}
+	}
+	return ids
+}
+
+// Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects.
+func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp { return m.origin.stamp(now, topics) }
+
+// LinkUp says that the link works, for the first time or again: subscriptions stand, messages flow.
+func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
+	m.now = now
+	m.up = true
+	m.opening, m.met, m.readyAt = true, false, now+FenceTimeout
+	m.fence(true)
+	m.openF = m.f
+	for _, p := range m.order {
+		if p.gone || p.dead(now) {
+			continue
+		}
+		p.suspect, p.since, p.heard, p.asked = false, now, now, now
+		if p.known {
+			m.resync(p)
+		}
+	}
+	m.settle()
+	return m.take()
+}
+
+// LinkDown says that nothing can be sent or received. Nobody is waited for until LinkUp.
+func (m *Machine[T]) LinkDown(now time.Duration) []Effect[T] {
+	m.now = now
+	m.up = false
+	for _, p := range m.order {
+		m.suspect(p)
+	}
+	m.settle()
+	return m.take()
+}
+
+// Close leaves the cluster: the last step.
+func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
+	m.now = now
+	if m.up {
+		m.emit(Send[T]{Message: &Bye{}})
+	}
+	return m.take()
+}
+
+// Broadcast takes a broadcast of the node from. If it is to be delivered now, that is among the effects.
+func (m *Machine[T]) Broadcast(now time.Duration, from string, stamp Stamp, topics []T, broadcast any) []Effect[T] {
+	if from == m.cfg.Node || len(stamp.Prev) != len(topics) {
+		return nil
+	}
+	m.now = now
+	p := m.hear(from)
+	switch {
+	case p.gone:
+		m.counts.Stale++
+		return nil
+	case p.known:
+		m.receive(p, stamp, topics, broadcast)
+	case len(p.held) < maxHeld:
+		p.held = append(p.held, held[T]{stamp, topics, broadcast})
+	default:
+		m.counts.Unheld++
+	}
+	m.returned(p)
+	return m.take()
+}
+
+// receive delivers a broadcast of a known node unless it is stale, a copy, or nobody's here.
+func (m *Machine[T]) receive(p *peer[T], stamp Stamp, topics []T, broadcast any) {
+	g := stamp.G
+	if g <= p.floor {
+		m.counts.Stale++
+		return
+	}
+	var tracked, next bool
+	for i, topic := range topics {
+		h := m.cfg.Hash(topic)
+		fno, ok := m.tracked(h)
+		if !ok {
+			continue
+		}
+		tracked = true
+		settled := p.settled(h)
+		if g <= settled {
+			continue
+		}
+		// A topic whose fence p has not answered may have gaps: they are from before the Join.
+		if p.acked >= fno && stamp.Prev[i] > settled {
+			m.counts.Holes++
+		}
+		next = true
+		p.last[h] = g
+	}
+	_, copied := p.done[g]
+	switch {
+	case !tracked:
+		m.counts.Unwanted++
+	case copied:
+		m.counts.Copies++
+	case !next:
+		m.counts.Stale++
+	default:
+		p.done[g] = struct{}{}
+		m.counts.Delivered++
+		if g < p.highest {
+			m.counts.Overtaken++
+		}
+		p.highest = max(p.highest, g)
+		m.emit(Deliver[T]{Broadcast: broadcast})
+	}
+}
+
+// release receives what was held until p became known.
+func (m *Machine[T]) release(p *peer[T]) {
+	for _, h := range p.held {
+		m.receive(p, h.stamp, h.topics, h.broadcast)
+	}
+	p.held = nil
+}
+
+// Receive takes any other message of the node from.
+func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []Effect[T] {
+	if from == m.cfg.Node {
+		return nil
+	}
+	m.now = now
+	p := m.hear(from)
+	if p.gone {
+		return nil
+	}
+	switch msg := message.(type) {
+	case *Fence:
+		m.meet(p, msg.Age)
+		m.emit(Send[T]{To: from, Message: &Ack{F: msg.F, Sent: m.origin.g, Age: now, Members: m.Members()}})
+		if msg.Hello && p.known {
+			m.resync(p)
+		}
+	case *Ack:
+		m.meet(p, msg.Age)
+		if msg.F > m.f {
+			break
+		}
+		m.met = true
+		for _, id := range msg.Members {
+			if id != m.cfg.Node {
+				m.hearOf(id)
+			}
+		}
+		m.answered(p, msg.F, msg.Sent)
+	case *Beat:
+		m.meet(p, msg.Age)
+		if p.known {
+			m.beat(p, msg)
+		}
+	case *Resync:
+		m.meet(p, msg.Age)
+		for _, beat := range m.origin.since(now, msg.A, m.cfg.Hash) {
+			m.emit(Send[T]{To: from, Message: beat})
+		}
+	case *Bye:
+		m.suspect(p)
+		p.gone = true
+		p.give()
+	}
+	m.returned(p)
+	m.settle()
+	return m.take()
+}
+
+// beat accounts for all numbers of p up to B: what is missing on a topic of ours will not come any more.
+func (m *Machine[T]) beat(p *peer[T], b *Beat) {
+	if max(b.A, b.S) > p.goal {
+		m.resync(p)
+		return
+	}
+	if b.Part == 0 {
+		p.part, p.partB = 0, b.B
+	}
+	if b.Part != p.part || b.B != p.partB {
+		return // a part was lost; the next Beat will show it
+	}
+	p.part++
+	for _, tail := range b.Tails {
+		fno, ok := m.tracked(tail.Hash)
+		if !ok || p.acked < fno || tail.G <= p.settled(tail.Hash) {
+			continue
+		}
+		m.counts.Holes++
+		p.last[tail.Hash] = tail.G
+	}
+	if b.Part == b.Parts-1 && b.B > p.goal {
+		p.goal = b.B
+		p.raise(b.B)
+	}
+}
+
+// hear notes that something came from id.
+func (m *Machine[T]) hear(id string) *peer[T] {
+	p := m.hearOf(id)
+	p.heard = m.now
+	return p
+}
+
+// hearOf returns the peer with this id. One never heard of is asked to answer.
+func (m *Machine[T]) hearOf(id string) *peer[T] {
+	p := m.peers[id]
+	if p == nil {
+		p = &peer[T]{id: id, since: m.now, heard: m.now, last: make(map[uint64]uint64), done: make(map[uint64]struct{})}
+		m.peers[id] = p
+		m.order = append(m.order, p)
+		m.bury()
+		m.hello(p)
+	}
+	return p
+}
+
+// meet settles what the age of p settles: a node younger than this one cannot have sent anything before this one existed, so all that
+// it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that our broker's interest has
+// reached it.
+func (m *Machine[T]) meet(p *peer[T], age time.Duration) {
+	if !p.known && age < m.now {
+		p.acked = m.f
+		p.start(0)
+		m.release(p)
+	}
+}
+
+// returned ends the suspicion of a node from which something came. It is asked to answer what it missed.
+func (m *Machine[T]) returned(p *peer[T]) {
+	if !p.suspect || p.gone || !m.up {
+		return
+	}
+	p.suspect, p.since = false, m.now
+	if p.real < m.f {
+		m.hello(p)
+	}
+	if p.known {
+		m.resync(p)
+	}
+}
+
+// suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
+func (m *Machine[T]) suspect(p *peer[T]) {
+	p.suspect = true
+	p.acked = max(p.acked, m.f)
+}
+
+func (m *Machine[T]) hello(p *peer[T]) {
+	p.asked = m.now
+	if m.up {
+		m.emit(Send[T]{To: p.id, Message: &Fence{F: m.f, Sent: m.origin.g, Age: m.now, Hello: true}})
+	}
+}
+
+func (m *Machine[T]) resync(p *peer[T]) {
+	if !m.up || p.resynced != 0 && m.now-p.resynced < resyncInterval {
+		return
+	}
+	p.resynced = m.now
+	m.emit(Send[T]{To: p.id, Message: &Resync{A: p.goal, Age: m.now}})
+}
+
+// bury forgets the oldest dead nodes beyond maxTombstones. The others are kept: one that hung and returns must not be met anew, or
+// what it sent before would be delivered twice.
+func (m *Machine[T]) bury() {
+	dead := 0
+	for _, p := range m.order {
+		if p.gone || p.dead(m.now) {
+			dead++
+		}
+	}
+	m.order = slices.DeleteFunc(m.order, func(p *peer[T]) bool {
+		if dead <= maxTombstones || !p.gone && !p.dead(m.now) {
+			return false
+		}
+		dead--
+		delete(m.peers, p.id)
+		return true
+	})
+}
+
+// Tick does what is due. It is to be called at the time of Next, and may be called at any other.
+func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
+	m.now = now
+	for _, p := range m.order {
+		if now-p.heard >= SuspectAfter || now >= m.due(p) {
+			m.suspect(p)
+		}
+		if p.gone || p.dead(now) {
+			p.give()
+		}
+		if !p.known && !p.gone && !p.dead(now) && now-p.asked >= FenceTimeout {
+			m.hello(p)
+		}
+	}
+	m.dissolve()
+	if now >= m.beatAt {
+		m.beatAt = now + BeatInterval
+		m.origin.expire(now)
+		if m.up {
+			for _, beat := range m.origin.since(now, m.origin.beat, m.cfg.Hash) {
+				m.emit(Send[T]{Message: beat})
+			}
+			m.origin.beat = m.origin.g
+		}
+	}
+	m.settle()
+	return m.take()
+}
+
+// Next is the time at which Tick is due.
+func (m *Machine[T]) Next() time.Duration {
+	next := m.beatAt
+	if m.opening {
+		next = min(next, m.readyAt)
+	}
+	if len(m.lingering) > 0 {
+		next = min(next, m.lingering[0].until)
+	}
+	for _, p := range m.order {
+		next = min(next, m.due(p))
+		if !p.known && !p.gone && !p.dead(m.now) {
+			next = min(next, p.asked+FenceTimeout)
+		}
+	}
+	return next
+}
+
+// due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
+func (m *Machine[T]) due(p *peer[T]) time.Duration {
+	if p.suspect || p.real >= m.f {
+		return math.MaxInt64
+	}
+	return max(m.fencedAt, p.since) + FenceTimeout
+}
+
+func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
+
+func (m *Machine[T]) take() []Effect[T] {
+	out := m.out
+	m.out = nil
+	return out
+}

@@ -1,0 +1,294 @@
+// Package rooms is the index of a namespace's rooms: who is in which. It is pure and not safe for concurrent use.
+//
+// Members are small numbers, a room is a slice of them, and each membership knows its position in the room, so that a leave moves
+// one number and a broadcast walks a slice. The room that every member has of its own, named by its id, is not stored.
+package rooms
+
+import (
+	"iter"
+	"slices"
+)
+
+// An Index knows members of type M by their ids. Its zero value is empty.
+type Index[M any] struct {
+	ids     map[string]uint32 // members by id
+	members []member[M]
+	all     []uint32 // the numbers in use
+	free    []uint32 // unused numbers of members
+
+	names     map[string]uint32 // rooms by name
+	rooms     []room
+	freeRooms []uint32 // unused numbers of rooms
+
+	epoch uint32 // of the last selection
+}
+
+type member[M any] struct {
+	id    string
+	value M
+	own   bool   // it is in the room of its own id
+	pos   uint32 // in all
+	mark  uint32 // the last selection that has settled this member
+	in    []membership
+}
+
+// membership says that a member is in room, at pos of its slice. A member's are in the order of joining.
+type membership struct{ room, pos uint32 }
+
+type room struct {
+	name    string
+	members []uint32
+}
+
+// Add adds a member, which is then in the room of its own id. It reports false, and does nothing, if the id is there already.
+func (x *Index[M]) Add(id string, value M) bool {
+	if _, ok := x.ids[id]; ok {
+		return false
+	}
+	if x.ids == nil {
+		x.ids = make(map[string]uint32)
+		x.names = make(map[string]uint32)
+	}
+	n := uint32(len(x.members))
+	if k := len(x.free); k > 0 {
+		n = x.free[k-1]
+		x.free = x.free[:k-1]
+	} else {
+		x.members = append(x.members, member[M]{})
+	}
+	x.members[n] = member[M]{id: id, value: value, own: true, pos: uint32(len(x.all))}
+	x.all = append(x.all, n)
+	x.ids[id] = n
+	return true
+}
+
+// Remove takes a member out of all rooms and out of the index. It returns the rooms that have become empty, without the member's own.
+func (x *Index[M]) Remove(id string) (empty []string) {
+	n, ok := x.ids[id]
+	if !ok {
+		return nil
+	}
+	for _, ms := range x.members[n].in {
+		if name, last := x.take(ms); last {
+			empty = append(empty, name)
+		}
+	}
+	delete(x.ids, id)
+	end := len(x.all) - 1
+	pos := x.members[n].pos
+	x.all[pos] = x.all[end]
+	x.members[x.all[pos]].pos = pos
+	x.all = x.all[:end]
+	x.members[n] = member[M]{}
+	x.free = append(x.free, n)
+	return empty
+}
+
+// Join puts a member into a room. joined is false if it was there already, or is not in the index; created says that it is the first.
+func (x *Index[M]) Join(id, name string) (joined, created bool) {
+	n, ok := x.ids[id]
+	if !ok {
+		return false, false
+	}
+	m := &x.members[n]
+	if name == id {
+		joined = !m.own
+		m.own = true
+		return joined, joined
+	}
+	r, ok := x.names[name]
+	if !ok {
+		created = true
+		if k := len(x.freeRooms); k > 0 {
+			r = x.freeRooms[k-1]
+			x.freeRooms = x.freeRooms[:k-1]
+		} else {
+			r = uint32(len(x.rooms))
+			x.rooms = append(x.rooms, room{})
+		}
+		x.rooms[r].name = name
+		x.names[name] = r
+	} else if x.find(n, r) >= 0 {
+		return false, false
+	}
+	m.in = append(m.in, membership{room: r, pos: uint32(len(x.rooms[r].members))})
+	x.rooms[r].members = append(x.rooms[r].members, n)
+	return true, created
+}
+
+// Leave takes a member out of a room. left is false if it was not there; deleted says that it was the last.
+func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
+	n, ok := x.ids[id]
+	if !ok {
+		return false, false
+	}
+	m := &x.members[n]
+	if name == id {
+		left = m.own
+		m.own = false
+		return left, left
+	}
+	r, ok := x.names[name]
+	if !ok {
+		return false, false
+	}
+	i := x.find(n, r)
+	if i < 0 {
+		return false, false
+	}
+	_, deleted = x.take(m.in[i])
+	m.in = slices.Delete(m.in, i, i+1)
+	if len(m.in) == 0 {
+		m.in = nil
+	}
+	return true, deleted
+}
+
+// find returns the index of room r among the memberships of member n, or -1. It looks through the shorter of both lists.
+func (x *Index[M]) find(n, r uint32) int {
+	in, members := x.members[n].in, x.rooms[r].members
+	if len(members) < len(in) && !slices.Contains(members, n) {
+		return -1
+	}
+	return slices.IndexFunc(in, func(ms membership) bool { return ms.room == r })
+}
+
+// take removes a membership from its room's slice: the room's last member takes the place. The member's own list is left as it is.
+func (x *Index[M]) take(ms membership) (name string, last bool) {
+	r := &x.rooms[ms.room]
+	end := uint32(len(r.members) - 1)
+	if ms.pos != end {
+		moved := r.members[end]
+		r.members[ms.pos] = moved
+		in := x.members[moved].in
+		in[slices.Index(in, membership{ms.room, end})].pos = ms.pos
+	}
+	r.members = r.members[:end]
+	if end > 0 {
+		if int(end)*4 < cap(r.members) && cap(r.members) > 16 {
+			r.members = slices.Clip(append([]uint32(nil), r.members...))
+		}
+		return r.name, false
+	}
+	name = r.name
+	delete(x.names, name)
+	*r = room{}
+	x.freeRooms = append(x.freeRooms, ms.room)
+	return name, true
+}
+
+// Select appends to dst the members of any of rooms, or all if there are none, each once, without the members of any of except.
+func (x *Index[M]) Select(dst []M, rooms, except []string) []M {
+	x.epoch++
+	if x.epoch == 0 {
+		for i := range x.members {
+			x.members[i].mark = 0
+		}
+		x.epoch = 1
+	}
+	for _, name := range except {
+		for n := range x.in(name) {
+			x.members[n].mark = x.epoch
+		}
+	}
+	if len(rooms) == 0 {
+		for _, n := range x.all {
+			if m := &x.members[n]; m.mark != x.epoch {
+				dst = append(dst, m.value)
+			}
+		}
+		return dst
+	}
+	for _, name := range rooms {
+		for n := range x.in(name) {
+			if m := &x.members[n]; m.mark != x.epoch {
+				m.mark = x.epoch
+				dst = append(dst, m.value)
+			}
+		}
+	}
+	return dst
+}
+
+// in walks the members of a room, with the one whose id is the room's name.
+func (x *Index[M]) in(name string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		if n, ok := x.ids[name]; ok && x.members[n].own && !yield(n) {
+			return
+		}
+		if r, ok := x.names[name]; ok {
+			for _, n := range x.rooms[r].members {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Len is the number of members.
+func (x *Index[M]) Len() int { return len(x.ids) }
+
+// Get returns the member with this id.
+func (x *Index[M]) Get(id string) (value M, ok bool) {
+	n, ok := x.ids[id]
+	if ok {
+		value = x.members[n].value
+	}
+	return value, ok
+}
+
+// Empty reports whether a room has no member other than the one whose own it is.
+func (x *Index[M]) Empty(name string) bool {
+	_, ok := x.names[name]
+	return !ok
+}
+
+// Members returns the ids of a room's members, in no order; nil if there are none.
+func (x *Index[M]) Members(name string) []string {
+	var ids []string
+	for n := range x.in(name) {
+		ids = append(ids, x.members[n].id)
+	}
+	return ids
+}
+
+// RoomsOf returns the rooms of a member, its own first and the others in the order of joining; nil if it is not in the index.
+func (x *Index[M]) RoomsOf(id string) []string {
+	n, ok := x.ids[id]
+	if !ok {
+		return nil
+	}
+	m := &x.members[n]
+	names := make([]string, 0, 1+len(m.in))
+	if m.own {
+		names = append(names, id)
+	}
+	for _, ms := range m.in {
+		names = append(names, x.rooms[ms.room].name)
+	}
+	return names
+}
+
+// Rooms returns the names of all rooms with a member, in no order.
+func (x *Index[M]) Rooms() []string {
+	names := make([]string, 0, len(x.ids)+len(x.names))
+	for name := range x.names {
+		names = append(names, name)
+	}
+	for id, n := range x.ids {
+		if _, stored := x.names[id]; x.members[n].own && !stored {
+			names = append(names, id)
+		}
+	}
+	return names
+}
+
+// IDs returns the ids of all members, in no order.
+func (x *Index[M]) IDs() []string {
+	ids := make([]string, 0, len(x.ids))
+	for _, n := range x.all {
+		ids = append(ids, x.members[n].id)
+	}
+	return ids
+}

@@ -1,0 +1,290 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/rooms"
+)
+
+// Errors of Rooms.
+var (
+	ErrMember   = errors.New("adapter: no such member")
+	ErrMemberID = errors.New("adapter: the id is in use already")
+	ErrRoomName = fmt.Errorf("adapter: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
+)
+
+// An UnfencedError is returned by a Join that stands, but may not be live everywhere: what the named nodes emitted within the next
+// moments may miss the member. They did not answer in time; nobody waits for them again until they do.
+type UnfencedError struct{ Nodes []string }
+
+func (e *UnfencedError) Error() string {
+	return "adapter: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+}
+
+// A Member is what Rooms know of a socket.
+type Member interface {
+	// Deliver takes what the frame function of the namespace made of a broadcast's payload, shared by all members, which must not
+	// change it. With volatile it may be passed over if the member cannot take it at once. Deliver does not block. It is called from
+	// many goroutines; the broadcasts of one goroutine, and those of one other node, come in their order.
+	Deliver(frame any, volatile bool)
+}
+
+// A Broadcast is a packet for the members of any of Rooms, or all if there are none, each once, without the members of any of Except.
+// A socket's id is a room with the socket in it.
+type Broadcast struct {
+	Rooms    []string
+	Except   []string
+	Volatile bool   // members that cannot take it at once are passed over
+	Local    bool   // for this node alone
+	Payload  []byte // opaque; not changed, nor kept after the call unless it leaves this node
+}
+
+// Rooms are the rooms of one namespace. Their methods may be called concurrently.
+//
+// A membership, its consequences for the cluster, and a leave or join that races with it are one step each: no lock is held while
+// anything outside is called.
+type Rooms struct {
+	hub       *Hub
+	namespace string
+	frame     func(payload []byte) (any, error)
+
+	mu    sync.Mutex // guards index, and the order of its changes in the mesh
+	index rooms.Index[Member]
+}
+
+// selections holds the slices that broadcasts select their members into.
+var selections = sync.Pool{New: func() any { return new([]Member) }}
+
+// Add adds a member under an id made by [Hub.NewID], and waits as [Rooms.Join] does: it is then in the room of its own id, and reached
+// by broadcasts to the whole namespace.
+func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
+	r.mu.Lock()
+	if !r.index.Add(id, m) {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrMemberID, id)
+	}
+	wait := r.interest(Topic{Kind: Namespace, Namespace: r.namespace})
+	r.mu.Unlock()
+	return r.hub.fenced(ctx, wait)
+}
+
+// Remove takes a member out of all its rooms and out of the namespace. One that is not there is left alone.
+func (r *Rooms) Remove(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.index.Get(id); !ok {
+		return
+	}
+	var empty []Topic
+	for _, name := range r.index.Remove(id) {
+		empty = append(empty, roomTopic(r.namespace, name))
+	}
+	if r.index.Len() == 0 {
+		empty = append(empty, Topic{Kind: Namespace, Namespace: r.namespace})
+	}
+	r.disinterest(empty...)
+}
+
+// Join puts a member into rooms. The membership stands at once, for everything that this node emits and receives. Join then waits until
+// it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
+//
+// The wait is short: a node that does not answer in 250 ms is not waited for, and the error is then an [*UnfencedError], with the
+// membership standing. So it does if ctx ends first. While the broker is out of reach nobody is waited for.
+//
+// [ErrRoomName] and [ErrMember] mean that nothing was joined.
+func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
+	for _, name := range names {
+		if !validName(name) {
+			return ErrRoomName
+		}
+	}
+	r.mu.Lock()
+	if _, ok := r.index.Get(id); !ok {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrMember, id)
+	}
+	topics := make([]Topic, 0, len(names))
+	for _, name := range names {
+		r.index.Join(id, name)
+		if name != id {
+			topics = append(topics, roomTopic(r.namespace, name))
+		}
+	}
+	wait := r.interest(topics...)
+	r.mu.Unlock()
+	return r.hub.fenced(ctx, wait)
+}
+
+// Leave takes a member out of rooms, at once. Rooms that it is not in are left alone.
+func (r *Rooms) Leave(id string, names ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		if _, deleted := r.index.Leave(id, name); deleted && name != id {
+			r.disinterest(roomTopic(r.namespace, name))
+		}
+	}
+}
+
+// interest tells the mesh that topics have members. The result is for fenced. r.mu must be held.
+func (r *Rooms) interest(topics ...Topic) chan []string {
+	h := r.hub
+	if h.machine == nil || len(topics) == 0 {
+		return nil
+	}
+	wait := make(chan []string, 1)
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	h.apply(h.machine.Join(h.age(), topics, wait))
+	return wait
+}
+
+// disinterest tells the mesh that topics have no member any more. r.mu must be held.
+func (r *Rooms) disinterest(topics ...Topic) {
+	h := r.hub
+	if h.machine == nil {
+		return
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	for _, topic := range topics {
+		h.machine.Leave(h.age(), topic)
+	}
+	h.apply(nil)
+}
+
+// fenced waits for what interest returned.
+func (h *Hub) fenced(ctx context.Context, wait chan []string) error {
+	if wait == nil {
+		return nil
+	}
+	select {
+	case missing := <-wait:
+		if len(missing) > 0 {
+			return &UnfencedError{Nodes: missing}
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("adapter: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
+	case <-h.ctx.Done():
+		return fmt.Errorf("adapter: joined on this node: %w", ErrClosed)
+	}
+}
+
+// Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
+//
+// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow] or [ErrClosed]. Broadcasts of
+// one goroutine reach each member in their order, and each at most once.
+func (r *Rooms) Broadcast(b Broadcast) error {
+	body := envelope.Body{
+		Route:     envelope.ByNamespace,
+		Namespace: r.namespace,
+		Rooms:     b.Rooms,
+		Except:    b.Except,
+		Payload:   b.Payload,
+	}
+	if b.Volatile {
+		body.Flags |= envelope.Volatile
+	}
+	r.deliver(&body)
+	if b.Local || r.hub.machine == nil {
+		return nil
+	}
+	if len(body.Rooms) > 1 {
+		body.Rooms = distinct(body.Rooms)
+	}
+	if n := len(body.Rooms); n > 0 && n <= maxUnionTopics {
+		body.Route = envelope.ByRoom
+	}
+	return r.hub.publish(&body)
+}
+
+// deliver hands a broadcast to the members on this node.
+func (r *Rooms) deliver(b *envelope.Body) {
+	selection := selections.Get().(*[]Member)
+	r.mu.Lock()
+	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
+	r.mu.Unlock()
+	if len(members) > 0 {
+		frame, err := r.frame(b.Payload)
+		if err != nil {
+			r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
+		} else {
+			for _, m := range members {
+				m.Deliver(frame, b.Flags&envelope.Volatile != 0)
+			}
+		}
+	}
+	clear(members)
+	*selection = members
+	selections.Put(selection)
+}
+
+// distinct returns names without repetitions, in their order.
+func distinct(names []string) []string {
+	if len(names) > maxUnionTopics {
+		return names // the receivers' index takes care
+	}
+	out := make([]string, 0, len(names))
+	for _, name := range names {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Len is the number of members of the namespace on this node.
+func (r *Rooms) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.Len()
+}
+
+// Get returns the member with this id, if it is on this node.
+func (r *Rooms) Get(id string) (Member, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.Get(id)
+}
+
+// Select returns the members on this node that a broadcast to rooms without except would reach, in no order.
+func (r *Rooms) Select(rooms, except []string) []Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.Select(nil, rooms, except)
+}
+
+// Names returns the names of the rooms that have members on this node, the members' own among them, in no order.
+func (r *Rooms) Names() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.Rooms()
+}
+
+// Members returns the ids of a room's members on this node, in no order.
+func (r *Rooms) Members(room string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.Members(room)
+}
+
+// Of returns the rooms of a member: its own, then the others in the order of joining. It is nil if the member is not on this node.
+func (r *Rooms) Of(id string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.RoomsOf(id)
+}
+
+// IDs returns the ids of the members on this node, in no order.
+func (r *Rooms) IDs() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.IDs()
+}

@@ -1,0 +1,44 @@
+package adapter
+
+// Stats is what a Hub has done since its beginning, and how it stands. Numbers of broadcasts count each once, however many members it had.
+type Stats struct {
+	Node     string
+	State    State
+	Nodes    []string // the other nodes that are alive
+	Suspects []string // nodes that are silent or have not answered: nobody waits for them
+
+	Sent      uint64 // messages handed to the broker, the mesh's own among them; a broadcast once for each of its topics
+	SentBytes uint64
+	Queued    int    // bytes of broadcasts that wait for the broker
+	Refused   uint64 // broadcasts refused with ErrOverflow: delivered on this node only
+	Lost      uint64 // messages that the broker refused for good
+
+	Received  uint64 // broadcasts of other nodes that were handed to the members here
+	Unwanted  uint64 // broadcasts that came although no member is here
+	Copies    uint64 // came again: on another topic of their union, or twice
+	Stale     uint64 // came after something newer in their room, and were dropped
+	Overtaken uint64 // came after something newer of their node in another room, and were delivered
+	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more
+	Unmet     uint64 // broadcasts dropped since their node did not answer for too long
+	Malformed uint64 // messages that are not understood
+}
+
+// Stats returns the state and the counts as they are now.
+func (h *Hub) Stats() Stats {
+	s := Stats{Node: h.node, State: h.State()}
+	if h.machine == nil {
+		return s
+	}
+	h.meshMu.Lock()
+	c := h.machine.Counts()
+	s.Nodes, s.Suspects = h.machine.Members(), h.machine.Suspects()
+	s.Refused, s.Malformed = h.counts.refused, h.counts.malformed
+	h.meshMu.Unlock()
+	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
+	s.Overtaken, s.Missed, s.Unmet = c.Overtaken, c.Holes, c.Unheld
+
+	h.writer.mu.Lock()
+	s.Sent, s.SentBytes, s.Lost, s.Queued = h.writer.counts.sent, h.writer.counts.bytes, h.writer.counts.lost, h.writer.bytes
+	h.writer.mu.Unlock()
+	return s
+}

@@ -1,0 +1,75 @@
+package adapter
+
+import (
+	"hash/fnv"
+	"unicode/utf8"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// Ids. A node's id is made for every Hub, so that it never comes back. A socket's id is that of its node, a dot, and as many random
+// characters again: a room of that form is known by its name alone to be a socket's own.
+const (
+	nodeLen = 10
+	idLen   = nodeLen + 1 + nodeLen
+)
+
+// MaxRoomName is the longest name of a room or a namespace, in bytes.
+const MaxRoomName = 1024
+
+// maxUnionTopics is how many rooms a broadcast may have to travel by the topics of its rooms rather than by its namespace's.
+const maxUnionTopics = 4
+
+func validNode(id string) bool {
+	if len(id) != nodeLen {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func validName(name string) bool { return len(name) <= MaxRoomName && utf8.ValidString(name) }
+
+// roomTopic is the topic of a room: private where the name is a socket's id.
+func roomTopic(namespace, room string) Topic {
+	if len(room) == idLen && room[nodeLen] == '.' && validNode(room[:nodeLen]) && validNode(room[nodeLen+1:]) {
+		return Topic{Kind: Private, Namespace: namespace, Node: room[:nodeLen], Room: room}
+	}
+	return Topic{Kind: Room, Namespace: namespace, Room: room}
+}
+
+// topics are those that a broadcast travels on. They follow from its names, on every node alike.
+func topics(b *envelope.Body) []Topic {
+	if b.Route == envelope.ByNamespace {
+		return []Topic{{Kind: Namespace, Namespace: b.Namespace}}
+	}
+	list := make([]Topic, len(b.Rooms))
+	for i, room := range b.Rooms {
+		list[i] = roomTopic(b.Namespace, room)
+	}
+	return list
+}
+
+// hash is the topic on the wire. The upper half of a private topic's hash is its node's, so that a node knows its own.
+func (t Topic) hash() uint64 {
+	h := fnv.New64a()
+	h.Write([]byte{byte(t.Kind), byte(len(t.Namespace)), byte(len(t.Namespace) >> 8)})
+	h.Write([]byte(t.Namespace))
+	h.Write([]byte(t.Room))
+	if t.Kind == Private {
+		return uint64(nodeHash(t.Node))<<32 | h.Sum64()&0xffffffff
+	}
+	return h.Sum64()
+}
+
+func nodeHash(node string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(node))
+	return h.Sum32()
+}
