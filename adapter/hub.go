@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -337,17 +336,14 @@ func (h *Hub) publish(b *envelope.Body) error {
 	return nil
 }
 
-// Rooms returns the rooms of a namespace, of which there is one set in a Hub.
-//
-// frame turns the payload of a broadcast into what the members of the namespace take, once for all of them. It is called concurrently;
-// an error means that the payload makes no sense here, and is logged.
-func (h *Hub) Rooms(namespace string, frame func(payload []byte) (any, error)) *Rooms {
+// Rooms returns the rooms of a namespace, of which there is one set in a Hub: frame counts for the first call.
+func (h *Hub) Rooms(namespace string, frame Framer) *Rooms {
 	h.roomsMu.Lock()
 	defer h.roomsMu.Unlock()
 	r := h.rooms[namespace]
 	if r == nil {
 		r = &Rooms{hub: h, namespace: namespace, frame: frame}
-		h.rooms[strings.Clone(namespace)] = r
+		h.rooms[namespace] = r
 	}
 	return r
 }

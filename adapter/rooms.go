@@ -29,11 +29,16 @@ func (e *UnfencedError) Error() string {
 
 // A Member is what Rooms know of a socket.
 type Member interface {
-	// Deliver takes what the frame function of the namespace made of a broadcast's payload, shared by all members, which must not
-	// change it. With volatile it may be passed over if the member cannot take it at once. Deliver does not block. It is called from
-	// many goroutines; the broadcasts of one goroutine, and those of one other node, come in their order.
-	Deliver(frame any, volatile bool)
+	// Deliver takes what the frame function of the namespace made of a broadcast, shared by all members, which must not change it.
+	// It does not block. It is called from many goroutines; the broadcasts of one goroutine, and those of one other node, come in
+	// their order.
+	Deliver(frame any)
 }
+
+// A Framer turns the payload of a broadcast into what the members of a namespace take, once for all of them. volatile says that a member
+// that cannot take it at once is to be passed over. It is called concurrently, and may keep a part of payload if it never changes it. An
+// error means that the payload makes no sense here; it is logged.
+type Framer func(payload []byte, volatile bool) (any, error)
 
 // A Broadcast is a packet for the members of any of Rooms, or all if there are none, each once, without the members of any of Except.
 // A socket's id is a room with the socket in it.
@@ -42,7 +47,7 @@ type Broadcast struct {
 	Except   []string
 	Volatile bool   // members that cannot take it at once are passed over
 	Local    bool   // for this node alone
-	Payload  []byte // opaque; not changed, nor kept after the call unless it leaves this node
+	Payload  []byte // opaque; the caller does not change it any more
 }
 
 // Rooms are the rooms of one namespace. Their methods may be called concurrently.
@@ -52,7 +57,7 @@ type Broadcast struct {
 type Rooms struct {
 	hub       *Hub
 	namespace string
-	frame     func(payload []byte) (any, error)
+	frame     Framer
 
 	mu    sync.Mutex // guards index, and the order of its changes in the mesh
 	index rooms.Index[Member]
@@ -212,12 +217,12 @@ func (r *Rooms) deliver(b *envelope.Body) {
 	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
 	r.mu.Unlock()
 	if len(members) > 0 {
-		frame, err := r.frame(b.Payload)
+		frame, err := r.frame(b.Payload, b.Flags&envelope.Volatile != 0)
 		if err != nil {
 			r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
 		} else {
 			for _, m := range members {
-				m.Deliver(frame, b.Flags&envelope.Volatile != 0)
+				m.Deliver(frame)
 			}
 		}
 	}

@@ -1,0 +1,95 @@
+package wsserver
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// A Config is what a Server is made of. Its zero value works: one node with the defaults of Socket.IO.
+type Config struct {
+	// Adapter joins the server to others, so that rooms and broadcasts span them. nil is one node. The server opens it once and
+	// closes what it opened; several servers may share a value.
+	Adapter adapter.Adapter
+
+	// Path is where clients find the server, as their option "path". Empty means "/socket.io/".
+	Path string
+
+	// PingInterval is the time between a client's last sign of life and the next ping. Zero means 25 seconds.
+	PingInterval time.Duration
+
+	// PingTimeout is how long a client may take to answer a ping before its connection is closed. Zero means 20 seconds.
+	PingTimeout time.Duration
+
+	// ConnectTimeout is how long a new connection may take to connect to its first namespace. Zero means 45 seconds.
+	ConnectTimeout time.Duration
+
+	// MaxPayload bounds one message of a client, in bytes, its attachments together likewise. Zero means 1,000,000.
+	MaxPayload int
+
+	// QueueBytes bounds what waits for a client that does not read, in bytes. A client that stays over it without progress for a
+	// second, or exceeds four times as much, is disconnected with ErrTooSlow. Zero means 1 MiB.
+	QueueBytes int
+
+	// MaxEvents bounds the events of a socket that wait for its handlers. While it is reached, the server does not read from the
+	// socket's connection. Zero means 256.
+	MaxEvents int
+
+	// AllowOrigin decides whether a page may connect, by the request's Origin header. nil means pages of the server's own host, and
+	// clients that send no Origin, which no browser leaves out here.
+	AllowOrigin func(r *http.Request) bool
+
+	// OnError is told what goes wrong with a socket's events: an error or a panic of a handler. It may be called concurrently. nil
+	// means that they are logged.
+	OnError func(s *Socket, event string, err error)
+
+	// Logger takes what an operator should know. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// defaults returns c with all zero values replaced.
+func (c Config) defaults() Config {
+	c.Path = "/" + strings.Trim(c.Path, "/")
+	if c.Path == "/" {
+		c.Path = "/socket.io"
+	}
+	set(&c.PingInterval, 25*time.Second)
+	set(&c.PingTimeout, 20*time.Second)
+	set(&c.ConnectTimeout, 45*time.Second)
+	set(&c.MaxPayload, 1_000_000)
+	set(&c.QueueBytes, 1<<20)
+	set(&c.MaxEvents, 256)
+	if c.AllowOrigin == nil {
+		c.AllowOrigin = sameOrigin
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.OnError == nil {
+		log := c.Logger
+		c.OnError = func(s *Socket, event string, err error) {
+			log.Warn("belfry: handler failed", "namespace", s.Namespace().Name(), "socket", s.ID(), "event", event, "error", err)
+		}
+	}
+	return c
+}
+
+func set[T int | time.Duration](v *T, zero T) {
+	if *v <= 0 {
+		*v = zero
+	}
+}
+
+// sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own host only.
+func sameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}

@@ -1,0 +1,331 @@
+package wsserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// conn is a client's connection: one Engine.IO session, with a socket for each namespace that the client is in.
+//
+// The transport calls Message from one goroutine at a time, which for most connections is the poller's: nothing here blocks.
+type conn struct {
+	server  *Server
+	remote  string
+	query   string // raw
+	ws      transport.WebSocket
+	decoder packet.Decoder // used by Message alone
+	partial bool           // a message has begun and is not complete; used by Message and Fed alone
+
+	beat  engineio.Deadline // of the session: a ping, or its answer
+	limit engineio.Deadline // of the first CONNECT, then of whatever message is incomplete, then of the closing handshake
+
+	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
+	session engineio.Session
+	sockets []*Socket
+	left    []*Namespace // those that the server has disconnected: packets for them may still be on their way
+	pauses  int          // how many sockets cannot take more events
+	greeted bool         // a namespace was joined in time
+	closed  bool
+}
+
+// newConn makes a connection for a request; nil if the server is closed. It counts as a handler until Closed, or until drop.
+func (srv *Server) newConn(r *http.Request) *conn {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closed {
+		return nil
+	}
+	srv.handlers.Add(1)
+	return &conn{server: srv, remote: r.RemoteAddr, query: r.URL.RawQuery, decoder: srv.codec.NewDecoder(&srv.limits)}
+}
+
+// drop ends what newConn began, if it came to nothing.
+func (c *conn) drop() { c.server.handlers.Done() }
+
+// open begins the session. early is what the client sent behind its request.
+func (c *conn) open(nc net.Conn, early []byte) {
+	srv := c.server
+	srv.transports.Serve(&c.ws, nc, c)
+	open := engineio.Open{
+		SID:          engineio.NewSID(),
+		PingInterval: srv.cfg.PingInterval,
+		PingTimeout:  srv.cfg.PingTimeout,
+		MaxPayload:   srv.cfg.MaxPayload,
+	}
+	c.ws.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, open.Packet())})
+	srv.mu.Lock()
+	closed := srv.closed
+	srv.conns[c] = struct{}{}
+	srv.mu.Unlock()
+	if closed {
+		c.close(ErrShutdown)
+	}
+	c.mu.Lock()
+	if !c.closed {
+		srv.pingDelay.Arm(&c.beat, c)
+		srv.connectDelay.Arm(&c.limit, c)
+	}
+	c.mu.Unlock()
+	c.ws.Start(early)
+}
+
+// Message implements [transport.Receiver].
+func (c *conn) Message(op transport.Opcode, payload []byte) error {
+	binary := op == transport.OpBinary
+	c.mu.Lock()
+	event, payload, err := c.session.Receive(binary, payload)
+	if event == engineio.EventPong {
+		c.server.pingDelay.Arm(&c.beat, c)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return c.breach(err)
+	}
+	switch event {
+	case engineio.EventClose:
+		c.close(ErrTransportClose)
+	case engineio.EventMessage:
+		var p *packet.Packet
+		if binary {
+			p, err = c.decoder.Binary(payload)
+		} else {
+			p, err = c.decoder.Text(payload)
+		}
+		if err == nil && p != nil {
+			err = c.route(p)
+		}
+		if err != nil {
+			return c.breach(err)
+		}
+	}
+	return nil
+}
+
+// breach is err as the reason of a disconnection: the client broke the rules of Engine.IO or Socket.IO.
+func (c *conn) breach(err error) error {
+	if errors.Is(err, engineio.ErrDirection) {
+		return fmt.Errorf("%w: %w", ErrTransport, err)
+	}
+	return fmt.Errorf("%w: %w", ErrParse, err)
+}
+
+// errState is a packet that has no place here: Socket.IO closes the connection.
+var errState = errors.New("wsserver: packet out of place")
+
+// route gives a packet to whom it is for.
+func (c *conn) route(p *packet.Packet) error {
+	if p.Type == packet.Connect {
+		return c.connect(p)
+	}
+	c.mu.Lock()
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.ns.name == p.Namespace })
+	var s *Socket
+	if i >= 0 {
+		s = c.sockets[i]
+	}
+	late := slices.ContainsFunc(c.left, func(ns *Namespace) bool { return ns.name == p.Namespace })
+	closed := c.closed
+	c.mu.Unlock()
+	switch {
+	case closed, s == nil && late:
+		return nil
+	case s == nil, s.now() == connecting:
+		return fmt.Errorf("%w: %v for a namespace that is not connected", errState, p.Type)
+	}
+	switch p.Type {
+	case packet.Event:
+		c.server.counts.events.Add(1)
+		s.push(p)
+	case packet.Ack:
+		s.acknowledge(p)
+	case packet.Disconnect:
+		s.finish(ErrClientDisconnect)
+	default:
+		return fmt.Errorf("%w: %v", errState, p.Type)
+	}
+	return nil
+}
+
+// connect makes a socket, if there is such a namespace.
+func (c *conn) connect(p *packet.Packet) error {
+	ns := c.server.lookup(p.Namespace)
+	if ns == nil {
+		c.ws.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
+		return nil
+	}
+	s := newSocket(ns, c, p.Data)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns == ns }) {
+		return fmt.Errorf("%w: connected already", errState)
+	}
+	c.left = slices.DeleteFunc(c.left, func(l *Namespace) bool { return l == ns })
+	c.sockets = append(c.sockets, s)
+	if !c.greeted {
+		c.greeted = true
+		c.server.deadlines.Stop(&c.limit)
+	}
+	s.running = true // nobody else knows s yet
+	c.server.handlers.Go(s.connect)
+	return nil
+}
+
+// refusal is the packet that refuses a namespace.
+func (srv *Server) refusal(namespace, message string) packet.Encoded {
+	return srv.plain(&packet.Packet{Type: packet.ConnectError, Namespace: namespace, Data: fmt.Appendf(nil, `{"message":%q}`, message)})
+}
+
+// forget says that s has ended: by the server, if the client does not know yet.
+func (c *conn) forget(s *Socket, byServer bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
+	if byServer && !slices.Contains(c.left, s.ns) {
+		c.left = append(c.left, s.ns)
+	}
+}
+
+// Fed implements [transport.Receiver]: a message that has begun may not take for ever.
+func (c *conn) Fed(partial bool) {
+	if partial == c.partial {
+		return
+	}
+	c.partial = partial
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed || !c.greeted: // another limit runs
+	case partial:
+		c.server.messageDelay.Arm(&c.limit, c)
+	default:
+		c.server.deadlines.Stop(&c.limit)
+	}
+}
+
+// pause says that a socket cannot take more events: the connection is not read until resume was called as often.
+func (c *conn) pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pauses++
+	if c.pauses == 1 && !c.closed {
+		c.wait(c.session.Pause())
+		c.ws.Pause()
+	}
+}
+
+func (c *conn) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pauses--
+	if c.pauses == 0 && !c.closed {
+		c.wait(c.session.Resume())
+		c.ws.Resume()
+	}
+}
+
+// wait moves the session's deadline. c.mu must be held.
+func (c *conn) wait(w engineio.Wait) {
+	switch w {
+	case engineio.WaitPing:
+		c.server.pingDelay.Arm(&c.beat, c)
+	case engineio.WaitPong:
+		c.server.pongDelay.Arm(&c.beat, c)
+	case engineio.WaitNothing:
+		c.server.deadlines.Stop(&c.beat)
+	}
+}
+
+var pingFrame = &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte{byte(engineio.PacketPing)})}
+
+// Expired implements [engineio.Expirer].
+func (c *conn) Expired(d *engineio.Deadline) {
+	c.mu.Lock()
+	if !c.server.deadlines.Confirm(d) {
+		c.mu.Unlock()
+		return
+	}
+	closed, greeted := c.closed, c.greeted
+	var ping bool
+	var err error
+	if d == &c.beat && !closed {
+		var next engineio.Wait
+		ping, next, err = c.session.Expired()
+		c.wait(next)
+	}
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		c.close(ErrPingTimeout)
+	case ping:
+		c.ws.Send(pingFrame)
+	case d == &c.beat:
+	case closed:
+		c.ws.Abort()
+	case !greeted:
+		c.close(ErrConnectTimeout)
+	default:
+		c.close(fmt.Errorf("%w: a message was not completed in time", ErrTransport))
+	}
+}
+
+// Closing implements [transport.Receiver]: nothing more will come, for a reason that Message returned or that the transport found.
+func (c *conn) Closing(err error) {
+	switch {
+	case errors.Is(err, ErrParse), errors.Is(err, ErrTransport):
+	case errors.Is(err, transport.ErrPeerClosed):
+		err = ErrTransportClose
+	case errors.Is(err, outbox.ErrTooSlow):
+		err = fmt.Errorf("%w: %w", ErrTooSlow, err)
+	default:
+		err = fmt.Errorf("%w: %w", ErrTransport, err)
+	}
+	c.end(err)
+}
+
+// Closed implements [transport.Receiver]: nothing is left of the connection.
+func (c *conn) Closed() {
+	c.server.deadlines.Stop(&c.limit)
+	c.server.mu.Lock()
+	delete(c.server.conns, c)
+	c.server.mu.Unlock()
+	c.server.handlers.Done() // the goroutines of its sockets count for themselves
+}
+
+// close ends the connection: what was sent to the client before still reaches it, if it reads.
+func (c *conn) close(reason error) {
+	if c.end(reason) {
+		c.ws.Close(transport.CloseNoStatus)
+	}
+}
+
+// end ends the session and all sockets. It reports false if that was done before.
+func (c *conn) end(reason error) bool {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return false
+	}
+	c.closed = true
+	c.session.End()
+	c.server.deadlines.Stop(&c.beat)
+	c.server.closeDelay.Arm(&c.limit, c)
+	sockets := slices.Clone(c.sockets)
+	c.mu.Unlock()
+	c.server.cfg.Logger.Debug("belfry: connection ends", "remote", c.remote, "reason", reason)
+	for _, s := range sockets {
+		s.finish(reason)
+	}
+	return true
+}

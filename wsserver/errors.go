@@ -1,0 +1,31 @@
+package wsserver
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// Why a socket disconnected: the cause of its context wraps one of these. Their texts begin as Socket.IO names the reasons.
+var (
+	ErrClientDisconnect = errors.New("client namespace disconnect") // the client left the namespace
+	ErrServerDisconnect = errors.New("server namespace disconnect") // Socket.Disconnect
+	ErrTransportClose   = errors.New("transport close")             // the client closed its connection, or went away
+	ErrTransport        = errors.New("transport error")             // the connection failed, or broke the rules of WebSocket
+	ErrPingTimeout      = errors.New("ping timeout")                // the client did not answer a ping
+	ErrParse            = errors.New("parse error")                 // the client broke the rules of Engine.IO or Socket.IO
+	ErrServerClose      = errors.New("forced server close")         // Socket.Close
+	ErrShutdown         = errors.New("server shutting down")        // Server.Close
+	ErrTooSlow          = errors.New("too slow")                    // the client does not read what is sent to it
+	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
+)
+
+// A PanicError is what Config.OnError is told when a handler has panicked.
+type PanicError struct {
+	Value any    // what was passed to panic
+	Stack []byte // where, as runtime/debug.Stack writes it
+}
+
+func newPanicError(value any) *PanicError { return &PanicError{Value: value, Stack: debug.Stack()} }
+
+func (e *PanicError) Error() string { return fmt.Sprintf("wsserver: panic: %v\n%s", e.Value, e.Stack) }

@@ -1,0 +1,105 @@
+package wsserver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// A Handler takes the events of one name. The events of a socket are handled one at a time and in order, on a goroutine that exists only
+// while there are any; a handler that blocks holds up its own socket alone. ctx ends when the socket disconnects.
+//
+// An error is given to Config.OnError; the socket stays connected, and no ack is sent on the handler's behalf. A panic is an error too,
+// after which the socket is disconnected.
+type Handler func(ctx context.Context, e *Event) error
+
+// An Event is what a client emitted. It may be kept.
+type Event struct {
+	socket *Socket
+	packet *packet.Packet
+	name   string
+	acked  bool
+}
+
+// Name is the event's name.
+func (e *Event) Name() string { return e.name }
+
+// Socket is the socket that received it.
+func (e *Event) Socket() *Socket { return e.socket }
+
+// Len is the number of arguments.
+func (e *Event) Len() int { return max(0, e.packet.Args.Len()-1) }
+
+// Decode converts the arguments into what dst points to, as encoding/json does, with binary arguments as []byte. Only those asked for
+// are decoded: a nil in dst skips one. It is an error if there are fewer arguments than dst, or if one does not fit.
+func (e *Event) Decode(dst ...any) error { return e.packet.Decode(dst...) }
+
+// WantsAck reports whether the client waits for an acknowledgement.
+func (e *Event) WantsAck() bool { return e.packet.HasID }
+
+// Ack sends the acknowledgement that the client waits for. Without one to wait, and after the first call, it does nothing.
+// Its arguments are those of [Socket.Emit]. Ack must not be called concurrently with itself.
+func (e *Event) Ack(args ...any) error {
+	if !e.packet.HasID || e.acked {
+		return nil
+	}
+	e.acked = true
+	p := &packet.Packet{Type: packet.Ack, Namespace: e.packet.Namespace, ID: e.packet.ID, HasID: true}
+	encoded, err := e.socket.ns.server.encode(p, "", args)
+	if err != nil {
+		return err
+	}
+	return e.socket.send(encoded)
+}
+
+// On sets a handler of s for events with one argument of type T, or more, which are ignored. An event whose argument does not fit is an
+// error of the handler.
+func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) error) {
+	s.On(event, func(ctx context.Context, e *Event) error {
+		var arg T
+		if err := e.Decode(&arg); err != nil {
+			return err
+		}
+		return handle(ctx, arg)
+	})
+}
+
+// OnAck is On for events that the client wants to be acknowledged: with the handler's result, unless it returns an error. An event whose
+// client does not want that is handled all the same.
+func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
+	s.On(event, func(ctx context.Context, e *Event) error {
+		var arg T
+		if err := e.Decode(&arg); err != nil {
+			return err
+		}
+		result, err := handle(ctx, arg)
+		if err != nil {
+			return err
+		}
+		return e.Ack(result)
+	})
+}
+
+// A Response is what a client answered to [Socket.EmitWithAck].
+type Response struct{ args packet.Args }
+
+// Len is the number of arguments.
+func (r Response) Len() int { return r.args.Len() }
+
+// Decode converts the arguments as [Event.Decode] does.
+func (r Response) Decode(dst ...any) error { return r.args.Decode(dst...) }
+
+// encode makes messages of p and its arguments.
+func (srv *Server) encode(p *packet.Packet, event string, args []any) (packet.Encoded, error) {
+	var err error
+	if p.Type == packet.Event {
+		p.Args, err = srv.limits.MarshalEvent(event, args...)
+	} else {
+		p.Args, err = srv.limits.Marshal(args...)
+	}
+	if err != nil {
+		return packet.Encoded{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+	}
+	return srv.codec.Encode(p)
+}

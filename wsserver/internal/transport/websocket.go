@@ -1,0 +1,309 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+)
+
+// ErrPeerClosed is why a connection is closing when the peer closed it.
+var ErrPeerClosed = errors.New("transport: closed by the peer")
+
+// A Config is what the WebSockets of a server share.
+type Config struct {
+	MaxMessage int // see [ReaderConfig]
+	QueueBytes int // bounds what waits for a peer: see [outbox.Config]
+	Logger     *slog.Logger
+}
+
+// Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
+type Transports struct {
+	reader ReaderConfig
+	poller *netpoll.Poller // nil on a system that has none
+	shards *outbox.Shards
+	group  *outbox.Group
+
+	streams sync.WaitGroup // the goroutines that read
+}
+
+// New starts what the connections share. Close it in the end.
+func New(cfg Config) *Transports {
+	queues := outbox.Config{Limit: cfg.QueueBytes}
+	t := &Transports{
+		reader: ReaderConfig{MaxMessage: cfg.MaxMessage},
+		shards: outbox.NewShards(queues),
+		group:  outbox.NewGroup(queues),
+	}
+	poller, err := netpoll.New()
+	if err == nil {
+		t.poller = poller
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		cfg.Logger.Error("belfry: no poller, every connection has a goroutine", "error", err)
+	}
+	return t
+}
+
+// Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
+func (t *Transports) Close() {
+	if t.poller != nil {
+		t.poller.Close()
+	}
+	t.shards.Close()
+	t.group.Close()
+	t.streams.Wait()
+}
+
+// Stats counts what was written to all peers.
+func (t *Transports) Stats() outbox.Stats {
+	a, b := t.shards.Stats(), t.group.Stats()
+	return outbox.Stats{
+		Frames:  a.Frames + b.Frames,
+		Bytes:   a.Bytes + b.Bytes,
+		Writes:  a.Writes + b.Writes,
+		Dropped: a.Dropped + b.Dropped,
+		Lost:    a.Lost + b.Lost,
+		TooSlow: a.TooSlow + b.TooSlow,
+		Failed:  a.Failed + b.Failed,
+	}
+}
+
+// A Receiver is the owner of a WebSocket. Message and Fed are called from one goroutine at a time, the others from any; none may block,
+// on pain of all other connections waiting.
+type Receiver interface {
+	// Message takes a message, whose payload is valid and the receiver's to modify until it returns. An error closes the connection.
+	Message(op Opcode, payload []byte) error
+
+	// Fed follows the Messages of what was read at once. partial reports whether a message has begun that is not complete.
+	Fed(partial bool)
+
+	// Closing says why nothing more will come: an error of Message, a [*ProtocolError], [ErrPeerClosed], [outbox.ErrTooSlow], or an
+	// error of the network. It is called once, unless Close or Abort came first.
+	Closing(err error)
+
+	// Closed says that nothing is left of the connection. It is called once after Serve, whatever happens.
+	Closed()
+}
+
+// A WebSocket is a connection after its handshake. The zero value is ready for [Transports.Serve]. It must not be copied. Its methods
+// may be called concurrently, also from its Receiver.
+type WebSocket struct {
+	transports *Transports
+	receiver   Receiver
+	reader     Reader
+	queue      outbox.Queue
+	polled     *netpoll.Conn // one of polled and stream is not nil
+	stream     *stream
+
+	mu    sync.Mutex // guards what follows
+	state wsState
+}
+
+type wsState uint8
+
+const (
+	wsClosing wsState = 1 << iota // nothing more is received; a Close frame is the last that is sent
+	wsPeer                        // the peer has said that it closes: nothing is to be waited for after our Close frame
+	wsFlushed                     // our Close frame is out
+	wsClosed                      // the descriptor is gone
+)
+
+// Serve makes w the WebSocket of nc, which belongs to it from then on. Nothing is read before Start; Send and Append work at once.
+func (t *Transports) Serve(w *WebSocket, nc net.Conn, r Receiver) {
+	w.transports, w.receiver = t, r
+	w.reader.Config = &t.reader
+	if t.poller != nil {
+		if polled, err := t.poller.Attach(nc, (*pollHandler)(w)); err == nil {
+			w.polled = polled
+			w.queue.Init(t.shards, polled, (*queueOwner)(w))
+			return
+		}
+		// A connection that cannot be attached keeps a goroutine. One that has failed by now will say so there.
+	}
+	w.stream = newStream(nc)
+	w.queue.Init(t.group, outbox.Stream{Writer: nc}, (*queueOwner)(w))
+}
+
+// Start begins to receive. early is what the peer has sent already.
+func (w *WebSocket) Start(early []byte) {
+	if len(early) > 0 {
+		w.feed(early)
+	}
+	if w.polled != nil {
+		if err := w.polled.Start(); err != nil {
+			w.fail(err)
+		}
+		return
+	}
+	w.transports.streams.Go(func() { w.stream.read(w) })
+}
+
+// Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages.
+func (w *WebSocket) Append(f *outbox.Frame) { w.queue.Append(f) }
+
+// Send returns [net.ErrClosed] if the connection takes no more frames.
+func (w *WebSocket) Send(f *outbox.Frame) error {
+	if !w.queue.Send(f) && !f.Volatile {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.
+func (w *WebSocket) Pause() {
+	if w.polled != nil {
+		w.polled.Pause()
+	} else {
+		w.stream.pause(true)
+	}
+}
+
+// Resume ends a pause.
+func (w *WebSocket) Resume() {
+	if w.polled != nil {
+		w.polled.Resume()
+	} else {
+		w.stream.pause(false)
+	}
+}
+
+// Close begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
+// connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
+func (w *WebSocket) Close(code CloseCode) {
+	w.shut(code, 0)
+}
+
+// shut queues the last frame. Whoever calls it first decides the code.
+func (w *WebSocket) shut(code CloseCode, flags wsState) (first bool) {
+	w.mu.Lock()
+	first = w.state&wsClosing == 0
+	w.state |= wsClosing | flags
+	flushed := w.state&wsFlushed != 0
+	w.mu.Unlock()
+	switch {
+	case first:
+		w.Resume() // the peer's answer is to be read
+		if !w.queue.CloseAfterFlush(&outbox.Frame{Bytes: AppendClose(nil, code, "")}) {
+			w.Abort()
+		}
+	case flags&wsPeer != 0 && flushed:
+		w.Abort()
+	}
+	return first
+}
+
+// Abort ends the connection at once. What is queued is lost.
+func (w *WebSocket) Abort() {
+	w.mu.Lock()
+	if w.state&wsClosed != 0 {
+		w.mu.Unlock()
+		return
+	}
+	w.state |= wsClosing | wsClosed
+	w.mu.Unlock()
+	w.queue.Close()
+	if w.polled != nil {
+		w.polled.Close()
+	} else {
+		w.stream.close()
+	}
+	w.receiver.Closed()
+}
+
+// fail ends the connection for a reason that leaves nothing to say to the peer.
+func (w *WebSocket) fail(err error) {
+	w.mu.Lock()
+	first := w.state&wsClosing == 0
+	w.state |= wsClosing
+	w.mu.Unlock()
+	if first {
+		w.receiver.Closing(err)
+	}
+	w.Abort()
+}
+
+// feed decodes what was read.
+func (w *WebSocket) feed(p []byte) {
+	err := w.reader.Feed(p, (*frameHandler)(w))
+	if err == nil {
+		w.receiver.Fed(w.reader.Partial())
+		return
+	}
+	code := CloseNoStatus
+	var broken *ProtocolError
+	if errors.As(err, &broken) {
+		code = broken.Code
+	}
+	if w.shut(code, 0) {
+		w.receiver.Closing(err)
+	}
+}
+
+// ended takes the end of what can be read.
+func (w *WebSocket) ended(err error) {
+	if errors.Is(err, io.EOF) {
+		err = ErrPeerClosed
+	}
+	w.fail(err)
+}
+
+// frameHandler is the WebSocket as its Reader sees it.
+type frameHandler WebSocket
+
+func (h *frameHandler) Message(op Opcode, payload []byte) error {
+	w := (*WebSocket)(h)
+	w.mu.Lock()
+	closing := w.state&wsClosing != 0
+	w.mu.Unlock()
+	if closing {
+		return nil
+	}
+	return w.receiver.Message(op, payload)
+}
+
+func (h *frameHandler) Control(op Opcode, payload []byte) error {
+	w := (*WebSocket)(h)
+	switch op {
+	case OpPing:
+		w.queue.Send(&outbox.Frame{Bytes: AppendFrame(nil, OpPong, payload)})
+	case OpClose:
+		code, _ := ParseClose(payload)
+		if w.shut(code, wsPeer) {
+			w.receiver.Closing(ErrPeerClosed)
+		}
+	}
+	return nil
+}
+
+// queueOwner is the WebSocket as its Queue sees it.
+type queueOwner WebSocket
+
+func (o *queueOwner) Failed(err error) { (*WebSocket)(o).fail(err) }
+
+func (o *queueOwner) Flushed() {
+	w := (*WebSocket)(o)
+	w.mu.Lock()
+	w.state |= wsFlushed
+	peer := w.state&wsPeer != 0
+	w.mu.Unlock()
+	if peer {
+		w.Abort() // both Close frames are through: the server closes first (RFC 6455 section 7.1.1)
+		return
+	}
+	if w.polled != nil {
+		w.polled.CloseWrite()
+	} else if c, ok := w.stream.conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+	}
+}
+
+// pollHandler is the WebSocket as the poller sees it.
+type pollHandler WebSocket
+
+func (h *pollHandler) Data(p []byte)    { (*WebSocket)(h).feed(p) }
+func (h *pollHandler) Writable()        { (*WebSocket)(h).queue.Writable() }
+func (h *pollHandler) Closed(err error) { (*WebSocket)(h).ended(err) }

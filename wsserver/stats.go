@@ -1,0 +1,35 @@
+package wsserver
+
+import "github.com/belfry-io/belfry/adapter"
+
+// Stats is what a server has done since its beginning, and how it stands.
+type Stats struct {
+	Connections int    // open now
+	Accepted    uint64 // connections so far
+	Refused     uint64 // requests answered with an error
+	Events      uint64 // received from clients
+	Failures    uint64 // errors and panics of handlers
+
+	Frames  uint64 // written to clients; a broadcast counts once for each
+	Bytes   uint64 // of these
+	Writes  uint64 // system calls that it took
+	Dropped uint64 // volatile frames dropped, since their client was not ready
+	Lost    uint64 // frames queued for clients that went away
+	TooSlow uint64 // clients disconnected since they did not read
+
+	Adapter adapter.Stats
+}
+
+// Stats returns the counts as they are now. They are read one by one, so they may differ by what happens meanwhile.
+func (srv *Server) Stats() Stats {
+	srv.mu.Lock()
+	s := Stats{Connections: len(srv.conns)}
+	srv.mu.Unlock()
+	s.Accepted, s.Refused = srv.counts.accepted.Load(), srv.counts.refused.Load()
+	s.Events, s.Failures = srv.counts.events.Load(), srv.counts.failures.Load()
+	out := srv.transports.Stats()
+	s.Frames, s.Bytes, s.Writes = out.Frames, out.Bytes, out.Writes
+	s.Dropped, s.Lost, s.TooSlow = out.Dropped, out.Lost, out.TooSlow
+	s.Adapter = srv.hub.Stats()
+	return s
+}
