@@ -1,0 +1,169 @@
+package packet
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Args are the arguments of an Event, its name first, or of an Ack: checked JSON and the attachments that it refers to. They come from a
+// [Decoder] or from [Marshal]; the zero value has none. Args are never modified, so copies may be used concurrently.
+type Args struct {
+	json     []byte // an array; nil means "[]"
+	elements int
+	attached *attached // nil if there are no attachments
+}
+
+type attached struct {
+	attachments [][]byte
+	marks       []mark // the placeholder of each attachment, in the order of the text
+}
+
+// ParseArgs makes Args of a JSON array in which {"_placeholder":true,"num":i} stands for the i-th attachment, exactly once for each. It is
+// for codecs. Args keep both slices, which must not be modified any more. Of the limits, AttachmentBytes does not count.
+func ParseArgs(text []byte, attachments [][]byte, l *Limits) (Args, error) {
+	if len(attachments) > l.attachments() {
+		return Args{}, fmt.Errorf("%w: more than %d", ErrAttachments, l.attachments())
+	}
+	array, elements, marks, err := scanArgs(text, len(attachments), l)
+	if err != nil {
+		return Args{}, err
+	}
+	a := Args{json: array, elements: elements}
+	if len(attachments) > 0 {
+		a.attached = &attached{attachments: attachments, marks: marks}
+	}
+	return a, nil
+}
+
+// Len is the number of arguments, an event's name among them.
+func (a Args) Len() int { return a.elements }
+
+// JSON is the text of the arguments as [ParseArgs] takes it. It must not be modified.
+func (a Args) JSON() []byte {
+	if a.json == nil {
+		return []byte("[]")
+	}
+	return a.json
+}
+
+// Attachments are what the placeholders in JSON stand for, by number; nil if there are none. They must not be modified.
+func (a Args) Attachments() [][]byte {
+	if a.attached == nil {
+		return nil
+	}
+	return a.attached.attachments
+}
+
+// Decode converts the arguments into what dst points to, as [json.Unmarshal] does, the first argument into dst[0]. Only those asked for
+// are converted; further arguments are left alone, and a nil in dst skips one. With fewer arguments than dst, or with one that does not
+// fit, Decode returns an error that wraps [ErrArgument] and says which, counted from zero; what stands before it has been converted.
+//
+// An attachment fits where encoding/json takes base64: a []byte, also inside structs, slices and maps, receives its bytes, and so does
+// an interface, as a []byte; a string, a [json.RawMessage] or a type with its own UnmarshalJSON or UnmarshalText sees base64. (Such a
+// type may be called twice where the target has interfaces too.) All bytes are copies.
+func (a Args) Decode(dst ...any) error { return a.decode(0, dst) }
+
+// decode is Decode for the arguments after the first skip ones. Errors count from the first one that was not skipped.
+func (a Args) decode(skip int, dst []any) error {
+	pos := 1
+	for i := range skip + len(dst) {
+		if i >= a.elements {
+			if i < skip {
+				continue
+			}
+			return fmt.Errorf("%w: %d is missing, there are %d", ErrArgument, i-skip, max(a.elements-skip, 0))
+		}
+		start, end := element(a.json, pos)
+		pos = end
+		for a.json[pos] != ',' && a.json[pos] != ']' {
+			pos++
+		}
+		pos++
+		if i < skip || dst[i-skip] == nil {
+			continue
+		}
+		if err := a.decodeElement(start, end, dst[i-skip]); err != nil {
+			return fmt.Errorf("%w: %d: %w", ErrArgument, i-skip, err)
+		}
+	}
+	return nil
+}
+
+func (a Args) decodeElement(start, end int, dst any) error {
+	text := a.json[start:end]
+	if marks := a.marksIn(start, end); len(marks) > 0 {
+		if d, ok := dst.(*[]byte); ok && d != nil && marks[0].start == start {
+			*d = cloneBytes(a.attached.attachments[marks[0].num])
+			return nil
+		}
+		t := injection{text: text, offset: start, marks: marks, attachments: a.attached.attachments}
+		return t.decode(dst)
+	}
+	switch d := dst.(type) {
+	case *string:
+		if d != nil && text[0] == '"' {
+			*d = unquote(text)
+			return nil
+		}
+	case *json.RawMessage:
+		if d != nil {
+			*d = append((*d)[:0], text...)
+			return nil
+		}
+	}
+	return json.Unmarshal(text, dst)
+}
+
+// marksIn returns the placeholders in json[start:end].
+func (a Args) marksIn(start, end int) []mark {
+	if a.attached == nil {
+		return nil
+	}
+	marks := a.attached.marks
+	for len(marks) > 0 && marks[0].start < start {
+		marks = marks[1:]
+	}
+	n := 0
+	for n < len(marks) && marks[n].end <= end {
+		n++
+	}
+	return marks[:n]
+}
+
+// name returns the first argument as the name of an event; empty if it cannot be one.
+func (a Args) name() string {
+	if a.elements == 0 {
+		return ""
+	}
+	start, end := element(a.json, 1)
+	switch c := a.json[start]; {
+	case c == '"':
+		return unquote(a.json[start:end])
+	case c == '-' || digit(c):
+		return numberName(a.json[start:end])
+	}
+	return ""
+}
+
+// checkName reports what keeps the arguments from being those of an event.
+func (a Args) checkName() error {
+	if a.elements == 0 {
+		return fmt.Errorf("%w: none", ErrName)
+	}
+	start, end := element(a.json, 1)
+	switch c := a.json[start]; {
+	case c == '"':
+		for _, name := range reserved {
+			if means(a.json[start:end], name) {
+				return ErrReserved
+			}
+		}
+		return nil
+	case c == '-' || digit(c):
+		return nil
+	}
+	return fmt.Errorf("%w: neither a string nor a number", ErrName)
+}
+
+// cloneBytes copies b into memory of its own. Unlike with bytes.Clone, an empty copy is never nil, which JSON would call null.
+func cloneBytes(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }

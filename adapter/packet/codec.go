@@ -1,0 +1,35 @@
+package packet
+
+// A Codec is a way to write packets as messages. All peers of a server, and all nodes of a cluster, use the same one.
+// Its methods may be called concurrently.
+type Codec interface {
+	// Encode writes p. The result shares p's attachments, and neither may be modified from then on. What Encode has written, a decoder
+	// of the same codec accepts, unless its limits are narrower; a packet for which that cannot be is an error.
+	Encode(p *Packet) (Encoded, error)
+
+	// WithID returns e, an Event that Encode wrote without an ack id, as if it had been written with this one. The result shares e's
+	// memory; e is not modified. It costs about a copy of the text, so that a broadcast is encoded once and carried through a cluster,
+	// and each node adds its own id.
+	WithID(e Encoded, id uint64) (Encoded, error)
+
+	// NewDecoder returns the decoder of one connection. l is shared and only read; nil means the defaults.
+	NewDecoder(l *Limits) Decoder
+}
+
+// A Decoder turns the messages of one connection into packets. Its methods must not be called concurrently. Both keep nothing of what
+// they are given: the caller may reuse it at once.
+//
+// A nil packet without an error means that attachments are awaited; how long to wait for them is the caller's decision. After an error
+// the connection cannot be understood any more and is to be closed. Which packets are in place at a moment is for the caller to
+// judge: a decoder also decodes the ConnectError that only a server sends.
+type Decoder interface {
+	Text(msg []byte) (*Packet, error)
+	Binary(msg []byte) (*Packet, error)
+}
+
+// Encoded is a packet as messages: a text message, unless Text is empty, and then a binary message for each attachment, also for an
+// empty one. The messages of one packet are sent in this order with no other packet's between them.
+type Encoded struct {
+	Text        []byte
+	Attachments [][]byte
+}

@@ -1,0 +1,52 @@
+package packet
+
+// Limits bound what a packet may claim. A field that is zero or below means its default, and a nil *Limits means the defaults of all.
+// Limits are only read, so that any number of decoders share one.
+type Limits struct {
+	Attachments     int // of one packet; default 10, as in Socket.IO's own parser
+	AttachmentBytes int // of all attachments of one packet together; default 1,000,000; a server sets it to its greatest message
+	Arguments       int // of one packet, an event's name among them; default 1,000
+	Depth           int // of arrays and objects inside each other, that of the arguments among them; default 1,000, at most 10,000
+	NamespaceBytes  int // default 512
+}
+
+// maxDepth is where encoding/json gives up, so a deeper limit would only move the error.
+const maxDepth = 10_000
+
+// deepest leaves the depth of what is to be encoded to the peer's limits.
+var deepest = Limits{Depth: maxDepth}
+
+func (l *Limits) attachments() int {
+	if l == nil || l.Attachments <= 0 {
+		return 10
+	}
+	return l.Attachments
+}
+
+func (l *Limits) attachmentBytes() int {
+	if l == nil || l.AttachmentBytes <= 0 {
+		return 1_000_000
+	}
+	return l.AttachmentBytes
+}
+
+func (l *Limits) arguments() int {
+	if l == nil || l.Arguments <= 0 {
+		return 1_000
+	}
+	return l.Arguments
+}
+
+func (l *Limits) depth() int {
+	if l == nil || l.Depth <= 0 {
+		return 1_000
+	}
+	return min(l.Depth, maxDepth)
+}
+
+func (l *Limits) namespaceBytes() int {
+	if l == nil || l.NamespaceBytes <= 0 {
+		return 512
+	}
+	return l.NamespaceBytes
+}

@@ -1,0 +1,136 @@
+// Package packet holds the packets of Socket.IO 5: what they are, how Go values become their arguments and back, and the default codec,
+// which writes a packet as one text and as many binary messages as it has attachments. Another codec can take its place ([Codec]).
+//
+// Nothing here does I/O or starts a goroutine. What comes from a peer is checked once and completely when a packet is decoded, and then
+// kept as text: an argument becomes a Go value only when [Args.Decode] asks for it, so a small text cannot claim a lot of memory.
+package packet
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// A Type says what a packet is for. Packets with attachments have no types of their own: 5 and 6 on the wire are how the default codec
+// writes an [Event] and an [Ack] that have some.
+type Type uint8
+
+// The types of packets, with their numbers on the wire.
+const (
+	Connect      Type = iota // asks for a namespace, and grants it
+	Disconnect               // leaves a namespace
+	Event                    // a name and its arguments
+	Ack                      // the answer to an Event that carried an ack id
+	ConnectError             // refuses a namespace; only servers send it
+)
+
+var typeNames = [...]string{"connect", "disconnect", "event", "ack", "connect error"}
+
+// String returns the type's name, in lower case.
+func (t Type) String() string {
+	if int(t) < len(typeNames) {
+		return typeNames[t]
+	}
+	return fmt.Sprintf("type(%d)", uint8(t))
+}
+
+// MaxID is the highest ack id: the highest number of 15 digits, all of which JavaScript holds exactly.
+const MaxID = 999_999_999_999_999
+
+// A Packet is one packet of Socket.IO. A packet that a [Decoder] returned shares no memory with what the decoder was given.
+// Packets are values without locks: whoever changes one sees to it that nobody else uses it.
+type Packet struct {
+	Type      Type
+	Namespace string          // begins with '/'; empty, which only a caller may leave it, means "/"
+	ID        uint64          // the ack id, if HasID; at most MaxID
+	HasID     bool            // an Event that wants an answer, and every Ack
+	Args      Args            // of an Event, its name first, and of an Ack
+	Data      json.RawMessage // of a Connect, an object or nil; of a ConnectError, an object or a string
+}
+
+// Event is the name of an Event, and empty for other packets and for arguments that begin with no name. A number is written as
+// JavaScript converts it to a string, because there it names the same event. The name is made anew at each call.
+func (p *Packet) Event() string {
+	if p.Type != Event {
+		return ""
+	}
+	return p.Args.name()
+}
+
+// Decode is [Args.Decode] for the arguments that a handler sees: those after the name of an Event, all those of an Ack.
+func (p *Packet) Decode(dst ...any) error {
+	if p.Type == Event {
+		return p.Args.decode(1, dst)
+	}
+	return p.Args.decode(0, dst)
+}
+
+// check reports what would keep p from being decoded by a peer with the limits l, except for the length of its namespace and what Args
+// have been checked for already.
+func (p *Packet) check(l *Limits) error {
+	if err := checkNamespace(p.Namespace); err != nil {
+		return err
+	}
+	if p.HasID && p.ID > MaxID {
+		return fmt.Errorf("%w: %d", ErrID, p.ID)
+	}
+	switch p.Type {
+	case Event, Ack:
+		if p.Data != nil {
+			return fmt.Errorf("%w: %v with data", ErrPayload, p.Type)
+		}
+		if p.Type == Event {
+			return p.Args.checkName()
+		}
+		if !p.HasID {
+			return fmt.Errorf("%w: ack without one", ErrID)
+		}
+		return nil
+	case Connect, Disconnect, ConnectError:
+		if p.HasID {
+			return fmt.Errorf("%w: %v with one", ErrID, p.Type)
+		}
+		if p.Args.Len() > 0 {
+			return fmt.Errorf("%w: %v with arguments", ErrPayload, p.Type)
+		}
+		return checkData(p.Type, p.Data, l)
+	}
+	return fmt.Errorf("%w: %d", ErrType, p.Type)
+}
+
+// checkData reports whether data may be the payload of a packet without arguments. Its UTF-8 is checked too.
+func checkData(t Type, data []byte, l *Limits) error {
+	if len(data) == 0 {
+		if t == ConnectError {
+			return fmt.Errorf("%w: %v without one", ErrPayload, t)
+		}
+		return nil
+	}
+	object, text := data[0] == '{', data[0] == '"'
+	if t == Disconnect || !object && !(text && t == ConnectError) {
+		return fmt.Errorf("%w of %v", ErrPayload, t)
+	}
+	return scanValue(data, l)
+}
+
+var reserved = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+
+// Reserved reports whether an event may not have this name, because the name means something of its own to a Socket.IO peer.
+func Reserved(name string) bool { return slices.Contains(reserved, name) }
+
+// numberName is how JavaScript names the property that a number stands for: 1.0 is "1", 1e3 is "1000".
+func numberName(text []byte) string {
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return string(text)
+	}
+	if f == 0 {
+		return "0" // also for -0
+	}
+	b, err := json.Marshal(f) // encoding/json writes numbers as ECMAScript does
+	if err != nil {
+		return string(text)
+	}
+	return string(b)
+}
