@@ -1,0 +1,73 @@
+package test
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestChatInBrowser starts the chat as the README says, and drives its page in a real browser on two of its nodes.
+func TestChatInBrowser(t *testing.T) {
+	node, chromium := needNode(t), needChromium(t)
+	urls := startChat(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	args := []string{"chat.mjs", chromium, urls[0], urls[1]}
+	if path := os.Getenv("SCREENSHOT"); path != "" {
+		args = append(args, path)
+	}
+	cmd := exec.CommandContext(ctx, node, args...)
+	cmd.Dir = "node"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("node chat.mjs: %v\n%s", err, out)
+	}
+}
+
+// startChat runs the chat without flags and returns the addresses that it prints. At the end of the test it is interrupted, and has to
+// end cleanly.
+func startChat(t *testing.T) []string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "chat")
+	if out, err := exec.Command("go", "build", "-o", program, module+"/examples/chat").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	cmd := exec.Command(program)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cmd.Process.Signal(os.Interrupt)
+		killed := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
+		defer killed.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the chat after an interrupt: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	var urls []string
+	lines := bufio.NewScanner(stdout)
+	for len(urls) < 3 && lines.Scan() {
+		if _, url, ok := strings.Cut(lines.Text(), "http://"); ok {
+			urls = append(urls, "http://"+url)
+		}
+	}
+	if len(urls) < 3 {
+		t.Fatalf("the chat printed %d addresses, want 3", len(urls))
+	}
+	return urls
+}

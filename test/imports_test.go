@@ -1,0 +1,89 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/belfry-io/belfry"
+
+// mayImport says which packages of this module each package imports directly, at the most; a name that ends in /... stands for all
+// below it, and "std" for no package of another module. What is not listed may import nothing of the module's.
+var mayImport = map[string][]string{
+	"adapter":                     {"adapter/internal/envelope", "adapter/internal/mesh", "adapter/internal/rooms", "std"},
+	"adapter/internal/envelope":   {"adapter/internal/mesh", "std"},
+	"adapter/internal/mesh":       {"std"},
+	"adapter/internal/rooms":      {"std"},
+	"adapter/packet":              {"std"},
+	"adapter/adaptertest":         {"adapter", "std"},
+	"natsadapter":                 {"adapter", "github.com/nats-io/nats.go"},
+	"natsadapter/embedded":        {"github.com/nats-io/nats-server/v2/..."},
+	"natsadapter/natstest":        {"natsadapter/embedded", "std"},
+	"wsserver":                    {"adapter", "adapter/packet", "wsserver/internal/...", "std"},
+	"wsserver/wstest":             {"adapter/packet", "wsserver", "wsserver/internal/...", "github.com/gobwas/ws"},
+	"wsserver/internal/engineio":  {"std"},
+	"wsserver/internal/netpoll":   {"std"},
+	"wsserver/internal/outbox":    {"std"},
+	"wsserver/internal/transport": {"wsserver/internal/netpoll", "wsserver/internal/outbox", "github.com/gobwas/ws"},
+	"examples/chat":               {"adapter", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
+	"bench":                       {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
+	"test":                        {"std"},
+}
+
+// TestImports holds the house to its plan: imports run one way, and each dependency has its one place.
+func TestImports(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin"} {
+		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages := json.NewDecoder(strings.NewReader(string(out)))
+		n := 0
+		for {
+			var p struct {
+				ImportPath string
+				Imports    []string
+			}
+			if err := packages.Decode(&p); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			name := strings.TrimPrefix(p.ImportPath, module+"/")
+			allowed, ok := mayImport[name]
+			if !ok {
+				t.Errorf("package %s is not in the plan of the house: add it to mayImport, and to ARCHITECTURE.md", name)
+			}
+			for _, imported := range p.Imports {
+				if !standard(imported) && !matches(strings.TrimPrefix(imported, module+"/"), allowed) {
+					t.Errorf("%s: %s imports %s; it may import %s", goos, name, imported, strings.Join(allowed, ", "))
+				}
+			}
+		}
+		if n < len(mayImport)/2 {
+			t.Errorf("%s: go list found %d packages only", goos, n)
+		}
+	}
+}
+
+// standard reports whether a package is of the standard library: the first element of all other paths has a dot.
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.Contains(first, ".")
+}
+
+func matches(path string, allowed []string) bool {
+	for _, a := range allowed {
+		if base, below := strings.CutSuffix(a, "/..."); path == a || below && strings.HasPrefix(path, base+"/") {
+			return true
+		}
+	}
+	return false
+}
