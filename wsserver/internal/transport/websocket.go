@@ -24,34 +24,59 @@ type Config struct {
 // Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
 type Transports struct {
 	reader ReaderConfig
-	poller *netpoll.Poller // nil on a system that has none
+	logger *slog.Logger
 	shards *outbox.Shards
 	group  *outbox.Group
 
 	streams sync.WaitGroup // the goroutines that read
+
+	mu     sync.Mutex      // guards what follows
+	poller *netpoll.Poller // nil until a connection asks for it, and on a system that has none
+	tried  bool            // to make poller, or closed
 }
 
 // New starts what the connections share. Close it in the end.
 func New(cfg Config) *Transports {
 	queues := outbox.Config{Limit: cfg.QueueBytes}
-	t := &Transports{
+	return &Transports{
 		reader: ReaderConfig{MaxMessage: cfg.MaxMessage},
+		logger: cfg.Logger,
 		shards: outbox.NewShards(queues),
 		group:  outbox.NewGroup(queues),
 	}
+}
+
+// pollerFor returns the poller if nc is of a kind that it takes; else nil. It begins with the first such connection, so that a server
+// whose connections are all in memory runs in a bubble of testing/synctest, where nothing may wait for the kernel.
+func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tried {
+		return t.poller
+	}
+	t.tried = true
 	poller, err := netpoll.New()
 	if err == nil {
 		t.poller = poller
 	} else if !errors.Is(err, errors.ErrUnsupported) {
-		cfg.Logger.Error("belfry: no poller, every connection has a goroutine", "error", err)
+		t.logger.Error("belfry: no poller, every connection has a goroutine", "error", err)
 	}
-	return t
+	return t.poller
 }
 
 // Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
 func (t *Transports) Close() {
-	if t.poller != nil {
-		t.poller.Close()
+	t.mu.Lock()
+	t.tried = true
+	poller := t.poller
+	t.mu.Unlock()
+	if poller != nil {
+		poller.Close()
 	}
 	t.shards.Close()
 	t.group.Close()
@@ -116,8 +141,8 @@ const (
 func (t *Transports) Serve(w *WebSocket, nc net.Conn, r Receiver) {
 	w.transports, w.receiver = t, r
 	w.reader.Config = &t.reader
-	if t.poller != nil {
-		if polled, err := t.poller.Attach(nc, (*pollHandler)(w)); err == nil {
+	if poller := t.pollerFor(nc); poller != nil {
+		if polled, err := poller.Attach(nc, (*pollHandler)(w)); err == nil {
 			w.polled = polled
 			w.queue.Init(t.shards, polled, (*queueOwner)(w))
 			return

@@ -1,0 +1,421 @@
+package engineio
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// waiter notes when its deadline passes.
+type waiter struct {
+	deadlines *Deadlines
+	start     time.Time
+	deadline  Deadline
+	passed    []time.Duration // touched by the goroutine of Deadlines alone while that runs
+}
+
+func (w *waiter) Expired(d *Deadline) {
+	if d != &w.deadline {
+		panic("Expired with the deadline of another")
+	}
+	if w.deadlines.Confirm(d) {
+		w.passed = append(w.passed, time.Since(w.start))
+	}
+}
+
+func TestDeadlinesExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewDeadlines()
+		start := time.Now()
+		durations := []time.Duration{45 * time.Second, 20 * time.Second, 25 * time.Second, 100 * time.Millisecond}
+		var delays []*Delay
+		for _, d := range durations {
+			delays = append(delays, s.Delay(d))
+		}
+		const n = 10_000
+		rng := rand.New(rand.NewPCG(1, 2))
+		waiters := make([]waiter, n)
+		want := make([]time.Duration, n) // zero: never
+		for i := range waiters {
+			w := &waiters[i]
+			w.deadlines, w.start = s, start
+			k := rng.IntN(len(delays))
+			delays[k].Arm(&w.deadline, w)
+			want[i] = time.Since(start) + durations[k]
+			switch rng.IntN(4) {
+			case 0:
+				s.Stop(&w.deadline)
+				want[i] = 0
+			case 1: // moved to another list, as with a pong
+				k = rng.IntN(len(delays))
+				delays[k].Arm(&w.deadline, w)
+				want[i] = time.Since(start) + durations[k]
+			}
+			if i%10 == 9 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		time.Sleep(time.Minute)
+		s.Close()
+		for i := range waiters {
+			got := waiters[i].passed
+			if want[i] == 0 && len(got) > 0 || want[i] != 0 && (len(got) != 1 || got[0] != want[i]) {
+				t.Fatalf("waiter %d: got %v, want %v", i, got, want[i])
+			}
+		}
+	})
+}
+
+// TestDeadlinesEarlierList arms a shorter deadline while the goroutine sleeps towards a longer one.
+func TestDeadlinesEarlierList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewDeadlines()
+		defer s.Close()
+		w := []waiter{{deadlines: s, start: time.Now()}, {deadlines: s, start: time.Now()}, {deadlines: s, start: time.Now()}}
+		for i, d := range []time.Duration{time.Hour, time.Second, time.Minute} {
+			s.Delay(d).Arm(&w[i].deadline, &w[i])
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		for i, want := range []time.Duration{time.Hour, time.Second, time.Minute} {
+			if !slices.Equal(w[i].passed, []time.Duration{want}) {
+				t.Errorf("got %v, want %v", w[i].passed, want)
+			}
+		}
+	})
+}
+
+// TestDeadlinesListOrder takes deadlines from the head, the middle and the end of a list.
+func TestDeadlinesListOrder(t *testing.T) {
+	for mask := range 1 << 5 {
+		synctest.Test(t, func(t *testing.T) {
+			s := NewDeadlines()
+			defer s.Close()
+			list := s.Delay(time.Minute)
+			var mu sync.Mutex
+			var got, want []int
+			waiters := make([]Deadline, 5)
+			owners := make([]Expirer, 5)
+			for i := range waiters {
+				owners[i] = expirer(func(d *Deadline) {
+					mu.Lock()
+					defer mu.Unlock()
+					if s.Confirm(d) {
+						got = append(got, i)
+					}
+				})
+				list.Arm(&waiters[i], owners[i])
+				time.Sleep(time.Second)
+			}
+			for i := range waiters {
+				if mask&(1<<i) == 0 {
+					want = append(want, i)
+					continue
+				}
+				s.Stop(&waiters[i])
+				s.Stop(&waiters[i])
+			}
+			for i := range waiters {
+				if mask&(1<<i) != 0 && i%2 == 0 { // stopped, then armed anew
+					list.Arm(&waiters[i], owners[i])
+					want = append(want, i)
+				}
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if mu.Lock(); !slices.Equal(got, want) {
+				t.Errorf("mask %05b: got %v, want %v", mask, got, want)
+			}
+			mu.Unlock()
+			if list.head != nil || list.tail != nil {
+				t.Errorf("mask %05b: the list is not empty", mask)
+			}
+		})
+	}
+}
+
+// expirer makes a function an Expirer.
+type expirer func(d *Deadline)
+
+func (f expirer) Expired(d *Deadline) { f(d) }
+
+// TestDeadlinesConfirm moves or stops a deadline while the call that it has passed is on its way.
+func TestDeadlinesConfirm(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		act  func(s *Deadlines, list *Delay, d *Deadline, owner Expirer)
+		want []bool // what Confirm says, call by call
+	}{
+		{"left alone", func(*Deadlines, *Delay, *Deadline, Expirer) {}, []bool{true}},
+		{"stopped", func(s *Deadlines, _ *Delay, d *Deadline, _ Expirer) { s.Stop(d) }, []bool{false}},
+		{"armed again", func(_ *Deadlines, l *Delay, d *Deadline, o Expirer) { l.Arm(d, o) }, []bool{false, true}},
+		{"armed and stopped", func(s *Deadlines, l *Delay, d *Deadline, o Expirer) { l.Arm(d, o); s.Stop(d) }, []bool{false}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := NewDeadlines()
+			defer s.Close()
+			list := s.Delay(time.Second)
+			called, gate := make(chan struct{}), make(chan struct{})
+			var confirmed []bool
+			var d Deadline
+			var owner expirer = func(d *Deadline) {
+				called <- struct{}{}
+				<-gate
+				confirmed = append(confirmed, s.Confirm(d))
+				if s.Confirm(d) {
+					t.Errorf("%s: got true twice from Confirm", test.name)
+				}
+			}
+			list.Arm(&d, owner)
+			<-called
+			test.act(s, list, &d, owner)
+			gate <- struct{}{}
+			for range len(test.want) - 1 {
+				<-called
+				gate <- struct{}{}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if !slices.Equal(confirmed, test.want) {
+				t.Errorf("%s: got %v, want %v", test.name, confirmed, test.want)
+			}
+		})
+	}
+}
+
+func TestDeadlinesArmInExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewDeadlines()
+		start := time.Now()
+		list := s.Delay(3 * time.Second)
+		var got []time.Duration
+		var d Deadline
+		var owner expirer
+		owner = func(d *Deadline) {
+			got = append(got, time.Since(start))
+			if s.Confirm(d) && len(got) < 4 {
+				list.Arm(d, owner)
+			}
+		}
+		list.Arm(&d, owner)
+		time.Sleep(time.Hour)
+		s.Close()
+		if want := []time.Duration{3 * time.Second, 6 * time.Second, 9 * time.Second, 12 * time.Second}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestDeadlinesClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewDeadlines()
+		list := s.Delay(time.Second)
+		called, gate := make(chan struct{}), make(chan struct{})
+		var calls atomic.Int32
+		var owner expirer = func(*Deadline) {
+			calls.Add(1)
+			called <- struct{}{}
+			<-gate
+		}
+		deadlines := make([]Deadline, 3)
+		for i := range deadlines {
+			list.Arm(&deadlines[i], owner)
+		}
+		<-called
+		closed := make(chan struct{})
+		go func() {
+			s.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close returned while Expired was running")
+		default:
+		}
+		gate <- struct{}{}
+		<-closed
+		list.Arm(&deadlines[0], owner)
+		if deadlines[0].list != nil {
+			t.Error("Arm put a deadline into the list of closed Deadlines")
+		}
+		s.Stop(&deadlines[1])
+		time.Sleep(time.Hour)
+		s.Close()
+		if got := calls.Load(); got != 1 {
+			t.Errorf("got %d calls, want 1: none after Close", got)
+		}
+	})
+}
+
+// TestDeadlinesConcurrent has sessions that arm and stop from goroutines of their own while deadlines pass.
+func TestDeadlinesConcurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := rand.Uint64()
+		s := NewDeadlines()
+		delays := []*Delay{s.Delay(3 * time.Millisecond), s.Delay(5 * time.Millisecond), s.Delay(time.Millisecond)}
+		var passed, early atomic.Int64
+		var wg sync.WaitGroup
+		for g := range 50 {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(seed, uint64(g)))
+				var mu sync.Mutex // guards what follows
+				var due time.Time // zero if nothing is armed
+				var d Deadline
+				var owner expirer = func(d *Deadline) {
+					mu.Lock()
+					defer mu.Unlock()
+					if !s.Confirm(d) {
+						return
+					}
+					if passed.Add(1); due.IsZero() || !time.Now().Equal(due) {
+						early.Add(1)
+					}
+					due = time.Time{}
+				}
+				for range 500 {
+					mu.Lock()
+					if k := rng.IntN(len(delays) + 1); k < len(delays) {
+						delays[k].Arm(&d, owner)
+						due = time.Now().Add(delays[k].duration)
+					} else {
+						s.Stop(&d)
+						due = time.Time{}
+					}
+					mu.Unlock()
+					time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Second)
+		s.Close()
+		if passed.Load() == 0 || early.Load() > 0 {
+			t.Errorf("seed %d: got %d deadlines passed, %d of them at a wrong time", seed, passed.Load(), early.Load())
+		}
+	})
+}
+
+// client is a session with its deadline, as a server has it.
+type client struct {
+	deadlines         *Deadlines
+	interval, timeout *Delay
+	start             time.Time
+	answer            time.Duration // from ping to pong; zero: none
+	mu                sync.Mutex    // guards what follows
+	session           Session
+	deadline          Deadline
+	pings             []time.Duration
+	ended             time.Duration
+}
+
+func (c *client) wait(w Wait) {
+	switch w {
+	case WaitNothing:
+		c.deadlines.Stop(&c.deadline)
+	case WaitPing:
+		c.interval.Arm(&c.deadline, c)
+	case WaitPong:
+		c.timeout.Arm(&c.deadline, c)
+	}
+}
+
+func (c *client) Expired(d *Deadline) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.deadlines.Confirm(d) {
+		return
+	}
+	ping, next, err := c.session.Expired()
+	c.wait(next)
+	if err != nil {
+		c.ended = time.Since(c.start)
+	}
+	if ping {
+		c.pings = append(c.pings, time.Since(c.start))
+		if c.answer > 0 {
+			time.AfterFunc(c.answer, c.pong)
+		}
+	}
+}
+
+func (c *client) pong() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if event, _, _ := c.session.Receive(false, []byte("3")); event == EventPong {
+		c.wait(WaitPing)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct {
+		rule          string
+		answer        time.Duration
+		pause, resume time.Duration
+		pings         []time.Duration
+		ended         time.Duration
+	}{
+		{"interval from the last pong", 2 * s, 0, 0, []time.Duration{25 * s, 52 * s, 79 * s, 106 * s}, 0},
+		{"no answer", 0, 0, 0, []time.Duration{25 * s}, 45 * s},
+		{"answer just in time", 20*s - 1, 0, 0, []time.Duration{25 * s, 70*s - 1, 115*s - 2}, 0},
+		{"answer too late", 20*s + 1, 0, 0, []time.Duration{25 * s}, 45 * s},
+		{"not read for a minute, then a timeout", 0, 30 * s, 90 * s, []time.Duration{25 * s}, 110 * s},
+		{"not read from before the ping on", 0, 10 * s, 90 * s, []time.Duration{25 * s}, 110 * s},
+		{"never read again", 0, 10 * s, 0, []time.Duration{25 * s}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			deadlines := NewDeadlines()
+			c := &client{
+				deadlines: deadlines, interval: deadlines.Delay(25 * s), timeout: deadlines.Delay(20 * s),
+				start: time.Now(), answer: test.answer,
+			}
+			c.wait(WaitPing)
+			do := func(at time.Duration, f func() Wait) {
+				if at > 0 {
+					time.Sleep(at - time.Since(c.start))
+					c.mu.Lock()
+					c.wait(f())
+					c.mu.Unlock()
+				}
+			}
+			do(test.pause, c.session.Pause)
+			do(test.resume, c.session.Resume)
+			time.Sleep(120*s - time.Since(c.start))
+			deadlines.Close()
+			time.Sleep(time.Minute) // for answers that are on their way
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if !slices.Equal(c.pings, test.pings) || c.ended != test.ended {
+				t.Errorf("%s: got pings at %v and the end at %v, want %v and %v", test.rule, c.pings, c.ended, test.pings, test.ended)
+			}
+		})
+	}
+}
+
+func BenchmarkArm(b *testing.B) {
+	for _, n := range []int{100, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("%d sessions", n), func(b *testing.B) {
+			s := NewDeadlines()
+			defer s.Close()
+			lists := []*Delay{s.Delay(time.Hour), s.Delay(2 * time.Hour)}
+			waiters := make([]waiter, n)
+			for i := range waiters {
+				lists[0].Arm(&waiters[i].deadline, &waiters[i])
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				w := &waiters[i%n]
+				lists[i/n%2].Arm(&w.deadline, w)
+				i++
+			}
+		})
+	}
+}

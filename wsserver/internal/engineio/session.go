@@ -1,0 +1,154 @@
+package engineio
+
+import "errors"
+
+var (
+	// ErrParse is a packet that is none: empty, or of an unknown type. Socket.IO calls the reason "parse error".
+	ErrParse = errors.New("engineio: parse error")
+
+	// ErrDirection is a packet that only a server sends: open or ping. Socket.IO calls the reason "transport error".
+	ErrDirection = errors.New("engineio: packet in the wrong direction")
+
+	// ErrPingTimeout is a ping without an answer. Socket.IO calls the reason "ping timeout".
+	ErrPingTimeout = errors.New("engineio: ping timeout")
+)
+
+// An Event is what a received packet means for the session's owner.
+type Event uint8
+
+const (
+	EventNone    Event = iota // nothing: a noop, a pong that nobody awaits, anything after the end
+	EventMessage              // the payload is a message
+	EventPong                 // the client is alive: the ping interval begins
+	EventClose                // the client has ended the session
+)
+
+// A Wait is the deadline that a session waits for.
+type Wait uint8
+
+const (
+	WaitUnchanged Wait = iota // the deadline stays as it is
+	WaitNothing               // no deadline runs
+	WaitPing                  // a ping interval begins; a ping is due at its end
+	WaitPong                  // a ping timeout begins
+)
+
+// A Session is the state of one client's session on a WebSocket (Engine.IO 4): what its packets mean and when the client is gone.
+// It does no I/O and has no clock: its owner keeps one deadline for it and moves it as the methods say. The zero value is a session
+// that has just sent its open packet, and waits for [WaitPing].
+//
+// The server pings, the client answers. A session ends one ping timeout after a ping that got no answer; if another packet came
+// in that time, the answer may be behind it on the way, and it gets a second one (checkPingTimeout in engine.io/lib/socket.ts, which
+// gives any number).
+//
+// The methods must not be called concurrently.
+type Session struct {
+	state sessionState
+}
+
+type sessionState uint8
+
+const (
+	pinged   sessionState = 1 << iota // a ping is out and its pong has not come
+	heard                             // since that ping another packet came
+	extended                          // that ping is in its second timeout
+	paused                            // the owner does not read
+	ended
+)
+
+// Receive takes a message from the client's WebSocket and says what it means. payload is part of data and has a meaning for
+// [EventMessage] only; whether that message is text or binary is what the frame was. After an error or [EventClose] the session has
+// ended: no deadline runs, and nothing has a meaning any more.
+func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte, err error) {
+	if s.state&ended != 0 {
+		return EventNone, nil, nil
+	}
+	if binary {
+		s.state |= heard
+		return EventMessage, data, nil
+	}
+	if len(data) == 0 {
+		s.End()
+		return EventNone, nil, ErrParse
+	}
+	switch PacketType(data[0]) {
+	case PacketMessage:
+		s.state |= heard
+		return EventMessage, data[1:], nil
+	case PacketPong:
+		if s.state&pinged == 0 {
+			return EventNone, nil, nil
+		}
+		s.state &^= pinged
+		return EventPong, nil, nil
+	case PacketNoop, PacketUpgrade:
+		// The reference takes an upgrade packet outside of an upgrade for a noop, too.
+		s.state |= heard
+		return EventNone, nil, nil
+	case PacketClose:
+		s.End()
+		return EventClose, nil, nil
+	case PacketOpen, PacketPing:
+		s.End()
+		return EventNone, nil, ErrDirection
+	}
+	s.End()
+	return EventNone, nil, ErrParse
+}
+
+// Expired says what to do when the deadline has passed: to send a ping if ping is true, and to set the next deadline. An error, which
+// is [ErrPingTimeout], ends the session.
+func (s *Session) Expired() (ping bool, next Wait, err error) {
+	switch {
+	case s.state&ended != 0:
+		return false, WaitNothing, nil
+	case s.state&pinged == 0:
+		s.state = s.state&paused | pinged
+		return true, s.waitPong(), nil
+	case s.state&paused != 0:
+		return false, WaitNothing, nil
+	case s.state&heard != 0 && s.state&extended == 0:
+		s.state |= extended
+		return false, WaitPong, nil
+	}
+	s.End()
+	return false, WaitNothing, ErrPingTimeout
+}
+
+// Pause says that the owner does not read from the client for now. The pong may then be among what is not read: no ping timeout
+// runs. Pings are still sent.
+func (s *Session) Pause() Wait {
+	if s.state&(ended|paused) != 0 {
+		return WaitUnchanged
+	}
+	s.state |= paused
+	if s.state&pinged != 0 {
+		return WaitNothing
+	}
+	return WaitUnchanged
+}
+
+// Resume ends a pause. A ping that is not answered yet gets its whole timeout again.
+func (s *Session) Resume() Wait {
+	if s.state&ended != 0 || s.state&paused == 0 {
+		return WaitUnchanged
+	}
+	s.state &^= paused | heard | extended
+	if s.state&pinged != 0 {
+		return WaitPong
+	}
+	return WaitUnchanged
+}
+
+// End is the owner's end of the session, for whatever reason.
+func (s *Session) End() { s.state = ended }
+
+// Ended reports whether the session has ended.
+func (s *Session) Ended() bool { return s.state&ended != 0 }
+
+func (s *Session) waitPong() Wait {
+	if s.state&paused != 0 {
+		return WaitNothing
+	}
+	return WaitPong
+}

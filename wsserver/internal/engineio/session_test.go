@@ -1,0 +1,201 @@
+package engineio
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestSessionReceive(t *testing.T) {
+	fresh := func() *Session { return new(Session) }
+	awaiting := func() *Session {
+		s := new(Session)
+		s.Expired()
+		return s
+	}
+	tests := []struct {
+		rule    string
+		session *Session
+		binary  bool
+		data    string
+		event   Event
+		payload string
+		err     error
+		ended   bool
+	}{
+		{"text message", fresh(), false, "4hello", EventMessage, "hello", nil, false},
+		{"empty text message", fresh(), false, "4", EventMessage, "", nil, false},
+		{"message that looks like a ping", fresh(), false, "42", EventMessage, "2", nil, false},
+		{"binary frame is a message without a type", fresh(), true, "\x01\x02", EventMessage, "\x01\x02", nil, false},
+		{"binary frame that looks like a close packet", fresh(), true, "1", EventMessage, "1", nil, false},
+		{"empty binary frame", fresh(), true, "", EventMessage, "", nil, false},
+		{"message while a pong is awaited", awaiting(), false, "4hello", EventMessage, "hello", nil, false},
+		{"pong", awaiting(), false, "3", EventPong, "", nil, false},
+		{"pong with a payload", awaiting(), false, "3probe", EventPong, "", nil, false},
+		{"stray pong", fresh(), false, "3", EventNone, "", nil, false},
+		{"noop", fresh(), false, "6", EventNone, "", nil, false},
+		{"upgrade outside of an upgrade", fresh(), false, "5", EventNone, "", nil, false},
+		{"close", fresh(), false, "1", EventClose, "", nil, true},
+		{"close while a pong is awaited", awaiting(), false, "1", EventClose, "", nil, true},
+		{"ping from a client", fresh(), false, "2", EventNone, "", ErrDirection, true},
+		{"probe on an open session", fresh(), false, "2probe", EventNone, "", ErrDirection, true},
+		{"open from a client", fresh(), false, `0{"sid":"x"}`, EventNone, "", ErrDirection, true},
+		{"empty text", fresh(), false, "", EventNone, "", ErrParse, true},
+		{"unknown type 7", fresh(), false, "7", EventNone, "", ErrParse, true},
+		{"unknown type b", fresh(), false, "bAQID", EventNone, "", ErrParse, true},
+		{"unknown type, UTF-8", fresh(), false, "é", EventNone, "", ErrParse, true},
+	}
+	for _, test := range tests {
+		event, payload, err := test.session.Receive(test.binary, []byte(test.data))
+		if event != test.event || string(payload) != test.payload || err != test.err || test.session.Ended() != test.ended {
+			t.Errorf("%s: got %d, %q, %v, ended %v; want %d, %q, %v, ended %v", test.rule,
+				event, payload, err, test.session.Ended(), test.event, test.payload, test.err, test.ended)
+		}
+		if !test.ended {
+			continue
+		}
+		for _, later := range []string{"4late", "3", "1", "2", ""} {
+			if event, payload, err := test.session.Receive(false, []byte(later)); event != EventNone || payload != nil || err != nil {
+				t.Errorf("%s, then %q: got %d, %q, %v, want nothing", test.rule, later, event, payload, err)
+			}
+		}
+		if ping, next, err := test.session.Expired(); ping || next != WaitNothing || err != nil {
+			t.Errorf("%s, then the deadline: got %v, %d, %v, want nothing", test.rule, ping, next, err)
+		}
+	}
+}
+
+func TestSessionReceiveAllTypes(t *testing.T) {
+	for c := range 256 {
+		_, _, err := new(Session).Receive(false, []byte{byte(c), 'x'})
+		want := error(ErrParse)
+		switch {
+		case c == '0' || c == '2':
+			want = ErrDirection
+		case '1' <= c && c <= '6':
+			want = nil
+		}
+		if err != want {
+			t.Errorf("type %q: got %v, want %v", rune(c), err, want)
+		}
+	}
+}
+
+// TestSessionHeartbeat plays sequences of what can happen and checks each answer.
+func TestSessionHeartbeat(t *testing.T) {
+	type step struct {
+		do   string // expired, pause, resume, or a packet
+		want string
+	}
+	for _, test := range []struct {
+		rule  string
+		steps []step
+	}{
+		{"ping, pong, ping, pong", []step{{"expired", "ping, await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}}},
+		{"no pong", []step{{"expired", "ping, await pong"}, {"expired", "timeout"}}},
+		{"a stray pong does not count for later", []step{{"3", "none"}, {"expired", "ping, await pong"}, {"expired", "timeout"}}},
+		{"another packet instead of the pong extends the timeout once", []step{
+			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"4x", "message"}, {"expired", "timeout"}}},
+		{"a packet before the ping does not extend its timeout", []step{{"4x", "message"}, {"expired", "ping, await pong"}, {"expired", "timeout"}}},
+		{"each ping may be extended", []step{
+			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"3", "pong"},
+			{"expired", "ping, await pong"}, {"6", "none"}, {"expired", "await pong"}, {"expired", "timeout"}}},
+		{"pause suspends the timeout", []step{
+			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"expired", "await nothing"}, {"resume", "await pong"}, {"expired", "timeout"}}},
+		{"pause before the ping: it goes out, but no timeout runs", []step{
+			{"pause", "unchanged"}, {"expired", "ping, await nothing"}, {"resume", "await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}}},
+		{"pause and resume before the ping change nothing", []step{{"pause", "unchanged"}, {"resume", "unchanged"}, {"expired", "ping, await pong"}}},
+		{"pong that was read before the pause took effect", []step{
+			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"3", "pong"}, {"resume", "unchanged"}, {"expired", "ping, await pong"}}},
+		{"twice paused, twice resumed", []step{
+			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"pause", "unchanged"}, {"resume", "await pong"}, {"resume", "unchanged"}}},
+		{"a resumed timeout may be extended", []step{
+			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"pause", "await nothing"},
+			{"resume", "await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"expired", "timeout"}}},
+		{"nothing after the end", []step{{"1", "close"}, {"pause", "unchanged"}, {"resume", "unchanged"}, {"expired", "await nothing"}}},
+	} {
+		var s Session
+		for i, step := range test.steps {
+			if got := play(&s, step.do); got != step.want {
+				t.Errorf("%s: step %d, %s: got %s, want %s", test.rule, i, step.do, got, step.want)
+			}
+		}
+	}
+}
+
+func play(s *Session, do string) string {
+	wait := func(w Wait) string {
+		return []string{WaitUnchanged: "unchanged", WaitNothing: "await nothing", WaitPing: "await ping", WaitPong: "await pong"}[w]
+	}
+	switch do {
+	case "expired":
+		ping, next, err := s.Expired()
+		switch {
+		case err == ErrPingTimeout && !ping && next == WaitNothing && s.Ended():
+			return "timeout"
+		case err != nil:
+			return err.Error()
+		case ping:
+			return "ping, " + wait(next)
+		}
+		return wait(next)
+	case "pause":
+		return wait(s.Pause())
+	case "resume":
+		return wait(s.Resume())
+	}
+	event, _, err := s.Receive(false, []byte(do))
+	if err != nil {
+		return err.Error()
+	}
+	return []string{EventNone: "none", EventMessage: "message", EventPong: "pong", EventClose: "close"}[event]
+}
+
+// FuzzSession checks that whatever a client sends, nothing panics, an ended session stays so, and a silent one ends.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte("t4hello|t3|e|t3|p|e|r|e|t1"))
+	f.Add([]byte("b\x00|e|e|t2"))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		var s Session
+		for step := range slices.Values(splitSteps(script)) {
+			ended := s.Ended()
+			var event Event
+			var err error
+			switch step[0] {
+			case 'e':
+				_, _, err = s.Expired()
+			case 'p':
+				s.Pause()
+			case 'r':
+				s.Resume()
+			default:
+				event, _, err = s.Receive(step[0] == 'b', step[1:])
+			}
+			if ended && (!s.Ended() || event != EventNone || err != nil) {
+				t.Fatalf("%q after the end: got %d, %v", step, event, err)
+			}
+			if (err != nil || event == EventClose) && !s.Ended() {
+				t.Fatalf("%q: got %d, %v from a session that goes on", step, event, err)
+			}
+		}
+		s.Resume()
+		for range 3 { // a ping, its timeout, its second timeout
+			s.Expired()
+		}
+		if !s.Ended() {
+			t.Fatal("the session does not end although its client is silent")
+		}
+	})
+}
+
+func splitSteps(script []byte) (steps [][]byte) {
+	start := 0
+	for i := range len(script) + 1 {
+		if i == len(script) || script[i] == '|' {
+			if i > start {
+				steps = append(steps, script[start:i])
+			}
+			start = i + 1
+		}
+	}
+	return steps
+}
