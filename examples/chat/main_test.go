@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestMain fails if a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	deadline := time.After(patience)
+	poll := time.NewTicker(time.Millisecond) // nothing tells of the end of a goroutine
+	for waiting := true; waiting && runtime.NumGoroutine() > before; {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			waiting = false
+		}
+	}
+	poll.Stop()
+	if n := runtime.NumGoroutine(); code == 0 && n > before {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		os.Stderr.WriteString("goroutines left behind:\n" + string(stacks))
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// A program is a run of the program.
+type program struct {
+	nats  string   // what it said on start: the address of the NATS server in it
+	nodes []string // and the addresses of its nodes
+	stop  context.CancelFunc
+	done  chan struct{} // closed when it has ended
+	err   error         // and with what
+	logs  lockedBuffer
+}
+
+// launch runs the program and returns when it has said that it is ready. At the end of the test it must end without an error.
+func launch(t *testing.T, args ...string) *program {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	p := &program{stop: stop, done: make(chan struct{})}
+	out, in := io.Pipe()
+	go func() {
+		defer close(p.done)
+		p.err = run(ctx, args, in, &p.logs)
+		in.Close()
+	}()
+	t.Cleanup(func() { p.end(t) })
+	lines := bufio.NewScanner(out)
+	ready := regexp.MustCompile(`Ctrl-C`)
+	natsLine, nodeLine := regexp.MustCompile(`^NATS on (\S+) \(embedded\)$`), regexp.MustCompile(`^node \S+ (http://127\.0\.0\.1:\d+)$`)
+	for lines.Scan() {
+		line := lines.Text()
+		if m := natsLine.FindStringSubmatch(line); m != nil {
+			p.nats = m[1]
+		} else if m := nodeLine.FindStringSubmatch(line); m != nil {
+			p.nodes = append(p.nodes, m[1])
+		} else if ready.MatchString(line) {
+			return p
+		} else {
+			t.Fatalf("line on start: got %q, want the address of NATS or of a node", line)
+		}
+	}
+	<-p.done
+	t.Fatalf("run %q ended before it was ready: %v", args, p.err)
+	return nil
+}
+
+// end ends the program as Ctrl-C does.
+func (p *program) end(t *testing.T) {
+	t.Helper()
+	p.stop()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatal("the program has not ended")
+	}
+	if p.err != nil {
+		t.Errorf("run: got %v, want no error", p.err)
+	}
+	if logs := p.logs.String(); logs != "" {
+		t.Errorf("log: got %s, want nothing to tell", logs)
+	}
+}
+
+// A lockedBuffer is a bytes.Buffer that may be used concurrently.
+type lockedBuffer struct {
+	mu sync.Mutex // guards what follows
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestCluster(t *testing.T) {
+	p := launch(t)
+	if len(p.nodes) != clusterNodes || p.nats == "" {
+		t.Fatalf("started: got nodes %q and NATS %q, want %d nodes and one NATS server", p.nodes, p.nats, clusterNodes)
+	}
+	ada, bob := dial(t, p.nodes[0]), dial(t, p.nodes[1])
+	ada.ask("hello", map[string]string{"name": "Ada"})
+	bob.ask("hello", map[string]string{"name": "Bob"})
+	ada.ask("join", "lobby")
+	bob.ask("join", "lobby")
+	if m := hear[message](ada, "joined"); m.From != "Bob" || m.Room != "lobby" || m.ID != bob.id {
+		t.Errorf("joined: got %+v, want Bob in lobby", m)
+	}
+	ada.ask("say", map[string]string{"room": "lobby", "text": "hello over there"})
+	for _, c := range []*client{ada, bob} {
+		m := hear[message](c, "said")
+		if m.From != "Ada" || m.Text != "hello over there" || m.ID != ada.id || m.Node == "" {
+			t.Errorf("said: got %+v, want Ada's greeting", m)
+		}
+	}
+
+	host := strings.TrimPrefix(p.nodes[0], "http://")
+	idle, err := net.Dial("tcp", host) // as a browser keeps one that has brought the page
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	idle.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(idle, "GET /icon.svg HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+	reader := bufio.NewReader(idle)
+	response, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+
+	start := time.Now()
+	p.stop()
+	for _, c := range []*client{ada, bob} {
+		if err := c.ended(); err != nil {
+			t.Errorf("connection at the end: got %v, want it closed by the server", err)
+		}
+	}
+	p.end(t)
+	if b, err := reader.ReadByte(); err != io.EOF {
+		t.Errorf("idle connection after the end: got %q, %v; want it closed", b, err)
+	}
+	if took, limit := time.Since(start), 3*time.Second; took > limit {
+		t.Errorf("the end took %s with clients that answer, want less than %s", took, limit)
+	}
+	for _, address := range append(p.nodes, "tcp://"+p.nats) {
+		_, host, _ := strings.Cut(address, "//")
+		if c, err := net.Dial("tcp", host); err == nil {
+			c.Close()
+			t.Errorf("%s still listens after the end", address)
+		}
+	}
+}
+
+// Two programs make one cluster when their -adapter names the same NATS server.
+func TestTwoProcesses(t *testing.T) {
+	host := launch(t) // for its NATS server; it uses another cluster's name
+	flag := "nats://" + host.nats + "?cluster=two"
+	a, b := launch(t, "-adapter", flag), launch(t, "-adapter", flag, "-addr", "127.0.0.1:0")
+	if len(a.nodes) != 1 || a.nats != "" {
+		t.Fatalf("started: got nodes %q and NATS %q, want one node", a.nodes, a.nats)
+	}
+	stranger, ada, bob := dial(t, host.nodes[0]), dial(t, a.nodes[0]), dial(t, b.nodes[0])
+	for i, c := range []*client{stranger, ada, bob} {
+		c.ask("hello", map[string]string{"name": []string{"Stranger", "Ada", "Bob"}[i]})
+		c.ask("join", "lobby")
+	}
+	if m := hear[message](ada, "joined"); m.From != "Bob" {
+		t.Errorf("joined: got %+v, want Bob", m)
+	}
+	ada.ask("say", map[string]string{"room": "lobby", "text": "hello"})
+	if m := hear[message](bob, "said"); m.From != "Ada" || m.Text != "hello" {
+		t.Errorf("said: got %+v, want Ada's greeting", m)
+	}
+	stranger.ask("say", map[string]string{"room": "lobby", "text": "mine"})
+	if m := hear[message](stranger, "said"); m.From != "Stranger" {
+		t.Errorf("said in another cluster: got %+v, want the stranger's own words first", m)
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = run(t.Context(), []string{"-adapter", "memory:", "-addr", l.Addr().String()}, io.Discard, io.Discard)
+	want := "cannot listen on " + l.Addr().String()
+	if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != 1 {
+		t.Errorf("run on an address in use: got %v (exit code %d), want %q and exit code 1", err, exitCode(err), want)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	cases := []struct{ args, want string }{
+		{"extra", `unexpected argument "extra"`},
+		{"-adapter memory: extra", `unexpected argument "extra"`},
+		{"-colour red", "not defined: -colour"},
+		{"-adapter", "needs an argument: -adapter"},
+		{"-adapter redis://127.0.0.1", "want memory:, nats://host:4222 or tls://host:4222"},
+		{"-adapter 127.0.0.1:4222", "want memory:, nats://host:4222 or tls://host:4222"},
+		{"-adapter=", "want memory:, nats://host:4222 or tls://host:4222"},
+		{"-adapter memory", "memory: stands alone"},
+		{"-adapter memory:two", "memory: stands alone"},
+		{"-adapter nats://", "want nats://host:port"},
+		{"-adapter nats://127.0.0.1:4222?colour=red", "want cluster, prefix or name"},
+		{"-addr 127.0.0.1:8080", "want -adapter nats://host:4222 or -adapter memory:"},
+		{"-adapter memory: -addr 8080", "want host:port"},
+		{"-adapter memory: -addr 127.0.0.1:99999", "want host:port"},
+		{"-adapter memory: -addr 127.0.0.1:http", "want host:port"},
+	}
+	for _, c := range cases {
+		t.Run(c.args, func(t *testing.T) {
+			var out, logs bytes.Buffer
+			ctx, cancel := context.WithTimeout(t.Context(), patience) // or it would run for good where it should refuse
+			defer cancel()
+			err := run(ctx, strings.Fields(c.args), &out, &logs)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chat -h") {
+				t.Errorf("got %v, want %q, and a word of -h", err, c.want)
+			}
+			if exitCode(err) != 2 {
+				t.Errorf("exit code: got %d, want 2", exitCode(err))
+			}
+			if out.Len()+logs.Len() > 0 {
+				t.Errorf("output: got %q and %q, want nothing beside the error", out.String(), logs.String())
+			}
+		})
+	}
+}
+
+func TestFlagErrorsHideThePassword(t *testing.T) {
+	for _, text := range []string{"redis://user:secret@host", "user:secret@host:4222", "nats://user:secret@:4222", "nats://user:sec ret@host", "memory:secret"} {
+		err := run(t.Context(), []string{"-adapter", text}, io.Discard, io.Discard)
+		if err == nil || strings.Contains(err.Error(), "sec") {
+			t.Errorf("-adapter %s: got %v, want an error without the password", text, err)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-h"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"-adapter", "-addr", "nats://", "memory:", "one node alone", "Ctrl-C"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("help: got %q, want %q in it", out.String(), want)
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	if got := exitCode(nil); got != 0 {
+		t.Errorf("exit code of nil: got %d, want 0", got)
+	}
+	if got := exitCode(errors.New("broken")); got != 1 {
+		t.Errorf("exit code of an error: got %d, want 1", got)
+	}
+}
+
+// A program that is told to end while it starts ends as cleanly as one that runs.
+func TestEndWhileStarting(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, nil, io.Discard, io.Discard); err != nil {
+		t.Errorf("run: got %v, want no error", err)
+	}
+}
+
+// A single node whose NATS server is not there does not pretend to be one of a cluster.
+func TestNoBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // an address that nothing answers at, once it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	cfg := config{adapter: "nats://" + l.Addr().String(), addr: defaultAddr}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var logs lockedBuffer
+	_, err = start(ctx, cfg, io.Discard, testLog(&logs))
+	if err == nil || !strings.Contains(err.Error(), "does a NATS server run there?") || exitCode(err) != 1 {
+		t.Errorf("start: got %v, want a word on the NATS server", err)
+	}
+}

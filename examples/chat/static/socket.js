@@ -1,0 +1,96 @@
+// A Socket speaks Socket.IO 5 over Engine.IO 4: the main namespace, WebSocket alone, text alone. Once told to connect it goes on for
+// good: when it loses the server it tries again. Its events are "connect", "disconnect" and the server's own.
+export class Socket {
+	id = ""; // given by the server, a new one for each connection; empty while not connected
+	#url;
+	#ws = null;
+	#handlers = new Map(); // by event
+	#requests = new Map(); // by the id of the acknowledgement: {resolve, reject, timer}
+	#nextAck = 0;
+	#patience = 20_000; // milliseconds to wait for the handshake, and then for the server's next ping
+	#watch = 0; // the timer that does so
+	#failures = 0; // in a row
+
+	constructor(origin) {
+		this.#url = origin.replace(/^http/, "ws") + "/socket.io/?EIO=4&transport=websocket";
+	}
+
+	on(event, handler) {
+		this.#handlers.set(event, handler);
+	}
+
+	connect() {
+		this.#ws = new WebSocket(this.#url);
+		this.#ws.onmessage = (message) => this.#receive(message.data);
+		this.#ws.onclose = () => this.#lost();
+		this.#expectPing();
+	}
+
+	// request sends an event and resolves with the first argument of its acknowledgement.
+	request(event, ...args) {
+		return new Promise((resolve, reject) => {
+			if (!this.id) return reject(new Error("There is no connection."));
+			const ack = this.#nextAck++;
+			const timer = setTimeout(() => this.#settle(ack, "reject", new Error("The server does not answer.")), 10_000);
+			this.#requests.set(ack, { resolve, reject, timer });
+			this.#ws.send("42" + ack + JSON.stringify([event, ...args]));
+		});
+	}
+
+	#receive(packet) {
+		const [, type, ack, json] = /^(4?.)(\d*)(.*)$/s.exec(packet) ?? [];
+		switch (type) {
+			case "0": { // Engine.IO: open
+				const { pingInterval, pingTimeout } = JSON.parse(json);
+				this.#patience = pingInterval + pingTimeout;
+				this.#expectPing();
+				return this.#ws.send("40");
+			}
+			case "2": // Engine.IO: ping
+				this.#expectPing();
+				return this.#ws.send("3");
+			case "1": // Engine.IO: close
+			case "41": // Socket.IO: disconnect
+			case "44": // Socket.IO: connect error
+				return this.#ws.close();
+			case "40": // Socket.IO: connect
+				this.id = JSON.parse(json).sid;
+				this.#failures = 0;
+				return this.#call("connect");
+			case "42": // Socket.IO: event
+				return this.#call(...JSON.parse(json));
+			case "43": // Socket.IO: acknowledgement
+				return this.#settle(Number(ack), "resolve", JSON.parse(json)[0]);
+		}
+	}
+
+	#call(event, ...args) {
+		this.#handlers.get(event)?.(...args);
+	}
+
+	#settle(ack, how, value) {
+		const request = this.#requests.get(ack);
+		if (!request) return;
+		this.#requests.delete(ack);
+		clearTimeout(request.timer);
+		request[how](value);
+	}
+
+	#expectPing() {
+		clearTimeout(this.#watch);
+		this.#watch = setTimeout(() => this.#lost(), this.#patience);
+	}
+
+	// #lost tries again after a pause that doubles up to ten seconds, more or less, so that not all clients come at once.
+	#lost() {
+		clearTimeout(this.#watch);
+		this.#ws.onmessage = this.#ws.onclose = null;
+		this.#ws.close();
+		const connected = this.id !== "";
+		this.id = "";
+		for (const ack of [...this.#requests.keys()]) this.#settle(ack, "reject", new Error("The connection was lost."));
+		const pause = Math.min(500 * 2 ** this.#failures++, 10_000);
+		setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
+		if (connected) this.#call("disconnect");
+	}
+}
