@@ -25,7 +25,7 @@ const (
 // A call with a ctx that has already ended does nothing and returns an error; so does Open.
 type Memory struct {
 	mu    sync.RWMutex            // guards what follows, and memoryLink.topics
-	links map[Topic][]*memoryLink // the subscribers of each topic; a slice is replaced, never modified
+	links map[Topic][]*memoryLink // the subscribers of each topic; what stands in a slice stays, so that it can be read without mu
 }
 
 // Open joins the cluster as a new node.
@@ -69,7 +69,7 @@ func (m *Memory) add(l *memoryLink, topic Topic) {
 		m.links = make(map[Topic][]*memoryLink)
 	}
 	l.topics[topic] = struct{}{}
-	m.links[topic] = append(slices.Clip(m.links[topic]), l)
+	m.links[topic] = append(m.links[topic], l)
 }
 
 // drop ends l's subscription of topic. m.mu must be held.
@@ -171,9 +171,7 @@ func (l *memoryLink) put(msg []byte) (space <-chan struct{}) {
 // deliver hands what is queued to recv until the link closes.
 func (l *memoryLink) deliver() {
 	defer close(l.done)
-	var batch [][]byte
-	for {
-		batch = l.take(batch)
+	for batch := l.take(nil); batch != nil; batch = l.take(batch) {
 		for i, msg := range batch {
 			if l.closed() {
 				return
@@ -181,13 +179,10 @@ func (l *memoryLink) deliver() {
 			batch[i] = nil
 			l.recv(msg)
 		}
-		if l.closed() {
-			return
-		}
 	}
 }
 
-// take waits until something is queued, or the link closes, and returns the queue. spare becomes the next queue's memory.
+// take waits until something is queued and returns the queue, or nil if the link closes. spare becomes the next queue's memory.
 func (l *memoryLink) take(spare [][]byte) [][]byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,15 +1,323 @@
 package adapter_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/adaptertest"
 )
+
+var lobby = adapter.Topic{Kind: adapter.Room, Namespace: "/", Room: "lobby"}
 
 func TestMemoryConformance(t *testing.T) {
 	adaptertest.Run(t, adaptertest.Config{
 		New:   func(*testing.T) []adapter.Adapter { return []adapter.Adapter{new(adapter.Memory)} },
 		Exact: true,
 	})
+}
+
+// openMemory opens a link that is subscribed to lobby and closed when the test ends.
+func openMemory(t *testing.T, memory *adapter.Memory, recv func(msg []byte)) adapter.Link {
+	t.Helper()
+	link, err := memory.Open(t.Context(), recv)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() { _ = link.Close() })
+	if err := link.Subscribe(t.Context(), lobby); err != nil {
+		t.Fatalf("Subscribe: %v", err)
+	}
+	return link
+}
+
+// fill publishes messages of that size on lobby, whose receiver does not take them, until Publish has to wait. It returns how many were
+// accepted. It runs in a synctest bubble.
+func fill(t *testing.T, from adapter.Link, size int) int {
+	t.Helper()
+	const enough, enoughBytes = 10_000, 64 << 20
+	n := 0
+	for ; n < enough && n*size < enoughBytes; n++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		err := from.Publish(ctx, lobby, make([]byte, size))
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return n
+		}
+		if err != nil {
+			t.Fatalf("Publish of message %d: got %v, want %v", n, err, context.DeadlineExceeded)
+		}
+	}
+	t.Fatalf("the queue has taken %d messages of %d bytes", n, size)
+	return n
+}
+
+// stuckRecv returns a recv that hangs in its first message until release is closed.
+func stuckRecv(release <-chan struct{}, got func(msg []byte)) func(msg []byte) {
+	return func(msg []byte) {
+		<-release
+		if got != nil {
+			got(msg)
+		}
+	}
+}
+
+func TestMemoryQueueIsBounded(t *testing.T) {
+	const perLink = 4096 // messages, as documented; one more is with recv
+	for _, tc := range []struct{ size, want int }{
+		{size: 0, want: perLink + 1},
+		{size: 1000, want: perLink + 1},
+		{size: 1 << 20, want: 4 + 1},
+		{size: 3 << 20, want: 1 + 1},
+		{size: 5 << 20, want: 1 + 1},
+	} {
+		t.Run(fmt.Sprintf("%d bytes", tc.size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				received := 0
+				memory := new(adapter.Memory)
+				openMemory(t, memory, stuckRecv(release, func([]byte) { received++ }))
+				from := openMemory(t, memory, func([]byte) {})
+				if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
+					t.Fatalf("Publish: %v", err)
+				}
+				synctest.Wait() // recv has the first message
+				if got := 1 + fill(t, from, tc.size); got != tc.want {
+					t.Errorf("a link that takes nothing has been sent %d messages, want %d", got, tc.want)
+				}
+				close(release)
+				if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
+					t.Errorf("Publish after the receiver has gone on: %v", err)
+				}
+				synctest.Wait()
+				if want := tc.want + 1; received != want {
+					t.Errorf("received %d messages, want %d: those accepted and no other", received, want)
+				}
+			})
+		})
+	}
+}
+
+// waitingPublish starts a Publish that waits for the one full link of memory, and returns what it returns. It runs in a bubble.
+func waitingPublish(t *testing.T, from adapter.Link, ctx context.Context) <-chan error {
+	t.Helper()
+	fill(t, from, 1<<20)
+	returned := make(chan error, 1)
+	go func() { returned <- from.Publish(ctx, lobby, make([]byte, 1<<20)) }()
+	synctest.Wait()
+	select {
+	case err := <-returned:
+		t.Fatalf("Publish to a full queue returned %v, want it to wait", err)
+	default:
+	}
+	return returned
+}
+
+func TestMemoryPublishWaits(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(from, to adapter.Link, cancel func(), release func())
+		want error
+	}{
+		{"until ctx ends", func(_, _ adapter.Link, cancel, _ func()) { cancel() }, context.Canceled},
+		{"until the link closes", func(from, _ adapter.Link, _, _ func()) { _ = from.Close() }, adapter.ErrClosed},
+		{"until the receiver has room", func(_, _ adapter.Link, _, release func()) { release() }, nil},
+		{"until the receiver closes", func(_, to adapter.Link, _, _ func()) { go func() { _ = to.Close() }() }, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				free := sync.OnceFunc(func() { close(release) })
+				memory := new(adapter.Memory)
+				to := openMemory(t, memory, stuckRecv(release, nil))
+				t.Cleanup(free)
+				from := openMemory(t, memory, func([]byte) {})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				returned := waitingPublish(t, from, ctx)
+				tc.end(from, to, cancel, free)
+				synctest.Wait()
+				select {
+				case err := <-returned:
+					if !errors.Is(err, tc.want) {
+						t.Errorf("Publish returned %v, want %v", err, tc.want)
+					}
+				default:
+					t.Error("Publish still waits")
+				}
+			})
+		})
+	}
+}
+
+func TestMemoryFullReceiverCostsOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		memory := new(adapter.Memory)
+		before, after := 0, 0
+		openMemory(t, memory, func([]byte) { before++ })
+		openMemory(t, memory, stuckRecv(release, nil))
+		openMemory(t, memory, func([]byte) { after++ })
+		t.Cleanup(func() { close(release) })
+		from := openMemory(t, memory, func([]byte) {})
+		accepted := fill(t, from, 1<<20)
+		synctest.Wait()
+		if want := accepted + 1; before != want || after != want {
+			t.Errorf("the receivers beside a full one got %d and %d messages, want %d: the one that was refused too", before, after, want)
+		}
+	})
+}
+
+func TestMemoryPrivateComesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		private := adapter.Topic{Kind: adapter.Private, Namespace: "/", Node: "n", Room: "n0"}
+		memory := new(adapter.Memory)
+		got := 0
+		to := openMemory(t, memory, func([]byte) { got++ })
+		from := openMemory(t, memory, func([]byte) { t.Error("the publisher received its own message") })
+		node := adapter.Topic{Kind: adapter.Node, Node: "n"}
+		if err := errors.Join(to.Subscribe(t.Context(), private, node), from.Subscribe(t.Context(), node)); err != nil {
+			t.Fatalf("Subscribe: %v", err)
+		}
+		if err := from.Publish(t.Context(), private, []byte("once")); err != nil {
+			t.Fatalf("Publish: %v", err)
+		}
+		synctest.Wait()
+		if got != 1 {
+			t.Errorf("got a message %d times that two subscriptions cover, want once", got)
+		}
+	})
+}
+
+func TestMemoryCloseDropsWhatIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		step := make(chan struct{})
+		memory := new(adapter.Memory)
+		received := 0
+		to := openMemory(t, memory, func([]byte) {
+			received++
+			<-step
+		})
+		from := openMemory(t, memory, func([]byte) {})
+		publish := func(count int) {
+			for range count {
+				if err := from.Publish(t.Context(), lobby, nil); err != nil {
+					t.Fatalf("Publish: %v", err)
+				}
+			}
+			synctest.Wait()
+		}
+		publish(1)
+		publish(3)
+		step <- struct{}{}
+		synctest.Wait() // recv has the first of three that were taken from the queue together
+		publish(3)
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			_ = to.Close()
+		}()
+		synctest.Wait()
+		close(step)
+		<-closed
+		if received != 2 {
+			t.Errorf("recv was called %d times, want 2: not again once Close had begun", received)
+		}
+	})
+}
+
+func TestMemoryForgetsClosedLinks(t *testing.T) {
+	memory := new(adapter.Memory)
+	open := func() weak.Pointer[[64]byte] {
+		held := new([64]byte)
+		link, err := memory.Open(t.Context(), func(msg []byte) { copy(held[:], msg) })
+		if err != nil {
+			t.Fatalf("Open: %v", err)
+		}
+		if err := link.Subscribe(t.Context(), lobby, adapter.Topic{Kind: adapter.Cluster}); err != nil {
+			t.Fatalf("Subscribe: %v", err)
+		}
+		if err := link.Close(); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+		return weak.Make(held)
+	}
+	first, second := open(), open()
+	runtime.GC()
+	if first.Value() != nil || second.Value() != nil {
+		t.Error("a Memory keeps what recv of a closed link refers to")
+	}
+	runtime.KeepAlive(memory)
+}
+
+func TestMemoryErrors(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	memory := new(adapter.Memory)
+	if _, err := memory.Open(ended, func([]byte) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Open with a ctx that has ended: got %v, want %v", err, context.Canceled)
+	}
+	if link, err := memory.Open(t.Context(), nil); err == nil {
+		_ = link.Close()
+		t.Error("Open without recv succeeds")
+	}
+	link := openMemory(t, memory, func([]byte) {})
+	calls := map[string]func(ctx context.Context) error{
+		"publish":     func(ctx context.Context) error { return link.Publish(ctx, lobby, nil) },
+		"subscribe":   func(ctx context.Context) error { return link.Subscribe(ctx, lobby) },
+		"unsubscribe": func(ctx context.Context) error { return link.Unsubscribe(ctx, lobby) },
+	}
+	check := func(ctx context.Context, want error) {
+		t.Helper()
+		for name, call := range calls {
+			if err := call(ctx); !errors.Is(err, want) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: got %v, want %v and the call's name", name, err, want)
+			}
+		}
+	}
+	check(ended, context.Canceled)
+	if err := link.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+	check(t.Context(), adapter.ErrClosed)
+	check(ended, adapter.ErrClosed)
+}
+
+func BenchmarkMemoryPublish(b *testing.B) {
+	for _, receivers := range []int{0, 1, 4} {
+		b.Run(fmt.Sprintf("%d receivers", receivers), func(b *testing.B) {
+			memory := new(adapter.Memory)
+			from, err := memory.Open(b.Context(), func([]byte) {})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = from.Close() })
+			for range receivers {
+				to, err := memory.Open(b.Context(), func([]byte) {})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { _ = to.Close() })
+				if err := to.Subscribe(b.Context(), lobby); err != nil {
+					b.Fatal(err)
+				}
+			}
+			msg := bytes.Repeat([]byte("x"), 200)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := from.Publish(b.Context(), lobby, msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -199,18 +199,22 @@ func (w *WebSocket) Resume() {
 // Close begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
 // connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
 func (w *WebSocket) Close(code CloseCode) {
-	w.shut(code, 0)
+	w.shut(code, 0, nil)
 }
 
-// shut queues the last frame. Whoever calls it first decides the code.
-func (w *WebSocket) shut(code CloseCode, flags wsState) (first bool) {
+// shut queues the last frame. Whoever calls it first decides the code, and has the receiver told why, unless reason is nil: before the
+// frame, since Closed may follow that at once.
+func (w *WebSocket) shut(code CloseCode, flags wsState, reason error) {
 	w.mu.Lock()
-	first = w.state&wsClosing == 0
+	first := w.state&wsClosing == 0
 	w.state |= wsClosing | flags
 	flushed := w.state&wsFlushed != 0
 	w.mu.Unlock()
 	switch {
 	case first:
+		if reason != nil {
+			w.receiver.Closing(reason)
+		}
 		w.Resume() // the peer's answer is to be read
 		if !w.queue.CloseAfterFlush(&outbox.Frame{Bytes: AppendClose(nil, code, "")}) {
 			w.Abort()
@@ -218,7 +222,6 @@ func (w *WebSocket) shut(code CloseCode, flags wsState) (first bool) {
 	case flags&wsPeer != 0 && flushed:
 		w.Abort()
 	}
-	return first
 }
 
 // Abort ends the connection at once. What is queued is lost.
@@ -263,9 +266,7 @@ func (w *WebSocket) feed(p []byte) {
 	if errors.As(err, &broken) {
 		code = broken.Code
 	}
-	if w.shut(code, 0) {
-		w.receiver.Closing(err)
-	}
+	w.shut(code, 0, err)
 }
 
 // ended takes the end of what can be read.
@@ -297,9 +298,7 @@ func (h *frameHandler) Control(op Opcode, payload []byte) error {
 		w.queue.Send(&outbox.Frame{Bytes: AppendFrame(nil, OpPong, payload)})
 	case OpClose:
 		code, _ := ParseClose(payload)
-		if w.shut(code, wsPeer) {
-			w.receiver.Closing(ErrPeerClosed)
-		}
+		w.shut(code, wsPeer, ErrPeerClosed)
 	}
 	return nil
 }

@@ -1,0 +1,147 @@
+// Package adaptertest holds drivers to the contract of [adapter.Adapter] and [adapter.Link].
+//
+// A driver's test calls [Run] once for each way to set up its cluster: one broker, three brokers, with TLS, and so on.
+// The suite never waits for nothing to happen: where it must show that a message does not come, it publishes a second one behind it.
+package adaptertest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// Config says how to make the clusters under test.
+type Config struct {
+	// New returns adapters that all join one fresh, empty cluster; it is called once for every case. The i-th node of a case opens
+	// the i-th adapter, counted round. Where the cluster has several brokers, return an adapter for each of them, so that the nodes
+	// sit on different brokers. Brokers may be shared between cases, as long as no message passes from one cluster to another. What
+	// has to be stopped afterwards goes into t.Cleanup; by then the suite has closed all links.
+	New func(t *testing.T) []adapter.Adapter
+
+	// Exact says that the driver delivers what was asked for and no more: no message of the link itself, none on a topic that the
+	// link is not subscribed to, none twice unless two different subscriptions cover its topic. After an Unsubscribe this holds for
+	// whoever publishes after having received a message that the link published after the return. The contract does not demand it.
+	Exact bool
+
+	// Load puts the brokers of the cluster that New has made last under load, until the returned function is called. It is for the
+	// rule that Subscribe gives, which an idle cluster may keep by luck. Nil means the load that the suite makes with links alone.
+	Load func(t *testing.T) (stop func())
+
+	// Timeout is how long the suite waits for what must happen, such as an arrival. Zero means 10 seconds.
+	Timeout time.Duration
+}
+
+// A testCase is a rule of the contract and the test that holds a driver to it.
+type testCase struct {
+	name  string
+	rule  string
+	test  func(c *cluster)
+	exact bool // only for drivers that promise Config.Exact
+}
+
+var cases = []testCase{
+	{name: "DeliverEveryKind", test: testDeliverEveryKind,
+		rule: "a message reaches every other link that is subscribed to its topic, whatever the topic's kind"},
+	{name: "ManyTopics", test: testManyTopics,
+		rule: "a call of Subscribe or Unsubscribe takes any number of topics"},
+	{name: "EmptyMessage", test: testEmptyMessage,
+		rule: "a message without bytes is a message"},
+	{name: "LargeMessage", test: testLargeMessage,
+		rule: "a message of 512 KiB arrives whole and in its place"},
+	{name: "OrderAcrossTopics", test: testOrderAcrossTopics,
+		rule: "one publisher's messages keep their order across topics"},
+	{name: "OrderOfEachPublisher", test: testOrderOfEachPublisher,
+		rule: "one publisher's messages keep their order while others publish"},
+	{name: "RecvOneAtATime", test: testRecvOneAtATime,
+		rule: "recv is called from one goroutine at a time"},
+	{name: "TwoWayTraffic", test: testTwoWayTraffic,
+		rule: "links that publish to each other at full speed neither lose a message nor wait for each other for ever"},
+	{name: "ConcurrentUse", test: testConcurrentUse,
+		rule: "a link's methods may be called concurrently, and each subscription ends up as its last call left it"},
+
+	{name: "Fence", test: testFence,
+		rule: "once Subscribe(T) has returned, whoever publishes on T after having received a message that the link published after the return reaches the link"},
+	{name: "FenceUnderLoad", test: testFenceUnderLoad,
+		rule: "once Subscribe(T) has returned, whoever publishes on T after having received a message that the link published after the return reaches the link, on busy brokers too"},
+	{name: "SubscribeAgain", test: testSubscribeAgain,
+		rule: "a topic that is subscribed again after Unsubscribe is received again"},
+	{name: "SubscribeTwice", test: testSubscribeTwice,
+		rule: "Subscribe leaves a topic that is subscribed already as it is, and Unsubscribe one that is not"},
+
+	{name: "PublishKeepsNothing", test: testPublishKeepsNothing,
+		rule: "Publish neither modifies msg nor keeps it after it has returned"},
+	{name: "RecvOwnsMessage", test: testRecvOwnsMessage,
+		rule: "recv owns msg: it may keep it, overwrite it and append to it, and shares it with nobody"},
+
+	{name: "HostileNames", test: testHostileNames,
+		rule: "a topic's strings are any bytes of any length: none is refused, lost or costs the link its connection"},
+	{name: "UnsubscribeHostileNames", test: testUnsubscribeHostileNames,
+		rule: "Unsubscribe ends no other topic's subscription, however alike the names"},
+	{name: "ExactHostileNames", test: testExactHostileNames, exact: true,
+		rule: "no name reaches another topic"},
+	{name: "NodeCoversPrivate", test: testNodeCoversPrivate,
+		rule: "a subscription to a node's topic covers all its private topics"},
+	{name: "PrivateAlone", test: testPrivateAlone,
+		rule: "a private topic can be subscribed without its node's, and beside it"},
+	{name: "ExactPrivate", test: testExactPrivate, exact: true,
+		rule: "a node's topic covers the private topics of no other node"},
+	{name: "ExactOnce", test: testExactOnce, exact: true,
+		rule: "a link receives a message once, none of its own, and none on a topic that it has left"},
+
+	{name: "State", test: testState,
+		rule: "State is Connected with an open channel, then Closed, and the change closes the channel"},
+	{name: "OpenContext", test: testOpenContext,
+		rule: "the ctx of Open bounds Open alone: it may end at any time without harm to a link, and an Open whose ctx has ended returns at once"},
+	{name: "EndedContext", test: testEndedContext,
+		rule: "a call whose ctx has ended returns at once and leaves the link in order"},
+	{name: "OpenConcurrently", test: testOpenConcurrently,
+		rule: "an Adapter may be opened concurrently, and each Open is one node"},
+	{name: "CloseEndsRecv", test: testCloseEndsRecv,
+		rule: "recv is not called after Close has returned, nor does it still run then"},
+	{name: "CloseConcurrently", test: testCloseConcurrently,
+		rule: "Close may be called any number of times, also concurrently: each returns nil, and none before the link is closed"},
+	{name: "CloseUnderTraffic", test: testCloseUnderTraffic,
+		rule: "Close returns within a bounded time whatever the other methods are doing, and lets them return ErrClosed"},
+	{name: "CloseSendsFirst", test: testCloseSendsFirst,
+		rule: "what Publish accepted before Close is sent"},
+	{name: "CloseLeavesOthersAlone", test: testCloseLeavesOthersAlone,
+		rule: "the other links miss nothing when a link closes"},
+	{name: "AfterClose", test: testAfterClose,
+		rule: "the methods of a closed link return ErrClosed"},
+	{name: "NoLeak", test: testNoLeak,
+		rule: "a closed link leaves no goroutine behind"},
+}
+
+// Run runs the suite, each case as a subtest of t on a cluster of its own. A case that fails prints the rule that it stands for.
+func Run(t *testing.T, cfg Config) {
+	for _, tc := range cases {
+		if tc.exact && !cfg.Exact {
+			continue
+		}
+		t.Run(tc.name, func(t *testing.T) {
+			c := &cluster{t: t, adapters: cfg.New(t), exact: cfg.Exact, timeout: cfg.Timeout}
+			if cfg.Load != nil {
+				c.load = func() func() { return cfg.Load(t) }
+			}
+			tc.run(c)
+		})
+	}
+}
+
+func (tc testCase) run(c *cluster) {
+	c.t.Cleanup(func() {
+		if c.t.Failed() {
+			c.t.Logf("rule: %s", tc.rule)
+		}
+	})
+	if c.timeout == 0 {
+		c.timeout = 10 * time.Second
+	}
+	if len(c.adapters) == 0 {
+		c.t.Fatalf("Config.New has returned no adapter")
+	}
+	c.broken = make(chan struct{})
+	c.t.Cleanup(c.close)
+	tc.test(c)
+}

@@ -1,0 +1,280 @@
+package adaptertest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// TestSuiteFindsFlaws runs drivers with one flaw each through the cases that hold drivers to the broken rule.
+func TestSuiteFindsFlaws(t *testing.T) {
+	find := func(f flaw) {
+		t.Run(f.name, func(t *testing.T) {
+			timeout := 10 * time.Second
+			if f.hangs {
+				timeout = 1500 * time.Millisecond
+			}
+			for _, name := range f.cases {
+				failed, log := examine(t, caseNamed(t, name), true, timeout, f.open)
+				if !failed {
+					t.Errorf("%s: the flaw was not found", name)
+				} else if !strings.Contains(log, f.says) {
+					t.Errorf("%s: got the report\n%s\nwant %q in it", name, log, f.says)
+				}
+			}
+		})
+	}
+	var wg sync.WaitGroup
+	for _, f := range flaws {
+		if f.hangs && !f.alone() { // t.Parallel would run no more of them than there are processors, though they only wait
+			wg.Go(func() { find(f) })
+		}
+	}
+	wg.Wait()
+	for _, f := range flaws {
+		if !f.hangs || f.alone() {
+			find(f)
+		}
+	}
+}
+
+// TestEveryCaseFindsAFlaw shows that no case is there for nothing.
+func TestEveryCaseFindsAFlaw(t *testing.T) {
+	found := make(map[string]bool)
+	for _, f := range flaws {
+		for _, name := range f.cases {
+			found[name] = true
+		}
+	}
+	for _, tc := range cases {
+		if !found[tc.name] {
+			t.Errorf("no driver among the flawed ones is for %s", tc.name)
+		}
+	}
+}
+
+// TestSuiteAcceptsSoundDrivers shows that it is the flaws that the suite finds, and that it demands no more than the contract.
+func TestSuiteAcceptsSoundDrivers(t *testing.T) {
+	for _, tc := range cases {
+		t.Run("wrapped/"+tc.name, func(t *testing.T) {
+			failed, log := examine(t, tc, true, 10*time.Second, withLinks(func(*link) {}))
+			if failed {
+				t.Errorf("a wrapped Memory fails:\n%s", log)
+			}
+		})
+		if tc.exact {
+			continue
+		}
+		t.Run("generous/"+tc.name, func(t *testing.T) {
+			failed, log := examine(t, tc, false, 10*time.Second, openGenerous)
+			if failed {
+				t.Errorf("a driver that delivers more than was asked fails:\n%s", log)
+			}
+		})
+	}
+}
+
+func TestHostileTopicsDiffer(t *testing.T) {
+	seen := make(map[adapter.Topic]bool)
+	for _, topic := range hostileTopics() {
+		if seen[topic] {
+			t.Errorf("%v stands twice among the hostile topics", topic)
+		}
+		seen[topic] = true
+	}
+}
+
+func caseNamed(t *testing.T, name string) testCase {
+	t.Helper()
+	i := slices.IndexFunc(cases, func(tc testCase) bool { return tc.name == name })
+	if i < 0 {
+		t.Fatalf("there is no case %q", name)
+	}
+	return cases[i]
+}
+
+// examine runs a case on a fresh cluster and returns what it would have reported.
+func examine(t *testing.T, tc testCase, exact bool, timeout time.Duration, open func(t *testing.T) adapter.Adapter) (failed bool, log string) {
+	t.Helper()
+	r := new(recorder)
+	c := &cluster{t: r, adapters: []adapter.Adapter{open(t)}, exact: exact, timeout: timeout}
+	r.run(func() { tc.run(c) })
+	return r.Failed(), r.text()
+}
+
+// A recorder takes the place of a testing.T.
+type recorder struct {
+	mu       sync.Mutex // guards what follows
+	failed   bool
+	lines    []string
+	cleanups []func()
+}
+
+// run runs f in a goroutine of its own, which Fatalf ends, and then what f has left to Cleanup.
+func (r *recorder) run(f func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
+	}()
+	<-ended
+	for len(r.cleanups) > 0 {
+		last := len(r.cleanups) - 1
+		cleanup := r.cleanups[last]
+		r.cleanups = r.cleanups[:last]
+		cleanup()
+	}
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+func (r *recorder) Cleanup(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
+
+func (r *recorder) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.lines, "\n")
+}
+
+// An opener is an Adapter made of its only method.
+type opener func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error)
+
+func (o opener) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+	return o(ctx, recv)
+}
+
+// A link is a Link of a Memory whose methods can be replaced one by one.
+type link struct {
+	adapter.Link
+	recv        func(msg []byte) // the node's; may be replaced before the link is open
+	publish     func(ctx context.Context, topic adapter.Topic, msg []byte) error
+	subscribe   func(ctx context.Context, topics ...adapter.Topic) error
+	unsubscribe func(ctx context.Context, topics ...adapter.Topic) error
+	state       func() (adapter.State, <-chan struct{})
+	close       func() error
+}
+
+func (l *link) Publish(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	if l.publish != nil {
+		return l.publish(ctx, topic, msg)
+	}
+	return l.Link.Publish(ctx, topic, msg)
+}
+
+func (l *link) Subscribe(ctx context.Context, topics ...adapter.Topic) error {
+	if l.subscribe != nil {
+		return l.subscribe(ctx, topics...)
+	}
+	return l.Link.Subscribe(ctx, topics...)
+}
+
+func (l *link) Unsubscribe(ctx context.Context, topics ...adapter.Topic) error {
+	if l.unsubscribe != nil {
+		return l.unsubscribe(ctx, topics...)
+	}
+	return l.Link.Unsubscribe(ctx, topics...)
+}
+
+func (l *link) State() (adapter.State, <-chan struct{}) {
+	if l.state != nil {
+		return l.state()
+	}
+	return l.Link.State()
+}
+
+func (l *link) Close() error {
+	if l.close != nil {
+		return l.close()
+	}
+	return l.Link.Close()
+}
+
+// withLinks returns what opens an adapter over a fresh Memory, whose links change works on before they are opened.
+func withLinks(change func(l *link)) func(t *testing.T) adapter.Adapter {
+	return func(*testing.T) adapter.Adapter {
+		memory := new(adapter.Memory)
+		return opener(func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+			l := &link{recv: recv}
+			change(l)
+			inner, err := memory.Open(ctx, l.recv)
+			if err != nil {
+				return nil, err
+			}
+			l.Link = inner
+			return l, nil
+		})
+	}
+}
+
+// openGenerous opens an adapter that keeps the contract and delivers as much more as that allows: every message to every link, the
+// publisher's included, and twice.
+func openGenerous(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		var mu sync.Mutex // guards what follows, and recv
+		closed := false
+		recv := l.recv
+		l.recv = func(msg []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !closed {
+				recv(slices.Clone(msg))
+				recv(msg)
+			}
+		}
+		all := adapter.Topic{Kind: adapter.Cluster}
+		l.publish = func(ctx context.Context, _ adapter.Topic, msg []byte) error {
+			if err := l.Link.Subscribe(ctx, all); err != nil {
+				return err
+			}
+			if err := l.Link.Publish(ctx, all, msg); err != nil {
+				return err
+			}
+			l.recv(slices.Clone(msg))
+			return nil
+		}
+		l.subscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Subscribe(ctx, all) }
+		l.unsubscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Subscribe(ctx, all) }
+		l.close = func() error {
+			err := l.Link.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			closed = true
+			return err
+		}
+	})(t)
+}

@@ -1,0 +1,461 @@
+package adaptertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"maps"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// hanging is withLinks for what hangs: until the test ends.
+func hanging(change func(l *link, release <-chan struct{})) func(t *testing.T) adapter.Adapter {
+	return func(t *testing.T) adapter.Adapter {
+		release := make(chan struct{})
+		t.Cleanup(func() { close(release) })
+		return withLinks(func(l *link) { change(l, release) })(t)
+	}
+}
+
+// dropping loses the messages that drop says.
+func dropping(drop func(topic adapter.Topic, msg []byte) bool) func(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			if drop(topic, msg) {
+				return nil
+			}
+			return l.Link.Publish(ctx, topic, msg)
+		}
+	})
+}
+
+// mapping takes topics for one another.
+func mapping(to func(adapter.Topic) adapter.Topic) func(t *testing.T) adapter.Adapter {
+	all := func(topics []adapter.Topic) []adapter.Topic {
+		mapped := make([]adapter.Topic, len(topics))
+		for i, topic := range topics {
+			mapped[i] = to(topic)
+		}
+		return mapped
+	}
+	return withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			return l.Link.Publish(ctx, to(topic), msg)
+		}
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error { return l.Link.Subscribe(ctx, all(topics)...) }
+		l.unsubscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			return l.Link.Unsubscribe(ctx, all(topics)...)
+		}
+	})
+}
+
+func onNames(change func(string) string) func(adapter.Topic) adapter.Topic {
+	return func(topic adapter.Topic) adapter.Topic {
+		topic.Namespace, topic.Room = change(topic.Namespace), change(topic.Room)
+		return topic
+	}
+}
+
+var (
+	cutName    = onNames(func(s string) string { return s[:min(len(s), 4096)] })
+	ignoreCase = onNames(strings.ToLower)
+)
+
+func joinNames(sep string) func(adapter.Topic) adapter.Topic {
+	return func(topic adapter.Topic) adapter.Topic {
+		if topic.Kind == adapter.Room {
+			topic.Namespace, topic.Room = topic.Namespace+sep+topic.Room, ""
+		}
+		return topic
+	}
+}
+
+// fresh returns the topics that are not known yet, and makes them known.
+func fresh(known map[adapter.Topic]bool, topics []adapter.Topic) []adapter.Topic {
+	var unknown []adapter.Topic
+	for _, topic := range topics {
+		if !known[topic] {
+			known[topic] = true
+			unknown = append(unknown, topic)
+		}
+	}
+	return unknown
+}
+
+// openQueueGroup hands each message to one of its receivers alone.
+func openQueueGroup(t *testing.T) adapter.Adapter {
+	var next atomic.Uint64
+	var taken sync.Map
+	return withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			return l.Link.Publish(ctx, topic, append(binary.BigEndian.AppendUint64(nil, next.Add(1)), msg...))
+		}
+		recv := l.recv
+		l.recv = func(msg []byte) {
+			if _, ok := taken.LoadOrStore(binary.BigEndian.Uint64(msg), true); !ok {
+				recv(msg[8:])
+			}
+		}
+	})(t)
+}
+
+// sendLargeLater sends a large message behind the one that follows it.
+func sendLargeLater(l *link) {
+	var topicOfHeld adapter.Topic
+	var held []byte
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		if len(msg) > 100<<10 && held == nil {
+			topicOfHeld, held = topic, bytes.Clone(msg)
+			return nil
+		}
+		if err := l.Link.Publish(ctx, topic, msg); err != nil || held == nil {
+			return err
+		}
+		msg, held = held, nil
+		return l.Link.Publish(ctx, topicOfHeld, msg)
+	}
+}
+
+// deliverByTopic has a goroutine for each topic; serial, unless it is nil, lets one of them at a time call recv.
+func deliverByTopic(l *link, serial sync.Locker) {
+	const queue = 4096
+	seed := maphash.MakeSeed()
+	recv := l.recv
+	queues := make(map[uint64]chan []byte) // only the link's own delivery uses it, and Close thereafter
+	var wg sync.WaitGroup
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		header := binary.BigEndian.AppendUint64(nil, maphash.Comparable(seed, topic))
+		return l.Link.Publish(ctx, topic, append(header, msg...))
+	}
+	l.recv = func(msg []byte) {
+		id := binary.BigEndian.Uint64(msg)
+		if queues[id] == nil {
+			q := make(chan []byte, queue)
+			queues[id] = q
+			wg.Go(func() {
+				for msg := range q {
+					if serial != nil {
+						serial.Lock()
+					}
+					recv(msg)
+					if serial != nil {
+						serial.Unlock()
+					}
+				}
+			})
+		}
+		queues[id] <- msg[8:]
+	}
+	l.close = sync.OnceValue(func() error {
+		err := l.Link.Close()
+		for _, q := range queues {
+			close(q)
+		}
+		wg.Wait()
+		return err
+	})
+}
+
+// dropWhenBusy has a short queue in front of recv and drops what comes while that is full.
+func dropWhenBusy(l *link) {
+	recv, queue, done := l.recv, make(chan []byte, 4), make(chan struct{})
+	go func() {
+		defer close(done)
+		for msg := range queue {
+			recv(msg)
+		}
+	}()
+	l.recv = func(msg []byte) {
+		select {
+		case queue <- msg:
+		default:
+		}
+	}
+	l.close = sync.OnceValue(func() error {
+		err := l.Link.Close()
+		close(queue)
+		<-done
+		return err
+	})
+}
+
+// openLocking publishes under a lock until the receiver has taken the message, which takes the receiver's lock.
+func openLocking(t *testing.T) adapter.Adapter {
+	const acknowledged, plain = 1, 0
+	acks := make(map[*link]chan struct{}) // by publisher
+	var publishers []*link
+	return withLinks(func(l *link) {
+		lock := make(chan struct{}, 1)
+		acks[l] = make(chan struct{}, 1)
+		self := byte(len(publishers))
+		publishers = append(publishers, l)
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			lock <- struct{}{}
+			defer func() { <-lock }()
+			kind := byte(plain)
+			if topic.Kind == adapter.Room {
+				kind = acknowledged
+			}
+			if err := l.Link.Publish(ctx, topic, append([]byte{kind, self}, msg...)); err != nil || kind == plain {
+				return err
+			}
+			select {
+			case <-acks[l]:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		recv := l.recv
+		l.recv = func(msg []byte) {
+			lock <- struct{}{}
+			defer func() { <-lock }()
+			recv(msg[2:])
+			if msg[0] == acknowledged {
+				select {
+				case acks[publishers[msg[1]]] <- struct{}{}:
+				default:
+				}
+			}
+		}
+	})(t)
+}
+
+// loseUpdates replaces the set of the rooms that it delivers without minding who else does so.
+func loseUpdates(l *link) {
+	var rooms atomic.Pointer[map[string]bool]
+	rooms.Store(new(map[string]bool))
+	update := func(topics []adapter.Topic, subscribed bool) {
+		set := maps.Clone(*rooms.Load())
+		if set == nil {
+			set = make(map[string]bool)
+		}
+		runtime.Gosched()
+		for _, topic := range topics {
+			set[topic.Room] = subscribed
+		}
+		rooms.Store(&set)
+	}
+	l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+		update(topics, true)
+		return l.Link.Subscribe(ctx, topics...)
+	}
+	l.unsubscribe = func(_ context.Context, topics ...adapter.Topic) error {
+		update(topics, false)
+		return nil
+	}
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		header := append([]byte{byte(len(topic.Room))}, topic.Room...)
+		return l.Link.Publish(ctx, topic, append(header, msg...))
+	}
+	recv := l.recv
+	l.recv = func(msg []byte) {
+		room, msg := string(msg[1:1+msg[0]]), msg[1+msg[0]:]
+		if room == "" || (*rooms.Load())[room] {
+			recv(msg)
+		}
+	}
+}
+
+// openColdTopics loses the first message that is published on any room, as if its interest were still on the way.
+func openColdTopics(t *testing.T) adapter.Adapter {
+	var warm sync.Map
+	return dropping(func(topic adapter.Topic, _ []byte) bool {
+		_, ok := warm.LoadOrStore(topic, true)
+		return !ok && topic.Kind != adapter.Node
+	})(t)
+}
+
+// keepBuffer sends a room's message when the next one follows.
+func keepBuffer(l *link) {
+	var topicOfHeld adapter.Topic
+	var held []byte
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		if held != nil {
+			if err := l.Link.Publish(ctx, topicOfHeld, held); err != nil {
+				return err
+			}
+			held = nil
+		}
+		if topic.Kind == adapter.Room {
+			topicOfHeld, held = topic, msg
+			return nil
+		}
+		return l.Link.Publish(ctx, topic, msg)
+	}
+}
+
+// sharingBuffers hands all receivers of a message the same buffer, or the first of them that of the publisher.
+func sharingBuffers(withPublisher bool) func(t *testing.T) adapter.Adapter {
+	return func(t *testing.T) adapter.Adapter {
+		var mu sync.Mutex // guards what follows, and what recv does with it
+		var first, others [][]byte
+		return withLinks(func(l *link) {
+			l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+				mu.Lock()
+				id := uint64(len(others))
+				others = append(others, bytes.Clone(msg))
+				if withPublisher {
+					first = append(first, msg)
+				} else {
+					first = append(first, others[id])
+				}
+				mu.Unlock()
+				return l.Link.Publish(ctx, topic, binary.BigEndian.AppendUint64(nil, id))
+			}
+			recv := l.recv
+			l.recv = func(msg []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				id := binary.BigEndian.Uint64(msg)
+				msg, first[id] = first[id], others[id]
+				recv(msg)
+			}
+		})(t)
+	}
+}
+
+// reconnectOverLongName changes its state for a moment when it is given a long name.
+func reconnectOverLongName(l *link) {
+	var mu sync.Mutex // guards what follows
+	changed := make(chan struct{})
+	l.state = func() (adapter.State, <-chan struct{}) {
+		mu.Lock()
+		defer mu.Unlock()
+		state, _ := l.Link.State()
+		return state, changed
+	}
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		if len(topic.Room) >= 5000 {
+			mu.Lock()
+			close(changed)
+			changed = make(chan struct{})
+			mu.Unlock()
+		}
+		return l.Link.Publish(ctx, topic, msg)
+	}
+}
+
+// openEndingWithContext opens links that close when the ctx of Open ends.
+func openEndingWithContext(*testing.T) adapter.Adapter {
+	memory := new(adapter.Memory)
+	return opener(func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+		inner, err := memory.Open(ctx, recv)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = inner.Close() })
+		return inner, nil
+	})
+}
+
+// openHanging waits when the ctx of Open has ended.
+func openHanging(t *testing.T) adapter.Adapter {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	memory := new(adapter.Memory)
+	return opener(func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+		if ctx.Err() != nil {
+			<-release
+		}
+		return memory.Open(ctx, recv)
+	})
+}
+
+// openOnce returns the first link for every Open.
+func openOnce(*testing.T) adapter.Adapter {
+	var mu sync.Mutex // guards what follows
+	var first adapter.Link
+	memory := new(adapter.Memory)
+	return opener(func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first != nil {
+			return first, nil
+		}
+		var err error
+		first, err = memory.Open(ctx, recv)
+		return first, err
+	})
+}
+
+// recvLater has a goroutine that calls recv and that Close does not wait for.
+func recvLater(l *link) {
+	recv, queue := l.recv, make(chan []byte, 4096)
+	go func() {
+		for msg := range queue {
+			recv(msg)
+		}
+	}()
+	l.recv = func(msg []byte) { queue <- msg }
+	l.close = sync.OnceValue(func() error {
+		err := l.Link.Close()
+		close(queue)
+		return err
+	})
+}
+
+// publishLater has a goroutine that publishes, and which Close stops where it stands.
+func publishLater(l *link) {
+	type message struct {
+		topic adapter.Topic
+		msg   []byte
+	}
+	queue, stop, done := make(chan message, 4096), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case m := <-queue:
+				runtime.Gosched()
+				_ = l.Link.Publish(context.Background(), m.topic, m.msg)
+			}
+		}
+	}()
+	l.publish = func(_ context.Context, topic adapter.Topic, msg []byte) error {
+		queue <- message{topic, bytes.Clone(msg)}
+		return nil
+	}
+	l.close = sync.OnceValue(func() error {
+		close(stop)
+		<-done
+		return l.Link.Close()
+	})
+}
+
+// openSharingSubscriptions ends the subscriptions of rooms for all links when one of them closes.
+func openSharingSubscriptions(t *testing.T) adapter.Adapter {
+	var mu sync.Mutex // guards what follows
+	var links []adapter.Link
+	return withLinks(func(l *link) {
+		var rooms []adapter.Topic
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			mu.Lock()
+			links = append(links, l.Link)
+			mu.Unlock()
+			for _, topic := range topics {
+				if topic.Kind == adapter.Room {
+					rooms = append(rooms, topic)
+				}
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+		l.close = func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, other := range links {
+				_ = other.Unsubscribe(context.Background(), rooms...)
+			}
+			return l.Link.Close()
+		}
+	})(t)
+}

@@ -1,0 +1,305 @@
+package adaptertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// A flaw is a driver that breaks one rule.
+type flaw struct {
+	name  string
+	cases []string // the cases that must find it
+	says  string   // what their reports must contain
+	hangs bool     // only time shows that something does not happen
+	open  func(t *testing.T) adapter.Adapter
+}
+
+// alone reports whether the case counts the goroutines of the process.
+func (f flaw) alone() bool { return slices.Contains(f.cases, "NoLeak") }
+
+var flaws = []flaw{
+	{"OneReceiverOnly", []string{"DeliverEveryKind"}, "missed", false, openQueueGroup},
+	{"DropsClusterTopic", []string{"DeliverEveryKind"}, "missed", false, dropping(func(topic adapter.Topic, _ []byte) bool { return topic.Kind == adapter.Cluster })},
+	{"SubscribesTheFirst256", []string{"ManyTopics"}, "missed", false, withLinks(func(l *link) {
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			return l.Link.Subscribe(ctx, topics[:min(len(topics), 256)]...)
+		}
+	})},
+	{"UnsubscribesEverything", []string{"ManyTopics", "SubscribeTwice"}, "missed", false, withLinks(func(l *link) {
+		var all []adapter.Topic
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			if topics[0].Kind != adapter.Node {
+				all = append(all, topics...)
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+		l.unsubscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Unsubscribe(ctx, all...) }
+	})},
+	{"DropsEmptyMessages", []string{"EmptyMessage"}, "missed", false, dropping(func(_ adapter.Topic, msg []byte) bool { return len(msg) == 0 })},
+	{"CutsLargeMessages", []string{"LargeMessage"}, "has been changed", false, withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			return l.Link.Publish(ctx, topic, msg[:min(len(msg), 64<<10)])
+		}
+	})},
+	{"SendsLargeMessagesLater", []string{"LargeMessage"}, "order or a message is lost", false, withLinks(sendLargeLater)},
+	{"DeliversByTopic", []string{"OrderAcrossTopics", "OrderOfEachPublisher"}, "order or a message is lost", false, withLinks(func(l *link) { deliverByTopic(l, new(sync.Mutex)) })},
+	{"DeliversConcurrently", []string{"RecvOneAtATime"}, "while another call of it was running", false, withLinks(func(l *link) { deliverByTopic(l, nil) })},
+	{"DropsWhenBusy", []string{"TwoWayTraffic"}, "order or a message is lost", false, withLinks(dropWhenBusy)},
+	{"PublishesAndReceivesUnderOneLock", []string{"TwoWayTraffic"}, "Publish in both directions", true, openLocking},
+	{"LosesConcurrentSubscriptions", []string{"ConcurrentUse"}, "got ", false, withLinks(loseUpdates)},
+	{"LosesTheFirstOnATopic", []string{"Fence", "FenceUnderLoad"}, "is lost", false, openColdTopics},
+	{"SubscribesLate", []string{"Fence", "FenceUnderLoad"}, "is lost", false, withLinks(func(l *link) {
+		l.subscribe = func(_ context.Context, topics ...adapter.Topic) error {
+			topics = slices.Clone(topics)
+			time.AfterFunc(2*time.Millisecond, func() { _ = l.Link.Subscribe(context.Background(), topics...) })
+			return nil
+		}
+	})},
+	{"UnsubscribesLate", []string{"SubscribeAgain"}, "missed", false, withLinks(func(l *link) {
+		var late []adapter.Topic
+		l.unsubscribe = func(_ context.Context, topics ...adapter.Topic) error {
+			late = append(late, topics...)
+			return nil
+		}
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			if err := l.Link.Unsubscribe(ctx, late...); err != nil {
+				return err
+			}
+			late = nil
+			return l.Link.Publish(ctx, topic, msg)
+		}
+	})},
+	{"SubscribesOnceInALife", []string{"SubscribeAgain", "SubscribeTwice"}, "missed", false, withLinks(func(l *link) {
+		known := make(map[adapter.Topic]bool)
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			return l.Link.Subscribe(ctx, fresh(known, topics)...)
+		}
+	})},
+	{"RefusesASecondSubscribe", []string{"SubscribeTwice"}, "subscribed already", false, withLinks(func(l *link) {
+		known := make(map[adapter.Topic]bool)
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			if len(fresh(known, topics)) < len(topics) {
+				return errors.New("subscribed already")
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+	})},
+
+	{"KeepsTheBuffer", []string{"PublishKeepsNothing"}, "that nobody has published", false, withLinks(keepBuffer)},
+	{"ModifiesTheBuffer", []string{"PublishKeepsNothing"}, "was modified", false, withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			err := l.Link.Publish(ctx, topic, msg)
+			if topic.Kind == adapter.Room {
+				msg[0] ^= 1
+			}
+			return err
+		}
+	})},
+	{"SharesABufferAmongReceivers", []string{"RecvOwnsMessage"}, "that nobody has published", false, sharingBuffers(false)},
+	{"DeliversThePublishersBuffer", []string{"RecvOwnsMessage"}, "reached the publisher's buffer", false, sharingBuffers(true)},
+	{"ReadsIntoOneBuffer", []string{"RecvOwnsMessage"}, "was overwritten", false, withLinks(func(l *link) {
+		recv, buf := l.recv, []byte(nil)
+		l.recv = func(msg []byte) {
+			buf = append(buf[:0], msg...)
+			recv(buf)
+		}
+	})},
+	{"CutsMessagesFromOneChunk", []string{"RecvOwnsMessage"}, "was overwritten", false, withLinks(func(l *link) {
+		recv, chunk := l.recv, []byte(nil)
+		l.recv = func(msg []byte) {
+			if cap(chunk)-len(chunk) < len(msg) {
+				chunk = make([]byte, 0, 64<<10+len(msg))
+			}
+			start := len(chunk)
+			chunk = append(chunk, msg...)
+			recv(chunk[start:])
+		}
+	})},
+
+	{"DropsHostileNames", []string{"HostileNames"}, "missed", false, dropping(func(topic adapter.Topic, _ []byte) bool { return strings.ContainsAny(topic.Room, "*>") })},
+	{"RefusesHostileNames", []string{"HostileNames"}, "bad subject", false, withLinks(func(l *link) {
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			if slices.ContainsFunc(topics, func(topic adapter.Topic) bool { return strings.Contains(topic.Namespace, "\r\n") }) {
+				return errors.New("bad subject")
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+	})},
+	{"ReconnectsOverALongName", []string{"HostileNames"}, "cost the link its connection", false, withLinks(reconnectOverLongName)},
+	{"CutsLongNames", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(cutName)},
+	{"CutsLongNamesAndOverdelivers", []string{"ExactHostileNames"}, "not subscribed", false, mapping(cutName)},
+	{"IgnoresCase", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(ignoreCase)},
+	{"IgnoresCaseAndOverdelivers", []string{"ExactHostileNames"}, "not subscribed", false, mapping(ignoreCase)},
+	{"JoinsNames", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(joinNames("."))},
+	{"JoinsNamesByNUL", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(joinNames("\x00"))},
+	{"TrimsNames", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(onNames(strings.TrimSpace))},
+	{"TrimsDots", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(onNames(func(s string) string { return strings.TrimRight(s, ".") }))},
+	{"RepairsUTF8", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(onNames(func(s string) string { return strings.ToValidUTF8(s, "\ufffd") }))},
+	{"EndsNamesAtNUL", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(onNames(func(s string) string { s, _, _ = strings.Cut(s, "\x00"); return s }))},
+	{"EncodesWithoutEscapingTheEscape", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(onNames(func(s string) string { return strings.ReplaceAll(s, "*", "=2A") }))},
+	{"MixesNamespaceAndRoom", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(func(topic adapter.Topic) adapter.Topic {
+		if topic.Kind == adapter.Namespace {
+			return adapter.Topic{Kind: adapter.Room, Namespace: topic.Namespace, Room: "lobby"}
+		}
+		return topic
+	})},
+
+	{"NodeDoesNotCoverPrivate", []string{"NodeCoversPrivate", "PrivateAlone"}, "missed", false, mapping(func(topic adapter.Topic) adapter.Topic {
+		if topic.Kind == adapter.Private {
+			topic.Kind = adapter.Room
+		}
+		return topic
+	})},
+	{"PrivateReachesItsNodeAlone", []string{"PrivateAlone"}, "missed", false, mapping(func(topic adapter.Topic) adapter.Topic {
+		if topic.Kind == adapter.Private {
+			return nodeTopic(topic.Node)
+		}
+		return topic
+	})},
+	{"LeavingPrivateLeavesNode", []string{"PrivateAlone"}, "after the room's was left", false, withLinks(func(l *link) {
+		l.unsubscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			for _, topic := range topics {
+				if topic.Kind == adapter.Private {
+					topics = append(slices.Clip(topics), nodeTopic(topic.Node))
+				}
+			}
+			return l.Link.Unsubscribe(ctx, topics...)
+		}
+	})},
+	{"IgnoresCaseOfNodes", []string{"ExactPrivate"}, "alone, got", false, mapping(func(topic adapter.Topic) adapter.Topic {
+		topic.Node = strings.ToLower(topic.Node)
+		return topic
+	})},
+
+	{"Echoes", []string{"ExactOnce"}, "a message of the link itself", false, withLinks(func(l *link) {
+		var mu sync.Mutex // guards recv
+		recv := l.recv
+		l.recv = func(msg []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			recv(msg)
+		}
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			err := l.Link.Publish(ctx, topic, msg)
+			l.recv(bytes.Clone(msg))
+			return err
+		}
+	})},
+	{"DeliversTwice", []string{"ExactOnce"}, "each of the", false, withLinks(func(l *link) {
+		recv := l.recv
+		l.recv = func(msg []byte) {
+			recv(bytes.Clone(msg))
+			recv(msg)
+		}
+	})},
+	{"NeverUnsubscribes", []string{"ExactOnce", "ConcurrentUse"}, "has been left", false, withLinks(func(l *link) {
+		l.unsubscribe = func(context.Context, ...adapter.Topic) error { return nil }
+	})},
+
+	{"StateNeverChanges", []string{"State"}, "the end of the channel after Close", true, withLinks(func(l *link) {
+		never := make(chan struct{})
+		l.state = func() (adapter.State, <-chan struct{}) { return adapter.State{Status: adapter.Connected}, never }
+	})},
+	{"StateStaysConnected", []string{"State"}, "want closed", false, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			_, changed := l.Link.State()
+			return adapter.State{Status: adapter.Connected}, changed
+		}
+	})},
+	{"StateChannelIsClosedForNothing", []string{"State"}, "while nothing happened", false, withLinks(func(l *link) {
+		changed := make(chan struct{})
+		close(changed)
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, _ := l.Link.State()
+			return state, changed
+		}
+	})},
+	{"StaysDegraded", []string{"State"}, "want connected", true, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) { return adapter.State{Status: adapter.Degraded}, nil }
+	})},
+
+	{"EndsWithTheContextOfOpen", []string{"OpenContext"}, "closed", false, openEndingWithContext},
+	{"OpenHangsWithoutAContext", []string{"OpenContext"}, "has not returned", true, openHanging},
+	{"RemembersWhatFailed", []string{"EndedContext"}, "missed", false, withLinks(func(l *link) {
+		known := make(map[adapter.Topic]bool)
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			return l.Link.Subscribe(ctx, fresh(known, topics)...)
+		}
+	})},
+	{"ClosesOverAnEndedContext", []string{"EndedContext"}, "closed", false, withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			if ctx.Err() != nil {
+				return l.Link.Close()
+			}
+			return l.Link.Publish(ctx, topic, msg)
+		}
+	})},
+	{"OpensOneLinkForAll", []string{"OpenConcurrently"}, "first message", true, openOnce},
+
+	{"RecvOutlivesClose", []string{"CloseEndsRecv", "CloseConcurrently"}, "Close had returned", false, withLinks(recvLater)},
+	{"CloseDoesNotWait", []string{"CloseEndsRecv", "CloseConcurrently"}, "Close had returned", false, withLinks(func(l *link) {
+		l.close = func() error {
+			go func() { _ = l.Link.Close() }()
+			return nil
+		}
+	})},
+	{"SecondCloseDoesNotWait", []string{"CloseConcurrently"}, "Close had returned", false, withLinks(func(l *link) {
+		var closing atomic.Bool
+		l.close = func() error {
+			if closing.Swap(true) {
+				return nil
+			}
+			return l.Link.Close()
+		}
+	})},
+	{"SecondCloseFails", []string{"CloseConcurrently"}, "adapter: closed", false, withLinks(func(l *link) {
+		var closing atomic.Bool
+		l.close = func() error {
+			err := l.Link.Close()
+			if closing.Swap(true) {
+				return adapter.ErrClosed
+			}
+			return err
+		}
+	})},
+	{"CloseHangs", []string{"CloseUnderTraffic"}, "Close has not returned", true, hanging(func(l *link, release <-chan struct{}) {
+		l.close = func() error {
+			<-release
+			return l.Link.Close()
+		}
+	})},
+	{"PublishHangsOnceClosed", []string{"CloseUnderTraffic"}, "have not returned", true, hanging(func(l *link, release <-chan struct{}) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			err := l.Link.Publish(ctx, topic, msg)
+			if errors.Is(err, adapter.ErrClosed) {
+				<-release
+			}
+			return err
+		}
+	})},
+	{"ErrorOfItsOwnOnceClosed", []string{"CloseUnderTraffic", "AfterClose"}, "invalid connection", false, withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			if err := l.Link.Publish(ctx, topic, msg); err != nil {
+				return errors.New("invalid connection")
+			}
+			return nil
+		}
+	})},
+	{"NoErrorOnceClosed", []string{"AfterClose"}, "returned <nil>", false, withLinks(func(l *link) {
+		l.unsubscribe = func(context.Context, ...adapter.Topic) error { return nil }
+	})},
+	{"CloseDropsWhatIsBuffered", []string{"CloseSendsFirst"}, "got ", true, withLinks(publishLater)},
+	{"CloseEndsOthersSubscriptions", []string{"CloseLeavesOthersAlone"}, "n1", false, openSharingSubscriptions},
+	{"LeaksAGoroutine", []string{"NoLeak"}, "goroutines before", true, hanging(func(_ *link, release <-chan struct{}) {
+		go func() { <-release }()
+	})},
+}

@@ -1,0 +1,47 @@
+// Package netpoll waits for bytes on many connections with one goroutine.
+//
+// A [Poller] takes the descriptor out of a net.Conn, so that an idle connection costs neither a goroutine nor a buffer nor an entry in
+// the runtime's own poller. It exists on Linux; elsewhere New fails with an error that wraps [errors.ErrUnsupported], and the caller
+// keeps a goroutine for each connection.
+package netpoll
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrClosed is what a Handler is told when its Poller is closed, and what Attach returns from then on.
+var ErrClosed = errors.New("netpoll: poller closed")
+
+// Options that Attach sets on a TCP connection. A Unix socket has neither: there a stalled peer costs the kernel's default send buffer.
+const (
+	// UserTimeout is TCP_USER_TIMEOUT: a connection fails when what was sent has not been acknowledged for so long, or when the peer's
+	// window has been shut for so long while something waits. It finds a peer that vanished without FIN.
+	UserTimeout = 20 * time.Second
+
+	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes: the kernel takes no more while so much waits that it has not sent once. A stalled
+	// peer then costs about 150 KB of kernel memory instead of megabytes, and what is still queued can still be dropped. The price is
+	// paid by bulk: frames of 64 KiB cost about twice the CPU time, small ones nothing.
+	NotSentLowat = 16 << 10
+)
+
+// readBuffer is the size of the buffer that all connections of a Poller share, in bytes. One event reads at most so much, so that a
+// connection that floods waits its turn like all others.
+const readBuffer = 64 << 10
+
+// A Handler is told what happens to a connection. All calls come from the Poller's goroutine, one at a time. Before [Conn.Start] there
+// are none, apart from Writable after a Write that was cut short and Closed when the Poller is closed. They must not block: every other
+// connection waits meanwhile. They may call any method of the Conn, but not [Poller.Close].
+type Handler interface {
+	// Data hands over bytes that were read. p may be modified, but not kept: it is valid until Data returns.
+	Data(p []byte)
+
+	// Writable says that the connection takes bytes again, or that it has failed and the next Write will say how. It is called once
+	// after each Write that was cut short; it may come before that Write has returned.
+	Writable()
+
+	// Closed says that nothing more will be read: the peer has closed its side (io.EOF), the connection has failed, or the Poller was
+	// closed (ErrClosed). It comes after all Data, at most once, and not because of Conn.Close, nor after it, unless the call was
+	// already on its way. After io.EOF, Write still works. The owner has yet to call Conn.Close.
+	Closed(err error)
+}

@@ -1,0 +1,665 @@
+package outbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+var errSink = errors.New("sink broken")
+
+func TestAppendWritesNothingItself(t *testing.T) {
+	r := newRig(Config{})
+	for _, s := range []string{"a", "b", "c"} {
+		if !r.q.Append(frame(s)) {
+			t.Errorf("Append(%s): got false, want true", s)
+		}
+	}
+	r.wrote(t, "")
+	r.step()
+	r.wrote(t, "abc")
+	if r.sink.writes != 1 {
+		t.Errorf("%d writes for what had gathered, want 1", r.sink.writes)
+	}
+	if !r.idle() {
+		t.Error("an empty queue is still scheduled")
+	}
+}
+
+func TestSendWritesDirectlyWhenNothingIsAhead(t *testing.T) {
+	r := newRig(Config{})
+	r.q.Send(frame("a"))
+	r.wrote(t, "a")
+	r.q.Append(frame("b"))
+	r.q.Send(frame("c")) // must not overtake the broadcast
+	r.wrote(t, "a")
+	r.drain(t)
+	r.wrote(t, "abc")
+	r.q.Append(volatileFrame("d"))
+	r.drain(t)
+	r.q.Send(frame("e"))
+	r.wrote(t, "abcde")
+}
+
+// Whatever byte a write is cut at, the rest follows once the sink is writable, and not before.
+func TestPartialWriteAtEveryByte(t *testing.T) {
+	sizes := []int{5, 0, 3, maxCopy + 9, 1, maxCopy + 1, maxCopy, 0, 2}
+	var frames []*Frame
+	var all []byte
+	for i, n := range sizes {
+		frames = append(frames, &Frame{Bytes: bytes.Repeat([]byte{byte('a' + i)}, n)})
+		all = append(all, frames[i].Bytes...)
+	}
+	var cuts []int
+	at := 0
+	for _, n := range sizes {
+		for k := range n {
+			if k < 12 || n-k < 12 {
+				cuts = append(cuts, at+k)
+			}
+		}
+		at += n
+	}
+	for _, cut := range cuts {
+		for _, second := range []int{0, 1, 4} {
+			r := newRig(Config{})
+			limits := []int{cut, second}
+			r.sink.take = func(offered int) (int, error) {
+				if len(limits) == 0 {
+					return offered, nil
+				}
+				n := min(limits[0], offered)
+				limits = limits[1:]
+				return n, nil
+			}
+			for _, f := range frames {
+				r.q.Append(f)
+			}
+			for r.sink.got.Len() < len(all) {
+				before := r.sink.writes
+				r.drain(t)
+				r.step()
+				if r.sink.got.Len() < len(all) && r.sink.writes != before+1 {
+					t.Fatalf("cut at %d: %d writes to a sink that is full, want 1", cut, r.sink.writes-before)
+				}
+				if want := len(all) - r.sink.got.Len(); r.q.Bytes() != want {
+					t.Fatalf("cut at %d: Bytes: got %d, want %d", cut, r.q.Bytes(), want)
+				}
+				r.q.Writable()
+			}
+			r.drain(t)
+			if !bytes.Equal(r.sink.got.Bytes(), all) {
+				t.Fatalf("cut at %d and %d: the sink got other bytes than were queued", cut, second)
+			}
+			if r.q.frames != nil || r.q.bytes != 0 {
+				t.Fatalf("cut at %d: the empty queue holds %d bytes and a slice of %d", cut, r.q.bytes, cap(r.q.frames))
+			}
+			if s := r.stats(); s.Frames != uint64(len(frames)) || s.Bytes != uint64(len(all)) {
+				t.Fatalf("cut at %d: counted %d frames of %d bytes, want %d of %d", cut, s.Frames, s.Bytes, len(frames), len(all))
+			}
+		}
+	}
+}
+
+func TestPartialSend(t *testing.T) {
+	for cut := range 4 {
+		r := newRig(Config{})
+		r.sink.take = func(offered int) (int, error) {
+			r.sink.take = nil
+			r.q.Append(frame("X")) // comes while the Send writes
+			r.q.Send(frame("Y"))
+			return min(cut, offered), nil
+		}
+		r.q.Send(frame("abc"))
+		if want := 3 - cut + 2; r.q.Bytes() != want {
+			t.Errorf("cut at %d: Bytes: got %d, want %d", cut, r.q.Bytes(), want)
+		}
+		if cut < 3 {
+			r.drain(t)
+			r.wrote(t, "abc"[:cut]) // full: nothing before Writable
+			r.q.Writable()
+		}
+		r.drain(t)
+		r.wrote(t, "abcXY")
+		if s := r.stats(); s.Frames != 3 || s.Bytes != 5 {
+			t.Errorf("cut at %d: counted %d frames of %d bytes, want 3 of 5", cut, s.Frames, s.Bytes)
+		}
+	}
+}
+
+// The poller may call Writable before the write that was cut short has returned: that must not be lost.
+func TestWritableOvertakesWrite(t *testing.T) {
+	for _, send := range []bool{false, true} {
+		r := newRig(Config{})
+		r.sink.take = func(int) (int, error) {
+			r.sink.take = nil
+			r.q.Writable()
+			return 1, nil
+		}
+		if send {
+			r.q.Send(frame("abc"))
+		} else {
+			r.q.Append(frame("abc"))
+		}
+		r.drain(t)
+		r.wrote(t, "abc")
+	}
+}
+
+// A Writable that belongs to an earlier write must not count for a later one.
+func TestStaleWritable(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(offered int) (int, error) {
+		r.q.Writable()
+		return offered, nil
+	}
+	r.q.Append(frame("abc"))
+	r.drain(t)
+	r.sink.take = func(int) (int, error) { return 1, nil }
+	r.q.Append(frame("def"))
+	r.drain(t)
+	r.wrote(t, "abcd")
+}
+
+func TestGathering(t *testing.T) {
+	r := newRig(Config{})
+	small, large := frame("small"), &Frame{Bytes: bytes.Repeat([]byte("L"), maxCopy+1)}
+	for _, f := range []*Frame{small, small, large, small, large, large, small, small} {
+		r.q.Append(f)
+	}
+	r.step()
+	if r.sink.writes != 1 || len(r.sink.vector) != 6 {
+		t.Fatalf("got %d writes, the last of %d buffers, want 1 of 6", r.sink.writes, len(r.sink.vector))
+	}
+	for i, b := range r.sink.vector {
+		if copied := &b[0] != &large.Bytes[0]; copied != (i == 0 || i == 2 || i == 5) {
+			t.Errorf("buffer %d of %d bytes: copied is %v", i, len(b), copied)
+		}
+	}
+	// More than one write takes: many buffers, many frames, many bytes.
+	for _, tc := range []struct {
+		f     *Frame
+		count int
+	}{{large, 300}, {small, 2 * maxBatch}, {&Frame{Bytes: make([]byte, maxCopy)}, 200}, {&Frame{Bytes: make([]byte, 100_000)}, 20}, {&Frame{Bytes: make([]byte, shardMax+5)}, 6}} {
+		f := tc.f
+		r := newRig(Config{Limit: 1 << 30})
+		var want bytes.Buffer
+		for i := range tc.count {
+			if i%2 == 0 || f == small {
+				r.q.Append(f)
+				want.Write(f.Bytes)
+			} else {
+				r.q.Append(small)
+				want.Write(small.Bytes)
+			}
+		}
+		r.sink.take = func(offered int) (int, error) {
+			if offered > shardMax {
+				t.Errorf("offered %d bytes at once, want %d or less", offered, shardMax)
+			}
+			return offered, nil
+		}
+		r.drain(t)
+		if len(r.sink.vector) > maxBuffers {
+			t.Errorf("a vector of %d buffers, want %d or less", len(r.sink.vector), maxBuffers)
+		}
+		if !bytes.Equal(r.sink.got.Bytes(), want.Bytes()) {
+			t.Errorf("frames of %d bytes: the sink got other bytes than were queued", len(f.Bytes))
+		}
+	}
+}
+
+// One queue's backlog does not hold up the others: each gets one batch in turn.
+func TestQueuesTakeTurns(t *testing.T) {
+	r := newRig(Config{})
+	var second Queue
+	var sink scripted
+	second.Init(r.held, &sink, &r.owner)
+	for range 3 * maxBatch {
+		r.q.Append(frame("x"))
+	}
+	second.Append(frame("y"))
+	r.step()
+	if r.sink.got.Len() != maxBatch || sink.got.Len() != 1 {
+		t.Errorf("after one round the queues wrote %d and %d bytes, want %d and 1", r.sink.got.Len(), sink.got.Len(), maxBatch)
+	}
+}
+
+func TestVolatileIsDroppedWhenBlocked(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(int) (int, error) { return 1, nil }
+	r.q.Append(volatileFrame("ab")) // partly written, so it can no longer go
+	r.step()
+	if r.q.Append(volatileFrame("v")) || r.q.Send(volatileFrame("w")) {
+		t.Error("a volatile frame was queued although the socket was blocked")
+	}
+	if !r.q.Append(frame("c")) {
+		t.Error("a frame was refused although only volatile ones may be")
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	if !r.q.Append(volatileFrame("d")) {
+		t.Error("a volatile frame was dropped although the socket was no longer blocked")
+	}
+	r.drain(t)
+	r.wrote(t, "abcd")
+	if s := r.stats(); s.Dropped != 2 || s.Frames != 3 || s.Lost != 0 {
+		t.Errorf("got %+v, want 2 dropped, 3 written, none lost", s)
+	}
+}
+
+func TestNothingIsTriedWhileBlocked(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(int) (int, error) { return 0, nil }
+	r.q.Append(frame("a"))
+	r.drain(t)
+	for range 3 {
+		r.q.Append(frame("b"))
+		r.q.Send(frame("c"))
+		r.drain(t)
+	}
+	if r.sink.writes != 1 {
+		t.Errorf("%d writes to a sink that is full, want 1", r.sink.writes)
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	r.drain(t)
+	r.wrote(t, "abcbcbc")
+}
+
+func TestVolatileGoesFirst(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	r.q.Append(volatileFrame("v1"))
+	r.q.Append(frame("aaa"))
+	r.q.Append(volatileFrame("v2"))
+	r.q.Append(frame("bbb")) // 10 bytes: at the limit
+	if s := r.stats(); s.Dropped != 0 {
+		t.Errorf("dropped %d frames at the limit, want 0", s.Dropped)
+	}
+	if !r.q.Append(frame("c")) {
+		t.Error("a frame was refused although dropping volatile ones makes room")
+	}
+	if s := r.stats(); s.Dropped != 2 || r.q.Bytes() != 7 {
+		t.Errorf("dropped %d frames and kept %d bytes, want 2 and 7", s.Dropped, r.q.Bytes())
+	}
+	if r.q.Append(volatileFrame("v345")) {
+		t.Error("a volatile frame was queued over the limit")
+	}
+	if !r.q.Append(volatileFrame("v3")) || !r.q.Append(volatileFrame("v4")) {
+		t.Error("a volatile frame was refused although dropping an older one makes room")
+	}
+	r.drain(t)
+	r.wrote(t, "aaabbbcv4")
+	if s := r.stats(); s.Dropped != 4 || s.Frames != 4 {
+		t.Errorf("got %+v, want 4 dropped and 4 written", s)
+	}
+}
+
+// What a writer is reading, or has written in part, stays.
+func TestVolatileInFlightStays(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	r.q.Append(volatileFrame("vv"))
+	r.q.Append(volatileFrame("ww"))
+	r.sink.take = func(int) (int, error) {
+		r.q.Append(volatileFrame("xx"))
+		r.q.Append(frame("aaaaaaa")) // over the limit: only xx may go
+		return 1, nil
+	}
+	r.step()
+	if s := r.stats(); s.Dropped != 1 {
+		t.Errorf("dropped %d frames while two were in flight, want 1", s.Dropped)
+	}
+	r.q.Append(frame("b")) // now ww may go too, but not the rest of vv
+	if s := r.stats(); s.Dropped != 2 {
+		t.Errorf("dropped %d frames, want 2", s.Dropped)
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	r.drain(t)
+	r.wrote(t, "vvaaaaaaab")
+}
+
+func TestLimits(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	huge := strings.Repeat("h", 100)
+	if !r.q.Append(frame(huge)) {
+		t.Fatal("an empty queue refused a frame over the cap")
+	}
+	r.drain(t)
+	r.wrote(t, huge)
+	r.sink.take = func(int) (int, error) { return 0, nil }
+	for range HardCap * 10 {
+		if !r.q.Append(frame("x")) {
+			t.Fatal("a frame under the hard cap was refused")
+		}
+	}
+	r.drain(t)
+	if failed, _ := r.owner.told(); len(failed) != 0 {
+		t.Fatalf("failed with %v before the hard cap was exceeded", failed)
+	}
+	for range 3 {
+		if r.q.Append(frame("x")) || r.q.Send(frame("x")) {
+			t.Error("a frame over the hard cap was queued")
+		}
+	}
+	if failed, _ := r.owner.told(); len(failed) != 0 {
+		t.Error("the owner was called from within Append")
+	}
+	r.drain(t)
+	failed, flushed := r.owner.told()
+	if len(failed) != 1 || failed[0] != ErrTooSlow || flushed != 0 {
+		t.Errorf("told %v and flushed %d times, want ErrTooSlow once", failed, flushed)
+	}
+	if s := r.stats(); s.TooSlow != 1 || s.Lost != HardCap*10+1 || s.Failed != 0 {
+		t.Errorf("got %+v, want 1 too slow and %d lost", s, HardCap*10+1)
+	}
+	if r.q.Bytes() != 0 || r.q.frames != nil {
+		t.Error("the failed queue holds what was pending")
+	}
+}
+
+func TestSinkError(t *testing.T) {
+	for _, n := range []int{0, 2} {
+		for _, send := range []bool{false, true} {
+			r := newRig(Config{})
+			r.sink.take = func(int) (int, error) {
+				if r.q.mu.TryLock() {
+					r.q.mu.Unlock()
+				} else {
+					t.Error("the queue is locked while the sink is called")
+				}
+				return n, errSink
+			}
+			if send {
+				r.q.Send(frame("abc"))
+			} else {
+				r.q.Append(frame("abc"))
+				r.q.Append(frame("def"))
+			}
+			r.drain(t)
+			if failed, flushed := r.owner.told(); len(failed) != 1 || failed[0] != errSink || flushed != 0 {
+				t.Errorf("told %v and flushed %d times, want the sink's error once", failed, flushed)
+			}
+			r.q.Writable()
+			if r.q.Append(frame("x")) || r.q.Send(frame("x")) || r.q.CloseAfterFlush(nil) {
+				t.Error("a failed queue took something")
+			}
+			r.drain(t)
+			r.wrote(t, "abc"[:n])
+			want := uint64(2)
+			if send {
+				want = 1
+			}
+			if s := r.stats(); s.Failed != 1 || s.Lost != want || r.sink.writes != 1 {
+				t.Errorf("got %+v and %d writes, want 1 failed, %d lost, 1 write", s, r.sink.writes, want)
+			}
+		}
+	}
+}
+
+// A sink that counts wrongly must not make the queue go out of step.
+func TestImpossibleCount(t *testing.T) {
+	for _, n := range []int{-1, 4} {
+		for _, send := range []bool{false, true} {
+			r := newRig(Config{})
+			r.sink.take = func(int) (int, error) { return n, nil }
+			if send {
+				r.q.Send(frame("abc"))
+			} else {
+				r.q.Append(frame("abc"))
+			}
+			r.drain(t)
+			if failed, _ := r.owner.told(); len(failed) != 1 || failed[0] != errCount {
+				t.Errorf("count %d: told %v, want %v", n, failed, errCount)
+			}
+		}
+	}
+}
+
+func TestCloseAfterFlush(t *testing.T) {
+	t.Run("empty", func(t *testing.T) {
+		r := newRig(Config{})
+		if !r.q.CloseAfterFlush(nil) {
+			t.Error("CloseAfterFlush: got false, want true")
+		}
+		if _, flushed := r.owner.told(); flushed != 0 {
+			t.Error("the owner was called from within CloseAfterFlush")
+		}
+		r.drain(t)
+		if failed, flushed := r.owner.told(); flushed != 1 || len(failed) != 0 || r.sink.writes != 0 {
+			t.Errorf("flushed %d times, failed %v, %d writes, want 1, none, 0", flushed, failed, r.sink.writes)
+		}
+		if r.q.CloseAfterFlush(nil) {
+			t.Error("second CloseAfterFlush: got true, want false")
+		}
+	})
+	t.Run("after what is queued", func(t *testing.T) {
+		r := newRig(Config{Limit: 1})
+		r.sink.take = func(int) (int, error) { return 1, nil }
+		r.q.Append(frame("ab"))
+		r.drain(t)
+		if !r.q.CloseAfterFlush(frame("last")) { // over the limit, and accepted nevertheless
+			t.Error("CloseAfterFlush: got false, want true")
+		}
+		if r.q.Append(frame("x")) || r.q.Send(frame("x")) {
+			t.Error("a closing queue took a frame")
+		}
+		for i := range 5 {
+			if _, flushed := r.owner.told(); flushed != 0 {
+				t.Fatalf("flushed after %d of 6 bytes", i+1)
+			}
+			r.q.Writable()
+			r.drain(t)
+			if i == 4 {
+				break
+			}
+		}
+		r.wrote(t, "ablast")
+		if failed, flushed := r.owner.told(); flushed != 1 || len(failed) != 0 {
+			t.Errorf("flushed %d times, failed %v, want 1, none", flushed, failed)
+		}
+	})
+	t.Run("during a Send", func(t *testing.T) {
+		for n := range 4 {
+			for _, last := range []*Frame{nil, frame("!")} {
+				r := newRig(Config{})
+				r.sink.take = func(int) (int, error) {
+					r.sink.take = nil
+					r.q.CloseAfterFlush(last)
+					return n, nil
+				}
+				r.q.Send(frame("abc"))
+				r.drain(t)
+				r.q.Writable()
+				r.drain(t)
+				want := "abc"
+				if last != nil {
+					want += "!"
+				}
+				r.wrote(t, want)
+				if failed, flushed := r.owner.told(); flushed != 1 || len(failed) != 0 {
+					t.Errorf("cut at %d: flushed %d times, failed %v, want 1, none", n, flushed, failed)
+				}
+			}
+		}
+	})
+	t.Run("failing", func(t *testing.T) {
+		r := newRig(Config{})
+		r.sink.take = func(int) (int, error) { return 0, errSink }
+		r.q.CloseAfterFlush(frame("last"))
+		r.drain(t)
+		if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 1 {
+			t.Errorf("flushed %d times, failed %v, want 0, once", flushed, failed)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	r := newRig(Config{})
+	r.q.Append(frame("abc"))
+	r.q.Close()
+	r.q.Close()
+	if r.q.Append(frame("x")) || r.q.Send(frame("x")) || r.q.CloseAfterFlush(nil) || r.q.Bytes() != 0 {
+		t.Error("a closed queue took something")
+	}
+	r.drain(t)
+	r.wrote(t, "")
+	if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 0 {
+		t.Errorf("flushed %d times, failed %v, want neither", flushed, failed)
+	}
+	if s := r.stats(); s.Lost != 1 {
+		t.Errorf("%d lost, want 1", s.Lost)
+	}
+}
+
+// A Close that comes while a write is under way lets that write end, then nothing more happens, whatever the write returns.
+func TestCloseDuringWrite(t *testing.T) {
+	for _, send := range []bool{false, true} {
+		for _, result := range []struct {
+			n   int
+			err error
+		}{{3, nil}, {1, nil}, {1, errSink}} {
+			r := newRig(Config{})
+			r.sink.take = func(int) (int, error) {
+				r.q.Append(frame("x"))
+				r.q.Writable()
+				r.q.Close()
+				return result.n, result.err
+			}
+			if send {
+				r.q.Send(frame("abc"))
+			} else {
+				r.q.Append(frame("abc"))
+			}
+			r.drain(t)
+			r.q.Writable()
+			r.drain(t)
+			r.wrote(t, "abc"[:result.n])
+			if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 0 || r.sink.writes != 1 {
+				t.Errorf("send %v, %+v: flushed %d times, failed %v, %d writes", send, result, flushed, failed, r.sink.writes)
+			}
+			if r.q.frames != nil || r.q.Bytes() != 0 {
+				t.Errorf("send %v, %+v: the closed queue holds %d bytes", send, result, r.q.Bytes())
+			}
+		}
+	}
+}
+
+// A queue that is never empty does not grow by what has passed through it.
+func TestBacklogStaysSmall(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(offered int) (int, error) { return min(offered, 3), nil }
+	for range 4 {
+		r.q.Append(frame("abc"))
+	}
+	for i := range 10_000 {
+		r.q.Append(frame("abc"))
+		r.step()
+		r.q.Writable()
+		if r.q.Bytes() != 12 {
+			t.Fatalf("step %d: %d bytes are queued, want 12", i, r.q.Bytes())
+		}
+	}
+	if c := cap(r.q.frames); c > 16 {
+		t.Errorf("a queue of 4 frames has grown to a capacity of %d", c)
+	}
+}
+
+// In the steady state nothing is allocated, and what an idle queue used belongs to the lane again.
+func TestNoAllocation(t *testing.T) {
+	if size := unsafe.Sizeof(Queue{}); size > 112 {
+		t.Errorf("a Queue takes %d bytes, want 112 or less", size)
+	}
+	for _, gathered := range []int{1, 16, 300} {
+		h := newHeld(Config{})
+		queues := make([]Queue, 10)
+		for i := range queues {
+			queues[i].Init(h, nowhere{}, &owner{})
+		}
+		f := frame("a frame")
+		round := func() {
+			for range gathered {
+				for i := range queues {
+					queues[i].Append(f)
+				}
+			}
+			h.step()
+		}
+		round()
+		if n := testing.AllocsPerRun(20, round); n != 0 {
+			t.Errorf("%d frames gathered: %v allocations a round, want 0", gathered, n)
+		}
+		for i := range queues {
+			if queues[i].frames != nil {
+				t.Fatalf("%d frames gathered: an empty queue keeps a slice of %d", gathered, cap(queues[i].frames))
+			}
+		}
+	}
+	h := newHeld(Config{})
+	var q Queue
+	q.Init(h, nowhere{}, &owner{})
+	f := frame("a frame")
+	if n := testing.AllocsPerRun(100, func() { q.Send(f) }); n != 0 {
+		t.Errorf("Send: %v allocations, want 0", n)
+	}
+}
+
+// The slices that a lane keeps are bounded, however large a backlog was.
+func TestFreeSlicesAreBounded(t *testing.T) {
+	h := newHeld(Config{Limit: 1 << 30})
+	f := frame("x")
+	queues := make([]Queue, 300)
+	for i := range queues {
+		queues[i].Init(h, nowhere{}, &owner{})
+		for range 1000 {
+			queues[i].Append(f)
+		}
+	}
+	h.drain(t)
+	sum := 0
+	for _, s := range h.shard.queues.free {
+		sum += cap(s)
+		for _, f := range s[:cap(s)] {
+			if f != nil {
+				t.Fatal("a free slice holds a frame")
+			}
+		}
+	}
+	if sum > maxFree || sum != h.shard.queues.size || sum == 0 {
+		t.Errorf("free slices of %d frames in all, counted as %d, want at most %d", sum, h.shard.queues.size, maxFree)
+	}
+}
+
+func TestStream(t *testing.T) {
+	var got bytes.Buffer
+	n, err := Stream{&got}.Writev([][]byte{[]byte("ab"), nil, []byte("c")})
+	if n != 3 || err != nil || got.String() != "abc" {
+		t.Errorf("Writev: got %d, %v and %q, want 3, nil and %q", n, err, got.String(), "abc")
+	}
+	failing := &scripted{take: func(offered int) (int, error) { return 1, io.ErrClosedPipe }}
+	if n, err := (Stream{failing}).Writev([][]byte{[]byte("ab"), []byte("c")}); n != 1 || err != io.ErrClosedPipe {
+		t.Errorf("Writev: got %d, %v, want 1, %v", n, err, io.ErrClosedPipe)
+	}
+}
+
+func ExampleQueue() {
+	shards := NewShards(Config{})
+	defer shards.Close()
+	done := make(exampleOwner)
+	var q Queue
+	q.Init(shards, &scripted{}, done)
+	q.Append(&Frame{Bytes: []byte("to all")})
+	q.Send(&Frame{Bytes: []byte("to one")})
+	q.CloseAfterFlush(nil)
+	fmt.Println(<-done)
+	// Output: flushed
+}
+
+type exampleOwner chan string
+
+func (o exampleOwner) Failed(err error) { o <- err.Error() }
+func (o exampleOwner) Flushed()         { o <- "flushed" }

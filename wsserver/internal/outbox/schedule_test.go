@@ -1,0 +1,377 @@
+package outbox
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// failedWith checks what the owner was told of failures, once nothing moves any more.
+func failedWith(t *testing.T, o *owner, want ...error) {
+	t.Helper()
+	synctest.Wait()
+	if got, _ := o.told(); !slices.Equal(got, want) {
+		t.Fatalf("owner was told %v, want %v", got, want)
+	}
+}
+
+// settable is a sink of Shards that takes as many bytes in all as it was allowed.
+type settable struct {
+	mu    sync.Mutex
+	room  int
+	taken strings.Builder
+}
+
+func (s *settable) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(s.room, len(p))
+	s.room -= n
+	s.taken.Write(p[:n])
+	return n, nil
+}
+
+func (s *settable) Writev(bufs [][]byte) (int, error) { return Stream{s}.Writev(bufs) }
+
+func (s *settable) allow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room += n
+}
+
+func TestSlowRule(t *testing.T) {
+	type world struct {
+		q     Queue
+		sink  settable
+		owner owner
+	}
+	run := func(name string, test func(t *testing.T, w *world)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := NewShards(Config{Limit: 10, Shards: 1})
+				defer s.Close()
+				w := &world{}
+				w.q.Init(s, &w.sink, &w.owner)
+				test(t, w)
+			})
+		})
+	}
+	over := func(t *testing.T, w *world) {
+		t.Helper()
+		for range 2 {
+			if !w.q.Append(frame("123456")) {
+				t.Fatal("a frame was refused below the hard cap")
+			}
+		}
+		synctest.Wait()
+	}
+	run("no progress", func(t *testing.T, w *world) {
+		over(t, w)
+		time.Sleep(SlowAfter - 1)
+		failedWith(t, &w.owner)
+		time.Sleep(SlowCheck)
+		failedWith(t, &w.owner, ErrTooSlow)
+		time.Sleep(time.Minute)
+		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("some progress", func(t *testing.T, w *world) {
+		w.q.Append(frame(strings.Repeat("x", 20)))
+		over(t, w)
+		for range 10 {
+			time.Sleep(SlowAfter - time.Millisecond)
+			w.sink.allow(1)
+			w.q.Writable()
+		}
+		failedWith(t, &w.owner)
+		// Being asked without taking anything is no progress.
+		for range 9 {
+			time.Sleep(SlowAfter / 10)
+			w.q.Writable()
+		}
+		failedWith(t, &w.owner)
+		time.Sleep(2 * SlowCheck)
+		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("long stall below the limit", func(t *testing.T, w *world) {
+		w.q.Append(frame("123456"))
+		time.Sleep(time.Minute)
+		failedWith(t, &w.owner)
+		w.q.Append(frame("123456"))
+		time.Sleep(SlowCheck)
+		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("back below the limit", func(t *testing.T, w *world) {
+		over(t, w)
+		time.Sleep(SlowAfter / 2)
+		w.sink.allow(2)
+		w.q.Writable()
+		time.Sleep(time.Minute)
+		failedWith(t, &w.owner)
+		if stacks := leaked(); strings.Contains(stacks, "watch).run(") {
+			t.Error("the watch runs although no queue is over its limit")
+		}
+		w.q.Append(frame("123456"))
+		time.Sleep(SlowCheck)
+		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("volatile makes room", func(t *testing.T, w *world) {
+		w.q.lane.counters.dropped.Store(0)
+		w.sink.allow(1)
+		w.q.Append(frame("1"))
+		synctest.Wait()
+		w.q.Append(volatileFrame("vvvvvvvvvv"))
+		synctest.Wait() // offered, and refused
+		w.q.Append(frame("123456"))
+		time.Sleep(time.Minute)
+		failedWith(t, &w.owner)
+		if got := w.q.lane.counters.dropped.Load(); got != 1 {
+			t.Errorf("dropped %d volatile frames, want 1", got)
+		}
+	})
+}
+
+// A queue that waits for its shard, not for its peer, is not slow.
+func TestBusyShardIsNotSlowPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{held: newHeld(Config{Limit: 10})}
+		r.q.Init(r.held, &r.sink, &r.owner)
+		defer r.slow.close()
+		// An earlier stall that is over.
+		r.sink.take = func(int) (int, error) { return 0, nil }
+		r.q.Append(frame("0"))
+		r.drain(t)
+		r.sink.take = nil
+		r.q.Writable()
+		r.drain(t)
+		r.q.Append(frame("123456"))
+		r.q.Append(frame("123456"))
+		time.Sleep(time.Minute)
+		r.drain(t)
+		failedWith(t, &r.owner)
+		r.wrote(t, "0123456123456")
+		time.Sleep(SlowCheck)
+		synctest.Wait()
+		if r.slow.running {
+			t.Error("the watch runs although no queue is over its limit")
+		}
+	})
+}
+
+func TestShardsClose(t *testing.T) {
+	s := NewShards(Config{Limit: 10, Shards: 3})
+	var queues [6]Queue
+	for i := range queues {
+		queues[i].Init(s, &settable{}, &owner{})
+		queues[i].Append(frame("123456"))
+		queues[i].Append(frame("123456")) // starts the watch
+	}
+	var closers sync.WaitGroup
+	for range 2 {
+		closers.Go(s.Close)
+	}
+	closers.Wait()
+	if stacks := leaked(); stacks != "" {
+		t.Errorf("a goroutine runs after Close:\n%s", stacks)
+	}
+	var q Queue
+	o := &owner{}
+	q.Init(s, nowhere{}, o)
+	if q.Append(frame("x")) || q.CloseAfterFlush(nil) {
+		t.Error("a queue took a frame although its shards are closed")
+	}
+	if failed, flushed := o.told(); len(failed) != 0 || flushed != 0 {
+		t.Error("the owner was told something after Close")
+	}
+}
+
+// Queues are spread over all shards.
+func TestShardsSpread(t *testing.T) {
+	s := NewShards(Config{Shards: 3})
+	defer s.Close()
+	seen := map[*lane]int{}
+	for range 9 {
+		var q Queue
+		q.Init(s, nowhere{}, &owner{})
+		seen[q.lane]++
+	}
+	if len(seen) != 3 {
+		t.Errorf("queues are spread over %d shards, want 3", len(seen))
+	}
+}
+
+// waiting is a sink of a Group: each Write waits to be let through.
+type waiting struct {
+	permits chan struct{}
+	closed  chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	got    strings.Builder
+	writes int
+	most   int // bytes of one Write
+}
+
+func newWaiting() *waiting {
+	return &waiting{permits: make(chan struct{}), closed: make(chan struct{})}
+}
+
+func (w *waiting) Write(p []byte) (int, error) {
+	select {
+	case <-w.permits:
+	case <-w.closed:
+		return 0, io.ErrClosedPipe
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got.Write(p)
+	w.writes++
+	w.most = max(w.most, len(p))
+	return len(p), nil
+}
+
+func (w *waiting) Writev(bufs [][]byte) (int, error) { return Stream{w}.Writev(bufs) }
+
+func (w *waiting) state() (got string, writes, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.got.String(), w.writes, w.most
+}
+
+func TestGroup(t *testing.T) {
+	run := func(name string, test func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGroup(Config{Limit: 100_000})
+				var q Queue
+				sink, o := newWaiting(), &owner{}
+				q.Init(g, sink, o)
+				test(t, g, &q, sink, o)
+				q.Close()
+				close(sink.closed)
+				g.Close()
+				if stacks := leaked(); stacks != "" {
+					t.Errorf("a goroutine runs after Close:\n%s", stacks)
+				}
+				if q.Append(frame("late")) {
+					t.Error("a queue took a frame although its group is closed")
+				}
+			})
+		})
+	}
+	run("goroutine on demand", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
+		for range 3 {
+			q.Append(frame("a"))
+			q.Send(frame("b"))
+			q.Append(frame("c"))
+			synctest.Wait()
+			if leaked() == "" {
+				t.Error("no goroutine writes a queue that is not empty")
+			}
+			close(sink.permits)
+			synctest.Wait()
+			if stacks := leaked(); stacks != "" {
+				t.Errorf("a goroutine runs although the queue is empty:\n%s", stacks)
+			}
+			sink.permits = make(chan struct{})
+		}
+		if got, writes, _ := sink.state(); got != "abcabcabc" || writes > 6 {
+			t.Errorf("sink got %q in %d writes, want %q in 6 or less", got, writes, "abcabcabc")
+		}
+		if s := g.Stats(); s.Frames != 9 || s.Bytes != 9 {
+			t.Errorf("counted %d frames of %d bytes, want 9 of 9", s.Frames, s.Bytes)
+		}
+	})
+	run("a large frame shows its progress", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
+		q.Append(&Frame{Bytes: make([]byte, 200_000)})
+		q.Append(frame("over the limit"))
+		for range 13 {
+			time.Sleep(SlowAfter * 9 / 10)
+			sink.permits <- struct{}{}
+		}
+		failedWith(t, o)
+		if got, _, most := sink.state(); len(got) != 200_000+len("over the limit") || most > groupScratch {
+			t.Errorf("sink got %d bytes, %d at once", len(got), most)
+		}
+	})
+	run("too slow", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
+		q.Append(&Frame{Bytes: make([]byte, 200_000)})
+		q.Append(frame("over the limit"))
+		time.Sleep(SlowAfter - 1)
+		failedWith(t, o)
+		time.Sleep(2 * SlowCheck)
+		failedWith(t, o, ErrTooSlow) // although Write still waits
+	})
+	run("volatile", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
+		q.Append(frame("a"))
+		synctest.Wait()
+		if !q.Append(volatileFrame("b")) {
+			t.Error("a volatile frame was dropped although Write has only begun")
+		}
+		time.Sleep(BlockedAfter)
+		if q.Append(volatileFrame("c")) {
+			t.Error("a volatile frame was queued although Write is blocked")
+		}
+		close(sink.permits)
+		synctest.Wait()
+		if got, _, _ := sink.state(); got != "ab" {
+			t.Errorf("sink got %q, want %q", got, "ab")
+		}
+	})
+	run("flushed", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
+		q.Append(frame("a"))
+		q.CloseAfterFlush(frame("b"))
+		synctest.Wait()
+		if _, flushed := o.told(); flushed != 0 {
+			t.Error("flushed before anything was written")
+		}
+		close(sink.permits)
+		failedWith(t, o)
+		if _, flushed := o.told(); flushed != 1 {
+			t.Errorf("flushed %d times, want 1", flushed)
+		}
+	})
+}
+
+// Close waits for a goroutine that is still about to end.
+func TestGroupCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(Config{})
+		var q Queue
+		sink := newWaiting()
+		q.Init(g, sink, &owner{})
+		q.Append(frame("a"))
+		closed := make(chan struct{})
+		go func() {
+			g.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close has returned although a Write waits")
+		default:
+		}
+		close(sink.closed)
+		<-closed
+	})
+}
+
+// A writer that takes less than it was given, without an error, breaks io.Writer's contract: nobody would ever write the rest.
+func TestGroupShortWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(Config{})
+		defer g.Close()
+		var q Queue
+		o := &owner{}
+		q.Init(g, &scripted{take: func(int) (int, error) { return 1, nil }}, o)
+		q.Append(frame("abc"))
+		synctest.Wait()
+		if failed, _ := o.told(); len(failed) != 1 || !errors.Is(failed[0], io.ErrShortWrite) {
+			t.Errorf("told %v, want io.ErrShortWrite", failed)
+		}
+	})
+}

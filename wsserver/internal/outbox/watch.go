@@ -1,0 +1,76 @@
+package outbox
+
+import (
+	"sync"
+	"time"
+)
+
+// A watch looks at the queues that are over their limit, with a goroutine that exists only while there are any.
+type watch struct {
+	mu      sync.Mutex // guards what follows; taken under a Queue's mu
+	queues  []*Queue
+	stop    chan struct{} // closed by close; nil before the first start
+	running bool
+	closed  bool
+	done    sync.WaitGroup
+}
+
+// add has q checked until checkSlow says that it is done.
+func (w *watch) add(q *Queue) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.queues = append(w.queues, q)
+	if w.running {
+		return
+	}
+	w.running = true
+	if w.stop == nil {
+		w.stop = make(chan struct{})
+	}
+	w.done.Go(w.run)
+}
+
+func (w *watch) close() {
+	w.mu.Lock()
+	if !w.closed && w.stop != nil {
+		close(w.stop)
+	}
+	w.closed = true
+	w.mu.Unlock()
+	w.done.Wait()
+}
+
+func (w *watch) run() {
+	tick := time.NewTicker(SlowCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		queues := w.queues
+		w.queues = nil
+		w.mu.Unlock()
+		kept := queues[:0]
+		for _, q := range queues {
+			if !q.checkSlow() {
+				kept = append(kept, q)
+			}
+		}
+		clear(queues[len(kept):])
+		w.mu.Lock()
+		w.queues = append(kept, w.queues...)
+		if len(w.queues) == 0 {
+			w.queues = nil
+			w.running = false
+			w.mu.Unlock()
+			return
+		}
+		w.mu.Unlock()
+	}
+}
