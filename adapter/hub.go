@@ -44,7 +44,6 @@ type Hub struct {
 	linked    chan struct{} // closed when the adapter is open
 	ready     chan struct{} // closed when the node has met the cluster, or cannot
 	readyOnce sync.Once
-	openErr   error // why it cannot; written before ready is closed
 
 	opened time.Time // the mesh's time 0
 	writer *writer
@@ -54,6 +53,7 @@ type Hub struct {
 	machine *mesh.Machine[Topic]
 	next    time.Duration // when the ticker will run
 	state   State
+	openErr error // why the adapter could not be opened, when it was tried last
 	counts  hubCounts
 
 	roomsMu sync.Mutex // guards rooms
@@ -96,6 +96,7 @@ func NewHub(cfg HubConfig) *Hub {
 	h.state = State{Status: Degraded, Reason: errors.New("adapter: not open yet")}
 	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
 	h.tasks.Go(h.run)
+	h.tasks.Go(h.tick)
 	return h
 }
 
@@ -117,19 +118,23 @@ func (h *Hub) NewID() string { return h.node + "." + randomID() }
 func (h *Hub) Ready(ctx context.Context) error {
 	select {
 	case <-h.ready:
+		h.meshMu.Lock()
+		defer h.meshMu.Unlock()
 		return h.openErr
 	case <-h.ctx.Done():
 		return ErrClosed
 	case <-ctx.Done():
-		return fmt.Errorf("adapter: not connected to the cluster (%w): %w", h.State().Reason, ctx.Err())
+		if reason := h.State().Reason; reason != nil {
+			return fmt.Errorf("adapter: not connected to the cluster (%w): %w", reason, ctx.Err())
+		}
+		return fmt.Errorf("adapter: nobody in the cluster has answered yet: %w", ctx.Err())
 	}
 }
 
+// becomeReady lets Ready return err. h.meshMu must be held once the Hub is shared.
 func (h *Hub) becomeReady(err error) {
-	h.readyOnce.Do(func() {
-		h.openErr = err
-		close(h.ready)
-	})
+	h.openErr = err
+	h.readyOnce.Do(func() { close(h.ready) })
 }
 
 // State is that of the link. Without an adapter it is Connected.
@@ -150,21 +155,23 @@ func (h *Hub) Nodes() []string {
 }
 
 // Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
-// sent first, until ctx ends. Rooms go on to work on this node.
-func (h *Hub) Close(ctx context.Context) error {
+// sent first, until ctx ends; an error says that some of it was not. Rooms go on to work on this node.
+func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
 		h.apply(h.machine.Close(h.age()))
 		h.meshMu.Unlock()
 		select {
 		case <-h.linked:
-			h.writer.close(ctx)
+			err = h.writer.close(ctx)
 		default: // there is nobody to send to
+			h.cancel()
+			err = h.writer.close(h.ctx)
 		}
 	}
 	h.cancel()
 	h.tasks.Wait()
-	return nil
+	return err
 }
 
 // age is the time on the machine's clock.
@@ -183,7 +190,6 @@ func (h *Hub) run() {
 	close(h.linked)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
-	tasks.Go(h.tick)
 	up := false
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
@@ -227,8 +233,8 @@ func (h *Hub) open() Link {
 		h.cfg.Logger.Error("belfry: the node is alone", "node", h.node, "error", err, "retry", pause)
 		h.meshMu.Lock()
 		h.state.Reason = err
-		h.meshMu.Unlock()
 		h.becomeReady(err)
+		h.meshMu.Unlock()
 		select {
 		case <-time.After(pause):
 		case <-h.ctx.Done():
@@ -328,7 +334,9 @@ func (h *Hub) publish(b *envelope.Body) error {
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
 	if err := h.writer.admit(len(body)); err != nil {
-		h.counts.refused++
+		if errors.Is(err, ErrOverflow) {
+			h.counts.refused++
+		}
 		return err
 	}
 	stamp := h.machine.Emit(h.age(), to)

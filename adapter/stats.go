@@ -18,7 +18,7 @@ type Stats struct {
 	Copies    uint64 // came again: on another topic of their union, or twice
 	Stale     uint64 // came after something newer in their room, and were dropped
 	Overtaken uint64 // came after something newer of their node in another room, and were delivered
-	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more
+	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more; a lost union counts in each of its rooms
 	Unmet     uint64 // broadcasts dropped since their node did not answer for too long
 	Malformed uint64 // messages that are not understood
 }

@@ -95,8 +95,8 @@ func (w *writer) signal() {
 	}
 }
 
-// close lets run return when nothing is left to do, and waits for that until ctx ends.
-func (w *writer) close(ctx context.Context) {
+// close lets run return when nothing is left to do, and waits for that until ctx ends. An error says that broadcasts are left.
+func (w *writer) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
@@ -105,6 +105,16 @@ func (w *writer) close(ctx context.Context) {
 	case <-w.idle:
 	case <-ctx.Done():
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.bytes > 0 {
+		cause := context.Cause(ctx)
+		if cause == nil {
+			cause = ErrClosed // another Close was less patient
+		}
+		return fmt.Errorf("adapter: closed with %d bytes of broadcasts that were not sent: %w", w.bytes, cause)
+	}
+	return nil
 }
 
 // run works until ctx ends, or until close and nothing is left.

@@ -95,6 +95,7 @@ func AppendMessage(dst []byte, sender string, message mesh.Message) []byte {
 		return append(dst, flag(m.Hello))
 	case *mesh.Ack:
 		dst = appendHeader(dst, kindAck, sender)
+		dst = appendString(dst, m.To)
 		dst = binary.AppendUvarint(dst, m.F)
 		dst = binary.AppendUvarint(dst, m.Sent)
 		dst = appendAge(dst, m.Age)
@@ -139,7 +140,7 @@ func Decode(msg []byte) (sender string, broadcast *Broadcast, message mesh.Messa
 	case kindFence:
 		message = &mesh.Fence{F: r.number(), Sent: r.number(), Age: r.age(), Hello: r.flag()}
 	case kindAck:
-		message = &mesh.Ack{F: r.number(), Sent: r.number(), Age: r.age(), Members: r.strings()}
+		message = &mesh.Ack{To: r.string(), F: r.number(), Sent: r.number(), Age: r.age(), Members: r.strings()}
 	case kindBeat:
 		message = r.beat()
 	case kindResync:

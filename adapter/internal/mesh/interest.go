@@ -23,7 +23,8 @@ type lingering struct {
 // wait is a Join that has not returned.
 type wait struct {
 	ref     any
-	excused []string // nodes that were suspect already when it began
+	excused []string      // nodes that were suspect already when it began
+	until   time.Duration // its end, whoever is met or returns meanwhile
 }
 
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
@@ -55,7 +56,10 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 			m.fence(false)
 		}
 	}
-	w := wait{ref: ref}
+	w := wait{ref: ref, until: now + FenceTimeout}
+	if fno > m.f {
+		w.until = m.fencedAt + 2*FenceTimeout
+	}
 	for _, p := range m.order {
 		if p.suspect && p.real < fno {
 			w.excused = append(w.excused, p.id)
@@ -115,7 +119,7 @@ func (m *Machine[T]) fence(hello bool) {
 	m.wanted = false
 	m.inflight, m.fencedAt = true, m.now
 	for _, p := range m.order {
-		if p.suspect {
+		if p.suspect && p.known {
 			p.acked = m.f
 		}
 	}
@@ -126,12 +130,15 @@ func (m *Machine[T]) fence(hello bool) {
 
 // answered takes the answer of p to our fence f: x is the baseline of every topic that it covers.
 func (m *Machine[T]) answered(p *peer[T], f, x uint64) {
-	p.real = max(p.real, f)
 	if !p.known {
+		if f < p.acked {
+			return // the topics of the fences between are not told apart any more; a later answer comes
+		}
 		p.acked = f
 		p.start(x)
 		m.release(p)
 	}
+	p.real = max(p.real, f)
 	for ; p.acked < f; p.acked++ {
 		for _, h := range m.batches[p.acked+1] {
 			if m.interests[h] != nil && x > p.settled(h) {
@@ -148,7 +155,7 @@ func (m *Machine[T]) settle() {
 		if !p.suspect {
 			real = min(real, p.real)
 		}
-		if p.known {
+		if p.known || !p.suspect {
 			acked = min(acked, p.acked)
 		}
 	}
@@ -157,7 +164,7 @@ func (m *Machine[T]) settle() {
 			delete(m.batches, fno)
 		}
 	}
-	for m.inflight && real >= m.f {
+	for m.inflight && (real >= m.f || m.now >= m.fencedAt+FenceTimeout) {
 		m.inflight = false
 		if m.wanted {
 			m.fence(false)
@@ -173,10 +180,10 @@ func (m *Machine[T]) settle() {
 		return
 	}
 	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
-		if fno > min(real, m.f) {
-			break
-		}
 		waits := m.waits[fno]
+		if fno > min(real, m.f) && m.now < waits[0].until {
+			continue
+		}
 		delete(m.waits, fno)
 		for _, w := range waits {
 			m.emit(Joined[T]{Wait: w.ref, Missing: m.missing(fno, w)})

@@ -153,10 +153,13 @@ func (m *Machine[T]) LinkDown(now time.Duration) []Effect[T] {
 	return m.take()
 }
 
-// Close leaves the cluster: the last step.
+// Close leaves the cluster: the last step. What was lost at the end of a topic is not seen after it, so a Beat goes before.
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
 	if m.up {
+		for _, beat := range m.origin.since(now, m.origin.beat, m.cfg.Hash) {
+			m.emit(Send[T]{Message: beat})
+		}
 		m.emit(Send[T]{Message: &Bye{}})
 	}
 	return m.take()
@@ -191,42 +194,48 @@ func (m *Machine[T]) receive(p *peer[T], stamp Stamp, topics []T, broadcast any)
 		m.counts.Stale++
 		return
 	}
-	var tracked, next bool
+	var tracked, past bool
+	for _, topic := range topics {
+		h := m.cfg.Hash(topic)
+		if _, ok := m.tracked(h); ok {
+			tracked = true
+			past = past || g <= p.settled(h)
+		}
+	}
+	_, copied := p.done[g]
+	switch {
+	case !tracked:
+		m.counts.Unwanted++
+		return
+	case past && !copied:
+		// Those of its members who are in the room that is past would get it after something newer. In its other rooms it is a hole.
+		m.counts.Stale++
+		return
+	}
 	for i, topic := range topics {
 		h := m.cfg.Hash(topic)
 		fno, ok := m.tracked(h)
-		if !ok {
-			continue
-		}
-		tracked = true
 		settled := p.settled(h)
-		if g <= settled {
+		if !ok || g <= settled {
 			continue
 		}
 		// A topic whose fence p has not answered may have gaps: they are from before the Join.
 		if p.acked >= fno && stamp.Prev[i] > settled {
 			m.counts.Holes++
 		}
-		next = true
 		p.last[h] = g
 	}
-	_, copied := p.done[g]
-	switch {
-	case !tracked:
-		m.counts.Unwanted++
-	case copied:
+	if copied {
 		m.counts.Copies++
-	case !next:
-		m.counts.Stale++
-	default:
-		p.done[g] = struct{}{}
-		m.counts.Delivered++
-		if g < p.highest {
-			m.counts.Overtaken++
-		}
-		p.highest = max(p.highest, g)
-		m.emit(Deliver[T]{Broadcast: broadcast})
+		return
 	}
+	p.done[g] = struct{}{}
+	m.counts.Delivered++
+	if g < p.highest {
+		m.counts.Overtaken++
+	}
+	p.highest = max(p.highest, g)
+	m.emit(Deliver[T]{Broadcast: broadcast})
 }
 
 // release receives what was held until p became known.
@@ -250,13 +259,13 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	switch msg := message.(type) {
 	case *Fence:
 		m.meet(p, msg.Age)
-		m.emit(Send[T]{To: from, Message: &Ack{F: msg.F, Sent: m.origin.g, Age: now, Members: m.Members()}})
+		m.emit(Send[T]{To: from, Message: &Ack{To: from, F: msg.F, Sent: m.origin.g, Age: now, Members: m.Members()}})
 		if msg.Hello && p.known {
 			m.resync(p)
 		}
 	case *Ack:
 		m.meet(p, msg.Age)
-		if msg.F > m.f {
+		if msg.To != m.cfg.Node || msg.F > m.f {
 			break
 		}
 		m.met = true
@@ -288,9 +297,14 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 
 // beat accounts for all numbers of p up to B: what is missing on a topic of ours will not come any more.
 func (m *Machine[T]) beat(p *peer[T], b *Beat) {
-	if max(b.A, b.S) > p.goal {
+	if b.A > p.goal {
 		m.resync(p)
 		return
+	}
+	if b.S > p.goal { // nobody knows what there was up to S
+		m.counts.Holes++
+		p.goal = b.S
+		p.raise(b.S)
 	}
 	if b.Part == 0 {
 		p.part, p.partB = 0, b.B
@@ -324,7 +338,7 @@ func (m *Machine[T]) hear(id string) *peer[T] {
 func (m *Machine[T]) hearOf(id string) *peer[T] {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer[T]{id: id, since: m.now, heard: m.now, last: make(map[uint64]uint64), done: make(map[uint64]struct{})}
+		p = &peer[T]{id: id, since: m.now, heard: m.now, acked: m.f, last: make(map[uint64]uint64), done: make(map[uint64]struct{})}
 		m.peers[id] = p
 		m.order = append(m.order, p)
 		m.bury()
@@ -350,6 +364,10 @@ func (m *Machine[T]) returned(p *peer[T]) {
 		return
 	}
 	p.suspect, p.since = false, m.now
+	if p.gap {
+		p.gap = false
+		m.counts.Holes++
+	}
 	if p.real < m.f {
 		m.hello(p)
 	}
@@ -361,7 +379,9 @@ func (m *Machine[T]) returned(p *peer[T]) {
 // suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
 func (m *Machine[T]) suspect(p *peer[T]) {
 	p.suspect = true
-	p.acked = max(p.acked, m.f)
+	if p.known {
+		p.acked = max(p.acked, m.f)
+	}
 }
 
 func (m *Machine[T]) hello(p *peer[T]) {
@@ -432,6 +452,14 @@ func (m *Machine[T]) Next() time.Duration {
 	next := m.beatAt
 	if m.opening {
 		next = min(next, m.readyAt)
+	}
+	if m.inflight {
+		next = min(next, m.fencedAt+FenceTimeout)
+	}
+	if !m.opening {
+		for _, waits := range m.waits {
+			next = min(next, waits[0].until)
+		}
 	}
 	if len(m.lingering) > 0 {
 		next = min(next, m.lingering[0].until)

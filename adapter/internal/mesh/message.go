@@ -21,6 +21,7 @@ type Fence struct {
 
 // An Ack answers a [Fence]. Its Sent is the baseline of every topic that the fence covers.
 type Ack struct {
+	To      string // the asker: a link may deliver it to others, whose fences have the same numbers
 	F       uint64
 	Sent    uint64
 	Age     time.Duration

@@ -13,12 +13,13 @@ type peer[T comparable] struct {
 	heard time.Duration // when its last message came, or when it was first heard of
 	asked time.Duration // when the last hello was sent to it
 
-	acked uint64 // our fences that it answered or that are presumed answered
+	acked uint64 // our fences that it answered or that are presumed answered; while it is not known, the one whose answer makes it so
 	real  uint64 // our fences that it did answer
 
 	floor   uint64              // all that concerns us up to here is settled
 	goal    uint64              // Beats without a gap reach up to here
 	highest uint64              // the highest number delivered
+	gap     bool                // it was given up before all up to floor was accounted for
 	last    map[uint64]uint64   // above floor only: settled up to, by the hash of the topic
 	done    map[uint64]struct{} // above floor only: delivered
 
@@ -68,6 +69,7 @@ func (p *peer[T]) start(x uint64) {
 // give gives p up: only its place is kept.
 func (p *peer[T]) give() {
 	p.held = nil
+	p.gap = p.gap || p.highest > p.goal
 	p.goal = max(p.goal, p.highest)
 	p.raise(p.goal)
 }

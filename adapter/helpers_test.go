@@ -1,0 +1,249 @@
+package adapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// wire is an adapter that joins the nodes of a Memory and can fail in every way that the contract allows, and in some that it does not.
+// Its functions are set before it is opened; nil means that nothing special happens.
+type wire struct {
+	Memory *Memory
+
+	opening    func(ctx context.Context) error                     // instead of Open, if it returns an error
+	publishing func(ctx context.Context, topic Topic) error        // instead of Publish, if it returns an error
+	receiving  func(msg []byte, broadcast bool, recv func([]byte)) // instead of recv
+	over       func(topic Topic, msg []byte, deliver func(*wire))  // more than was asked, after a Publish
+
+	mu      sync.Mutex // guards what follows
+	recv    func([]byte)
+	link    *memoryLink
+	state   State
+	changed chan struct{}
+	got     []Topic // where broadcasts were published that came here, by their names
+	control int     // other messages that came here
+	sent    map[Kind]int
+}
+
+func (w *wire) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
+	if w.opening != nil {
+		if err := w.opening(ctx); err != nil {
+			return nil, err
+		}
+	}
+	handle := func(msg []byte) {
+		_, b, _, err := envelope.Decode(msg)
+		w.mu.Lock()
+		down := w.state.Status == Degraded
+		if b != nil && !down {
+			w.got = append(w.got, topics(&b.Body)...)
+		} else if err == nil {
+			w.control++
+		}
+		w.mu.Unlock()
+		switch {
+		case down:
+		case w.receiving != nil:
+			w.receiving(msg, b != nil, recv)
+		default:
+			recv(msg)
+		}
+	}
+	link, err := w.Memory.Open(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.recv, w.sent, w.link = recv, make(map[Kind]int), link.(*memoryLink)
+	if w.state.Status == 0 {
+		w.state = State{Status: Connected}
+	}
+	w.changed = make(chan struct{})
+	return &wireLink{Link: link, wire: w}, nil
+}
+
+// set changes the state of the link.
+func (w *wire) set(s State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state = s
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}
+}
+
+func (w *wire) received() []Topic {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.got)
+}
+
+// subscriptions are those that every node has not.
+func (w *wire) subscriptions() map[Topic]bool {
+	w.Memory.mu.RLock()
+	defer w.Memory.mu.RUnlock()
+	topics := make(map[Topic]bool)
+	for topic := range w.link.topics {
+		if topic.Kind != Cluster && topic.Kind != Node {
+			topics[topic] = true
+		}
+	}
+	return topics
+}
+
+type wireLink struct {
+	Link
+	wire *wire
+}
+
+func (l *wireLink) State() (State, <-chan struct{}) {
+	l.wire.mu.Lock()
+	defer l.wire.mu.Unlock()
+	return l.wire.state, l.wire.changed
+}
+
+func (l *wireLink) Publish(ctx context.Context, topic Topic, msg []byte) error {
+	l.wire.mu.Lock()
+	status := l.wire.state.Status
+	l.wire.mu.Unlock()
+	if status == Degraded {
+		return fmt.Errorf("wire: %w", ErrUnavailable)
+	}
+	if l.wire.publishing != nil {
+		if err := l.wire.publishing(ctx, topic); err != nil {
+			return err
+		}
+	}
+	l.wire.mu.Lock()
+	l.wire.sent[topic.Kind]++
+	l.wire.mu.Unlock()
+	if err := l.Link.Publish(ctx, topic, msg); err != nil {
+		return err
+	}
+	if l.wire.over != nil {
+		l.wire.over(topic, msg, func(to *wire) { to.recv(bytes.Clone(msg)) })
+	}
+	return nil
+}
+
+// member keeps what it gets.
+type member struct {
+	mu  sync.Mutex
+	got []string
+}
+
+func (m *member) Deliver(frame any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.got = append(m.got, frame.(string))
+}
+
+// take returns what has come since the last take.
+func (m *member) take() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	got := m.got
+	m.got = nil
+	return got
+}
+
+// frame is what the tests' members take: the payload as a string.
+func frame(payload []byte, volatile bool) (any, error) {
+	if string(payload) == "unframeable" {
+		return nil, errors.New("no frame for it")
+	}
+	if volatile {
+		return "volatile " + string(payload), nil
+	}
+	return string(payload), nil
+}
+
+var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// open returns a Hub on a, which may be nil. It is closed with the test.
+func open(t *testing.T, a Adapter) *Hub {
+	t.Helper()
+	h := NewHub(HubConfig{Adapter: a, Logger: silent})
+	t.Cleanup(func() { h.Close(context.Background()) })
+	return h
+}
+
+// cluster returns n Hubs that have met, each on a wire of its own.
+func cluster(t *testing.T, n int) ([]*Hub, []*wire) {
+	t.Helper()
+	memory := new(Memory)
+	wires := make([]*wire, n)
+	for i := range wires {
+		wires[i] = &wire{Memory: memory}
+	}
+	return clusterOn(t, wires...), wires
+}
+
+func clusterOn(t *testing.T, wires ...*wire) []*Hub {
+	t.Helper()
+	hubs := make([]*Hub, len(wires))
+	for i, w := range wires {
+		hubs[i] = open(t, w)
+		if err := hubs[i].Ready(t.Context()); err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+	}
+	synctest.Wait()
+	for i, h := range hubs {
+		if got := len(h.Nodes()); got != len(hubs)-1 {
+			t.Fatalf("node %d knows %d others, want %d", i, got, len(hubs)-1)
+		}
+	}
+	return hubs
+}
+
+// add puts a new member into the namespace "/" of h and into rooms.
+func add(t *testing.T, h *Hub, rooms ...string) (id string, m *member) {
+	t.Helper()
+	id, m = h.NewID(), new(member)
+	r := h.Rooms("/", frame)
+	if err := r.Add(t.Context(), id, m); err != nil {
+		t.Fatalf("Add: %v", err)
+	}
+	if err := r.Join(t.Context(), id, rooms...); err != nil {
+		t.Fatalf("Join: %v", err)
+	}
+	return id, m
+}
+
+// say broadcasts from the namespace "/" of h.
+func say(t *testing.T, h *Hub, payload string, b Broadcast) {
+	t.Helper()
+	b.Payload = []byte(payload)
+	if err := h.Rooms("/", frame).Broadcast(b); err != nil {
+		t.Fatalf("Broadcast %q: %v", payload, err)
+	}
+}
+
+// got checks what m has been delivered since the last look, in order.
+func got(t *testing.T, name string, m *member, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if got := m.take(); !slices.Equal(got, want) {
+		t.Errorf("%s got %q, want %q", name, got, want)
+	}
+}
+
+// settle lets time pass until everything that was said has come, without a Beat.
+func settle() {
+	time.Sleep(10 * time.Millisecond)
+	synctest.Wait()
+}

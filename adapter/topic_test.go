@@ -1,0 +1,105 @@
+package adapter
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+const (
+	nodeA = "AAAAAAAAAA"
+	nodeB = "node-B_000"
+)
+
+// The hash of a topic is part of the wire format: the values that stand here never change.
+func TestTopicHash(t *testing.T) {
+	for _, c := range []struct {
+		topic Topic
+		want  uint64
+	}{
+		{Topic{Kind: Namespace, Namespace: "/"}, 0x84713a90455163f1},
+		{Topic{Kind: Namespace, Namespace: "/chat"}, 0xf8ea3a8800e52593},
+		{Topic{Kind: Room, Namespace: "/", Room: ""}, 0xf5c9b687f8ebf9ac},
+		{Topic{Kind: Room, Namespace: "/", Room: "lobby"}, 0x7e8ea35d7f4525ec},
+		{Topic{Kind: Room, Namespace: "/l", Room: "obby"}, 0x556b070ee3a13c9b},
+		{Topic{Kind: Room, Namespace: strings.Repeat("n", 300), Room: "ü\x00"}, 0x75e80fec68cc415a},
+		{Topic{Kind: Private, Namespace: "/", Node: nodeA, Room: nodeA + ".BBBBBBBBBB"}, 0xbf3b895f3475b98e},
+		{Topic{Kind: Private, Namespace: "/", Node: nodeB, Room: nodeB + ".BBBBBBBBBB"}, 0x97cf48996399505c},
+	} {
+		if got := c.topic.hash(); got != c.want {
+			t.Errorf("hash of %v is %#x, want %#x", c.topic, got, c.want)
+		}
+	}
+}
+
+// A node knows its own private topics by their hash, and no others.
+func TestPrivateHash(t *testing.T) {
+	for _, c := range []struct {
+		topic Topic
+		want  bool
+	}{
+		{roomTopic("/", nodeA+".0123456789"), true},
+		{roomTopic("/other", nodeA+".0123456789"), true},
+		{roomTopic("/", nodeB+".0123456789"), false},
+		{roomTopic("/", "room"), false},
+		{Topic{Kind: Namespace, Namespace: "/"}, false},
+	} {
+		if got := uint32(c.topic.hash()>>32) == nodeHash(nodeA); got != c.want {
+			t.Errorf("%v is a private topic of %s: %v, want %v", c.topic, nodeA, got, c.want)
+		}
+	}
+}
+
+func TestRoomTopic(t *testing.T) {
+	for _, c := range []struct {
+		room string
+		node string // of a private topic
+	}{
+		{nodeA + ".0123456789", nodeA},
+		{nodeB + ".a-b_c-d_e-", nodeB},
+		{nodeA + ".012345678", ""},
+		{nodeA + ".01234567890", ""},
+		{nodeA + "x0123456789", ""},
+		{nodeA + ".012345678.", ""},
+		{"AAAA.AAAAA.0123456789", ""},
+		{"", ""},
+		{"*", ""},
+		{"lobby", ""},
+	} {
+		want := Topic{Kind: Room, Namespace: "/", Room: c.room}
+		if c.node != "" {
+			want.Kind, want.Node = Private, c.node
+		}
+		if got := roomTopic("/", c.room); got != want {
+			t.Errorf("room %q: %+v, want %+v", c.room, got, want)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	h := open(t, nil)
+	if !validNode(h.Node()) {
+		t.Errorf("node id %q", h.Node())
+	}
+	seen := make(map[string]bool)
+	for range 1000 {
+		id := h.NewID()
+		if topic := roomTopic("/", id); topic.Kind != Private || topic.Node != h.Node() || seen[id] {
+			t.Fatalf("id %q has topic %+v, seen before: %v", id, topic, seen[id])
+		}
+		seen[id] = true
+	}
+}
+
+func TestTopicsOfBroadcast(t *testing.T) {
+	b := &envelope.Body{Route: envelope.ByNamespace, Namespace: "/n", Rooms: []string{"a", "b"}}
+	if got, want := topics(b), []Topic{{Kind: Namespace, Namespace: "/n"}}; !slices.Equal(got, want) {
+		t.Errorf("by namespace: %v, want %v", got, want)
+	}
+	b.Route = envelope.ByRoom
+	if got, want := topics(b), []Topic{roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(got, want) {
+		t.Errorf("by room: %v, want %v", got, want)
+	}
+}
