@@ -1,0 +1,112 @@
+// Bench measures what fan-out costs the server: a room on one node and over several, beside a loop that does nothing but write, and
+// what an idle socket costs. Every delivery is checked. Servers, NATS and the load each have a process of their own, on this machine.
+//
+//	go run ./bench
+//
+// The report is Markdown, on standard output; progress is on standard error. It runs on Linux.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	child(os.Args[1:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// exitCode is 0 for nil, 2 for wrong flags, and 1 for everything else that can go wrong, wrong deliveries among them.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
+}
+
+// run does what args ask for.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	cfg, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if cfg.help {
+		_, err := io.WriteString(stdout, help)
+		return err
+	}
+	if err := supported(); err != nil {
+		return err
+	}
+	r := &report{Origin: findOrigin(ctx, args), Config: cfg}
+	if err := r.measure(ctx, stderr); err != nil {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	}
+	r.Origin.After = loadAverage()
+	r.write(stdout)
+	if cfg.JSON != "" {
+		if err := r.save(cfg.JSON); err != nil {
+			return err
+		}
+	}
+	return r.err()
+}
+
+// measure does all runs. From run to run the order of the setups is reversed, so that what changes on the machine meanwhile does not
+// meet the same ones each time.
+func (r *report) measure(ctx context.Context, progress io.Writer) error {
+	setups := r.Config.setups()
+	for n := range r.Config.Runs {
+		for i := range setups {
+			s := setups[i]
+			if n%2 == 1 {
+				s = setups[len(setups)-1-i]
+			}
+			fmt.Fprintf(progress, "run %d of %d: %v: ", n+1, r.Config.Runs, s)
+			f, err := measureFanout(ctx, r.Config, s, n+1)
+			if err != nil {
+				fmt.Fprintln(progress)
+				return fmt.Errorf("%v: %w", s, err)
+			}
+			r.Fanouts = append(r.Fanouts, f)
+			fmt.Fprintf(progress, "%.2f us a delivery\n", f.perDelivery(f.Server))
+		}
+		if r.Config.Idle > 0 {
+			fmt.Fprintf(progress, "run %d of %d: %d idle sockets: ", n+1, r.Config.Runs, r.Config.Idle)
+			i, err := measureIdle(ctx, r.Config, n+1)
+			if err != nil {
+				fmt.Fprintln(progress)
+				return fmt.Errorf("idle sockets: %w", err)
+			}
+			r.Idles = append(r.Idles, i)
+			fmt.Fprintf(progress, "%.0f B a socket\n", i.perSocket(freed))
+		}
+	}
+	return nil
+}
+
+// save writes everything that was measured to a file.
+func (r *report) save(path string) error {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}

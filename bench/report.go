@@ -1,0 +1,246 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A report is everything that was measured.
+type report struct {
+	Origin  origin    `json:"origin"`
+	Config  config    `json:"config"`
+	Fanouts []*fanout `json:"fanouts"`
+	Idles   []*idle   `json:"idles"`
+}
+
+// A spread is a figure of several runs.
+type spread struct{ median, min, max float64 }
+
+func spreadOf(values []float64) spread {
+	if len(values) == 0 {
+		return spread{}
+	}
+	v := slices.Sorted(slices.Values(values))
+	return spread{median: (v[(len(v)-1)/2] + v[len(v)/2]) / 2, min: v[0], max: v[len(v)-1]}
+}
+
+// text writes s with a number of decimals: its median, and its range if that is any.
+func (s spread) text(decimals int) string {
+	number := func(f float64) string { return fmt.Sprintf("%.*f", decimals, f) }
+	if number(s.min) == number(s.max) {
+		return number(s.median)
+	}
+	return fmt.Sprintf("%s (%s to %s)", number(s.median), number(s.min), number(s.max))
+}
+
+// over is the spread of a figure over the runs of a setup.
+func (r *report) over(s setup, figure func(f *fanout) float64) spread {
+	var values []float64
+	for _, f := range r.Fanouts {
+		if f.Setup == s {
+			values = append(values, figure(f))
+		}
+	}
+	return spreadOf(values)
+}
+
+// find returns the measurement of a setup in a run; nil if there is none.
+func (r *report) find(s setup, run int) *fanout {
+	for _, f := range r.Fanouts {
+		if f.Setup == s && f.Run == run {
+			return f
+		}
+	}
+	return nil
+}
+
+// ratio is the spread, over the runs, of the server's CPU for each delivery against that of another setup in the same run.
+func (r *report) ratio(s, to setup) spread {
+	return r.over(s, func(f *fanout) float64 {
+		if base := r.find(to, f.Run); base != nil && base.Server.total() > 0 {
+			return f.perDelivery(f.Server) / base.perDelivery(base.Server)
+		}
+		return 0
+	})
+}
+
+// faults is what is wrong with the deliveries of a setup in all its runs.
+func (r *report) faults(s setup) (sum faults) {
+	for _, f := range r.Fanouts {
+		if f.Setup == s {
+			sum = sum.add(f.Faults)
+		}
+	}
+	return sum
+}
+
+// err says what went wrong with deliveries; nil if nothing did.
+func (r *report) err() error {
+	for _, f := range r.Fanouts {
+		if f.Load.Stalled {
+			return fmt.Errorf("%v, run %d: nothing came for %v, and the run was given up", f.Setup, f.Run, stall)
+		}
+		if f.Faults.sum() > 0 || f.Written.Lost > 0 || f.Written.Failures > 0 {
+			return fmt.Errorf("%v, run %d: %d missing, %d doubled, %d reordered, %d malformed; the server has lost %d frames and counted %d failures",
+				f.Setup, f.Run, f.Faults.Missing, f.Faults.Doubled, f.Faults.Reordered, f.Faults.Malformed, f.Written.Lost, f.Written.Failures)
+		}
+	}
+	return nil
+}
+
+// A table is one of Markdown, with its columns lined up.
+type table [][]string
+
+func (t table) write(w io.Writer) {
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	for n, row := range t {
+		for i, cell := range row {
+			fmt.Fprintf(w, "| %-*s ", widths[i], cell)
+		}
+		fmt.Fprintln(w, "|")
+		if n == 0 {
+			for _, width := range widths {
+				fmt.Fprintf(w, "|%s", strings.Repeat("-", width+2))
+			}
+			fmt.Fprintln(w, "|")
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// write writes the report as Markdown.
+func (r *report) write(w io.Writer) {
+	o, cfg := r.Origin, r.Config
+	fmt.Fprintf(w, "- Command: `%s`\n", o.Command)
+	fmt.Fprintf(w, "- Date: %s; commit: %s\n", o.Date.Format(time.RFC3339), o.Commit)
+	fmt.Fprintf(w, "- Machine: %s, %d cores, %s, %s\n", o.CPU, o.Cores, o.Kernel, o.Go)
+	fmt.Fprintf(w, "- Load average before: %s; after: %s\n\n", o.Before, o.After)
+	if len(r.Fanouts) > 0 {
+		r.writeFanouts(w, cfg)
+	}
+	if len(r.Idles) > 0 {
+		r.writeIdles(w, cfg)
+	}
+}
+
+// setups are those of the report: bare loops first, then by nodes.
+func (r *report) setups() []setup {
+	var all []setup
+	for _, f := range r.Fanouts {
+		if !slices.Contains(all, f.Setup) {
+			all = append(all, f.Setup)
+		}
+	}
+	slices.SortFunc(all, func(a, b setup) int { return cmp.Or(a.Nodes-b.Nodes, a.Batch-b.Batch) })
+	return all
+}
+
+func (r *report) writeFanouts(w io.Writer, cfg config) {
+	fmt.Fprintf(w, "A room of %d sockets, %d publishes in flight by %d publishers, %d bytes each. Runs: %d; figures are medians (least to most).\n\n",
+		cfg.Members, cfg.InFlight, cfg.Publishers, cfg.Size, cfg.Runs)
+	setups := r.setups()
+	costs := table{{"", "server CPU us a delivery", "of it system", "frames a write"}}
+	rates := table{{"", "deliveries/s", "p50 ms", "p99 ms", "load CPU us", "load cores", "NATS CPU us"}}
+	counts := table{{"", "deliveries", "missing", "doubled", "reordered", "malformed"}}
+	var bares []setup
+	for _, s := range setups {
+		if s.Nodes == 0 {
+			bares = append(bares, s)
+			costs[0] = append(costs[0], fmt.Sprintf("x bare (%d)", s.Batch))
+		}
+	}
+	for _, s := range setups {
+		figure := func(decimals int, f func(*fanout) float64) string { return r.over(s, f).text(decimals) }
+		row := []string{
+			s.String(),
+			figure(2, func(f *fanout) float64 { return f.perDelivery(f.Server) }),
+			figure(2, func(f *fanout) float64 { return f.perDelivery(cpu{System: f.Server.System}) }),
+			figure(1, func(f *fanout) float64 { return float64(f.Written.Frames) / float64(max(f.Written.Writes, 1)) }),
+		}
+		for _, bare := range bares {
+			row = append(row, r.ratio(s, bare).text(2))
+		}
+		costs = append(costs, row)
+		broker := "-"
+		if s.Nodes > 1 {
+			broker = figure(3, func(f *fanout) float64 { return f.perDelivery(f.Broker) })
+		}
+		rates = append(rates, []string{
+			s.String(),
+			figure(0, func(f *fanout) float64 { return float64(f.Load.Deliveries) / f.Load.Elapsed.Seconds() }),
+			figure(1, func(f *fanout) float64 { return milliseconds(f.Load.P50) }),
+			figure(1, func(f *fanout) float64 { return milliseconds(f.Load.P99) }),
+			figure(2, func(f *fanout) float64 { return f.perDelivery(f.Clients) }),
+			figure(2, func(f *fanout) float64 { return f.Clients.total().Seconds() / f.Load.Elapsed.Seconds() }),
+			broker,
+		})
+		deliveries := 0
+		for _, f := range r.Fanouts {
+			if f.Setup == s {
+				deliveries += f.Load.Deliveries
+			}
+		}
+		wrong := r.faults(s)
+		row = []string{s.String()}
+		for _, n := range []int{deliveries, wrong.Missing, wrong.Doubled, wrong.Reordered, wrong.Malformed} {
+			row = append(row, fmt.Sprint(n))
+		}
+		counts = append(counts, row)
+	}
+	costs.write(w)
+	rates.write(w)
+	counts.write(w)
+	fmt.Fprint(w, fanoutNotes)
+	for _, f := range r.Fanouts {
+		if off := (f.Server.total() - f.Kernel.total()).Abs(); off > f.Server.total()/20+4*clockTick*time.Duration(max(f.Setup.Nodes, 1)) {
+			fmt.Fprintf(w, "- Doubtful: %v, run %d: the server counts %v of CPU, the kernel %v.\n", f.Setup, f.Run, f.Server.total(), f.Kernel.total())
+		}
+		if f.Clients.total() > f.Load.Elapsed*9/10 {
+			fmt.Fprintf(w, "- %v, run %d: the load's one loop was busy all the time; it may have set the rate.\n", f.Setup, f.Run)
+		}
+		if cfg.CPUProfile != "" && f.Setup.Nodes > 0 && f.Run == 1 {
+			fmt.Fprintf(w, "- %v: a profile was taken, which costs CPU of its own.\n", f.Setup)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+const fanoutNotes = `- Everything is on the loopback interface of one machine: sending includes the kernel's work of receiving, and the load takes processors
+  from the servers. CPU is user and system time of the server processes, of all nodes together, without NATS.
+- A publish is in flight until the last member has received it; the time until then is what p50 and p99 are of.
+- The size is that of the one string in a publish. The bare loop writes the same bytes, headers and all, to the same load; with more frames
+  a write it has twice as many publishes in flight, so that one batch is written while the other is received.
+- A ratio is that of two measurements in the same run.
+`
+
+func (r *report) writeIdles(w io.Writer, cfg config) {
+	over := func(figure func(i *idle) float64) spread {
+		var values []float64
+		for _, i := range r.Idles {
+			values = append(values, figure(i))
+		}
+		return spreadOf(values)
+	}
+	table{
+		{"idle sockets", "anonymous RSS, B a socket", "before free memory was returned", "goroutines before", "goroutines after"},
+		{
+			fmt.Sprint(cfg.Idle),
+			over(func(i *idle) float64 { return i.perSocket(freed) }).text(0),
+			over(func(i *idle) float64 { return i.perSocket(natural) }).text(0),
+			over(func(i *idle) float64 { return float64(i.Before.Goroutines) }).text(0),
+			over(func(i *idle) float64 { return float64(i.After.Goroutines) }).text(0),
+		},
+	}.write(w)
+	fmt.Fprintf(w, "The growth over a server with %d sockets. The kernel's own memory for a socket is not in it.\n", idleBase)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"time"
+
+	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// room is the one that all members join.
+const room = "room"
+
+// serverConfig is what a server is started with.
+type serverConfig struct {
+	Broker  string `json:"broker"`  // URL of the NATS server; empty means one node
+	Sockets int    `json:"sockets"` // how many will come
+}
+
+// serverStats is how a server stands. The counts are those since it began.
+type serverStats struct {
+	Peers      int    `json:"peers"` // nodes of the cluster besides this one
+	Goroutines int    `json:"goroutines"`
+	Frames     uint64 `json:"frames"`
+	Bytes      uint64 `json:"bytes"`
+	Writes     uint64 `json:"writes"`
+	Lost       uint64 `json:"lost"` // frames of clients that went away or were too slow
+	Failures   uint64 `json:"failures"`
+}
+
+func (s serverStats) sub(b serverStats) serverStats {
+	s.Frames -= b.Frames
+	s.Bytes -= b.Bytes
+	s.Writes -= b.Writes
+	s.Lost -= b.Lost
+	s.Failures -= b.Failures
+	return s
+}
+
+func (s serverStats) add(b serverStats) serverStats {
+	s.Frames += b.Frames
+	s.Bytes += b.Bytes
+	s.Writes += b.Writes
+	s.Lost += b.Lost
+	s.Failures += b.Failures
+	return s
+}
+
+// serverMemory is what a server occupies.
+type serverMemory struct {
+	Natural    resident `json:"natural"` // as it is
+	Freed      resident `json:"freed"`   // after what is free was returned to the system
+	Goroutines int      `json:"goroutines"`
+}
+
+// spareFiles is how many files a process opens besides its sockets.
+const spareFiles = 100
+
+// newServerRole is a Socket.IO server with the application that is measured.
+func newServerRole() map[string]handler {
+	var srv *wsserver.Server
+	var profile *os.File
+	return map[string]handler{
+		"start": handle(func(cfg serverConfig) (address string, err error) {
+			srv, address, err = serve(cfg)
+			return address, err
+		}),
+		"stats": handle(func(none) (serverStats, error) {
+			s := srv.Stats()
+			return serverStats{
+				Peers: len(srv.Nodes()), Goroutines: runtime.NumGoroutine(),
+				Frames: s.Frames, Bytes: s.Bytes, Writes: s.Writes, Lost: s.Lost + s.Dropped, Failures: s.Failures,
+			}, nil
+		}),
+		"memory": handle(func(none) (serverMemory, error) {
+			natural, err := residentMemory()
+			if err != nil {
+				return serverMemory{}, err
+			}
+			debug.FreeOSMemory()
+			debug.FreeOSMemory() // what finalizers and pools held on to the first time
+			freed, err := residentMemory()
+			return serverMemory{Natural: natural, Freed: freed, Goroutines: runtime.NumGoroutine()}, err
+		}),
+		"profile": handle(func(path string) (none, error) {
+			if path == "" {
+				pprof.StopCPUProfile()
+				return none{}, profile.Close()
+			}
+			var err error
+			if profile, err = os.Create(path); err != nil {
+				return none{}, err
+			}
+			return none{}, pprof.StartCPUProfile(profile)
+		}),
+	}
+}
+
+// serve starts the server: a client asks to join the room, and publishes to it.
+func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
+	if err := allowFiles(cfg.Sockets + spareFiles); err != nil {
+		return nil, "", err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	config := wsserver.Config{Logger: log}
+	if cfg.Broker != "" {
+		config.Adapter = natsadapter.New(natsadapter.Config{URL: cfg.Broker, Cluster: "bench", Logger: log})
+	}
+	srv = wsserver.New(config)
+	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
+		wsserver.OnAck(s, "join", func(ctx context.Context, name string) (string, error) {
+			if err := s.Join(ctx, name); err != nil {
+				return err.Error(), nil
+			}
+			return "", nil
+		})
+		wsserver.On(s, "publish", func(ctx context.Context, data string) error {
+			return s.Namespace().To(room).Emit(ctx, "message", data)
+		})
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := srv.Ready(ctx); err != nil {
+		return nil, "", err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	go func() {
+		// It ends with the process.
+		if err := http.Serve(listener, srv); !errors.Is(err, net.ErrClosed) {
+			fmt.Fprintln(os.Stderr, "bench: server:", err)
+			os.Exit(1)
+		}
+	}()
+	return srv, listener.Addr().String(), nil
+}
