@@ -83,7 +83,8 @@ type Config struct {
 	// Zero means DefaultLimit.
 	Limit int
 
-	// Shards is how many goroutines the queues of Shards are spread over. Zero means GOMAXPROCS. A Group ignores it.
+	// Shards is how many goroutines the queues of Shards are spread over. Zero means half of GOMAXPROCS: the fewer there are, the more
+	// gathers for each write, and the kernel's share of a write runs on the goroutine's processor. A Group ignores it.
 	Shards int
 }
 
