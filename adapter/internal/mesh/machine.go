@@ -10,11 +10,7 @@
 // A hole is counted and passed: what comes late, after something newer on its topic, is dropped.
 package mesh
 
-import (
-	"math"
-	"slices"
-	"time"
-)
+import "time"
 
 // Times and bounds of the protocol.
 const (
@@ -165,87 +161,6 @@ func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	return m.take()
 }
 
-// Broadcast takes a broadcast of the node from. If it is to be delivered now, that is among the effects.
-func (m *Machine[T]) Broadcast(now time.Duration, from string, stamp Stamp, topics []T, broadcast any) []Effect[T] {
-	if from == m.cfg.Node || len(stamp.Prev) != len(topics) {
-		return nil
-	}
-	m.now = now
-	p := m.hear(from)
-	switch {
-	case p.gone:
-		m.counts.Stale++
-		return nil
-	case p.known:
-		m.receive(p, stamp, topics, broadcast)
-	case len(p.held) < maxHeld:
-		p.held = append(p.held, held[T]{stamp, topics, broadcast})
-	default:
-		m.counts.Unheld++
-	}
-	m.returned(p)
-	return m.take()
-}
-
-// receive delivers a broadcast of a known node unless it is stale, a copy, or nobody's here.
-func (m *Machine[T]) receive(p *peer[T], stamp Stamp, topics []T, broadcast any) {
-	g := stamp.G
-	if g <= p.floor {
-		m.counts.Stale++
-		return
-	}
-	var tracked, past bool
-	for _, topic := range topics {
-		h := m.cfg.Hash(topic)
-		if _, ok := m.tracked(h); ok {
-			tracked = true
-			past = past || g <= p.settled(h)
-		}
-	}
-	_, copied := p.done[g]
-	switch {
-	case !tracked:
-		m.counts.Unwanted++
-		return
-	case past && !copied:
-		// Those of its members who are in the room that is past would get it after something newer. In its other rooms it is a hole.
-		m.counts.Stale++
-		return
-	}
-	for i, topic := range topics {
-		h := m.cfg.Hash(topic)
-		fno, ok := m.tracked(h)
-		settled := p.settled(h)
-		if !ok || g <= settled {
-			continue
-		}
-		// A topic whose fence p has not answered may have gaps: they are from before the Join.
-		if p.acked >= fno && stamp.Prev[i] > settled {
-			m.counts.Holes++
-		}
-		p.last[h] = g
-	}
-	if copied {
-		m.counts.Copies++
-		return
-	}
-	p.done[g] = struct{}{}
-	m.counts.Delivered++
-	if g < p.highest {
-		m.counts.Overtaken++
-	}
-	p.highest = max(p.highest, g)
-	m.emit(Deliver[T]{Broadcast: broadcast})
-}
-
-// release receives what was held until p became known.
-func (m *Machine[T]) release(p *peer[T]) {
-	for _, h := range p.held {
-		m.receive(p, h.stamp, h.topics, h.broadcast)
-	}
-	p.held = nil
-}
-
 // Receive takes any other message of the node from.
 func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []Effect[T] {
 	if from == m.cfg.Node {
@@ -293,129 +208,6 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	m.returned(p)
 	m.settle()
 	return m.take()
-}
-
-// beat accounts for all numbers of p up to B: what is missing on a topic of ours will not come any more.
-func (m *Machine[T]) beat(p *peer[T], b *Beat) {
-	if b.A > p.goal {
-		m.resync(p)
-		return
-	}
-	if b.S > p.goal { // nobody knows what there was up to S
-		m.counts.Holes++
-		p.goal = b.S
-		p.raise(b.S)
-	}
-	if b.Part == 0 {
-		p.part, p.partB = 0, b.B
-	}
-	if b.Part != p.part || b.B != p.partB {
-		return // a part was lost; the next Beat will show it
-	}
-	p.part++
-	for _, tail := range b.Tails {
-		fno, ok := m.tracked(tail.Hash)
-		if !ok || p.acked < fno || tail.G <= p.settled(tail.Hash) {
-			continue
-		}
-		m.counts.Holes++
-		p.last[tail.Hash] = tail.G
-	}
-	if b.Part == b.Parts-1 && b.B > p.goal {
-		p.goal = b.B
-		p.raise(b.B)
-	}
-}
-
-// hear notes that something came from id.
-func (m *Machine[T]) hear(id string) *peer[T] {
-	p := m.hearOf(id)
-	p.heard = m.now
-	return p
-}
-
-// hearOf returns the peer with this id. One never heard of is asked to answer.
-func (m *Machine[T]) hearOf(id string) *peer[T] {
-	p := m.peers[id]
-	if p == nil {
-		p = &peer[T]{id: id, since: m.now, heard: m.now, acked: m.f, last: make(map[uint64]uint64), done: make(map[uint64]struct{})}
-		m.peers[id] = p
-		m.order = append(m.order, p)
-		m.bury()
-		m.hello(p)
-	}
-	return p
-}
-
-// meet settles what the age of p settles: a node younger than this one cannot have sent anything before this one existed, so all that
-// it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that our broker's interest has
-// reached it.
-func (m *Machine[T]) meet(p *peer[T], age time.Duration) {
-	if !p.known && age < m.now {
-		p.acked = m.f
-		p.start(0)
-		m.release(p)
-	}
-}
-
-// returned ends the suspicion of a node from which something came. It is asked to answer what it missed.
-func (m *Machine[T]) returned(p *peer[T]) {
-	if !p.suspect || p.gone || !m.up {
-		return
-	}
-	p.suspect, p.since = false, m.now
-	if p.gap {
-		p.gap = false
-		m.counts.Holes++
-	}
-	if p.real < m.f {
-		m.hello(p)
-	}
-	if p.known {
-		m.resync(p)
-	}
-}
-
-// suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
-func (m *Machine[T]) suspect(p *peer[T]) {
-	p.suspect = true
-	if p.known {
-		p.acked = max(p.acked, m.f)
-	}
-}
-
-func (m *Machine[T]) hello(p *peer[T]) {
-	p.asked = m.now
-	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Fence{F: m.f, Sent: m.origin.g, Age: m.now, Hello: true}})
-	}
-}
-
-func (m *Machine[T]) resync(p *peer[T]) {
-	if !m.up || p.resynced != 0 && m.now-p.resynced < resyncInterval {
-		return
-	}
-	p.resynced = m.now
-	m.emit(Send[T]{To: p.id, Message: &Resync{A: p.goal, Age: m.now}})
-}
-
-// bury forgets the oldest dead nodes beyond maxTombstones. The others are kept: one that hung and returns must not be met anew, or
-// what it sent before would be delivered twice.
-func (m *Machine[T]) bury() {
-	dead := 0
-	for _, p := range m.order {
-		if p.gone || p.dead(m.now) {
-			dead++
-		}
-	}
-	m.order = slices.DeleteFunc(m.order, func(p *peer[T]) bool {
-		if dead <= maxTombstones || !p.gone && !p.dead(m.now) {
-			return false
-		}
-		dead--
-		delete(m.peers, p.id)
-		return true
-	})
 }
 
 // Tick does what is due. It is to be called at the time of Next, and may be called at any other.
@@ -471,14 +263,6 @@ func (m *Machine[T]) Next() time.Duration {
 		}
 	}
 	return next
-}
-
-// due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
-func (m *Machine[T]) due(p *peer[T]) time.Duration {
-	if p.suspect || p.real >= m.f {
-		return math.MaxInt64
-	}
-	return max(m.fencedAt, p.since) + FenceTimeout
 }
 
 func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
