@@ -155,7 +155,7 @@ func (h *Hub) Nodes() []string {
 }
 
 // Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
-// sent first, until ctx ends; an error says that some of it was not. Rooms go on to work on this node.
+// sent first, until ctx ends or unless the broker is out of reach; an error says that some of it was not. Rooms go on to work on this node.
 func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
@@ -200,7 +200,7 @@ func (h *Hub) run() {
 			h.apply(h.machine.LinkUp(h.age()))
 			up = true
 		case state.Status != Connected && up:
-			h.apply(h.machine.LinkDown(h.age()))
+			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
 			up = false
 		}
 		h.meshMu.Unlock()
@@ -315,6 +315,7 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (deliver []*envelope.Broadcast
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
 		case mesh.Ready[Topic]:
+			h.writer.release()
 			h.becomeReady(nil)
 		}
 	}

@@ -168,6 +168,7 @@ func TestUnfencedJoin(t *testing.T) {
 			t.Errorf("suspects %v, nodes %v", s.Suspects, s.Nodes)
 		}
 		close(hang)
+		wires[1].set(State{Status: Connected})
 		time.Sleep(2 * time.Second)
 		if got := hubs[0].Nodes(); len(got) != 2 {
 			t.Errorf("nodes %v after it is back, want both", got)

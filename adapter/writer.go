@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,9 @@ type job struct {
 
 // writer calls the link: jobs in their order, from one goroutine. Broadcasts that wait are bounded in bytes; what else there is,
 // the mesh bounds by its nature.
+//
+// While the link is down or new, broadcasts are held back: what is published before the subscriptions of the others stand again would
+// reach nobody. The mesh's own messages, which make the nodes meet, go before them then.
 type writer struct {
 	node  string
 	limit int
@@ -40,7 +44,10 @@ type writer struct {
 
 	mu     sync.Mutex // guards what follows
 	jobs   []job
-	bytes  int // of broadcasts not yet handed over
+	held   bool   // broadcasts wait in parked
+	parked []job  // in order
+	handed uint64 // the number of the last broadcast that was handed over, or given up
+	bytes  int    // of broadcasts not yet handed over
 	closed bool
 	counts writerCounts
 
@@ -49,12 +56,12 @@ type writer struct {
 }
 
 type writerCounts struct {
-	sent, bytes uint64 // broadcasts handed to the link, and their bytes, once for each topic
-	lost        uint64 // broadcasts and other messages that the link refused for good
+	sent, bytes uint64 // messages handed to the link, and their bytes, once for each topic
+	lost        uint64 // messages that the link refused for good, and subscriptions
 }
 
 func newWriter(node string, limit int, log *slog.Logger) *writer {
-	return &writer{node: node, limit: limit, log: log, more: make(chan struct{}, 1), idle: make(chan struct{})}
+	return &writer{node: node, limit: limit, log: log, held: true, more: make(chan struct{}, 1), idle: make(chan struct{})}
 }
 
 // admit says whether a broadcast of size bytes may be put.
@@ -77,13 +84,16 @@ func (w *writer) put(j job) {
 	if w.closed {
 		return
 	}
-	if n := len(w.jobs); j.subscribe != nil && n > 0 && w.jobs[n-1].subscribe != nil {
-		w.jobs[n-1].subscribe = append(w.jobs[n-1].subscribe, j.subscribe...)
-	} else {
-		w.jobs = append(w.jobs, j)
-	}
 	if j.stamp.G != 0 {
 		w.bytes += len(j.body)
+	}
+	switch n := len(w.jobs); {
+	case j.stamp.G != 0 && w.held:
+		w.parked = append(w.parked, j)
+	case j.subscribe != nil && n > 0 && w.jobs[n-1].subscribe != nil:
+		w.jobs[n-1].subscribe = append(w.jobs[n-1].subscribe, j.subscribe...)
+	default:
+		w.jobs = append(w.jobs, j)
 	}
 	w.signal()
 }
@@ -109,7 +119,11 @@ func (w *writer) close(ctx context.Context) error {
 	defer w.mu.Unlock()
 	if w.bytes > 0 {
 		cause := context.Cause(ctx)
-		if cause == nil {
+		switch {
+		case cause != nil:
+		case w.held:
+			cause = ErrUnavailable
+		default:
 			cause = ErrClosed // another Close was less patient
 		}
 		return fmt.Errorf("adapter: closed with %d bytes of broadcasts that were not sent: %w", w.bytes, cause)
@@ -117,92 +131,145 @@ func (w *writer) close(ctx context.Context) error {
 	return nil
 }
 
+// hold holds broadcasts back, drops what the mesh had to say otherwise, for that is out of date, and returns the number of the last
+// broadcast that was handed over. One more may be on its way.
+func (w *writer) hold() (handed uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = true
+	jobs := w.jobs
+	w.jobs = nil
+	for _, j := range jobs {
+		switch {
+		case j.stamp.G != 0:
+			w.parked = append(w.parked, j)
+		case j.publish == nil:
+			w.jobs = append(w.jobs, j)
+		}
+	}
+	return w.handed
+}
+
+// release lets go what was held back, before whatever is put from now on.
+func (w *writer) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = false
+	w.jobs = append(w.jobs, w.parked...)
+	w.parked = nil
+	w.signal()
+}
+
 // run works until ctx ends, or until close and nothing is left.
 func (w *writer) run(ctx context.Context, link Link) {
 	defer close(w.idle)
-	for {
+	for ctx.Err() == nil {
 		w.mu.Lock()
-		jobs, closed := w.jobs, w.closed
-		w.jobs = nil
+		closed := w.closed
+		var j job
+		more := len(w.jobs) > 0
+		if more {
+			j = w.jobs[0]
+			w.jobs[0] = job{}
+			w.jobs = w.jobs[1:]
+		}
 		w.mu.Unlock()
-		for i := range jobs {
-			if !w.do(ctx, link, &jobs[i]) {
-				return
+		switch {
+		case more:
+			w.do(ctx, link, &j)
+		case closed:
+			return
+		default:
+			select {
+			case <-w.more:
+			case <-ctx.Done():
 			}
-		}
-		if len(jobs) > 0 {
-			continue
-		}
-		if closed {
-			return
-		}
-		select {
-		case <-w.more:
-		case <-ctx.Done():
-			return
 		}
 	}
 }
 
-// do carries out one job. It reports false when ctx has ended.
-func (w *writer) do(ctx context.Context, link Link, j *job) bool {
+// do carries out one job, or puts it back to where it is held.
+func (w *writer) do(ctx context.Context, link Link, j *job) {
 	switch {
 	case j.subscribe != nil:
 		w.fail(link.Subscribe(ctx, j.subscribe...))
 	case j.unsubscribe != nil:
 		w.fail(link.Unsubscribe(ctx, j.unsubscribe...))
 	case j.stamp.G == 0:
-		return w.publish(ctx, link, j.publish, j.body)
+		if err := w.publish(ctx, link, j.publish, j.body); !errors.Is(err, ErrUnavailable) {
+			w.fail(err)
+		} // else the mesh speaks anew when the link is up
 	default:
-		w.scratch = envelope.AppendBroadcast(w.scratch[:0], w.node, j.stamp, j.body)
-		ok := w.publish(ctx, link, j.publish, w.scratch)
-		if cap(w.scratch) > 64<<10 {
-			w.scratch = nil
-		}
-		w.mu.Lock()
-		w.bytes -= len(j.body)
-		w.mu.Unlock()
-		return ok
+		w.broadcast(ctx, link, j)
 	}
-	return ctx.Err() == nil
 }
 
-// publish hands msg to the link, once for each topic. While the broker is out of reach it waits: the order is kept, and the bound of the
-// queue is what ends the patience of those who emit.
-func (w *writer) publish(ctx context.Context, link Link, topics []Topic, msg []byte) bool {
-	for _, topic := range topics {
-		for {
-			_, changed := link.State()
-			err := link.Publish(ctx, topic, msg)
-			if ctx.Err() != nil {
-				return false
-			}
-			if err == nil {
-				w.mu.Lock()
-				w.counts.sent++
-				w.counts.bytes += uint64(len(msg))
-				w.mu.Unlock()
-				break
-			}
-			if !errors.Is(err, ErrUnavailable) {
-				w.fail(err)
-				break
-			}
-			select {
-			case <-changed:
-			case <-time.After(retryPause):
-			case <-ctx.Done():
-				return false
-			}
+// broadcast publishes a broadcast. While the broker is out of reach it waits: the order is kept, and the bound of the queue is what ends
+// the patience of those who emit.
+func (w *writer) broadcast(ctx context.Context, link Link, j *job) {
+	w.scratch = envelope.AppendBroadcast(w.scratch[:0], w.node, j.stamp, j.body)
+	for {
+		_, changed := link.State()
+		err := w.publish(ctx, link, j.publish, w.scratch)
+		if ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, ErrUnavailable) {
+			w.fail(err)
+			break
+		}
+		select {
+		case <-changed:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return
+		}
+		if w.park(j) {
+			return
 		}
 	}
-	return true
+	if cap(w.scratch) > 64<<10 {
+		w.scratch = nil
+	}
+	w.mu.Lock()
+	w.bytes -= len(j.body)
+	w.handed = j.stamp.G
+	w.mu.Unlock()
+}
+
+// park puts a broadcast back to the front of those that are held, if they are.
+func (w *writer) park(j *job) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held {
+		w.parked = slices.Insert(w.parked, 0, *j)
+	}
+	return w.held
+}
+
+// publish hands msg to the link, once for each topic. It stops where the broker is out of reach.
+func (w *writer) publish(ctx context.Context, link Link, topics []Topic, msg []byte) error {
+	var failed error
+	for _, topic := range topics {
+		switch err := link.Publish(ctx, topic, msg); {
+		case err == nil:
+			w.mu.Lock()
+			w.counts.sent++
+			w.counts.bytes += uint64(len(msg))
+			w.mu.Unlock()
+		case errors.Is(err, ErrUnavailable):
+			return err
+		default:
+			failed = err
+		}
+	}
+	return failed
 }
 
 // fail notes an error after which the job is given up.
 func (w *writer) fail(err error) {
-	if err == nil {
-		return
+	if err == nil || errors.Is(err, context.Canceled) {
+		return // the latter is Close
 	}
 	w.mu.Lock()
 	w.counts.lost++

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -199,9 +200,10 @@ func waitForNodes(t *testing.T, servers []*wsserver.Server) {
 
 // probe is a member that notes what it gets.
 type probe struct {
-	mu  sync.Mutex // guards got
-	got map[string]int
-	end chan struct{}
+	mu    sync.Mutex // guards got and order
+	got   map[string]int
+	order int // how many numbers came in order, from 0
+	end   chan struct{}
 }
 
 func (p *probe) Deliver(frame any) {
@@ -212,6 +214,9 @@ func (p *probe) Deliver(frame any) {
 	}
 	p.mu.Lock()
 	p.got[text]++
+	if text == strconv.Itoa(p.order) {
+		p.order++
+	}
 	p.mu.Unlock()
 }
 
@@ -377,6 +382,67 @@ func TestHostileRoomNames(t *testing.T) {
 	}
 	if s := here.Stats(); s.State.Status != adapter.Connected || s.State.Reason != nil || s.Missed > 0 || s.Lost > 0 {
 		t.Errorf("after all names: %+v", s)
+	}
+}
+
+// TestBrokerRestart takes the broker away: what is emitted meanwhile reaches this node's sockets at once, and the others' when the broker
+// is back, in order.
+func TestBrokerRestart(t *testing.T) {
+	server := natstest.NewServer(t)
+	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Cluster: "test", Logger: testLogger(t)})
+	here, hereRooms := newHub(t, a)
+	there, thereRooms := newHub(t, a)
+	waitForHub(t, here, 1)
+	waitForHub(t, there, 1)
+	hereID, hereProbe := newMember(t, here, hereRooms)
+	id, p := newMember(t, there, thereRooms)
+	for _, j := range []struct {
+		rooms *adapter.Rooms
+		id    string
+	}{{hereRooms, hereID}, {thereRooms, id}} {
+		if err := j.rooms.Join(t.Context(), j.id, "lobby"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Shutdown()
+	waitForState(t, here, adapter.Degraded)
+	waitForState(t, there, adapter.Degraded)
+
+	const n = 500
+	for i := range n {
+		if err := hereRooms.Broadcast(adapter.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hereProbe.mu.Lock()
+	if len(hereProbe.got) != n {
+		t.Errorf("without the broker, a socket of the same node got %d of %d", len(hereProbe.got), n)
+	}
+	hereProbe.mu.Unlock()
+	if err := hereRooms.Join(t.Context(), hereID, "new"); err != nil {
+		t.Errorf("Join without a broker: %v, want that nobody is waited for", err)
+	}
+	hereRooms.Broadcast(adapter.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+
+	server.Restart()
+	p.wait(t)
+	if len(p.got) != n || p.order != n {
+		t.Errorf("after the broker was back, a socket of the other node got %d of %d, %d of them in order", len(p.got), n, p.order)
+	}
+	waitForState(t, here, adapter.Connected)
+	if s := there.Stats(); s.Missed != 0 || s.Stale != 0 {
+		t.Errorf("the other node counted %d missed and %d stale", s.Missed, s.Stale)
+	}
+}
+
+func waitForState(t *testing.T, h *adapter.Hub, want adapter.Status) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for h.State().Status != want {
+		if time.Now().After(deadline) {
+			t.Fatalf("the state is %v, want %v", h.State(), want)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

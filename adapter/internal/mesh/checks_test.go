@@ -84,9 +84,17 @@ func (n *node) emit(topics []string) {
 			r.dues[n.id] = append(r.dues[n.id], due{e, via})
 		}
 	}
-	for _, t := range topics {
-		n.send(t, e)
+	send := func() {
+		for _, t := range topics {
+			n.send(t, e)
+		}
+		n.sent = e.stamp.G
 	}
+	if n.held {
+		n.parked = append(n.parked, send)
+		return
+	}
+	send()
 }
 
 func (n *node) join(topics ...string) {

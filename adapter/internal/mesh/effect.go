@@ -25,7 +25,8 @@ type Joined[T comparable] struct {
 	Missing []string // the nodes that have not answered; empty means that every live node has
 }
 
-// Ready says, each time after the link has come up, that all nodes that can be known are known.
+// Ready says, each time after the link has come up, that all nodes that can be known are known: broadcasts need not be held back any
+// longer, and go before what is sent from now on.
 type Ready[T comparable] struct{}
 
 func (Subscribe[T]) effect(T)   {}

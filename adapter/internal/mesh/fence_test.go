@@ -171,7 +171,7 @@ func TestSuspectDuringJoin(t *testing.T) {
 	s.knows("o", 5)
 	s.wait(FenceTimeout)
 	s.joins(1, "a")
-	s.did(s.LinkDown(s.at))
+	s.did(s.LinkDown(s.at, s.origin.g))
 	s.ended(1, []string{"o"})
 	s.joins(2, "b") // while the link is down nobody is waited for
 	s.ended(2, none)

@@ -124,7 +124,7 @@ func (m *Machine[T]) fence(hello bool) {
 		}
 	}
 	if m.up {
-		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.origin.g, Age: m.now, Hello: hello}})
+		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.handed(), Age: m.now, Hello: hello}})
 	}
 }
 

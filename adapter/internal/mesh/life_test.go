@@ -25,7 +25,7 @@ func TestReady(t *testing.T) {
 	if s.ended(1, none); !isReady(s) {
 		t.Error("not ready, although nobody is there")
 	}
-	s.did(s.LinkDown(s.at))
+	s.did(s.LinkDown(s.at, s.origin.g))
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{To: "me", F: s.f, Age: time.Hour, Members: []string{"p"}})
 	if isReady(s) {
@@ -243,7 +243,7 @@ func TestLinkUpAgain(t *testing.T) {
 	s.knows("o", 5)
 	s.joins(1, "a")
 	s.answers("o", 5)
-	s.did(s.LinkDown(s.at))
+	s.did(s.LinkDown(s.at, s.origin.g))
 	s.wait(time.Second)
 	if len(s.got) != 0 {
 		t.Errorf("while the link is down: %v", s.got)

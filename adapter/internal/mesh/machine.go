@@ -60,6 +60,7 @@ type Machine[T comparable] struct {
 	peers map[string]*peer[T]
 	order []*peer[T] // in the order of meeting
 	up    bool       // the link works
+	sent  uint64     // while broadcasts are held back: the last number that was handed to the link
 
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
@@ -115,12 +116,16 @@ func (m *Machine[T]) members(which func(*peer[T]) bool) []string {
 	return ids
 }
 
-// Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects.
-func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp { return m.origin.stamp(now, topics) }
+// Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects; from LinkDown, or
+// the beginning, until the next [Ready] it is to be held back, and what else is sent meanwhile goes before it.
+func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp {
+	return m.origin.stamp(now, topics, m.handed())
+}
 
 // LinkUp says that the link works, for the first time or again: subscriptions stand, messages flow.
 func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
+	m.sent = m.handed()
 	m.up = true
 	m.opening, m.met, m.readyAt = true, false, now+FenceTimeout
 	m.fence(true)
@@ -138,9 +143,11 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	return m.take()
 }
 
-// LinkDown says that nothing can be sent or received. Nobody is waited for until LinkUp.
-func (m *Machine[T]) LinkDown(now time.Duration) []Effect[T] {
+// LinkDown says that nothing can be sent or received. Nobody is waited for until LinkUp. sent is the last number that was handed to the
+// link, or a lower one; what was to be sent besides broadcasts, and was not, is to be dropped.
+func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
+	m.sent = sent
 	m.up = false
 	for _, p := range m.order {
 		m.suspect(p)
@@ -153,9 +160,11 @@ func (m *Machine[T]) LinkDown(now time.Duration) []Effect[T] {
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
 	if m.up {
-		for _, beat := range m.origin.since(now, m.origin.beat, m.cfg.Hash) {
-			m.emit(Send[T]{Message: beat})
+		if m.opening {
+			m.opening = false
+			m.emit(Ready[T]{})
 		}
+		m.beatAll()
 		m.emit(Send[T]{Message: &Bye{}})
 	}
 	return m.take()
@@ -174,7 +183,9 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	switch msg := message.(type) {
 	case *Fence:
 		m.meet(p, msg.Age)
-		m.emit(Send[T]{To: from, Message: &Ack{To: from, F: msg.F, Sent: m.origin.g, Age: now, Members: m.Members()}})
+		if m.up {
+			m.emit(Send[T]{To: from, Message: &Ack{To: from, F: msg.F, Sent: m.handed(), Age: now, Members: m.Members()}})
+		}
 		if msg.Hello && p.known {
 			m.resync(p)
 		}
@@ -197,7 +208,10 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		}
 	case *Resync:
 		m.meet(p, msg.Age)
-		for _, beat := range m.origin.since(now, msg.A, m.cfg.Hash) {
+		if !m.up {
+			break
+		}
+		for _, beat := range m.origin.since(now, msg.A, m.handed(), m.cfg.Hash) {
 			m.emit(Send[T]{To: from, Message: beat})
 		}
 	case *Bye:
@@ -228,15 +242,28 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
 		m.origin.expire(now)
-		if m.up {
-			for _, beat := range m.origin.since(now, m.origin.beat, m.cfg.Hash) {
-				m.emit(Send[T]{Message: beat})
-			}
-			m.origin.beat = m.origin.g
+		if m.up && !m.opening {
+			m.beatAll()
 		}
 	}
 	m.settle()
 	return m.take()
+}
+
+// beatAll tells all nodes the ends of the topics used since the last Beat.
+func (m *Machine[T]) beatAll() {
+	for _, beat := range m.origin.since(m.now, m.origin.beat, m.origin.g, m.cfg.Hash) {
+		m.emit(Send[T]{Message: beat})
+	}
+	m.origin.beat = m.origin.g
+}
+
+// handed is the last number of which it is certain that it goes over the link before what is sent now.
+func (m *Machine[T]) handed() uint64 {
+	if m.up && !m.opening {
+		return m.origin.g
+	}
+	return m.sent
 }
 
 // Next is the time at which Tick is due.

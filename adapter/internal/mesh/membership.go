@@ -66,7 +66,7 @@ func (m *Machine[T]) suspect(p *peer[T]) {
 func (m *Machine[T]) hello(p *peer[T]) {
 	p.asked = m.now
 	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Fence{F: m.f, Sent: m.origin.g, Age: m.now, Hello: true}})
+		m.emit(Send[T]{To: p.id, Message: &Fence{F: m.f, Sent: m.handed(), Age: m.now, Hello: true}})
 	}
 }
 

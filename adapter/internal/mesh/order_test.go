@@ -31,7 +31,7 @@ func TestCopyMovesItsTopics(t *testing.T) {
 	s.gets("o", 6, []uint64{2, 3}, "a", "b")
 	s.delivers("o6")
 	s.Receive(s.at, "late", &Fence{F: 1, Age: time.Second}) // somebody who does not answer
-	s.LinkDown(s.at)
+	s.LinkDown(s.at, s.origin.g)
 	s.joins(2, "a") // presumed answered
 	s.did(s.LinkUp(s.at))
 	s.gets("o", 6, []uint64{2, 3}, "a", "b")
@@ -273,12 +273,12 @@ func TestTopicsRememberedAreBounded(t *testing.T) {
 	o := origin[int]{last: make(map[int]*tail[int], maxTails+8)}
 	const more = 10
 	for i := range maxTails/2 + more {
-		o.stamp(0, []int{2 * i, 2*i + 1})
+		o.stamp(0, []int{2 * i, 2*i + 1}, o.g)
 	}
 	if len(o.last) != maxTails || o.s != more {
 		t.Errorf("%d topics remembered, horizon %d; want %d and %d", len(o.last), o.s, maxTails, more)
 	}
-	beats := o.since(0, o.s, func(t int) uint64 { return uint64(t) })
+	beats := o.since(0, o.s, o.g, func(t int) uint64 { return uint64(t) })
 	if want := maxTails / tailsPerPart; len(beats) != want {
 		t.Fatalf("%d parts, want %d", len(beats), want)
 	}

@@ -16,12 +16,13 @@ type origin[T comparable] struct {
 type tail[T comparable] struct {
 	topic        T
 	g            uint64
+	handed       uint64 // the last number before g that was handed to the link when g was given
 	at           time.Duration
 	older, newer *tail[T]
 }
 
-// stamp gives the next number to a broadcast on topics.
-func (o *origin[T]) stamp(now time.Duration, topics []T) Stamp {
+// stamp gives the next number to a broadcast on topics. handed is the last one that was handed to the link.
+func (o *origin[T]) stamp(now time.Duration, topics []T, handed uint64) Stamp {
 	o.g++
 	prev := make([]uint64, len(topics))
 	for i, topic := range topics {
@@ -32,6 +33,9 @@ func (o *origin[T]) stamp(now time.Duration, topics []T) Stamp {
 			o.last[topic] = t
 		} else {
 			prev[i] = t.g
+			if t.g <= handed {
+				t.handed = t.g
+			}
 			o.unlink(t)
 		}
 		t.g, t.at = o.g, now
@@ -79,17 +83,25 @@ func (o *origin[T]) expire(now time.Duration) {
 	}
 }
 
-// since lists the topics whose last number is above a, in parts of a bounded size: at least one part.
-func (o *origin[T]) since(now time.Duration, a uint64, hash func(T) uint64) []*Beat {
+// since lists the topics with a number in (a, b], and the last one there, in parts of a bounded size: at least one part. b is the last
+// number that was handed to the link.
+func (o *origin[T]) since(now time.Duration, a, b uint64, hash func(T) uint64) []*Beat {
+	a = min(a, b)
 	var tails []Tail
 	for t := o.newest; t != nil && t.g > a; t = t.older {
-		tails = append(tails, Tail{Hash: hash(t.topic), G: t.g})
+		g := t.g
+		if g > b {
+			g = t.handed
+		}
+		if a < g && g <= b {
+			tails = append(tails, Tail{Hash: hash(t.topic), G: g})
+		}
 	}
 	parts := max(1, (len(tails)+tailsPerPart-1)/tailsPerPart)
 	beats := make([]*Beat, parts)
 	for i := range beats {
 		n := min(len(tails), tailsPerPart)
-		beats[i] = &Beat{A: a, B: o.g, S: o.s, Age: now, Part: i, Parts: parts, Tails: tails[:n:n]}
+		beats[i] = &Beat{A: a, B: b, S: min(o.s, b), Age: now, Part: i, Parts: parts, Tails: tails[:n:n]}
 		tails = tails[n:]
 	}
 	return beats

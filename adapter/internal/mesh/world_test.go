@@ -213,7 +213,9 @@ type node struct {
 
 	client *client // nil while the link is known to be down
 	subs   map[string]bool
-	outbox []func() // publishes while there is no client
+	held   bool     // broadcasts wait in parked
+	parked []func() // publishes
+	sent   uint64   // the last number published
 
 	alive, closed, ready bool
 	hung                 bool
@@ -251,7 +253,7 @@ const all = "*"
 
 // open adds a node to the world.
 func (w *world) open() *node {
-	n := &node{w: w, id: fmt.Sprintf("n%d", len(w.nodes)), opened: w.now, alive: true, subs: make(map[string]bool)}
+	n := &node{w: w, id: fmt.Sprintf("n%d", len(w.nodes)), opened: w.now, alive: true, held: true, subs: make(map[string]bool)}
 	n.m = New(config(n.id))
 	n.checks = newChecks()
 	n.subs[all], n.subs["@"+n.id] = true, true
@@ -263,16 +265,12 @@ func (w *world) open() *node {
 
 func (n *node) clock() time.Duration { return n.w.now - n.opened }
 
-// connect is what a link does by itself: subscriptions first. Then it says that it is up, and what waited goes out.
+// connect is what a link does by itself: subscriptions first. Then it says that it is up.
 func (n *node) connect() {
 	w := n.w
 	n.client = &client{node: n, broker: w.brokers[w.rng.IntN(len(w.brokers))]}
 	w.clients = append(w.clients, n.client)
 	n.announce(n.topics(), true)
-	for _, send := range n.outbox {
-		send()
-	}
-	n.outbox = nil
 	n.stretch = max(n.stretch, w.now)
 	n.step("", func() []Effect[string] { return n.m.LinkUp(n.clock()) })
 }
@@ -296,21 +294,18 @@ func (n *node) announce(topics []string, on bool) {
 	}
 }
 
-// send publishes in its turn.
+// send publishes.
 func (n *node) send(topic string, msg any) {
-	send := func() {
-		c := n.client
-		n.w.through(&c.up, func() {
-			if !c.dead {
-				n.w.publish(c.broker, c, topic, msg)
-			}
-		})
-	}
-	if n.client == nil {
-		n.outbox = append(n.outbox, send)
+	c := n.client
+	if c == nil {
+		n.w.fail("%s sends %v while its link is down", n.id, msg)
 		return
 	}
-	send()
+	n.w.through(&c.up, func() {
+		if !c.dead {
+			n.w.publish(c.broker, c, topic, msg)
+		}
+	})
 }
 
 // drop breaks the connection of n: what is on its way is lost. The broker notices at once or later, the node likewise.
@@ -332,8 +327,8 @@ func (n *node) drop(broker, self, back time.Duration) {
 	w.after(self, func() {
 		n.awake(func() {
 			if n.client == c {
-				n.client = nil
-				n.step("", func() []Effect[string] { return n.m.LinkDown(n.clock()) })
+				n.client, n.held = nil, true
+				n.step("", func() []Effect[string] { return n.m.LinkDown(n.clock(), n.sent) })
 			}
 		})
 	})
@@ -430,7 +425,11 @@ func (n *node) step(from string, do func() []Effect[string]) {
 		case Joined[string]:
 			n.joined(e.Wait.(*join), e.Missing)
 		case Ready[string]:
-			n.ready = true
+			n.ready, n.held = true, false
+			for _, send := range n.parked {
+				send()
+			}
+			n.parked = nil
 		}
 	}
 	n.arm()

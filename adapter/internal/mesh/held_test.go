@@ -1,0 +1,57 @@
+package mesh
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+// sent returns the messages of the last step to one node, or to all for "".
+func (s *script) sentTo(to string) (messages []Message) {
+	for _, e := range s.got {
+		if m, ok := e.(Send[string]); ok && m.To == to {
+			messages = append(messages, m.Message)
+		}
+	}
+	return messages
+}
+
+// What was not handed to the link before it went down is held back until the nodes have met again: until then nobody is told that it exists,
+// or a receiver would take it for lost, and drop it when it comes.
+func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
+	s := newScript(t)
+	s.knows("old", 0)
+	s.Emit(s.at, []string{"a"}) // 1
+	s.Emit(s.at, []string{"b"}) // 2
+	s.Emit(s.at, []string{"a"}) // 3, in the queue when the link goes down
+	s.did(s.LinkDown(s.at, 2))
+	s.Emit(s.at, []string{"b"}) // 4
+	s.hears("old", &Resync{A: 0, Age: time.Hour})
+	if got := s.sentTo("old"); got != nil {
+		t.Errorf("sent while the link is down: %v", got)
+	}
+	s.did(s.LinkUp(s.at))
+	if got := s.sentTo("")[0].(*Fence); got.Sent != 2 || !got.Hello {
+		t.Errorf("the hello is %+v, want one with 2 sent", got)
+	}
+	s.hears("old", &Fence{F: 1, Age: time.Hour})
+	if got := s.sentTo("old")[0].(*Ack); got.Sent != 2 {
+		t.Errorf("the answer to a fence says that %d are sent, want 2", got.Sent)
+	}
+	s.hears("old", &Resync{A: 0, Age: time.Hour})
+	want := []Tail{{Hash: hashOf("b"), G: 2}, {Hash: hashOf("a"), G: 1}}
+	if got := s.sentTo("old")[0].(*Beat); got.B != 2 || !reflect.DeepEqual(got.Tails, want) {
+		t.Errorf("the list ends at %d with %v, want 2 with %v", got.B, got.Tails, want)
+	}
+	s.wait(FenceTimeout)
+	for _, m := range s.sentTo("") {
+		if b, ok := m.(*Beat); ok && b.B > 2 {
+			t.Errorf("a Beat up to %d before Ready", b.B)
+		}
+	}
+	s.wait(BeatInterval)
+	beats := s.sentTo("")
+	if got := beats[len(beats)-1].(*Beat); got.B != 4 || len(got.Tails) != 2 {
+		t.Errorf("the Beat after Ready is %+v, want one up to 4", got)
+	}
+}
