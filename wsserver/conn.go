@@ -23,10 +23,12 @@ type conn struct {
 	query   string // raw
 	ws      transport.WebSocket
 	decoder packet.Decoder // used by Message alone
-	partial bool           // a message has begun and is not complete; used by Message and Fed alone
+	awaited bool           // attachments are to come; used by Message and Fed alone
+	whole   bool           // a packet was completed since the last Fed; used by Message and Fed alone
+	partial bool           // a packet has begun and is not complete; changed by Fed alone, under mu
 
 	beat  engineio.Deadline // of the session: a ping, or its answer
-	limit engineio.Deadline // of the first CONNECT, then of whatever message is incomplete, then of the closing handshake
+	limit engineio.Deadline // of the first CONNECT, then of whatever packet is incomplete, then of the closing handshake
 
 	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
 	session engineio.Session
@@ -35,6 +37,8 @@ type conn struct {
 	pauses  int          // how many sockets cannot take more events
 	greeted bool         // a namespace was joined in time
 	closed  bool
+	told    bool // all sockets have been told so
+	gone    bool // nothing is left in the transport
 }
 
 // newConn makes a connection for a request; nil if the server is closed. It counts as a handler until Closed, or until drop.
@@ -55,6 +59,10 @@ func (c *conn) drop() { c.server.handlers.Done() }
 func (c *conn) open(nc net.Conn, early []byte) {
 	srv := c.server
 	srv.transports.Serve(&c.ws, nc, c)
+	srv.mu.Lock() // before anything is sent, for that may fail, and then Closed follows
+	closed := srv.closed
+	srv.conns[c] = struct{}{}
+	srv.mu.Unlock()
 	open := engineio.Open{
 		SID:          engineio.NewSID(),
 		PingInterval: srv.cfg.PingInterval,
@@ -62,10 +70,6 @@ func (c *conn) open(nc net.Conn, early []byte) {
 		MaxPayload:   srv.cfg.MaxPayload,
 	}
 	c.ws.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, open.Packet())})
-	srv.mu.Lock()
-	closed := srv.closed
-	srv.conns[c] = struct{}{}
-	srv.mu.Unlock()
 	if closed {
 		c.close(ErrShutdown)
 	}
@@ -100,7 +104,9 @@ func (c *conn) Message(op transport.Opcode, payload []byte) error {
 		} else {
 			p, err = c.decoder.Text(payload)
 		}
+		c.awaited = p == nil
 		if err == nil && p != nil {
+			c.whole = true
 			err = c.route(p)
 		}
 		if err != nil {
@@ -148,7 +154,7 @@ func (c *conn) route(p *packet.Packet) error {
 	case packet.Ack:
 		s.acknowledge(p)
 	case packet.Disconnect:
-		s.finish(ErrClientDisconnect)
+		s.finish(ErrClientDisconnect, nil)
 	default:
 		return fmt.Errorf("%w: %v", errState, p.Type)
 	}
@@ -197,17 +203,24 @@ func (c *conn) forget(s *Socket, byServer bool) {
 	}
 }
 
-// Fed implements [transport.Receiver]: a message that has begun may not take for ever.
+// Fed implements [transport.Receiver]: a packet that has begun may not take for ever.
 func (c *conn) Fed(partial bool) {
-	if partial == c.partial {
+	partial = partial || c.awaited
+	if partial == c.partial && !(partial && c.whole) {
+		c.whole = false
 		return
 	}
-	c.partial = partial
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.partial, c.whole = partial, false
+	c.limitMessage()
+}
+
+// limitMessage moves the limit to what is incomplete, if that can be completed: not while the server does not read. c.mu must be held.
+func (c *conn) limitMessage() {
 	switch {
 	case c.closed || !c.greeted: // another limit runs
-	case partial:
+	case c.partial && c.pauses == 0:
 		c.server.messageDelay.Arm(&c.limit, c)
 	default:
 		c.server.deadlines.Stop(&c.limit)
@@ -221,6 +234,7 @@ func (c *conn) pause() {
 	c.pauses++
 	if c.pauses == 1 && !c.closed {
 		c.wait(c.session.Pause())
+		c.limitMessage()
 		c.ws.Pause()
 	}
 }
@@ -231,6 +245,7 @@ func (c *conn) resume() {
 	c.pauses--
 	if c.pauses == 0 && !c.closed {
 		c.wait(c.session.Resume())
+		c.limitMessage()
 		c.ws.Resume()
 	}
 }
@@ -296,11 +311,17 @@ func (c *conn) Closing(err error) {
 
 // Closed implements [transport.Receiver]: nothing is left of the connection.
 func (c *conn) Closed() {
-	c.server.deadlines.Stop(&c.limit)
 	c.server.mu.Lock()
 	delete(c.server.conns, c)
 	c.server.mu.Unlock()
-	c.server.handlers.Done() // the goroutines of its sockets count for themselves
+	c.mu.Lock()
+	c.gone = true
+	c.server.deadlines.Stop(&c.limit)
+	last := c.told
+	c.mu.Unlock()
+	if last {
+		c.server.handlers.Done() // the goroutines of its sockets count for themselves
+	}
 }
 
 // close ends the connection: what was sent to the client before still reaches it, if it reads.
@@ -320,12 +341,21 @@ func (c *conn) end(reason error) bool {
 	c.closed = true
 	c.session.End()
 	c.server.deadlines.Stop(&c.beat)
-	c.server.closeDelay.Arm(&c.limit, c)
+	if !c.gone {
+		c.server.closeDelay.Arm(&c.limit, c)
+	}
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	c.server.cfg.Logger.Debug("belfry: connection ends", "remote", c.remote, "reason", reason)
 	for _, s := range sockets {
-		s.finish(reason)
+		s.finish(reason, nil)
+	}
+	c.mu.Lock()
+	c.told = true
+	last := c.gone
+	c.mu.Unlock()
+	if last {
+		c.server.handlers.Done() // Closed came meanwhile, from another goroutine
 	}
 	return true
 }

@@ -92,9 +92,11 @@ func (ns *Namespace) Rooms() []string { return ns.rooms.Names() }
 // Sockets returns the sockets on this node that are in any of rooms, or all of them, in no order.
 func (ns *Namespace) Sockets(rooms ...string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
-	sockets := make([]*Socket, len(members))
-	for i, m := range members {
-		sockets[i] = m.(*Socket)
+	sockets := make([]*Socket, 0, len(members))
+	for _, m := range members {
+		if s := m.(*Socket); s.now() != connecting {
+			sockets = append(sockets, s)
+		}
 	}
 	return sockets
 }
@@ -102,8 +104,8 @@ func (ns *Namespace) Sockets(rooms ...string) []*Socket {
 // Socket returns the socket with this id, if it is on this node.
 func (ns *Namespace) Socket(id string) (*Socket, bool) {
 	m, ok := ns.rooms.Get(id)
-	if !ok {
-		return nil, false
+	if !ok || m.(*Socket).now() == connecting {
+		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
 	return m.(*Socket), true
 }

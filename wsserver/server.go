@@ -160,6 +160,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := srv.newConn(r)
 	if c == nil {
+		srv.counts.refused.Add(1)
 		w.Header().Set("Connection", "close")
 		http.Error(w, "server shutting down", http.StatusServiceUnavailable)
 		return

@@ -140,13 +140,20 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	if err := s.emit(ctx, p, event, args); err != nil {
 		return Response{}, err
 	}
+	var reason error
 	select {
 	case r := <-answer:
 		return r, nil
 	case <-ctx.Done():
-		return Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, context.Cause(ctx))
+		reason = context.Cause(ctx)
 	case <-s.ctx.Done():
-		return Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, context.Cause(s.ctx))
+		reason = context.Cause(s.ctx)
+	}
+	select {
+	case r := <-answer: // it has come as well
+		return r, nil
+	default:
+		return Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
 	}
 }
 
@@ -194,9 +201,7 @@ func (s *Socket) now() socketState {
 // Disconnect tells the client that the socket is disconnected and ends it, with ErrServerDisconnect. The client's connection stays for
 // other namespaces. It returns at once: handlers of the disconnection run after those of earlier events.
 func (s *Socket) Disconnect() {
-	if s.finish(ErrServerDisconnect) {
-		s.conn.ws.Send(newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.ns.name})))
-	}
+	s.finish(ErrServerDisconnect, newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.ns.name})))
 }
 
 // Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose.
@@ -239,6 +244,9 @@ func (s *Socket) acknowledge(p *packet.Packet) {
 func (s *Socket) push(p *packet.Packet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if socketState(s.state.Load()) == disconnected {
+		return // nobody would handle it, nor undo a pause
+	}
 	s.events = append(s.events, p)
 	if len(s.events) >= s.ns.server.cfg.MaxEvents && !s.pausing {
 		s.pausing = true
@@ -291,8 +299,7 @@ func (s *Socket) connect() {
 	var unfenced *adapter.UnfencedError
 	if err != nil && !errors.As(err, &unfenced) && s.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.
-		s.finish(ErrServerDisconnect)
-		s.conn.ws.Send(newFrame(s.conn.server.refusal(s.ns.name, "server unavailable")))
+		s.finish(ErrServerDisconnect, newFrame(s.conn.server.refusal(s.ns.name, "server unavailable")))
 	}
 	open := packet.Packet{Type: packet.Connect, Namespace: s.ns.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.id)}
 	frame := newFrame(s.ns.server.plain(&open))
@@ -315,9 +322,18 @@ func (s *Socket) connect() {
 	for _, handle := range handlers {
 		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil {
 			s.Disconnect()
+			s.drop()
+			break
 		}
 	}
 	s.run()
+}
+
+// drop forgets the events of a socket that was refused.
+func (s *Socket) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = nil
 }
 
 // handle runs the handlers of an event.
@@ -354,19 +370,21 @@ func (s *Socket) protect(event string, handle func() error) (err error) {
 	return err
 }
 
-// finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. It reports
-// whether the socket had not ended before.
-func (s *Socket) finish(reason error) bool {
+// finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
+// client is told, nil if it knows. It is queued before the client can connect anew, so that it does not concern the next socket.
+func (s *Socket) finish(reason error, last *outbox.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if socketState(s.state.Load()) == disconnected {
-		return false
+		return
 	}
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
-	s.conn.forget(s, reason == ErrServerDisconnect)
+	if last != nil {
+		s.conn.ws.Append(last)
+	}
+	s.conn.forget(s, last != nil)
 	s.start()
-	return true
 }
 
 // leave is the last thing that a socket's goroutine does.

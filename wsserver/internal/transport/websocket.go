@@ -32,7 +32,8 @@ type Transports struct {
 
 	mu     sync.Mutex      // guards what follows
 	poller *netpoll.Poller // nil until a connection asks for it, and on a system that has none
-	tried  bool            // to make poller, or closed
+	tried  bool            // to make poller
+	closed bool
 }
 
 // New starts what the connections share. Close it in the end.
@@ -56,7 +57,7 @@ func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tried {
+	if t.tried || t.closed {
 		return t.poller
 	}
 	t.tried = true
@@ -72,7 +73,7 @@ func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
 // Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
 func (t *Transports) Close() {
 	t.mu.Lock()
-	t.tried = true
+	t.closed = true
 	poller := t.poller
 	t.mu.Unlock()
 	if poller != nil {
@@ -164,7 +165,19 @@ func (w *WebSocket) Start(early []byte) {
 		}
 		return
 	}
-	w.transports.streams.Go(func() { w.stream.read(w) })
+	if !w.transports.read(w) {
+		w.fail(net.ErrClosed)
+	}
+}
+
+// read starts the goroutine of a stream, unless Close waits for those already.
+func (t *Transports) read(w *WebSocket) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.streams.Go(func() { w.stream.read(w) })
+	}
+	return !t.closed
 }
 
 // Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages.

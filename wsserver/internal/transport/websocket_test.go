@@ -70,10 +70,13 @@ func (o *owner) wait(t *testing.T, want ...string) {
 		if slices.Equal(calls, want) {
 			return
 		}
+		if len(calls) >= len(want) {
+			t.Fatalf("got calls %q, want %q", calls, want)
+		}
 		select {
 		case <-changed:
 		case <-timeout:
-			t.Fatalf("got calls %q, want %q", calls, want)
+			t.Fatalf("got calls %q and no more, want %q", calls, want)
 		}
 	}
 }
@@ -337,6 +340,12 @@ func TestTransportsClose(t *testing.T) {
 			w.Close(CloseNormal)
 			o.wait(t, "closed")
 			w.Start(nil)
+
+			near, _ = pair(t)
+			w, o = new(WebSocket), newOwner()
+			transports.Serve(w, kind.wrap(near), o)
+			w.Start(nil)
+			o.wait(t, "closing", "closed")
 			transports.Close()
 		})
 	}

@@ -1,0 +1,276 @@
+package wsserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestPingTimeout: a ping one interval after the connection began, the end one timeout after a ping without an answer (Engine.IO 4,
+// "Heartbeat").
+func TestPingTimeout(t *testing.T) {
+	for _, test := range []struct {
+		name              string
+		cfg               wsserver.Config
+		interval, timeout time.Duration
+	}{
+		{"default", wsserver.Config{}, 25 * time.Second, 20 * time.Second},
+		{"configured", wsserver.Config{PingInterval: 3 * time.Second, PingTimeout: time.Second}, 3 * time.Second, time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, test.cfg)
+				gone := farewells(srv.Of("/"))
+				start := time.Now()
+				c := wstest.Dial(t, srv, wstest.Config{NoPong: true})
+				time.Sleep(test.interval - 1)
+				synctest.Wait()
+				if got := c.Pings(); got != 0 {
+					t.Errorf("before the interval: got %d pings, want 0", got)
+				}
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				if got := c.Pings(); got != 1 {
+					t.Errorf("after the interval: got %d pings, want 1", got)
+				}
+				f := next(t, gone)
+				if !errors.Is(f.reason, wsserver.ErrPingTimeout) {
+					t.Errorf("reason: got %v, want ErrPingTimeout", f.reason)
+				}
+				if got, want := f.at.Sub(start), test.interval+test.timeout; got != want {
+					t.Errorf("disconnected after %v, want %v", got, want)
+				}
+				if got := c.Wait(); got.Code != 1005 {
+					t.Errorf("the end: got %v, want a Close frame", got)
+				}
+			})
+		})
+	}
+}
+
+// TestPong: a client that answers stays, however long nothing else happens, and gets a ping an interval.
+func TestPong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		time.Sleep(time.Hour + time.Second)
+		c.EmitWithAck("echo")
+		if got, want := c.Pings(), int(time.Hour/(25*time.Second)); got != want {
+			t.Errorf("got %d pings, want %d", got, want)
+		}
+	})
+}
+
+// TestConnectTimeout: socket.io, connectTimeout; a CONNECT that is refused does not count.
+func TestConnectTimeout(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		cfg  wsserver.Config
+		send string
+		want time.Duration
+	}{
+		{"nothing", wsserver.Config{}, "", 45 * time.Second},
+		{"refused", wsserver.Config{}, "40/unknown,", 45 * time.Second},
+		{"attachments without end", wsserver.Config{}, `51-["x",{"_placeholder":true,"num":0}]`, 45 * time.Second},
+		{"configured", wsserver.Config{ConnectTimeout: time.Second}, "", time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, test.cfg)
+				start := time.Now()
+				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				time.Sleep(test.want / 2)
+				if test.send != "" {
+					c.Send(test.send)
+				}
+				if got := c.Wait(); got.Code != 1005 {
+					t.Errorf("the end: got %v, want a Close frame", got)
+				}
+				if got := time.Since(start); got != test.want {
+					t.Errorf("closed after %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.Disconnect() // a connection without a namespace is as good as any, once it has had one
+		time.Sleep(10 * time.Minute)
+		c = c.Of("/", nil)
+		c.EmitWithAck("echo")
+	})
+}
+
+// TestIncompleteMessage: a packet is complete 30 seconds after its first byte, attachments included (bad input, 3.1 and 3.3).
+func TestIncompleteMessage(t *testing.T) {
+	half := wstest.Frame(1, []byte(`42["x"]`))[:8]
+	for _, test := range []struct {
+		name string
+		send func(c *wstest.Client)
+	}{
+		{"a frame", func(c *wstest.Client) { c.Write(half) }},
+		{"a header", func(c *wstest.Client) { c.Write(half[:1]) }},
+		{"fragments", func(c *wstest.Client) { f := wstest.Frame(1, []byte("42")); f[0] &^= 0x80; c.Write(f) }},
+		{"attachments", func(c *wstest.Client) { c.Send(`451-["x",{"_placeholder":true,"num":0}]`) }},
+		{"one attachment of two", func(c *wstest.Client) {
+			c.Send(`452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
+			time.AfterFunc(20*time.Second, func() { c.SendBinary([]byte("one")) })
+		}},
+		{"byte by byte", func(c *wstest.Client) {
+			message := wstest.Frame(1, []byte(`42["`+strings.Repeat("x", 50)+`"]`))
+			for i := range message {
+				time.AfterFunc(time.Duration(i)*time.Second, func() { c.Write(message[i : i+1]) })
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{PingInterval: time.Hour}) // no pong in the midst of the message
+				gone := farewells(srv.Of("/"))
+				c := wstest.Dial(t, srv, wstest.Config{})
+				time.Sleep(time.Minute)
+				start := time.Now()
+				test.send(c)
+				f := next(t, gone)
+				if got := f.at.Sub(start); !errors.Is(f.reason, wsserver.ErrTransport) || got != 30*time.Second {
+					t.Errorf("got %v after %v, want ErrTransport after 30s", f.reason, got)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// TestCompleteMessages: each message has its own 30 seconds, also if another is always on its way.
+func TestCompleteMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{PingInterval: time.Hour}) // no pong in the midst of the stream
+		c := wstest.Dial(t, srv, wstest.Config{})
+		stream := bytes.Repeat(wstest.Frame(1, []byte(`42["x"]`)), 20)
+		const step = 5 // cuts the stream so that every piece ends inside a message
+		for len(stream) > 0 {
+			n := min(step, len(stream))
+			c.Write(stream[:n])
+			stream = stream[n:]
+			time.Sleep(4 * time.Second)
+		}
+		c.EmitWithAck("echo")
+	})
+}
+
+// TestIncompleteWhilePaused: while the server does not read, what it has not read is not late.
+func TestIncompleteWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{MaxEvents: 1, PingInterval: time.Hour})
+		release := make(chan struct{})
+		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error {
+			<-release
+			return nil
+		})
+		gone := farewells(srv.Of("/"))
+		c := wstest.Dial(t, srv, wstest.Config{})
+		event := wstest.Frame(1, []byte(`42["wait"]`))
+		c.Write(event)
+		synctest.Wait()
+		c.Write(append(bytes.Clone(event), event[:5]...)) // the bound is reached in the midst of a message
+		time.Sleep(5 * time.Minute)
+		start := time.Now()
+		close(release)
+		f := next(t, gone)
+		if got := f.at.Sub(start); !errors.Is(f.reason, wsserver.ErrTransport) || got != 30*time.Second {
+			t.Errorf("got %v %v after the server reads again, want ErrTransport after 30s", f.reason, got)
+		}
+	})
+}
+
+// TestCloseTimeout: a client that does not answer the Close frame has 5 seconds; then the connection is dropped (RFC 6455 section 7.1.1).
+func TestCloseTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{NoClose: true})
+		start := time.Now()
+		socketOf(t, srv, c).Close()
+		eof := c.Wait()
+		if eof.Code != 1005 || time.Since(start) != 0 {
+			t.Errorf("got %v after %v, want a Close frame and the end of the stream at once", eof, time.Since(start))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.Stall()
+		socketOf(t, srv, c).Close()
+		time.Sleep(5*time.Second - 1)
+		synctest.Wait()
+		if got := srv.Stats().Connections; got != 1 {
+			t.Errorf("before 5s: got %d connections, want 1", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := srv.Stats().Connections; got != 0 {
+			t.Errorf("after 5s: got %d connections, want 0", got)
+		}
+	})
+}
+
+// TestTooSlow: over the bound without progress for a second, or over four times the bound, a client is disconnected (Config.QueueBytes;
+// faults, F7). The others get everything.
+func TestTooSlow(t *testing.T) {
+	const limit = 100_000
+	for _, test := range []struct {
+		name      string
+		queue     int // bytes to queue
+		min, max  time.Duration
+		connected bool
+	}{
+		{"below the bound", limit * 3 / 4, 0, 0, true},
+		{"over the bound", limit * 2, time.Second, time.Second + 200*time.Millisecond, false},
+		{"over four times", limit * 5, 0, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{QueueBytes: limit})
+				gone := farewells(srv.Of("/"))
+				slow, other := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
+				slow.Stall()
+				const size = 10_000
+				big := strings.Repeat("x", size)
+				frames := (64<<10 + 4<<10 + test.queue) / size // what the network holds, and what the client has read when it stalls
+				start := time.Now()
+				for range frames {
+					if err := srv.Emit(t.Context(), "big", big); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait() // the other reads
+				}
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				select {
+				case f := <-gone:
+					got := f.at.Sub(start)
+					if test.connected || !errors.Is(f.reason, wsserver.ErrTooSlow) || f.id != slow.ID() || got < test.min || got > test.max {
+						t.Errorf("disconnected after %v: %v; want ErrTooSlow from %v to %v", got, f.reason, test.min, test.max)
+					}
+				default:
+					if !test.connected {
+						t.Error("the client is connected still")
+					}
+				}
+				if got := len(other.Pending()); got != frames {
+					t.Errorf("the other: got %d events, want %d", got, frames)
+				}
+				if got := srv.Stats(); (got.TooSlow == 0) != test.connected || got.Connections == 2 != test.connected {
+					t.Errorf("Stats: got %d too slow, %d connections", got.TooSlow, got.Connections)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package wsserver_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// TestHTTP: requests and their answers (engine.io, server.ts verify; bad input, 3.2 and 3.4).
+func TestHTTP(t *testing.T) {
+	socket := map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+	}
+	with := func(name, value string) map[string]string {
+		header := map[string]string{name: value}
+		for name, value := range socket {
+			if _, ok := header[name]; !ok {
+				header[name] = value
+			}
+		}
+		return header
+	}
+	const good = "/socket.io/?EIO=4&transport=websocket"
+	listed := func(r *http.Request) bool { return r.Header.Get("Origin") == "https://app.example" }
+	for _, test := range []struct {
+		name   string
+		cfg    wsserver.Config
+		method string
+		target string
+		header map[string]string
+		status int
+		body   string
+	}{
+		{"upgrade", wsserver.Config{}, "GET", good, socket, 101, ""},
+		{"without the slash", wsserver.Config{}, "GET", "/socket.io?EIO=4&transport=websocket", socket, 101, ""},
+		{"parameters of old clients", wsserver.Config{}, "GET", good + "&t=abc&b64=1", socket, 101, ""},
+		{"another path", wsserver.Config{}, "GET", "/?EIO=4&transport=websocket", socket, 404, "404 page not found"},
+		{"a path that begins so", wsserver.Config{}, "GET", "/socket.ioo/?EIO=4&transport=websocket", socket, 404, "404 page not found"},
+		{"configured path", wsserver.Config{Path: "live/rooms/"}, "GET", "/live/rooms/?EIO=4&transport=websocket", socket, 101, ""},
+		{"configured path, the usual one", wsserver.Config{Path: "live/rooms/"}, "GET", good, socket, 404, "404 page not found"},
+		{"polling", wsserver.Config{}, "GET", "/socket.io/?EIO=4&transport=polling", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"no transport", wsserver.Config{}, "GET", "/socket.io/?EIO=4", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"a transport of all objects (CVE-2023-31125)", wsserver.Config{}, "GET", "/socket.io/?EIO=4&transport=__proto__", socket, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"transport twice", wsserver.Config{}, "GET", good + "&transport=websocket", socket, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"a session", wsserver.Config{}, "GET", good + "&sid=AAAA", socket, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"POST", wsserver.Config{}, "POST", good, socket, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"no upgrade", wsserver.Config{}, "GET", good, nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"EIO=3", wsserver.Config{}, "GET", "/socket.io/?EIO=3&transport=websocket", socket, 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"no EIO", wsserver.Config{}, "GET", "/socket.io/?transport=websocket", socket, 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"version 8 of WebSocket", wsserver.Config{}, "GET", good, with("Sec-WebSocket-Version", "8"), 426, "the Sec-WebSocket-Version header is not 13"},
+		{"no key", wsserver.Config{}, "GET", good, with("Sec-WebSocket-Key", ""), 400, "the Sec-WebSocket-Key header is not one"},
+
+		{"no Origin", wsserver.Config{}, "GET", good, socket, 101, ""},
+		{"same Origin", wsserver.Config{}, "GET", good, with("Origin", "http://chat.example"), 101, ""},
+		{"same Origin in TLS, which a proxy has taken off", wsserver.Config{}, "GET", good, with("Origin", "https://CHAT.example"), 101, ""},
+		{"foreign Origin", wsserver.Config{}, "GET", good, with("Origin", "http://evil.example"), 403, `{"code":4,"message":"origin not allowed"}`},
+		{"foreign port", wsserver.Config{}, "GET", good, with("Origin", "http://chat.example:81"), 403, `{"code":4,`},
+		{"suffix of the host", wsserver.Config{}, "GET", good, with("Origin", "http://evil-chat.example"), 403, `{"code":4,`},
+		{"subdomain of the host", wsserver.Config{}, "GET", good, with("Origin", "http://x.chat.example"), 403, `{"code":4,`},
+		{"the host as a prefix", wsserver.Config{}, "GET", good, with("Origin", "http://chat.example.evil.example"), 403, `{"code":4,`},
+		{"the host as a user", wsserver.Config{}, "GET", good, with("Origin", "http://chat.example@evil.example"), 403, `{"code":4,`},
+		{"opaque Origin", wsserver.Config{}, "GET", good, with("Origin", "null"), 403, `{"code":4,`},
+		{"Origin that is none", wsserver.Config{}, "GET", good, with("Origin", "://"), 403, `{"code":4,`},
+		{"an Origin that the application allows", wsserver.Config{AllowOrigin: listed}, "GET", good, with("Origin", "https://app.example"), 101, ""},
+		{"the same Origin, if the application does not", wsserver.Config{AllowOrigin: listed}, "GET", good, with("Origin", "http://chat.example"), 403, `{"code":4,`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := newServer(t, test.cfg)
+			hs := httptest.NewServer(srv)
+			defer hs.Close()
+			r, err := http.NewRequest(test.method, hs.URL+test.target, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = "chat.example"
+			for name, value := range test.header {
+				r.Header.Set(name, value)
+			}
+			answer, err := hs.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			if answer.StatusCode != test.status {
+				t.Fatalf("status: got %d, want %d", answer.StatusCode, test.status)
+			}
+			if test.status == http.StatusSwitchingProtocols {
+				eventually(t, "the connection", func() bool { return srv.Stats().Connections == 1 })
+				if got := srv.Stats(); got.Accepted != 1 || got.Refused != 0 {
+					t.Errorf("Stats: got %d accepted and %d refused, want 1 and 0", got.Accepted, got.Refused)
+				}
+				return
+			}
+			body, err := io.ReadAll(answer.Body)
+			if err != nil || !strings.HasPrefix(string(body), test.body) {
+				t.Errorf("body: got %q, %v, want %q", body, err, test.body)
+			}
+			if got, isJSON := answer.Header.Get("Content-Type"), strings.HasPrefix(test.body, "{"); isJSON && got != "application/json" {
+				t.Errorf("Content-Type: got %q, want application/json", got)
+			}
+			stats, refused := srv.Stats(), uint64(1)
+			if test.status == http.StatusNotFound {
+				refused = 0 // not for this server
+			}
+			if stats.Accepted != 0 || stats.Refused != refused {
+				t.Errorf("Stats: got %d accepted and %d refused, want 0 and %d", stats.Accepted, stats.Refused, refused)
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package wsserver_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// patience bounds every wait of the tests. It is long because the machine may be busy; nothing waits for it to pass.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if stacks, left := leaked(); left {
+			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaked waits until no goroutine of a server, or of a client, is left.
+func leaked() (stacks string, left bool) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		b := make([]byte, 1<<20)
+		stacks = string(b[:runtime.Stack(b, true)])
+		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
+		if !strings.Contains(others, "belfry/") {
+			return "", false
+		}
+		if time.Now().After(deadline) {
+			return stacks, true
+		}
+	}
+}
+
+// eventually waits for something that happens on other goroutines, outside of a bubble.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s: not after %v", what, patience)
+		}
+	}
+}
+
+// newServer returns a server that closes when the test ends, without an error.
+func newServer(t testing.TB, cfg wsserver.Config) *wsserver.Server {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	srv := wsserver.New(cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := srv.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	srv.Of("/").On("echo", echo)
+	return srv
+}
+
+// echo answers an event with its arguments.
+func echo(ctx context.Context, e *wsserver.Event) error {
+	args := make([]any, e.Len())
+	dst := make([]any, e.Len())
+	for i := range args {
+		dst[i] = &args[i]
+	}
+	if err := e.Decode(dst...); err != nil {
+		return err
+	}
+	return e.Ack(args...)
+}
+
+// socketOf returns the server's end of a client in the namespace "/".
+func socketOf(t testing.TB, srv *wsserver.Server, c *wstest.Client) *wsserver.Socket {
+	t.Helper()
+	s, ok := srv.Of("/").Socket(c.ID())
+	if !ok {
+		t.Fatalf("the server has no socket %q", c.ID())
+	}
+	return s
+}
+
+// a farewell is a call of OnDisconnect.
+type farewell struct {
+	id     string
+	reason error
+	at     time.Time
+}
+
+// farewells collects the calls of OnDisconnect.
+func farewells(ns *wsserver.Namespace) <-chan farewell {
+	c := make(chan farewell, 10_000)
+	ns.OnDisconnect(func(s *wsserver.Socket, reason error) { c <- farewell{s.ID(), reason, time.Now()} })
+	return c
+}
+
+// next returns the next call of OnDisconnect, which has to come within an hour of a bubble's time.
+func next(t *testing.T, gone <-chan farewell) farewell {
+	t.Helper()
+	select {
+	case f := <-gone:
+		return f
+	case <-time.After(time.Hour):
+		t.Fatal("OnDisconnect was not called")
+		return farewell{}
+	}
+}
+
+// received returns the events that a client has got, in a bubble.
+func received(c *wstest.Client) []string {
+	synctest.Wait()
+	var events []string
+	for _, e := range c.Pending() {
+		events = append(events, e.String())
+	}
+	return events
+}
+
+func wantEvents(t *testing.T, who string, c *wstest.Client, want ...string) {
+	t.Helper()
+	if got := received(c); !slices.Equal(got, want) {
+		t.Errorf("%s: got events %q, want %q", who, got, want)
+	}
+}

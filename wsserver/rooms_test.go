@@ -1,0 +1,339 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// members are the clients of TestBroadcast, by name, with their rooms. Of two servers, the first has a and b.
+var members = []struct {
+	name  string
+	rooms []string
+}{{"a", []string{"x"}}, {"b", []string{"x", "y"}}, {"c", []string{"y"}}, {"d", nil}}
+
+// TestBroadcast: Socket.IO 5, "Broadcasting events" and "Rooms"; socket.io-adapter, BroadcastOptions.
+func TestBroadcast(t *testing.T) {
+	type world struct {
+		srv     *wsserver.Server
+		ns      *wsserver.Namespace
+		sockets map[string]*wsserver.Socket
+		id      func(name string) string
+	}
+	for _, test := range []struct {
+		rule      string
+		selection func(w world) wsserver.Broadcast
+		want      string
+		wantLocal string // on two servers, if that is another
+	}{
+		{"without rooms, all", func(w world) wsserver.Broadcast { return w.ns.To() }, "abcd", ""},
+		{"a room", func(w world) wsserver.Broadcast { return w.ns.To("x") }, "ab", ""},
+		{"a union, each socket once", func(w world) wsserver.Broadcast { return w.ns.To("x", "y", "x") }, "abc", ""},
+		{"To adds to To", func(w world) wsserver.Broadcast { return w.ns.To("x").In("y") }, "abc", ""},
+		{"a room without members", func(w world) wsserver.Broadcast { return w.ns.To("z") }, "", ""},
+		{"except", func(w world) wsserver.Broadcast { return w.ns.Except("x") }, "cd", ""},
+		{"a room except another", func(w world) wsserver.Broadcast { return w.ns.To("x").Except("y") }, "a", ""},
+		{"except several", func(w world) wsserver.Broadcast { return w.ns.Except("x").Except("y") }, "d", ""},
+		{"except wins", func(w world) wsserver.Broadcast { return w.ns.To("x").Except("x") }, "", ""},
+		{"a socket's id is its room", func(w world) wsserver.Broadcast { return w.ns.To(w.id("d")) }, "d", ""},
+		{"except a socket's id", func(w world) wsserver.Broadcast { return w.ns.Except(w.id("d")) }, "abc", ""},
+		{"a socket's id and its rooms", func(w world) wsserver.Broadcast { return w.ns.To(w.id("a"), "x") }, "ab", ""},
+		{"the sender is left out", func(w world) wsserver.Broadcast { return w.sockets["a"].Broadcast() }, "bcd", ""},
+		{"the sender is left out of its room", func(w world) wsserver.Broadcast { return w.sockets["a"].To("x") }, "b", ""},
+		{"the sender's In", func(w world) wsserver.Broadcast { return w.sockets["b"].In("x", "y") }, "ac", ""},
+		{"the sender's Except", func(w world) wsserver.Broadcast { return w.sockets["a"].Except("y") }, "d", ""},
+		{"the sender's own room", func(w world) wsserver.Broadcast { return w.sockets["a"].To(w.id("a")) }, "", ""},
+		{"one socket to another", func(w world) wsserver.Broadcast { return w.sockets["a"].To(w.id("c")) }, "c", ""},
+		{"the namespace includes whoever called", func(w world) wsserver.Broadcast { return w.sockets["a"].Namespace().To("x") }, "ab", ""},
+		{"the server's", func(w world) wsserver.Broadcast { return w.srv.To("y") }, "bc", ""},
+		{"the server's In", func(w world) wsserver.Broadcast { return w.srv.In("y").To("x") }, "abc", ""},
+		{"the server's Except", func(w world) wsserver.Broadcast { return w.srv.Except("y") }, "ad", ""},
+		{"volatile, to those that read", func(w world) wsserver.Broadcast { return w.ns.Volatile().To("y") }, "bc", ""},
+		{"local", func(w world) wsserver.Broadcast { return w.ns.Local() }, "abcd", "ab"},
+		{"local, a room", func(w world) wsserver.Broadcast { return w.ns.To("x", "y").Local() }, "abc", "ab"},
+		{"local, of a socket", func(w world) wsserver.Broadcast { return w.sockets["a"].To("y").Local() }, "bc", "b"},
+		{"the server's Local", func(w world) wsserver.Broadcast { return w.srv.Local().Except("y") }, "ad", "a"},
+	} {
+		for _, servers := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s/%d", test.rule, servers), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					memory := new(adapter.Memory)
+					var srvs []*wsserver.Server
+					for range servers {
+						srv := newServer(t, wsserver.Config{Adapter: memory})
+						if err := srv.Ready(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						srvs = append(srvs, srv)
+					}
+					w := world{srv: srvs[0], ns: srvs[0].Of("/"), sockets: make(map[string]*wsserver.Socket)}
+					clients := make(map[string]*wstest.Client)
+					w.id = func(name string) string { return clients[name].ID() }
+					for i, m := range members {
+						srv := srvs[i*servers/len(members)]
+						clients[m.name] = wstest.Dial(t, srv, wstest.Config{})
+						w.sockets[m.name] = socketOf(t, srv, clients[m.name])
+						if err := w.sockets[m.name].Join(t.Context(), m.rooms...); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := test.selection(w).Emit(t.Context(), "said", "hi"); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					want := test.want
+					if servers == 2 && test.wantLocal != "" {
+						want = test.wantLocal
+					}
+					for _, m := range members {
+						var events []string
+						if slices.Contains([]byte(want), m.name[0]) {
+							events = []string{`["said","hi"]`}
+						}
+						wantEvents(t, m.name, clients[m.name], events...)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestBroadcastIsValue: a Broadcast that is kept is not changed by those made of it.
+func TestBroadcastIsValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		a, b := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
+		socketOf(t, srv, a).Join(t.Context(), "x")
+		socketOf(t, srv, b).Join(t.Context(), "y")
+		base := srv.To("x")
+		for _, other := range []wsserver.Broadcast{base.To("y"), base.Except("x"), base.Local()} {
+			_ = other
+		}
+		base.Emit(t.Context(), "said")
+		wantEvents(t, "a", a, `["said"]`)
+		wantEvents(t, "b", b)
+	})
+}
+
+// TestRooms: a socket is in the room of its own id; socket.io-adapter addAll, del, delAll.
+func TestRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		s := socketOf(t, srv, c)
+		want := func(rooms ...string) {
+			t.Helper()
+			if got := s.Rooms(); !slices.Equal(got, rooms) {
+				t.Errorf("Rooms: got %q, want %q", got, rooms)
+			}
+		}
+		want(s.ID())
+		if err := s.Join(t.Context(), "x", "y"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Join(t.Context(), "y"); err != nil {
+			t.Errorf("a second Join: got %v, want nil", err)
+		}
+		want(s.ID(), "x", "y")
+		s.Leave("x", "never joined")
+		want(s.ID(), "y")
+		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, adapter.ErrRoomName) {
+			t.Errorf("Join of a room that cannot be: got %v, want ErrRoomName", err)
+		}
+		if err := s.Join(t.Context(), "z", string(make([]byte, adapter.MaxRoomName+1))); !errors.Is(err, adapter.ErrRoomName) {
+			t.Errorf("Join of a room too long: got %v, want ErrRoomName", err)
+		}
+		want(s.ID(), "y")
+
+		ns := srv.Of("/")
+		if got := ns.Rooms(); len(got) != 2 || !slices.Contains(got, "y") || !slices.Contains(got, s.ID()) {
+			t.Errorf("Namespace.Rooms: got %q, want y and the socket's own", got)
+		}
+		for room, want := range map[string]int{"y": 1, "x": 0, s.ID(): 1} {
+			if got := ns.Sockets(room); len(got) != want || want == 1 && got[0] != s {
+				t.Errorf("Namespace.Sockets(%q): got %d, want %d", room, len(got), want)
+			}
+		}
+		if got := ns.Sockets(); len(got) != 1 || got[0] != s {
+			t.Errorf("Namespace.Sockets(): got %v, want the socket", got)
+		}
+
+		c.Abort()
+		synctest.Wait()
+		want()
+		if err := s.Join(t.Context(), "x"); !errors.Is(err, adapter.ErrMember) {
+			t.Errorf("Join after the disconnection: got %v, want ErrMember", err)
+		}
+		if err := s.Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
+			t.Errorf("Emit after the disconnection: got %v, want ErrTransportClose", err)
+		}
+		if got := context.Cause(s.Context()); !errors.Is(got, wsserver.ErrTransportClose) {
+			t.Errorf("cause of the context: got %v, want ErrTransportClose", got)
+		}
+		if s.Connected() {
+			t.Error("Connected: got true after the disconnection")
+		}
+		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || len(ns.Sockets()) > 0 {
+			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
+		}
+	})
+}
+
+// TestDisconnectHandlers: socket.io, events "disconnecting", with the rooms still there, and "disconnect", without (_onclose).
+func TestDisconnectHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		var steps []string
+		note := func(who string) func(s *wsserver.Socket, reason error) {
+			return func(s *wsserver.Socket, reason error) {
+				steps = append(steps, fmt.Sprintf("%s: %d rooms, connected %v, %v", who, len(s.Rooms()), s.Connected(), reason))
+			}
+		}
+		ns := srv.Of("/")
+		ns.OnDisconnecting(note("namespace disconnecting"))
+		ns.OnDisconnect(note("namespace disconnect"))
+		ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			s.OnDisconnecting(func(reason error) { note("socket disconnecting")(s, reason) })
+			s.OnDisconnect(func(reason error) { note("socket disconnect")(s, reason) })
+			return s.Join(ctx, "x")
+		})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		synctest.Wait()
+		c.Disconnect()
+		synctest.Wait()
+		want := []string{
+			"namespace disconnecting: 2 rooms, connected false, client namespace disconnect",
+			"socket disconnecting: 2 rooms, connected false, client namespace disconnect",
+			"namespace disconnect: 0 rooms, connected false, client namespace disconnect",
+			"socket disconnect: 0 rooms, connected false, client namespace disconnect",
+		}
+		if !slices.Equal(steps, want) {
+			t.Errorf("got %q, want %q", steps, want)
+		}
+	})
+}
+
+// TestNamespaces: namespaces share a connection and nothing else (Socket.IO 5, "Namespaces").
+func TestNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		root, admin := srv.Of("/"), srv.Of("admin")
+		if got := srv.Of("/admin"); got != admin || got.Name() != "/admin" {
+			t.Errorf(`Of("/admin"): got %q, want what Of("admin") gave`, got.Name())
+		}
+		admin.On("echo", echo)
+		gone := farewells(root)
+		a := wstest.Dial(t, srv, wstest.Config{})
+		b := a.Of("/admin", map[string]int{"level": 3})
+		sa := socketOf(t, srv, a)
+		sb, ok := admin.Socket(b.ID())
+		if !ok || sb.ID() == sa.ID() {
+			t.Fatalf("sockets: got %q and %q, want two", sa.ID(), b.ID())
+		}
+		if got := string(sb.Handshake().Auth); got != `{"level":3}` || sa.Handshake().Auth != nil {
+			t.Errorf("auth: got %q and %q, want none and the admin's", sa.Handshake().Auth, got)
+		}
+		sa.Join(t.Context(), "x")
+		sb.Join(t.Context(), "x")
+		root.To("x").Emit(t.Context(), "root")
+		admin.To("x").Emit(t.Context(), "admin")
+		wantEvents(t, "root", a, `["root"]`)
+		wantEvents(t, "admin", b, `["admin"]`)
+		admin.To(sa.ID()).Emit(t.Context(), "admin")
+		wantEvents(t, "root", a)
+
+		a.Disconnect()
+		if got := (<-gone).reason; !errors.Is(got, wsserver.ErrClientDisconnect) {
+			t.Errorf("reason: got %v, want ErrClientDisconnect", got)
+		}
+		if got := string(b.EmitWithAck("echo", "still").JSON()); got != `["still"]` {
+			t.Errorf("the other namespace: got %s, want its answer", got)
+		}
+		a = a.Of("/", nil)
+		if got := socketOf(t, srv, a); got.ID() == sa.ID() {
+			t.Error("a new CONNECT got the old socket")
+		}
+	})
+}
+
+// TestHandshake: what the client said when it connected.
+func TestHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{Auth: map[string]string{"token": "abc"}, Query: map[string][]string{"room": {"x", "y"}}})
+		h := socketOf(t, srv, c).Handshake()
+		if string(h.Auth) != `{"token":"abc"}` || !slices.Equal(h.Query["room"], []string{"x", "y"}) || len(h.Query) != 1 {
+			t.Errorf("got auth %s and query %v", h.Auth, h.Query)
+		}
+		if want := "192.0.2.1:1234"; h.RemoteAddr != want {
+			t.Errorf("RemoteAddr: got %q, want %q", h.RemoteAddr, want)
+		}
+	})
+}
+
+// deafAdapter joins a node through a Memory, and holds up what it receives while deaf holds a channel, until that is closed.
+type deafAdapter struct {
+	adapter.Memory
+	deaf atomic.Pointer[chan struct{}]
+}
+
+func (a *deafAdapter) Open(ctx context.Context, recv func([]byte)) (adapter.Link, error) {
+	return a.Memory.Open(ctx, func(msg []byte) {
+		if hears := a.deaf.Load(); hears != nil {
+			<-*hears
+		}
+		recv(msg)
+	})
+}
+
+// TestNothingBeforeConnect: no packet comes before the CONNECT packet (socket.io, namespace.ts _doConnect), although the socket is in its
+// namespace already, while the rest of the cluster has not confirmed that yet.
+func TestNothingBeforeConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := new(deafAdapter)
+		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
+		other := newServer(t, wsserver.Config{Adapter: slow})
+		for _, s := range []*wsserver.Server{srv, other} {
+			if err := s.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		hears := make(chan struct{})
+		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
+		defer close(hears)
+
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c.Read() // open
+		time.Sleep(100 * time.Millisecond)
+		ns := srv.Of("/")
+		if got := len(ns.Rooms()); got != 1 {
+			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
+		}
+		if err := ns.Emit(t.Context(), "early"); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range ns.Sockets() {
+			s.Emit(t.Context(), "earlier")
+		}
+		if got := len(ns.Sockets()); got > 0 {
+			t.Errorf("Sockets: got %d, want none before it is connected", got)
+		}
+		if got := c.Read(); got[:2] != "40" {
+			t.Errorf("first packet: got %q, want CONNECT", got)
+		}
+		ns.Emit(t.Context(), "later")
+		if got, want := c.Read(), `42["later"]`; got != want {
+			t.Errorf("second packet: got %q, want %q", got, want)
+		}
+	})
+}

@@ -1,0 +1,61 @@
+package wstest_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// newChat is the server that the examples test.
+func newChat() *wsserver.Server {
+	srv := wsserver.New(wsserver.Config{})
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
+		wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("tower").Emit(ctx, "said", text) })
+		return nil
+	})
+	return srv
+}
+
+func ExampleDial() {
+	test := func(t *testing.T) {
+		srv := newChat()
+		defer srv.Close(context.Background())
+		ann, bob := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
+		ann.EmitWithAck("join", "tower")
+		bob.Emit("say", "ding dong")
+		var text string
+		if err := ann.Next("said").Decode(&text); err != nil || text != "ding dong" {
+			t.Errorf("said: got %q, %v", text, err)
+		}
+	}
+	run("TestChat", test)
+}
+
+// In a bubble of testing/synctest an hour is over at once, and synctest.Wait returns when all that was sent has arrived.
+func ExampleDial_synctest() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := newChat()
+			defer srv.Close(context.Background())
+			ann := wstest.Dial(t, srv, wstest.Config{})
+			silent := wstest.Dial(t, srv, wstest.Config{NoPong: true})
+			time.Sleep(time.Hour)
+			<-silent.Disconnected()
+			ann.EmitWithAck("join", "tower") // is still there
+			if got := len(ann.Pending()); got != 0 {
+				t.Errorf("got %d events, want none", got)
+			}
+		})
+	}
+	run("TestSilence", test)
+}
+
+// run stands for go test.
+func run(name string, test func(*testing.T)) {
+	testing.RunTests(func(_, _ string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: name, F: test}})
+}
