@@ -1,0 +1,112 @@
+package natsadapter
+
+import (
+	"errors"
+	"regexp"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A conn is one connection of a link to NATS. It is used until it is lost or replaced, and never again.
+type conn struct {
+	nc     *nats.Conn
+	server server
+	msgs   chan *nats.Msg // one for all subscriptions: only so do messages keep their order across subjects
+
+	closed  chan struct{} // closed when nc has ended: nothing comes into msgs any more
+	lame    chan struct{} // gets a value when the server is about to go away
+	refusal chan struct{} // gets a value when the server has refused something
+	slow    chan struct{} // gets a value when messages were dropped
+
+	subs map[string]*nats.Subscription // by subject; guarded by link.mu
+
+	// Guarded by link.stateMu.
+	refused map[string]error           // by subject: subscriptions that the server denies
+	shown   string                     // the one of these that is the reason for being Degraded
+	other   error                      // the first refusal that concerns no subscription
+	drops   map[*nats.Subscription]int // those that have dropped messages, and how many of these are counted
+}
+
+func newConn(s server) *conn {
+	return &conn{
+		server:  s,
+		closed:  make(chan struct{}),
+		lame:    make(chan struct{}, 1),
+		refusal: make(chan struct{}, 1),
+		slow:    make(chan struct{}, 1),
+		subs:    map[string]*nats.Subscription{},
+		refused: map[string]error{},
+		drops:   map[*nats.Subscription]int{},
+	}
+}
+
+// notify puts a value into c, which has room for one, unless there is one already.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// subscribe makes the connection receive subject. link.mu must be held. That the connection has ended is no error: the next one gets
+// all subscriptions.
+func (c *conn) subscribe(subject string) error {
+	if c.subs[subject] != nil {
+		return nil
+	}
+	sub, err := c.nc.ChanSubscribe(subject, c.msgs)
+	if err != nil {
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return nil
+		}
+		return err
+	}
+	c.subs[subject] = sub
+	return nil
+}
+
+// unsubscribe undoes subscribe. link.mu must be held.
+func (c *conn) unsubscribe(subject string) error {
+	sub := c.subs[subject]
+	if sub == nil {
+		return nil
+	}
+	delete(c.subs, subject)
+	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return err
+	}
+	return nil
+}
+
+// reason returns one of the things that the server refuses on this connection, the same one for as long as it is refused, or nil.
+// link.stateMu must be held.
+func (c *conn) reason() error {
+	if c.other != nil {
+		return c.other
+	}
+	if err := c.refused[c.shown]; err != nil {
+		return err
+	}
+	for subject, err := range c.refused {
+		c.shown = subject
+		return err
+	}
+	return nil
+}
+
+// deniedSubscription finds the subject in the server's words, which reach the client in no other form.
+var deniedSubscription = regexp.MustCompile(`(?i)permissions violation for subscription to "([^"]+)"`)
+
+// refusedSubject returns the subject of the subscription that err says was denied, or "".
+func refusedSubject(err error) string {
+	if m := deniedSubscription.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// A configError is an error that trying again does not mend.
+type configError struct{ err error }
+
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }

@@ -1,0 +1,121 @@
+package natstest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+func connect(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// wait returns when closed says that a connection has ended.
+func wait(t *testing.T, closed <-chan nats.Status) {
+	t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the connection is still there")
+	}
+}
+
+func TestRestart(t *testing.T) {
+	s := NewServer(t)
+	url := s.URL()
+	nc := connect(t, url)
+	closed := nc.StatusChanged(nats.CLOSED)
+	if got := s.Clients(); got != 1 {
+		t.Errorf("%d clients, want 1", got)
+	}
+	s.Shutdown()
+	s.Shutdown()
+	wait(t, closed)
+	if _, err := nats.Connect(url); err == nil {
+		t.Error("the server still accepts connections after Shutdown")
+	}
+	s.Restart()
+	if s.URL() != url {
+		t.Errorf("URL %s after Restart, want %s", s.URL(), url)
+	}
+	connect(t, url)
+	s.Restart()
+	connect(t, url)
+}
+
+func TestDisconnect(t *testing.T) {
+	s := NewServer(t)
+	nc := connect(t, s.URL())
+	closed := nc.StatusChanged(nats.CLOSED)
+	s.Disconnect()
+	wait(t, closed)
+	connect(t, s.URL())
+}
+
+func TestClusterForwards(t *testing.T) {
+	servers := NewCluster(t, 3)
+	check := func() {
+		t.Helper()
+		a, b := connect(t, servers[0].URL()), connect(t, servers[2].URL())
+		sub, err := a.SubscribeSync("x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+			if err := b.Publish("x", nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.NextMsg(20 * time.Millisecond); err == nil {
+				return
+			}
+		}
+		t.Fatal("nothing arrives at another server")
+	}
+	check()
+	servers[2].Restart()
+	WaitForRoutes(t, servers...)
+	check()
+}
+
+func TestLameDuck(t *testing.T) {
+	s := NewServer(t)
+	told := make(chan struct{}, 1)
+	nc, err := nats.Connect(s.URL(), nats.NoReconnect(), nats.LameDuckModeHandler(func(*nats.Conn) {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	s.LameDuck()
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the client was not told")
+	}
+	if nc.IsClosed() {
+		t.Error("the client was told and disconnected at once, want a second of grace")
+	}
+	s.Restart()
+	connect(t, s.URL())
+}
+
+func TestURLs(t *testing.T) {
+	a, b := NewServer(t), NewServer(t)
+	if got, want := URLs(a, b), a.URL()+","+b.URL(); got != want {
+		t.Errorf("URLs %s, want %s", got, want)
+	}
+}

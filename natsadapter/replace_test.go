@@ -1,0 +1,485 @@
+package natsadapter
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/natsadapter/embedded"
+	"github.com/belfry-io/belfry/natsadapter/natstest"
+)
+
+// stream publishes numbers from n to topics in turn, beginning with 1, until stop is called, which returns the last number.
+func (n *node) stream(topics ...adapter.Topic) (stop func() int) {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(n.t.Context())
+	var wg sync.WaitGroup
+	last := 0
+	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			for range 5 {
+				if err := n.Publish(n.t.Context(), topics[last%len(topics)], []byte(strconv.Itoa(last+1))); err != nil {
+					n.t.Errorf("message %d: %v", last+1, err)
+					return
+				}
+				last++
+			}
+			<-tick.C
+		}
+	})
+	return func() int {
+		cancel()
+		wg.Wait()
+		return last
+	}
+}
+
+// numbers receives up to and with last and fails unless all have come and none for the first time before a smaller one.
+func (n *node) numbers(last int) (copies int) {
+	n.t.Helper()
+	for want := 1; want <= last; {
+		got, err := strconv.Atoi(n.next())
+		switch {
+		case err != nil:
+			n.t.Fatal(err)
+		case got < want:
+			copies++
+		case got > want:
+			n.t.Fatalf("message %d came before %d", got, want)
+		default:
+			want++
+		}
+	}
+	return copies
+}
+
+func rooms(count int) []adapter.Topic {
+	topics := make([]adapter.Topic, count)
+	for i := range topics {
+		topics[i] = room(fmt.Sprint("room ", i))
+	}
+	return topics
+}
+
+// TestLameDuck retires the server of a link while messages flow to and from it.
+func TestLameDuck(t *testing.T) {
+	servers := natstest.NewCluster(t, 3)
+	a, b := open(t, quiet(servers[0].URL())), open(t, quiet(servers[1].URL()))
+	a.until(adapter.Connected)
+	to, from := rooms(50), []adapter.Topic{room("from a")}
+	a.subscribe(to...)
+	b.subscribe(from...)
+	b.repeat(to[0], "0", a)
+	a.repeat(from[0], "0", b)
+	_, changed := a.State()
+
+	stopB, stopA := b.stream(to...), a.stream(from...)
+	servers[0].LameDuck()
+	eventually(t, func() error {
+		if got := servers[0].Clients(); got != 0 {
+			return fmt.Errorf("the old server still has %d clients", got)
+		}
+		return nil
+	})
+	if servers[0].URL() == "nats://"+a.current().server.url.Host {
+		t.Fatal("the link is still on its old server")
+	}
+	lastB, lastA := stopB(), stopA()
+	copies := a.numbers(lastB)
+	b.numbers(lastA)
+	t.Logf("%d and %d messages, %d of them twice", lastB, lastA, copies)
+	select {
+	case <-changed:
+		state, _ := a.State()
+		t.Errorf("the state changed, and is %v (%v) now", state.Status, state.Reason)
+	default:
+	}
+}
+
+// TestReplacing replaces a link's connection again and again while messages flow and topics are added.
+func TestReplacing(t *testing.T) {
+	servers := natstest.NewCluster(t, 3)
+	adp := quiet(natstest.URLs(servers...))
+	adp.times.linger = 100 * time.Millisecond
+	a, b := open(t, adp), open(t, quiet(servers[1].URL()))
+	topics := rooms(50)
+	a.subscribe(topics...)
+	b.repeat(topics[0], "0", a)
+	_, changed := a.State()
+	stop := b.stream(topics...)
+	for i := range 5 {
+		before := a.current()
+		notify(before.lame)
+		a.subscribe(room(fmt.Sprint("late ", i)))
+		select {
+		case <-before.closed:
+		case <-time.After(patience):
+			t.Fatalf("connection %d was not replaced", i)
+		}
+	}
+	last := stop()
+	copies := a.numbers(last)
+	t.Logf("%d messages, %d copies", last, copies)
+	for i := range 5 {
+		b.repeat(room(fmt.Sprint("late ", i)), fmt.Sprint("late", i), a)
+	}
+	select {
+	case <-changed:
+		state, _ := a.State()
+		t.Errorf("the state changed, and is %v (%v) now", state.Status, state.Reason)
+	default:
+	}
+}
+
+// TestSubscribingWhileReplacing changes subscriptions all the time while the connection is replaced, and checks who is subscribed then.
+func TestSubscribingWhileReplacing(t *testing.T) {
+	s := natstest.NewServer(t)
+	adp := quiet(s.URL())
+	adp.times.linger = 5 * time.Millisecond
+	a, b := open(t, adp), open(t, quiet(s.URL()))
+	topics := rooms(3000)
+	a.subscribe(topics...)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		left := make([]bool, len(topics))
+		for i := 0; ctx.Err() == nil; i = (i + 7) % len(topics) {
+			change := a.Unsubscribe
+			if left[i] {
+				change = a.Subscribe
+			}
+			left[i] = !left[i]
+			if err := change(t.Context(), topics[i]); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 10 {
+		c := a.current()
+		notify(c.lame)
+		eventually(t, func() error {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.cur == nil || a.cur == c {
+				return errors.New("the connection was not replaced")
+			}
+			if got, want := len(a.cur.subs), len(a.topics); got != want {
+				t.Errorf("the new connection has %d subscriptions, the link %d topics", got, want)
+			}
+			for subject := range a.topics {
+				if a.cur.subs[subject] == nil {
+					t.Fatalf("the new connection has no subscription to %s", subject)
+				}
+			}
+			return nil
+		})
+	}
+	cancel()
+	wg.Wait()
+	a.unsubscribe(topics...)
+	a.subscribe(topics[:100]...)
+	a.settle()
+	b.publish(topics[100], "left")
+	for i, topic := range topics[:100] {
+		b.publish(topic, fmt.Sprint(i))
+	}
+	for i := range 100 {
+		a.expect(fmt.Sprint(i))
+	}
+}
+
+// TestFenceWhileReplacing checks the rule of Subscribe at every moment of a change between servers: the node b, on a server of its
+// own, answers what it receives on the topic named in it.
+func TestFenceWhileReplacing(t *testing.T) {
+	servers := natstest.NewCluster(t, 3)
+	adp := quiet(natstest.URLs(servers...))
+	adp.times.linger = 100 * time.Millisecond
+	a := open(t, adp)
+	b := open(t, quiet(servers[1].URL()))
+	ask := room("ask")
+	b.subscribe(ask)
+	a.repeat(ask, "hello", b)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case name := <-b.msgs:
+				if err := b.Publish(t.Context(), room(name), []byte(name)); err != nil {
+					t.Error(err)
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	asked, changes := 0, 0
+	for deadline := time.Now().Add(patience); changes < 8 && time.Now().Before(deadline); asked++ {
+		if asked%100 == 0 {
+			notify(a.current().lame)
+		}
+		name := fmt.Sprint("topic ", asked)
+		a.subscribe(room(name))
+		a.publish(ask, name)
+		for a.next() != name { // copies
+		}
+		a.unsubscribe(room(name))
+		changes = int(adp.Stats().Connections) - 1
+	}
+	cancel()
+	wg.Wait()
+	t.Logf("%d topics, %d changes of the connection", asked, changes)
+	if changes < 8 {
+		t.Errorf("%d changes of the connection, want 8", changes)
+	}
+}
+
+// TestHungServer stops all bytes between a link and its server.
+func TestHungServer(t *testing.T) {
+	s := natstest.NewServer(t)
+	p := newProxy(t, s.URL())
+	a, b := open(t, quiet(p.url(), nats.FlusherTimeout(200*time.Millisecond))), open(t, quiet(s.URL()))
+	a.until(adapter.Connected)
+	a.subscribe(room("before"))
+	b.repeat(room("before"), "0", a)
+
+	p.hold()
+	start := time.Now()
+	var slowest time.Duration
+	for msg := make([]byte, 64<<10); ; {
+		began := time.Now()
+		err := a.Publish(t.Context(), room("x"), msg)
+		slowest = max(slowest, time.Since(began))
+		if err != nil {
+			break
+		}
+		if time.Since(start) > patience {
+			t.Fatal("Publish goes on and on")
+		}
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("Publish blocked for %v, want the write time-out of 200 ms", slowest)
+	}
+	// The write that failed may have taken all that was buffered with it.
+	a.subscribe(room("meanwhile"))
+	if reason := a.until(adapter.Degraded); reason == nil {
+		t.Error("no reason")
+	}
+	p.release()
+	a.until(adapter.Connected)
+	b.repeat(room("before"), "1", a)
+	b.repeat(room("meanwhile"), "2", a)
+}
+
+// TestSilentServer lets nothing through, and the link publishes nothing: only its pings can tell.
+func TestSilentServer(t *testing.T) {
+	s := natstest.NewServer(t)
+	p := newProxy(t, s.URL())
+	a := open(t, quiet(p.url(), nats.PingInterval(30*time.Millisecond), nats.Timeout(100*time.Millisecond)))
+	a.until(adapter.Connected)
+	p.hold()
+	if reason := a.until(adapter.Degraded); !errors.Is(reason, nats.ErrStaleConnection) {
+		t.Errorf("the reason is %v, want %v", reason, nats.ErrStaleConnection)
+	}
+	p.release()
+	a.until(adapter.Connected)
+}
+
+// TestFailedWriteEndsConnection lets a write fail of which nothing has left: nats.go would go on without what it had buffered.
+func TestFailedWriteEndsConnection(t *testing.T) {
+	s := natstest.NewServer(t)
+	d := &failingDialer{}
+	a, b := open(t, quiet(s.URL(), nats.SetCustomDialer(d))), open(t, quiet(s.URL()))
+	a.until(adapter.Connected)
+	d.fail()
+	a.subscribe(room("x"))
+	b.repeat(room("x"), "1", a)
+	if got := a.adapter.Stats().Connections; got != 2 {
+		t.Errorf("%d connections, want 2", got)
+	}
+}
+
+// TestPublishOrderWhileReplacing holds what was published on the old connection back: nothing may overtake it on the new one.
+func TestPublishOrderWhileReplacing(t *testing.T) {
+	s := natstest.NewServer(t)
+	p := newProxy(t, s.URL())
+	d := &routedDialer{}
+	d.route(p.url())
+	adp := quiet(s.URL(), nats.SetCustomDialer(d))
+	adp.times.closeFlush = patience
+	a, b := open(t, adp), open(t, quiet(s.URL()))
+	b.subscribe(room("x"))
+	a.repeat(room("x"), "0", b)
+	d.route(s.URL())
+
+	p.hold()
+	a.publish(room("x"), "1")
+	notify(a.current().lame)
+	eventually(t, func() error {
+		if got := adp.Stats().Connections; got != 2 {
+			return fmt.Errorf("%d connections, want 2", got)
+		}
+		return nil
+	})
+	published := make(chan error, 1)
+	go func() { published <- a.Publish(t.Context(), room("x"), []byte("2")) }()
+	select {
+	case err := <-published:
+		published <- err
+	case <-time.After(100 * time.Millisecond): // it waits for the old connection
+	}
+	p.release()
+	for msg := b.next(); msg != "1"; msg = b.next() {
+		if msg != "0" { // what repeat left
+			t.Fatalf("received %q before 1", msg)
+		}
+	}
+	b.expect("2")
+	if err := <-published; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLinger checks that the old connection goes on delivering beside the new one.
+func TestLinger(t *testing.T) {
+	s := natstest.NewServer(t)
+	adp := quiet(s.URL())
+	adp.times.linger = time.Hour
+	a, b := open(t, adp), open(t, quiet(s.URL()))
+	a.subscribe(room("x"))
+	old := a.current()
+	notify(old.lame)
+	eventually(t, func() error {
+		if a.current() == old {
+			return errors.New("the link still publishes on its old connection")
+		}
+		return nil
+	})
+	b.publish(room("x"), "1")
+	b.publish(room("x"), "2")
+	a.expect("1", "2")
+	select {
+	case <-old.closed:
+		t.Error("the old connection is closed, want that it lingers")
+	default:
+	}
+	// An end of the old one ends the wait, and what the new one has brought meanwhile follows.
+	old.nc.Close()
+	a.expect("1", "2")
+}
+
+// TestLossWhileReplacing loses the connection while the one that shall replace it is not there yet.
+func TestLossWhileReplacing(t *testing.T) {
+	s := natstest.NewServer(t)
+	d := &gatedDialer{}
+	a := open(t, quiet(s.URL(), nats.SetCustomDialer(d)))
+	a.until(adapter.Connected)
+	entered, release := d.hold()
+	t.Cleanup(release)
+	notify(a.current().lame)
+	select {
+	case <-entered:
+	case <-time.After(patience):
+		t.Fatal("the link does not connect")
+	}
+	s.Disconnect()
+	a.until(adapter.Degraded)
+	if err := a.Publish(t.Context(), room("x"), nil); err == nil {
+		t.Error("Publish without a connection: no error")
+	}
+	release()
+	a.until(adapter.Connected)
+}
+
+// TestServersOfCluster checks that a link that knows one server finds the others when that one is gone, over TLS too, where the
+// certificate names hosts and the cluster tells addresses.
+func TestServersOfCluster(t *testing.T) {
+	t.Run("Plain", func(t *testing.T) {
+		servers := natstest.NewCluster(t, 2)
+		a := open(t, quiet(servers[0].URL()))
+		a.until(adapter.Connected)
+		servers[0].Shutdown()
+		a.until(adapter.Degraded)
+		a.until(adapter.Connected)
+	})
+	t.Run("TLS", func(t *testing.T) {
+		cert, roots := localCertificate(t)
+		servers := natstest.StartCluster(t, 2, embedded.Config{
+			Username: "u", Password: "p",
+			Options: &natsserver.Options{TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}},
+		})
+		url := strings.Replace(servers[0].URL(), "nats://127.0.0.1", "tls://u:p@localhost", 1)
+		a := open(t, quiet(url, nats.RootCAs(roots)))
+		a.until(adapter.Connected)
+		servers[0].Shutdown()
+		a.until(adapter.Degraded)
+		a.until(adapter.Connected)
+
+		if l, err := quiet(url).Open(t.Context(), func([]byte) {}); err != nil {
+			t.Fatalf("Open with a server that is down: %v", err)
+		} else if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		servers[0].Restart()
+		if l, err := quiet(url).Open(t.Context(), func([]byte) {}); err == nil {
+			t.Errorf("Open without the root certificate: no error; Close: %v", l.Close())
+		}
+	})
+}
+
+// localCertificate returns a certificate for localhost, not for any address, and the name of a file that makes clients trust it.
+func localCertificate(t *testing.T) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "localhost"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		DNSNames:              []string{"localhost"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	var text bytes.Buffer
+	if err := pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}

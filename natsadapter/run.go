@@ -1,0 +1,307 @@
+package natsadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// subscribeBatch is how many subscriptions a new connection is given before other calls of the link may go on.
+const subscribeBatch = 1000
+
+// shortLife is the age below which a connection that is lost counts as a failed attempt, so that a server that accepts
+// connections only to close them is not asked in a loop.
+const shortLife = time.Second
+
+// run keeps the link connected until it is closed.
+func (l *link) run() {
+	for attempt := 0; l.ctx.Err() == nil; attempt++ {
+		c, err := l.connect()
+		if err != nil {
+			l.fail(err)
+			if attempt == 0 {
+				l.first <- err
+			}
+			l.pause()
+			continue
+		}
+		select {
+		case l.inflow <- c:
+		case <-l.ctx.Done():
+			l.end(c)
+			return
+		}
+		since := time.Now()
+		l.mu.Lock()
+		l.use(c, nil)
+		l.mu.Unlock()
+		l.refresh()
+		if attempt == 0 {
+			l.first <- nil
+		} else {
+			l.log.Info("natsadapter: connected", "server", c.server.url.Host)
+		}
+		l.serve(c)
+		if time.Since(since) < shortLife {
+			l.pause()
+		}
+	}
+}
+
+// pause waits between attempts.
+func (l *link) pause() {
+	wait := l.options.ReconnectWait
+	if jitter := l.options.ReconnectJitter; jitter > 0 {
+		wait += rand.N(jitter)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.ctx.Done():
+	}
+}
+
+// serve looks after c, and after the connections that replace it, until one is lost or the link is closed.
+func (l *link) serve(c *conn) {
+	var replace, recount <-chan time.Time // nil while there is no need
+	lame := false
+	wait := l.adapter.times.retryRefused
+	for {
+		select {
+		case <-l.ctx.Done():
+			l.end(c)
+			return
+		case <-c.closed:
+			l.known.learn(c.nc, c.server)
+			l.end(c)
+			return
+		case <-c.slow:
+			if recount == nil {
+				recount = time.After(l.adapter.times.recount)
+			}
+			continue
+		case <-recount:
+			recount = nil
+			if l.countDrops(c) || len(c.msgs) == cap(c.msgs) { // nats.go tells only of the first drop in a row
+				recount = time.After(l.adapter.times.recount)
+			}
+			continue
+		case <-c.refusal:
+			if replace == nil {
+				replace = time.After(wait)
+				wait = min(2*wait, 16*l.adapter.times.retryRefused)
+			}
+			continue
+		case <-c.lame:
+			lame = true
+			l.log.Info("natsadapter: the server is going away, changing to another one", "server", c.server.url.Host)
+		case <-replace:
+			replace = nil
+			if !lame && !l.isRefused(c) {
+				continue
+			}
+		}
+		l.known.learn(c.nc, c.server)
+		next, err := l.connect()
+		if err != nil {
+			l.log.Warn("natsadapter: no other connection yet", "server", c.server.url.Host, "error", err)
+			replace = time.After(l.options.ReconnectWait + l.options.ReconnectJitter)
+			continue
+		}
+		l.countDrops(c)
+		l.replace(c, next)
+		c, replace, recount, lame = next, nil, nil, false
+		if !l.isRefused(c) {
+			wait = l.adapter.times.retryRefused
+		}
+	}
+}
+
+// connect makes a connection that has all subscriptions; it is in conns then.
+func (l *link) connect() (*conn, error) {
+	var failed error
+	for _, s := range l.known.order() {
+		c, err := l.dial(s)
+		if err == nil {
+			return c, nil
+		}
+		if err = fmt.Errorf("%s: %w", s.url.Host, err); failed == nil {
+			failed = err
+		} else {
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+		if l.ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+// dial is connect for one server.
+func (l *link) dial(s server) (*conn, error) {
+	c := newConn(s)
+	o := l.options
+	setServer(&o, s)
+	o.ClosedCB = func(nc *nats.Conn) {
+		l.detach(c, nc.LastError())
+		close(c.closed)
+	}
+	o.LameDuckModeHandler = func(*nats.Conn) { notify(c.lame) }
+	o.AsyncErrorCB = func(_ *nats.Conn, sub *nats.Subscription, err error) { l.trouble(c, sub, err) }
+	nc, err := o.Connect()
+	if err != nil {
+		if isTransient(err) {
+			return nil, err
+		}
+		return nil, &configError{err}
+	}
+	l.adapter.stats.connections.Add(1)
+	c.nc, c.msgs = nc, make(chan *nats.Msg, l.adapter.times.queue)
+
+	l.mu.Lock()
+	l.conns = append(l.conns, c) // from here on Subscribe sees to new topics
+	subjects := slices.Collect(maps.Keys(l.topics))
+	l.mu.Unlock()
+	for batch := range slices.Chunk(subjects, subscribeBatch) {
+		if err = l.subscribeAll(c, batch); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = nc.FlushTimeout(l.adapter.times.syncFlush)
+	}
+	if err != nil {
+		l.end(c)
+		return nil, fmt.Errorf("subscriptions: %w", err)
+	}
+	if isRefusal(nc.LastError()) {
+		// The server has refused a subscription, and trouble is about to be told: the state shall never have been Connected.
+		select {
+		case <-c.refusal:
+			notify(c.refusal) // for serve
+		case <-c.closed:
+		case <-l.ctx.Done():
+		}
+	}
+	return c, nil
+}
+
+// subscribeAll subscribes those of subjects on c that the link still wants.
+func (l *link) subscribeAll(c *conn, subjects []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, subject := range subjects {
+		if _, ok := l.topics[subject]; ok {
+			if err := c.subscribe(subject); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// use makes c the connection to publish on, in the place of old, which may be nil. mu must be held.
+func (l *link) use(c, old *conn) {
+	l.stateMu.Lock()
+	l.cur, l.old, l.outage = c, old, none
+	l.stateMu.Unlock()
+}
+
+// end closes c and waits until it has ended.
+func (l *link) end(c *conn) {
+	l.detach(c, c.nc.LastError())
+	c.nc.Close()
+	<-c.closed
+}
+
+// detach takes c, which is lost or about to be closed, out of use.
+func (l *link) detach(c *conn, reason error) {
+	l.mu.Lock()
+	l.conns = slices.DeleteFunc(l.conns, func(o *conn) bool { return o == c })
+	used := l.cur == c
+	if used {
+		if reason == nil {
+			reason = nats.ErrConnectionClosed
+		}
+		reason = fmt.Errorf("connection to %s lost: %w", c.server.url.Host, reason)
+		l.stateMu.Lock()
+		l.cur = nil
+		l.setDown(reason)
+		l.stateMu.Unlock()
+	}
+	l.mu.Unlock()
+	if used {
+		l.refresh()
+		l.logDown(reason)
+	}
+}
+
+// replace puts next in the place of old, which is closed in the end. For the time of linger both deliver: other servers may not
+// have heard of next's subscriptions yet. read takes what next brings only after the last message of old.
+func (l *link) replace(old, next *conn) {
+	l.mu.Lock()
+	// What was published on old shall be at its server before anything goes out on next.
+	if err := old.nc.FlushTimeout(l.adapter.times.closeFlush); err != nil {
+		l.log.Debug("natsadapter: the connection that is replaced", "error", err)
+	}
+	l.use(next, old)
+	l.mu.Unlock()
+	l.refresh()
+
+	linger := time.NewTimer(l.adapter.times.linger)
+	defer linger.Stop()
+	poll := time.NewTicker(l.adapter.times.linger/50 + time.Millisecond)
+	defer poll.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-poll.C:
+			waiting = len(next.msgs) < cap(next.msgs)/2
+		case <-linger.C:
+			waiting = false
+		case <-old.closed:
+			waiting = false
+		case <-next.closed:
+			waiting = false
+		case <-l.ctx.Done():
+			waiting = false
+		}
+	}
+	// The answer comes behind all that the server had for old.
+	if err := old.nc.FlushTimeout(l.adapter.times.closeFlush); err != nil {
+		l.log.Debug("natsadapter: the connection that is replaced", "error", err)
+	}
+	l.end(old)
+	select {
+	case l.inflow <- next:
+	case <-l.ctx.Done():
+	}
+	l.stateMu.Lock()
+	l.old = nil
+	l.stateMu.Unlock()
+	l.refresh()
+}
+
+// isTransient reports whether a connection that failed with err may come about without a change of the configuration.
+func isTransient(err error) bool {
+	for _, e := range []error{nats.ErrNoServers, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrStaleConnection,
+		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op != "remote error" // a TLS alert: the other side wants another certificate
+	}
+	_, ok := errors.AsType[net.Error](err)
+	return ok
+}
