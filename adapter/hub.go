@@ -190,19 +190,20 @@ func (h *Hub) run() {
 	close(h.linked)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
-	up := false
+	var last State
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
 		h.meshMu.Lock()
 		h.state = state
-		switch {
-		case state.Status == Connected && !up:
-			h.apply(h.machine.LinkUp(h.age()))
-			up = true
-		case state.Status != Connected && up:
+		// The same state once more is one that was lost and came back before anybody looked.
+		if last.Status == Connected && (state.Status != Connected || fmt.Sprint(state.Reason) == fmt.Sprint(last.Reason)) {
 			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
-			up = false
+			last.Status = Degraded
 		}
+		if last.Status != Connected && state.Status == Connected {
+			h.apply(h.machine.LinkUp(h.age()))
+		}
+		last = state
 		h.meshMu.Unlock()
 		if state.Reason != nil {
 			h.cfg.Logger.Warn("belfry: adapter "+state.Status.String(), "node", h.node, "error", state.Reason)

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
 func TestHubWithoutAdapter(t *testing.T) {
@@ -572,6 +575,36 @@ func TestNodesThatOpenTogether(t *testing.T) {
 			if got := len(h.Nodes()); got != 4 {
 				t.Errorf("node %d knows %d others when all are ready, want 4", i, got)
 			}
+		}
+	})
+}
+
+// A link that was lost and came back before anybody looked is new all the same: the nodes meet again.
+func TestLinkThatFlaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		hubs := clusterOn(t, wires...)
+		settle()
+		hellos := 0
+		wires[1].receiving = func(msg []byte, _ bool, recv func([]byte)) {
+			if _, _, m, _ := envelope.Decode(msg); m != nil {
+				if f, ok := m.(*mesh.Fence); ok && f.Hello {
+					hellos++
+				}
+			}
+			recv(msg)
+		}
+		wires[0].set(State{Status: Connected})
+		synctest.Wait()
+		if hellos == 0 {
+			t.Error("no hello after the state of the link changed to what it had been")
+		}
+		hellos = 0
+		wires[0].set(State{Status: Connected, Reason: errors.New("a topic is denied")})
+		synctest.Wait()
+		if hellos != 0 || hubs[0].State().Reason == nil {
+			t.Errorf("%d hellos after something was refused on a link that stands; its state is %v", hellos, hubs[0].State())
 		}
 	})
 }

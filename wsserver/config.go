@@ -35,8 +35,8 @@ type Config struct {
 	// second, or exceeds four times as much, is disconnected with ErrTooSlow. Zero means 1 MiB.
 	QueueBytes int
 
-	// MaxEvents bounds the events of a socket that wait for its handlers. While it is reached, the server does not read from the
-	// socket's connection. Zero means 256.
+	// MaxEvents bounds the events of a socket that wait for its handlers; another bound is 1 MiB. While one is reached, the server does
+	// not read from the socket's connection. Zero means 256.
 	MaxEvents int
 
 	// AllowOrigin decides whether a page may connect, by the request's Origin header. nil means pages of the server's own host, and

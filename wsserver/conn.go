@@ -33,6 +33,7 @@ type conn struct {
 	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
 	session engineio.Session
 	sockets []*Socket
+	live    int          // sockets whose handlers have not ended, those in sockets among them
 	left    []*Namespace // those that the server has disconnected: packets for them may still be on their way
 	pauses  int          // how many sockets cannot take more events
 	greeted bool         // a namespace was joined in time
@@ -124,6 +125,10 @@ func (c *conn) breach(err error) error {
 	return fmt.Errorf("%w: %w", ErrParse, err)
 }
 
+// maxSockets bounds the sockets of a connection: a client that connects and disconnects again and again, while handlers block, cannot
+// make goroutines without end.
+const maxSockets = 256
+
 // errState is a packet that has no place here: Socket.IO closes the connection.
 var errState = errors.New("wsserver: packet out of place")
 
@@ -177,8 +182,12 @@ func (c *conn) connect(p *packet.Packet) error {
 	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns == ns }) {
 		return fmt.Errorf("%w: connected already", errState)
 	}
+	if c.live >= maxSockets {
+		return fmt.Errorf("%w: %d sockets whose handlers have not ended", errState, c.live)
+	}
 	c.left = slices.DeleteFunc(c.left, func(l *Namespace) bool { return l == ns })
 	c.sockets = append(c.sockets, s)
+	c.live++
 	if !c.greeted {
 		c.greeted = true
 		c.server.deadlines.Stop(&c.limit)
@@ -186,6 +195,13 @@ func (c *conn) connect(p *packet.Packet) error {
 	s.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
 	return nil
+}
+
+// forgotten says that the handlers of a socket have ended.
+func (c *conn) forgotten() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live--
 }
 
 // refusal is the packet that refuses a namespace.

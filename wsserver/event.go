@@ -44,13 +44,16 @@ func (e *Event) Ack(args ...any) error {
 	if !e.packet.HasID || e.acked {
 		return nil
 	}
-	e.acked = true
 	p := &packet.Packet{Type: packet.Ack, Namespace: e.packet.Namespace, ID: e.packet.ID, HasID: true}
 	encoded, err := e.socket.ns.server.encode(p, "", args)
 	if err != nil {
 		return err
 	}
-	return e.socket.send(encoded)
+	e.acked = true
+	if err := e.socket.send(encoded); err != nil {
+		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
+	}
+	return nil
 }
 
 // On sets a handler of s for events with one argument of type T, or more, which are ignored. An event whose argument does not fit is an
@@ -98,8 +101,15 @@ func (srv *Server) encode(p *packet.Packet, event string, args []any) (packet.En
 	} else {
 		p.Args, err = srv.limits.Marshal(args...)
 	}
-	if err != nil {
-		return packet.Encoded{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+	var encoded packet.Encoded
+	if err == nil {
+		encoded, err = srv.codec.Encode(p)
 	}
-	return srv.codec.Encode(p)
+	switch {
+	case err == nil:
+		return encoded, nil
+	case p.Type == packet.Ack:
+		return encoded, fmt.Errorf("wsserver: acknowledge: %w", err)
+	}
+	return encoded, fmt.Errorf("wsserver: emit %q: %w", event, err)
 }

@@ -32,10 +32,14 @@ type Socket struct {
 	acks          map[uint64]chan Response // of EmitWithAck, by ack id
 	lastAck       uint64
 	events        []*packet.Packet // not handled yet
+	waiting       int              // the size of all of them
 	running       bool             // a goroutine handles events
 	greeted       bool             // the client was told that it is connected
 	pausing       bool             // events has reached its bound, and the connection is not read
 }
+
+// maxEventBytes bounds the events of a socket that wait for its handlers, besides Config.MaxEvents. One is always accepted.
+const maxEventBytes = 1 << 20
 
 type socketState uint32
 
@@ -248,11 +252,21 @@ func (s *Socket) push(p *packet.Packet) {
 		return // nobody would handle it, nor undo a pause
 	}
 	s.events = append(s.events, p)
-	if len(s.events) >= s.ns.server.cfg.MaxEvents && !s.pausing {
+	s.waiting += size(p)
+	if !s.pausing && (len(s.events) >= s.ns.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
 		s.pausing = true
 		s.conn.pause()
 	}
 	s.start()
+}
+
+// size is what an event takes while it waits, in bytes.
+func size(p *packet.Packet) int {
+	n := len(p.Args.JSON())
+	for _, a := range p.Args.Attachments() {
+		n += len(a)
+	}
+	return n
 }
 
 // start sees to it that a goroutine handles what there is. s.mu must be held.
@@ -272,7 +286,8 @@ func (s *Socket) run() {
 			p = s.events[0]
 			s.events[0] = nil
 			s.events = s.events[1:]
-			if s.pausing && len(s.events) <= s.ns.server.cfg.MaxEvents/2 {
+			s.waiting -= size(p)
+			if s.pausing && len(s.events) <= s.ns.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
 				s.pausing = false
 				s.conn.resume()
 			}
@@ -322,18 +337,10 @@ func (s *Socket) connect() {
 	for _, handle := range handlers {
 		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil {
 			s.Disconnect()
-			s.drop()
 			break
 		}
 	}
 	s.run()
-}
-
-// drop forgets the events of a socket that was refused.
-func (s *Socket) drop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.events = nil
 }
 
 // handle runs the handlers of an event.
@@ -364,14 +371,21 @@ func (s *Socket) protect(event string, handle func() error) (err error) {
 			s.Disconnect()
 		}
 	}()
-	if err = handle(); err != nil {
+	if err = handle(); err != nil && !s.ended(err) {
 		s.ns.server.report(s, event, err)
 	}
 	return err
 }
 
+// ended reports whether err only says that the socket has disconnected meanwhile.
+func (s *Socket) ended(err error) bool {
+	reason := context.Cause(s.ctx)
+	return reason != nil && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, adapter.ErrMember))
+}
+
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
-// client is told, nil if it knows. It is queued before the client can connect anew, so that it does not concern the next socket.
+// client is told, nil if it knows. It is queued before the client can connect anew, so that it does not concern the next socket. Events that
+// still wait are handled if it is the client that has gone, and dropped if it was sent away.
 func (s *Socket) finish(reason error, last *outbox.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -380,6 +394,9 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 	}
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
+	if last != nil || reason == ErrServerClose || reason == ErrShutdown {
+		s.events, s.waiting = nil, 0
+	}
 	if last != nil {
 		s.conn.ws.Append(last)
 	}
@@ -389,6 +406,7 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 
 // leave is the last thing that a socket's goroutine does.
 func (s *Socket) leave() {
+	defer s.conn.forgotten()
 	reason := context.Cause(s.ctx)
 	s.mu.Lock()
 	greeted := s.greeted

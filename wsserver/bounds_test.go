@@ -1,0 +1,141 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestDisconnectDropsEvents: events that wait for a handler are handled if the client has gone, and not if the server has sent it away.
+func TestDisconnectDropsEvents(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		end     func(*wsserver.Socket, *wstest.Client)
+		handled int
+	}{
+		{"Socket.Disconnect", func(s *wsserver.Socket, c *wstest.Client) { s.Disconnect() }, 1},
+		{"Socket.Close", func(s *wsserver.Socket, c *wstest.Client) { s.Close() }, 1},
+		{"the client leaves", func(s *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
+		{"the client vanishes", func(s *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{})
+				release := make(chan struct{})
+				handled := 0
+				srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
+					handled++
+					<-release
+					return nil
+				})
+				gone := farewells(srv.Of("/"))
+				client := wstest.Dial(t, srv, wstest.Config{})
+				for range 5 {
+					client.Emit("n")
+				}
+				synctest.Wait()
+				c.end(socketOf(t, srv, client), client)
+				synctest.Wait()
+				close(release)
+				next(t, gone)
+				if handled != c.handled {
+					t.Errorf("%d of 5 events were handled, want %d", handled, c.handled)
+				}
+			})
+		})
+	}
+}
+
+// TestMaxEventBytes: few events that are large stop the reading of their connection as many small ones do.
+func TestMaxEventBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		release := make(chan struct{})
+		handled := 0
+		srv.Of("/").On("big", func(ctx context.Context, e *wsserver.Event) error {
+			<-release
+			handled++
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		filler := strings.Repeat("x", 500_000)
+		for range 20 {
+			c.Emit("big", filler)
+		}
+		synctest.Wait()
+		if got := srv.Stats().Events; got > 5 {
+			t.Errorf("taken in: got %d events of 500 kB, want hardly more than 1 MiB", got)
+		}
+		close(release)
+		c.EmitWithAck("echo")
+		if handled != 20 {
+			t.Errorf("handled: got %d, want 20", handled)
+		}
+	})
+}
+
+// TestMaxSockets: a client that connects and disconnects while handlers block is closed before it has made goroutines without end.
+func TestMaxSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		release := make(chan struct{})
+		sockets := 0
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			sockets++
+			<-release
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		for range 2_000 {
+			c.Send("40", "41")
+			synctest.Wait()
+		}
+		c.Wait()
+		close(release)
+		if sockets > 300 {
+			t.Errorf("one connection had %d sockets whose handlers had not ended", sockets)
+		}
+	})
+}
+
+// TestErrorsOfTheEnd: a handler that fails since its own socket has gone is no failure.
+func TestErrorsOfTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		onError, failures := collectErrors()
+		srv := newServer(t, wsserver.Config{OnError: onError})
+		other := errors.New("something else")
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			s.On("wait", func(ctx context.Context, e *wsserver.Event) error {
+				<-ctx.Done()
+				return fmt.Errorf("waiting: %w", context.Cause(ctx))
+			})
+			s.On("late", func(ctx context.Context, e *wsserver.Event) error { return s.Emit(ctx, "x") })
+			s.On("join", func(ctx context.Context, e *wsserver.Event) error { return other })
+			return nil
+		})
+		gone := farewells(srv.Of("/"))
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.Emit("wait")
+		c.Emit("late")
+		c.Emit("join")
+		synctest.Wait()
+		c.Abort()
+		next(t, gone)
+		if f := <-failures; !errors.Is(f.err, other) {
+			t.Errorf("reported: %v, want nothing but %v", f.err, other)
+		}
+		time.Sleep(time.Second)
+		select {
+		case f := <-failures:
+			t.Errorf("reported too: %v", f.err)
+		default:
+		}
+	})
+}
