@@ -55,3 +55,31 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 		t.Errorf("the Beat after Ready is %+v, want one up to 4", got)
 	}
 }
+
+// A node that nobody answers calls again: the first hello of one of two that open at once may have missed the other.
+func TestHelloAgain(t *testing.T) {
+	s := &script{T: t, Machine: New(config("me"))}
+	s.did(s.LinkUp(s.at))
+	if got := len(s.sentTo("")); got != 1 {
+		t.Fatalf("%d messages to all when the link is up, want a hello", got)
+	}
+	s.wait(FenceTimeout)
+	again := s.sentTo("")
+	if len(again) != 2 {
+		t.Fatalf("%d messages to all while nobody answers, want 2", len(again))
+	}
+	for _, m := range again {
+		if f := m.(*Fence); !f.Hello || f.F != 1 {
+			t.Errorf("sent %+v, want the hello of the first fence", f)
+		}
+	}
+	if !isReady(s) {
+		t.Error("not ready after FenceTimeout")
+	}
+	s.wait(BeatInterval - 1)
+	for _, m := range s.sentTo("") {
+		if _, ok := m.(*Fence); ok {
+			t.Error("a hello after the opening")
+		}
+	}
+}

@@ -20,6 +20,7 @@ const (
 	DeadAfter    = 30 * time.Second // of silence
 	Linger       = time.Second      // for which a topic stays subscribed after the last leave
 
+	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet
 	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
 	tailAge        = 30 * time.Second       // how long an origin remembers the last number of an idle topic
 	maxTails       = 1 << 20                // and of how many topics
@@ -65,6 +66,7 @@ type Machine[T comparable] struct {
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
 	met     bool          // somebody has answered since
+	helloAt time.Duration // when a hello is sent again if nobody has answered
 	readyAt time.Duration // the latest end of the opening
 
 	f        uint64 // our running number of fences
@@ -127,7 +129,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
 	m.sent = m.handed()
 	m.up = true
-	m.opening, m.met, m.readyAt = true, false, now+FenceTimeout
+	m.opening, m.met, m.helloAt, m.readyAt = true, false, now+helloInterval, now+FenceTimeout
 	m.fence(true)
 	m.openF = m.f
 	for _, p := range m.order {
@@ -239,6 +241,11 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 		}
 	}
 	m.dissolve()
+	if m.calling() && now >= m.helloAt {
+		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
+		m.helloAt = now + helloInterval
+		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.handed(), Age: now, Hello: true}})
+	}
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
 		m.origin.expire(now)
@@ -249,6 +256,9 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	m.settle()
 	return m.take()
 }
+
+// calling reports whether this node is new and has been answered by nobody.
+func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.met }
 
 // beatAll tells all nodes the ends of the topics used since the last Beat.
 func (m *Machine[T]) beatAll() {
@@ -271,6 +281,9 @@ func (m *Machine[T]) Next() time.Duration {
 	next := m.beatAt
 	if m.opening {
 		next = min(next, m.readyAt)
+	}
+	if m.calling() {
+		next = min(next, m.helloAt)
 	}
 	if m.inflight {
 		next = min(next, m.fencedAt+FenceTimeout)
