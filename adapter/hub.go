@@ -315,8 +315,9 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (deliver []*envelope.Broadcast
 			deliver = append(deliver, e.Broadcast.(*envelope.Broadcast))
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
-		case mesh.Ready[Topic]:
+		case mesh.Release[Topic]:
 			h.writer.release()
+		case mesh.Ready[Topic]:
 			h.becomeReady(nil)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
@@ -389,7 +391,10 @@ func TestHostileRoomNames(t *testing.T) {
 // is back, in order.
 func TestBrokerRestart(t *testing.T) {
 	server := natstest.NewServer(t)
-	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Cluster: "test", Logger: testLogger(t)})
+	a := natsadapter.New(natsadapter.Config{
+		URL: server.URL(), Cluster: "test", Logger: testLogger(t),
+		Options: []nats.Option{nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0)},
+	})
 	here, hereRooms := newHub(t, a)
 	there, thereRooms := newHub(t, a)
 	waitForHub(t, here, 1)

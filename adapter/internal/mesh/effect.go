@@ -25,9 +25,12 @@ type Joined[T comparable] struct {
 	Missing []string // the nodes that have not answered; empty means that every live node has
 }
 
-// Ready says, each time after the link has come up, that all nodes that can be known are known: broadcasts need not be held back any
-// longer, and go before what is sent from now on.
+// Ready says, each time after the link has come up, that all nodes that can be known are known.
 type Ready[T comparable] struct{}
+
+// Release says, each time after the link has come up, that broadcasts need not be held back any longer: the nodes that were known before
+// have their subscriptions back, or have taken too long. They go before what is sent from now on.
+type Release[T comparable] struct{}
 
 func (Subscribe[T]) effect(T)   {}
 func (Unsubscribe[T]) effect(T) {}
@@ -35,3 +38,4 @@ func (Send[T]) effect(T)        {}
 func (Deliver[T]) effect(T)     {}
 func (Joined[T]) effect(T)      {}
 func (Ready[T]) effect(T)       {}
+func (Release[T]) effect(T)     {}

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -43,16 +44,50 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 	if got := s.sentTo("old")[0].(*Beat); got.B != 2 || !reflect.DeepEqual(got.Tails, want) {
 		t.Errorf("the list ends at %d with %v, want 2 with %v", got.B, got.Tails, want)
 	}
-	s.wait(FenceTimeout)
+	s.wait(maxHold - 1)
 	for _, m := range s.sentTo("") {
-		if b, ok := m.(*Beat); ok && b.B > 2 {
-			t.Errorf("a Beat up to %d before Ready", b.B)
+		if b, ok := m.(*Beat); ok {
+			t.Errorf("a Beat up to %d while broadcasts are held back", b.B)
 		}
+	}
+	if released(s) {
+		t.Errorf("released before %s was back", "old")
+	}
+	s.wait(1)
+	if !released(s) {
+		t.Errorf("not released after %v", maxHold)
 	}
 	s.wait(BeatInterval)
 	beats := s.sentTo("")
 	if got := beats[len(beats)-1].(*Beat); got.B != 4 || len(got.Tails) != 2 {
-		t.Errorf("the Beat after Ready is %+v, want one up to 4", got)
+		t.Errorf("the Beat after the release is %+v, want one up to 4", got)
+	}
+}
+
+func released(s *script) bool {
+	return slices.ContainsFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Release[string]); return ok })
+}
+
+// Broadcasts go as soon as all nodes that were known have answered, also those that come back after the end of the opening.
+func TestReleaseWhenAllAreBack(t *testing.T) {
+	s := newScript(t)
+	s.knows("a", 0)
+	s.knows("b", 0)
+	s.knows("c", 0)
+	s.hears("c", &Bye{})
+	s.did(s.LinkDown(s.at, 0))
+	s.did(s.LinkUp(s.at))
+	s.answers("a", 0)
+	if released(s) {
+		t.Error("released before b had answered")
+	}
+	s.wait(FenceTimeout + 10*ms)
+	if released(s) {
+		t.Error("released at the end of the opening, before b had answered")
+	}
+	s.answers("b", 0)
+	if !released(s) {
+		t.Error("not released though all have answered")
 	}
 }
 

@@ -148,7 +148,7 @@ func (m *Machine[T]) answered(p *peer[T], f, x uint64) {
 	}
 }
 
-// settle ends what has nothing left to wait for: the opening, the fence in flight, and Joins.
+// settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, and Joins.
 func (m *Machine[T]) settle() {
 	real, acked := ^uint64(0), m.f
 	for _, p := range m.order {
@@ -178,6 +178,10 @@ func (m *Machine[T]) settle() {
 	}
 	if m.opening {
 		return
+	}
+	if m.up && m.hold && (m.reunited() || m.now >= m.upAt+maxHold) {
+		m.hold = false
+		m.emit(Release[T]{})
 	}
 	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
 		waits := m.waits[fno]

@@ -20,6 +20,7 @@ const (
 	DeadAfter    = 30 * time.Second // of silence
 	Linger       = time.Second      // for which a topic stays subscribed after the last leave
 
+	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
 	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet
 	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
 	tailAge        = 30 * time.Second       // how long an origin remembers the last number of an idle topic
@@ -61,11 +62,13 @@ type Machine[T comparable] struct {
 	peers map[string]*peer[T]
 	order []*peer[T] // in the order of meeting
 	up    bool       // the link works
-	sent  uint64     // while broadcasts are held back: the last number that was handed to the link
+	hold  bool       // broadcasts are held back, until Release
+	sent  uint64     // while they are: the last number that was handed to the link
 
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
 	met     bool          // somebody has answered since
+	upAt    time.Duration // when it came up
 	helloAt time.Duration // when a hello is sent again if nobody has answered
 	readyAt time.Duration // the latest end of the opening
 
@@ -86,6 +89,7 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 		cfg:       cfg,
 		origin:    origin[T]{last: make(map[T]*tail[T])},
 		beatAt:    BeatInterval,
+		hold:      true,
 		opening:   true,
 		readyAt:   FenceTimeout,
 		peers:     make(map[string]*peer[T]),
@@ -119,7 +123,7 @@ func (m *Machine[T]) members(which func(*peer[T]) bool) []string {
 }
 
 // Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects; from LinkDown, or
-// the beginning, until the next [Ready] it is to be held back, and what else is sent meanwhile goes before it.
+// the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it.
 func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp {
 	return m.origin.stamp(now, topics, m.handed())
 }
@@ -128,8 +132,8 @@ func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp {
 func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
 	m.sent = m.handed()
-	m.up = true
-	m.opening, m.met, m.helloAt, m.readyAt = true, false, now+helloInterval, now+FenceTimeout
+	m.up, m.hold = true, true
+	m.opening, m.met, m.upAt, m.helloAt, m.readyAt = true, false, now, now+helloInterval, now+FenceTimeout
 	m.fence(true)
 	m.openF = m.f
 	for _, p := range m.order {
@@ -150,7 +154,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
 	m.sent = sent
-	m.up = false
+	m.up, m.hold = false, true
 	for _, p := range m.order {
 		m.suspect(p)
 	}
@@ -162,9 +166,9 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
 	if m.up {
-		if m.opening {
-			m.opening = false
-			m.emit(Ready[T]{})
+		if m.hold {
+			m.hold = false
+			m.emit(Release[T]{})
 		}
 		m.beatAll()
 		m.emit(Send[T]{Message: &Bye{}})
@@ -249,7 +253,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
 		m.origin.expire(now)
-		if m.up && !m.opening {
+		if !m.hold {
 			m.beatAll()
 		}
 	}
@@ -270,10 +274,10 @@ func (m *Machine[T]) beatAll() {
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
 func (m *Machine[T]) handed() uint64 {
-	if m.up && !m.opening {
-		return m.origin.g
+	if m.hold {
+		return m.sent
 	}
-	return m.sent
+	return m.origin.g
 }
 
 // Next is the time at which Tick is due.
@@ -284,6 +288,9 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	if m.calling() {
 		next = min(next, m.helloAt)
+	}
+	if m.up && m.hold {
+		next = min(next, max(m.upAt+maxHold, m.readyAt))
 	}
 	if m.inflight {
 		next = min(next, m.fencedAt+FenceTimeout)

@@ -104,3 +104,8 @@ func (m *Machine[T]) due(p *peer[T]) time.Duration {
 	}
 	return max(m.fencedAt, p.since) + FenceTimeout
 }
+
+// reunited reports whether all nodes that are not given up have answered since the link came up.
+func (m *Machine[T]) reunited() bool {
+	return !slices.ContainsFunc(m.order, func(p *peer[T]) bool { return !p.gone && !p.dead(m.now) && p.real < m.openF })
+}

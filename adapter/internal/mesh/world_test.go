@@ -425,7 +425,9 @@ func (n *node) step(from string, do func() []Effect[string]) {
 		case Joined[string]:
 			n.joined(e.Wait.(*join), e.Missing)
 		case Ready[string]:
-			n.ready, n.held = true, false
+			n.ready = true
+		case Release[string]:
+			n.held = false
 			for _, send := range n.parked {
 				send()
 			}
