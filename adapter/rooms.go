@@ -100,7 +100,7 @@ func (r *Rooms) Remove(id string) {
 // it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
 //
 // The wait is short: a node that does not answer in 250 ms is not waited for, and the error is then an [*UnfencedError], with the
-// membership standing. So it does if ctx ends first. While the broker is out of reach nobody is waited for.
+// membership standing; behind a fence of earlier joins it may take twice that. It stands too if ctx ends first. While the broker is out of reach nobody is waited for.
 //
 // [ErrRoomName] and [ErrMember] mean that nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {

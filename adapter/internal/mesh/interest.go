@@ -28,7 +28,8 @@ type wait struct {
 }
 
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
-// after the Subscribe, or, at the latest after [FenceTimeout], with the nodes that have not.
+// after the Subscribe, or, at the latest after [FenceTimeout], with the nodes that have not. Behind a fence that is under way it may take
+// twice as long.
 func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 	m.now = now
 	var fno uint64
