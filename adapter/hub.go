@@ -183,10 +183,7 @@ func (h *Hub) run() {
 	if link == nil {
 		return
 	}
-	first := []Topic{{Kind: Cluster}, {Kind: Node, Node: h.node}}
-	if err := link.Subscribe(h.ctx, first...); err != nil {
-		h.cfg.Logger.Error("belfry: subscribe to the cluster", "node", h.node, "error", err)
-	}
+	h.writer.put(job{subscribe: []Topic{{Kind: Cluster}, {Kind: Node, Node: h.node}}}) // before the hello, which LinkUp asks for
 	close(h.linked)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.writer.run(h.ctx, link) })

@@ -9,8 +9,8 @@
 //
 // A link uses one connection at a time and no connection twice: when it is lost, or NATS closes it, a new one is made and given all
 // subscriptions before it publishes. Until then the link is Degraded and Publish returns an error that wraps [adapter.ErrUnavailable];
-// nothing is kept to be sent later, because it would then arrive behind newer messages. What the old connection had not delivered is lost, as NATS promises no more;
-// the protocol in package adapter sees that it is missing.
+// nothing is kept to be sent later, because it would then arrive behind newer messages. What the old connection had not delivered is
+// lost, as NATS promises no more; the protocol in package adapter sees that it is missing.
 //
 // When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
 // while: nothing is lost, some messages arrive twice.

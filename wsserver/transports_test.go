@@ -91,8 +91,10 @@ func TestConnections(t *testing.T) {
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			l, err := net.Listen("unix", filepath.Join(dir, "s"))
-			if err != nil {
+			if err != nil && runtime.GOOS == "windows" {
 				t.Skip("no Unix sockets:", err)
+			} else if err != nil {
+				t.Fatal(err)
 			}
 			return l
 		}, false},
