@@ -146,7 +146,8 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Query:   r.URL.Query(),
 		Origin:  r.Header["Origin"],
 		Upgrade: transport.IsUpgrade(r),
-		Known:   func(string) bool { return false }, // a WebSocket's session is joined by nothing else
+		// A WebSocket's session is joined by nothing else, so that no id needs to be known.
+		Transports: engineio.TransportWebSocket,
 		Allow: func() error {
 			if !srv.cfg.AllowOrigin(r) {
 				return errOrigin
@@ -154,7 +155,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return nil
 		},
 	}
-	if refusal := request.Verify(); refusal != nil {
+	if _, refusal := request.Verify(); refusal != nil {
 		srv.refuse(w, refusal)
 		return
 	}
