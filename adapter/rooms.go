@@ -54,22 +54,58 @@ type Broadcast struct {
 //
 // A membership, its consequences for the cluster, and a leave or join that races with it are one step each: no lock is held while
 // anything outside is called.
+//
+// A Rooms that was discarded stands for whatever rooms its namespace has at the time of a call, so that it may be kept and used on.
 type Rooms struct {
 	hub       *Hub
 	namespace string
 	frame     Framer
 
-	mu    sync.Mutex // guards index, and the order of its changes in the mesh
-	index rooms.Index[Member]
+	mu        sync.Mutex // guards what follows, and the order of the index's changes in the mesh
+	index     rooms.Index[Member]
+	discarded bool // the Hub has forgotten these; index stays empty
 }
 
 // selections holds the slices that broadcasts select their members into.
 var selections = sync.Pool{New: func() any { return new([]Member) }}
 
+// lock returns the rooms that the namespace has now, with mu held: r, unless it was discarded. Where the Hub has none, the result is empty
+// and nobody else's, or is made the Hub's first if they are to be kept.
+func (r *Rooms) lock(keep bool) *Rooms {
+	for {
+		r.mu.Lock()
+		if !r.discarded {
+			return r
+		}
+		r.mu.Unlock()
+		h, namespace, frame := r.hub, r.namespace, r.frame
+		if keep {
+			r = h.Rooms(namespace, frame)
+		} else if r = h.lookup(namespace); r == nil {
+			r = &Rooms{hub: h, namespace: namespace, frame: frame}
+		}
+	}
+}
+
+// Discard has the Hub forget r, if there is no member in it: nothing of the namespace is kept on this node then. It reports whether it
+// has. [Hub.Rooms] makes new ones, whose frame function counts from then on, and so does an Add.
+func (r *Rooms) Discard() bool {
+	r.hub.roomsMu.Lock()
+	defer r.hub.roomsMu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.discarded || r.index.Len() > 0 {
+		return false
+	}
+	r.discarded = true
+	delete(r.hub.rooms, r.namespace)
+	return true
+}
+
 // Add adds a member under an id made by [Hub.NewID], and waits as [Rooms.Join] does: it is then in the room of its own id, and reached
 // by broadcasts to the whole namespace.
 func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
-	r.mu.Lock()
+	r = r.lock(true)
 	if !r.index.Add(id, m) {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMemberID, id)
@@ -81,7 +117,7 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 
 // Remove takes a member out of all its rooms and out of the namespace. One that is not there is left alone.
 func (r *Rooms) Remove(id string) {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	if _, ok := r.index.Get(id); !ok {
 		return
@@ -109,7 +145,7 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 			return ErrRoomName
 		}
 	}
-	r.mu.Lock()
+	r = r.lock(false)
 	if _, ok := r.index.Get(id); !ok {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMember, id)
@@ -128,7 +164,7 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 
 // Leave takes a member out of rooms, at once. Rooms that it is not in are left alone.
 func (r *Rooms) Leave(id string, names ...string) {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	for _, name := range names {
 		if _, deleted := r.index.Leave(id, name); deleted && name != id {
@@ -213,7 +249,7 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 // deliver hands a broadcast to the members on this node.
 func (r *Rooms) deliver(b *envelope.Body) {
 	selection := selections.Get().(*[]Member)
-	r.mu.Lock()
+	r = r.lock(false)
 	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
 	r.mu.Unlock()
 	if len(members) > 0 {
@@ -247,49 +283,49 @@ func distinct(names []string) []string {
 
 // Len is the number of members of the namespace on this node.
 func (r *Rooms) Len() int {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Len()
 }
 
 // Get returns the member with this id, if it is on this node.
 func (r *Rooms) Get(id string) (Member, bool) {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Get(id)
 }
 
 // Select returns the members on this node that a broadcast to rooms without except would reach, in no order.
 func (r *Rooms) Select(rooms, except []string) []Member {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Select(nil, rooms, except)
 }
 
 // Names returns the names of the rooms that have members on this node, the members' own among them, in no order.
 func (r *Rooms) Names() []string {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Rooms()
 }
 
 // Members returns the ids of a room's members on this node, in no order.
 func (r *Rooms) Members(room string) []string {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Members(room)
 }
 
 // Of returns the rooms of a member: its own, then the others in the order of joining. It is nil if the member is not on this node.
 func (r *Rooms) Of(id string) []string {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.RoomsOf(id)
 }
 
 // IDs returns the ids of the members on this node, in no order.
 func (r *Rooms) IDs() []string {
-	r.mu.Lock()
+	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.IDs()
 }
