@@ -4,9 +4,15 @@ package engineio
 type ProbeAction uint8
 
 const (
-	ProbeAbort  ProbeAction = iota // closes the WebSocket; the session goes on polling, and may be probed again
-	ProbePong                      // sends [ProbePongPacket] on the WebSocket, and [NoopPacket] as the answer to a poll
-	ProbeSwitch                    // moves the session to the WebSocket
+	// ProbeAbort closes the WebSocket. The session goes on polling, and its client may open another.
+	ProbeAbort ProbeAction = iota
+
+	// ProbePong sends [ProbePongPacket] on the WebSocket. From now on a poll that finds nothing to send is answered with [NoopPacket], for
+	// the client waits for its end before it sends the upgrade packet.
+	ProbePong
+
+	// ProbeSwitch moves the session to the WebSocket. A poll that still waits has to be answered.
+	ProbeSwitch
 )
 
 // A Probe is the state of a WebSocket that was opened for a session that polls, until the session moves to it (Engine.IO 4, "Upgrade").
@@ -28,7 +34,7 @@ const (
 
 // Receive takes a message from the WebSocket. What it may be is a probe, which a client may repeat, and after that an upgrade packet;
 // anything else aborts, and so does whatever comes after [ProbeAbort] or [ProbeSwitch]. The reference also takes an upgrade packet that no
-// probe came before, and then breaks a polling request that may be on its way.
+// probe came before.
 func (p *Probe) Receive(binary bool, data []byte) ProbeAction {
 	switch {
 	case p.state != decided && !binary && string(data) == ProbePingPacket:
