@@ -53,7 +53,7 @@ func (c *conn) route(p *packet.Packet) error {
 func (c *conn) connect(p *packet.Packet) error {
 	ns := c.server.lookup(p.Namespace)
 	if ns == nil {
-		c.ws.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
 		return nil
 	}
 	s := newSocket(ns, c, p.Data)
@@ -71,10 +71,7 @@ func (c *conn) connect(p *packet.Packet) error {
 	c.left = slices.DeleteFunc(c.left, func(l *Namespace) bool { return l == ns })
 	c.sockets = append(c.sockets, s)
 	c.live++
-	if !c.greeted {
-		c.greeted = true
-		c.server.deadlines.Stop(&c.limit)
-	}
+	c.session.Accept()
 	s.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // A Config is what a Server is made of. Its zero value works: one node with the defaults of Socket.IO.
@@ -39,9 +40,33 @@ type Config struct {
 	// not read from the socket's connection. Zero means 256.
 	MaxEvents int
 
-	// AllowOrigin decides whether a page may connect, by the request's Origin header. nil means pages of the server's own host, and
-	// clients that send no Origin, which no browser leaves out here.
+	// Transports are those that clients may use, "polling" and "websocket". nil means both.
+	Transports []string
+
+	// DisableUpgrades keeps clients that have begun to poll from changing to a WebSocket.
+	DisableUpgrades bool
+
+	// UpgradeTimeout is how long the change from polling to a WebSocket may take. Zero means 10 seconds.
+	UpgradeTimeout time.Duration
+
+	// CORS lets pages of other origins use the server. nil means that browsers keep them from it.
+	CORS *CORS
+
+	// AllowOrigin decides whether a page may connect, by the request's Origin header, for WebSockets too, which CORS does not protect.
+	// nil means pages of the server's own host, those that CORS lists, and clients that send no Origin, which no browser leaves out here.
 	AllowOrigin func(r *http.Request) bool
+
+	// AllowRequest decides on a request that would begin a connection or change its transport, after AllowOrigin has. The text of its
+	// error is what the client gets. nil allows all. To decide by what a client says of itself, see [Namespace.Use].
+	AllowRequest func(r *http.Request) error
+
+	// KeepHeaders names the headers of a connection's first request that [Socket.Handshake] returns. They take memory as long as the
+	// connection lives. nil means Authorization, Cookie, Origin, User-Agent and X-Forwarded-For.
+	KeepHeaders []string
+
+	// Cookie is set on a client that begins by polling, with the connection's id as its value, so that a load balancer can send all its
+	// requests to one node. With an empty Name it is "io", for the path "/", HttpOnly and SameSite=Lax. nil means none.
+	Cookie *http.Cookie
 
 	// OnError is told what goes wrong with a socket's events: an error or a panic of a handler. It may be called concurrently. nil
 	// means that they are logged.
@@ -53,18 +78,22 @@ type Config struct {
 
 // defaults returns c with all zero values replaced.
 func (c Config) defaults() Config {
-	c.Path = "/" + strings.Trim(c.Path, "/")
-	if c.Path == "/" {
-		c.Path = "/socket.io"
+	if c.Path = strings.Trim(c.Path, "/"); c.Path == "" {
+		c.Path = "socket.io"
 	}
+	c.Path = "/" + c.Path + "/"
 	set(&c.PingInterval, 25*time.Second)
 	set(&c.PingTimeout, 20*time.Second)
 	set(&c.ConnectTimeout, 45*time.Second)
 	set(&c.MaxPayload, 1_000_000)
 	set(&c.QueueBytes, 1<<20)
 	set(&c.MaxEvents, 256)
-	if c.AllowOrigin == nil {
-		c.AllowOrigin = sameOrigin
+	set(&c.UpgradeTimeout, 10*time.Second)
+	if c.KeepHeaders == nil {
+		c.KeepHeaders = []string{"Authorization", "Cookie", "Origin", "User-Agent", "X-Forwarded-For"}
+	}
+	if c.Cookie != nil && c.Cookie.Name == "" {
+		c.Cookie = &http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -82,6 +111,22 @@ func set[T int | time.Duration](v *T, zero T) {
 	if *v <= 0 {
 		*v = zero
 	}
+}
+
+// transports are Transports as the engine has them. Names that it does not know are left out, and logged.
+func (c Config) transports() engineio.Transport {
+	var set engineio.Transport
+	for _, name := range c.Transports {
+		switch name {
+		case engineio.TransportPolling.String():
+			set |= engineio.TransportPolling
+		case engineio.TransportWebSocket.String():
+			set |= engineio.TransportWebSocket
+		default:
+			c.Logger.Error("belfry: unknown transport in Config.Transports", "transport", name)
+		}
+	}
+	return set
 }
 
 // sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own host only.

@@ -40,7 +40,7 @@ func (s *Socket) push(p *packet.Packet) {
 	s.waiting += size(p)
 	if !s.pausing && (len(s.events) >= s.ns.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
 		s.pausing = true
-		s.conn.pause()
+		s.conn.session.Pause()
 	}
 	s.start()
 }
@@ -74,7 +74,7 @@ func (s *Socket) run() {
 			s.waiting -= size(p)
 			if s.pausing && len(s.events) <= s.ns.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
 				s.pausing = false
-				s.conn.resume()
+				s.conn.session.Resume()
 			}
 		} else {
 			s.events = nil
@@ -106,7 +106,7 @@ func (s *Socket) connect() {
 	s.mu.Lock()
 	if socketState(s.state.Load()) == connecting {
 		// In this order, and in one step, nothing is delivered before the client knows of its connection, and everything after.
-		s.conn.ws.Append(frame)
+		s.conn.session.Append(frame)
 		s.state.Store(uint32(connected))
 		s.greeted = true
 	}
@@ -183,7 +183,7 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 		s.events, s.waiting = nil, 0
 	}
 	if last != nil {
-		s.conn.ws.Append(last)
+		s.conn.session.Append(last)
 	}
 	s.conn.forget(s, last != nil)
 	s.start()
@@ -199,7 +199,7 @@ func (s *Socket) leave() {
 	s.pausing = false
 	s.mu.Unlock()
 	if pausing {
-		s.conn.resume()
+		s.conn.session.Resume()
 	}
 	s.farewell("disconnect", &s.ns.disconnect, &s.disconnect)
 }

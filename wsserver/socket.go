@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -66,21 +65,8 @@ func (s *Socket) Context() context.Context { return s.ctx }
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return socketState(s.state.Load()) == connected }
 
-// A Handshake is what a client said when it connected.
-type Handshake struct {
-	Auth       json.RawMessage // the client's option "auth", an object; nil if it has none
-	Query      url.Values      // of the connection's request, without what Engine.IO put there
-	RemoteAddr string          // as in http.Request
-}
-
-// Handshake returns what the client said when it connected. It is made anew at each call.
-func (s *Socket) Handshake() Handshake {
-	query, _ := url.ParseQuery(s.conn.query) // it was parsed when the client connected
-	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64", "j"} {
-		query.Del(name)
-	}
-	return Handshake{Auth: s.auth, Query: query, RemoteAddr: s.conn.remote}
-}
+// Transport is what carries the client's connection at the moment: "polling" or "websocket". A client that polls may change to a WebSocket.
+func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
 
 // Rooms returns the rooms that the socket is in: its own, then the others in the order of joining; none after it has left them all.
 func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
@@ -174,14 +160,14 @@ func (s *Socket) send(encoded packet.Encoded) error {
 	if err := context.Cause(s.ctx); err != nil {
 		return err
 	}
-	return s.conn.ws.Send(newFrame(encoded))
+	return s.conn.session.Send(newFrame(encoded))
 }
 
 // Deliver implements [adapter.Member]: it queues the frame of a broadcast. A socket whose client has not been told yet that it is
 // connected gets none.
 func (s *Socket) Deliver(frame any) {
 	if s.now() == connected {
-		s.conn.ws.Append(frame.(*outbox.Frame))
+		s.conn.session.Append(frame.(*outbox.Frame))
 	}
 }
 
@@ -203,7 +189,7 @@ func (s *Socket) Disconnect() {
 }
 
 // Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose.
-func (s *Socket) Close() { s.conn.close(ErrServerClose) }
+func (s *Socket) Close() { s.conn.session.Close(ErrServerClose) }
 
 // On sets a handler for an event. Several handlers of one event run in the order in which they were set.
 func (s *Socket) On(event string, handle Handler) {
