@@ -57,9 +57,9 @@ func (srv *Server) newConn(r *http.Request) *conn {
 func (c *conn) drop() { c.server.handlers.Done() }
 
 // open begins the session. early is what the client sent behind its request.
-func (c *conn) open(nc net.Conn, early []byte) {
+func (c *conn) open(nc net.Conn, early []byte, deflate bool) {
 	srv := c.server
-	srv.transports.Serve(&c.ws, nc, c)
+	srv.transports.Serve(&c.ws, nc, deflate, c)
 	srv.mu.Lock() // before anything is sent, for that may fail, and then Closed follows
 	closed := srv.closed
 	srv.conns[c] = struct{}{}

@@ -165,7 +165,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "server shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	nc, early, err := transport.Upgrade(w, r)
+	nc, early, deflate, err := transport.Upgrade(w, r, false)
 	if err != nil {
 		srv.counts.refused.Add(1)
 		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
@@ -173,7 +173,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	srv.counts.accepted.Add(1)
-	c.open(nc, early)
+	c.open(nc, early, deflate)
 }
 
 var errOrigin = errors.New("origin not allowed")
