@@ -44,7 +44,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		srv.shuttingDown(w)
 		return
 	}
-	nc, early, err := transport.Upgrade(w, r)
+	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
 	if err != nil {
 		srv.refused.Add(1)
 		srv.cfg.Logger.Debug("belfry: upgrade refused", "remote", r.RemoteAddr, "error", err)
@@ -52,7 +52,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &channel{session: s, upgrade: true, limit: new(engineio.Deadline)}
-	srv.transports.Serve(&c.ws, nc, c)
+	srv.transports.Serve(&c.ws, nc, deflated, c)
 	s.mu.Lock()
 	if s.ended || s.probe != nil || s.ws.Load() != nil {
 		c.state = channelRefused

@@ -49,6 +49,9 @@ type Config struct {
 	MaxPayload int // of one message or POST request of a client, in bytes
 	QueueBytes int // bounds what waits for a client: see [outbox.Config]
 
+	CompressMessages int // WebSocket messages of so many bytes are compressed for clients that can (permessage-deflate); zero means none
+	CompressHTTP     int // payloads of so many bytes are compressed for clients that can; zero means none
+
 	// Cookie, if it is not nil, is set with the session's id as its value when a session begins by polling.
 	Cookie *http.Cookie
 
@@ -106,9 +109,11 @@ func New(cfg Config) *Server {
 		sessions:  make(map[string]*Session),
 		deadlines: engineio.NewDeadlines(),
 		transports: transport.New(transport.Config{
-			MaxMessage: cfg.MaxPayload,
-			QueueBytes: cfg.QueueBytes,
-			Logger:     cfg.Logger,
+			MaxMessage:   cfg.MaxPayload,
+			QueueBytes:   cfg.QueueBytes,
+			Deflate:      cfg.CompressMessages,
+			CompressHTTP: cfg.CompressHTTP,
+			Logger:       cfg.Logger,
 		}),
 	}
 	srv.pingDelay = srv.deadlines.Delay(cfg.PingInterval)
@@ -240,7 +245,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 		srv.shuttingDown(w)
 		return
 	}
-	nc, early, err := transport.Upgrade(w, r)
+	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
 	if err != nil {
 		srv.refused.Add(1)
 		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
@@ -248,7 +253,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &channel{session: s, state: channelOpen}
-	srv.transports.Serve(&c.ws, nc, c)
+	srv.transports.Serve(&c.ws, nc, deflated, c)
 	s.ws.Store(&c.ws)
 	srv.add(s)
 	s.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, s.open(nil))})

@@ -64,6 +64,7 @@ const (
 
 	bitFin  = 0x80
 	bitsRSV = 0x70
+	bitRSV1 = 0x40
 	bitMask = 0x80
 )
 
@@ -145,7 +146,7 @@ func Messages(frames []byte) iter.Seq2[Opcode, []byte] {
 				return
 			}
 			end := start + int(length)
-			if !yield(op, frames[start:end:end]) {
+			if end != FrameSize(int(length)) || !yield(op, frames[start:end:end]) {
 				return
 			}
 			frames = frames[end:]

@@ -129,6 +129,7 @@ func TestMessages(t *testing.T) {
 		{"header cut", []byte{0x82}},
 		{"16 bits of length cut", []byte{0x82, 126, 0}},
 		{"64 bits of length cut", []byte{0x82, 127, 0, 0, 0, 0, 0, 0, 0}},
+		{"length longer than need be", []byte{0x82, 126, 0, 1, 'a'}},
 		{"payload cut", []byte{0x82, 2, 'a'}},
 		{"length over all bounds", []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255, 'a'}},
 	} {
