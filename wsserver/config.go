@@ -49,6 +49,16 @@ type Config struct {
 	// UpgradeTimeout is how long the change from polling to a WebSocket may take. Zero means 10 seconds.
 	UpgradeTimeout time.Duration
 
+	// PerMessageDeflate compresses messages for the WebSockets of clients that offer it, as browsers do: a broadcast once for all of
+	// them. It saves traffic, and costs CPU time with every message either way.
+	PerMessageDeflate bool
+
+	// HTTPCompression compresses what clients that poll are sent, with gzip.
+	HTTPCompression bool
+
+	// CompressionThreshold is the size in bytes from which on something is compressed. Zero means 1,024.
+	CompressionThreshold int
+
 	// CORS lets pages of other origins use the server. nil means that browsers keep them from it.
 	CORS *CORS
 
@@ -88,6 +98,7 @@ func (c Config) defaults() Config {
 	set(&c.MaxPayload, 1_000_000)
 	set(&c.QueueBytes, 1<<20)
 	set(&c.MaxEvents, 256)
+	set(&c.CompressionThreshold, 1024)
 	set(&c.UpgradeTimeout, 10*time.Second)
 	if c.KeepHeaders == nil {
 		c.KeepHeaders = []string{"Authorization", "Cookie", "Origin", "User-Agent", "X-Forwarded-For"}
@@ -111,6 +122,14 @@ func set[T int | time.Duration](v *T, zero T) {
 	if *v <= 0 {
 		*v = zero
 	}
+}
+
+// compressFrom is the size from which on something is compressed for the engine, where zero means never.
+func (c Config) compressFrom(enabled bool) int {
+	if !enabled {
+		return 0
+	}
+	return c.CompressionThreshold
 }
 
 // transports are Transports as the engine has them. Names that it does not know are left out, and logged.

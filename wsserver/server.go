@@ -57,19 +57,21 @@ func New(cfg Config) *Server {
 	}
 	srv.cors = cfg.CORS.handler(cfg.Logger)
 	srv.engine = engine.New(engine.Config{
-		Path:            cfg.Path,
-		PingInterval:    cfg.PingInterval,
-		PingTimeout:     cfg.PingTimeout,
-		UpgradeTimeout:  cfg.UpgradeTimeout,
-		AcceptTimeout:   cfg.ConnectTimeout,
-		Transports:      cfg.transports(),
-		DisableUpgrades: cfg.DisableUpgrades,
-		MaxPayload:      cfg.MaxPayload,
-		QueueBytes:      cfg.QueueBytes,
-		Cookie:          cfg.Cookie,
-		Allow:           srv.allow,
-		Open:            srv.newConn,
-		Logger:          cfg.Logger,
+		Path:             cfg.Path,
+		PingInterval:     cfg.PingInterval,
+		PingTimeout:      cfg.PingTimeout,
+		UpgradeTimeout:   cfg.UpgradeTimeout,
+		AcceptTimeout:    cfg.ConnectTimeout,
+		Transports:       cfg.transports(),
+		DisableUpgrades:  cfg.DisableUpgrades,
+		MaxPayload:       cfg.MaxPayload,
+		QueueBytes:       cfg.QueueBytes,
+		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
+		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
+		Cookie:           cfg.Cookie,
+		Allow:            srv.allow,
+		Open:             srv.newConn,
+		Logger:           cfg.Logger,
 	})
 	srv.root = srv.Of("/")
 	return srv

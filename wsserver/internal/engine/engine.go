@@ -227,7 +227,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 		cookie.Value = s.sid
 		http.SetCookie(w, &cookie)
 	}
-	srv.transports.WritePayload(w, r, s.open(srv.upgrades()))
+	srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true)
 }
 
 // upgrades are the transports that a session which polls may change to.

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// WritePayload answers a GET request.
-func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error {
+// WritePayload answers a GET request. noCompress says that the payload goes out as it is.
+func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if t.compressHTTP {
+	if t.compressHTTP > 0 {
 		h.Add("Vary", "Accept-Encoding")
-		if len(payload) >= t.threshold && acceptsGzip(r.Header) {
+		if !noCompress && len(payload) >= t.compressHTTP && acceptsGzip(r.Header) {
 			h.Set("Content-Encoding", "gzip")
 			payload = compress(payload)
 		}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -136,12 +135,12 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		case <-p.box.Arrived():
 		case packet := <-own.answer:
 			p.box.Leave()
-			p.transports.WritePayload(w, r, []byte{packet})
+			p.transports.WritePayload(w, r, []byte{packet}, true)
 			return
 		case <-probe:
 			if p.release(own) {
 				p.box.Leave()
-				p.transports.WritePayload(w, r, []byte{noop})
+				p.transports.WritePayload(w, r, []byte{noop}, true)
 				return
 			}
 		case <-r.Context().Done():
@@ -160,12 +159,13 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 		if !waits {
 			packet = <-own.answer
 		}
-		p.transports.WritePayload(w, r, []byte{packet})
+		p.transports.WritePayload(w, r, []byte{packet}, true)
 		return
 	}
-	size := 0
+	size, noCompress := 0, true
 	for _, f := range frames {
 		size += len(f.Bytes)
+		noCompress = noCompress && f.NoCompress
 	}
 	payload := make([]byte, 0, size)
 	for _, f := range frames {
@@ -173,7 +173,7 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 			payload = engineio.AppendPacket(payload, op == OpBinary, message)
 		}
 	}
-	err := p.transports.WritePayload(w, r, payload)
+	err := p.transports.WritePayload(w, r, payload, noCompress)
 	switch {
 	case last:
 		p.Abort()
@@ -415,23 +415,3 @@ type mailboxOwner Polling
 
 func (o *mailboxOwner) Failed(err error) { (*Polling)(o).fail(err) }
 func (o *mailboxOwner) Flushed()         {}
-
-// WritePayload answers a GET request.
-func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(payload)))
-	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
-	control := http.NewResponseController(w)
-	if control.SetWriteDeadline(time.Now().Add(payloadTimeout)) == nil {
-		defer control.SetWriteDeadline(time.Time{})
-	}
-	if _, err := w.Write(payload); err != nil {
-		return err
-	}
-	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
-}

@@ -14,7 +14,7 @@ import (
 // ErrPeerClosed is why a connection is closing when the peer closed it.
 var ErrPeerClosed = errors.New("transport: closed by the peer")
 
-// A Config is what the WebSockets of a server share.
+// A Config is what the connections of a server share.
 type Config struct {
 	MaxMessage int // see [ReaderConfig]
 	QueueBytes int // bounds what waits for a peer: see [outbox.Config]
@@ -23,6 +23,9 @@ type Config struct {
 	// Deflate is from how many bytes on a message is compressed for the peers with which permessage-deflate is negotiated. Zero means that
 	// none is: [Upgrade] is then not to negotiate it.
 	Deflate int
+
+	// CompressHTTP is from how many bytes on a payload is compressed for the clients that can take it. Zero means that none is.
+	CompressHTTP int
 }
 
 // Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
@@ -30,10 +33,13 @@ type Transports struct {
 	reader    ReaderConfig // of peers that do not compress
 	inflating ReaderConfig // of peers that may
 	threshold int          // Config.Deflate
-	twin      func(*outbox.Frame) *outbox.Frame
-	logger    *slog.Logger
-	shards    *outbox.Shards
-	group     *outbox.Group
+
+	compressHTTP int // Config.CompressHTTP
+
+	twin   func(*outbox.Frame) *outbox.Frame
+	logger *slog.Logger
+	shards *outbox.Shards
+	group  *outbox.Group
 
 	streams sync.WaitGroup // the goroutines that read
 
@@ -50,10 +56,13 @@ func New(cfg Config) *Transports {
 		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
 		inflating: ReaderConfig{MaxMessage: cfg.MaxMessage, Deflate: true},
 		threshold: cfg.Deflate,
-		twin:      func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
-		logger:    cfg.Logger,
-		shards:    outbox.NewShards(queues),
-		group:     outbox.NewGroup(queues),
+
+		compressHTTP: cfg.CompressHTTP,
+
+		twin:   func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
+		logger: cfg.Logger,
+		shards: outbox.NewShards(queues),
+		group:  outbox.NewGroup(queues),
 	}
 }
 
