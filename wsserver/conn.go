@@ -33,10 +33,10 @@ type conn struct {
 	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
 	session engineio.Session
 	sockets []*Socket
-	live    int          // sockets whose handlers have not ended, those in sockets among them
-	left    []*Namespace // those that the server has disconnected: packets for them may still be on their way
-	pauses  int          // how many sockets cannot take more events
-	greeted bool         // a namespace was joined in time
+	live    int      // sockets whose handlers have not ended, those in sockets among them
+	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
+	pauses  int      // how many sockets cannot take more events
+	greeted bool     // a namespace was joined in time
 	closed  bool
 	told    bool // all sockets have been told so
 	gone    bool // nothing is left in the transport
