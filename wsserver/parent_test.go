@@ -43,8 +43,13 @@ func TestParentNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		rooms := srv.OfFunc(isRoom)
+		var mu sync.Mutex // guards steps
 		var steps []string
-		step := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
+		step := func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			steps = append(steps, fmt.Sprintf(format, args...))
+		}
 		rooms.Use(func(ctx context.Context, s *wsserver.Socket) error { step("use %s", s.Namespace().Name()); return nil })
 		rooms.OnAny(func(ctx context.Context, e *wsserver.Event) error { step("any %s", e.Name()); return nil })
 		rooms.On("echo", echo)
@@ -66,6 +71,8 @@ func TestParentNamespace(t *testing.T) {
 		want := func(steps_ ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(steps, steps_) {
 				t.Errorf("got %q, want %q", steps, steps_)
 			}
@@ -77,8 +84,9 @@ func TestParentNamespace(t *testing.T) {
 		a := c.Of("/room-1", nil)
 		want("use /room-1", "connect /room-1")
 		b := wstest.Dial(t, srv, wstest.Config{Namespace: "/room-1"})
+		want("use /room-1", "connect /room-1")
 		other := c.Of("/room-2", nil)
-		want("use /room-1", "connect /room-1", "use /room-2", "connect /room-2")
+		want("use /room-2", "connect /room-2")
 		wantNames(t, rooms, "/room-1", "/room-2")
 		rooms.On("x", func(context.Context, *wsserver.Event) error { step("parent's late x"); return nil })
 		a.Emit("x")
@@ -104,10 +112,10 @@ func TestParentNamespace(t *testing.T) {
 		want("disconnecting, 1 rooms", "child's disconnecting", "disconnect, 0 rooms", "child's disconnect")
 		wantNames(t, rooms, "/room-1", "/room-2")
 		b.Abort()
-		synctest.Wait()
+		want("disconnecting, 1 rooms", "child's disconnecting", "disconnect, 0 rooms", "child's disconnect")
 		other.Disconnect()
+		want("disconnecting, 1 rooms", "child's disconnecting", "disconnect, 0 rooms", "child's disconnect")
 		wantNames(t, rooms)
-		steps = nil
 
 		// A new child of the name has nothing of the old one, but for the parent's handlers; the old one reaches its sockets.
 		a = c.Of("/room-1", nil)
