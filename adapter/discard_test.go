@@ -19,7 +19,7 @@ func held(h *Hub) int {
 func TestDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
-		id, m := add(t, hubs[0], "red")
+		id, _ := add(t, hubs[0], "red")
 		_, other := add(t, hubs[1], "red")
 		kept := hubs[0].Rooms("/", frame)
 		if kept.Discard() || held(hubs[0]) != 1 {
@@ -44,7 +44,7 @@ func TestDiscard(t *testing.T) {
 		kept.Leave(id, "red")
 
 		// There are new rooms: those that were kept are them.
-		id, m = add(t, hubs[0], "red")
+		id, m := add(t, hubs[0], "red")
 		b.Payload = []byte("to all")
 		if err := kept.Broadcast(b); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // maxSockets bounds the sockets of a connection: a client that connects and disconnects again and again, while handlers block, cannot
@@ -21,12 +22,12 @@ func (c *conn) route(p *packet.Packet) error {
 		return c.connect(p)
 	}
 	c.mu.Lock()
-	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.ns.name == p.Namespace })
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace })
 	var s *Socket
 	if i >= 0 {
 		s = c.sockets[i]
 	}
-	late := slices.ContainsFunc(c.left, func(ns *Namespace) bool { return ns.name == p.Namespace })
+	late := slices.Contains(c.left, p.Namespace)
 	closed := c.closed
 	c.mu.Unlock()
 	switch {
@@ -49,29 +50,27 @@ func (c *conn) route(p *packet.Packet) error {
 	return nil
 }
 
-// connect makes a socket, if there is such a namespace.
+// connect makes a socket, which finds out whether it may connect on a goroutine of its own.
 func (c *conn) connect(p *packet.Packet) error {
-	ns := c.server.lookup(p.Namespace)
-	if ns == nil {
+	if !c.server.known(p.Namespace) {
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
 		return nil
 	}
-	s := newSocket(ns, c, p.Data)
+	s := newSocket(c, p.Namespace, p.Data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil
 	}
-	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns == ns }) {
+	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
 		return fmt.Errorf("%w: connected already", errState)
 	}
 	if c.live >= maxSockets {
 		return fmt.Errorf("%w: %d sockets whose handlers have not ended", errState, c.live)
 	}
-	c.left = slices.DeleteFunc(c.left, func(l *Namespace) bool { return l == ns })
+	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == p.Namespace })
 	c.sockets = append(c.sockets, s)
 	c.live++
-	c.session.Accept()
 	s.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
 	return nil
@@ -84,17 +83,27 @@ func (c *conn) forgotten() {
 	c.live--
 }
 
-// refusal is the packet that refuses a namespace.
+// refusal is the packet that refuses a namespace for a reason of the server's own.
 func (srv *Server) refusal(namespace, message string) packet.Encoded {
-	return srv.plain(&packet.Packet{Type: packet.ConnectError, Namespace: namespace, Data: fmt.Appendf(nil, `{"message":%q}`, message)})
+	return srv.plain(&packet.Packet{Type: packet.ConnectError, Namespace: namespace, Data: refusalData(message)})
 }
 
-// forget says that s has ended: by the server, if the client does not know yet.
-func (c *conn) forget(s *Socket, byServer bool) {
+// maxLeft bounds what a connection remembers of namespaces that the server has disconnected.
+const maxLeft = maxSockets
+
+// forget says that s has ended. last is what the client is told, nil if it knows. It is queued before the client can connect anew, so that
+// it does not concern the next socket; and once the client has it, s is not in its way. late says that packets for s may be on their way.
+func (c *conn) forget(s *Socket, last *outbox.Frame, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if last != nil {
+		c.session.Append(last)
+	}
 	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
-	if byServer && !slices.Contains(c.left, s.ns) {
-		c.left = append(c.left, s.ns)
+	if late && !slices.Contains(c.left, s.name) {
+		if len(c.left) == maxLeft {
+			c.left = slices.Delete(c.left, 0, 1)
+		}
+		c.left = append(c.left, s.name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -78,8 +79,20 @@ type Config struct {
 	// requests to one node. With an empty Name it is "io", for the path "/", HttpOnly and SameSite=Lax. nil means none.
 	Cookie *http.Cookie
 
-	// OnError is told what goes wrong with a socket's events: an error or a panic of a handler. It may be called concurrently. nil
-	// means that they are logged.
+	// MaxNamespaces bounds the namespaces that clients have made by connecting to a name that a parent matches ([Server.OfFunc]), at one
+	// time. Beyond it they are told "too many namespaces". Zero means 1,000.
+	MaxNamespaces int
+
+	// AckTimeout is how long EmitWithAck waits for a client's answer if its ctx has no deadline. Zero means 30 seconds.
+	AckTimeout time.Duration
+
+	// Codec writes packets as messages and reads them. All clients, and all nodes of the cluster, must use the same. nil means
+	// packet.JSON, which is what Socket.IO does by default.
+	Codec packet.Codec
+
+	// OnError is told what goes wrong with a socket's handlers: an error, or a panic as a [*PanicError]. event is the event's name, or one of
+	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has. It may be called concurrently, and for
+	// OnAnyOutgoing from a goroutine that must not be blocked. A panic of it is recovered and logged. nil means that errors are logged.
 	OnError func(s *Socket, event string, err error)
 
 	// Logger takes what an operator should know. nil means slog.Default().
@@ -98,6 +111,11 @@ func (c Config) defaults() Config {
 	set(&c.MaxPayload, 1_000_000)
 	set(&c.QueueBytes, 1<<20)
 	set(&c.MaxEvents, 256)
+	set(&c.MaxNamespaces, 1000)
+	set(&c.AckTimeout, 30*time.Second)
+	if c.Codec == nil {
+		c.Codec = packet.JSON{}
+	}
 	set(&c.CompressionThreshold, 1024)
 	set(&c.UpgradeTimeout, 10*time.Second)
 	if c.KeepHeaders == nil {

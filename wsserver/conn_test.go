@@ -14,7 +14,8 @@ import (
 func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
-	s := newSocket(srv.Of("/"), c, nil)
+	s := newSocket(c, "/", nil)
+	s.ns = srv.Of("/")
 	s.greeted = true
 	handled := make(chan struct{})
 	s.OnDisconnect(func(error) { close(handled) })
@@ -55,7 +56,8 @@ func TestClosedDuringEnd(t *testing.T) {
 func TestEventAfterEnd(t *testing.T) {
 	srv := New(Config{MaxEvents: 1, Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
-	s := newSocket(srv.Of("/"), c, nil)
+	s := newSocket(c, "/", nil)
+	s.ns = srv.Of("/")
 	s.finish(ErrServerDisconnect, nil)
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()

@@ -9,7 +9,7 @@ import (
 // Why a socket disconnected: the cause of its context wraps one of these. Their texts begin as Socket.IO names the reasons.
 var (
 	ErrClientDisconnect = errors.New("client namespace disconnect") // the client left the namespace
-	ErrServerDisconnect = errors.New("server namespace disconnect") // Socket.Disconnect
+	ErrServerDisconnect = errors.New("server namespace disconnect") // Socket.Disconnect, or a middleware that refused
 	ErrTransportClose   = errors.New("transport close")             // the client closed its connection, or went away
 	ErrTransport        = errors.New("transport error")             // the connection failed, or broke the rules of WebSocket
 	ErrPingTimeout      = errors.New("ping timeout")                // the client did not answer a ping
@@ -19,6 +19,20 @@ var (
 	ErrTooSlow          = errors.New("too slow")                    // the client does not read what is sent to it
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
 )
+
+// Errors of a Socket that do not end it.
+var (
+	ErrNotConnected = errors.New("wsserver: the socket is not connected yet")
+	ErrTooManyAcks  = fmt.Errorf("wsserver: %d acknowledgements of the client are waited for already", maxAcks)
+)
+
+// A ConnectError refuses a client that connects, if a middleware returns it: see [Namespace.Use].
+type ConnectError struct {
+	Message string // what the client is told: its err.message
+	Data    any    // anything that encoding/json takes: its err.data; nil for none
+}
+
+func (e *ConnectError) Error() string { return e.Message }
 
 // A PanicError is what Config.OnError is told when a handler has panicked.
 type PanicError struct {

@@ -7,7 +7,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A Handler takes the events of one name. The events of a socket are handled one at a time and in order, on a goroutine that exists only
+// A Handler takes the events of one name, or of all. The events of a socket are handled one at a time and in order, on a goroutine that exists only
 // while there are any; a handler that blocks holds up its own socket alone. ctx ends when the socket disconnects.
 //
 // An error is given to Config.OnError; the socket stays connected, and no ack is sent on the handler's behalf. A panic is an error too,
@@ -45,12 +45,15 @@ func (e *Event) Ack(args ...any) error {
 		return nil
 	}
 	p := &packet.Packet{Type: packet.Ack, Namespace: e.packet.Namespace, ID: e.packet.ID, HasID: true}
-	encoded, err := e.socket.ns.server.encode(p, "", args)
+	encoded, err := e.socket.conn.server.encode(p, "", args)
 	if err != nil {
 		return err
 	}
 	e.acked = true
-	if err := e.socket.send(encoded); err != nil {
+	if err = e.socket.sendable(); err == nil {
+		err = e.socket.conn.session.Send(newFrame(encoded))
+	}
+	if err != nil {
 		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
 	}
 	return nil

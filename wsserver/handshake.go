@@ -87,7 +87,7 @@ func (s *Socket) Handshake() Handshake {
 	return Handshake{
 		Auth:       s.auth,
 		Query:      query,
-		Header:     unpackHeader(kept.header, s.ns.server.cfg.KeepHeaders),
+		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),
 		RemoteAddr: kept.remote,
 		Secure:     kept.secure,
 		Time:       time.UnixMilli(kept.time),

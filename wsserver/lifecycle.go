@@ -3,8 +3,6 @@ package wsserver
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
@@ -38,7 +36,7 @@ func (s *Socket) push(p *packet.Packet) {
 	}
 	s.events = append(s.events, p)
 	s.waiting += size(p)
-	if !s.pausing && (len(s.events) >= s.ns.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
+	if !s.pausing && (len(s.events) >= s.conn.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
 		s.pausing = true
 		s.conn.session.Pause()
 	}
@@ -58,7 +56,7 @@ func size(p *packet.Packet) int {
 func (s *Socket) start() {
 	if !s.running {
 		s.running = true
-		s.ns.server.handlers.Go(s.run)
+		s.conn.server.handlers.Go(s.run)
 	}
 }
 
@@ -72,7 +70,7 @@ func (s *Socket) run() {
 			s.events[0] = nil
 			s.events = s.events[1:]
 			s.waiting -= size(p)
-			if s.pausing && len(s.events) <= s.ns.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
+			if s.pausing && len(s.events) <= s.conn.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
 				s.pausing = false
 				s.conn.session.Resume()
 			}
@@ -93,47 +91,45 @@ func (s *Socket) run() {
 	}
 }
 
-// connect is the first thing that a socket's goroutine does.
-func (s *Socket) connect() {
-	err := s.ns.rooms.Add(s.ctx, s.id, s)
-	var unfenced *adapter.UnfencedError
-	if err != nil && !errors.As(err, &unfenced) && s.ctx.Err() == nil {
-		// A hub that is closed, or a clash of ids: the client may try again.
-		s.finish(ErrServerDisconnect, newFrame(s.conn.server.refusal(s.ns.name, "server unavailable")))
-	}
-	open := packet.Packet{Type: packet.Connect, Namespace: s.ns.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.id)}
-	frame := newFrame(s.ns.server.plain(&open))
-	s.mu.Lock()
-	if socketState(s.state.Load()) == connecting {
-		// In this order, and in one step, nothing is delivered before the client knows of its connection, and everything after.
-		s.conn.session.Append(frame)
-		s.state.Store(uint32(connected))
-		s.greeted = true
-	}
-	greeted := s.greeted
-	s.mu.Unlock()
-	if !greeted {
-		s.run()
-		return
-	}
-	s.ns.mu.RLock()
-	handlers := s.ns.connect
-	s.ns.mu.RUnlock()
-	for _, handle := range handlers {
-		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil {
-			s.Disconnect()
-			break
-		}
-	}
-	s.run()
-}
-
-// handle runs the handlers of an event.
+// handle runs what handles an event.
 func (s *Socket) handle(p *packet.Packet) {
 	e := &Event{socket: s, packet: p, name: p.Event()}
-	for _, handle := range s.ns.handlersOf(e.name) {
-		s.protect(e.name, func() error { return handle(s.ctx, e) })
+	s.protect(e.name, func() error { return s.pass(0, s.ctx, e) })
+}
+
+// pass hands an event to the middleware of this number, or behind the last of them to the handlers.
+func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
+	s.mu.Lock()
+	var middleware Handler
+	if s.rare != nil && number < len(s.rare.middlewares) {
+		middleware = s.rare.middlewares[number]
 	}
+	s.mu.Unlock()
+	if middleware != nil {
+		return middleware(ctx, e)
+	}
+	return s.dispatch(ctx, e)
+}
+
+// dispatch runs the handlers of an event, those for all events first, and returns their errors.
+func (s *Socket) dispatch(ctx context.Context, e *Event) error {
+	var errs []error
+	run := func(handlers []Handler) {
+		for _, handle := range handlers {
+			if err := s.guard(func() error { return handle(ctx, e) }); err != nil && !s.ended(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	run(s.ns.onAny())
+	s.mu.Lock()
+	var any []Handler
+	if s.rare != nil {
+		any = s.rare.any
+	}
+	s.mu.Unlock()
+	run(any)
+	run(s.ns.on(e.name))
 	s.mu.Lock()
 	var own []Handler
 	for _, h := range s.handlers {
@@ -142,24 +138,31 @@ func (s *Socket) handle(p *packet.Packet) {
 		}
 	}
 	s.mu.Unlock()
-	for _, handle := range own {
-		s.protect(e.name, func() error { return handle(s.ctx, e) })
+	run(own)
+	if len(errs) == 1 {
+		return errs[0]
 	}
+	return errors.Join(errs...)
 }
 
 // protect runs a handler. What goes wrong is reported; after a panic the socket is disconnected.
-func (s *Socket) protect(event string, handle func() error) (err error) {
+func (s *Socket) protect(event string, handle func() error) error {
+	err := s.guard(handle)
+	if err != nil && !s.ended(err) {
+		s.conn.server.report(s, event, err)
+	}
+	return err
+}
+
+// guard runs a handler. A panic is an error, and disconnects the socket.
+func (s *Socket) guard(handle func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = newPanicError(p)
-			s.ns.server.report(s, event, err)
 			s.Disconnect()
 		}
 	}()
-	if err = handle(); err != nil && !s.ended(err) {
-		s.ns.server.report(s, event, err)
-	}
-	return err
+	return handle()
 }
 
 // ended reports whether err only says that the socket has disconnected meanwhile.
@@ -169,30 +172,39 @@ func (s *Socket) ended(err error) bool {
 }
 
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
-// client is told, nil if it knows. It is queued before the client can connect anew, so that it does not concern the next socket. Events that
-// still wait are handled if it is the client that has gone, and dropped if it was sent away.
+// client is told, nil if it knows. Events that still wait are handled if it is the client that has gone, and dropped if it was sent away.
 func (s *Socket) finish(reason error, last *outbox.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if socketState(s.state.Load()) == disconnected {
-		return
+	if socketState(s.state.Load()) != disconnected {
+		s.finishNow(reason, last)
 	}
+}
+
+// finishNow is finish for a socket that has not ended. s.mu must be held.
+func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
 	if last != nil || reason == ErrServerClose || reason == ErrShutdown {
 		s.events, s.waiting = nil, 0
 	}
-	if last != nil {
-		s.conn.session.Append(last)
-	}
-	s.conn.forget(s, last != nil)
+	s.conn.forget(s, last, last != nil && s.greeted)
 	s.start()
 }
 
 // leave is the last thing that a socket's goroutine does.
 func (s *Socket) leave() {
 	defer s.conn.forgotten()
-	s.farewell("disconnecting", &s.ns.disconnecting, &s.disconnecting)
+	if s.ns == nil {
+		return // it has entered none
+	}
+	defer s.conn.server.exit(s.ns)
+	s.mu.Lock()
+	greeted := s.greeted
+	s.mu.Unlock()
+	if greeted {
+		s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *rareHandlers) []func(error) { return r.disconnecting })
+	}
 	s.ns.rooms.Remove(s.id)
 	s.mu.Lock()
 	pausing := s.pausing
@@ -201,24 +213,23 @@ func (s *Socket) leave() {
 	if pausing {
 		s.conn.session.Resume()
 	}
-	s.farewell("disconnect", &s.ns.disconnect, &s.disconnect)
+	if greeted {
+		s.farewell("disconnect", s.ns.onDisconnect(), func(r *rareHandlers) []func(error) { return r.disconnect })
+	}
 }
 
-// farewell runs the handlers of the end, those of the namespace first, for a socket whose client knew that it was connected.
-func (s *Socket) farewell(event string, ofAll *[]func(*Socket, error), ofOne *[]func(error)) {
+// farewell runs handlers of the end, those of the namespace first.
+func (s *Socket) farewell(event string, shared []func(*Socket, error), of func(*rareHandlers) []func(error)) {
 	reason := context.Cause(s.ctx)
-	s.ns.mu.RLock()
-	shared := *ofAll
-	s.ns.mu.RUnlock()
-	s.mu.Lock()
-	own, greeted := slices.Clip(*ofOne), s.greeted
-	s.mu.Unlock()
-	if !greeted {
-		return
-	}
 	for _, handle := range shared {
 		s.protect(event, func() error { handle(s, reason); return nil })
 	}
+	var own []func(error)
+	s.mu.Lock()
+	if s.rare != nil {
+		own = of(s.rare)
+	}
+	s.mu.Unlock()
 	for _, handle := range own {
 		s.protect(event, func() error { handle(reason); return nil })
 	}

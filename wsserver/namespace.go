@@ -2,67 +2,26 @@ package wsserver
 
 import (
 	"context"
-	"slices"
-	"sync"
 
 	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/packet"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
 // called concurrently; handlers are meant to be set before clients connect, and are not taken back.
 type Namespace struct {
+	hooks
 	server *Server
 	name   string
 	rooms  *adapter.Rooms
+	parent *ParentNamespace // whose child it is; nil for none
 
-	mu            sync.RWMutex // guards what follows; slices are replaced, not changed
-	connect       []func(context.Context, *Socket) error
-	disconnecting []func(*Socket, error)
-	disconnect    []func(*Socket, error)
-	handlers      map[string][]Handler
+	// server.mu guards what follows.
+	users int  // sockets that have entered and not left
+	stays bool // the program has asked for it: it does not go with its last socket
 }
 
 // Name is the namespace's name, "/" for the one that clients get by default.
 func (ns *Namespace) Name() string { return ns.name }
-
-// OnConnect sets a handler for sockets that have connected. It runs after the client has been told so; events wait until it returns.
-// An error disconnects the socket. ctx ends when the socket disconnects.
-func (ns *Namespace) OnConnect(handle func(ctx context.Context, s *Socket) error) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	ns.connect = append(slices.Clip(ns.connect), handle)
-}
-
-// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is context.Cause of the socket's context.
-func (ns *Namespace) OnDisconnecting(handle func(s *Socket, reason error)) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	ns.disconnecting = append(slices.Clip(ns.disconnecting), handle)
-}
-
-// OnDisconnect sets a handler for sockets that have left all rooms. reason is context.Cause of the socket's context.
-func (ns *Namespace) OnDisconnect(handle func(s *Socket, reason error)) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	ns.disconnect = append(slices.Clip(ns.disconnect), handle)
-}
-
-// On sets a handler for an event of all sockets of the namespace. It runs before a socket's own. It costs nothing for each socket.
-func (ns *Namespace) On(event string, handle Handler) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	if ns.handlers == nil {
-		ns.handlers = make(map[string][]Handler)
-	}
-	ns.handlers[event] = append(slices.Clip(ns.handlers[event]), handle)
-}
-
-func (ns *Namespace) handlersOf(event string) []Handler {
-	ns.mu.RLock()
-	defer ns.mu.RUnlock()
-	return ns.handlers[event]
-}
 
 func (ns *Namespace) broadcast() Broadcast { return Broadcast{ns: ns} }
 
@@ -108,15 +67,4 @@ func (ns *Namespace) Socket(id string) (*Socket, bool) {
 		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
 	return m.(*Socket), true
-}
-
-// frame makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
-func (ns *Namespace) frame(payload []byte, volatile bool) (any, error) {
-	encoded, err := packet.ParseBlob(payload, &ns.server.limits)
-	if err != nil {
-		return nil, err
-	}
-	f := newFrame(encoded)
-	f.Volatile = volatile
-	return f, nil
 }

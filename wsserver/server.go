@@ -37,8 +37,12 @@ type Server struct {
 	mu         sync.Mutex // guards what follows
 	closed     bool
 	namespaces map[string]*Namespace
+	parents    []*ParentNamespace // in the order of their making; replaced, not changed
+	dynamic    int                // children of parents that may go
 
-	counts counts
+	counts    counts
+	crowded   rarely // logs that there are too many namespaces
+	undecoded rarely // logs that a broadcast cannot be decoded
 }
 
 type counts struct {
@@ -51,7 +55,7 @@ func New(cfg Config) *Server {
 	srv := &Server{
 		cfg:        cfg,
 		hub:        adapter.NewHub(adapter.HubConfig{Adapter: cfg.Adapter, Logger: cfg.Logger}),
-		codec:      packet.JSON{},
+		codec:      cfg.Codec,
 		limits:     packet.Limits{AttachmentBytes: cfg.MaxPayload},
 		namespaces: make(map[string]*Namespace),
 	}
@@ -77,28 +81,36 @@ func New(cfg Config) *Server {
 	return srv
 }
 
-// Of returns the namespace of this name, and makes it if need be. A missing "/" at its front is added. Clients are refused that ask for
-// a namespace that has not been made.
+// Of returns the namespace of this name, and makes it if need be, with the handlers of the first parent that matches the name ([Server.OfFunc]).
+// A missing "/" at its front is added. It stays from then on, also if clients had made it. Clients are refused that ask for a namespace
+// that has not been made and that no parent matches.
 func (srv *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
 	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	ns := srv.namespaces[name]
-	if ns == nil {
-		ns = &Namespace{server: srv, name: name}
-		ns.rooms = srv.hub.Rooms(name, ns.frame)
-		srv.namespaces[name] = ns
+	ns, parents := srv.namespaces[name], srv.parents
+	if ns == nil && len(parents) > 0 {
+		srv.mu.Unlock()
+		parent := srv.parentOf(parents, name)
+		srv.mu.Lock()
+		if ns = srv.namespaces[name]; ns == nil && parent != nil {
+			ns = srv.newNamespace(name, parent)
+		}
 	}
+	defer srv.mu.Unlock()
+	switch {
+	case ns == nil:
+		ns = srv.newNamespace(name, nil)
+	case ns.parent != nil && !ns.stays:
+		srv.dynamic--
+	}
+	ns.stays = true
 	return ns
 }
 
-func (srv *Server) lookup(name string) *Namespace {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return srv.namespaces[name]
-}
+// Use adds a middleware to the namespace "/": see [Namespace.Use].
+func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) { srv.root.Use(admit) }
 
 // OnConnect is that of the namespace "/".
 func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) {
@@ -176,6 +188,11 @@ func (srv *Server) plain(p *packet.Packet) packet.Encoded {
 // report counts an error of a handler and gives it to Config.OnError.
 func (srv *Server) report(s *Socket, event string, err error) {
 	srv.counts.failures.Add(1)
+	defer func() {
+		if p := recover(); p != nil {
+			srv.cfg.Logger.Error("belfry: Config.OnError failed", "event", event, "reported", err, "error", newPanicError(p))
+		}
+	}()
 	srv.cfg.OnError(s, event, err)
 }
 

@@ -4,16 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
 type Socket struct {
-	ns    *Namespace
+	name  string     // of its namespace
+	ns    *Namespace // set by connect, before anybody but the connection knows the socket; nil if there is none
 	conn  *conn
 	id    string
 	auth  json.RawMessage
@@ -21,17 +22,18 @@ type Socket struct {
 	end   context.CancelCauseFunc
 	state atomic.Uint32 // a socketState; changes under mu
 
-	mu            sync.Mutex // guards what follows
-	handlers      []namedHandler
-	disconnecting []func(error)
-	disconnect    []func(error)
-	acks          map[uint64]chan Response // of EmitWithAck, by ack id
-	lastAck       uint64
-	events        []*packet.Packet // not handled yet
-	waiting       int              // the size of all of them
-	running       bool             // a goroutine handles events
-	greeted       bool             // the client was told that it is connected
-	pausing       bool             // events has reached its bound, and the connection is not read
+	outgoing atomic.Pointer[[]func(*OutgoingEvent)] // of OnAnyOutgoing; nil while nobody listens; changes under mu
+
+	mu       sync.Mutex // guards what follows
+	handlers []namedHandler
+	rare     *rareHandlers            // nil for none
+	acks     map[uint64]chan Response // of EmitWithAck, by ack id
+	lastAck  uint64
+	events   []*packet.Packet // not handled yet
+	waiting  int              // the size of all of them
+	running  bool             // a goroutine handles events
+	greeted  bool             // the client was told that it is connected
+	pausing  bool             // events has reached its bound, and the connection is not read
 }
 
 type socketState uint32
@@ -47,8 +49,16 @@ type namedHandler struct {
 	handle Handler
 }
 
-func newSocket(ns *Namespace, c *conn, auth json.RawMessage) *Socket {
-	s := &Socket{ns: ns, conn: c, id: ns.server.hub.NewID(), auth: auth}
+// rareHandlers are those that most sockets have none of: their namespaces have them. Slices are replaced, not changed.
+type rareHandlers struct {
+	middlewares   []Handler // as Use has wrapped them
+	any           []Handler
+	disconnecting []func(error)
+	disconnect    []func(error)
+}
+
+func newSocket(c *conn, namespace string, auth json.RawMessage) *Socket {
+	s := &Socket{name: namespace, conn: c, id: c.server.hub.NewID(), auth: auth}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	return s
 }
@@ -77,8 +87,11 @@ func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
 // stands. It also stands if ctx ends first.
 //
 // [adapter.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [adapter.ErrMember]: the socket has
-// disconnected.
+// disconnected; and [ErrNotConnected]: a middleware is too early for it.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	if s.now() == connecting {
+		return ErrNotConnected
+	}
 	return s.ns.rooms.Join(ctx, s.id, rooms...)
 }
 
@@ -98,16 +111,36 @@ func (s *Socket) Except(rooms ...string) Broadcast { return s.Broadcast().Except
 func (s *Socket) Broadcast() Broadcast { return s.ns.Except(s.id) }
 
 // Emit sends an event to the client. It does not wait for the network. args are anything that encoding/json takes, with []byte anywhere
-// inside sent as binary. After the socket has disconnected, the error wraps the reason.
+// inside sent as binary. After the socket has disconnected, the error wraps the reason; before it is connected, in a middleware, it is
+// [ErrNotConnected].
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.ns.name}, event, args)
+	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
 }
 
-// EmitWithAck sends an event to the client and waits for its acknowledgement. The deadline is ctx's; without one, it waits until the
-// socket disconnects. An error wraps that of ctx, or the reason of the disconnection.
+// EmitVolatile is Emit for an event that is of no use later: it is dropped if the connection cannot take it at once, or if it waits and
+// room is needed. That is no error; Stats.Dropped counts it.
+func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
+	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
+}
+
+// maxAcks bounds the acknowledgements that are waited for at a time.
+const maxAcks = 1024
+
+// EmitWithAck sends an event to the client and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
+// Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
+// disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, and that nothing was sent.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.conn.server.cfg.AckTimeout)
+		defer cancel()
+	}
 	answer := make(chan Response, 1)
 	s.mu.Lock()
+	if len(s.acks) >= maxAcks {
+		s.mu.Unlock()
+		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, ErrTooManyAcks)
+	}
 	s.lastAck++
 	id := s.lastAck
 	if s.acks == nil {
@@ -120,8 +153,8 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		delete(s.acks, id)
 		s.mu.Unlock()
 	}()
-	p := &packet.Packet{Type: packet.Event, Namespace: s.ns.name, ID: id, HasID: true}
-	if err := s.emit(ctx, p, event, args); err != nil {
+	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
+	if err := s.emit(ctx, p, false, event, args); err != nil {
 		return Response{}, err
 	}
 	var reason error
@@ -141,34 +174,57 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 }
 
-func (s *Socket) emit(ctx context.Context, p *packet.Packet, event string, args []any) error {
+func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, event string, args []any) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
-	encoded, err := s.ns.server.encode(p, event, args)
+	encoded, err := s.conn.server.encode(p, event, args)
 	if err != nil {
 		return err
 	}
-	if err := s.send(encoded); err != nil {
+	if err := s.sendable(); err != nil {
+		return fmt.Errorf("wsserver: emit %q: %w", event, err)
+	}
+	if shared := s.ns.listeners(); len(shared) > 0 || s.outgoing.Load() != nil {
+		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
+	}
+	f := newFrame(encoded)
+	f.Volatile = volatile
+	if err := s.conn.session.Send(f); err != nil {
+		if reason := context.Cause(s.ctx); reason != nil {
+			err = reason
+		} else if volatile {
+			return nil // it was dropped
+		}
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
 	return nil
 }
 
-// send hands a packet to the connection.
-func (s *Socket) send(encoded packet.Encoded) error {
+// sendable is why nothing can be sent to the client.
+func (s *Socket) sendable() error {
 	if err := context.Cause(s.ctx); err != nil {
 		return err
 	}
-	return s.conn.session.Send(newFrame(encoded))
+	if s.now() == connecting {
+		return ErrNotConnected
+	}
+	return nil
 }
 
 // Deliver implements [adapter.Member]: it queues the frame of a broadcast. A socket whose client has not been told yet that it is
 // connected gets none.
 func (s *Socket) Deliver(frame any) {
-	if s.now() == connected {
-		s.conn.session.Append(frame.(*outbox.Frame))
+	if s.now() != connected {
+		return
 	}
+	d := frame.(*delivery)
+	if len(d.listeners) > 0 || s.outgoing.Load() != nil {
+		if e := d.outgoing(); e != nil {
+			s.tell(e, d.listeners)
+		}
+	}
+	s.conn.session.Append(d.frame)
 }
 
 // now is the socket's state. While its CONNECT packet is on its way into the queue, it counts as connected.
@@ -183,9 +239,13 @@ func (s *Socket) now() socketState {
 }
 
 // Disconnect tells the client that the socket is disconnected and ends it, with ErrServerDisconnect. The client's connection stays for
-// other namespaces. It returns at once: handlers of the disconnection run after those of earlier events.
+// other namespaces. It returns at once: handlers of the disconnection run after those of earlier events. In a middleware, it refuses the
+// client.
 func (s *Socket) Disconnect() {
-	s.finish(ErrServerDisconnect, newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.ns.name})))
+	if s.now() == connecting && s.refuse(refusalData("disconnected")) {
+		return
+	}
+	s.finish(ErrServerDisconnect, newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name})))
 }
 
 // Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose.
@@ -198,16 +258,63 @@ func (s *Socket) On(event string, handle Handler) {
 	s.handlers = append(s.handlers, namedHandler{event, handle})
 }
 
+// Use wraps a middleware around all that handles the events of the socket, the handlers of its namespace and those of OnAny among them.
+// middleware is called once, and returns what is to be called for each event in place of next. The first that was added is the outermost.
+//
+// next runs the handlers, or the middleware that was added after this one, and returns their errors, joined if there are several; a panic
+// is a [*PanicError] among them. What the outermost middleware returns is reported as a handler's error is, so that an error which is
+// not passed on is not reported. A middleware that does not call next drops the event.
+func (s *Socket) Use(middleware func(next Handler) Handler) {
+	var behind int // the number of the next one; set before there are events to handle
+	handle := middleware(func(ctx context.Context, e *Event) error { return s.pass(behind, ctx, e) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.others()
+	r.middlewares = append(slices.Clip(r.middlewares), handle)
+	behind = len(r.middlewares)
+}
+
+// OnAny sets a handler for all events, whatever their names. It runs before the handlers of the event's name.
+func (s *Socket) OnAny(handle Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.others()
+	r.any = append(slices.Clip(r.any), handle)
+}
+
+// OnAnyOutgoing sets a function that is told of every event on its way to the client, after those of the namespace: see
+// [Namespace.OnAnyOutgoing].
+func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var listeners []func(*OutgoingEvent)
+	if old := s.outgoing.Load(); old != nil {
+		listeners = slices.Clip(*old)
+	}
+	listeners = append(listeners, listen)
+	s.outgoing.Store(&listeners)
+}
+
 // OnDisconnecting sets a handler that runs when the socket has disconnected and still is in its rooms. reason is the cause of Context.
 func (s *Socket) OnDisconnecting(handle func(reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disconnecting = append(s.disconnecting, handle)
+	r := s.others()
+	r.disconnecting = append(slices.Clip(r.disconnecting), handle)
 }
 
 // OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms. reason is the cause of Context.
 func (s *Socket) OnDisconnect(handle func(reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disconnect = append(s.disconnect, handle)
+	r := s.others()
+	r.disconnect = append(slices.Clip(r.disconnect), handle)
+}
+
+// others returns the rare handlers, to be added to. s.mu must be held.
+func (s *Socket) others() *rareHandlers {
+	if s.rare == nil {
+		s.rare = new(rareHandlers)
+	}
+	return s.rare
 }

@@ -196,11 +196,14 @@ func appendFrame(dst []byte, op transport.Opcode, payload []byte) []byte {
 // encode makes frames of a packet.
 func (c *conn) encode(p *packet.Packet) []byte {
 	c.t.Helper()
-	encoded, err := packet.JSON{}.Encode(p)
+	encoded, err := c.cfg.Codec.Encode(p)
 	if err != nil {
 		c.t.Fatalf("wstest: %v", err)
 	}
-	frames := appendFrame(nil, transport.OpText, append([]byte{'4'}, encoded.Text...))
+	var frames []byte
+	if len(encoded.Text) > 0 {
+		frames = appendFrame(nil, transport.OpText, append([]byte{'4'}, encoded.Text...))
+	}
 	for _, a := range encoded.Attachments {
 		frames = appendFrame(frames, transport.OpBinary, a)
 	}

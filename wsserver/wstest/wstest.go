@@ -38,6 +38,9 @@ type Config struct {
 	// Header is added to the request's, and replaces what has the same name in it, the Host "example.com" too.
 	Header http.Header
 
+	// Codec is the server's. nil means packet.JSON.
+	Codec packet.Codec
+
 	// Timeout bounds every wait of the client. Zero means a minute.
 	Timeout time.Duration
 
@@ -99,9 +102,12 @@ func New(t testing.TB, nc net.Conn, cfg Config) *Client {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = time.Minute
 	}
+	if cfg.Codec == nil {
+		cfg.Codec = packet.JSON{}
+	}
 	c := &conn{
 		t: t, nc: nc, cfg: cfg,
-		decoder: packet.JSON{}.NewDecoder(&limits),
+		decoder: cfg.Codec.NewDecoder(&limits),
 		done:    make(chan struct{}),
 		changed: make(chan struct{}),
 		clients: make(map[string]*Client),

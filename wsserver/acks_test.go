@@ -1,0 +1,125 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestAckTimeout: without a deadline EmitWithAck waits for as long as the configuration says; with one, for that.
+func TestAckTimeout(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		cfg  time.Duration
+		ctx  time.Duration // 0 for none
+		want time.Duration
+	}{
+		{"default", 0, 0, 30 * time.Second},
+		{"configured", 5 * time.Second, 0, 5 * time.Second},
+		{"a longer deadline", 5 * time.Second, time.Minute, time.Minute},
+		{"a shorter deadline", 5 * time.Second, time.Second, time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{AckTimeout: test.cfg})
+				c := wstest.Dial(t, srv, wstest.Config{})
+				ctx := t.Context()
+				if test.ctx > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.ctx)
+					defer cancel()
+				}
+				start := time.Now()
+				_, err := socketOf(t, srv, c).EmitWithAck(ctx, "q")
+				if got := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || got != test.want {
+					t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
+				}
+				c.Next("q").Ack("late") // is ignored
+				c.EmitWithAck("echo")
+			})
+		})
+	}
+}
+
+// TestTooManyAcks: a client that never answers makes the server keep so many answers' places and no more, and they are free again when
+// they are not waited for.
+func TestTooManyAcks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		s := socketOf(t, srv, c)
+		var wg sync.WaitGroup
+		for range 1024 {
+			wg.Go(func() {
+				if _, err := s.EmitWithAck(t.Context(), "q"); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v, want DeadlineExceeded", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := s.EmitWithAck(t.Context(), "one more"); !errors.Is(err, wsserver.ErrTooManyAcks) || !strings.Contains(err.Error(), "1024") {
+			t.Errorf("beyond the bound: got %v, want ErrTooManyAcks", err)
+		}
+		wg.Wait()
+		if got := len(c.Pending()); got != 1024 {
+			t.Errorf("the client got %d events, want 1024", got)
+		}
+		c.On("q", func(wstest.Event) []any { return []any{1} })
+		if _, err := s.EmitWithAck(t.Context(), "q"); err != nil {
+			t.Errorf("later: got %v", err)
+		}
+	})
+}
+
+// TestEmitVolatile: it is dropped if the client does not take it at once, which is no error but is counted.
+func TestEmitVolatile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		s := socketOf(t, srv, c)
+		volatile := func(event string) {
+			t.Helper()
+			if err := s.EmitVolatile(t.Context(), event, 1, []byte("two")); err != nil {
+				t.Errorf("EmitVolatile: %v", err)
+			}
+		}
+		volatile("at once")
+		c.Next("at once")
+		c.Stall()
+		s.Emit(t.Context(), "big", strings.Repeat("x", 100_000)) // more than the network takes
+		time.Sleep(time.Second)
+		for range 10 {
+			volatile("too late")
+		}
+		s.Emit(t.Context(), "must")
+		c.Resume()
+		synctest.Wait()
+		volatile("again")
+		var names []string
+		synctest.Wait()
+		for _, e := range c.Pending() {
+			names = append(names, e.Name)
+		}
+		if got := strings.Join(names, ", "); got != "big, must, again" {
+			t.Errorf("got %s, want big, must, again", got)
+		}
+		if got := srv.Stats().Dropped; got != 10 {
+			t.Errorf("Stats.Dropped: got %d, want 10", got)
+		}
+		if err := s.EmitVolatile(t.Context(), "connect"); err == nil {
+			t.Error("a reserved name: got no error")
+		}
+		c.Abort()
+		synctest.Wait()
+		if err := s.EmitVolatile(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
+			t.Errorf("after the end: got %v, want ErrTransportClose", err)
+		}
+	})
+}

@@ -1,0 +1,150 @@
+package wsserver
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// hooks are what a program sets on a namespace for all its sockets. They are meant to be set before clients connect, and are not taken
+// back.
+type hooks struct {
+	base *hooks // whose handlers come first; nil for none
+
+	outgoing atomic.Pointer[[]func(*Socket, *OutgoingEvent)] // nil while nobody listens; changes under mu
+
+	mu            sync.RWMutex // guards what follows; slices are replaced, not changed
+	use           []func(context.Context, *Socket) error
+	connect       []func(context.Context, *Socket) error
+	disconnecting []func(*Socket, error)
+	disconnect    []func(*Socket, error)
+	any           []Handler
+	handlers      map[string][]Handler
+}
+
+// Use adds a middleware: a function that decides whether a client may connect. Middlewares run in the order in which they were added, on
+// a goroutine of the client's, which they may block; the ctx of one ends when the client goes away. The socket is not connected yet: it
+// has no rooms, gets no broadcasts, and its Emit returns [ErrNotConnected]. Handlers may be set on it.
+//
+// The first error refuses the client: it is told the error's text, or the fields of a [*ConnectError] in its chain, and no further
+// middleware runs, nor any other handler. Its connection stays, and it may try again. That is no failure of the middleware, and not
+// reported. A panic is, and the client is told "internal error".
+func (h *hooks) Use(admit func(ctx context.Context, s *Socket) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.use = append(slices.Clip(h.use), admit)
+}
+
+// OnConnect sets a handler for sockets that have connected. It runs after the client has been told so; events wait until it returns.
+// An error disconnects the socket. ctx ends when the socket disconnects.
+func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.connect = append(slices.Clip(h.connect), handle)
+}
+
+// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is context.Cause of the socket's context.
+func (h *hooks) OnDisconnecting(handle func(s *Socket, reason error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.disconnecting = append(slices.Clip(h.disconnecting), handle)
+}
+
+// OnDisconnect sets a handler for sockets that have left all rooms. reason is context.Cause of the socket's context.
+func (h *hooks) OnDisconnect(handle func(s *Socket, reason error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.disconnect = append(slices.Clip(h.disconnect), handle)
+}
+
+// On sets a handler for an event of all sockets of the namespace. It runs before a socket's own. It costs nothing for each socket.
+func (h *hooks) On(event string, handle Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.handlers == nil {
+		h.handlers = make(map[string][]Handler)
+	}
+	h.handlers[event] = append(slices.Clip(h.handlers[event]), handle)
+}
+
+// OnAny sets a handler for all events of all sockets of the namespace, whatever their names. It runs before the handlers of the event's
+// name, and before a socket's own OnAny.
+func (h *hooks) OnAny(handle Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.any = append(slices.Clip(h.any), handle)
+}
+
+// OnAnyOutgoing sets a function that is told of every event on its way to a socket of the namespace, a broadcast's too, whichever node
+// has emitted it: once for each socket, before the event is queued. Acks are no events. An event is told also if it is volatile and then
+// dropped.
+//
+// The goroutine that sends the event calls it: one that emits, or the one that receives from the cluster. It must not block, nor
+// emit to the namespace, and may be called concurrently. A panic is recovered and reported; the event is sent all the same.
+func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var listeners []func(*Socket, *OutgoingEvent)
+	if old := h.outgoing.Load(); old != nil {
+		listeners = slices.Clip(*old)
+	}
+	listeners = append(listeners, listen)
+	h.outgoing.Store(&listeners)
+}
+
+// listeners are those of OnAnyOutgoing.
+func (h *hooks) listeners() []func(*Socket, *OutgoingEvent) {
+	var inherited []func(*Socket, *OutgoingEvent)
+	if h.base != nil {
+		inherited = h.base.listeners()
+	}
+	own := h.outgoing.Load()
+	switch {
+	case own == nil:
+		return inherited
+	case len(inherited) == 0:
+		return *own
+	}
+	return slices.Concat(inherited, *own)
+}
+
+// collect returns what the base of h has and then what h itself has. The result is not to be changed.
+func collect[T any](h *hooks, of func(*hooks) []T) []T {
+	var inherited []T
+	if h.base != nil {
+		inherited = collect(h.base, of)
+	}
+	h.mu.RLock()
+	own := of(h)
+	h.mu.RUnlock()
+	switch {
+	case len(inherited) == 0:
+		return own
+	case len(own) == 0:
+		return inherited
+	}
+	return slices.Concat(inherited, own)
+}
+
+func (h *hooks) middlewares() []func(context.Context, *Socket) error {
+	return collect(h, func(h *hooks) []func(context.Context, *Socket) error { return h.use })
+}
+
+func (h *hooks) onConnect() []func(context.Context, *Socket) error {
+	return collect(h, func(h *hooks) []func(context.Context, *Socket) error { return h.connect })
+}
+
+func (h *hooks) onDisconnecting() []func(*Socket, error) {
+	return collect(h, func(h *hooks) []func(*Socket, error) { return h.disconnecting })
+}
+
+func (h *hooks) onDisconnect() []func(*Socket, error) {
+	return collect(h, func(h *hooks) []func(*Socket, error) { return h.disconnect })
+}
+
+func (h *hooks) onAny() []Handler { return collect(h, func(h *hooks) []Handler { return h.any }) }
+
+func (h *hooks) on(event string) []Handler {
+	return collect(h, func(h *hooks) []Handler { return h.handlers[event] })
+}

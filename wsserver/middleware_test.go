@@ -1,0 +1,490 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// nothingLeft checks that no socket is there, nor a room.
+func nothingLeft(t *testing.T, ns *wsserver.Namespace) {
+	t.Helper()
+	if sockets, rooms := ns.Sockets(), ns.Rooms(); len(sockets)+len(rooms) > 0 {
+		t.Errorf("left behind: %d sockets, rooms %q", len(sockets), rooms)
+	}
+}
+
+// TestRefusal: what a client is told when a middleware refuses it (Socket.IO 5, "Connection to a namespace"; socket.io, namespace.ts _add).
+func TestRefusal(t *testing.T) {
+	type details struct {
+		Retry int `json:"retry"`
+	}
+	for _, test := range []struct {
+		name   string
+		admit  func(ctx context.Context, s *wsserver.Socket) error
+		want   string // behind 44/admin,
+		report string // to OnError
+	}{
+		{"an error", func(context.Context, *wsserver.Socket) error { return errors.New("not authorized") }, `{"message":"not authorized"}`, ""},
+		{"characters that Go and JSON quote differently", func(context.Context, *wsserver.Socket) error { return errors.New("\a\x7f \"é\u2028") }, `{"message":"\u0007` + "\x7f" + ` \"é\u2028"}`, ""},
+		{"a ConnectError", func(context.Context, *wsserver.Socket) error {
+			return fmt.Errorf("wrapped: %w", &wsserver.ConnectError{Message: "later", Data: details{3}})
+		}, `{"message":"later","data":{"retry":3}}`, ""},
+		{"data that is zero", func(context.Context, *wsserver.Socket) error {
+			return &wsserver.ConnectError{Message: "later", Data: 0}
+		}, `{"message":"later","data":0}`, ""},
+		{"no data", func(context.Context, *wsserver.Socket) error { return &wsserver.ConnectError{Message: "later"} }, `{"message":"later"}`, ""},
+		{"no message", func(context.Context, *wsserver.Socket) error { return &wsserver.ConnectError{} }, `{"message":""}`, ""},
+		{"data that cannot be encoded", func(context.Context, *wsserver.Socket) error {
+			return &wsserver.ConnectError{Message: "later", Data: make(chan int)}
+		}, `{"message":"internal error"}`, "unsupported type"},
+		{"data nested too deeply", func(context.Context, *wsserver.Socket) error {
+			deep := strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)
+			return &wsserver.ConnectError{Data: marshaled(deep)}
+		}, `{"message":"internal error"}`, ""},
+		{"a nil ConnectError", func(context.Context, *wsserver.Socket) error { return (*wsserver.ConnectError)(nil) }, `{"message":"internal error"}`, "panic"},
+		{"a panic", func(context.Context, *wsserver.Socket) error { panic("bang") }, `{"message":"internal error"}`, "bang"},
+		{"Disconnect", func(ctx context.Context, s *wsserver.Socket) error { s.Disconnect(); return nil }, `{"message":"disconnected"}`, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				onError, failures := collectErrors()
+				srv := newServer(t, wsserver.Config{OnError: onError})
+				admin := srv.Of("/admin")
+				refuse := true
+				admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
+					s.OnDisconnect(func(error) {
+						if refuse {
+							t.Error("OnDisconnect was called for a refused client")
+						}
+					})
+					if refuse {
+						return test.admit(ctx, s)
+					}
+					return nil
+				})
+				admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
+					if refuse {
+						t.Error("the next middleware was asked")
+					}
+					return nil
+				})
+				admin.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+					if refuse {
+						t.Error("OnConnect was called for a refused client")
+					}
+					return nil
+				})
+				gone := farewells(admin)
+				admin.On("echo", echo)
+				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c.Read()
+				for range 3 { // it may try again
+					c.Send(`40/admin,{"token":"x"}`)
+					if got, want := c.Read(), `44/admin,`+test.want; got != want {
+						t.Errorf("got %s, want %s", got, want)
+					}
+					synctest.Wait()
+					nothingLeft(t, admin)
+					select {
+					case f := <-failures:
+						if test.report == "" && test.name != "data nested too deeply" || !strings.Contains(f.err.Error(), test.report) || f.event != "connect" {
+							t.Errorf("OnError: got %q, %v, want %q", f.event, f.err, test.report)
+						}
+					default:
+						if test.report != "" {
+							t.Errorf("OnError was not called, want %q", test.report)
+						}
+					}
+				}
+				refuse = false
+				c.Send(`40/admin,{"token":"y"}`)
+				if got := c.Read(); !strings.HasPrefix(got, `40/admin,{"sid":`) {
+					t.Errorf("then: got %s, want CONNECT", got)
+				}
+				c.Send(`42/admin,7["echo",1]`)
+				if got := c.Read(); got != `43/admin,7[1]` {
+					t.Errorf("then: got %s, want the answer", got)
+				}
+				if len(gone) > 0 {
+					t.Error("OnDisconnect of the namespace was called for a refused client")
+				}
+			})
+		})
+	}
+}
+
+// marshaled is a value that encodes itself.
+type marshaled string
+
+func (m marshaled) MarshalJSON() ([]byte, error) { return []byte(m), nil }
+
+// TestMiddlewares: they run in order, before the socket is in any room, before the CONNECT packet, and before OnConnect (socket.io,
+// namespace.ts _add and _doConnect). What they set on the socket is kept.
+func TestMiddlewares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		var steps []string
+		step := func(name string, s *wsserver.Socket) {
+			steps = append(steps, fmt.Sprintf("%s: %d rooms, connected %v", name, len(s.Rooms()), s.Connected()))
+		}
+		srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+			step("first", s)
+			if s.Namespace() != srv.Of("/") || string(s.Handshake().Auth) != `{"name":"Ann"}` {
+				t.Errorf("the socket: got namespace %v, auth %s", s.Namespace(), s.Handshake().Auth)
+			}
+			for what, err := range map[string]error{
+				"Emit":         s.Emit(ctx, "x"),
+				"EmitVolatile": s.EmitVolatile(ctx, "x"),
+				"Join":         s.Join(ctx, "x"),
+			} {
+				if !errors.Is(err, wsserver.ErrNotConnected) {
+					t.Errorf("%s: got %v, want ErrNotConnected", what, err)
+				}
+			}
+			if _, err := s.EmitWithAck(ctx, "x"); !errors.Is(err, wsserver.ErrNotConnected) {
+				t.Errorf("EmitWithAck: got %v, want ErrNotConnected", err)
+			}
+			s.Leave("x")
+			wsserver.OnAck(s, "who", func(ctx context.Context, _ int) (string, error) { return "Ann", nil })
+			s.OnAny(func(ctx context.Context, e *wsserver.Event) error {
+				steps = append(steps, "any: "+e.Name())
+				return nil
+			})
+			s.OnDisconnect(func(reason error) { steps = append(steps, "gone") })
+			return nil
+		})
+		srv.Of("/").Use(func(ctx context.Context, s *wsserver.Socket) error {
+			time.Sleep(time.Second)
+			srv.Emit(ctx, "early")
+			srv.To(s.ID()).Emit(ctx, "early")
+			if got := srv.Of("/").Sockets(); len(got) > 0 {
+				t.Error("Sockets has one that is not connected")
+			}
+			if _, ok := srv.Of("/").Socket(s.ID()); ok {
+				t.Error("Socket finds one that is not connected")
+			}
+			step("second", s)
+			return nil
+		})
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			step("connect", s)
+			return s.Emit(ctx, "hello")
+		})
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Read()
+		c.Send(`40{"name":"Ann"}`)
+		if got := c.Read(); !strings.HasPrefix(got, `40{"sid":`) {
+			t.Errorf("first: got %s, want CONNECT", got)
+		}
+		if got := c.Read(); got != `42["hello"]` {
+			t.Errorf("second: got %s, want hello", got)
+		}
+		c.Send(`421["who",0]`)
+		if got := c.Read(); got != `431["Ann"]` {
+			t.Errorf("third: got %s, want the answer", got)
+		}
+		c.Abort()
+		synctest.Wait()
+		want := []string{"first: 0 rooms, connected false", "second: 0 rooms, connected false", "connect: 1 rooms, connected true", "any: who", "gone"}
+		if !slices.Equal(steps, want) {
+			t.Errorf("got %q, want %q", steps, want)
+		}
+	})
+}
+
+// TestGoneInMiddleware: a client that goes away, or breaks the rules, while a middleware runs leaves nothing, and no handler hears of it
+// (socket.io, namespace.ts _add).
+func TestGoneInMiddleware(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		act  func(c *wstest.Client)
+		want error
+	}{
+		{"the client drops the connection", func(c *wstest.Client) { c.Abort() }, wsserver.ErrTransportClose},
+		{"an event before the CONNECT answer", func(c *wstest.Client) { c.Send(`42["x"]`) }, wsserver.ErrParse},
+		{"an ack before the CONNECT answer", func(c *wstest.Client) { c.Send(`430[]`) }, wsserver.ErrParse},
+		{"DISCONNECT before the CONNECT answer", func(c *wstest.Client) { c.Send(`41`) }, wsserver.ErrParse},
+		{"a second CONNECT", func(c *wstest.Client) { c.Send(`40`) }, wsserver.ErrParse},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				onError, failures := collectErrors()
+				srv := newServer(t, wsserver.Config{OnError: onError})
+				ns := srv.Of("/")
+				gone := farewells(ns)
+				inside, causes := make(chan struct{}), make(chan error, 1)
+				srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+					close(inside)
+					<-ctx.Done()
+					causes <- context.Cause(ctx)
+					return nil // it has not noticed
+				})
+				srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+					t.Error("the next middleware was asked")
+					return nil
+				})
+				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { t.Error("OnConnect was called"); return nil })
+				ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { t.Error("an event was handled"); return nil })
+				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c.Read()
+				c.Send("40")
+				<-inside
+				test.act(c)
+				if got := <-causes; !errors.Is(got, test.want) {
+					t.Errorf("cause: got %v, want %v", got, test.want)
+				}
+				c.Wait()
+				synctest.Wait()
+				nothingLeft(t, ns)
+				if len(gone)+len(failures) > 0 {
+					t.Errorf("%d calls of OnDisconnect, %d of OnError, want none", len(gone), len(failures))
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedConnectTimeout: a refused CONNECT does not count as one, and one that waits for a middleware does not yet (socket.io,
+// client.ts connectTimeout).
+func TestRefusedConnectTimeout(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		admit func(ctx context.Context, s *wsserver.Socket) error
+		ends  bool
+	}{
+		{"refused", func(context.Context, *wsserver.Socket) error { return errors.New("no") }, true},
+		{"waiting", func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() }, true},
+		{"granted", func(context.Context, *wsserver.Socket) error { return nil }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{})
+				srv.Use(test.admit)
+				start := time.Now()
+				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c.Send("40")
+				time.Sleep(46 * time.Second)
+				select {
+				case <-c.Done():
+					if !test.ends {
+						t.Error("the connection was closed")
+					}
+				default:
+					if test.ends {
+						t.Errorf("the connection is open after %v, want it closed after 45s", time.Since(start))
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestIncompleteBehindConnect: a message that has begun while a middleware ran must be completed in time all the same.
+func TestIncompleteBehindConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		srv.Use(func(context.Context, *wsserver.Socket) error { time.Sleep(10 * time.Second); return nil })
+		gone := farewells(srv.Of("/"))
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Send("40")
+		synctest.Wait()
+		c.Write(wstest.Frame(1, []byte(`42["x"]`))[:8])
+		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) {
+			t.Errorf("reason: got %v, want ErrTransport", f.reason)
+		}
+	})
+}
+
+// TestAnswerAtOnce: a client that answers a refusal, or a DISCONNECT, with a new CONNECT before anything else happens is served.
+func TestAnswerAtOnce(t *testing.T) {
+	srv := newServer(t, wsserver.Config{})
+	srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+		if len(s.Handshake().Auth) == 0 {
+			return errors.New("no")
+		}
+		return nil
+	})
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { s.Disconnect(); return nil })
+	c := wstest.New(t, listen(t, srv, nil, false)(), wstest.Config{Raw: true})
+	c.Read()
+	for range 2000 {
+		c.Send(`40`)
+		if got := c.Read(); got != `44{"message":"no"}` {
+			t.Fatalf("got %s, want a refusal", got)
+		}
+		c.Send(`40{"a":1}`)
+		if got := c.Read(); !strings.HasPrefix(got, `40{`) {
+			t.Fatalf("got %s, want CONNECT", got)
+		}
+		if got := c.Read(); got != `41` {
+			t.Fatalf("got %s, want DISCONNECT", got)
+		}
+	}
+}
+
+// TestPacketMiddlewares: Socket.Use wraps all handlers of an event, the first outermost (socket.io, socket.ts use).
+func TestPacketMiddlewares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		onError, failures := collectErrors()
+		srv := newServer(t, wsserver.Config{OnError: onError})
+		var steps []string
+		broken, other := errors.New("broken"), errors.New("other")
+		note := func(step string, err error) wsserver.Handler {
+			return func(ctx context.Context, e *wsserver.Event) error { steps = append(steps, step); return err }
+		}
+		srv.Of("/").OnAny(note("namespace any", nil))
+		srv.Of("/").On("x", note("namespace x", nil))
+		srv.Of("/").On("fails", note("namespace fails", broken))
+		srv.Of("/").On("panics", func(context.Context, *wsserver.Event) error { panic("bang") })
+		type key struct{}
+		wrapped := 0
+		wrap := func(name string, after func(e *wsserver.Event, err error) error) func(wsserver.Handler) wsserver.Handler {
+			return func(next wsserver.Handler) wsserver.Handler {
+				wrapped++
+				return func(ctx context.Context, e *wsserver.Event) error {
+					steps = append(steps, name)
+					if e.Name() == "dropped" {
+						return nil
+					}
+					err := after(e, next(context.WithValue(ctx, key{}, name), e))
+					steps = append(steps, name+" ends")
+					return err
+				}
+			}
+		}
+		var seen []error
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			s.On("fails", note("socket fails", other))
+			s.Use(wrap("outer", func(e *wsserver.Event, err error) error {
+				if e.Name() == "swallowed" {
+					return nil
+				}
+				return err
+			}))
+			s.OnAny(func(ctx context.Context, e *wsserver.Event) error {
+				steps = append(steps, fmt.Sprintf("socket any, ctx of %v", ctx.Value(key{})))
+				return nil
+			})
+			s.On("swallowed", note("swallowed", broken))
+			s.Use(wrap("inner", func(e *wsserver.Event, err error) error { seen = append(seen, err); return err }))
+			s.On("x", note("socket x", nil))
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		around := func(handlers ...string) []string {
+			return slices.Concat([]string{"outer", "inner", "namespace any", "socket any, ctx of inner"}, handlers, []string{"inner ends", "outer ends"})
+		}
+		for _, test := range []struct {
+			event string
+			steps []string
+			errs  []error
+		}{
+			{"x", around("namespace x", "socket x"), nil},
+			{"unknown", around(), nil},
+			{"dropped", []string{"outer"}, nil},
+			{"swallowed", around("swallowed"), nil},
+			{"fails", around("namespace fails", "socket fails"), []error{broken, other}},
+		} {
+			steps, seen = nil, nil
+			c.Emit(test.event)
+			synctest.Wait()
+			if !slices.Equal(steps, test.steps) {
+				t.Errorf("%s: got %q, want %q", test.event, steps, test.steps)
+			}
+			if len(test.errs) == 0 {
+				if len(failures) > 0 {
+					t.Errorf("%s: OnError got %v", test.event, <-failures)
+				}
+				continue
+			}
+			f := <-failures
+			for _, want := range test.errs {
+				if !errors.Is(f.err, want) || !errors.Is(seen[0], want) || f.event != test.event || len(failures) > 0 {
+					t.Errorf("%s: OnError got %v, and the inner middleware %v, want %v", test.event, f, seen, want)
+				}
+			}
+		}
+		if wrapped != 2 {
+			t.Errorf("middlewares were made %d times, want once each", wrapped)
+		}
+		c.Emit("panics")
+		<-c.Disconnected()
+		synctest.Wait()
+		var panicked *wsserver.PanicError
+		if f := <-failures; !errors.As(f.err, &panicked) || panicked.Value != "bang" || len(failures) > 0 {
+			t.Errorf("panic: OnError got %v, want the PanicError once", f.err)
+		}
+	})
+}
+
+// TestPanicInMiddleware: a panic of a middleware for events is one of a handler.
+func TestPanicInMiddleware(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		onError, failures := collectErrors()
+		srv := newServer(t, wsserver.Config{OnError: onError})
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			s.Use(func(wsserver.Handler) wsserver.Handler {
+				return func(context.Context, *wsserver.Event) error { panic("bang") }
+			})
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.Emit("x")
+		<-c.Disconnected()
+		var panicked *wsserver.PanicError
+		if f := <-failures; !errors.As(f.err, &panicked) || f.event != "x" {
+			t.Errorf("OnError: got %v, want a PanicError", f)
+		}
+	})
+}
+
+// TestPanicInOnError: a panic of Config.OnError is recovered and logged.
+func TestPanicInOnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		srv := newServer(t, wsserver.Config{Logger: log.logger(), OnError: func(*wsserver.Socket, string, error) { panic("bang in OnError") }})
+		srv.Of("/").On("x", func(context.Context, *wsserver.Event) error { return errors.New("broken") })
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.Emit("x")
+		c.EmitWithAck("echo") // the socket lives
+		if got := log.String(); !strings.Contains(got, "bang in OnError") || !strings.Contains(got, "broken") {
+			t.Errorf("log: got %q, want the panic and what was to be reported", got)
+		}
+		if got := srv.Stats().Failures; got != 1 {
+			t.Errorf("Stats.Failures: got %d, want 1", got)
+		}
+	})
+}
+
+// TestServerCloseInMiddleware: Close ends what a middleware waits for.
+func TestServerCloseInMiddleware(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{Adapter: new(adapter.Memory)})
+		reasons := make(chan error, 1)
+		srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+			<-ctx.Done()
+			reasons <- context.Cause(ctx)
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Send("40")
+		synctest.Wait()
+		if err := srv.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if got := <-reasons; !errors.Is(got, wsserver.ErrShutdown) {
+			t.Errorf("cause: got %v, want ErrShutdown", got)
+		}
+		c.Wait()
+	})
+}

@@ -1,0 +1,114 @@
+package wsserver
+
+import (
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+)
+
+// An OutgoingEvent is an event on its way to a client. It is shared by all sockets that a broadcast goes to, and may be kept.
+type OutgoingEvent struct {
+	packet *packet.Packet
+	name   string
+}
+
+// Name is the event's name.
+func (e *OutgoingEvent) Name() string { return e.name }
+
+// Len is the number of arguments.
+func (e *OutgoingEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
+
+// Decode converts the arguments as [Event.Decode] does.
+func (e *OutgoingEvent) Decode(dst ...any) error { return e.packet.Decode(dst...) }
+
+// WantsAck reports whether an acknowledgement is waited for.
+func (e *OutgoingEvent) WantsAck() bool { return e.packet.HasID }
+
+// A delivery is what the sockets of a namespace take of a broadcast, shared by all of them.
+type delivery struct {
+	frame     *outbox.Frame
+	ns        *Namespace
+	encoded   packet.Encoded
+	listeners []func(*Socket, *OutgoingEvent) // the namespace's, as they were when the broadcast came
+
+	decode sync.Once
+	event  *OutgoingEvent // set by decode; nil if that failed
+}
+
+// delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
+func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
+	encoded, err := packet.ParseBlob(payload, &ns.server.limits)
+	if err != nil {
+		return nil, err
+	}
+	f := newFrame(encoded)
+	f.Volatile = volatile
+	return &delivery{frame: f, ns: ns, encoded: encoded, listeners: ns.listeners()}, nil
+}
+
+// unlimited decodes what a node of this cluster has encoded: its limits are its own.
+var unlimited = packet.Limits{
+	Attachments:     math.MaxInt,
+	AttachmentBytes: math.MaxInt,
+	Arguments:       math.MaxInt,
+	Depth:           math.MaxInt,
+	NamespaceBytes:  math.MaxInt,
+}
+
+// outgoing is the event that is delivered, decoded when somebody asks for it the first time; nil if that cannot be done.
+func (d *delivery) outgoing() *OutgoingEvent {
+	d.decode.Do(func() {
+		p, err := decode(d.ns.server.codec.NewDecoder(&unlimited), d.encoded)
+		if err != nil {
+			if srv := d.ns.server; srv.undecoded.allow() {
+				srv.cfg.Logger.Error("belfry: OnAnyOutgoing is not told of a broadcast that cannot be decoded; do all nodes use the same codec?",
+					"namespace", d.ns.name, "error", err)
+			}
+			return
+		}
+		d.event = &OutgoingEvent{packet: p, name: p.Event()}
+	})
+	return d.event
+}
+
+// decode decodes one packet.
+func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
+	if len(e.Text) > 0 {
+		p, err = d.Text(e.Text)
+	}
+	for _, a := range e.Attachments {
+		if err != nil || p != nil {
+			break
+		}
+		p, err = d.Binary(a)
+	}
+	if err == nil && p == nil {
+		err = fmt.Errorf("wsserver: a packet of %d messages is incomplete", len(e.Attachments)+1)
+	}
+	return p, err
+}
+
+// tell tells the listeners of OnAnyOutgoing: shared, those of the namespace, and then the socket's own.
+func (s *Socket) tell(e *OutgoingEvent, shared []func(*Socket, *OutgoingEvent)) {
+	for _, listen := range shared {
+		s.shield(e.name, func() { listen(s, e) })
+	}
+	if own := s.outgoing.Load(); own != nil {
+		for _, listen := range *own {
+			s.shield(e.name, func() { listen(e) })
+		}
+	}
+}
+
+// shield reports a panic of f, which has no other consequence.
+func (s *Socket) shield(event string, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.conn.server.report(s, event, newPanicError(p))
+		}
+	}()
+	f()
+}

@@ -1,0 +1,126 @@
+package wsserver
+
+import (
+	"maps"
+	"slices"
+)
+
+// A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
+// it, and has the parent's handlers before its own, also those that are set later. Its methods may be called concurrently.
+//
+// A child that clients have made goes again when its last socket has gone, with the handlers that were set on it. A [*Namespace] that was
+// kept is of use all the same: its broadcasts reach whatever sockets the name has then, here and on other nodes, and its Sockets and
+// Rooms are theirs; only handlers set on it concern nobody.
+type ParentNamespace struct {
+	hooks
+	server   *Server
+	match    func(name string) bool
+	children map[*Namespace]struct{} // guarded by Server.mu
+}
+
+// OfFunc makes a parent of all namespaces that match reports true for, such as regexp.MustCompile(`^/room-\d+$`).MatchString, and that
+// [Server.Of] has not made. Clients may then connect to them. If several parents match, the first that was made has the child.
+//
+// match gets a name with its "/". It is called concurrently, from goroutines that it may block for as long as it likes to hold up its
+// client alone. A panic of it is logged and counts as false. How many children clients may make is Config.MaxNamespaces.
+func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
+	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.parents = append(slices.Clip(srv.parents), p)
+	return p
+}
+
+// Namespaces returns the children as they are now, in no order.
+func (p *ParentNamespace) Namespaces() []*Namespace {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	return slices.Collect(maps.Keys(p.children))
+}
+
+// parentOf returns the first of parents that matches name; nil if none does.
+func (srv *Server) parentOf(parents []*ParentNamespace, name string) *ParentNamespace {
+	i := slices.IndexFunc(parents, func(p *ParentNamespace) bool { return p.matches(name) })
+	if i < 0 {
+		return nil
+	}
+	return parents[i]
+}
+
+func (p *ParentNamespace) matches(name string) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			ok = false
+			p.server.counts.failures.Add(1)
+			p.server.cfg.Logger.Error("belfry: the function given to OfFunc failed", "namespace", name, "error", newPanicError(v))
+		}
+	}()
+	return p.match(name)
+}
+
+// known reports whether a CONNECT to name may be granted.
+func (srv *Server) known(name string) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.namespaces[name] != nil || len(srv.parents) > 0
+}
+
+// enter returns the namespace of this name for one more socket, which must exit from it. It makes the namespace if a parent matches.
+// Otherwise it returns nil and why.
+func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
+	srv.mu.Lock()
+	ns, parents := srv.namespaces[name], srv.parents
+	if ns == nil {
+		srv.mu.Unlock()
+		parent := srv.parentOf(parents, name)
+		if parent == nil {
+			return nil, "Invalid namespace"
+		}
+		srv.mu.Lock()
+		ns = srv.namespaces[name] // somebody else may have made it meanwhile
+		if ns == nil && srv.dynamic >= srv.cfg.MaxNamespaces {
+			srv.mu.Unlock()
+			if srv.crowded.allow() {
+				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.MaxNamespaces, or match fewer names",
+					"namespace", name, "max", srv.cfg.MaxNamespaces)
+			}
+			return nil, "too many namespaces"
+		}
+		if ns == nil {
+			ns = srv.newNamespace(name, parent)
+		}
+	}
+	ns.users++
+	srv.mu.Unlock()
+	return ns, ""
+}
+
+// exit takes a socket out of what enter has counted it in. It is no member any more. The last one takes a dynamic namespace with it.
+func (srv *Server) exit(ns *Namespace) {
+	if ns.parent == nil {
+		return
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	ns.users--
+	if ns.users > 0 || ns.stays {
+		return
+	}
+	srv.dynamic--
+	delete(srv.namespaces, ns.name)
+	delete(ns.parent.children, ns)
+	ns.rooms.Discard() // in one step with the rest: the next child of this name has rooms of its own
+}
+
+// newNamespace makes a namespace; parent may be nil. srv.mu must be held.
+func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace {
+	ns := &Namespace{server: srv, name: name, parent: parent}
+	if parent != nil {
+		ns.base = &parent.hooks
+		srv.dynamic++
+		parent.children[ns] = struct{}{}
+	}
+	ns.rooms = srv.hub.Rooms(name, ns.delivery)
+	srv.namespaces[name] = ns
+	return ns
+}
