@@ -6,8 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -42,7 +42,7 @@ func TestInterop(t *testing.T) {
 	reference := startReference(t, node)
 	belfry := map[string]string{}
 	for _, parser := range []string{"json", "msgpack"} {
-		srv := newServer(t, interopConfig(parser))
+		srv := newServer(t, interopConfig(t, parser))
 		serveInteropApp(t, srv)
 		belfry[parser] = serve(t, srv)
 	}
@@ -84,17 +84,19 @@ func TestInterop(t *testing.T) {
 }
 
 // interopConfig is the configuration that node/checks.mjs expects: frequent pings, and no pong that comes too late.
-func interopConfig(parser string) wsserver.Config {
+func interopConfig(t *testing.T, parser string) wsserver.Config {
+	t.Helper()
 	return wsserver.Config{PingInterval: 300 * time.Millisecond}
 }
 
-// runChecks runs a program of the folder node that prints a checkResult on each line, and reports each that failed as an error of the test.
-func runChecks(t *testing.T, node, program string, args ...string) []checkResult {
+// runChecks runs a script in the folder node that prints a checkResult on each line, and reports each that failed as an error of the test.
+func runChecks(t *testing.T, runner, program string, args ...string) []checkResult {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, append([]string{program}, args...)...)
+	cmd := exec.CommandContext(ctx, runner, append([]string{program}, args...)...)
 	cmd.Dir = "node"
+	cmd.WaitDelay = time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -116,7 +118,7 @@ func runChecks(t *testing.T, node, program string, args ...string) []checkResult
 		}
 	}
 	if (err != nil) != (failed > 0) || len(results) == 0 {
-		t.Errorf("node %s %s: %v, with %d checks, of which %d failed\n%s", program, strings.Join(args, " "), err, len(results), failed, stderr.Bytes())
+		t.Errorf("%s %s: %v, with %d checks, of which %d failed\n%s", program, strings.Join(args, " "), err, len(results), failed, stderr.Bytes())
 	}
 	return results
 }
@@ -131,11 +133,11 @@ func startReference(t *testing.T, node string) map[string]string {
 	return urls
 }
 
-// startProgram starts a server in a folder, and returns the first line that it prints. It ends with its standard input, at the end of the test.
-func startProgram(t *testing.T, dir, name string, args ...string) string {
+// startProgram starts a server in a folder, and returns the first line that it prints. At the end of the test it is interrupted, and has to
+// end cleanly. Programs that end with their standard input do so also if the test is killed.
+func startProgram(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	what := fmt.Sprint(name, " ", strings.Join(args, " "))
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -151,16 +153,17 @@ func startProgram(t *testing.T, dir, name string, args ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close()
+		cmd.Process.Signal(os.Interrupt)
+		defer stdin.Close()
 		killed := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
 		defer killed.Stop()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v\n%s", what, err, stderr.Bytes())
+			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
 		}
 	})
 	lines := bufio.NewScanner(stdout)
 	if !lines.Scan() {
-		t.Fatalf("%s printed nothing: %v", what, lines.Err())
+		t.Fatalf("%s printed nothing: %v", strings.Join(args, " "), lines.Err())
 	}
 	return lines.Text()
 }

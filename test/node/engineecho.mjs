@@ -37,11 +37,10 @@ engine.attach(http, { path: values.path });
 
 function end() {
   engine.close();
-  http.close();
-  http.closeAllConnections();
+  process.exit(0);
 }
 process.on("SIGINT", end).on("SIGTERM", end);
-process.stdin.on("end", () => process.exit(0)).resume();
+process.stdin.on("end", end).resume();
 
 const [, host, port] = /^(.*):(\d+)$/.exec(values.addr);
-http.listen(Number(port), host || undefined, () => console.log(`http://${http.address().address}:${http.address().port}`));
+http.listen(Number(port), host || undefined, () => console.log(`listening on ${http.address().address}:${http.address().port}`));

@@ -1,6 +1,6 @@
 // The application of checks.mjs on the reference server, npm's socket.io. interop_app_test.go is the same on belfry: change both.
 // Usage: node reference.mjs. It prints one line of JSON, {"json": URL, "msgpack": URL}, one server for each parser, and ends with its
-// standard input. With an argument, a folder, it also serves that folder's files.
+// standard input or by a signal.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
@@ -114,4 +114,4 @@ function serve(parser) {
 }
 
 console.log(JSON.stringify({ json: await serve(), msgpack: await serve(msgpack) }));
-process.stdin.on("end", () => process.exit(0)).resume();
+process.on("SIGINT", () => process.exit(0)).stdin.on("end", () => process.exit(0)).resume();

@@ -57,7 +57,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, closeServer(srv))
 	}
-	fmt.Println("http://" + listener.Addr().String())
+	fmt.Printf("listening on %s\n", listener.Addr())
 	web := &http.Server{Handler: srv}
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(listener) }()
