@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,7 +51,9 @@ func run(ctx context.Context) error {
 		MaxPayload:     *maxPayload,
 		ConnectTimeout: *connectTimeout,
 	}
-	_ = *cors // HERE: Config.CORS
+	if *cors != "" {
+		cfg.CORS = &wsserver.CORS{Origins: strings.Split(*cors, ",")}
+	}
 	srv := wsserver.New(cfg)
 	serveApp(srv)
 	listener, err := net.Listen("tcp", *addr)
