@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"examples/chat":                {"adapter", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
 	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
 	"test":                         {"std"},
+	"test/protocol":                {"std"},
 }
 
 // TestImports holds the house to its plan: imports run one way, and each dependency has its one place.

@@ -1,0 +1,114 @@
+package protocol
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A rule is one sentence of a protocol and the case that checks it.
+type rule struct {
+	name  string // the section of the document, and what it asks
+	check func(c *check)
+
+	deviates string // why the reference breaks the rule, if it does: the case must then fail there
+	racy     bool   // the reference does so at times only, and is not asked
+}
+
+// A check is one run of a case against one server. Its failures end the case.
+type check struct {
+	t *testing.T
+	server
+}
+
+// failure is what a case panics with, so that one that must fail can be told from one that does.
+type failure string
+
+// Fatalf ends the case.
+func (c *check) Fatalf(format string, args ...any) {
+	panic(failure(where() + fmt.Sprintf(format, args...)))
+}
+
+// where names the line of the case that failed: the first one outside of the helpers.
+func where() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		frame, more := frames.Next()
+		switch file := filepath.Base(frame.File); {
+		case strings.HasSuffix(file, "_rules_test.go"):
+			return fmt.Sprintf("%s:%d: ", file, frame.Line)
+		case !more:
+			return ""
+		}
+	}
+}
+
+// run holds a server to all rules, many at a time: most of them wait for something.
+func run(t *testing.T, s server, rules []rule) {
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			deviates := s.reference && r.deviates != ""
+			if deviates && r.racy {
+				t.Skip("the reference deviates at times: " + r.deviates)
+			}
+			switch err := attempt(t, s, r); {
+			case deviates && err == "":
+				t.Errorf("the reference follows the rule, though it is said to deviate: %s", r.deviates)
+			case deviates:
+				t.Logf("the reference deviates: %s: %s", r.deviates, err)
+			case err != "":
+				t.Error(string(err))
+			}
+		})
+	}
+}
+
+// attempt runs one case and returns its failure.
+func attempt(t *testing.T, s server, r rule) (err failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, ok := p.(failure)
+			if !ok {
+				panic(p)
+			}
+			err = f
+		}
+	}()
+	r.check(&check{t, s})
+	return ""
+}
+
+// patience is how long a case waits for what must come.
+const patience = 10 * time.Second
+
+// dial opens a connection to the server.
+func (c *check) dial() *conn {
+	nc, err := net.DialTimeout("tcp", c.address, patience)
+	if err != nil {
+		c.Fatalf("dial: %v", err)
+	}
+	c.t.Cleanup(func() { nc.Close() })
+	return newConn(c, nc)
+}
+
+// equal fails the case unless got is want.
+func equal[T comparable](c *check, what string, got, want T) {
+	if got != want {
+		c.Fatalf("%s: got %s, want %s", what, brief(got), brief(want))
+	}
+}
+
+// brief is a value for a failure: its bytes, but not a megabyte of them.
+func brief(v any) string {
+	s := fmt.Sprintf("%#v", v)
+	if len(s) > 400 {
+		s = fmt.Sprintf("%s... (%d characters)", s[:400], len(s))
+	}
+	return s
+}
