@@ -6,4 +6,4 @@ import "slices"
 var engineRules = slices.Concat(handshakeRules, pollingRules, heartbeatRules, upgradeRules, websocketRules, brokenRules(), httpRules)
 
 // socketRules are the cases against the application of Socket.IO.
-var socketRules = []rule{}
+var socketRules = slices.Concat(namespaceRules, eventRules)

@@ -31,7 +31,7 @@ type server struct {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The cases wait far more than they compute.
-	flag.Set("test.parallel", "24")
+	flag.Set("test.parallel", "12")
 	os.Exit(m.Run())
 }
 

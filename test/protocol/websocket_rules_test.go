@@ -179,7 +179,7 @@ var websocketRules = []rule{
 		w.send("\x82\xff\x00\x00\x00\x00\x00\x0f\x42\x41\x01\x02\x03\x04") // 1,000,001 bytes that do not come
 		w.closed(1009)
 	}},
-	{name: "RFC 6455/4.1/the first frame may come with the request", racy: true, deviates: "it loses the first frame", check: func(c *check) {
+	{name: "RFC 6455/4.1/the first frame may come with the request", unasked: true, deviates: "it loses the first frame", check: func(c *check) {
 		w := c.dialSocket(websocket, textFrame("4early")+masked(fin|binaryData, "later"))
 		c.opened(w.next().payload)
 		w.want("4early")
