@@ -23,7 +23,8 @@ type rule struct {
 type check struct {
 	t *testing.T
 	server
-	about string // the row of a case that has several
+	about    string // the row of a case that has several
+	deviates bool   // the case must fail
 }
 
 // on names the row of a case that what follows is about.
@@ -35,6 +36,25 @@ func (c *check) on(row string) *check {
 
 // failure is what a case panics with, so that one that must fail can be told from one that does.
 type failure string
+
+// each runs a case for each of its rows, in a connection of their own. If the case must fail, it must with each of them.
+func (c *check) each(rows []string, do func(c *check, row string)) {
+	var failures []string
+	for _, row := range rows {
+		err := try(func() { do(c.on(row), row) })
+		switch {
+		case err != "" && !c.deviates:
+			panic(err)
+		case err != "":
+			failures = append(failures, string(err))
+		case c.deviates:
+			c.t.Errorf("the reference follows the rule with %s", brief(row))
+		}
+	}
+	if len(failures) > 0 {
+		panic(failure(strings.Join(failures, "\n")))
+	}
+}
 
 // Fatalf ends the case.
 func (c *check) Fatalf(format string, args ...any) {
@@ -65,14 +85,17 @@ func run(t *testing.T, s server, rules []rule) {
 			if deviates && r.unasked {
 				t.Skip("the reference is not asked: " + r.deviates)
 			}
+			attempt := func() failure {
+				return try(func() { r.check(&check{t: t, server: s, deviates: deviates}) })
+			}
 			started := time.Now()
-			err := attempt(t, s, r)
+			err := attempt()
 			// The servers' time for a pong is short. A case that failed and took longer than that may have been too slow for it, on a
 			// machine with other work: it gets another chance.
 			for n := 1; n < attempts && err != "" && !deviates && time.Since(started) > pingTimeout; n++ {
 				t.Logf("attempt %d: %s", n, err)
 				started = time.Now()
-				err = attempt(t, s, r)
+				err = attempt()
 			}
 			switch {
 			case deviates && err == "":
@@ -86,8 +109,8 @@ func run(t *testing.T, s server, rules []rule) {
 	}
 }
 
-// attempt runs one case and returns its failure.
-func attempt(t *testing.T, s server, r rule) (err failure) {
+// try runs a case, or a part of it, and returns its failure.
+func try(do func()) (err failure) {
 	defer func() {
 		if p := recover(); p != nil {
 			f, ok := p.(failure)
@@ -97,7 +120,7 @@ func attempt(t *testing.T, s server, r rule) (err failure) {
 			err = f
 		}
 	}()
-	r.check(&check{t: t, server: s})
+	do()
 	return ""
 }
 

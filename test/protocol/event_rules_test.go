@@ -154,7 +154,10 @@ var eventRules = []rule{
 	}},
 	{name: "Socket.IO 5/Acknowledgement/one with an unknown id is ignored", check: func(c *check) {
 		w := c.connected()
-		w.text(`430[]`, `4399["x"]`, `461-99[`+placeholder+`]`)
+		w.text("40/custom,")
+		w.granted("40/custom,")
+		w.want(`42/custom,["auth",{}]`)
+		w.text(`430[]`, `4399["x"]`, `43/custom,13["bar"]`, `461-99[`+placeholder+`]`)
 		w.binary("x")
 		w.answers()
 	}},
@@ -233,11 +236,15 @@ var eventRules = []rule{
 	{name: "Socket.IO 5/Format/a placeholder's number is an integer", deviates: "it looks up whatever is between 0 and the number of attachments", check: closesAfter("x", `451-["message",{"_placeholder":true,"num":0.5}]`)},
 	{name: "Socket.IO 5/Format/each attachment has one place", deviates: "it does not count them", check: closesAfter("x", `451-["message"]`, `451-["message",`+placeholder+`,`+placeholder+`]`)},
 	{name: "Socket.IO 5/Format/a broken packet is no success over HTTP either", check: func(c *check) {
-		for _, payload := range []string{`42["connect"]`, `42{}`, "47", "40", `451-["message",` + placeholder + "]\x1e" + `42["message"]`, "bAQID", `451-["message",{"_placeholder":true,"num":1}]` + "\x1ebAQID"} {
-			s := c.on(payload).polled()
+		payloads := []string{
+			`42["connect"]`, `42{}`, "47", "40", "bAQID", strings.TrimSuffix(strings.Repeat("4\x1e", maxPayload/2), "\x1e"),
+			`451-["message",` + placeholder + "]\x1e" + `42["message"]`, `451-["message",{"_placeholder":true,"num":1}]` + "\x1ebAQID",
+		}
+		c.each(payloads, func(c *check, payload string) {
+			s := c.polled()
 			s.post(payload) // for Engine.IO it is in order
 			s.finished()
-		}
+		})
 	}},
 	{name: "Socket.IO 5/Format/the end of a session over HTTP comes with its last packets", check: func(c *check) {
 		s := c.polled()
@@ -311,22 +318,22 @@ var eventRules = []rule{
 // closes is a case of packets for the main namespace, each of which must make the server close.
 func closes(packets ...string) func(*check) {
 	return func(c *check) {
-		for _, packet := range packets {
-			w := c.on(packet).connected()
+		c.each(packets, func(c *check, packet string) {
+			w := c.connected()
 			w.text(packet)
 			w.closed()
-		}
+		})
 	}
 }
 
 // closesAfter is the like of binary packets, with their only attachment.
 func closesAfter(attachment string, packets ...string) func(*check) {
 	return func(c *check) {
-		for _, packet := range packets {
-			w := c.on(packet).connected()
+		c.each(packets, func(c *check, packet string) {
+			w := c.connected()
 			w.text(packet)
 			w.binary(attachment)
 			w.closed()
-		}
+		})
 	}
 }

@@ -22,6 +22,10 @@ var handshakeRules = []rule{
 		c.path = strings.TrimSuffix(c.path, "/")
 		c.status(c.path, c.do("GET", polling, ""), 404)
 	}},
+	{name: "Engine.IO 4/Request path/what is below it is the engine's, too", check: func(c *check) {
+		c.path += "below"
+		c.status(c.path, c.do("GET", polling, ""), 200)
+	}},
 	{name: "Engine.IO 4/Request path/no WebSocket elsewhere", check: func(c *check) {
 		c.path = "/other/"
 		if a, err := c.dial().send(c.upgrade(websocket)).read(); err == nil && a.status == 101 {
@@ -32,7 +36,7 @@ var handshakeRules = []rule{
 		c.refused("no EIO", c.do("GET", "transport=polling", ""), 5)
 	}},
 	{name: "Engine.IO 4/Query parameters/EIO is 4", check: func(c *check) {
-		for _, v := range []string{"", "3", "5", "x", "04", "4.0", "%204", "44", "-4", "4&EIO=3"} {
+		for _, v := range []string{"", "3", "5", "x", "04", "4.0", "%204", "44", "-4", "3&EIO=5"} {
 			c.refused("EIO="+v, c.do("GET", "transport=polling&EIO="+v, ""), 5)
 		}
 	}},
@@ -76,11 +80,14 @@ var handshakeRules = []rule{
 		c.refused("no sid", c.do("POST", polling, "4x"), 2)
 		s.lives()
 	}},
-	{name: "Engine.IO 4/Query parameters/of one that comes twice the last counts", check: func(c *check) {
-		c.status("transport twice", c.do("GET", "EIO=4&transport=xyz&transport=polling", ""), 200)
-		c.refused("transport twice", c.do("GET", "EIO=4&transport=polling&transport=xyz", ""), 0)
+	{name: "Engine.IO 4/Query parameters/one that comes twice has no value", deviates: "it takes the last", check: func(c *check) {
+		for _, query := range []string{"transport=xyz&transport=polling", "transport=polling&transport=xyz", "transport=polling&transport=polling"} {
+			c.refused(query, c.do("GET", "EIO=4&"+query, ""), 0)
+		}
+		c.refused("EIO twice", c.do("GET", polling+"&EIO=4", ""), 5)
 		s := c.poll()
 		c.refused("sid twice", c.do("GET", s.query+"&sid=none", ""), 1)
+		c.refused("sid twice", c.do("GET", polling+"&sid=none&sid="+s.sid, ""), 1)
 		s.lives()
 	}},
 	{name: "Engine.IO 4/Query parameters/others are ignored", check: func(c *check) {

@@ -132,10 +132,8 @@ var pollingRules = []rule{
 	{name: "Engine.IO 4/Receiving data/a second GET is answered with 400 and ends the session", check: func(c *check) {
 		s := c.poll()
 		first := s.pending()
-		a := s.get().answer()
-		c.status("second GET", a, 400)
-		equal(c, "body of the second", a.body, "")
-		a = first.answer()
+		c.status("second GET", s.get().answer(), 400)
+		a := first.answer()
 		if a.status != 200 || a.body != "1" {
 			c.Fatalf("first GET: got %v, want 200 with 1", a)
 		}
@@ -202,16 +200,16 @@ var pollingRules = []rule{
 		s.lives()
 	}},
 	{name: "Engine.IO 4/Protocol/other types end the session", check: func(c *check) {
-		for _, payload := range []string{"7", "9", "x", "é", "\x00", " 4x", "-1", "B", "\xff"} {
+		c.each([]string{"7", "9", "x", "é", "\x00", " 4x", "-1", "B", "\xff"}, func(c *check, payload string) {
 			s := c.poll()
 			c.do("POST", s.query, payload)
 			s.gone()
-		}
+		})
 	}},
 	{name: "Engine.IO 4/Protocol/other types are answered with 400", deviates: "it answers ok", check: func(c *check) {
-		for _, payload := range []string{"7", "x", "", "4x\x1e7", "4x\x1e", "\x1e", "2"} {
-			c.status(fmt.Sprintf("%q", payload), c.do("POST", c.poll().query, payload), 400)
-		}
+		c.each([]string{"7", "x", "", "4x\x1e7", "4x\x1e", "\x1e", "2"}, func(c *check, payload string) {
+			c.status("POST", c.do("POST", c.poll().query, payload), 400)
+		})
 	}},
 	{name: "Engine.IO 4/Message/text comes back as it is", check: func(c *check) {
 		s := c.poll()
@@ -235,25 +233,25 @@ var pollingRules = []rule{
 		}
 	}},
 	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/base64 that is none ends the session", deviates: "it decodes what it can", check: func(c *check) {
-		for _, b := range []string{"b!!!", "bA", "bAQID!", "bA===", "b\x00\x00\x00\x00"} {
+		c.each([]string{"b!!!", "bA", "bAQID!", "bA===", "b\x00\x00\x00\x00"}, func(c *check, b string) {
 			s := c.poll()
-			c.status(b, c.do("POST", s.query, b), 400)
+			c.status("POST", c.do("POST", s.query, b), 400)
 			s.gone()
-		}
+		})
 	}},
 	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/text is UTF-8", deviates: "it replaces what is not UTF-8", check: func(c *check) {
-		for _, m := range []string{"4\xff", "4\xc0\x80", "4\xed\xa0\x80", "4\xe2\x82", "4ok\x1e4\xf5\x80\x80\x80"} {
+		c.each([]string{"4\xff", "4\xc0\x80", "4\xed\xa0\x80", "4\xe2\x82", "4ok\x1e4\xf5\x80\x80\x80"}, func(c *check, m string) {
 			s := c.poll()
-			c.status(fmt.Sprintf("%q", m), c.do("POST", s.query, m), 400)
+			c.status("POST", c.do("POST", s.query, m), 400)
 			s.gone()
-		}
+		})
 	}},
 	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/an empty packet ends the session", check: func(c *check) {
-		for _, payload := range []string{"", "\x1e", "4a\x1e", "\x1e4a", "4a\x1e\x1e4b"} {
+		c.each([]string{"", "\x1e", "4a\x1e", "\x1e4a", "4a\x1e\x1e4b"}, func(c *check, payload string) {
 			s := c.poll()
 			c.do("POST", s.query, payload)
 			s.gone()
-		}
+		})
 	}},
 	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/a thousand packets keep their order", check: func(c *check) {
 		s := c.poll()

@@ -17,6 +17,7 @@ const (
 	pingInterval   = 300 * time.Millisecond
 	pingTimeout    = 200 * time.Millisecond
 	connectTimeout = time.Second
+	upgradeTimeout = 3 * time.Second
 	maxPayload     = 1_000_000
 	allowedOrigin  = "http://pages.example"
 )
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestEngineIO(t *testing.T) {
 	t.Run("belfry", func(t *testing.T) {
 		t.Parallel()
-		run(t, startBelfry(t, "wsserver/internal/engineecho", "/engine.io/", "-cors", allowedOrigin), engineRules)
+		run(t, startBelfry(t, "wsserver/internal/engineecho", "/engine.io/", "-cors", allowedOrigin, "-upgrade-timeout", upgradeTimeout.String()), engineRules)
 	})
 	t.Run("reference", func(t *testing.T) {
 		t.Parallel()

@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // upgraded upgrades a session to WebSocket.
@@ -239,6 +240,33 @@ var upgradeRules = []rule{
 		w.quiet = true
 		w.want("3probe")
 		w.closed()
+	}},
+	{name: "Engine.IO 4/Upgrade/one that is not finished in time closes that WebSocket alone", check: func(c *check) {
+		s := c.poll()
+		started := time.Now()
+		w := s.probe("2probe")
+		w.want("3probe")
+		w.SetDeadline(started.Add(upgradeTimeout + patience))
+		closed := make(chan frame, 1)
+		go func() {
+			f, _ := w.read()
+			closed <- f
+		}()
+		for {
+			select {
+			case f := <-closed:
+				if f.head != 0 && f.head != fin|closing {
+					c.Fatalf("got %v, want the end of the probe", f)
+				}
+				c.after("the end of the probe", started, upgradeTimeout)
+				w.Close()
+				s.lives()
+				c.eventuallyUpgraded(s).lives()
+				return
+			default:
+				s.lives()
+			}
+		}
 	}},
 	{name: "Engine.IO 4/Upgrade/of an unknown session is refused", check: func(c *check) {
 		for _, query := range []string{websocket + "&sid=none", websocket + "&sid=__proto__", "EIO=4&transport=websocket&sid=" + strings.Repeat("x", 10_000)} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 )
 
 // reset ends a connection with RST.
@@ -82,9 +83,7 @@ func brokenRules() (rules []rule) {
 
 var websocketRules = []rule{
 	{name: "Engine.IO 4/WebSocket/EIO is mandatory", deviates: "it refuses after the 101", check: func(c *check) {
-		for _, query := range []string{"transport=websocket", "EIO=3&transport=websocket", "EIO=5&transport=websocket", "EIO=&transport=websocket"} {
-			c.notSwitched(query)
-		}
+		c.each([]string{"transport=websocket", "EIO=3&transport=websocket", "EIO=5&transport=websocket", "EIO=&transport=websocket"}, (*check).notSwitched)
 	}},
 	{name: "Engine.IO 4/WebSocket/transport is mandatory", check: func(c *check) {
 		c.notSwitched("EIO=4")
@@ -136,11 +135,11 @@ var websocketRules = []rule{
 		w.lives()
 	}},
 	{name: "Engine.IO 4/Protocol/other types end a session over WebSocket", check: func(c *check) {
-		for _, packet := range []string{"7", "9", "x", "", "é", "\x00", " 4x", "-1"} {
+		c.each([]string{"7", "9", "x", "", "é", "\x00", " 4x", "-1"}, func(c *check, packet string) {
 			w := c.socket()
 			w.text(packet)
 			w.closed()
-		}
+		})
 	}},
 	{name: "Engine.IO 4/Message/text and binary come back as they are, over WebSocket", check: func(c *check) {
 		w := c.socket()
@@ -303,6 +302,23 @@ var websocketRules = []rule{
 			w.send(masked(fin|ping, payload))
 			equal(c, "frame", w.next(), frame{fin | pong, payload})
 		}
+	}},
+	{name: "RFC 6455/5.5.2/a flood of pings harms nobody", check: func(c *check) {
+		w := c.socket()
+		flood := strings.Repeat(masked(fin|ping, strings.Repeat("x", 100)), 1000)
+		for range 20 {
+			w.send(flood)
+		}
+		c.socket().lives()
+	}},
+	{name: "Engine.IO 4/WebSocket/a client that does not read harms nobody", check: func(c *check) {
+		w := c.socket()
+		w.SetWriteDeadline(time.Now().Add(pingInterval)) // the server may stop reading, too
+		m := masked(fin|binaryData, strings.Repeat("x", maxPayload))
+		for range 20 {
+			w.send(m)
+		}
+		c.socket().lives()
 	}},
 	{name: "RFC 6455/5.5.3/a pong that nobody awaits is ignored", check: func(c *check) {
 		w := c.socket()
