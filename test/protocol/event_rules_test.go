@@ -275,8 +275,8 @@ var eventRules = []rule{
 	}},
 	{name: "Socket.IO 5/Format/the names of JavaScript's objects are data", check: func(c *check) {
 		w := c.connected()
-		w.text(`42["message",{"constructor":1,"toString":2,"hasOwnProperty":3}]`)
-		w.want(`42["message-back",{"constructor":1,"toString":2,"hasOwnProperty":3}]`)
+		w.text(`42["message",{"constructor":1,"hasOwnProperty":2,"toString":3}]`)
+		w.want(`42["message-back",{"constructor":1,"hasOwnProperty":2,"toString":3}]`)
 	}},
 	{name: "Socket.IO 5/Sample session", check: func(c *check) {
 		s := c.poll()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ type server struct {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The cases wait far more than they compute.
-	flag.Set("test.parallel", "12")
+	flag.Set("test.parallel", "8")
 	os.Exit(m.Run())
 }
 
@@ -65,7 +66,7 @@ func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 		t.Skip(pkg + " does not exist yet")
 	}
 	program := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	build := exec.Command("go", "build", "-o", program, "./"+pkg)
+	build := exec.Command("go", "build", "-o", program, "-race="+raced(), "./"+pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
@@ -74,6 +75,18 @@ func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 	start(t, address, program, append(args, "-addr", address, "-path", path,
 		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", "1000000")...)
 	return server{address: address, path: path}
+}
+
+// raced is whether this test looks for races, which are then looked for in the program.
+func raced() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-race" {
+				return s.Value
+			}
+		}
+	}
+	return "false"
 }
 
 // startReference runs a program on the packages from npm.

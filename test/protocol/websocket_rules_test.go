@@ -267,8 +267,17 @@ var websocketRules = []rule{
 		for range 100 {
 			w.send(flood)
 		}
-		if f, err := w.read(); err == nil && f.head != fin|closing || timeout(err) {
-			c.Fatalf("got %v, %v, want the end", f, err)
+		for {
+			f, err := w.read()
+			switch {
+			case timeout(err):
+				c.Fatalf("the WebSocket is still open")
+			case err != nil || f.head == fin|closing:
+				return
+			case f != frame{fin | text, "2"}:
+				c.Fatalf("got %v, want the end", f)
+			}
+			w.text("3") // inside of the message: but the server has what it needs to close
 		}
 	}},
 	{name: "RFC 6455/5.5.1/a close is answered, and the connection ends", check: func(c *check) {
