@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
+	"test/protocol":                {"std"},
 }
 
 // TestImports holds the house to its plan: imports run one way, and each dependency has its one place.
