@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"natsadapter/embedded":        {"github.com/nats-io/nats-server/v2/..."},
 	"natsadapter/natstest":        {"natsadapter/embedded", "std"},
 	"wsserver":                    {"adapter", "adapter/packet", "wsserver/internal/...", "std"},
+	"wsserver/msgpack":            {"adapter/packet", "github.com/tinylib/msgp/msgp"},
 	"wsserver/wstest":             {"adapter/packet", "wsserver", "wsserver/internal/...", "github.com/gobwas/ws"},
 	"wsserver/internal/engineio":  {"std"},
 	"wsserver/internal/netpoll":   {"std"},
