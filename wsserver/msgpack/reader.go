@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // A reader takes values from the front of a message, and writes the data among them as JSON. Nothing is allocated for a length that a
-// message announces and does not have: what is written is at most six times as long as what has been read, the placeholders apart.
+// message announces and does not have: what is written is at most six times as long as what has been read, placeholders apart.
 type reader struct {
 	rest            []byte
 	limits          packet.Limits // in force
@@ -24,6 +25,8 @@ type reader struct {
 
 // value writes the next value. depth is how many arrays and maps are open if it is one.
 func (r *reader) value(depth int) (err error) {
+	const longest = len("-1.7976931348623157e+308,") // of numbers and literals, a comma with it
+	r.text = room(r.text, longest)
 	switch msgp.NextType(r.rest) {
 	case msgp.NilType:
 		r.rest = r.rest[1:]
@@ -335,6 +338,14 @@ func (r *reader) date(ms int64) error {
 	return nil
 }
 
+// room returns text with room for n more bytes. It doubles the text, because append takes many small steps to a large one.
+func room(text []byte, n int) []byte {
+	if cap(text)-len(text) >= n {
+		return text
+	}
+	return slices.Grow(text, max(n, len(text)))
+}
+
 // appendFloat writes f as JSON.stringify does.
 func appendFloat(text []byte, f float64) []byte {
 	switch abs := math.Abs(f); {
@@ -355,13 +366,13 @@ func appendFloat(text []byte, f float64) []byte {
 
 // appendString writes s as a string of JSON.
 func appendString(text, s []byte) []byte {
-	text = append(text, '"')
+	text = append(room(text, len(s)+len(`"":`)), '"')
 	plain := 0
 	for i, c := range s {
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
-		text = append(text, s[plain:i]...)
+		text = append(room(text, len(s)-plain+len(`\u0000"`)), s[plain:i]...)
 		plain = i + 1
 		switch c {
 		case '"', '\\':
