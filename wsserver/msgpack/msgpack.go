@@ -1,7 +1,7 @@
 // Package msgpack is the codec of Socket.IO packets that socket.io-msgpack-parser speaks: MessagePack, and one binary message for a packet
 // whatever is in it. Numbers and binary data are smaller than with the default codec, and a client has less to parse.
 //
-//	srv, err := wsserver.New(wsserver.Config{Codec: msgpack.Codec{}})
+//	srv := wsserver.New(wsserver.Config{Codec: msgpack.Codec{}})
 //
 // All clients of the server must set the same:
 //

@@ -76,6 +76,9 @@ func TestRefused(t *testing.T) {
 		{"a type of 64 bits", nil, "\x83\xa4type\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
 		{"a negative type", nil, "\x83\xa4type\xff\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
 		{"a type with a fraction", nil, "\x83\xa4type\xca\x40\x20\x00\x00\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
+		{"a type that would be 2 in 8 bits", nil, "\x83\xa4type\xd1\xff\x02\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
+		{"a float that would be 2 in 8 bits", nil, "\x83\xa4type\xca\xc3\x7e\x00\x00\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
+		{"a type that is not a number", nil, "\x83\xa4type\xca\x7f\xc0\x00\x00\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
 		{"a type that is no number", nil, "\x83\xa4type\xa12\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
 		{"an undefined type", nil, "\x83\xa4type\xd4\x00\x00\xa3nsp\xa1/\xa4data\x91\xa1x", "", packet.ErrType},
 
@@ -136,6 +139,7 @@ func TestRefused(t *testing.T) {
 		{"a million objects", nil, "\x83" + event + strings.Repeat("\x81\xa0", 500_000), "", packet.ErrDepth},
 		{"too many arguments", small, "\x83" + event + "\x94\xa1x\x01\x02\x03", `2["x",1,2,3]`, packet.ErrArguments},
 		{"too many attachments", small, "\x83" + event + "\x92\xa1x\x93\xc4\x00\xc4\x00\xc4\x00", `53-["x"]`, packet.ErrAttachments},
+		{"too many attachments in what is ignored", small, "\x84\xa1o\x93\xc4\x00\xc4\x00\xc4\x00" + event + "\x91\xa1x", "", packet.ErrAttachments},
 		{"attachments too large", small, "\x83" + event + "\x93\xa1x\xc4\x03abc\xc4\x02de", "", packet.ErrTooLarge},
 		{"an ArrayBuffer too large", small, "\x83" + event + "\x92\xa1x\xc7\x05\x00abcde", "", packet.ErrTooLarge},
 
@@ -175,6 +179,7 @@ func TestWithinLimits(t *testing.T) {
 		{"integers of 64 bits", "\x83" + event + "\x93\xa1x\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xd3\x80\x00\x00\x00\x00\x00\x00\x00", `["x",18446744073709551615,-9223372036854775808]`},
 		{"a float of 32 bits", "\x83" + event + "\x92\xa1x\xca\x3d\xcc\xcc\xcd", `["x",0.10000000149011612]`},
 		{"floats without a fraction", "\x83" + event + "\x93\xa1x\xcb\x40\x14\x00\x00\x00\x00\x00\x00\xcb\x44\x4b\x1a\xe4\xd6\xe2\xef\x50", `["x",5,1e+21]`},
+		{"floats that are zero", "\x83" + event + "\x93\xa1x\xcb\x00\x00\x00\x00\x00\x00\x00\x00\xcb\x80\x00\x00\x00\x00\x00\x00\x00", `["x",0,0]`},
 		{"a placeholder without attachments", "\x83" + event + "\x92\xa1x\x82\xac_placeholder\xc3\xa3num\x00", `["x",{"_placeholder":true,"num":0}]`},
 		{"an object that says it is no placeholder", "\x83" + event + "\x93\xa1x\xc4\x00\x81\xac_placeholder\xc2", `["x",{"_placeholder":true,"num":0},{"_placeholder":false}]`},
 	} {
@@ -210,16 +215,17 @@ func TestText(t *testing.T) {
 
 // What a message makes the decoder allocate is bounded by the length of the message, whatever it says.
 func TestDecoderAllocatesLittle(t *testing.T) {
-	const n = 1 << 20
-	elements := "\x83" + event + "\xdd\x00\x10\x00\x00"
+	const n = 1 << 17
+	elements := "\x83" + event + "\xdd\x00\x02\x00\x00"
 	for name, msg := range map[string]string{
 		"null":           elements + strings.Repeat("\xc0", n),
 		"empty strings":  elements + strings.Repeat("\xa0", n),
 		"floats":         elements + strings.Repeat("\xca\x00\x00\x00\x01", n),
-		"control":        "\x83" + event + "\x91\xdb\x00\x10\x00\x00" + strings.Repeat("\x00", n),
-		"string":         "\x83" + event + "\x91\xdb\x00\x10\x00\x00" + strings.Repeat("a", n),
+		"control":        "\x83" + event + "\x91\xdb\x00\x02\x00\x00" + strings.Repeat("\x00", n),
+		"string":         "\x83" + event + "\x91\xdb\x00\x02\x00\x00" + strings.Repeat("a", n),
 		"empty objects":  elements + strings.Repeat("\x80", n),
-		"ignored":        "\x82\xa1o\xdd\x00\x10\x00\x00" + strings.Repeat("\xc0", n),
+		"ignored":        "\x82\xa1o\xdd\x00\x02\x00\x00" + strings.Repeat("\xc0", n),
+		"bytes":          elements + strings.Repeat("\xc4\x00", n),
 		"announced":      elements,
 		"announced keys": "\xdf\xff\xff\xff\xff" + event,
 	} {
@@ -336,7 +342,7 @@ func TestWithIDRefuses(t *testing.T) {
 		})
 	}
 	for name, e := range map[string]packet.Encoded{
-		"text":         {Text: []byte(`2["x"]`)},
+		"text":         {Text: []byte(`2["x"]`), Attachments: [][]byte{[]byte("\x83" + event + "\x91\xa1x")}},
 		"nothing":      {},
 		"two messages": {Attachments: [][]byte{{0x83}, {0x83}}},
 	} {
@@ -372,7 +378,7 @@ func TestNumbersBeyond64Bits(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 5000 {
+	for range 1000 {
 		g := generator{random: random, budget: 40}
 		p := g.packet(t)
 		e, err := Codec{}.Encode(p)

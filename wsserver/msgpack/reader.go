@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -219,7 +218,7 @@ func (r *reader) integer(limit uint64, reason error) (uint64, error) {
 		if err != nil {
 			return 0, malformed(err)
 		}
-		if !(f >= 0 && f <= float64(limit)) || f != math.Trunc(f) {
+		if f < 0 || f > float64(limit) || f != math.Trunc(f) { // the last is true for NaN as well
 			return 0, fmt.Errorf("%w: %v", reason, f)
 		}
 		r.rest = rest
@@ -343,7 +342,9 @@ func room(text []byte, n int) []byte {
 	if cap(text)-len(text) >= n {
 		return text
 	}
-	return slices.Grow(text, max(n, len(text)))
+	larger := make([]byte, len(text), len(text)+max(n, len(text)))
+	copy(larger, text)
+	return larger
 }
 
 // appendFloat writes f as JSON.stringify does.
@@ -366,13 +367,13 @@ func appendFloat(text []byte, f float64) []byte {
 
 // appendString writes s as a string of JSON.
 func appendString(text, s []byte) []byte {
-	text = append(room(text, len(s)+len(`"":`)), '"')
+	text = append(text, '"')
 	plain := 0
 	for i, c := range s {
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
-		text = append(room(text, len(s)-plain+len(`\u0000"`)), s[plain:i]...)
+		text = append(room(text, i-plain+len(`\u0000`)), s[plain:i]...)
 		plain = i + 1
 		switch c {
 		case '"', '\\':

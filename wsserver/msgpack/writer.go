@@ -123,10 +123,11 @@ func inNumber(c byte) bool {
 	return digit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
 }
 
+// appendNumber writes a number. AppendInt64 is for negative ones, because it writes others in the longer signed forms.
 func appendNumber(msg, text []byte) []byte {
 	if text[0] == '-' {
 		if i, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-			return appendInt(msg, i)
+			return msgp.AppendInt64(msg, i)
 		}
 	} else if u, err := strconv.ParseUint(string(text), 10, 64); err == nil {
 		return msgp.AppendUint64(msg, u)
@@ -135,17 +136,9 @@ func appendNumber(msg, text []byte) []byte {
 	const lowest, tooHigh = -(1 << 63), 1 << 64
 	if f == math.Trunc(f) && f >= lowest && f < tooHigh {
 		if f < 0 {
-			return appendInt(msg, int64(f))
+			return msgp.AppendInt64(msg, int64(f))
 		}
 		return msgp.AppendUint64(msg, uint64(f))
 	}
 	return msgp.AppendFloat64(msg, f)
-}
-
-// appendInt writes i in the shortest form, which for what is not negative is an unsigned one.
-func appendInt(msg []byte, i int64) []byte {
-	if i >= 0 {
-		return msgp.AppendUint64(msg, uint64(i))
-	}
-	return msgp.AppendInt64(msg, i)
 }
