@@ -1,9 +1,9 @@
-// Package msgpack is the codec of Socket.IO packets that socket.io-msgpack-parser speaks: MessagePack, and one binary message for a packet
-// whatever is in it. Numbers and binary data are smaller than with the default codec, and a client has less to parse.
+// Package msgpack is the codec of Socket.IO packets that socket.io-msgpack-parser speaks: MessagePack, and one binary message for a packet,
+// whatever is in it. It is for servers that send much binary data, which with the default codec takes a message of its own each time.
 //
 //	srv := wsserver.New(wsserver.Config{Codec: msgpack.Codec{}})
 //
-// All clients of the server must set the same:
+// All clients of the server must set the same parser, and all nodes of a cluster the same codec:
 //
 //	import parser from "socket.io-msgpack-parser"
 //	const socket = io(url, { parser })
