@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/protocol":                {"std"},
+	"wsserver/msgpack":             {"adapter/packet", "github.com/tinylib/msgp/msgp"},
 }
 
 // TestImports holds the house to its plan: imports run one way, and each dependency has its one place.
