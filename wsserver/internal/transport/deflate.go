@@ -129,12 +129,10 @@ func (in *inflater) inflate(payload []byte, limit int) ([]byte, error) {
 		if out, err = in.stream(out, limit); err != nil {
 			return nil, err
 		}
-		switch left := in.source.left(); {
-		case left == 0, left == len(finalBlock), left == len(flushed+finalBlock):
+		// It has taken all, or has ended with a final block of its own: the last of the payload, or one that flushed completes.
+		if left := in.source.left(); left == 0 || left == len(finalBlock) || left == len(flushed+finalBlock) {
 			in.buf = out
 			return out, nil
-		case left < len(flushed+finalBlock):
-			return nil, errInflate
 		}
 		window = out[max(0, len(out)-flateWindow):]
 	}
