@@ -129,12 +129,10 @@ func (in *inflater) inflate(payload []byte, limit int) ([]byte, error) {
 		if out, err = in.stream(out, limit); err != nil {
 			return nil, err
 		}
-		switch left := in.source.left(); {
-		case left == 0, left == len(finalBlock), left == len(flushed+finalBlock):
+		// It has taken all, or has ended with a final block of its own: the last of the payload, or one that flushed completes.
+		if left := in.source.left(); left == 0 || left == len(finalBlock) || left == len(flushed+finalBlock) {
 			in.buf = out
 			return out, nil
-		case left < len(flushed+finalBlock):
-			return nil, errInflate
 		}
 		window = out[max(0, len(out)-flateWindow):]
 	}
@@ -169,6 +167,17 @@ func (in *inflater) free() {
 		in.buf = nil
 	}
 	inflaters.Put(in)
+}
+
+// inflate decompresses a message and delivers it. What it needs for that it gives back before it returns.
+func (r *Reader) inflate(op Opcode, payload []byte, h Handler) error {
+	in := inflaters.Get().(*inflater)
+	defer in.free()
+	message, err := in.inflate(payload, r.maxMessage())
+	if err != nil {
+		return err
+	}
+	return r.deliver(op, false, message, h)
 }
 
 // tailed reads a payload and then a tail. It is an io.ByteReader, so that the flate package reads no byte that it does not need.

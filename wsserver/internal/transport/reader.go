@@ -368,17 +368,6 @@ func (r *Reader) deliver(op Opcode, deflated bool, payload []byte, h Handler) er
 	return h.Control(op, payload)
 }
 
-// inflate delivers a compressed message.
-func (r *Reader) inflate(op Opcode, payload []byte, h Handler) error {
-	in := inflaters.Get().(*inflater)
-	defer in.free()
-	message, err := in.inflate(payload, r.maxMessage())
-	if err != nil {
-		return err
-	}
-	return r.deliver(op, false, message, h)
-}
-
 func checkClose(payload []byte) error {
 	code, reason := ParseClose(payload)
 	switch {
