@@ -72,6 +72,19 @@ func (c *conn) Ended(reason error) {
 	}
 }
 
+// close ends the connection, after it has told the client so in each namespace.
+func (c *conn) close() {
+	c.mu.Lock()
+	sockets := slices.Clone(c.sockets)
+	c.mu.Unlock()
+	for _, s := range sockets {
+		if s.now() == connected {
+			s.finish(ErrServerClose, s.goodbye())
+		}
+	}
+	c.session.Close(ErrServerClose)
+}
+
 // reasonOf is the end of a session as the reason of a disconnection.
 func reasonOf(err error) error {
 	for _, known := range [...]error{ErrServerClose, ErrShutdown, ErrParse} {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
@@ -245,11 +246,17 @@ func (s *Socket) Disconnect() {
 	if s.now() == connecting && s.refuse(refusalData("disconnected")) {
 		return
 	}
-	s.finish(ErrServerDisconnect, newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name})))
+	s.finish(ErrServerDisconnect, s.goodbye())
 }
 
-// Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose.
-func (s *Socket) Close() { s.conn.session.Close(ErrServerClose) }
+// goodbye is the packet that tells the client that the server has disconnected it.
+func (s *Socket) goodbye() *outbox.Frame {
+	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
+}
+
+// Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose. The client is told so in each, and
+// does not connect anew by itself.
+func (s *Socket) Close() { s.conn.close() }
 
 // On sets a handler for an event. Several handlers of one event run in the order in which they were set.
 func (s *Socket) On(event string, handle Handler) {

@@ -264,7 +264,7 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.Close(err)
+		s.vanished(err)
 	case ping:
 		s.Send(pingFrame)
 	case d == &s.beat:
@@ -275,6 +275,17 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	default:
 		s.Close(ErrIncomplete)
 	}
+}
+
+// vanished ends a session whose client does not answer. One that polls will fetch nothing more.
+func (s *Session) vanished(err error) {
+	if ws, polling := s.carrier(); ws == nil {
+		if s.end(err, s.server.closeDelay) {
+			polling.Abort()
+		}
+		return
+	}
+	s.Close(err)
 }
 
 // Close ends the session: what was sent to the client before still reaches it, if it receives.

@@ -57,9 +57,10 @@ type Polling struct {
 	receiver   PollingReceiver
 	box        outbox.Mailbox
 
-	mu      sync.Mutex // guards what follows
-	poll    *poll      // the GET that waits
+	mu      sync.Mutex               // guards what follows
+	poll    *poll                    // the GET that waits
 	posting bool
+	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
 	ending  chan struct{} // closed when the session is over or has moved
@@ -219,20 +220,25 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		refuseRequest(w)
 		return
 	}
-	err := p.post(w, r)
+	err, refused := p.take(w, r)
 	p.mu.Lock()
 	p.posting = false
 	p.mu.Unlock()
-	if err != nil {
+	switch {
+	case err == nil:
+	case refused:
 		p.fail(err)
+	default:
+		p.finish(err)
 	}
 }
 
-// post is Post for the only such request. An error ends the session; the request is answered.
-func (p *Polling) post(w http.ResponseWriter, r *http.Request) error {
+// take serves the only POST request at a time. An error ends the session; the request is answered by then. refused says that it broke the
+// rules of Engine.IO; others leave what is queued for the client to fetch.
+func (p *Polling) take(w http.ResponseWriter, r *http.Request) (err error, refused bool) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
 		refuseRequest(w)
-		return ErrContentType
+		return ErrContentType, true
 	}
 	body, err := p.readBody(w, r)
 	if errors.Is(err, errTooLarge) {
@@ -240,27 +246,27 @@ func (p *Polling) post(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return nil
+		return nil, false
 	}
 	if err != nil {
 		refuseRequest(w)
-		return fmt.Errorf("%w: %w", ErrAborted, err)
+		return fmt.Errorf("%w: %w", ErrAborted, err), true
 	}
 	if err := p.awaitTurn(r); err != nil {
 		refuseRequest(w)
-		return err
+		return err, true
 	}
 	err = p.receiver.Payload(body)
 	if errors.Is(err, engineio.ErrParse) || errors.Is(err, engineio.ErrDirection) {
 		refuseRequest(w)
-		return err
+		return err, true
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html")
 	h.Set("Content-Length", "2")
 	h.Set("Cache-Control", "no-store")
 	io.WriteString(w, "ok")
-	return err
+	return err, false
 }
 
 var errTooLarge = errors.New("transport: payload too large")
@@ -273,8 +279,19 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	}
 	// Without deadlines, as under a recorder of tests, the request's own end is the only bound.
 	control := http.NewResponseController(w)
-	if control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
-		defer control.SetReadDeadline(time.Time{})
+	control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	p.mu.Lock()
+	ended := p.state == pollingClosed
+	p.body = control
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.body = nil
+		p.mu.Unlock()
+		control.SetReadDeadline(time.Time{})
+	}()
+	if ended {
+		return nil, ErrPeerClosed
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	if err == nil && int64(len(body)) > limit {
@@ -393,6 +410,9 @@ func (p *Polling) abort(packet byte) {
 	}
 	p.state = pollingClosed
 	p.end(packet)
+	if p.body != nil {
+		p.body.SetReadDeadline(time.Now()) // nobody waits for it any more
+	}
 	p.mu.Unlock()
 	p.box.Close()
 	p.receiver.Closed()
@@ -408,6 +428,18 @@ func (p *Polling) fail(err error) {
 		p.receiver.Closing(err)
 	}
 	p.Abort()
+}
+
+// finish ends the session for a reason that its owner does not know yet, after what is queued has been fetched.
+func (p *Polling) finish(err error) {
+	p.mu.Lock()
+	over := p.state >= pollingClosing
+	moved := p.state == pollingMoved
+	p.mu.Unlock()
+	if !over || moved {
+		p.receiver.Closing(err)
+	}
+	p.Close()
 }
 
 // mailboxOwner is the Polling as its Mailbox sees it.
