@@ -1,0 +1,168 @@
+package wsserver_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestMounts: a server works wherever an http.Handler does, beside a program's own routes, with both transports and the change from one
+// to the other.
+func TestMounts(t *testing.T) {
+	hello := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello from "+r.URL.Path) }
+	mux := func(srv *wsserver.Server) http.Handler {
+		m := http.NewServeMux()
+		m.Handle("/socket.io/", srv)
+		m.HandleFunc("GET /hello", hello)
+		return m
+	}
+	quiet := log.New(io.Discard, "", 0)
+	for _, test := range []struct {
+		name  string
+		serve func(*testing.T, *wsserver.Server) *httptest.Server
+	}{
+		{"http.ServeMux", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
+			return httptest.NewServer(mux(srv))
+		}},
+		{"chi, behind its middlewares", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
+			r := chi.NewRouter()
+			r.Use(middleware.RequestLogger(&middleware.DefaultLogFormatter{Logger: quiet}), middleware.Recoverer)
+			r.Get("/hello", hello)
+			r.Mount("/socket.io/", srv)
+			return httptest.NewServer(r)
+		}},
+		{"TLS", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
+			return httptest.NewTLSServer(mux(srv))
+		}},
+		{"TLS with HTTP/2 for the requests that poll", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
+			hs := httptest.NewUnstartedServer(mux(srv))
+			hs.EnableHTTP2 = true
+			hs.StartTLS()
+			return hs
+		}},
+		{"TLS that ends at a proxy", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
+			behind := httptest.NewServer(mux(srv))
+			t.Cleanup(behind.Close)
+			target, err := url.Parse(behind.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := httputil.NewSingleHostReverseProxy(target)
+			proxy.ErrorLog = quiet
+			return httptest.NewTLSServer(proxy)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
+				s.On("echo", func(ctx context.Context, e *wsserver.Event) error {
+					var text string
+					if err := e.Decode(&text); err != nil {
+						return err
+					}
+					return s.Emit(ctx, "echo", text)
+				})
+				return nil
+			})
+			hs := test.serve(t, srv)
+			t.Cleanup(hs.Close)
+			request := func(method, path, body string) string {
+				t.Helper()
+				r, err := http.NewRequestWithContext(t.Context(), method, hs.URL+path, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := hs.Client().Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer answer.Body.Close()
+				if want := 1 + strings.Count(test.name, "HTTP/2"); answer.ProtoMajor != want {
+					t.Errorf("the answer is HTTP/%d, want %d", answer.ProtoMajor, want)
+				}
+				text, err := io.ReadAll(answer.Body)
+				if err != nil || answer.StatusCode != http.StatusOK {
+					t.Fatalf("%s %s: %s, %q, %v", method, path, answer.Status, text, err)
+				}
+				return string(text)
+			}
+			if got := request("GET", "/hello", ""); got != "hello from /hello" {
+				t.Errorf("the program's own route: got %q", got)
+			}
+
+			const path = "/socket.io/?EIO=4&transport=polling"
+			_, rest, _ := strings.Cut(request("GET", path, ""), `"sid":"`)
+			sid, _, _ := strings.Cut(rest, `"`)
+			session := path + "&sid=" + sid
+			request("POST", session, "40")
+			if got := request("GET", session, ""); !strings.HasPrefix(got, "40{") {
+				t.Errorf("CONNECT: got %q", got)
+			}
+			request("POST", session, `42["echo","over HTTP"]`)
+			if got, want := request("GET", session, ""), `42["echo","over HTTP"]`; got != want {
+				t.Errorf("polling: got %q, want %q", got, want)
+			}
+			dial := func(cfg wstest.Config) *wstest.Client {
+				t.Helper()
+				nc, err := net.Dial("tcp", hs.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasPrefix(hs.URL, "https") {
+					cfg := hs.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+					cfg.ServerName, cfg.NextProtos = "example.com", []string{"http/1.1"}
+					nc = tls.Client(nc, cfg)
+				}
+				return wstest.New(t, nc, cfg)
+			}
+			raw := dial(wstest.Config{Raw: true, Query: url.Values{"sid": {sid}}})
+			raw.Send("2probe")
+			if got := raw.Read(); got != "3probe" {
+				t.Errorf("probe: got %q", got)
+			}
+			raw.Send("5", `42["echo","upgraded"]`)
+			if got, want := raw.Read(), `42["echo","upgraded"]`; got != want {
+				t.Errorf("after the upgrade: got %q, want %q", got, want)
+			}
+			c := dial(wstest.Config{})
+			c.Emit("echo", "WebSocket only")
+			if got, want := c.Next("echo").String(), `["echo","WebSocket only"]`; got != want {
+				t.Errorf("WebSocket: got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// A server is a handler of its path, beside the program's own routes, in a router such as chi as in http.ServeMux.
+func ExampleServer_ServeHTTP() {
+	srv := wsserver.New(wsserver.Config{})
+	defer srv.Close(context.Background())
+
+	r := chi.NewRouter()
+	r.Get("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "well") })
+	r.Mount("/socket.io/", srv)
+
+	for _, path := range []string{"/health", "/socket.io/?EIO=4&transport=telegraph"} {
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 well
+	// 400 {"code":0,"message":"Transport unknown"}
+}
