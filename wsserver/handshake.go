@@ -21,16 +21,20 @@ type Handshake struct {
 // handshake is what is kept of a connection's first request. It is small, since it is kept as long as the connection.
 type handshake struct {
 	remote string
-	query  string // raw
+	query  string // without what Engine.IO put there, encoded
 	header string // the values of Config.KeepHeaders, in their order; see packHeader. Empty if there are none
 	time   int64  // in milliseconds since 1970
 	secure bool
 }
 
 func (srv *Server) handshake(r *http.Request) handshake {
+	query := r.URL.Query()
+	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64"} {
+		query.Del(name)
+	}
 	return handshake{
 		remote: strings.Clone(r.RemoteAddr),
-		query:  strings.Clone(r.URL.RawQuery), // not the whole line that it is a part of
+		query:  query.Encode(),
 		header: packHeader(r.Header, srv.cfg.KeepHeaders),
 		time:   time.Now().UnixMilli(),
 		secure: r.TLS != nil,
@@ -80,10 +84,7 @@ func unpackHeader(packed string, names []string) http.Header {
 // Handshake returns what the client said when it connected. It is made anew at each call.
 func (s *Socket) Handshake() Handshake {
 	kept := &s.conn.handshake
-	query, _ := url.ParseQuery(kept.query) // it was parsed when the client connected
-	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64"} {
-		query.Del(name)
-	}
+	query, _ := url.ParseQuery(kept.query) // it was encoded from values
 	return Handshake{
 		Auth:       s.auth,
 		Query:      query,
