@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -37,10 +38,47 @@ func serveInteropApp(t *testing.T, srv *wsserver.Server) {
 		serveCommon(srv.Of(name))
 	}
 	a.serveMain(srv.Of("/"))
+	serveCommon(srv.OfFunc(regexp.MustCompile(`^/dynamic-\d+$`).MatchString))
+
+	guarded := srv.Of("/guarded")
+	guarded.Use(func(ctx context.Context, s *wsserver.Socket) error {
+		var auth struct{ Token string }
+		if err := json.Unmarshal(s.Handshake().Auth, &auth); err == nil && auth.Token == "secret" {
+			return nil
+		}
+		return &wsserver.ConnectError{Message: "not authorized", Data: map[string]any{"code": 401, "hint": []any{"ask", "nicely", nil}}}
+	})
+	guarded.Use(func(ctx context.Context, s *wsserver.Socket) error {
+		var auth struct{ Name string }
+		if err := json.Unmarshal(s.Handshake().Auth, &auth); err != nil {
+			return err
+		}
+		if auth.Name == "" {
+			return errors.New("who are you?")
+		}
+		return nil
+	})
+	serveCommon(guarded)
+
+	slow := srv.Of("/slow")
+	slow.Use(func(ctx context.Context, s *wsserver.Socket) error {
+		select {
+		case <-time.After(100 * time.Millisecond):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	serveCommon(slow)
+}
+
+// handlers are a namespace, or the parent of many.
+type handlers interface {
+	On(event string, handle wsserver.Handler)
 }
 
 // serveCommon sets what every namespace has.
-func serveCommon(ns *wsserver.Namespace) {
+func serveCommon(ns handlers) {
 	ns.On("whoami", func(ctx context.Context, e *wsserver.Event) error {
 		h := e.Socket().Handshake()
 		query := map[string]string{}

@@ -24,8 +24,8 @@ type browserRun struct {
 	Page    string         `json:"page"`
 	URL     string         `json:"url"`
 	Mode    string         `json:"mode"`
-	Options map[string]any `json:"options"`
-	Only    []string       `json:"only"`
+	Options map[string]any `json:"options,omitempty"`
+	Only    []string       `json:"only,omitempty"`
 }
 
 // TestClientInBrowser has the bundles of the official client make the checks of node/checks.mjs in a real browser, from pages of the
@@ -78,7 +78,7 @@ type browserServer struct {
 func startBrowserServer(t *testing.T, parser string, cors *wsserver.CORS) *browserServer {
 	t.Helper()
 	s := &browserServer{}
-	cfg := interopConfig(t, parser)
+	cfg := interopConfig(parser)
 	cfg.CORS = cors
 	srv := newServer(t, cfg)
 	serveInteropApp(t, srv)

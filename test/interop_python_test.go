@@ -14,7 +14,7 @@ func TestPythonClient(t *testing.T) {
 	node := needNode(t)
 	needPython(t)
 	reference := startReference(t, node)["json"]
-	srv := newServer(t, interopConfig(t, "json"))
+	srv := newServer(t, interopConfig("json"))
 	serveInteropApp(t, srv)
 	belfry := serve(t, srv)
 	for _, mode := range []string{"websocket", "polling", "default"} {

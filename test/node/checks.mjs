@@ -28,7 +28,7 @@ export async function run({ io, url, mode, parser, options, only = [], workers =
         report({ name, ok: false, detail: t.step + ": " + (e?.message ?? e), ms: Date.now() - start });
       } finally {
         clearTimeout(timer);
-        t.end();
+        await t.end();
       }
     }
   };
@@ -98,12 +98,18 @@ class Test {
     const [g, w] = [canon(got), canon(want)];
     if (g !== w) throw new Error(`${what}: got ${brief(g)}, want ${brief(w)}`);
   }
-  end() {
+  // end leaves nothing behind: a polling client has told the server that it closes.
+  async end() {
+    const engines = new Set(this.clients.map((c) => c.socket.io.engine).filter((e) => e && e.readyState !== "closed"));
+    const closed = [...engines].map(
+      (e) => new Promise((resolve) => e.once("close", () => (e.transport.name === "polling" ? e.transport.once("drain", resolve) : resolve()))),
+    );
     for (const c of this.clients) {
       c.socket.io.reconnection(false);
       c.socket.disconnect();
       c.socket.io.engine?.close();
     }
+    await Promise.race([Promise.all(closed), sleep(1000)]);
   }
 }
 
@@ -367,8 +373,11 @@ check("all types of JSON", async (t) => {
 check("undefined and dates", async (t) => {
   const c = await t.connect();
   const date = new Date(1_700_000_000_123);
-  const want = t.msgpack ? [[1, undefined], date, { d: date }] : [[1, null], date.toISOString(), { d: date.toISOString() }];
-  t.same(await c.askAll("ack", [1, undefined], date, { d: date }), want);
+  const got = canon(await c.askAll("ack", [1, undefined], date, { d: date }));
+  const json = canon([[1, null], date.toISOString(), { d: date.toISOString() }]);
+  const native = canon([[1, undefined], date, { d: date }]);
+  t.same(got === json || (t.msgpack && got === native), true, got);
+  t.detail = got === json ? "as JSON has them" : "as they were";
 });
 
 const unicode = [

@@ -208,4 +208,5 @@ await Promise.all(
     console.log(JSON.stringify({ ...result, ms: Date.now() - start }));
   }),
 );
-process.exit(failed ? 1 : 0);
+process.exitCode = failed ? 1 : 0;
+setTimeout(() => process.exit(), 2000).unref(); // what clients have still to say is said

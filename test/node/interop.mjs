@@ -11,4 +11,5 @@ await run({ io, url, mode, parser: mode.endsWith("-msgpack") ? msgpack : undefin
   if (!result.ok) failed++;
   console.log(JSON.stringify(result));
 });
-process.exit(failed ? 1 : 0);
+process.exitCode = failed ? 1 : 0;
+setTimeout(() => process.exit(), 2000).unref(); // what clients have still to say is said
