@@ -50,7 +50,7 @@ var heartbeatRules = []rule{
 		if a.status == 200 && a.body != "1" && a.body != "6" {
 			c.Fatalf("got %v, want the end", a)
 		}
-		s.gone()
+		s.ends()
 	}},
 	{name: "Engine.IO 4/Heartbeat/without a GET the session is closed as well", check: func(c *check) {
 		started := time.Now()

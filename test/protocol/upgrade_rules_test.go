@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,6 +12,9 @@ func (s *session) upgraded() *socket {
 	w := s.probe("2probe")
 	w.want("3probe")
 	w.text("5")
+	if slices.Contains(s.waiting, "2") {
+		w.text("3")
+	}
 	return w
 }
 
