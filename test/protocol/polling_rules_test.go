@@ -260,7 +260,7 @@ var pollingRules = []rule{
 			s.gone()
 		})
 	}},
-	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/a thousand packets keep their order", check: func(c *check) {
+	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/a thousand packets keep their order", alone: true, check: func(c *check) {
 		s := c.poll()
 		packets := make([]string, 1000)
 		for i := range packets {
@@ -269,7 +269,7 @@ var pollingRules = []rule{
 		s.post(packets...)
 		s.want(packets...)
 	}},
-	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/half a million packets cost no more than their bytes", check: func(c *check) {
+	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/half a million packets cost no more than their bytes", alone: true, check: func(c *check) {
 		s := c.poll()
 		started := time.Now()
 		// Pongs: what is asked is the parser, not what an echo does with its answers.
@@ -278,12 +278,12 @@ var pollingRules = []rule{
 			c.Fatalf("it took %v", took)
 		}
 	}},
-	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/half a million empty packets end the session only", check: func(c *check) {
+	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/half a million empty packets end the session only", alone: true, check: func(c *check) {
 		s := c.poll()
 		c.do("POST", s.query, strings.Repeat("\x1e", maxPayload))
 		s.gone()
 	}},
-	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/packets that wait are not lost when many come", check: func(c *check) {
+	{name: "Engine.IO 4/Packet encoding/HTTP long-polling/packets that wait are not lost when many come", alone: true, check: func(c *check) {
 		s := c.poll()
 		packets := slices.Repeat([]string{"4x"}, 20_000)
 		s.post(packets...)

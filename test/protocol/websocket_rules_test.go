@@ -297,7 +297,7 @@ var websocketRules = []rule{
 			equal(c, "frame", w.next(), frame{fin | pong, payload})
 		}
 	}},
-	{name: "RFC 6455/5.5.2/a flood of pings harms nobody", check: func(c *check) {
+	{name: "RFC 6455/5.5.2/a flood of pings harms nobody", alone: true, check: func(c *check) {
 		w := c.socket()
 		flood := strings.Repeat(masked(fin|ping, strings.Repeat("x", 100)), 1000)
 		for range 20 {
@@ -305,7 +305,7 @@ var websocketRules = []rule{
 		}
 		c.socket().lives()
 	}},
-	{name: "Engine.IO 4/WebSocket/a client that does not read harms nobody", check: func(c *check) {
+	{name: "Engine.IO 4/WebSocket/a client that does not read harms nobody", alone: true, check: func(c *check) {
 		w := c.socket()
 		w.SetWriteDeadline(time.Now().Add(pingInterval)) // the server may stop reading, too
 		m := masked(fin|binaryData, strings.Repeat("x", maxPayload))
