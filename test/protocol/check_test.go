@@ -14,6 +14,7 @@ import (
 type rule struct {
 	name  string // the section of the document, and what it asks
 	check func(c *check)
+	alone bool // it keeps the server busy for so long that others would lose their sessions: it runs before them
 
 	deviates string // why the reference breaks the rule, if it does: the case must then fail there
 	unasked  bool   // the reference does so at times only, or dies of it
@@ -80,7 +81,9 @@ func where() string {
 func run(t *testing.T, s server, rules []rule) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
+			if !r.alone {
+				t.Parallel()
+			}
 			deviates := s.reference && r.deviates != ""
 			if deviates && r.unasked {
 				t.Skip("the reference is not asked: " + r.deviates)

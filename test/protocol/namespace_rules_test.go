@@ -134,7 +134,15 @@ var namespaceRules = []rule{
 			break
 		}
 		c.after("the end", started, connectTimeout)
-		s.gone()
+		s.ends()
+	}},
+	{name: "Socket.IO 5/Connection to a namespace/what was sent before the end waits for a GET", check: func(c *check) {
+		s := c.poll()
+		s.post("40/random,")
+		for started := time.Now(); time.Since(started) < connectTimeout+pingInterval/2; <-time.After(pingTimeout / 2) {
+			c.do("POST", s.query, "3") // pongs for pings that wait for a GET as well
+		}
+		equal(c, "what was left", strings.Join(s.finished(), " "), "44/random"+invalidNamespace)
 	}},
 	{name: "Socket.IO 5/Connection to a namespace/one that is refused does not count", check: func(c *check) {
 		started := time.Now()
@@ -231,7 +239,7 @@ var namespaceRules = []rule{
 		w.granted("40/custom,")
 		w.want(`42/custom,["auth",{"a":",/b,"}]`)
 	}},
-	{name: "Socket.IO 5/Format/a namespace of a megabyte harms nobody", check: func(c *check) {
+	{name: "Socket.IO 5/Format/a namespace of a megabyte harms nobody", alone: true, check: func(c *check) {
 		w := c.socket()
 		w.text("40/" + strings.Repeat("x", maxPayload-10))
 		// It is refused either way.

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	// What belfry's programs are made of, so that go test does not repeat an old result.
+	_ "github.com/belfry-io/belfry/wsserver"
 )
 
 // The settings of both programs, short enough for a test to wait for.
@@ -62,9 +65,7 @@ func TestSocketIO(t *testing.T) {
 // startBelfry builds and runs one of belfry's own programs.
 func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 	root := filepath.Join("..", "..")
-	if _, err := os.Stat(filepath.Join(root, pkg)); err != nil {
-		t.Skip(pkg + " does not exist yet")
-	}
+	depends(t, filepath.Join(root, pkg, "main.go"))
 	program := filepath.Join(t.TempDir(), filepath.Base(pkg))
 	build := exec.Command("go", "build", "-o", program, "-race="+raced(), "./"+pkg)
 	build.Dir = root
@@ -102,10 +103,18 @@ func startReference(t *testing.T, program, path string) server {
 		}
 		t.Skip("SKIPPED: " + msg)
 	}
+	depends(t, filepath.Join("node", program))
 	address := freeAddress(t)
 	_, port, _ := strings.Cut(address, ":")
 	start(t, address, node, filepath.Join("node", program), port)
 	return server{reference: true, address: address, path: path}
+}
+
+// depends reads a file that a program is made of: go test notes that, and repeats no result from before a change.
+func depends(t *testing.T, file string) {
+	if _, err := os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func freeAddress(t *testing.T) string {

@@ -59,7 +59,7 @@ func (s *session) finished() (left []string) {
 		for _, packet := range strings.Split(a.body, "\x1e") {
 			switch packet {
 			case "1":
-				s.gone()
+				s.ends()
 				return left
 			case "2":
 				pings++
