@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"testing"
@@ -69,5 +70,51 @@ func TestEventAfterEnd(t *testing.T) {
 	}
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
+func TestMaxLeft(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil))
+	for i := range 10_000 {
+		c.forget(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
+	}
+	if len(c.left) != maxLeft || c.left[maxLeft-1] != "/4999" || c.left[0] != fmt.Sprint("/", 5000-maxLeft) {
+		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
+	}
+	c.drop()
+	if err := srv.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestExitDiscards: the adapter keeps nothing of a dynamic namespace that has gone, and all of one that has not.
+func TestExitDiscards(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	defer srv.Close(context.Background())
+	srv.OfFunc(func(string) bool { return true })
+	first, _ := srv.enter("/a")
+	second, _ := srv.enter("/a")
+	if first != second || srv.dynamic != 1 {
+		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
+	}
+	srv.exit(first)
+	if got, _ := srv.enter("/a"); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
+		t.Error("the namespace has gone before its last socket")
+	}
+	srv.exit(first)
+	srv.exit(first)
+	if srv.dynamic != 0 || len(srv.namespaces) != 1 {
+		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces))
+	}
+	if srv.hub.Rooms("/a", nil) == first.rooms {
+		t.Error("the hub has kept the rooms")
+	}
+	first, _ = srv.enter("/a")
+	kept := srv.Of("/a")
+	srv.exit(first)
+	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {
+		t.Errorf("what the program has asked for has gone, or counts: %d", srv.dynamic)
 	}
 }

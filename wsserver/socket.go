@@ -207,8 +207,6 @@ func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, even
 	if err := s.conn.ws.Send(f); err != nil {
 		if reason := context.Cause(s.ctx); reason != nil {
 			err = reason
-		} else if volatile {
-			return nil // it was dropped
 		}
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
