@@ -58,7 +58,7 @@ func ExampleServer_OfFunc() {
 	fmt.Println(string(refusal))
 	// Output:
 	// 2
-	// ["rang","/tower-1"] 0
+	// ["rang","/tower-2"] 0
 	// {"message":"Invalid namespace"}
 }
 
