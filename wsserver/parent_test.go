@@ -174,8 +174,11 @@ func TestParentRefused(t *testing.T) {
 				wantNames(t, second) // made for a client that was then refused: gone
 			}
 		}
-		if got := log.String(); strings.Count(got, "bang in match") < 3 {
-			t.Errorf("log: got %q, want the panics", got)
+		if got := log.String(); strings.Count(got, "belfry: the function given to OfFunc failed") != 1 || !strings.Contains(got, "bang in match") {
+			t.Errorf("log: got %q, want the panic, once in a minute", got)
+		}
+		if got := srv.Stats().Failures; got != 3 {
+			t.Errorf("Stats.Failures: got %d, want 3", got)
 		}
 
 		for i := range 2 {
