@@ -53,7 +53,7 @@ func (c *conn) route(p *packet.Packet) error {
 // connect makes a socket, which finds out whether it may connect on a goroutine of its own.
 func (c *conn) connect(p *packet.Packet) error {
 	if !c.server.known(p.Namespace) {
-		c.ws.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
 		return nil
 	}
 	s := newSocket(c, p.Namespace, p.Data)
@@ -74,16 +74,6 @@ func (c *conn) connect(p *packet.Packet) error {
 	s.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
 	return nil
-}
-
-// greet says that a namespace was joined: the connect time-out does not run any more.
-func (c *conn) greet() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.greeted && !c.closed {
-		c.greeted = true
-		c.limitMessage()
-	}
 }
 
 // forgotten says that the handlers of a socket have ended.
@@ -107,7 +97,7 @@ func (c *conn) forget(s *Socket, last *outbox.Frame, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if last != nil {
-		c.ws.Append(last)
+		c.session.Append(last)
 	}
 	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
 	if late && !slices.Contains(c.left, s.name) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // A Config is what a Server is made of. Its zero value works: one node with the defaults of Socket.IO.
@@ -40,6 +41,44 @@ type Config struct {
 	// not read from the socket's connection. Zero means 256.
 	MaxEvents int
 
+	// Transports are those that clients may use, "polling" and "websocket". nil means both.
+	Transports []string
+
+	// DisableUpgrades keeps clients that have begun to poll from changing to a WebSocket.
+	DisableUpgrades bool
+
+	// UpgradeTimeout is how long the change from polling to a WebSocket may take. Zero means 10 seconds.
+	UpgradeTimeout time.Duration
+
+	// PerMessageDeflate compresses messages for the WebSockets of clients that offer it, as browsers do: a broadcast once for all of
+	// them. It saves traffic, and costs CPU time with every message either way.
+	PerMessageDeflate bool
+
+	// HTTPCompression compresses what clients that poll are sent, with gzip.
+	HTTPCompression bool
+
+	// CompressionThreshold is the size in bytes from which on something is compressed. Zero means 1,024.
+	CompressionThreshold int
+
+	// CORS lets pages of other origins use the server. nil means that browsers keep them from it.
+	CORS *CORS
+
+	// AllowOrigin decides whether a page may connect, by the request's Origin header, for WebSockets too, which CORS does not protect.
+	// nil means pages of the server's own host, those that CORS lists, and clients that send no Origin, which no browser leaves out here.
+	AllowOrigin func(r *http.Request) bool
+
+	// AllowRequest decides on a request that would begin a connection or change its transport, after AllowOrigin has. The text of its
+	// error is what the client gets. nil allows all. To decide by what a client says of itself, see [Namespace.Use].
+	AllowRequest func(r *http.Request) error
+
+	// KeepHeaders names the headers of a connection's first request that [Socket.Handshake] returns. They take memory as long as the
+	// connection lives. nil means Authorization, Cookie, Origin, User-Agent and X-Forwarded-For.
+	KeepHeaders []string
+
+	// Cookie is set on a client that begins by polling, with the connection's id as its value, so that a load balancer can send all its
+	// requests to one node. With an empty Name it is "io", for the path "/", HttpOnly and SameSite=Lax. nil means none.
+	Cookie *http.Cookie
+
 	// MaxNamespaces bounds the namespaces that clients have made by connecting to a name that a parent matches ([Server.OfFunc]), at one
 	// time. Beyond it they are told "too many namespaces". Zero means 1,000.
 	MaxNamespaces int
@@ -50,10 +89,6 @@ type Config struct {
 	// Codec writes packets as messages and reads them. All clients, and all nodes of the cluster, must use the same. nil means
 	// packet.JSON, which is what Socket.IO does by default.
 	Codec packet.Codec
-
-	// AllowOrigin decides whether a page may connect, by the request's Origin header. nil means pages of the server's own host, and
-	// clients that send no Origin, which no browser leaves out here.
-	AllowOrigin func(r *http.Request) bool
 
 	// OnError is told what goes wrong with a socket's handlers: an error, or a panic as a [*PanicError]. event is the event's name, or one of
 	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has. It may be called concurrently, and for
@@ -66,10 +101,10 @@ type Config struct {
 
 // defaults returns c with all zero values replaced.
 func (c Config) defaults() Config {
-	c.Path = "/" + strings.Trim(c.Path, "/")
-	if c.Path == "/" {
-		c.Path = "/socket.io"
+	if c.Path = strings.Trim(c.Path, "/"); c.Path == "" {
+		c.Path = "socket.io"
 	}
+	c.Path = "/" + c.Path + "/"
 	set(&c.PingInterval, 25*time.Second)
 	set(&c.PingTimeout, 20*time.Second)
 	set(&c.ConnectTimeout, 45*time.Second)
@@ -81,8 +116,13 @@ func (c Config) defaults() Config {
 	if c.Codec == nil {
 		c.Codec = packet.JSON{}
 	}
-	if c.AllowOrigin == nil {
-		c.AllowOrigin = sameOrigin
+	set(&c.CompressionThreshold, 1024)
+	set(&c.UpgradeTimeout, 10*time.Second)
+	if c.KeepHeaders == nil {
+		c.KeepHeaders = []string{"Authorization", "Cookie", "Origin", "User-Agent", "X-Forwarded-For"}
+	}
+	if c.Cookie != nil && c.Cookie.Name == "" {
+		c.Cookie = &http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -100,6 +140,30 @@ func set[T int | time.Duration](v *T, zero T) {
 	if *v <= 0 {
 		*v = zero
 	}
+}
+
+// compressFrom is the size from which on something is compressed for the engine, where zero means never.
+func (c Config) compressFrom(enabled bool) int {
+	if !enabled {
+		return 0
+	}
+	return c.CompressionThreshold
+}
+
+// transports are Transports as the engine has them. Names that it does not know are left out, and logged.
+func (c Config) transports() engineio.Transport {
+	var set engineio.Transport
+	for _, name := range c.Transports {
+		switch name {
+		case engineio.TransportPolling.String():
+			set |= engineio.TransportPolling
+		case engineio.TransportWebSocket.String():
+			set |= engineio.TransportWebSocket
+		default:
+			c.Logger.Error("belfry: unknown transport in Config.Transports", "transport", name)
+		}
+	}
+	return set
 }
 
 // sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own host only.

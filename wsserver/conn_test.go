@@ -11,11 +11,10 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// TestClosedDuringEnd: a connection that is gone still counts while another goroutine tells its sockets of their end, so that Close waits
-// for their handlers.
+// TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
 func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil))
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	s := newSocket(c, "/", nil)
 	s.ns = srv.Of("/")
 	s.greeted = true
@@ -27,14 +26,13 @@ func TestClosedDuringEnd(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.end(ErrTransport)
+		c.Ended(ErrTransport)
 	}()
 	for closed := false; !closed; time.Sleep(time.Millisecond) {
 		c.mu.Lock()
 		closed = c.closed
 		c.mu.Unlock()
 	}
-	c.Closed()
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
@@ -58,15 +56,15 @@ func TestClosedDuringEnd(t *testing.T) {
 // neither waits for ever nor keeps the connection from being read.
 func TestEventAfterEnd(t *testing.T) {
 	srv := New(Config{MaxEvents: 1, Logger: slog.New(slog.DiscardHandler)})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil))
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
 	s.ns = srv.Of("/")
 	s.finish(ErrServerDisconnect, nil)
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
-	if c.pauses != 0 || len(s.events) != 0 {
-		t.Errorf("got %d pauses and %d events, want none", c.pauses, len(s.events))
+	if len(s.events) != 0 {
+		t.Errorf("got %d events, want none", len(s.events))
 	}
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)

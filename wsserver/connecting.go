@@ -124,10 +124,10 @@ func (s *Socket) greet() bool {
 		return false
 	}
 	// In this order, and in one step, nothing is delivered before the client knows of its connection, and everything after.
-	s.conn.ws.Append(frame)
+	s.conn.session.Append(frame)
 	s.state.Store(uint32(connected))
 	s.greeted = true
-	s.conn.greet()
+	s.conn.session.Accept()
 	return true
 }
 

@@ -51,7 +51,7 @@ func (e *Event) Ack(args ...any) error {
 	}
 	e.acked = true
 	if err = e.socket.sendable(); err == nil {
-		err = e.socket.conn.ws.Send(newFrame(encoded))
+		err = e.socket.conn.session.Send(newFrame(encoded))
 	}
 	if err != nil {
 		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)

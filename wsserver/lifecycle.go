@@ -38,7 +38,7 @@ func (s *Socket) push(p *packet.Packet) {
 	s.waiting += size(p)
 	if !s.pausing && (len(s.events) >= s.conn.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
 		s.pausing = true
-		s.conn.pause()
+		s.conn.session.Pause()
 	}
 	s.start()
 }
@@ -72,7 +72,7 @@ func (s *Socket) run() {
 			s.waiting -= size(p)
 			if s.pausing && len(s.events) <= s.conn.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
 				s.pausing = false
-				s.conn.resume()
+				s.conn.session.Resume()
 			}
 		} else {
 			s.events = nil
@@ -211,7 +211,7 @@ func (s *Socket) leave() {
 	s.pausing = false
 	s.mu.Unlock()
 	if pausing {
-		s.conn.resume()
+		s.conn.session.Resume()
 	}
 	if greeted {
 		s.farewell("disconnect", s.ns.onDisconnect(), func(r *rareHandlers) []func(error) { return r.disconnect })

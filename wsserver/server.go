@@ -9,23 +9,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/rs/cors"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/transport"
-)
-
-const (
-	messageTimeout = 30 * time.Second // for a message to be complete once it has begun
-	closeTimeout   = 5 * time.Second  // for a client to close its end once the server has closed its own
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
@@ -36,16 +29,13 @@ type Server struct {
 	limits packet.Limits
 	root   *Namespace
 
-	transports *transport.Transports
-	deadlines  *engineio.Deadlines
+	engine *engine.Server
+	cors   *cors.Cors // nil without Config.CORS
 
-	pingDelay, pongDelay, connectDelay, messageDelay, closeDelay *engineio.Delay
-
-	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection
+	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
 	mu         sync.Mutex // guards what follows
 	closed     bool
-	conns      map[*conn]struct{}
 	namespaces map[string]*Namespace
 	parents    []*ParentNamespace // in the order of their making; replaced, not changed
 	dynamic    int                // children of parents that may go
@@ -57,7 +47,7 @@ type Server struct {
 }
 
 type counts struct {
-	accepted, refused, events, failures atomic.Uint64
+	events, failures atomic.Uint64
 }
 
 // New returns a server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in the end.
@@ -68,16 +58,26 @@ func New(cfg Config) *Server {
 		hub:        adapter.NewHub(adapter.HubConfig{Adapter: cfg.Adapter, Logger: cfg.Logger}),
 		codec:      cfg.Codec,
 		limits:     packet.Limits{AttachmentBytes: cfg.MaxPayload},
-		conns:      make(map[*conn]struct{}),
 		namespaces: make(map[string]*Namespace),
 	}
-	srv.transports = transport.New(transport.Config{MaxMessage: cfg.MaxPayload, QueueBytes: cfg.QueueBytes, Logger: cfg.Logger})
-	srv.deadlines = engineio.NewDeadlines()
-	srv.pingDelay = srv.deadlines.Delay(cfg.PingInterval)
-	srv.pongDelay = srv.deadlines.Delay(cfg.PingTimeout)
-	srv.connectDelay = srv.deadlines.Delay(cfg.ConnectTimeout)
-	srv.messageDelay = srv.deadlines.Delay(messageTimeout)
-	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
+	srv.cors = cfg.CORS.handler(cfg.Logger)
+	srv.engine = engine.New(engine.Config{
+		Path:             cfg.Path,
+		PingInterval:     cfg.PingInterval,
+		PingTimeout:      cfg.PingTimeout,
+		UpgradeTimeout:   cfg.UpgradeTimeout,
+		AcceptTimeout:    cfg.ConnectTimeout,
+		Transports:       cfg.transports(),
+		DisableUpgrades:  cfg.DisableUpgrades,
+		MaxPayload:       cfg.MaxPayload,
+		QueueBytes:       cfg.QueueBytes,
+		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
+		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
+		Cookie:           cfg.Cookie,
+		Allow:            srv.allow,
+		Open:             srv.newConn,
+		Logger:           cfg.Logger,
+	})
 	srv.root = srv.Of("/")
 	return srv
 }
@@ -150,53 +150,32 @@ func (srv *Server) Nodes() []string { return srv.hub.Nodes() }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != srv.cfg.Path && !strings.HasPrefix(r.URL.Path, srv.cfg.Path+"/") {
-		http.NotFound(w, r)
+	if srv.cors != nil {
+		srv.cors.ServeHTTP(w, r, srv.engine.ServeHTTP)
 		return
 	}
-	request := engineio.Request{
-		Method:  r.Method,
-		Query:   r.URL.Query(),
-		Origin:  r.Header["Origin"],
-		Upgrade: transport.IsUpgrade(r),
-		Known:   func(string) bool { return false }, // a WebSocket's session is joined by nothing else
-		Allow: func() error {
-			if !srv.cfg.AllowOrigin(r) {
-				return errOrigin
-			}
-			return nil
-		},
+	srv.engine.ServeHTTP(w, r)
+}
+
+// allow decides on a request that begins or upgrades a session.
+func (srv *Server) allow(r *http.Request) error {
+	if !srv.allowOrigin(r) {
+		return errOrigin
 	}
-	if refusal := request.Verify(); refusal != nil {
-		srv.refuse(w, refusal)
-		return
+	if srv.cfg.AllowRequest != nil {
+		return srv.cfg.AllowRequest(r)
 	}
-	c := srv.newConn(r)
-	if c == nil {
-		srv.counts.refused.Add(1)
-		w.Header().Set("Connection", "close")
-		http.Error(w, "server shutting down", http.StatusServiceUnavailable)
-		return
+	return nil
+}
+
+func (srv *Server) allowOrigin(r *http.Request) bool {
+	if srv.cfg.AllowOrigin != nil {
+		return srv.cfg.AllowOrigin(r)
 	}
-	nc, early, err := transport.Upgrade(w, r)
-	if err != nil {
-		srv.counts.refused.Add(1)
-		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
-		c.drop()
-		return
-	}
-	srv.counts.accepted.Add(1)
-	c.open(nc, early)
+	return sameOrigin(r) || srv.cors != nil && srv.cors.OriginAllowed(r)
 }
 
 var errOrigin = errors.New("origin not allowed")
-
-func (srv *Server) refuse(w http.ResponseWriter, refusal *engineio.Error) {
-	srv.counts.refused.Add(1)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(refusal.Status())
-	w.Write(refusal.JSON())
-}
 
 // plain encodes a packet that the server itself has made.
 func (srv *Server) plain(p *packet.Packet) packet.Encoded {
@@ -225,33 +204,24 @@ func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true
 	srv.mu.Unlock()
-	for _, c := range srv.connections() {
-		c.close(ErrShutdown)
-	}
+	srv.engine.Shut(ErrShutdown)
+	err := srv.engine.Close(ctx)
 	handled := make(chan struct{})
 	go func() {
 		srv.handlers.Wait()
 		close(handled)
 	}()
-	var err error
 	select {
 	case <-handled:
 	case <-ctx.Done():
-		err = fmt.Errorf("wsserver: close: connections or handlers have not ended: %w", context.Cause(ctx))
-		for _, c := range srv.connections() {
-			c.ws.Abort()
+		select {
+		case <-handled:
+		default:
+			err = errors.Join(err, fmt.Errorf("wsserver: close: handlers have not ended: %w", context.Cause(ctx)))
 		}
 	}
-	srv.transports.Close()
-	srv.deadlines.Close()
 	if e := srv.hub.Close(ctx); e != nil && err == nil {
 		err = e
 	}
 	return err
-}
-
-func (srv *Server) connections() []*conn {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return slices.Collect(maps.Keys(srv.conns))
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
@@ -76,21 +76,8 @@ func (s *Socket) Context() context.Context { return s.ctx }
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return socketState(s.state.Load()) == connected }
 
-// A Handshake is what a client said when it connected.
-type Handshake struct {
-	Auth       json.RawMessage // the client's option "auth", an object; nil if it has none
-	Query      url.Values      // of the connection's request, without what Engine.IO put there
-	RemoteAddr string          // as in http.Request
-}
-
-// Handshake returns what the client said when it connected. It is made anew at each call.
-func (s *Socket) Handshake() Handshake {
-	query, _ := url.ParseQuery(s.conn.query) // it was parsed when the client connected
-	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64", "j"} {
-		query.Del(name)
-	}
-	return Handshake{Auth: s.auth, Query: query, RemoteAddr: s.conn.remote}
-}
+// Transport is what carries the client's connection at the moment: "polling" or "websocket". A client that polls may change to a WebSocket.
+func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
 
 // Rooms returns the rooms that the socket is in: its own, then the others in the order of joining; none after it has left them all.
 func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
@@ -204,7 +191,7 @@ func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, even
 	}
 	f := newFrame(encoded)
 	f.Volatile = volatile
-	if err := s.conn.ws.Send(f); err != nil {
+	if err := s.conn.session.Send(f); err != nil {
 		if reason := context.Cause(s.ctx); reason != nil {
 			err = reason
 		}
@@ -236,7 +223,7 @@ func (s *Socket) Deliver(frame any) {
 			s.tell(e, d.listeners)
 		}
 	}
-	s.conn.ws.Append(d.frame)
+	s.conn.session.Append(d.frame)
 }
 
 // now is the socket's state. While its CONNECT packet is on its way into the queue, it counts as connected.
@@ -257,11 +244,17 @@ func (s *Socket) Disconnect() {
 	if s.now() == connecting && s.refuse(refusalData("disconnected")) {
 		return
 	}
-	s.finish(ErrServerDisconnect, newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name})))
+	s.finish(ErrServerDisconnect, s.goodbye())
 }
 
-// Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose.
-func (s *Socket) Close() { s.conn.close(ErrServerClose) }
+// goodbye is the packet that tells the client that the server has disconnected it.
+func (s *Socket) goodbye() *outbox.Frame {
+	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
+}
+
+// Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose. The client is told so in each, and
+// does not connect anew by itself.
+func (s *Socket) Close() { s.conn.close() }
 
 // On sets a handler for an event. Several handlers of one event run in the order in which they were set.
 func (s *Socket) On(event string, handle Handler) {

@@ -22,12 +22,10 @@ type Stats struct {
 
 // Stats returns the counts as they are now. They are read one by one, so they may differ by what happens meanwhile.
 func (srv *Server) Stats() Stats {
-	srv.mu.Lock()
-	s := Stats{Connections: len(srv.conns)}
-	srv.mu.Unlock()
-	s.Accepted, s.Refused = srv.counts.accepted.Load(), srv.counts.refused.Load()
+	engine := srv.engine.Stats()
+	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused}
 	s.Events, s.Failures = srv.counts.events.Load(), srv.counts.failures.Load()
-	out := srv.transports.Stats()
+	out := engine.Outbox
 	s.Frames, s.Bytes, s.Writes = out.Frames, out.Bytes, out.Writes
 	s.Dropped, s.Lost, s.TooSlow = out.Dropped, out.Lost, out.TooSlow
 	s.Adapter = srv.hub.Stats()

@@ -54,6 +54,13 @@ func (a Args) Attachments() [][]byte {
 	return a.attached.attachments
 }
 
+// Placeholder returns where the i-th placeholder stands, in the order of the text and not of the attachments: JSON()[start:end] stands for
+// Attachments()[num]. There is one for each attachment. It is for codecs.
+func (a Args) Placeholder(i int) (start, end, num int) {
+	m := a.attached.marks[i]
+	return m.start, m.end, m.num
+}
+
 // Decode converts the arguments into what dst points to, as [json.Unmarshal] does, the first argument into dst[0]. Only those asked for
 // are converted; further arguments are left alone, and a nil in dst skips one. With fewer arguments than dst, or with one that does not
 // fit, Decode returns an error that wraps [ErrArgument] and says which, counted from zero; what stands before it has been converted.

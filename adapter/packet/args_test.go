@@ -316,3 +316,31 @@ func TestParseArgs(t *testing.T) {
 		t.Errorf("zero Args: got %s, want []", got)
 	}
 }
+
+func TestPlaceholder(t *testing.T) {
+	const text = `["x",{"_placeholder":true,"num":1},[{"num":0,"_placeholder":true}]]`
+	a, err := ParseArgs([]byte(text), [][]byte{[]byte("zero"), []byte("one")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		text string
+		num  int
+	}{{`{"_placeholder":true,"num":1}`, 1}, {`{"num":0,"_placeholder":true}`, 0}} {
+		start, end, num := a.Placeholder(i)
+		if got := string(a.JSON()[start:end]); got != want.text || num != want.num {
+			t.Errorf("%d: got %s for %d, want %s for %d", i, got, num, want.text, want.num)
+		}
+	}
+}
+
+func TestLimitsInForce(t *testing.T) {
+	want := Limits{Attachments: 10, AttachmentBytes: 1_000_000, Arguments: 1_000, Depth: 1_000, NamespaceBytes: 512}
+	if got := (*Limits)(nil).InForce(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	set := Limits{1, 2, 3, 4, 5}
+	if got := set.InForce(); got != set {
+		t.Errorf("got %+v, want %+v", got, set)
+	}
+}

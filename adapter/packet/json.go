@@ -22,7 +22,7 @@ const binaryTypes = 3
 
 // Encode implements [Codec].
 func (JSON) Encode(p *Packet) (Encoded, error) {
-	if err := p.check(&deepest); err != nil {
+	if err := p.Check(&deepest); err != nil {
 		return Encoded{}, err
 	}
 	payload := []byte(p.Data)
@@ -122,7 +122,7 @@ func (d *decoder) Text(msg []byte) (*Packet, error) {
 		if len(payload) > 0 {
 			p.Data = payload
 		}
-		if err := p.check(d.limits); err != nil {
+		if err := p.Check(d.limits); err != nil {
 			return nil, err
 		}
 		p.Data = bytes.Clone(p.Data)
@@ -133,7 +133,7 @@ func (d *decoder) Text(msg []byte) (*Packet, error) {
 		return nil, err
 	}
 	p.Args = Args{json: array, elements: elements}
-	if err := p.check(d.limits); err != nil {
+	if err := p.Check(d.limits); err != nil {
 		return nil, err
 	}
 	p.Args.json = bytes.Clone(array)

@@ -16,6 +16,11 @@ const maxDepth = 10_000
 // deepest leaves the depth of what is to be encoded to the peer's limits.
 var deepest = Limits{Depth: maxDepth}
 
+// InForce returns the limits that l means: with the defaults for what is not set, also if l is nil.
+func (l *Limits) InForce() Limits {
+	return Limits{l.attachments(), l.attachmentBytes(), l.arguments(), l.depth(), l.namespaceBytes()}
+}
+
 func (l *Limits) attachments() int {
 	if l == nil || l.Attachments <= 0 {
 		return 10

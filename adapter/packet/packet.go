@@ -66,9 +66,9 @@ func (p *Packet) Decode(dst ...any) error {
 	return p.Args.decode(0, dst)
 }
 
-// check reports what would keep p from being decoded by a peer with the limits l, except for the length of its namespace and what Args
-// have been checked for already.
-func (p *Packet) check(l *Limits) error {
+// Check reports what would keep p from being decoded by a peer with the limits l, except for the length of its namespace and what Args
+// have been checked for already. It is for codecs.
+func (p *Packet) Check(l *Limits) error {
 	if err := checkNamespace(p.Namespace); err != nil {
 		return err
 	}

@@ -31,11 +31,15 @@ var codeMessages = [...]string{
 	CodeUnsupportedProtocol: "Unsupported protocol version",
 }
 
-// An Error is a refused request. The client gets Status and JSON.
+// An Error is a refused request.
+//
+// An HTTP request is answered with Status, and with JSON of the type application/json. A refused upgrade is always answered with 400, and
+// with Message of the type text/html (abortUpgrade in engine.io/lib/server.ts).
 type Error struct {
 	Code    Code
-	Message string // goes to the client
-	Detail  string // for the log: what was wrong, without anything that the client sent
+	Message string   // goes to the client
+	Detail  string   // for the log: what was wrong, without anything that the client sent
+	Allow   []string // the methods that the session takes instead (RFC 9110 section 10.2.1); nil unless Status is 405
 }
 
 func refuse(code Code, detail string) *Error {
@@ -48,7 +52,10 @@ func (e *Error) Error() string {
 
 // Status is the HTTP status of the answer.
 func (e *Error) Status() int {
-	if e.Code == CodeForbidden {
+	switch {
+	case e.Allow != nil:
+		return http.StatusMethodNotAllowed
+	case e.Code == CodeForbidden:
 		return http.StatusForbidden
 	}
 	return http.StatusBadRequest
@@ -64,6 +71,16 @@ func (e *Error) JSON() []byte {
 	return b
 }
 
+// An Action is what a request asks for that may be served.
+type Action uint8
+
+const (
+	ActionOpen    Action = iota + 1 // begins a session: on a WebSocket if the request is an upgrade, else one that polls
+	ActionPoll                      // GET of a session that polls
+	ActionSend                      // POST of a session that polls
+	ActionUpgrade                   // a WebSocket for a session, which may be one that has or gets another WebSocket already
+)
+
 // A Request is what the checks of an HTTP request look at.
 type Request struct {
 	Method  string
@@ -71,49 +88,124 @@ type Request struct {
 	Origin  []string // the lines of the Origin header
 	Upgrade bool     // whether the request asks for a WebSocket
 
-	// Known reports whether a session has this id. nil knows none.
-	Known func(sid string) bool
+	// Transports are the transports that are enabled, joined with |. Zero enables both.
+	Transports Transport
 
-	// Allow is the application's word on a request that would begin a session. The text of its error is what the client gets as
-	// the message; an empty one stands for "Forbidden". nil allows all.
+	// Session looks for the session with this id and returns its transport. It is called at most once. nil knows none.
+	Session func(sid string) (transport Transport, ok bool)
+
+	// Allow is the application's word on a request that would begin a session or open a WebSocket for one. It is called at most once.
+	// The text of its error is what the client gets as the message; an empty one stands for "Forbidden". nil allows all.
 	Allow func() error
 }
 
-// Verify checks r in the reference's order (verify and handshake in engine.io/lib/server.ts) and returns nil if r may begin a
-// session. The only transport is the WebSocket, which carries one session from its beginning to its end, so that no request may
-// join one that there is already.
+// Verify checks r in the reference's order (verify and handshake in engine.io/lib/server.ts), and says what r asks for or why it is refused.
 //
 // A key that is given twice has no value: it is neither a transport, nor an id, nor a version.
-func (r Request) Verify() *Error {
-	if transport, ok := single(r.Query, "transport"); !ok || transport != "websocket" {
-		return refuse(CodeUnknownTransport, "the transport is not websocket")
+func (r Request) Verify() (Action, *Error) {
+	name, _ := single(r.Query, "transport")
+	transport, ok := parseTransport(name)
+	if !ok || r.Transports != 0 && r.Transports&transport == 0 {
+		return 0, refuse(CodeUnknownTransport, "the transport is unknown or not enabled")
+	}
+	if transport == TransportPolling && r.Query.Has("j") {
+		return 0, refuse(CodeBadRequest, "JSONP is not supported")
 	}
 	if len(r.Origin) > 1 || len(r.Origin) == 1 && !validHeaderValue(r.Origin[0]) {
-		return refuse(CodeBadRequest, "the Origin header is malformed")
+		return 0, refuse(CodeBadRequest, "the Origin header is malformed")
 	}
 	switch sid, ok := single(r.Query, "sid"); {
-	case !ok || sid != "" && (r.Known == nil || !r.Known(sid)):
-		return refuse(CodeUnknownSID, "no session has this id")
+	case !ok:
+		return 0, refuse(CodeUnknownSID, "the id is given more than once")
 	case sid != "":
-		return refuse(CodeBadRequest, "the session has its WebSocket already")
-	case r.Method != http.MethodGet:
-		return refuse(CodeBadHandshakeMethod, "the method is not GET")
-	case !r.Upgrade:
-		return refuse(CodeBadRequest, "the transport is websocket, but no upgrade is asked for")
+		return r.verifyJoin(transport, sid)
 	}
-	if r.Allow != nil {
-		if err := r.Allow(); err != nil {
-			e := refuse(CodeForbidden, "not allowed")
-			if message := err.Error(); message != "" {
-				e.Message = message
-			}
-			return e
+	return r.verifyOpen(transport)
+}
+
+// verifyOpen checks a request without an id (Engine.IO 4, "Handshake").
+func (r Request) verifyOpen(transport Transport) (Action, *Error) {
+	if r.Method != http.MethodGet {
+		return 0, refuse(CodeBadHandshakeMethod, "the method is not GET")
+	}
+	if refusal := r.verifyUpgrade(transport); refusal != nil {
+		return 0, refusal
+	}
+	if refusal := r.verifyAllowed(); refusal != nil {
+		return 0, refusal
+	}
+	if !r.speaksProtocol() {
+		return 0, refuse(CodeUnsupportedProtocol, "EIO is not 4")
+	}
+	return ActionOpen, nil
+}
+
+// verifyJoin checks a request with an id (Engine.IO 4, "Sending and receiving data" and "Upgrade").
+func (r Request) verifyJoin(transport Transport, sid string) (Action, *Error) {
+	if r.Session == nil {
+		return 0, refuse(CodeUnknownSID, "no session has this id")
+	}
+	current, ok := r.Session(sid)
+	if !ok {
+		return 0, refuse(CodeUnknownSID, "no session has this id")
+	}
+	if !r.Upgrade && transport != current {
+		return 0, refuse(CodeBadRequest, "the session has another transport")
+	}
+	if !r.speaksProtocol() {
+		return 0, refuse(CodeBadRequest, "EIO is not that of the session")
+	}
+	if refusal := r.verifyUpgrade(transport); refusal != nil {
+		return 0, refusal
+	}
+	switch {
+	case r.Upgrade && r.Method != http.MethodGet:
+		return 0, refuse(CodeBadHandshakeMethod, "the method of the upgrade is not GET")
+	case r.Upgrade:
+		if refusal := r.verifyAllowed(); refusal != nil {
+			return 0, refusal
 		}
+		return ActionUpgrade, nil
+	case r.Method == http.MethodGet:
+		return ActionPoll, nil
+	case r.Method == http.MethodPost:
+		return ActionSend, nil
 	}
-	if protocol, ok := single(r.Query, "EIO"); !ok || protocol != Protocol {
-		return refuse(CodeUnsupportedProtocol, "EIO is not 4")
+	// The reference answers with 500. Either way the session goes on.
+	refusal := refuse(CodeBadRequest, "the method is neither GET nor POST")
+	refusal.Allow = []string{http.MethodGet, http.MethodPost}
+	return 0, refusal
+}
+
+// verifyUpgrade checks that the request is an upgrade if the transport is the WebSocket, and only then.
+func (r Request) verifyUpgrade(transport Transport) *Error {
+	switch {
+	case transport == TransportWebSocket && !r.Upgrade:
+		return refuse(CodeBadRequest, "the transport is websocket, but no upgrade is asked for")
+	case transport == TransportPolling && r.Upgrade:
+		return refuse(CodeBadRequest, "the transport is polling, but an upgrade is asked for")
 	}
 	return nil
+}
+
+func (r Request) verifyAllowed() *Error {
+	if r.Allow == nil {
+		return nil
+	}
+	err := r.Allow()
+	if err == nil {
+		return nil
+	}
+	refusal := refuse(CodeForbidden, "not allowed")
+	if message := err.Error(); message != "" {
+		refusal.Message = message
+	}
+	return refusal
+}
+
+func (r Request) speaksProtocol() bool {
+	protocol, _ := single(r.Query, "EIO")
+	return protocol == Protocol
 }
 
 // single returns the value of key in query. It is empty for a key that is not there, and ok is false for one that is there twice.

@@ -3,7 +3,8 @@ package engineio
 import "errors"
 
 var (
-	// ErrParse is a packet that is none: empty, or of an unknown type. Socket.IO calls the reason "parse error".
+	// ErrParse is a packet that is none, because it is empty or of an unknown type, or a payload that contains none or such a packet. Socket.IO
+	// calls the reason "parse error".
 	ErrParse = errors.New("engineio: parse error")
 
 	// ErrDirection is a packet that only a server sends: open or ping. Socket.IO calls the reason "transport error".
@@ -33,9 +34,9 @@ const (
 	WaitPong                  // a ping timeout begins
 )
 
-// A Session is the state of one client's session on a WebSocket (Engine.IO 4): what its packets mean and when the client is gone.
-// It does no I/O and has no clock: its owner keeps one deadline for it and moves it as the methods say. The zero value is a session
-// that has just sent its open packet, and waits for [WaitPing].
+// A Session is the state of one client's session (Engine.IO 4): what its packets mean and when the client is gone. It does not know its
+// transport, which may change. It does no I/O and has no clock: its owner keeps one deadline for it and moves it as the methods say. The
+// zero value is a session that has just sent its open packet, and waits for [WaitPing].
 //
 // The server pings, the client answers. A session ends one ping timeout after a ping that got no answer; if another packet came
 // in that time, the answer may be behind it on the way, and it gets a second one (checkPingTimeout in engine.io/lib/socket.ts, which
@@ -56,9 +57,10 @@ const (
 	ended
 )
 
-// Receive takes a message from the client's WebSocket and says what it means. payload is part of data and has a meaning for
-// [EventMessage] only; whether that message is text or binary is what the frame was. After an error or [EventClose] the session has
-// ended: no deadline runs, and nothing has a meaning any more.
+// Receive takes a packet from the client, which is a message of its WebSocket or came out of [DecodePayload], and says what it means.
+// payload is part of data and has a meaning for [EventMessage] only; whether that message is text or binary is what the packet was.
+// After an error or [EventClose] the session has ended: no deadline runs, and nothing has a meaning any more, such as what comes behind
+// it in the same payload.
 func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte, err error) {
 	if s.state&ended != 0 {
 		return EventNone, nil, nil

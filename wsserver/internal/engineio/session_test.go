@@ -64,6 +64,44 @@ func TestSessionReceive(t *testing.T) {
 	}
 }
 
+// TestSessionPayload gives a session the packets of payloads, as a POST does (Engine.IO 4, "Packet encoding", "HTTP long-polling").
+func TestSessionPayload(t *testing.T) {
+	for _, test := range []struct {
+		rule    string
+		payload string
+		events  []string
+		err     error
+		ended   bool
+	}{
+		{"messages", "4a\x1ebAQID\x1eb\x1e4", []string{"text a", "binary \x01\x02\x03", "binary ", "text "}, nil, false},
+		{"pong and message", "3\x1e4a", []string{"pong", "text a"}, nil, false},
+		{"binary that looks like a ping", "bMg==", []string{"binary 2"}, nil, false},
+		{"upgrade outside of an upgrade", "5\x1e4a", []string{"none", "text a"}, nil, false},
+		{"nothing has a meaning after close", "4a\x1e1\x1e4b\x1e2", []string{"text a", "close", "none", "none"}, nil, true},
+		{"ping from a client", "4a\x1e2\x1e4b", []string{"text a"}, ErrDirection, true},
+		{"unknown type", "4a\x1e7\x1e4b", []string{"text a"}, ErrParse, true},
+	} {
+		var s Session
+		s.Expired() // a pong is awaited
+		var events []string
+		err := DecodePayload([]byte(test.payload), func(binary bool, packet []byte) error {
+			event, payload, err := s.Receive(binary, packet)
+			if err != nil {
+				return err
+			}
+			name := []string{EventNone: "none", EventMessage: "text " + string(payload), EventPong: "pong", EventClose: "close"}[event]
+			if event == EventMessage && binary {
+				name = "binary " + string(payload)
+			}
+			events = append(events, name)
+			return nil
+		})
+		if !slices.Equal(events, test.events) || err != test.err || s.Ended() != test.ended {
+			t.Errorf("%s: got %q, %v, ended %v; want %q, %v, ended %v", test.rule, events, err, s.Ended(), test.events, test.err, test.ended)
+		}
+	}
+}
+
 func TestSessionReceiveAllTypes(t *testing.T) {
 	for c := range 256 {
 		_, _, err := new(Session).Receive(false, []byte{byte(c), 'x'})

@@ -40,6 +40,19 @@ type Frame struct {
 
 	// Volatile says that the frame may be dropped: when the socket is blocked, or to make room.
 	Volatile bool
+
+	// NoCompress says that the frame goes out as it is, whatever was negotiated.
+	NoCompress bool
+
+	once sync.Once
+	twin *Frame
+}
+
+// Twin returns a frame that stands for f in some queues. The first call has makeTwin make it of f, others wait for that meanwhile, and it is
+// the same for all; it may be f itself.
+func (f *Frame) Twin(makeTwin func(f *Frame) *Frame) *Frame {
+	f.once.Do(func() { f.twin = makeTwin(f) })
+	return f.twin
 }
 
 // A Sink is what a queue writes to, never from two goroutines at once. Neither method modifies or keeps its argument.

@@ -113,6 +113,19 @@ func (q *Queue) Writable() {
 	}
 }
 
+// adopt queues frames that were admitted elsewhere.
+func (q *Queue) adopt(frames []*Frame) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range frames {
+		if q.state&(closing|closed) == 0 {
+			q.push(f)
+		} else {
+			q.lane.counters.lost.Add(1)
+		}
+	}
+}
+
 // CloseAfterFlush queues f, unless it is nil, as the last frame: from now on Append and Send return false, and once all is written the
 // owner is told Flushed and the queue is closed. f counts as one that is always accepted. It returns false, and does nothing, if the queue
 // is closing or closed already.

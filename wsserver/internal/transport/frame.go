@@ -4,6 +4,7 @@ package transport
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"unicode/utf8"
 
@@ -23,6 +24,11 @@ const (
 )
 
 func (op Opcode) control() bool { return op&0x8 != 0 }
+
+// message reports whether op begins a message or is that of a control frame: it is neither reserved nor a continuation.
+func (op Opcode) message() bool {
+	return op == OpText || op == OpBinary || OpClose <= op && op <= OpPong
+}
 
 // A CloseCode says why a connection is closed (RFC 6455 section 7.4).
 type CloseCode uint16
@@ -58,6 +64,7 @@ const (
 
 	bitFin  = 0x80
 	bitsRSV = 0x70
+	bitRSV1 = 0x40
 	bitMask = 0x80
 )
 
@@ -125,6 +132,26 @@ func ParseClose(payload []byte) (code CloseCode, reason []byte) {
 		return CloseNoStatus, nil
 	}
 	return CloseCode(binary.BigEndian.Uint16(payload)), payload[2:]
+}
+
+// Messages walks frames as [AppendHeader] and [AppendFrame] write them, and yields the opcode and the payload of each, which is part of
+// frames and not to be modified. It stops at the first bytes that are no whole frame of that kind: final, neither masked nor compressed, and
+// no continuation. What the server has not written itself is for a [Reader].
+func Messages(frames []byte) iter.Seq2[Opcode, []byte] {
+	return func(yield func(Opcode, []byte) bool) {
+		for len(frames) >= 2 {
+			op := Opcode(frames[0] &^ bitFin)
+			length, start := parseLength(frames)
+			if frames[0]&bitFin == 0 || !op.message() || frames[1]&bitMask != 0 || start == 0 || length > uint64(len(frames)-start) {
+				return
+			}
+			end := start + int(length)
+			if end != FrameSize(int(length)) || !yield(op, frames[start:end:end]) {
+				return
+			}
+			frames = frames[end:]
+		}
+	}
 }
 
 // grow makes room for n more bytes, and no more than that where there is nothing yet.

@@ -80,6 +80,82 @@ func TestAppendFrameAllocations(t *testing.T) {
 	}
 }
 
+func TestMessages(t *testing.T) {
+	type message struct {
+		op      Opcode
+		payload string
+	}
+	walk := func(frames []byte) (got []message) {
+		for op, payload := range Messages(frames) {
+			if cap(payload) != len(payload) {
+				t.Errorf("payload of %d has room for %d: an append would overwrite what follows", len(payload), cap(payload))
+			}
+			got = append(got, message{op, string(payload)})
+		}
+		return got
+	}
+	want := []message{{OpText, "4hello"}, {OpBinary, ""}, {OpBinary, strings.Repeat("x", 125)}, {OpBinary, strings.Repeat("y", 126)},
+		{OpText, strings.Repeat("z", 1<<16)}, {OpPing, "p"}, {OpBinary, "\x81\x01"}}
+	var frames []byte
+	for _, m := range want {
+		frames = AppendFrame(frames, m.op, []byte(m.payload))
+	}
+	if got := walk(frames); !slices.Equal(got, want) {
+		t.Errorf("got %.100q, want %.100q", got, want)
+	}
+	if got := walk(nil); got != nil {
+		t.Errorf("of nothing got %q", got)
+	}
+	var first []byte
+	for _, payload := range Messages(frames) {
+		first = payload
+		break
+	}
+	if string(first) != "4hello" || &first[0] != &frames[2] {
+		t.Errorf("the first payload is %q, want one that is part of the frames", first)
+	}
+
+	good := AppendFrame(nil, OpText, []byte("good"))
+	for _, test := range []struct {
+		what string
+		bad  []byte
+	}{
+		{"masked", AppendMaskedFrame(nil, OpText, testKey, []byte("bad"))},
+		{"not final", []byte{0x01, 1, 'a'}},
+		{"continuation", []byte{0x80, 1, 'a'}},
+		{"RSV1", []byte{0xc1, 1, 'a'}},
+		{"RSV3", []byte{0x91, 1, 'a'}},
+		{"reserved opcode", []byte{0x83, 1, 'a'}},
+		{"header cut", []byte{0x82}},
+		{"16 bits of length cut", []byte{0x82, 126, 0}},
+		{"64 bits of length cut", []byte{0x82, 127, 0, 0, 0, 0, 0, 0, 0}},
+		{"length longer than need be", []byte{0x82, 126, 0, 1, 'a'}},
+		{"payload cut", []byte{0x82, 2, 'a'}},
+		{"length over all bounds", []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255, 'a'}},
+	} {
+		if got := walk(slices.Concat(good, test.bad)); !slices.Equal(got, []message{{OpText, "good"}}) {
+			t.Errorf("%s: got %q, want the message before it alone", test.what, got)
+		}
+	}
+}
+
+func BenchmarkMessages(b *testing.B) {
+	frames := AppendFrame(nil, OpText, make([]byte, 200))
+	for range 3 {
+		frames = AppendFrame(frames, OpBinary, make([]byte, 1000))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for range Messages(frames) {
+			n++
+		}
+		if n != 4 {
+			b.Fatalf("got %d messages, want 4", n)
+		}
+	}
+}
+
 func BenchmarkAppendFrame(b *testing.B) {
 	for _, size := range []int{16, 128, 4096} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {

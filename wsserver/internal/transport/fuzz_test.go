@@ -26,11 +26,18 @@ func addReaderCases(f *testing.F, add func(input []byte)) {
 
 // FuzzReaderSplits checks that it does not matter how the bytes are cut.
 func FuzzReaderSplits(f *testing.F) {
-	addReaderCases(f, func(input []byte) { f.Add(uint64(1), false, input) })
-	f.Add(uint64(1), true, []byte{0x01, 0x03, 'H', 'e', 'l', 0x80, 0x02, 'l', 'o'})
-	f.Fuzz(func(t *testing.T, seed uint64, client bool, input []byte) {
-		config := &ReaderConfig{MaxMessage: fuzzMaxMessage, Client: client}
+	addReaderCases(f, func(input []byte) { f.Add(uint64(1), false, false, input) })
+	addReaderCases(f, func(input []byte) { f.Add(uint64(1), false, true, input) })
+	f.Add(uint64(1), true, false, []byte{0x01, 0x03, 'H', 'e', 'l', 0x80, 0x02, 'l', 'o'})
+	f.Add(uint64(1), true, true, []byte{0x41, 0x03, 0xf2, 0x48, 0xcd, 0x80, 0x04, 0xc9, 0xc9, 0x07, 0x00})
+	f.Fuzz(func(t *testing.T, seed uint64, client, deflate bool, input []byte) {
+		config := &ReaderConfig{MaxMessage: fuzzMaxMessage, Client: client, Deflate: deflate}
 		events, err := feed(config, input)
+		for _, event := range events {
+			if len(event) > 4*fuzzMaxMessage+len(`binary ""`) { // a byte may be quoted with four
+				t.Fatalf("got an event of %d bytes, with messages of %d at most", len(event), fuzzMaxMessage)
+			}
+		}
 		rng := rand.New(rand.NewPCG(seed, 0))
 		for _, chunks := range [][][]byte{bytewise(input), randomSplit(rng, input)} {
 			gotEvents, gotErr := feed(config, chunks...)

@@ -30,7 +30,9 @@ func IsUpgrade(r *http.Request) bool {
 	return hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
 }
 
-// Upgrade makes r's connection a WebSocket (RFC 6455 section 4.2), without extensions or subprotocols.
+// Upgrade makes r's connection a WebSocket (RFC 6455 section 4.2), without subprotocols. The only extension is permessage-deflate, if the
+// caller wants it: deflated then reports whether it was negotiated, without context takeover (RFC 7692). An offer that is not acceptable is
+// no error.
 //
 // The caller owns conn from then on; it has no deadlines. early is what the client sent behind its request and net/http has
 // already read, often its first frames: it comes before whatever is read from conn. It is a copy, and nil if there is none.
@@ -38,10 +40,20 @@ func IsUpgrade(r *http.Request) bool {
 //
 // On an error conn is nil, the request has been answered or its connection closed, and nothing is left to do: a refusal is a
 // [HandshakeError]. Upgrade does not look at Origin.
-func Upgrade(w http.ResponseWriter, r *http.Request) (conn net.Conn, early []byte, err error) {
-	if refusal := check(r); refusal != nil {
+func Upgrade(w http.ResponseWriter, r *http.Request, deflate bool) (conn net.Conn, early []byte, deflated bool, err error) {
+	refusal := check(r)
+	var answer http.Header
+	if deflate && refusal == nil {
+		extensions, ok := negotiate(r.Header["Sec-Websocket-Extensions"])
+		if !ok {
+			refusal = &HandshakeError{http.StatusBadRequest, "the Sec-WebSocket-Extensions header is malformed (RFC 6455 section 9.1)"}
+		} else if extensions != "" {
+			answer, deflated = http.Header{"Sec-WebSocket-Extensions": {extensions}}, true
+		}
+	}
+	if refusal != nil {
 		refuse(w, refusal)
-		return nil, nil, refusal
+		return nil, nil, false, refusal
 	}
 	// The upgrader looks only at the first line of a header that has several, so it gets what was checked in its plainest form.
 	plain := &http.Request{
@@ -53,22 +65,22 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (conn net.Conn, early []byt
 			"Sec-Websocket-Key":     r.Header["Sec-Websocket-Key"],
 		},
 	}
-	conn, rw, _, err := ws.HTTPUpgrader{Timeout: answerTimeout}.Upgrade(plain, w)
+	conn, rw, _, err := ws.HTTPUpgrader{Timeout: answerTimeout, Header: answer}.Upgrade(plain, w)
 	if err != nil {
 		if conn != nil {
 			conn.Close()
 		}
-		return nil, nil, fmt.Errorf("transport: handshake: %w", err)
+		return nil, nil, false, fmt.Errorf("transport: handshake: %w", err)
 	}
 	if n := rw.Reader.Buffered(); n > 0 {
 		unread, err := rw.Reader.Peek(n)
 		if err != nil {
 			conn.Close()
-			return nil, nil, fmt.Errorf("transport: handshake: first bytes: %w", err)
+			return nil, nil, false, fmt.Errorf("transport: handshake: first bytes: %w", err)
 		}
 		early = bytes.Clone(unread)
 	}
-	return conn, early, nil
+	return conn, early, deflated, nil
 }
 
 // check holds r to RFC 6455 section 4.2.1 and returns nil if it may be upgraded.

@@ -18,9 +18,10 @@ import (
 
 // upgraded is what Upgrade returned.
 type upgraded struct {
-	conn  net.Conn
-	early []byte
-	err   error
+	conn    net.Conn
+	early   []byte
+	deflate bool
+	err     error
 }
 
 // watchedConn notes the deadlines that are in force.
@@ -58,8 +59,8 @@ func (l watchedListener) Accept() (net.Conn, error) {
 	return &watchedConn{Conn: c}, nil
 }
 
-// serve starts a server that upgrades every request, and returns its address and what Upgrade returned.
-func serve(t *testing.T) (addr string, results <-chan upgraded) {
+// serve starts a server that upgrades every request, with deflate or without, and returns its address and what Upgrade returned.
+func serve(t *testing.T, deflate bool) (addr string, results <-chan upgraded) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +71,7 @@ func serve(t *testing.T) (addr string, results <-chan upgraded) {
 		ReadTimeout: time.Hour, WriteTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var u upgraded
-			u.conn, u.early, u.err = Upgrade(w, r)
+			u.conn, u.early, u.deflate, u.err = Upgrade(w, r, deflate)
 			ch <- u
 		}),
 	}
@@ -126,7 +127,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
-			addr, results := serve(t)
+			addr, results := serve(t, false)
 			c, br := dial(t, addr, test.raw)
 			resp, err := http.ReadResponse(br, nil)
 			if err != nil {
@@ -184,7 +185,7 @@ func TestUpgradeEarly(t *testing.T) {
 			frames = append(frames, client(0x81, m)...)
 			want = append(want, `text "`+m+`"`)
 		}
-		addr, results := serve(t)
+		addr, results := serve(t, false)
 		dial(t, addr, request()+string(frames))
 		u := <-results
 		if u.err != nil {
@@ -238,7 +239,7 @@ func TestUpgradeRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
-			addr, results := serve(t)
+			addr, results := serve(t, false)
 			_, br := dial(t, addr, test.raw)
 			resp, err := http.ReadResponse(br, nil)
 			if err != nil {
@@ -274,7 +275,7 @@ func TestUpgradeByNetHTTP(t *testing.T) {
 		{"space before the colon", request("Upgrade:", "Upgrade :")},
 		{"two lengths", request("\r\n\r\n", "\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n")},
 	} {
-		addr, _ := serve(t)
+		addr, _ := serve(t, false)
 		_, br := dial(t, addr, test.raw)
 		resp, err := http.ReadResponse(br, nil)
 		if err != nil || resp.StatusCode != 400 {
@@ -294,7 +295,7 @@ func goodRequest(t *testing.T) *http.Request {
 
 func TestUpgradeNotHijackable(t *testing.T) {
 	w := httptest.NewRecorder()
-	conn, early, err := Upgrade(w, goodRequest(t))
+	conn, early, _, err := Upgrade(w, goodRequest(t), false)
 	if err == nil || !strings.Contains(err.Error(), "Hijacker") || conn != nil || early != nil {
 		t.Errorf("got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
 	}
@@ -305,7 +306,7 @@ func TestUpgradeNotHijackable(t *testing.T) {
 	r := goodRequest(t)
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
 	w = httptest.NewRecorder()
-	if _, _, err = Upgrade(w, r); err == nil || w.Code != 505 {
+	if _, _, _, err = Upgrade(w, r, false); err == nil || w.Code != 505 {
 		t.Errorf("HTTP/2: got %v and status %d, want an error and 505", err, w.Code)
 	}
 }
@@ -331,7 +332,7 @@ func TestUpgradeThroughMiddleware(t *testing.T) {
 	go func() {
 		io.Copy(io.Discard, theirs) // ends when ours is closed
 	}()
-	conn, _, err := Upgrade(wrapper{hijackable{httptest.NewRecorder(), ours}}, goodRequest(t))
+	conn, _, _, err := Upgrade(wrapper{hijackable{httptest.NewRecorder(), ours}}, goodRequest(t), false)
 	if err != nil || conn != ours {
 		t.Errorf("got %v, %v, want the wrapped connection", conn, err)
 	}
@@ -354,7 +355,7 @@ func TestUpgradeAnswerFails(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	broken := &closedConn{Conn: ours}
-	conn, _, err := Upgrade(hijackable{httptest.NewRecorder(), broken}, goodRequest(t))
+	conn, _, _, err := Upgrade(hijackable{httptest.NewRecorder(), broken}, goodRequest(t), false)
 	if !errors.Is(err, io.ErrClosedPipe) || conn != nil {
 		t.Errorf("got %v, %v, want an error and no connection", conn, err)
 	}

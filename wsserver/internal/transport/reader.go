@@ -72,6 +72,10 @@ type ReaderConfig struct {
 	// MaxMessage bounds a message, all its fragments together, in bytes. Zero means 1,000,000.
 	MaxMessage int
 
+	// Deflate says that permessage-deflate has been negotiated. MaxMessage then bounds a compressed message as it arrives, and once more as
+	// it is inflated.
+	Deflate bool
+
 	// Client decodes what a server sends: its frames must not be masked. For test clients.
 	Client bool
 }
@@ -106,6 +110,7 @@ const (
 	inPayload   readerState = 1 << iota // the header is complete, the payload is not
 	inFragments                         // a message has begun and its last fragment has not
 	isText                              // that message is text
+	isDeflated                          // that message is compressed
 	ended
 )
 
@@ -147,7 +152,7 @@ func (r *Reader) frame(p []byte, h Handler) (n int, err error) {
 				ws.Cipher(payload, f.key, 0)
 			}
 			r.headerLen = 0
-			return whole, r.deliver(f.op, payload, h)
+			return whole, r.deliver(f.op, f.deflated, payload, h)
 		}
 		r.left = f.length
 		r.state |= inPayload
@@ -164,12 +169,13 @@ func (r *Reader) frame(p []byte, h Handler) (n int, err error) {
 
 // A frameHeader is decoded once its last byte has arrived; until then its size is zero.
 type frameHeader struct {
-	size   int // in bytes
-	fin    bool
-	op     Opcode
-	masked bool
-	key    [4]byte
-	length int
+	size     int // in bytes
+	fin      bool
+	deflated bool
+	op       Opcode
+	masked   bool
+	key      [4]byte
+	length   int
 }
 
 // readHeader decodes the header at the start of p, whose first bytes may have come before, and returns how many bytes of p it took.
@@ -203,7 +209,7 @@ func (r *Reader) parseHeader(b []byte) (f frameHeader, err error) {
 	}
 	op, fin, masked := Opcode(b[0]&0xf), b[0]&bitFin != 0, b[1]&bitMask != 0
 	switch {
-	case b[0]&bitsRSV != 0:
+	case b[0]&bitsRSV != 0 && !r.mayDeflate(b[0]):
 		return f, errRSV
 	case op > OpBinary && op < OpClose || op > OpPong:
 		return f, errOpcode
@@ -236,8 +242,15 @@ func (r *Reader) parseHeader(b []byte) (f frameHeader, err error) {
 		}
 		size += copy(f.key[:], b[size:])
 	}
-	f.size, f.fin, f.op, f.masked, f.length = size, fin, op, masked, int(length)
+	f.size, f.fin, f.deflated, f.op, f.masked, f.length = size, fin, b[0]&bitRSV1 != 0, op, masked, int(length)
 	return f, nil
+}
+
+// mayDeflate reports whether RSV1 may be set in a frame with this first byte, and is alone: in the first of a message that is compressed
+// (RFC 7692 section 6.1).
+func (r *Reader) mayDeflate(first byte) bool {
+	op := Opcode(first & 0xf)
+	return first&bitsRSV == bitRSV1 && (op == OpText || op == OpBinary) && r.Config != nil && r.Config.Deflate
 }
 
 // parseLength decodes the length in a header and says where it ends: zero if b is too short for it.
@@ -309,13 +322,16 @@ func (r *Reader) finish(h Handler) error {
 		if r.buf = r.buf[:start]; start == 0 {
 			r.buf = nil
 		}
-		return r.deliver(op, payload, h)
+		return r.deliver(op, false, payload, h)
 	}
-	switch op {
-	case OpText:
-		r.state |= inFragments | isText
-	case OpBinary:
-		r.state = (r.state | inFragments) &^ isText
+	if op != OpContinuation {
+		r.state = (r.state | inFragments) &^ (isText | isDeflated)
+		if op == OpText {
+			r.state |= isText
+		}
+		if r.header[0]&bitRSV1 != 0 {
+			r.state |= isDeflated
+		}
 	}
 	if !fin {
 		return nil
@@ -323,14 +339,18 @@ func (r *Reader) finish(h Handler) error {
 	message := r.buf
 	r.buf = nil
 	r.state &^= inFragments
+	op = OpBinary
 	if r.state&isText != 0 {
-		return r.deliver(OpText, message, h)
+		op = OpText
 	}
-	return r.deliver(OpBinary, message, h)
+	return r.deliver(op, r.state&isDeflated != 0, message, h)
 }
 
 // deliver checks the payload of a message or control frame and hands it to h.
-func (r *Reader) deliver(op Opcode, payload []byte, h Handler) error {
+func (r *Reader) deliver(op Opcode, deflated bool, payload []byte, h Handler) error {
+	if deflated {
+		return r.inflate(op, payload, h)
+	}
 	switch op {
 	case OpText:
 		if !utf8.Valid(payload) {

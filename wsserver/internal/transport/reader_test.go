@@ -115,7 +115,7 @@ func readerCases() []readerCase {
 	small := &ReaderConfig{MaxMessage: 10}
 	fromServer := &ReaderConfig{Client: true}
 	k256, k64 := strings.Repeat("x", 256), strings.Repeat("y", 1<<16)
-	return []readerCase{
+	return append(deflateCases(), []readerCase{
 		{"5.7 masked text", nil, []byte{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}, []string{`text "Hello"`}, nil},
 		{"5.7 masked pong", nil, []byte{0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}, []string{`pong "Hello"`}, nil},
 		{"5.7 unmasked text", fromServer, []byte{0x81, 0x05, 'H', 'e', 'l', 'l', 'o'}, []string{`text "Hello"`}, nil},
@@ -215,7 +215,7 @@ func readerCases() []readerCase {
 		{"incomplete payload", nil, client(0x81, "hello")[:9], nil, nil},
 		{"incomplete message", nil, client(0x01, "hello"), nil, nil},
 		{"nothing", nil, nil, nil, nil},
-	}
+	}...)
 }
 
 func TestReader(t *testing.T) {
@@ -265,7 +265,7 @@ func TestReaderCloseCodes(t *testing.T) {
 
 // TestReaderErrorCodes holds the close codes to RFC 6455 section 7.4.1.
 func TestReaderErrorCodes(t *testing.T) {
-	want := map[*ProtocolError]CloseCode{errText: 1007, errCloseReason: 1007, errTooBig: 1009, errEmptyFlood: 1008, errControlFlood: 1008}
+	want := map[*ProtocolError]CloseCode{errText: 1007, errCloseReason: 1007, errInflate: 1007, errTooBig: 1009, errEmptyFlood: 1008, errControlFlood: 1008}
 	for _, test := range readerCases() {
 		if test.err != nil && test.err.Code != cmpOr(want[test.err], 1002) {
 			t.Errorf("%s: got code %d, want %d", test.rule, test.err.Code, cmpOr(want[test.err], 1002))

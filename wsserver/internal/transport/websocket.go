@@ -14,16 +14,29 @@ import (
 // ErrPeerClosed is why a connection is closing when the peer closed it.
 var ErrPeerClosed = errors.New("transport: closed by the peer")
 
-// A Config is what the WebSockets of a server share.
+// A Config is what the connections of a server share.
 type Config struct {
 	MaxMessage int // see [ReaderConfig]
 	QueueBytes int // bounds what waits for a peer: see [outbox.Config]
 	Logger     *slog.Logger
+
+	// Deflate is from how many bytes on a message is compressed for the peers with which permessage-deflate is negotiated. Zero means that
+	// none is: [Upgrade] is then not to negotiate it.
+	Deflate int
+
+	// CompressHTTP is from how many bytes on a payload is compressed for the clients that can take it. Zero means that none is.
+	CompressHTTP int
 }
 
 // Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
 type Transports struct {
-	reader ReaderConfig
+	reader    ReaderConfig // of peers that do not compress
+	inflating ReaderConfig // of peers that may
+	threshold int          // Config.Deflate
+
+	compressHTTP int // Config.CompressHTTP
+
+	twin   func(*outbox.Frame) *outbox.Frame
 	logger *slog.Logger
 	shards *outbox.Shards
 	group  *outbox.Group
@@ -40,7 +53,13 @@ type Transports struct {
 func New(cfg Config) *Transports {
 	queues := outbox.Config{Limit: cfg.QueueBytes}
 	return &Transports{
-		reader: ReaderConfig{MaxMessage: cfg.MaxMessage},
+		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
+		inflating: ReaderConfig{MaxMessage: cfg.MaxMessage, Deflate: true},
+		threshold: cfg.Deflate,
+
+		compressHTTP: cfg.CompressHTTP,
+
+		twin:   func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
 		logger: cfg.Logger,
 		shards: outbox.NewShards(queues),
 		group:  outbox.NewGroup(queues),
@@ -125,6 +144,8 @@ type WebSocket struct {
 	polled     *netpoll.Conn // one of polled and stream is not nil
 	stream     *stream
 
+	deflate bool // the peer inflates; set once by Serve
+
 	mu    sync.Mutex // guards what follows
 	state wsState
 }
@@ -138,10 +159,15 @@ const (
 	wsClosed                      // the descriptor is gone
 )
 
-// Serve makes w the WebSocket of nc, which belongs to it from then on. Nothing is read before Start; Send and Append work at once.
-func (t *Transports) Serve(w *WebSocket, nc net.Conn, r Receiver) {
+// Serve makes w the WebSocket of nc, which belongs to it from then on. deflate is what [Upgrade] says was negotiated. Nothing is read before
+// Start; Send and Append work at once.
+func (t *Transports) Serve(w *WebSocket, nc net.Conn, deflate bool, r Receiver) {
 	w.transports, w.receiver = t, r
 	w.reader.Config = &t.reader
+	if deflate {
+		w.reader.Config = &t.inflating
+		w.deflate = t.threshold > 0
+	}
 	if poller := t.pollerFor(nc); poller != nil {
 		if polled, err := poller.Attach(nc, (*pollHandler)(w)); err == nil {
 			w.polled = polled
@@ -180,15 +206,32 @@ func (t *Transports) read(w *WebSocket) bool {
 	return !t.closed
 }
 
-// Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages.
-func (w *WebSocket) Append(f *outbox.Frame) { w.queue.Append(f) }
+// Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages, as [AppendFrame]
+// writes them. If permessage-deflate is negotiated their compressed form is queued, which is made once for all peers.
+func (w *WebSocket) Append(f *outbox.Frame) {
+	if w.deflate {
+		f = w.transports.deflated(f)
+	}
+	w.queue.Append(f)
+}
 
 // Send returns [net.ErrClosed] if the connection takes no more frames.
 func (w *WebSocket) Send(f *outbox.Frame) error {
+	if w.deflate {
+		f = w.transports.deflated(f)
+	}
 	if !w.queue.Send(f) && !f.Volatile {
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// deflated returns what of f goes to peers that inflate.
+func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
+	if f.NoCompress || len(f.Bytes) < t.threshold {
+		return f
+	}
+	return f.Twin(t.twin)
 }
 
 // Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.

@@ -132,7 +132,7 @@ func each(t *testing.T, test func(t *testing.T, w *WebSocket, o *owner, peer *ne
 			transports := newTransports(t, Config{MaxMessage: 1000})
 			near, far := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), o)
+			transports.Serve(w, kind.wrap(near), false, o)
 			test(t, w, o, far)
 		})
 	}
@@ -288,7 +288,7 @@ func TestWebSocketTooSlow(t *testing.T) {
 			transports := newTransports(t, Config{QueueBytes: 10_000})
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), o)
+			transports.Serve(w, kind.wrap(near), false, o)
 			w.Start(nil)
 			frame := &outbox.Frame{Bytes: AppendFrame(nil, OpText, bytes.Repeat([]byte("x"), 5000))}
 			for w.queue.Send(frame) {
@@ -313,7 +313,7 @@ func TestTransportsClose(t *testing.T) {
 			for i := range 3 {
 				near, _ := pair(t)
 				w, o := new(WebSocket), newOwner()
-				transports.Serve(w, kind.wrap(near), o)
+				transports.Serve(w, kind.wrap(near), false, o)
 				w.Start(nil)
 				if i == 1 {
 					w.Pause()
@@ -333,7 +333,7 @@ func TestTransportsClose(t *testing.T) {
 			}
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), o)
+			transports.Serve(w, kind.wrap(near), false, o)
 			if err := send(w, "late"); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("Send: got %v, want net.ErrClosed", err)
 			}
@@ -343,7 +343,7 @@ func TestTransportsClose(t *testing.T) {
 
 			near, _ = pair(t)
 			w, o = new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), o)
+			transports.Serve(w, kind.wrap(near), false, o)
 			w.Start(nil)
 			o.wait(t, "closing", "closed")
 			transports.Close()
@@ -357,7 +357,7 @@ func TestPollerOnDemand(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	w, o := new(WebSocket), newOwner()
-	transports.Serve(w, near, o)
+	transports.Serve(w, near, false, o)
 	w.Start(nil)
 	if transports.poller != nil {
 		t.Error("got a poller for a pipe, want none")

@@ -1,0 +1,137 @@
+package test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// browserCore are the checks that stand for all where another run of the browser makes them all.
+var browserCore = []string{
+	"connect", "upgrade", "auth", "all types of JSON", "binary, also nested", "names of events", "acknowledgements from the server",
+	"acknowledgements from the client", "twenty namespaces over one connection", "the order of text and binary", "large messages",
+}
+
+// A browserRun is what node/browser.mjs is told.
+type browserRun struct {
+	Name    string         `json:"name"`
+	Page    string         `json:"page"`
+	URL     string         `json:"url"`
+	Mode    string         `json:"mode"`
+	Options map[string]any `json:"options"`
+	Only    []string       `json:"only"`
+}
+
+// TestClientInBrowser has the bundles of the official client make the checks of node/checks.mjs in a real browser, from pages of the
+// server's own origin and of another.
+func TestClientInBrowser(t *testing.T) {
+	t.Parallel()
+	node, chromium := needNode(t), needChromium(t)
+	elsewhere := httptest.NewServer(interopPage())
+	t.Cleanup(elsewhere.Close)
+	withCredentials := &wsserver.CORS{Origins: []string{elsewhere.URL}, Credentials: true}
+	known := startBrowserServer(t, "json", withCredentials)
+	open := startBrowserServer(t, "json", &wsserver.CORS{Origins: []string{"*"}})
+	own := startBrowserServer(t, "json", nil)
+	msgpack := startBrowserServer(t, "msgpack", withCredentials)
+	credentials, none := map[string]any{"withCredentials": true, "extraHeaders": map[string]string{"X-Test": "asks first"}}, map[string]any{}
+	refused := []string{"refused by origin"}
+	runs, err := json.Marshal([]browserRun{
+		{"own origin, default", own.url, own.url, "default", none, nil},
+		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, nil},
+		{"other origin, default, no credentials", elsewhere.URL, open.url, "default", none, browserCore},
+		{"other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore},
+		{"other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, browserCore},
+		{"own origin, polling, msgpack", msgpack.url, msgpack.url, "polling-msgpack", none, browserCore},
+		{"unknown origin, polling", elsewhere.URL, own.url, "polling", none, refused},
+		{"unknown origin, websocket", elsewhere.URL, own.url, "websocket", none, refused},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runChecks(t, node, "browser.mjs", chromium, string(runs))
+	for _, want := range []struct {
+		what      string
+		server    *browserServer
+		credulous bool
+	}{{"with credentials", known, true}, {"without credentials", open, false}} {
+		if with, without := want.server.polls(); want.credulous && (with == 0 || without > 0) || !want.credulous && (with > 0 || without == 0) {
+			t.Errorf("%s: %d polls with the page's cookie, %d without", want.what, with, without)
+		}
+	}
+}
+
+// A browserServer is the application, and the page, on a server that looks at the cookies of polls.
+type browserServer struct {
+	url string
+
+	mu            sync.Mutex // guards what follows
+	with, without int        // polls with the page's cookie, and others
+}
+
+func startBrowserServer(t *testing.T, parser string, cors *wsserver.CORS) *browserServer {
+	t.Helper()
+	s := &browserServer{}
+	cfg := interopConfig(t, parser)
+	cfg.CORS = cors
+	srv := newServer(t, cfg)
+	serveInteropApp(t, srv)
+	mux := http.NewServeMux()
+	mux.Handle("/", interopPage())
+	mux.HandleFunc("/socket.io/", func(w http.ResponseWriter, r *http.Request) {
+		s.look(r)
+		srv.ServeHTTP(w, r)
+	})
+	h := httptest.NewServer(mux)
+	t.Cleanup(h.Close)
+	s.url = h.URL
+	return s
+}
+
+// look counts a poll. A browser sends no cookies with the question whether a header is allowed, and always with a WebSocket.
+func (s *browserServer) look(r *http.Request) {
+	if r.Method == http.MethodOptions || r.URL.Query().Get("transport") != "polling" {
+		return
+	}
+	_, err := r.Cookie("belfry")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.with++
+	} else {
+		s.without++
+	}
+}
+
+func (s *browserServer) polls() (with, without int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.with, s.without
+}
+
+// interopPage serves an empty page, the checks, and the client's bundles.
+func interopPage() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		io.WriteString(w, `<!doctype html><title>checks</title><link rel="icon" href="data:,">`)
+	})
+	mux.HandleFunc("GET /checks.mjs", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		http.ServeFile(w, r, "node/checks.mjs")
+	})
+	bundles := http.FileServer(http.Dir("node/node_modules/socket.io-client/dist"))
+	mux.Handle("GET /client/", http.StripPrefix("/client", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".js") {
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		}
+		bundles.ServeHTTP(w, r)
+	})))
+	return mux
+}

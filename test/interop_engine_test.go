@@ -1,0 +1,61 @@
+package test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestEngineClient runs node/engine.mjs: the official Engine.IO client, against an echo on belfry's engine and on the reference's.
+func TestEngineClient(t *testing.T) {
+	t.Parallel()
+	node := needNode(t)
+	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "20s"}
+	for _, side := range []struct {
+		name    string
+		program []string
+	}{
+		{"reference", []string{node, "engineecho.mjs"}},
+		{"belfry", []string{buildProgram(t, "wsserver/internal/engineecho")}},
+	} {
+		url := "http://" + listens(t, startProgram(t, "node", append(side.program, flags...)...))
+		for _, mode := range []string{"websocket", "polling", "default"} {
+			t.Run(side.name+"/"+mode, func(t *testing.T) { runChecks(t, node, "engine.mjs", url, mode) })
+		}
+	}
+}
+
+// buildProgram builds a command of this module, with the race detector if it is at work here.
+func buildProgram(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), filepath.Base(name))
+	args := []string{"build", "-o", program}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, module+"/"+name)...).CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", name, err, out)
+	}
+	return program
+}
+
+// listens is the address that a program has printed: "listening on 127.0.0.1:40123".
+func listens(t *testing.T, line string) string {
+	t.Helper()
+	address, ok := strings.CutPrefix(line, "listening on ")
+	if !ok {
+		t.Fatalf("a server printed %q", line)
+	}
+	return address
+}
+
+// TestProtocolApp starts protocolapp, has one client talk to it, and ends it by a signal.
+func TestProtocolApp(t *testing.T) {
+	t.Parallel()
+	node := needNode(t)
+	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "20s"))
+	for _, mode := range []string{"websocket", "polling", "default"} {
+		t.Run(mode, func(t *testing.T) { runChecks(t, node, "protocolapp.mjs", url, mode) })
+	}
+}

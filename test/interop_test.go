@@ -1,0 +1,169 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// interopModes are what node/interop.mjs can be told: a choice of transports, and a parser.
+var interopModes = []string{"websocket", "polling", "default", "websocket-msgpack", "polling-msgpack", "default-msgpack"}
+
+// interopDiffers are the checks of node/checks.mjs whose detail differs from the reference's on purpose: what belfry's must be, and why.
+var interopDiffers = map[string]struct{ detail, reason string }{
+	"the client emits, then disconnects": {"50 of 50", "the reference forgets events that come in one segment with the DISCONNECT packet; belfry handles what came before it"},
+}
+
+// A checkResult is a line of node/interop.mjs.
+type checkResult struct {
+	Name   string
+	OK     bool
+	Detail string
+	Ms     int
+}
+
+// TestInterop has the official client make every check of node/checks.mjs, in every mode, with belfry and with the reference server. What
+// the reference does not pass is a wrong check.
+func TestInterop(t *testing.T) {
+	t.Parallel()
+	node := needNode(t)
+	reference := startReference(t, node)
+	belfry := map[string]string{}
+	for _, parser := range []string{"json", "msgpack"} {
+		srv := newServer(t, interopConfig(t, parser))
+		serveInteropApp(t, srv)
+		belfry[parser] = serve(t, srv)
+	}
+	var mu sync.Mutex // guards made
+	made := map[string]map[string][]string{"reference": {}, "belfry": {}}
+	t.Run("modes", func(t *testing.T) {
+		for _, mode := range interopModes {
+			parser := "json"
+			if strings.HasSuffix(mode, "msgpack") {
+				parser = "msgpack"
+			}
+			for side, urls := range map[string]map[string]string{"reference": reference, "belfry": belfry} {
+				t.Run(side+"/"+mode, func(t *testing.T) {
+					t.Parallel()
+					results := runChecks(t, node, "interop.mjs", urls[parser], mode)
+					var names []string
+					for _, r := range results {
+						names = append(names, r.Name)
+						if differs, ok := interopDiffers[r.Name]; ok && side == "belfry" && r.OK && r.Detail != differs.detail {
+							t.Errorf("%s: %s, want %s: %s", r.Name, r.Detail, differs.detail, differs.reason)
+						}
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					made[side][mode] = slices.Sorted(slices.Values(names))
+				})
+			}
+		}
+	})
+	for _, mode := range interopModes {
+		r, b := made["reference"][mode], made["belfry"][mode]
+		if r == nil || b == nil {
+			continue // not asked for: -run
+		}
+		if !slices.Equal(r, b) || len(r) < 40 {
+			t.Errorf("%s: %d checks with the reference, %d with belfry, want the same, and at least 40", mode, len(r), len(b))
+		}
+	}
+}
+
+// interopConfig is the configuration that node/checks.mjs expects: frequent pings, and no pong that comes too late.
+func interopConfig(t *testing.T, parser string) wsserver.Config {
+	t.Helper()
+	return wsserver.Config{PingInterval: 300 * time.Millisecond}
+}
+
+// runChecks runs a script in the folder node that prints a checkResult on each line, and reports each that failed as an error of the test.
+func runChecks(t *testing.T, runner, program string, args ...string) []checkResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, runner, append([]string{program}, args...)...)
+	cmd.Dir = "node"
+	cmd.WaitDelay = time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var results []checkResult
+	failed := 0
+	for lines := json.NewDecoder(bytes.NewReader(out)); ; {
+		var r checkResult
+		if err := lines.Decode(&r); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%s: what it printed: %v\n%s", program, err, out)
+		}
+		results = append(results, r)
+		if !r.OK {
+			failed++
+			t.Errorf("%s: %s", r.Name, r.Detail)
+		} else {
+			t.Logf("%s: ok, %d ms %s", r.Name, r.Ms, r.Detail)
+		}
+	}
+	if (err != nil) != (failed > 0) || len(results) == 0 {
+		t.Errorf("%s %s: %v, with %d checks, of which %d failed\n%s", program, strings.Join(args, " "), err, len(results), failed, stderr.Bytes())
+	}
+	return results
+}
+
+// startReference starts the application on the reference server, and returns its addresses by parser.
+func startReference(t *testing.T, node string) map[string]string {
+	t.Helper()
+	var urls map[string]string
+	if line := startProgram(t, "node", node, "reference.mjs"); json.Unmarshal([]byte(line), &urls) != nil {
+		t.Fatalf("reference.mjs printed %q", line)
+	}
+	return urls
+}
+
+// startProgram starts a server in a folder, and returns the first line that it prints. At the end of the test it is interrupted, and has to
+// end cleanly. Programs that end with their standard input do so also if the test is killed.
+func startProgram(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		defer stdin.Close()
+		killed := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		defer killed.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
+		}
+	})
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() {
+		t.Fatalf("%s printed nothing: %v", strings.Join(args, " "), lines.Err())
+	}
+	return lines.Text()
+}

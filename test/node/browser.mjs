@@ -1,0 +1,48 @@
+// checks.mjs in a real browser, with the bundles that socket.io-client is published with.
+// Usage: node browser.mjs CHROMIUM JSON. JSON is a list of runs, {"name", "page", "url", "mode", "options", "only"}: page is the
+// address of a page, url that of the server, options are the client's. Output and exit status are those of interop.mjs, with the run's name before the check's.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import puppeteer from "puppeteer-core";
+
+const [chromium, json] = process.argv.slice(2);
+const profile = mkdtempSync(join(tmpdir(), "belfry-interop-"));
+const browser = await puppeteer.launch({
+  executablePath: chromium,
+  userDataDir: profile,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+let failed = 0;
+
+// Each run has a session of its own: the browser opens six connections to a host in each, and polls need them.
+async function make(run) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  page.on("pageerror", (e) => print({ name: "the page", ok: false, detail: String(e), ms: 0 }));
+  function print(result) {
+    if (!result.ok) failed++;
+    console.log(JSON.stringify({ ...result, name: run.name + ": " + result.name }));
+  }
+  await page.exposeFunction("report", print);
+  await page.goto(run.page);
+  await page.evaluate(() => (document.cookie = "belfry=known; path=/"));
+  await page.addScriptTag({ url: run.mode.endsWith("-msgpack") ? "/client/socket.io.msgpack.min.js" : "/client/socket.io.js" });
+  await page.evaluate(async (run) => {
+    const { run: runChecks } = await import("/checks.mjs");
+    const { url, mode, options, only } = run;
+    await runChecks({ io, url, mode, options, only, workers: 2, browser: true }, report);
+  }, run);
+  await context.close();
+}
+
+try {
+  await Promise.all(JSON.parse(json).map(make));
+} catch (e) {
+  failed++;
+  console.log(JSON.stringify({ name: "the browser", ok: false, detail: String(e), ms: 0 }));
+} finally {
+  await browser.close();
+  rmSync(profile, { recursive: true, force: true });
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,53 @@
+package wsserver
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/rs/cors"
+)
+
+// CORS says which pages of other origins may use a server, by the rules of cross-origin resource sharing. Those origins may open WebSockets,
+// too, which the rules do not cover.
+type CORS struct {
+	// Origins are the origins of the pages, such as "https://app.example". One "*" in an origin stands for any characters, and "*" alone
+	// for any origin.
+	Origins []string
+
+	// Credentials lets these pages send cookies and the like, as clients do with the option withCredentials. It is refused beside the
+	// origin "*", which would let any page act for the user that looks at it.
+	Credentials bool
+
+	// Headers are the request headers that pages may set. nil means any.
+	Headers []string
+
+	// MaxAge is how long browsers may remember the answer. Zero leaves it to them.
+	MaxAge time.Duration
+}
+
+var errCORS = errors.New(`wsserver: Config.CORS: Credentials beside the origin "*": list the origins`)
+
+// handler applies c to requests; nil if there is nothing to apply.
+func (c *CORS) handler(log *slog.Logger) *cors.Cors {
+	if c == nil || len(c.Origins) == 0 {
+		return nil
+	}
+	if c.Credentials && slices.Contains(c.Origins, "*") {
+		log.Error("belfry: pages of other origins are refused", "error", errCORS)
+		return nil
+	}
+	headers := c.Headers
+	if headers == nil {
+		headers = []string{"*"}
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins:   c.Origins,
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders:   headers,
+		AllowCredentials: c.Credentials,
+		MaxAge:           int(c.MaxAge / time.Second),
+	})
+}

@@ -1,0 +1,95 @@
+package wsserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Handshake is what a client said when it connected.
+type Handshake struct {
+	Auth       json.RawMessage // the client's option "auth", an object; nil if it has none
+	Query      url.Values      // of the connection's first request, without what Engine.IO put there
+	Header     http.Header     // of that request: those that Config.KeepHeaders names
+	RemoteAddr string          // as in http.Request
+	Secure     bool            // the request came over TLS that ended in this program
+	Time       time.Time       // of that request
+}
+
+// handshake is what is kept of a connection's first request. It is small, since it is kept as long as the connection.
+type handshake struct {
+	remote string
+	query  string // raw
+	header string // the values of Config.KeepHeaders, in their order; see packHeader. Empty if there are none
+	time   int64  // in milliseconds since 1970
+	secure bool
+}
+
+func (srv *Server) handshake(r *http.Request) handshake {
+	return handshake{
+		remote: strings.Clone(r.RemoteAddr),
+		query:  strings.Clone(r.URL.RawQuery), // not the whole line that it is a part of
+		header: packHeader(r.Header, srv.cfg.KeepHeaders),
+		time:   time.Now().UnixMilli(),
+		secure: r.TLS != nil,
+	}
+}
+
+// Between the names, and between several lines of one name: neither can be in a header's value (RFC 9110 section 5.5).
+const (
+	nextName = "\n"
+	nextLine = "\r"
+)
+
+func packHeader(h http.Header, names []string) string {
+	var b strings.Builder
+	empty := true
+	for i, name := range names {
+		if i > 0 {
+			b.WriteString(nextName)
+		}
+		for j, line := range h.Values(name) {
+			if j > 0 {
+				b.WriteString(nextLine)
+			}
+			b.WriteString(line)
+			empty = false
+		}
+	}
+	if empty {
+		return ""
+	}
+	return b.String()
+}
+
+func unpackHeader(packed string, names []string) http.Header {
+	h := make(http.Header)
+	if packed == "" {
+		return h
+	}
+	for i, lines := range strings.Split(packed, nextName) {
+		if lines != "" {
+			h[http.CanonicalHeaderKey(names[i])] = strings.Split(lines, nextLine)
+		}
+	}
+	return h
+}
+
+// Handshake returns what the client said when it connected. It is made anew at each call.
+func (s *Socket) Handshake() Handshake {
+	kept := &s.conn.handshake
+	query, _ := url.ParseQuery(kept.query) // it was parsed when the client connected
+	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64"} {
+		query.Del(name)
+	}
+	return Handshake{
+		Auth:       s.auth,
+		Query:      query,
+		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),
+		RemoteAddr: kept.remote,
+		Secure:     kept.secure,
+		Time:       time.UnixMilli(kept.time),
+	}
+}

@@ -1,0 +1,357 @@
+// Package engine is an Engine.IO 4 server: an [http.Handler] that opens sessions for clients, carries their messages over HTTP long-polling
+// or a WebSocket, moves a session from one to the other, and finds out when its client is gone.
+//
+// What the messages mean is the business of each session's [Receiver]. The rules are those of package engineio, which does no I/O; bytes
+// are moved by package transport.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+const (
+	messageTimeout   = 30 * time.Second // for a message to be complete once it has begun
+	closeTimeout     = 5 * time.Second  // for a client to close its end of a WebSocket once the server has closed its own
+	pollCloseTimeout = 30 * time.Second // for a client that polls to fetch what was sent before the server closed its session
+)
+
+// A Config is what a Server is made of. Durations and sizes have no defaults here: all are to be set, unless said otherwise.
+type Config struct {
+	Path           string // prefix of the requests, with a slash at its end
+	PingInterval   time.Duration
+	PingTimeout    time.Duration
+	UpgradeTimeout time.Duration // for a WebSocket that probes to take over its session
+
+	// AcceptTimeout is how long a session may go before its owner calls [Session.Accept]. Zero means that it need not.
+	AcceptTimeout time.Duration
+
+	Transports engineio.Transport // those enabled, joined with |; zero means all
+
+	// DisableUpgrades keeps sessions from changing their transport.
+	DisableUpgrades bool
+
+	MaxPayload int // of one message or POST request of a client, in bytes
+	QueueBytes int // bounds what waits for a client: see [outbox.Config]
+
+	CompressMessages int // WebSocket messages of so many bytes are compressed for clients that can (permessage-deflate); zero means none
+	CompressHTTP     int // payloads of so many bytes are compressed for clients that can; zero means none
+
+	// Cookie, if it is not nil, is set with the session's id as its value when a session begins by polling.
+	Cookie *http.Cookie
+
+	// Allow decides on a request that would begin or upgrade a session. The text of its error goes to the client. nil allows all.
+	Allow func(r *http.Request) error
+
+	// Open makes the receiver of a new session, which may not be used before Open has returned. nil refuses: the server is closing.
+	Open func(r *http.Request, s *Session) Receiver
+
+	Logger *slog.Logger
+}
+
+// A Receiver is the owner of a session. No method may block: other sessions wait meanwhile.
+type Receiver interface {
+	// Message takes a message of the client. They come one at a time and in order. payload is the receiver's to modify until it
+	// returns. more says that the message is a part of something that is to be complete in 30 seconds. An error ends the session.
+	Message(binary bool, payload []byte) (more bool, err error)
+
+	// Ended says that the session has ended, for a reason that is one of this package, [engineio.ErrParse] and its like,
+	// [transport.ErrPeerClosed], [outbox.ErrTooSlow], an error of Message or the network, or what [Session.Close] was given.
+	// It is called once, and no Message begins after it.
+	Ended(reason error)
+}
+
+// Why a session ends.
+var (
+	// ErrNotAccepted is the end of AcceptTimeout.
+	ErrNotAccepted = errors.New("engine: session was not accepted in time")
+
+	// ErrIncomplete is a message that was begun and not completed in time.
+	ErrIncomplete = errors.New("engine: message was not completed in time")
+)
+
+// A Server holds the sessions of clients. Its methods may be called concurrently.
+type Server struct {
+	cfg        Config
+	transports *transport.Transports
+	deadlines  *engineio.Deadlines
+
+	pingDelay, pongDelay, upgradeDelay, acceptDelay, messageDelay, closeDelay, pollCloseDelay *engineio.Delay
+
+	live sync.WaitGroup // sessions and refused WebSockets that are not gone yet
+
+	mu       sync.Mutex          // guards what follows
+	closed   error               // why, once Shut was called
+	sessions map[string]*Session // by id
+
+	accepted, refused atomic.Uint64
+}
+
+// New returns a server. Close it in the end.
+func New(cfg Config) *Server {
+	srv := &Server{
+		cfg:       cfg,
+		sessions:  make(map[string]*Session),
+		deadlines: engineio.NewDeadlines(),
+		transports: transport.New(transport.Config{
+			MaxMessage:   cfg.MaxPayload,
+			QueueBytes:   cfg.QueueBytes,
+			Deflate:      cfg.CompressMessages,
+			CompressHTTP: cfg.CompressHTTP,
+			Logger:       cfg.Logger,
+		}),
+	}
+	srv.pingDelay = srv.deadlines.Delay(cfg.PingInterval)
+	srv.pongDelay = srv.deadlines.Delay(cfg.PingTimeout)
+	srv.upgradeDelay = srv.deadlines.Delay(cfg.UpgradeTimeout)
+	srv.acceptDelay = srv.deadlines.Delay(cfg.AcceptTimeout)
+	srv.messageDelay = srv.deadlines.Delay(messageTimeout)
+	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
+	srv.pollCloseDelay = srv.deadlines.Delay(pollCloseTimeout)
+	return srv
+}
+
+// ServeHTTP serves the requests below Config.Path, and answers all others with 404.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, srv.cfg.Path) {
+		http.NotFound(w, r)
+		return
+	}
+	var session *Session // that the request names
+	request := engineio.Request{
+		Method:     r.Method,
+		Query:      r.URL.Query(),
+		Origin:     r.Header["Origin"],
+		Upgrade:    transport.IsUpgrade(r),
+		Transports: srv.cfg.Transports,
+		Session: func(sid string) (engineio.Transport, bool) {
+			if session = srv.session(sid); session == nil {
+				return 0, false
+			}
+			return session.Transport(), true
+		},
+	}
+	if srv.cfg.Allow != nil {
+		request.Allow = func() error { return srv.cfg.Allow(r) }
+	}
+	action, refusal := request.Verify()
+	if refusal != nil {
+		srv.refuse(w, request.Upgrade, refusal)
+		return
+	}
+	switch action {
+	case engineio.ActionOpen:
+		if request.Upgrade {
+			srv.openWebSocket(w, r)
+		} else {
+			srv.openPolling(w, r)
+		}
+	case engineio.ActionPoll, engineio.ActionSend:
+		polling := session.polling.Load()
+		switch {
+		case polling == nil: // it was upgraded meanwhile
+			srv.refuse(w, false, badRequest)
+		case action == engineio.ActionPoll:
+			polling.Get(w, r)
+		default:
+			polling.Post(w, r)
+		}
+	case engineio.ActionUpgrade:
+		if srv.cfg.DisableUpgrades {
+			srv.refuse(w, true, badRequest)
+			return
+		}
+		session.upgrade(w, r)
+	}
+}
+
+var badRequest = &engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
+
+// refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.
+func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio.Error) {
+	srv.refused.Add(1)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if upgrade {
+		body := html.EscapeString(refusal.Message)
+		h.Set("Connection", "close")
+		h.Set("Content-Type", "text/html")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(http.StatusBadRequest)
+		w.Write([]byte(body))
+		return
+	}
+	if refusal.Allow != nil {
+		h.Set("Allow", strings.Join(refusal.Allow, ", "))
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(refusal.Status())
+	w.Write(refusal.JSON())
+}
+
+// shuttingDown answers a request for a session that a server which closes will not open.
+func (srv *Server) shuttingDown(w http.ResponseWriter) {
+	srv.refused.Add(1)
+	w.Header().Set("Connection", "close")
+	http.Error(w, "server shutting down", http.StatusServiceUnavailable)
+}
+
+// openPolling begins a session with the answer to a GET request (Engine.IO 4, "Handshake").
+func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
+	s := srv.newSession(r)
+	if s == nil {
+		srv.shuttingDown(w)
+		return
+	}
+	polling := new(transport.Polling)
+	polling.Init(srv.transports, (*poller)(s))
+	s.polling.Store(polling)
+	srv.add(s)
+	if srv.cfg.Cookie != nil {
+		cookie := *srv.cfg.Cookie
+		cookie.Value = s.sid
+		http.SetCookie(w, &cookie)
+	}
+	srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true)
+}
+
+// upgrades are the transports that a session which polls may change to.
+func (srv *Server) upgrades() []string {
+	if t := srv.cfg.Transports; srv.cfg.DisableUpgrades || t != 0 && t&engineio.TransportWebSocket == 0 {
+		return nil
+	}
+	return []string{engineio.TransportWebSocket.String()}
+}
+
+// openWebSocket begins a session with a WebSocket.
+func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
+	s := srv.newSession(r)
+	if s == nil {
+		srv.shuttingDown(w)
+		return
+	}
+	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
+	if err != nil {
+		srv.refused.Add(1)
+		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
+		s.drop(err)
+		return
+	}
+	c := &channel{session: s, state: channelOpen}
+	srv.transports.Serve(&c.ws, nc, deflated, c)
+	s.ws.Store(&c.ws)
+	srv.add(s)
+	s.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, s.open(nil))})
+	c.ws.Start(early)
+}
+
+// newSession makes a session for a request; nil if the server is closed.
+func (srv *Server) newSession(r *http.Request) *Session {
+	srv.mu.Lock()
+	closed := srv.closed
+	if closed == nil {
+		srv.live.Add(1)
+	}
+	srv.mu.Unlock()
+	if closed != nil {
+		return nil
+	}
+	s := &Session{server: srv, sid: engineio.NewSID()}
+	if s.receiver = srv.cfg.Open(r, s); s.receiver == nil {
+		srv.live.Done()
+		return nil
+	}
+	return s
+}
+
+// add makes a session known. If the server was closed meanwhile, the session is closed, too.
+func (srv *Server) add(s *Session) {
+	srv.accepted.Add(1)
+	srv.mu.Lock()
+	srv.sessions[s.sid] = s
+	closed := srv.closed
+	srv.mu.Unlock()
+	if closed != nil {
+		s.close(closed, true)
+		return
+	}
+	s.begin()
+}
+
+func (srv *Server) session(sid string) *Session {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.sessions[sid]
+}
+
+// Len is the number of sessions.
+func (srv *Server) Len() int {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return len(srv.sessions)
+}
+
+// Stats counts what a server has done since its beginning.
+type Stats struct {
+	Accepted uint64 // sessions
+	Refused  uint64 // requests
+	Outbox   outbox.Stats
+}
+
+// Stats returns the counts as they are now.
+func (srv *Server) Stats() Stats {
+	return Stats{srv.accepted.Load(), srv.refused.Load(), srv.transports.Stats()}
+}
+
+// Shut refuses new sessions and ends those that there are, for reason.
+func (srv *Server) Shut(reason error) {
+	srv.mu.Lock()
+	srv.closed = reason
+	srv.mu.Unlock()
+	for _, s := range srv.all() {
+		s.close(reason, true)
+	}
+}
+
+// Close waits, after Shut, until all sessions are gone: no longer than ctx allows, and then with an error. Nothing that the server has
+// started is left.
+func (srv *Server) Close(ctx context.Context) error {
+	gone := make(chan struct{})
+	go func() {
+		srv.live.Wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = fmt.Errorf("engine: close: sessions have not ended: %w", context.Cause(ctx))
+		for _, s := range srv.all() {
+			s.Abort()
+		}
+	}
+	srv.transports.Close()
+	srv.deadlines.Close()
+	return err
+}
+
+func (srv *Server) all() []*Session {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return slices.Collect(maps.Values(srv.sessions))
+}

@@ -1,0 +1,319 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// A rig is a server with its clients, in one process and without a network, so that it may run in a bubble of testing/synctest.
+type rig struct {
+	t     testing.TB
+	srv   *Server
+	web   *http.Server
+	conns chan net.Conn
+	done  chan struct{} // closed when the listener is
+	close func()
+	http  *http.Client
+
+	mu     sync.Mutex
+	owners map[string]*owner // by session
+}
+
+// An owner is the receiver of a session: it notes what comes.
+type owner struct {
+	session *Session
+	request *http.Request
+
+	mu     sync.Mutex
+	got    []string // text as it came, binary behind "b"
+	react  func(message string) (more bool, err error)
+	ended  chan struct{}
+	reason error
+}
+
+func (o *owner) Message(binary bool, payload []byte) (more bool, err error) {
+	message := string(payload)
+	if binary {
+		message = "b" + message
+	}
+	o.mu.Lock()
+	o.got = append(o.got, message)
+	react := o.react
+	o.mu.Unlock()
+	if react != nil {
+		return react(message)
+	}
+	return false, nil
+}
+
+func (o *owner) Ended(reason error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reason = reason
+	close(o.ended) // a second call would panic
+}
+
+func (o *owner) messages() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.got
+}
+
+// send sends a message to the client: binary if it begins with "b".
+func (o *owner) send(message string) { o.session.Send(newFrame(message, false)) }
+
+func newFrame(message string, volatile bool) *outbox.Frame {
+	if strings.HasPrefix(message, "b") {
+		return &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpBinary, []byte(message[1:])), Volatile: volatile}
+	}
+	return &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte("4"+message)), Volatile: volatile}
+}
+
+func newRig(t testing.TB, change func(*Config)) *rig {
+	r := &rig{t: t, conns: make(chan net.Conn), done: make(chan struct{}), owners: make(map[string]*owner)}
+	r.close = sync.OnceFunc(func() { close(r.done) })
+	cfg := Config{
+		Path:         "/engine.io/",
+		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second,
+		MaxPayload: 1_000_000, QueueBytes: 1 << 20,
+		Open: func(request *http.Request, s *Session) Receiver {
+			o := &owner{session: s, request: request, ended: make(chan struct{})}
+			r.mu.Lock()
+			r.owners[s.sid] = o
+			r.mu.Unlock()
+			return o
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	r.srv = New(cfg)
+	r.web = &http.Server{Handler: r.srv}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		r.web.Serve(r)
+	}()
+	r.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return r.dial() },
+	}}
+	t.Cleanup(func() {
+		r.http.CloseIdleConnections()
+		r.web.Close()
+		<-served
+		r.srv.Shut(fmt.Errorf("the test ends"))
+		if err := r.srv.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if n := r.srv.Len(); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
+	return r
+}
+
+// A rig is the listener of its web server.
+func (r *rig) Accept() (net.Conn, error) {
+	select {
+	case nc := <-r.conns:
+		return nc, nil
+	case <-r.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (r *rig) Close() error   { r.close(); return nil }
+func (r *rig) Addr() net.Addr { return &net.UnixAddr{Name: "rig"} }
+
+func (r *rig) dial() (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case r.conns <- far:
+		return near, nil
+	case <-r.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (r *rig) owner(sid string) *owner {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.owners[sid]
+}
+
+// request sends a request and returns the answer, its body in one string.
+func (r *rig) request(ctx context.Context, method, query, body string) (*http.Response, string, error) {
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://rig/engine.io/?"+query, reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	answer, err := r.http.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer, string(text), err
+}
+
+// mustRequest is request for one that is to be answered with this status.
+func (r *rig) mustRequest(method, query, body string, status int) string {
+	r.t.Helper()
+	answer, text, err := r.request(r.t.Context(), method, query, body)
+	if err != nil {
+		r.t.Fatalf("%s %s: %v", method, query, err)
+	}
+	if answer.StatusCode != status {
+		r.t.Fatalf("%s %s: got %d, %q, want %d", method, query, answer.StatusCode, text, status)
+	}
+	return text
+}
+
+// openPolling begins a session and returns its id.
+func (r *rig) openPolling() string {
+	r.t.Helper()
+	open, err := engineio.ParseOpen([]byte(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return open.SID
+}
+
+func (r *rig) poll(sid string) string {
+	r.t.Helper()
+	return r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 200)
+}
+
+func (r *rig) post(sid, payload string) string {
+	r.t.Helper()
+	return r.mustRequest("POST", "EIO=4&transport=polling&sid="+sid, payload, 200)
+}
+
+// A socket is a client's WebSocket.
+type socket struct {
+	nc     net.Conn
+	buf    *bufio.Reader
+	reader transport.Reader
+	queue  []string // messages that were read with an earlier one
+	closed bool     // a Close frame came
+}
+
+var clientConfig = transport.ReaderConfig{Client: true, MaxMessage: 1 << 28}
+
+// openSocket asks for a WebSocket, of a new session if sid is empty. early is sent behind the request.
+func (r *rig) openSocket(sid string, early ...string) (*socket, error) {
+	nc, err := r.dial()
+	if err != nil {
+		return nil, err
+	}
+	query := "EIO=4&transport=websocket"
+	if sid != "" {
+		query += "&sid=" + sid
+	}
+	request := "GET /engine.io/?" + query + " HTTP/1.1\r\nHost: rig\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	s := &socket{nc: nc, buf: bufio.NewReader(nc)}
+	s.reader.Config = &clientConfig
+	if _, err := nc.Write(append([]byte(request), frames(early)...)); err != nil {
+		return nil, err
+	}
+	answer, err := http.ReadResponse(s.buf, nil)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		nc.Close()
+		return nil, fmt.Errorf("the answer is %s", answer.Status)
+	}
+	return s, nil
+}
+
+func frames(messages []string) (b []byte) {
+	for _, message := range messages {
+		var key [4]byte
+		rand.Read(key[:])
+		if rest, binary := strings.CutPrefix(message, "b"); binary {
+			b = transport.AppendMaskedFrame(b, transport.OpBinary, key, []byte(rest))
+		} else {
+			b = transport.AppendMaskedFrame(b, transport.OpText, key, []byte(message))
+		}
+	}
+	return b
+}
+
+func (s *socket) send(messages ...string) error {
+	_, err := s.nc.Write(frames(messages))
+	return err
+}
+
+// read returns the next message, binary behind "b"; io.EOF after a Close frame or the end of the connection.
+func (s *socket) read() (string, error) {
+	for len(s.queue) == 0 {
+		if s.closed {
+			return "", io.EOF
+		}
+		buf := make([]byte, 4096)
+		n, err := s.buf.Read(buf)
+		if e := s.reader.Feed(buf[:n], s); e != nil {
+			return "", e
+		}
+		if err != nil && len(s.queue) == 0 {
+			return "", err
+		}
+	}
+	message := s.queue[0]
+	s.queue = s.queue[1:]
+	return message, nil
+}
+
+func (s *socket) Message(op transport.Opcode, payload []byte) error {
+	message := string(payload)
+	if op == transport.OpBinary {
+		message = "b" + message
+	}
+	s.queue = append(s.queue, message)
+	return nil
+}
+
+func (s *socket) Control(op transport.Opcode, payload []byte) error {
+	s.closed = s.closed || op == transport.OpClose
+	return nil
+}
+
+// packets splits a payload as a client does, binary decoded behind "b".
+func packets(t testing.TB, payload string) (all []string) {
+	t.Helper()
+	err := engineio.DecodePayload(bytes.Clone([]byte(payload)), func(binary bool, packet []byte) error {
+		p := string(packet)
+		if binary {
+			p = "b" + p
+		}
+		all = append(all, p)
+		return nil
+	})
+	if err != nil {
+		t.Errorf("payload %q: %v", payload, err)
+	}
+	return all
+}

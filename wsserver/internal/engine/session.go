@@ -1,0 +1,392 @@
+package engine
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// A Session is a client's session, whatever carries it at the moment. Its methods may be called concurrently, and from its Receiver.
+type Session struct {
+	server   *Server
+	sid      string
+	receiver Receiver
+
+	// What carries the session: one of them is not nil. Only an upgrade changes them, and sets ws first.
+	polling atomic.Pointer[transport.Polling]
+	ws      atomic.Pointer[transport.WebSocket]
+
+	beat  engineio.Deadline // of a ping, or of its answer
+	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
+
+	receiving sync.Mutex // held while the receiver is given messages: a POST may still run when the WebSocket takes over
+	more      bool       // what the last Message returned; guarded by receiving
+	whole     bool       // a message was completed since the last fed; guarded by receiving
+
+	mu       sync.Mutex // guards what follows
+	state    engineio.Session
+	probe    *channel // the WebSocket that probes
+	pauses   int
+	partial  bool // a message has begun and is not complete
+	accepted bool
+	ended    bool
+	told     bool // the receiver has been told so
+	gone     bool // nothing is left of the transport
+}
+
+// open is the packet that the client gets first.
+func (s *Session) open(upgrades []string) []byte {
+	cfg := &s.server.cfg
+	return engineio.Open{
+		SID:          s.sid,
+		Upgrades:     upgrades,
+		PingInterval: cfg.PingInterval,
+		PingTimeout:  cfg.PingTimeout,
+		MaxPayload:   cfg.MaxPayload,
+	}.Packet()
+}
+
+// begin starts the deadlines.
+func (s *Session) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.server.pingDelay.Arm(&s.beat, s)
+	if s.server.cfg.AcceptTimeout > 0 && !s.accepted {
+		s.server.acceptDelay.Arm(&s.limit, s)
+	} else {
+		s.accepted = true
+	}
+}
+
+// Accept says that the owner wants the session: without it, the session ends after Config.AcceptTimeout.
+func (s *Session) Accept() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.accepted {
+		s.accepted = true
+		s.limitMessage()
+	}
+}
+
+// Transport is what carries the session.
+func (s *Session) Transport() engineio.Transport {
+	if s.ws.Load() != nil {
+		return engineio.TransportWebSocket
+	}
+	return engineio.TransportPolling
+}
+
+// Append queues a frame of a broadcast, and Send one for this client alone: see [outbox.Queue]. Frames are whole messages of a WebSocket,
+// whatever carries the session.
+func (s *Session) Append(f *outbox.Frame) {
+	if ws, polling := s.carrier(); ws != nil {
+		ws.Append(f)
+	} else {
+		polling.Append(f)
+	}
+}
+
+// Send returns [net.ErrClosed] if the session takes no more frames.
+func (s *Session) Send(f *outbox.Frame) error {
+	ws, polling := s.carrier()
+	if ws != nil {
+		return ws.Send(f)
+	}
+	if !polling.Append(f) && !f.Volatile {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// carrier returns what carries the session: one of them is not nil.
+func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
+	if ws := s.ws.Load(); ws != nil {
+		return ws, nil
+	}
+	if polling := s.polling.Load(); polling != nil {
+		return nil, polling
+	}
+	return s.ws.Load(), nil
+}
+
+// Pause stops receiving until Resume was called as often: what the client sends stays in the network, and in the end with the client. A
+// little may still come. A ping that is not answered meanwhile is forgiven: the answer may be among what is not received.
+func (s *Session) Pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pauses++
+	if s.pauses == 1 && !s.ended {
+		s.wait(s.state.Pause())
+		s.limitMessage()
+		s.halt(true)
+	}
+}
+
+// Resume undoes a Pause.
+func (s *Session) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pauses--
+	if s.pauses == 0 && !s.ended {
+		s.wait(s.state.Resume())
+		s.limitMessage()
+		s.halt(false)
+	}
+}
+
+// halt pauses or resumes what carries the session. mu must be held.
+func (s *Session) halt(pause bool) {
+	ws, polling := s.carrier()
+	switch {
+	case ws != nil && pause:
+		ws.Pause()
+	case ws != nil:
+		ws.Resume()
+	case pause:
+		polling.Pause()
+	default:
+		polling.Resume()
+	}
+}
+
+// payload takes the body of a POST request.
+func (s *Session) payload(body []byte) error {
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	err := engineio.DecodePayload(body, s.take)
+	if err == nil {
+		s.fed(false)
+	}
+	return err
+}
+
+// receive takes a message of a WebSocket.
+func (s *Session) receive(binary bool, data []byte) error {
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	return s.take(binary, data)
+}
+
+// take gives a packet its meaning. receiving must be held.
+func (s *Session) take(binary bool, data []byte) error {
+	s.mu.Lock()
+	event, payload, err := s.state.Receive(binary, data)
+	if event == engineio.EventPong {
+		s.server.pingDelay.Arm(&s.beat, s)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	switch event {
+	case engineio.EventClose:
+		s.leave()
+	case engineio.EventMessage:
+		s.more, err = s.receiver.Message(binary, payload)
+		s.whole = s.whole || !s.more
+	}
+	return err
+}
+
+// leave ends the session that the client has closed (Engine.IO 4, "Protocol", packet close).
+func (s *Session) leave() {
+	if !s.end(transport.ErrPeerClosed, s.server.closeDelay) {
+		return
+	}
+	if ws, polling := s.carrier(); ws != nil {
+		ws.Close(transport.CloseNoStatus)
+	} else {
+		polling.Dismiss()
+	}
+}
+
+// fed follows the messages that arrived at once: one that has begun may not take for ever. receiving must be held.
+func (s *Session) fed(partial bool) {
+	partial = partial || s.more
+	whole := s.whole
+	s.whole = false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if partial != s.partial || partial && whole {
+		s.partial = partial
+		s.limitMessage()
+	}
+}
+
+// limitMessage moves the limit to what is incomplete, if that can be completed: not while the server does not receive. mu must be held.
+func (s *Session) limitMessage() {
+	switch {
+	case s.ended || !s.accepted: // another limit runs
+	case s.partial && s.pauses == 0:
+		s.server.messageDelay.Arm(&s.limit, s)
+	default:
+		s.server.deadlines.Stop(&s.limit)
+	}
+}
+
+// wait moves the deadline of the heartbeat. mu must be held.
+func (s *Session) wait(w engineio.Wait) {
+	switch w {
+	case engineio.WaitPing:
+		s.server.pingDelay.Arm(&s.beat, s)
+	case engineio.WaitPong:
+		s.server.pongDelay.Arm(&s.beat, s)
+	case engineio.WaitNothing:
+		s.server.deadlines.Stop(&s.beat)
+	}
+}
+
+var pingFrame = &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte{byte(engineio.PacketPing)})}
+
+// Expired implements [engineio.Expirer].
+func (s *Session) Expired(d *engineio.Deadline) {
+	s.mu.Lock()
+	if !s.server.deadlines.Confirm(d) {
+		s.mu.Unlock()
+		return
+	}
+	ended, accepted := s.ended, s.accepted
+	var ping bool
+	var err error
+	if d == &s.beat && !ended {
+		var next engineio.Wait
+		ping, next, err = s.state.Expired()
+		s.wait(next)
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+		s.vanished(err)
+	case ping:
+		s.Send(pingFrame)
+	case d == &s.beat:
+	case ended:
+		s.Abort()
+	case !accepted:
+		s.Close(ErrNotAccepted)
+	default:
+		s.Close(ErrIncomplete)
+	}
+}
+
+// vanished ends a session whose client does not answer. One that polls will fetch nothing more.
+func (s *Session) vanished(err error) {
+	if ws, polling := s.carrier(); ws == nil {
+		if s.end(err, s.server.closeDelay) {
+			polling.Abort()
+		}
+		return
+	}
+	s.Close(err)
+}
+
+// Close ends the session: what was sent to the client before still reaches it, if it receives.
+func (s *Session) Close(reason error) { s.close(reason, false) }
+
+// close is Close, for a server that shuts down or not: then little time is left, and none for a client that polls, but does not at the
+// moment, and has missed nothing.
+func (s *Session) close(reason error, shutting bool) {
+	delay := s.server.closeDelay
+	ws, polling := s.carrier()
+	if polling != nil && !shutting {
+		delay = s.server.pollCloseDelay
+	}
+	if !s.end(reason, delay) {
+		return
+	}
+	switch ws, polling = s.carrier(); {
+	case ws != nil:
+		ws.Close(transport.CloseNoStatus)
+	case shutting && polling.Idle():
+		polling.Abort()
+	default:
+		polling.Close()
+	}
+}
+
+// Abort ends what carries the session, at once. The session itself has ended, or ends with an error of the network.
+func (s *Session) Abort() {
+	s.end(errAborted, s.server.closeDelay)
+	if ws, polling := s.carrier(); ws != nil {
+		ws.Abort()
+	} else {
+		polling.Abort()
+	}
+}
+
+var errAborted = errors.New("engine: aborted")
+
+// end ends the session, but for what carries it, which has delay to do so, and tells the receiver. It reports false if that was done before.
+func (s *Session) end(reason error, delay *engineio.Delay) bool {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return false
+	}
+	s.ended = true
+	s.state.End()
+	s.server.deadlines.Stop(&s.beat)
+	if !s.gone {
+		delay.Arm(&s.limit, s)
+	}
+	probe := s.probe
+	s.probe = nil
+	s.mu.Unlock()
+	if probe != nil {
+		probe.refuse()
+	}
+	s.receiver.Ended(reason)
+	s.mu.Lock()
+	s.told = true
+	last := s.gone
+	s.mu.Unlock()
+	if last {
+		s.server.live.Done() // vanish came meanwhile, from another goroutine
+	}
+	return true
+}
+
+// vanish says that nothing is left of what carried the session.
+func (s *Session) vanish() {
+	s.server.mu.Lock()
+	delete(s.server.sessions, s.sid)
+	s.server.mu.Unlock()
+	s.mu.Lock()
+	s.gone = true
+	s.server.deadlines.Stop(&s.limit)
+	last := s.told
+	s.mu.Unlock()
+	if last {
+		s.server.live.Done()
+	}
+}
+
+// drop ends a session that came to nothing before it was known.
+func (s *Session) drop(err error) {
+	s.end(err, s.server.closeDelay)
+	s.vanish()
+}
+
+// closing says why nothing more comes from the client.
+func (s *Session) closing(err error) { s.end(err, s.server.closeDelay) }
+
+// poller is the session as its Polling sees it.
+type poller Session
+
+func (p *poller) Payload(body []byte) error { return (*Session)(p).payload(body) }
+func (p *poller) Closing(err error) {
+	s := (*Session)(p)
+	s.closing(err)
+	if ws := s.ws.Load(); ws != nil {
+		ws.Close(transport.CloseNoStatus) // a POST that came before the WebSocket took over
+	}
+}
+func (p *poller) Closed() { (*Session)(p).vanish() }

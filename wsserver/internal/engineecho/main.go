@@ -1,0 +1,99 @@
+// Engineecho is an Engine.IO server that sends each message back as it came: text as text, binary as binary. Suites that test a server of
+// the protocol are pointed at it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/cors"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on")
+	path := flag.String("path", "/engine.io/", "`prefix` of the requests")
+	pingInterval := flag.Duration("ping-interval", 300*time.Millisecond, "`time` between a client's last sign of life and a ping")
+	pingTimeout := flag.Duration("ping-timeout", 200*time.Millisecond, "`time` that a client has to answer a ping")
+	upgradeTimeout := flag.Duration("upgrade-timeout", 10*time.Second, "`time` that a client has to finish an upgrade")
+	maxPayload := flag.Int("max-payload", 1_000_000, "most `bytes` of a message or a request")
+	origins := flag.String("cors", "*", "`origins` whose pages may connect, separated by commas; * is any, empty is none")
+	flag.Parse()
+
+	srv := engine.New(engine.Config{
+		Path:           "/" + strings.Trim(*path, "/") + "/",
+		PingInterval:   *pingInterval,
+		PingTimeout:    *pingTimeout,
+		UpgradeTimeout: *upgradeTimeout,
+		MaxPayload:     *maxPayload,
+		QueueBytes:     max(1<<20, *maxPayload),
+		Open:           func(_ *http.Request, s *engine.Session) engine.Receiver { return echo{s} },
+		Logger:         slog.Default(),
+	})
+	var handler http.Handler = srv
+	if *origins != "" {
+		handler = cors.New(cors.Options{
+			AllowedOrigins: strings.Split(*origins, ","),
+			AllowedMethods: []string{http.MethodGet, http.MethodPost},
+			AllowedHeaders: []string{"*"},
+		}).Handler(srv)
+	}
+	if err := serve(*addr, handler, srv); err != nil {
+		fmt.Fprintln(os.Stderr, "engineecho:", err)
+		os.Exit(1)
+	}
+}
+
+// serve serves until a signal asks it to end.
+func serve(addr string, handler http.Handler, srv *engine.Server) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("listening on %s\n", l.Addr())
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(l) }()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		err = nil
+	}
+	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	srv.Shut(errors.New("server shutting down"))
+	closed := srv.Close(ending)
+	return errors.Join(err, web.Close(), closed)
+}
+
+// echo is the receiver of a session.
+type echo struct{ session *engine.Session }
+
+func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
+	var b []byte
+	if binary {
+		b = transport.AppendFrame(nil, transport.OpBinary, payload)
+	} else {
+		b = transport.AppendHeader(make([]byte, 0, transport.FrameSize(1+len(payload))), transport.OpText, 1+len(payload))
+		b = append(append(b, '4'), payload...)
+	}
+	e.session.Send(&outbox.Frame{Bytes: b}) // a session that has ended takes nothing, and needs nothing
+	return false, nil
+}
+
+func (echo) Ended(error) {}

@@ -1,0 +1,68 @@
+package transport
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// WritePayload answers a GET request. noCompress says that the payload goes out as it is.
+func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Cache-Control", "no-store")
+	if t.compressHTTP > 0 {
+		h.Add("Vary", "Accept-Encoding")
+		if !noCompress && len(payload) >= t.compressHTTP && acceptsGzip(r.Header) {
+			h.Set("Content-Encoding", "gzip")
+			payload = compress(payload)
+		}
+	}
+	h.Set("Content-Length", strconv.Itoa(len(payload)))
+	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
+	control := http.NewResponseController(w)
+	if control.SetWriteDeadline(time.Now().Add(payloadTimeout)) == nil {
+		defer control.SetWriteDeadline(time.Time{})
+	}
+	if _, err := w.Write(payload); err != nil {
+		return err
+	}
+	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// acceptsGzip reports whether a client takes gzip (RFC 9110 section 12.5.3), without weighing it against others: browsers and the official
+// client prefer nothing else that is offered here.
+func acceptsGzip(h http.Header) bool {
+	for _, line := range h["Accept-Encoding"] {
+		for element := range strings.SplitSeq(line, ",") {
+			coding, weight, weighted := strings.Cut(element, ";")
+			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				continue
+			}
+			name, value, _ := strings.Cut(weight, "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return !weighted || strings.EqualFold(strings.TrimSpace(name), "q") && err == nil && q > 0
+		}
+	}
+	return false
+}
+
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+func compress(payload []byte) []byte {
+	var b bytes.Buffer
+	z := gzipWriters.Get().(*gzip.Writer)
+	defer gzipWriters.Put(z)
+	z.Reset(&b)
+	z.Write(payload) // a buffer takes everything
+	z.Close()
+	return b.Bytes()
+}

@@ -1,0 +1,449 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+)
+
+const (
+	// payloadTimeout bounds the writing of a payload to a client that takes it slowly.
+	payloadTimeout = 30 * time.Second
+
+	// bodyTimeout bounds the arrival of a POST request's body.
+	bodyTimeout = 30 * time.Second
+
+	// probePoll is how long a poll may wait while a WebSocket probes: the client cannot finish its upgrade before the poll has its
+	// answer. It is the reference's, and not shorter, since the client may poll again at once.
+	probePoll = 100 * time.Millisecond
+)
+
+var (
+	// ErrOverlap is a second GET, or a second POST, while there is one (Engine.IO 4, "Sending and receiving data").
+	ErrOverlap = errors.New("transport: two requests of a kind at a time")
+
+	// ErrContentType is a POST of bytes: in Engine.IO 4 they travel as base64.
+	ErrContentType = errors.New("transport: payload is not text")
+
+	// ErrAborted is a request that its client gave up: what it would have carried away may be lost.
+	ErrAborted = errors.New("transport: request aborted by the client")
+)
+
+// A PollingReceiver is the owner of a [Polling]. None of its methods may block; they may call those of the Polling.
+type PollingReceiver interface {
+	// Payload takes the body of a POST, which is the receiver's to modify until it returns. An error ends the session; one that wraps
+	// [engineio.ErrParse] or [engineio.ErrDirection] refuses the request as well.
+	Payload(body []byte) error
+
+	// Closing says why nothing more will come: an error of Payload, of this package, of the network, or [outbox.ErrTooSlow]. It is
+	// called once, unless Close or Abort came first.
+	Closing(err error)
+
+	// Closed says that nothing more goes either way. It is called once after Init, unless the session has moved to a WebSocket.
+	Closed()
+}
+
+// A Polling carries a session over HTTP long-polling (Engine.IO 4, "HTTP long-polling"): GET requests fetch what is for the client, POST
+// requests bring what it sends, one of each at a time. It begins with Init and must not be copied. Its methods may be called concurrently.
+type Polling struct {
+	transports *Transports
+	receiver   PollingReceiver
+	box        outbox.Mailbox
+
+	mu      sync.Mutex               // guards what follows
+	poll    *poll                    // the GET that waits
+	posting bool
+	body    *http.ResponseController // of the POST whose body is coming; nil if none is
+	probing bool
+	paused  chan struct{} // closed at the end of the pause; nil if there is none
+	ending  chan struct{} // closed when the session is over or has moved
+	state   pollingState
+}
+
+type pollingState uint8
+
+const (
+	pollingOpen    pollingState = iota
+	pollingClosing              // what is queued is still fetched, and nothing more is received
+	pollingMoved                // a WebSocket carries the session
+	pollingClosed
+)
+
+// A poll is a GET that waits.
+type poll struct {
+	answer chan byte // a packet without payload that ends it: at most one
+}
+
+// Packets that end a poll without carrying anything (Engine.IO 4, "Protocol").
+const (
+	noop     = byte(engineio.PacketNoop)
+	shutdown = byte(engineio.PacketClose)
+)
+
+var closePacket = &outbox.Frame{Bytes: AppendFrame(nil, OpText, []byte{shutdown})}
+
+// Init makes p the polling of a new session.
+func (p *Polling) Init(t *Transports, r PollingReceiver) {
+	p.transports, p.receiver = t, r
+	p.ending = make(chan struct{})
+	p.box.Init(t.group, (*mailboxOwner)(p))
+}
+
+// Append queues a frame for the next GET: whole WebSocket messages, which are written as packets there. After MoveTo it goes to the
+// WebSocket. It returns false if the frame was not queued.
+func (p *Polling) Append(f *outbox.Frame) bool { return p.box.Append(f) }
+
+// Get serves a GET request: it waits until there is something for the client.
+func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
+	own := &poll{answer: make(chan byte, 1)}
+	p.mu.Lock()
+	overlap := p.poll != nil
+	gone := p.state >= pollingMoved
+	if !overlap && !gone {
+		p.poll = own
+	}
+	probing := p.probing
+	p.mu.Unlock()
+	switch {
+	case gone:
+		refuseRequest(w)
+		return
+	case overlap:
+		p.fail(ErrOverlap)
+		refuseRequest(w)
+		return
+	}
+	var probe <-chan time.Time
+	if probing {
+		timer := time.NewTimer(probePoll)
+		defer timer.Stop()
+		probe = timer.C
+	}
+	for {
+		frames, last := p.box.Take()
+		if len(frames) > 0 || last {
+			p.answerPoll(w, r, own, frames, last)
+			return
+		}
+		select {
+		case <-p.box.Arrived():
+		case packet := <-own.answer:
+			p.box.Leave()
+			p.transports.WritePayload(w, r, []byte{packet}, true)
+			return
+		case <-probe:
+			if p.release(own) {
+				p.box.Leave()
+				p.transports.WritePayload(w, r, []byte{noop}, true)
+				return
+			}
+		case <-r.Context().Done():
+			p.release(own)
+			p.fail(ErrAborted)
+			return
+		}
+	}
+}
+
+// answerPoll answers a GET with frames.
+func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, frames []*outbox.Frame, last bool) {
+	waits := p.release(own)
+	if len(frames) == 0 {
+		packet := shutdown
+		if !waits {
+			packet = <-own.answer
+		}
+		p.transports.WritePayload(w, r, []byte{packet}, true)
+		return
+	}
+	size, noCompress := 0, true
+	for _, f := range frames {
+		size += len(f.Bytes)
+		noCompress = noCompress && f.NoCompress
+	}
+	payload := make([]byte, 0, size)
+	for _, f := range frames {
+		for op, message := range Messages(f.Bytes) {
+			payload = engineio.AppendPacket(payload, op == OpBinary, message)
+		}
+	}
+	err := p.transports.WritePayload(w, r, payload, noCompress)
+	switch {
+	case last:
+		p.Abort()
+	case err != nil:
+		p.fail(fmt.Errorf("%w: %w", ErrAborted, err))
+	}
+}
+
+// release ends the wait of a poll. It returns false if that was done before, with an answer for it.
+func (p *Polling) release(own *poll) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.poll != own {
+		return false
+	}
+	p.poll = nil
+	return true
+}
+
+// end answers the GET that waits, if there is one. mu must be held.
+func (p *Polling) end(packet byte) {
+	if p.poll != nil {
+		p.poll.answer <- packet
+		p.poll = nil
+	}
+}
+
+// Post serves a POST request: it reads the packets and hands them to the receiver, once the session is not paused.
+func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	overlap := p.posting
+	gone := p.state != pollingOpen
+	if !overlap && !gone {
+		p.posting = true
+	}
+	p.mu.Unlock()
+	switch {
+	case gone:
+		refuseRequest(w)
+		return
+	case overlap:
+		p.fail(ErrOverlap)
+		refuseRequest(w)
+		return
+	}
+	err, refused := p.take(w, r)
+	p.mu.Lock()
+	p.posting = false
+	p.mu.Unlock()
+	switch {
+	case err == nil:
+	case refused:
+		p.fail(err)
+	default:
+		p.finish(err)
+	}
+}
+
+// take serves the only POST request at a time. An error ends the session; the request is answered by then. refused says that it broke the
+// rules of Engine.IO; others leave what is queued for the client to fetch.
+func (p *Polling) take(w http.ResponseWriter, r *http.Request) (err error, refused bool) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
+		refuseRequest(w)
+		return ErrContentType, true
+	}
+	body, err := p.readBody(w, r)
+	if errors.Is(err, errTooLarge) {
+		// The client learns it, and the session goes on.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return nil, false
+	}
+	if err != nil {
+		refuseRequest(w)
+		return fmt.Errorf("%w: %w", ErrAborted, err), true
+	}
+	if err := p.awaitTurn(r); err != nil {
+		refuseRequest(w)
+		return err, true
+	}
+	err = p.receiver.Payload(body)
+	if errors.Is(err, engineio.ErrParse) || errors.Is(err, engineio.ErrDirection) {
+		refuseRequest(w)
+		return err, true
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html")
+	h.Set("Content-Length", "2")
+	h.Set("Cache-Control", "no-store")
+	io.WriteString(w, "ok")
+	return err, false
+}
+
+var errTooLarge = errors.New("transport: payload too large")
+
+// readBody reads a body of at most as many bytes as a message may have. What it holds grows with what has come, whatever was announced.
+func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := int64(p.transports.reader.MaxMessage)
+	if r.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	// Without deadlines, as under a recorder of tests, the request's own end is the only bound.
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	p.mu.Lock()
+	ended := p.state == pollingClosed
+	p.body = control
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.body = nil
+		p.mu.Unlock()
+		control.SetReadDeadline(time.Time{})
+	}()
+	if ended {
+		return nil, ErrPeerClosed
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		err = errTooLarge
+	}
+	return body, err
+}
+
+// awaitTurn waits until the session is not paused.
+func (p *Polling) awaitTurn(r *http.Request) error {
+	for {
+		p.mu.Lock()
+		paused, ending, open := p.paused, p.ending, p.state == pollingOpen || p.state == pollingMoved
+		p.mu.Unlock()
+		switch {
+		case !open:
+			return ErrPeerClosed
+		case paused == nil:
+			return nil
+		}
+		select {
+		case <-paused:
+		case <-ending:
+		case <-r.Context().Done():
+			return ErrAborted
+		}
+	}
+}
+
+// refuseRequest answers a request that has no place in its session.
+func refuseRequest(w http.ResponseWriter) {
+	refusal := engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(refusal.Status())
+	w.Write(refusal.JSON())
+}
+
+// Pause stops receiving: a POST waits for its answer until Resume, and so does all that the client sends behind it.
+func (p *Polling) Pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused == nil {
+		p.paused = make(chan struct{})
+	}
+}
+
+// Resume ends a pause.
+func (p *Polling) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused != nil {
+		close(p.paused)
+		p.paused = nil
+	}
+}
+
+// Probe says whether a WebSocket probes. The GET that waits when that begins is answered at once, and those that come meanwhile soon
+// (Engine.IO 4, "Upgrade"): the client finishes its upgrade when none is left.
+func (p *Polling) Probe(probing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.probing = probing
+	if probing {
+		p.end(noop)
+	}
+}
+
+// MoveTo moves the session to a WebSocket, with all that is queued, and answers the GET that still waits. It returns false if the session
+// is closing. A POST whose body is still coming will be received.
+func (p *Polling) MoveTo(ws *WebSocket) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != pollingOpen || !p.box.MoveTo(&ws.queue) {
+		return false
+	}
+	p.state = pollingMoved
+	p.end(noop)
+	return true
+}
+
+// Idle reports whether no GET waits, and nothing waits for one.
+func (p *Polling) Idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.poll == nil && p.box.Bytes() == 0
+}
+
+// Close ends the session: what was queued and a close packet are for the GET that waits, or for the next one. How long to wait for that,
+// before Abort, is the caller's decision.
+func (p *Polling) Close() {
+	p.mu.Lock()
+	if p.state == pollingOpen {
+		p.state = pollingClosing
+		close(p.ending)
+	}
+	p.mu.Unlock()
+	p.box.CloseAfterFlush(closePacket)
+}
+
+// Abort ends the session at once. A GET that waits is answered with a close packet, and what is queued is lost.
+func (p *Polling) Abort() { p.abort(shutdown) }
+
+// Dismiss is Abort for a client that has closed the session itself: a GET that waits is answered with a noop.
+func (p *Polling) Dismiss() { p.abort(noop) }
+
+func (p *Polling) abort(packet byte) {
+	p.mu.Lock()
+	if p.state >= pollingMoved {
+		p.mu.Unlock()
+		return
+	}
+	if p.state == pollingOpen {
+		close(p.ending)
+	}
+	p.state = pollingClosed
+	p.end(packet)
+	if p.body != nil {
+		p.body.SetReadDeadline(time.Now()) // nobody waits for it any more
+	}
+	p.mu.Unlock()
+	p.box.Close()
+	p.receiver.Closed()
+}
+
+// fail ends the session for a reason that its owner does not know yet.
+func (p *Polling) fail(err error) {
+	p.mu.Lock()
+	first := p.state == pollingOpen
+	moved := p.state == pollingMoved
+	p.mu.Unlock()
+	if first || moved && !errors.Is(err, ErrAborted) && !errors.Is(err, ErrOverlap) {
+		p.receiver.Closing(err)
+	}
+	p.Abort()
+}
+
+// finish ends the session for a reason that its owner does not know yet, after what is queued has been fetched.
+func (p *Polling) finish(err error) {
+	p.mu.Lock()
+	over := p.state >= pollingClosing
+	moved := p.state == pollingMoved
+	p.mu.Unlock()
+	if !over || moved {
+		p.receiver.Closing(err)
+	}
+	p.Close()
+}
+
+// mailboxOwner is the Polling as its Mailbox sees it.
+type mailboxOwner Polling
+
+func (o *mailboxOwner) Failed(err error) { (*Polling)(o).fail(err) }
+func (o *mailboxOwner) Flushed()         {}

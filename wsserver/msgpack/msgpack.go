@@ -1,0 +1,161 @@
+// Package msgpack is the codec of Socket.IO packets that socket.io-msgpack-parser speaks: MessagePack, and one binary message for a packet,
+// whatever is in it. It is for servers that send much binary data, which with the default codec takes a message of its own each time.
+//
+//	srv := wsserver.New(wsserver.Config{Codec: msgpack.Codec{}})
+//
+// All clients of the server must set the same parser, and all nodes of a cluster the same codec:
+//
+//	import parser from "socket.io-msgpack-parser"
+//	const socket = io(url, { parser })
+//
+// A handler sees the same arguments with either codec, because what comes in becomes what JSON.stringify would have made of it:
+//
+//   - A Date becomes its text, "2026-01-31T12:00:00.000Z".
+//   - What is undefined is left out of an object, and is null elsewhere; so are numbers that are not finite.
+//   - A Buffer or an ArrayBuffer becomes an attachment, and counts for [packet.Limits] as one.
+//   - Integers of 64 bits keep all their digits, where JavaScript itself would round them.
+//   - A key of an object that is an integer becomes its digits. All other keys must be strings.
+//   - Extensions of MessagePack other than those of notepack.io, on which the parser is built, are an error.
+//
+// MessagePack needs no placeholders, so that a client may send the object {"_placeholder":true,"num":0} and mean it. It is plain data unless
+// the packet has attachments as well; there [packet.Args] could not tell them apart, and the packet is refused.
+//
+// Typed arrays are a trap of notepack.io: from a browser, a Uint8Array comes as an object with the keys "0", "1" and so on, and from Node.js
+// as the whole memory that it is a part of. Clients should send an ArrayBuffer, or in Node.js a Buffer.
+package msgpack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// The reasons for which a message is no packet, beside those of package packet. No error repeats more of a message than a number.
+var (
+	ErrMessage = errors.New("msgpack: malformed message")
+	ErrValue   = errors.New("msgpack: value that has no counterpart in JSON")
+	ErrText    = errors.New("msgpack: text message")
+)
+
+// Codec is the codec. It writes a packet as a map with the keys type, nsp, data, where there is any, and id, where there is one, in this
+// order; it reads them in any.
+type Codec struct{}
+
+var _ packet.Codec = Codec{}
+
+// The beginning of an Event without an id, in parts. An id goes to the end, so that it can be added without a look at the data.
+const (
+	mapOf3  = 0x83
+	mapOf4  = 0x84
+	typeKey = "\xa4type"
+	nspKey  = "\xa3nsp"
+	dataKey = "\xa4data"
+	idKey   = "\xa2id"
+	idSize  = len(idKey) + 9 // at the most, in bytes
+)
+
+// Encode implements [packet.Codec]. The text is empty, and the one attachment is the message. Numbers are written as notepack.io writes
+// them: the integers among them, 1.0 and 1e3 too, in the shortest form of an integer, all others and what 64 bits do not hold as float64.
+func (Codec) Encode(p *packet.Packet) (packet.Encoded, error) {
+	deepest := packet.Limits{Depth: math.MaxInt} // the depth is left to the limits of the peer
+	if err := p.Check(&deepest); err != nil {
+		return packet.Encoded{}, err
+	}
+	namespace := p.Namespace
+	if namespace == "" {
+		namespace = "/"
+	}
+	data, members := []byte(p.Data), uint32(2)
+	if p.Type == packet.Event || p.Type == packet.Ack {
+		data = p.Args.JSON()
+	}
+	size := len("\x84") + len(typeKey) + 1 + len(nspKey) + 5 + len(namespace) + len(dataKey) + len(data) + idSize
+	for _, a := range p.Args.Attachments() {
+		size += len(a)
+	}
+	if uint64(size) > math.MaxUint32 { // some length inside might be, and MessagePack could not say it
+		return packet.Encoded{}, packet.ErrTooLarge
+	}
+	if len(data) > 0 {
+		members++
+	}
+	if p.HasID {
+		members++
+	}
+	msg := msgp.AppendMapHeader(make([]byte, 0, size), members)
+	msg = append(msg, typeKey...)
+	msg = append(msg, byte(p.Type))
+	msg = append(msg, nspKey...)
+	msg = msgp.AppendString(msg, namespace)
+	if len(data) > 0 {
+		msg = append(msg, dataKey...)
+		msg = appendJSON(msg, data, p.Args)
+	}
+	if p.HasID {
+		msg = append(msg, idKey...)
+		msg = msgp.AppendUint64(msg, p.ID)
+	}
+	return packet.Encoded{Attachments: [][]byte{msg}}, nil
+}
+
+// WithID implements [packet.Codec].
+func (Codec) WithID(e packet.Encoded, id uint64) (packet.Encoded, error) {
+	if len(e.Text) > 0 {
+		return packet.Encoded{}, ErrText
+	}
+	if len(e.Attachments) != 1 {
+		return packet.Encoded{}, fmt.Errorf("%w: %d messages", ErrMessage, len(e.Attachments))
+	}
+	msg := e.Attachments[0]
+	if err := checkEvent(msg); err != nil {
+		return packet.Encoded{}, err
+	}
+	if id > packet.MaxID {
+		return packet.Encoded{}, fmt.Errorf("%w: %d", packet.ErrID, id)
+	}
+	with := make([]byte, 0, len(msg)+idSize)
+	with = append(with, mapOf4)
+	with = append(with, msg[1:]...)
+	with = append(with, idKey...)
+	with = msgp.AppendUint64(with, id)
+	return packet.Encoded{Attachments: [][]byte{with}}, nil
+}
+
+// checkEvent reports whether msg begins as Encode lets an Event without an id begin.
+func checkEvent(msg []byte) error {
+	if len(msg) == 0 || msg[0] < mapOf3-1 || msg[0] > mapOf4 {
+		return ErrMessage
+	}
+	rest, ok := bytes.CutPrefix(msg[1:], []byte(typeKey))
+	if !ok || len(rest) == 0 {
+		return ErrMessage
+	}
+	if kind := packet.Type(rest[0]); kind != packet.Event {
+		return fmt.Errorf("%w: %v", packet.ErrType, kind)
+	}
+	if msg[0] != mapOf3 {
+		return fmt.Errorf("%w: an id already, or no data", packet.ErrPayload)
+	}
+	if rest, ok = bytes.CutPrefix(rest[1:], []byte(nspKey)); !ok {
+		return ErrMessage
+	}
+	r := reader{rest: rest}
+	if _, err := r.string(); err != nil {
+		return err
+	}
+	if rest, ok = bytes.CutPrefix(r.rest, []byte(dataKey)); !ok || msgp.NextType(rest) != msgp.ArrayType {
+		return packet.ErrPayload
+	}
+	return nil
+}
+
+// NewDecoder implements [packet.Codec]. A decoder of this codec never awaits anything, since each packet is one message.
+//
+// It is as strict as that of [packet.JSON], and refuses besides a packet that has one of its keys twice, and what follows the packet in its
+// message. As in the official parser, an id or a type may be a float without a fraction, and other keys than those of a packet are ignored.
+func (Codec) NewDecoder(l *packet.Limits) packet.Decoder { return decoder{l} }
