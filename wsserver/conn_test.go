@@ -74,14 +74,14 @@ func TestEventAfterEnd(t *testing.T) {
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
 func TestMaxLeft(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil))
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	for i := range 10_000 {
 		c.forget(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
 	}
 	if len(c.left) != maxLeft || c.left[maxLeft-1] != "/4999" || c.left[0] != fmt.Sprint("/", 5000-maxLeft) {
 		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
 	}
-	c.drop()
+	srv.handlers.Done() // that of the connection, which is not one
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)
 	}
