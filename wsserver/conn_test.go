@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -114,5 +115,17 @@ func TestExitDiscards(t *testing.T) {
 	srv.exit(first)
 	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {
 		t.Errorf("what the program has asked for has gone, or counts: %d", srv.dynamic)
+	}
+}
+
+// TestForgedAttachments: what claims more attachments than a broadcast can have is refused before memory is taken for them.
+func TestForgedAttachments(t *testing.T) {
+	forged := packet.Encoded{Text: []byte(`511-["x"]`)}
+	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), forged); !errors.Is(err, packet.ErrAttachments) {
+		t.Errorf("got %v, want ErrAttachments", err)
+	}
+	short := packet.Encoded{Text: []byte(`51-["x",{"_placeholder":true,"num":0}]`)}
+	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), short); err == nil {
+		t.Error("a packet without its attachment: got no error")
 	}
 }
