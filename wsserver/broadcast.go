@@ -17,6 +17,7 @@ type Broadcast struct {
 	except   []string
 	volatile bool
 	local    bool
+	plain    bool // not compressed
 }
 
 // To selects the sockets in any of rooms, besides those selected before; each gets a packet once. A socket's id is a room with that
@@ -47,6 +48,13 @@ func (b Broadcast) Local() Broadcast {
 	return b
 }
 
+// Compress says whether the packet may be compressed, as it may unless this says no: where compression is on at all ([Config]). Turn it off
+// for what is compressed already.
+func (b Broadcast) Compress(compress bool) Broadcast {
+	b.plain = !compress
+	return b
+}
+
 // Emit sends an event to the selected sockets. It never waits for the network: the sockets of this node have the packet in their queues
 // when Emit returns, those of other nodes as soon as the adapter has carried it there. What one goroutine emits reaches each socket in
 // that order.
@@ -62,12 +70,16 @@ func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	if err != nil {
 		return err
 	}
+	payload := make([]byte, 1, 1+encoded.BlobSize())
+	if b.plain {
+		payload[0] |= payloadPlain
+	}
 	err = b.ns.rooms.Broadcast(adapter.Broadcast{
 		Rooms:    b.rooms,
 		Except:   b.except,
 		Volatile: b.volatile,
 		Local:    b.local,
-		Payload:  encoded.AppendBlob(make([]byte, 0, encoded.BlobSize())),
+		Payload:  encoded.AppendBlob(payload),
 	})
 	if err != nil {
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)

@@ -37,6 +37,9 @@ func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.broadcast().E
 // Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
 func (ns *Namespace) Volatile() Broadcast { return ns.broadcast().Volatile() }
 
+// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
+func (ns *Namespace) Compress(compress bool) Broadcast { return ns.broadcast().Compress(compress) }
+
 // Local is the broadcast to all sockets of this node.
 func (ns *Namespace) Local() Broadcast { return ns.broadcast().Local() }
 

@@ -1,6 +1,7 @@
 package wsserver
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -38,14 +39,23 @@ type delivery struct {
 	event  *OutgoingEvent // set by decode; nil if that failed
 }
 
+// The payload of a broadcast is a byte of flags and the packet. Flags that are not known here are left alone.
+const payloadPlain = 1 << iota // is not compressed
+
+var errPayload = errors.New("wsserver: the payload of a broadcast is empty")
+
 // delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
 func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
-	encoded, err := packet.ParseBlob(payload, &ns.server.limits)
+	if len(payload) == 0 {
+		return nil, errPayload
+	}
+	encoded, err := packet.ParseBlob(payload[1:], &ns.server.limits)
 	if err != nil {
 		return nil, err
 	}
 	f := newFrame(encoded)
 	f.Volatile = volatile
+	f.NoCompress = payload[0]&payloadPlain != 0
 	return &delivery{frame: f, ns: ns, encoded: encoded, listeners: ns.listeners()}, nil
 }
 

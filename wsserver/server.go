@@ -130,6 +130,9 @@ func (srv *Server) Except(rooms ...string) Broadcast { return srv.root.Except(ro
 // Volatile is the volatile broadcast to all sockets of the namespace "/".
 func (srv *Server) Volatile() Broadcast { return srv.root.Volatile() }
 
+// Compress is the broadcast to all sockets of the namespace "/" that may be compressed, or not: see [Broadcast.Compress].
+func (srv *Server) Compress(compress bool) Broadcast { return srv.root.Compress(compress) }
+
 // Local is the broadcast to the sockets of the namespace "/" on this node.
 func (srv *Server) Local() Broadcast { return srv.root.Local() }
 

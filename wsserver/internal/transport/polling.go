@@ -57,8 +57,8 @@ type Polling struct {
 	receiver   PollingReceiver
 	box        outbox.Mailbox
 
-	mu      sync.Mutex               // guards what follows
-	poll    *poll                    // the GET that waits
+	mu      sync.Mutex // guards what follows
+	poll    *poll      // the GET that waits
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	probing bool
