@@ -11,6 +11,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -112,6 +113,42 @@ func TestCodec(t *testing.T) {
 		raw.Send(`42["x"]`) // a text is the codec's error
 		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrParse) || !errors.Is(f.reason, errText) {
 			t.Errorf("a text: got %v, want the codec's error", f.reason)
+		}
+	})
+}
+
+// TestMessagePack: the codec of socket.io-msgpack-parser does for a server what the default one does.
+func TestMessagePack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{Codec: msgpack.Codec{}})
+		var seen []string
+		srv.Of("/").OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) {
+			var arg struct{ Data []byte }
+			if err := e.Decode(&arg); err != nil {
+				t.Error(err)
+			}
+			seen = append(seen, e.Name()+string(arg.Data))
+		})
+		c := wstest.Dial(t, srv, wstest.Config{Codec: msgpack.Codec{}})
+		var b []byte
+		if err := c.EmitWithAck("echo", []byte("binary"), "text").Decode(&b); err != nil || string(b) != "binary" {
+			t.Errorf("echo: got %q, %v", b, err)
+		}
+		s := socketOf(t, srv, c)
+		for _, emit := range []func(context.Context, string, ...any) error{s.Emit, srv.Emit} {
+			if err := emit(t.Context(), "x", map[string]any{"data": []byte{'1'}}); err != nil {
+				t.Fatal(err)
+			}
+			var arg struct{ Data []byte }
+			if err := c.Next("x").Decode(&arg); err != nil || string(arg.Data) != "1" {
+				t.Errorf("got %q, %v", arg.Data, err)
+			}
+		}
+		if got := strings.Join(seen, " "); got != "x1 x1" {
+			t.Errorf("OnAnyOutgoing: got %s", got)
+		}
+		if _, refusal := c.Try("/unknown", nil); string(refusal) != `{"message":"Invalid namespace"}` {
+			t.Errorf("refused: got %s", refusal)
 		}
 	})
 }

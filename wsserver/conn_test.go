@@ -2,6 +2,8 @@ package wsserver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"testing"
@@ -67,5 +69,63 @@ func TestEventAfterEnd(t *testing.T) {
 	}
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
+func TestMaxLeft(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
+	for i := range 10_000 {
+		c.forget(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
+	}
+	if len(c.left) != maxLeft || c.left[maxLeft-1] != "/4999" || c.left[0] != fmt.Sprint("/", 5000-maxLeft) {
+		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
+	}
+	srv.handlers.Done() // that of the connection, which is not one
+	if err := srv.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestExitDiscards: the adapter keeps nothing of a dynamic namespace that has gone, and all of one that has not.
+func TestExitDiscards(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	defer srv.Close(context.Background())
+	srv.OfFunc(func(string) bool { return true })
+	first, _ := srv.enter("/a")
+	second, _ := srv.enter("/a")
+	if first != second || srv.dynamic != 1 {
+		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
+	}
+	srv.exit(first)
+	if got, _ := srv.enter("/a"); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
+		t.Error("the namespace has gone before its last socket")
+	}
+	srv.exit(first)
+	srv.exit(first)
+	if srv.dynamic != 0 || len(srv.namespaces) != 1 {
+		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces))
+	}
+	if srv.hub.Rooms("/a", nil) == first.rooms {
+		t.Error("the hub has kept the rooms")
+	}
+	first, _ = srv.enter("/a")
+	kept := srv.Of("/a")
+	srv.exit(first)
+	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {
+		t.Errorf("what the program has asked for has gone, or counts: %d", srv.dynamic)
+	}
+}
+
+// TestForgedAttachments: what claims more attachments than a broadcast can have is refused before memory is taken for them.
+func TestForgedAttachments(t *testing.T) {
+	forged := packet.Encoded{Text: []byte(`511-["x"]`)}
+	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), forged); !errors.Is(err, packet.ErrAttachments) {
+		t.Errorf("got %v, want ErrAttachments", err)
+	}
+	short := packet.Encoded{Text: []byte(`51-["x",{"_placeholder":true,"num":0}]`)}
+	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), short); err == nil {
+		t.Error("a packet without its attachment: got no error")
 	}
 }

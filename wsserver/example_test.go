@@ -144,8 +144,15 @@ func ExampleBroadcast() {
 	defer t.end()
 	srv := wsserver.New(wsserver.Config{})
 	defer srv.Close(context.Background())
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return s.Join(ctx, "tower") })
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+		if err := s.Join(ctx, "tower"); err != nil {
+			return err
+		}
+		return s.Emit(ctx, "joined")
+	})
 	ann, bob := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
+	ann.Next("joined")
+	bob.Next("joined")
 	tower := srv.To("tower")
 	if err := tower.Except(ann.ID()).Emit(context.Background(), "hush", "not for Ann"); err != nil {
 		fmt.Println(err)

@@ -295,12 +295,30 @@ func TestIncompleteBehindConnect(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		srv.Use(func(context.Context, *wsserver.Socket) error { time.Sleep(10 * time.Second); return nil })
 		gone := farewells(srv.Of("/"))
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		start := time.Now()
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true, NoPong: true}) // a pong would be taken for the rest of the message
 		c.Send("40")
 		synctest.Wait()
 		c.Write(wstest.Frame(1, []byte(`42["x"]`))[:8])
-		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) {
-			t.Errorf("reason: got %v, want ErrTransport", f.reason)
+		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) || f.at.Sub(start) != 40*time.Second {
+			t.Errorf("got %v after %v, want ErrTransport 30s after the 10 of the middleware", f.reason, f.at.Sub(start))
+		}
+	})
+}
+
+// TestEventAfterRefusal: a refused client is in no namespace, so that an event ends its connection.
+func TestEventAfterRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		srv.Of("/admin").Use(func(context.Context, *wsserver.Socket) error { return errors.New("no") })
+		gone := farewells(srv.Of("/"))
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Send("40", "40/admin,")
+		synctest.Wait()
+		c.Send(`42/admin,["x"]`)
+		c.Wait()
+		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrParse) {
+			t.Errorf("reason: got %v, want ErrParse", f.reason)
 		}
 	})
 }

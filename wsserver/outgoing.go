@@ -59,9 +59,9 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 	return &delivery{frame: f, ns: ns, encoded: encoded, listeners: ns.listeners()}, nil
 }
 
-// unlimited decodes what a node of this cluster has encoded: its limits are its own.
+// unlimited decodes what a node of this cluster has encoded: its limits are its own, but for the number of attachments, which stands
+// in front of a packet, so that memory is taken for it before they are there.
 var unlimited = packet.Limits{
-	Attachments:     math.MaxInt,
 	AttachmentBytes: math.MaxInt,
 	Arguments:       math.MaxInt,
 	Depth:           math.MaxInt,

@@ -22,7 +22,7 @@ type ParentNamespace struct {
 // [Server.Of] has not made. Clients may then connect to them. If several parents match, the first that was made has the child.
 //
 // match gets a name with its "/". It is called concurrently, from goroutines that it may block for as long as it likes to hold up its
-// client alone. A panic of it is logged and counts as false. How many children clients may make is Config.MaxNamespaces.
+// client alone. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
 	srv.mu.Lock()
@@ -51,12 +51,19 @@ func (p *ParentNamespace) matches(name string) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			ok = false
-			p.server.counts.failures.Add(1)
-			p.server.cfg.Logger.Error("belfry: the function given to OfFunc failed", "namespace", name, "error", newPanicError(v))
+			srv := p.server
+			srv.counts.failures.Add(1)
+			if srv.unmatched.allow() {
+				srv.cfg.Logger.Error("belfry: the function given to OfFunc failed; further failures of this minute are only counted",
+					"namespace", clip(name), "error", newPanicError(v))
+			}
 		}
 	}()
 	return p.match(name)
 }
+
+// clip is the part of a client's text that the log gets.
+func clip(text string) string { return text[:min(len(text), 64)] }
 
 // known reports whether a CONNECT to name may be granted.
 func (srv *Server) known(name string) bool {
@@ -82,7 +89,7 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 			srv.mu.Unlock()
 			if srv.crowded.allow() {
 				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.MaxNamespaces, or match fewer names",
-					"namespace", name, "max", srv.cfg.MaxNamespaces)
+					"namespace", clip(name), "max", srv.cfg.MaxNamespaces)
 			}
 			return nil, "too many namespaces"
 		}

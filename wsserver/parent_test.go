@@ -67,7 +67,12 @@ func TestParentNamespace(t *testing.T) {
 			return nil
 		})
 		rooms.OnDisconnecting(func(s *wsserver.Socket, _ error) { step("disconnecting, %d rooms", len(s.Rooms())) })
-		rooms.OnDisconnect(func(s *wsserver.Socket, _ error) { step("disconnect, %d rooms", len(s.Rooms())) })
+		rooms.OnDisconnect(func(s *wsserver.Socket, _ error) {
+			step("disconnect, %d rooms", len(s.Rooms()))
+			if !slices.Contains(rooms.Namespaces(), s.Namespace()) {
+				t.Error("OnDisconnect: the namespace has gone before the handlers of its last socket")
+			}
+		})
 		want := func(steps_ ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -169,8 +174,11 @@ func TestParentRefused(t *testing.T) {
 				wantNames(t, second) // made for a client that was then refused: gone
 			}
 		}
-		if got := log.String(); strings.Count(got, "bang in match") < 3 {
-			t.Errorf("log: got %q, want the panics", got)
+		if got := log.String(); strings.Count(got, "belfry: the function given to OfFunc failed") != 1 || !strings.Contains(got, "bang in match") {
+			t.Errorf("log: got %q, want the panic, once in a minute", got)
+		}
+		if got := srv.Stats().Failures; got != 3 {
+			t.Errorf("Stats.Failures: got %d, want 3", got)
 		}
 
 		for i := range 2 {
@@ -228,6 +236,29 @@ func TestParentRefused(t *testing.T) {
 		c.Wait()
 		time.Sleep(time.Minute)
 		synctest.Wait()
+	})
+}
+
+// TestParentTogether: clients that ask for a name at once are in one namespace, and so is the program.
+func TestParentTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		p := srv.OfFunc(func(string) bool { time.Sleep(time.Second); return true })
+		var clients []*wstest.Client
+		for range 3 {
+			c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+			c.Read()
+			c.Send(`40/room,`)
+			clients = append(clients, c)
+		}
+		ns := srv.Of("/room")
+		for _, c := range clients {
+			c.Read()
+		}
+		wantNames(t, p, "/room")
+		if got := ns.Sockets(); len(got) != 3 {
+			t.Errorf("the program's namespace has %d sockets, want 3", len(got))
+		}
 	})
 }
 

@@ -42,6 +42,7 @@ type Server struct {
 
 	counts    counts
 	crowded   rarely // logs that there are too many namespaces
+	unmatched rarely // logs that a match has panicked
 	undecoded rarely // logs that a broadcast cannot be decoded
 }
 

@@ -194,8 +194,6 @@ func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, even
 	if err := s.conn.session.Send(f); err != nil {
 		if reason := context.Cause(s.ctx); reason != nil {
 			err = reason
-		} else if volatile {
-			return nil // it was dropped
 		}
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}

@@ -8,12 +8,12 @@ type Stats struct {
 	Accepted    uint64 // connections so far
 	Refused     uint64 // requests answered with an error
 	Events      uint64 // received from clients
-	Failures    uint64 // errors and panics of handlers
+	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; a refusal is none
 
 	Frames  uint64 // written to clients; a broadcast counts once for each
 	Bytes   uint64 // of these
 	Writes  uint64 // system calls that it took
-	Dropped uint64 // volatile frames dropped, since their client was not ready
+	Dropped uint64 // volatile frames dropped, since their client was not ready: of broadcasts and of EmitVolatile
 	Lost    uint64 // frames queued for clients that went away
 	TooSlow uint64 // clients disconnected since they did not read
 

@@ -2,6 +2,7 @@ package wsserver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,7 +15,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestStress has many clients on two servers join, leave, emit and disconnect in every way, and then looks whether anything is left.
+// TestStress has many clients on two servers join, leave, emit and disconnect in every way, also in namespaces that come and go with
+// them, and then looks whether anything is left.
 func TestStress(t *testing.T) {
 	const clients, rounds, steps = 16, 4, 25
 	seed := rand.Uint64()
@@ -23,6 +25,7 @@ func TestStress(t *testing.T) {
 	var srvs []*wsserver.Server
 	var dials []func() net.Conn
 	var admins []*wsserver.Namespace
+	var parents []*wsserver.ParentNamespace
 	for i := range 2 {
 		srv := newServer(t, wsserver.Config{Adapter: memory, MaxEvents: 4, OnError: func(s *wsserver.Socket, event string, err error) {
 			if s.Context().Err() == nil {
@@ -53,7 +56,21 @@ func TestStress(t *testing.T) {
 				}
 			})
 		}
-		srvs, admins = append(srvs, srv), append(admins, srv.Of("/admin"))
+		parent := srv.OfFunc(isRoom)
+		parent.On("echo", echo)
+		parent.Use(func(ctx context.Context, s *wsserver.Socket) error {
+			if string(s.Handshake().Auth) == `{"refuse":true}` {
+				return errors.New("no")
+			}
+			return nil
+		})
+		parent.OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) {
+			var name string
+			if err := e.Decode(&name); err != nil || name != s.Namespace().Name() {
+				t.Errorf("seed %d: a socket of %s gets what is for %s, %v", seed, s.Namespace().Name(), name, err)
+			}
+		})
+		srvs, admins, parents = append(srvs, srv), append(admins, srv.Of("/admin")), append(parents, parent)
 		l := localhost(t)
 		if i == 1 {
 			l = hiddenListener{l} // one polls, one has goroutines
@@ -71,7 +88,19 @@ func TestStress(t *testing.T) {
 				for range steps {
 					c := both[rng.IntN(2)]
 					room := fmt.Sprint("room ", rng.IntN(5))
-					switch rng.IntN(5) {
+					switch rng.IntN(6) {
+					case 5:
+						name := fmt.Sprint("/room-", rng.IntN(4))
+						auth := map[string]bool{"refuse": rng.IntN(3) == 0}
+						if d, refusal := c.Try(name, auth); auth["refuse"] != (refusal != nil) {
+							t.Errorf("seed %d: %s with %v: got %s", seed, name, auth, refusal)
+						} else if d != nil {
+							for _, ns := range parents[rng.IntN(2)].Namespaces() { // they may go meanwhile
+								ns.Emit(t.Context(), "broadcast", ns.Name())
+							}
+							d.EmitWithAck("echo")
+							d.Disconnect()
+						}
 					case 0:
 						c.EmitWithAck("join", room)
 					case 1:
@@ -112,6 +141,7 @@ func TestStress(t *testing.T) {
 	for i, srv := range srvs {
 		eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 		eventually(t, "no rooms", func() bool { return len(srv.Of("/").Rooms())+len(admins[i].Rooms()) == 0 })
+		eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
 	}
 	if got := srvs[0].Stats().Accepted + srvs[1].Stats().Accepted; got != clients*rounds {
 		t.Errorf("Stats.Accepted: got %d, want %d", got, clients*rounds)

@@ -49,12 +49,14 @@ func (c *Client) connectPacket(auth any) []byte {
 	return c.conn.encode(p)
 }
 
-func (c *Client) awaitConnect() {
+// answer waits for what the server says of the namespace; nil means that the client is connected.
+func (c *Client) answer() (refusal json.RawMessage) {
 	c.conn.t.Helper()
-	c.conn.wait("the answer of namespace "+c.namespace, func() bool { return c.id != "" || c.refusal != nil })
-	if c.refusal != nil {
-		c.conn.t.Fatalf("wstest: namespace %s: %s", c.namespace, c.refusal)
-	}
+	c.conn.wait("the answer of namespace "+c.namespace, func() bool {
+		refusal = c.refusal
+		return c.id != "" || refusal != nil
+	})
+	return refusal
 }
 
 // take handles a packet of the server.

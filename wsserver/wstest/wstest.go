@@ -9,6 +9,7 @@
 package wstest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -49,6 +50,9 @@ type Config struct {
 
 	// EarlyText is what a raw client sends with Early.
 	EarlyText []string
+
+	// NoConnect asks for no namespace at first: see [Client.Of] and [Client.Try].
+	NoConnect bool
 
 	// Raw leaves Engine.IO and Socket.IO to the test, which uses [Client.Send] and [Client.Read]. Only pings are still answered.
 	Raw bool
@@ -118,7 +122,7 @@ func New(t testing.TB, nc net.Conn, cfg Config) *Client {
 	switch {
 	case cfg.Early && cfg.Raw:
 		early = frames(cfg.EarlyText)
-	case cfg.Early:
+	case cfg.Early && !cfg.NoConnect:
 		early = client.connectPacket(cfg.Auth)
 	}
 	r, err := c.handshake(early)
@@ -132,21 +136,38 @@ func New(t testing.TB, nc net.Conn, cfg Config) *Client {
 		return client
 	}
 	c.wait("the open packet", func() bool { return c.opened })
+	if cfg.NoConnect {
+		return client
+	}
 	if !cfg.Early {
 		c.write(client.connectPacket(cfg.Auth))
 	}
-	client.awaitConnect()
+	if refusal := client.answer(); refusal != nil {
+		t.Fatalf("wstest: namespace %s: %s", cfg.Namespace, refusal)
+	}
 	return client
 }
 
 // Of connects to another namespace on the same connection. What concerns the connection as a whole, such as Close, may be called on any
-// of its clients.
+// of its clients. If the server refuses, the test fails.
 func (c *Client) Of(namespace string, auth any) *Client {
+	c.conn.t.Helper()
+	other, refusal := c.Try(namespace, auth)
+	if refusal != nil {
+		c.conn.t.Fatalf("wstest: namespace %s: %s", namespace, refusal)
+	}
+	return other
+}
+
+// Try is Of for a namespace that may refuse: the client is then nil, and refusal is what it was told, in JSON.
+func (c *Client) Try(namespace string, auth any) (client *Client, refusal json.RawMessage) {
 	c.conn.t.Helper()
 	other := newClient(c.conn, namespace)
 	c.conn.write(other.connectPacket(auth))
-	other.awaitConnect()
-	return other
+	if refusal := other.answer(); refusal != nil {
+		return nil, refusal
+	}
+	return other, nil
 }
 
 func frames(texts []string) []byte {

@@ -246,3 +246,31 @@ func TestPipe(t *testing.T) {
 		}
 	})
 }
+
+// TestTry: a refusal is told, and a client without a namespace can be had.
+func TestTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t)
+		srv.Of("/").Use(func(ctx context.Context, s *wsserver.Socket) error {
+			if s.Handshake().Auth == nil {
+				return errors.New("who are you?")
+			}
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{NoConnect: true})
+		synctest.Wait()
+		if got := len(srv.Of("/").Sockets()); got != 0 || c.ID() != "" {
+			t.Errorf("NoConnect: got %d sockets, id %q, want none", got, c.ID())
+		}
+		if client, refusal := c.Try("/", nil); client != nil || string(refusal) != `{"message":"who are you?"}` {
+			t.Errorf("refused: got %v, %s", client, refusal)
+		}
+		client, refusal := c.Try("/", map[string]int{"pin": 1})
+		if client == nil || refusal != nil {
+			t.Fatalf("granted: got %v, %s", client, refusal)
+		}
+		if got := string(client.EmitWithAck("echo", 1).JSON()); got != "[1]" {
+			t.Errorf("echo: got %s", got)
+		}
+	})
+}
