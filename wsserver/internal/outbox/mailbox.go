@@ -110,18 +110,20 @@ func (m *Mailbox) dropVolatile() {
 }
 
 // Take takes all frames, in their order, for a fetch to carry away. If there are none, the fetch counts as waiting, until a later Take
-// finds some or Leave. last reports that nothing will follow, and closes the mailbox: all up to CloseAfterFlush is taken, or it was
-// closed before.
+// finds some or Leave. The frame of CloseAfterFlush is taken by itself, after all others: the official client would forget what came
+// with it. last reports that it is taken, and closes the mailbox, or that the mailbox was closed before.
 func (m *Mailbox) Take() (frames []*Frame, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	frames = m.frames
-	c := &m.group.queues.counters
-	if len(frames) > 0 {
-		c.writes.Add(1)
-		c.frames.Add(uint64(len(frames)))
-		c.bytes.Add(uint64(m.bytes))
+	if n := len(frames); m.state&closing != 0 && n > 1 {
+		m.frames, frames = frames[n-1:], frames[:n-1:n-1]
+		m.bytes = len(m.frames[0].Bytes)
+		m.count(frames)
+		m.wake()
+		return frames, false
 	}
+	m.count(frames)
 	m.frames, m.bytes = nil, 0
 	m.state &^= volatile
 	m.waiting = len(frames) == 0
@@ -129,6 +131,19 @@ func (m *Mailbox) Take() (frames []*Frame, last bool) {
 		m.state |= closed
 	}
 	return frames, m.state&closed != 0
+}
+
+// count counts frames that were taken.
+func (m *Mailbox) count(frames []*Frame) {
+	if len(frames) == 0 {
+		return
+	}
+	c := &m.group.queues.counters
+	c.writes.Add(1)
+	c.frames.Add(uint64(len(frames)))
+	for _, f := range frames {
+		c.bytes.Add(uint64(len(f.Bytes)))
+	}
 }
 
 // Bytes returns how many bytes are queued.

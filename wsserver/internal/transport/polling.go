@@ -174,11 +174,10 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 			payload = engineio.AppendPacket(payload, op == OpBinary, message)
 		}
 	}
-	err := p.transports.WritePayload(w, r, payload, noCompress)
-	switch {
-	case last:
-		p.Abort()
-	case err != nil:
+	if last {
+		p.Abort() // before the answer, so that no session is known to a client that has it
+	}
+	if err := p.transports.WritePayload(w, r, payload, noCompress); err != nil && !last {
 		p.fail(fmt.Errorf("%w: %w", ErrAborted, err))
 	}
 }
