@@ -53,6 +53,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &channel{session: s, upgrade: true, limit: new(engineio.Deadline)}
 	srv.transports.Serve(&c.ws, nc, deflated, c)
+	srv.stray(c, true)
 	s.mu.Lock()
 	if s.ended || s.probe != nil || s.ws.Load() != nil {
 		c.state = channelRefused
@@ -139,6 +140,7 @@ func (c *channel) Message(op transport.Opcode, payload []byte) error {
 	case engineio.ProbeSwitch:
 		if c.take() {
 			c.probing = nil
+			s.server.stray(c, false)
 			return nil
 		}
 		fallthrough
@@ -206,6 +208,7 @@ func (c *channel) Closed() {
 		s.vanish()
 	}
 	if c.upgrade {
+		s.server.stray(c, false)
 		s.server.live.Done()
 	}
 }
