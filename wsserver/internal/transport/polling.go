@@ -56,6 +56,7 @@ type Polling struct {
 	transports *Transports
 	receiver   PollingReceiver
 	box        outbox.Mailbox
+	ending     chan struct{} // closed when the session is over
 
 	mu      sync.Mutex               // guards what follows
 	poll    *poll                    // the GET that waits
@@ -63,7 +64,6 @@ type Polling struct {
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
-	ending  chan struct{} // closed when the session is over or has moved
 	state   pollingState
 }
 
@@ -120,6 +120,7 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		refuseRequest(w)
 		return
 	}
+	unhurried(w)
 	var probe <-chan time.Time
 	if probing {
 		timer := time.NewTimer(probePoll)
@@ -206,7 +207,7 @@ func (p *Polling) end(packet byte) {
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	overlap := p.posting
-	gone := p.state != pollingOpen
+	gone := p.state >= pollingMoved
 	if !overlap && !gone {
 		p.posting = true
 	}
@@ -252,20 +253,26 @@ func (p *Polling) take(w http.ResponseWriter, r *http.Request) (err error, refus
 		refuseRequest(w)
 		return fmt.Errorf("%w: %w", ErrAborted, err), true
 	}
-	if err := p.awaitTurn(r); err != nil {
+	state, err := p.awaitTurn(w, r)
+	switch {
+	case err != nil:
 		refuseRequest(w)
 		return err, true
+	case state == pollingClosed:
+		refuseRequest(w)
+		return nil, false
+	case state == pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
+	default:
+		err = p.receiver.Payload(body)
 	}
-	err = p.receiver.Payload(body)
 	if errors.Is(err, engineio.ErrParse) || errors.Is(err, engineio.ErrDirection) {
 		refuseRequest(w)
 		return err, true
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html")
-	h.Set("Content-Length", "2")
 	h.Set("Cache-Control", "no-store")
-	io.WriteString(w, "ok")
+	writeAnswer(w, []byte("ok"))
 	return err, false
 }
 
@@ -300,26 +307,27 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return body, err
 }
 
-// awaitTurn waits until the session is not paused.
-func (p *Polling) awaitTurn(r *http.Request) error {
+// awaitTurn waits until the session is not paused, or over, and returns its state.
+func (p *Polling) awaitTurn(w http.ResponseWriter, r *http.Request) (pollingState, error) {
 	for {
 		p.mu.Lock()
-		paused, ending, open := p.paused, p.ending, p.state == pollingOpen || p.state == pollingMoved
+		paused, state := p.paused, p.state
 		p.mu.Unlock()
-		switch {
-		case !open:
-			return ErrPeerClosed
-		case paused == nil:
-			return nil
+		if paused == nil || state == pollingClosing || state == pollingClosed {
+			return state, nil
 		}
+		unhurried(w)
 		select {
 		case <-paused:
-		case <-ending:
+		case <-p.ending:
 		case <-r.Context().Done():
-			return ErrAborted
+			return state, ErrAborted
 		}
 	}
 }
+
+// unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
+func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
 
 // refuseRequest answers a request that has no place in its session.
 func refuseRequest(w http.ResponseWriter) {
