@@ -60,6 +60,7 @@ type Polling struct {
 
 	mu      sync.Mutex               // guards what follows
 	poll    *poll                    // the GET that waits
+	writing chan struct{}            // closed when the latest GET that carries frames away has written them; nil if there was none
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	probing bool
@@ -109,7 +110,7 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 	if !overlap && !gone {
 		p.poll = own
 	}
-	probing := p.probing
+	probing, writing := p.probing, p.writing
 	p.mu.Unlock()
 	switch {
 	case gone:
@@ -128,12 +129,17 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		probe = timer.C
 	}
 	for {
-		frames, last := p.box.Take()
-		if len(frames) > 0 || last {
-			p.answerPoll(w, r, own, frames, last)
-			return
+		if writing == nil {
+			frames, last := p.box.Take()
+			if len(frames) > 0 || last {
+				p.answerPoll(w, r, own, frames, last)
+				return
+			}
 		}
 		select {
+		case <-writing:
+			// Not before: a client that takes no answer but asks again and again would have the server hold them all.
+			writing = nil
 		case <-p.box.Arrived():
 		case packet := <-own.answer:
 			p.box.Leave()
@@ -155,7 +161,15 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 
 // answerPoll answers a GET with frames.
 func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, frames []*outbox.Frame, last bool) {
-	waits := p.release(own)
+	written := make(chan struct{})
+	defer close(written)
+	p.mu.Lock()
+	waits := p.poll == own
+	if waits {
+		p.poll = nil
+	}
+	p.writing = written
+	p.mu.Unlock()
 	if len(frames) == 0 {
 		packet := shutdown
 		if !waits {
