@@ -53,6 +53,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &channel{session: s, upgrade: true, limit: new(engineio.Deadline)}
 	srv.transports.Serve(&c.ws, nc, deflated, c)
+	srv.stray(c, true)
 	s.mu.Lock()
 	if s.ended || s.probe != nil || s.ws.Load() != nil {
 		c.state = channelRefused
@@ -85,12 +86,10 @@ func (c *channel) abandon() {
 	if probed {
 		s.probe = nil
 		c.state = channelRefused
+		s.polling.Load().Probe(false) // before another may probe
 	}
 	s.mu.Unlock()
 	if probed {
-		if p := s.polling.Load(); p != nil {
-			p.Probe(false)
-		}
 		c.close()
 	}
 }
@@ -131,14 +130,14 @@ func (c *channel) Message(op transport.Opcode, payload []byte) error {
 	case engineio.ProbePong:
 		c.ws.Send(probePong)
 		s.mu.Lock()
-		probes := s.probe == c
-		s.mu.Unlock()
-		if p := s.polling.Load(); probes && p != nil {
-			p.Probe(true)
+		if s.probe == c {
+			s.polling.Load().Probe(true)
 		}
+		s.mu.Unlock()
 	case engineio.ProbeSwitch:
 		if c.take() {
 			c.probing = nil
+			s.server.stray(c, false)
 			return nil
 		}
 		fallthrough
@@ -182,14 +181,13 @@ func (c *channel) Fed(partial bool) {
 
 // Closing implements [transport.Receiver].
 func (c *channel) Closing(err error) {
+	c.abandon() // from here on, it does not take over the session
 	s := c.session
 	s.mu.Lock()
 	carries := c.state == channelOpen
 	s.mu.Unlock()
 	if carries {
 		s.closing(err)
-	} else {
-		c.abandon()
 	}
 }
 
@@ -206,6 +204,7 @@ func (c *channel) Closed() {
 		s.vanish()
 	}
 	if c.upgrade {
+		s.server.stray(c, false)
 		s.server.live.Done()
 	}
 }

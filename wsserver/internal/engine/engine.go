@@ -95,9 +95,10 @@ type Server struct {
 
 	live sync.WaitGroup // sessions and refused WebSockets that are not gone yet
 
-	mu       sync.Mutex          // guards what follows
-	closed   error               // why, once Shut was called
-	sessions map[string]*Session // by id
+	mu       sync.Mutex            // guards what follows
+	closed   error                 // why, once Shut was called
+	sessions map[string]*Session   // by id
+	strays   map[*channel]struct{} // WebSockets that came to take over a session, and do not carry it
 
 	accepted, refused atomic.Uint64
 }
@@ -107,6 +108,7 @@ func New(cfg Config) *Server {
 	srv := &Server{
 		cfg:       cfg,
 		sessions:  make(map[string]*Session),
+		strays:    make(map[*channel]struct{}),
 		deadlines: engineio.NewDeadlines(),
 		transports: transport.New(transport.Config{
 			MaxMessage:   cfg.MaxPayload,
@@ -344,6 +346,9 @@ func (srv *Server) Close(ctx context.Context) error {
 		for _, s := range srv.all() {
 			s.Abort()
 		}
+		for _, c := range srv.allStrays() {
+			c.ws.Abort()
+		}
 	}
 	srv.transports.Close()
 	srv.deadlines.Close()
@@ -354,4 +359,21 @@ func (srv *Server) all() []*Session {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return slices.Collect(maps.Values(srv.sessions))
+}
+
+func (srv *Server) allStrays() []*channel {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return slices.Collect(maps.Keys(srv.strays))
+}
+
+// stray says whether a WebSocket is one.
+func (srv *Server) stray(c *channel, is bool) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if is {
+		srv.strays[c] = struct{}{}
+	} else {
+		delete(srv.strays, c)
+	}
 }

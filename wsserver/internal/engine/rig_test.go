@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,7 +86,8 @@ func newFrame(message string, volatile bool) *outbox.Frame {
 	return &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte("4"+message)), Volatile: volatile}
 }
 
-func newRig(t testing.TB, change func(*Config)) *rig {
+// newRig returns a rig that ends with the test. change may change what its server is made of, and web the server of HTTP in front of it.
+func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig {
 	r := &rig{t: t, conns: make(chan net.Conn), done: make(chan struct{}), owners: make(map[string]*owner)}
 	r.close = sync.OnceFunc(func() { close(r.done) })
 	cfg := Config{
@@ -105,6 +108,9 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	}
 	r.srv = New(cfg)
 	r.web = &http.Server{Handler: r.srv}
+	for _, f := range web {
+		f(r.web)
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -197,6 +203,148 @@ func (r *rig) openPolling() string {
 		r.t.Fatal(err)
 	}
 	return open.SID
+}
+
+// A pending is a request under way.
+type pending struct {
+	r      *rig
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	// What came, once done is closed.
+	answer *http.Response
+	body   string
+	err    error
+}
+
+// start sends a request that may wait for its answer.
+func (r *rig) start(method, sid, body string) *pending {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	p := &pending{r: r, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.answer, p.body, p.err = r.request(ctx, method, "EIO=4&transport=polling&sid="+sid, body)
+	}()
+	return p
+}
+
+// want waits for the answer and compares it.
+func (p *pending) want(status int, body string) {
+	p.r.t.Helper()
+	<-p.done
+	switch {
+	case p.err != nil:
+		p.r.t.Errorf("the request failed: %v", p.err)
+	case p.answer.StatusCode != status || p.body != body:
+		p.r.t.Errorf("the answer is %d, %q, want %d, %q", p.answer.StatusCode, p.body, status, body)
+	}
+}
+
+// waits reports an error if the answer has come.
+func (p *pending) waits() {
+	p.r.t.Helper()
+	select {
+	case <-p.done:
+		p.r.t.Errorf("the request was answered: %+v, %q, %v", p.answer, p.body, p.err)
+	default:
+	}
+}
+
+// wantPoll polls and compares the payload.
+func (r *rig) wantPoll(sid, want string) {
+	r.t.Helper()
+	if got := r.poll(sid); got != want {
+		r.t.Errorf("the poll got %q, want %q", got, want)
+	}
+}
+
+// wantEnded waits for the end of a session and compares the reason.
+func (o *owner) wantEnded(t testing.TB, want error) {
+	t.Helper()
+	<-o.ended
+	if !errors.Is(o.reason, want) {
+		t.Errorf("the session ended with %v, want %v", o.reason, want)
+	}
+}
+
+// lives reports an error if the session has ended.
+func (o *owner) lives(t testing.TB) {
+	t.Helper()
+	select {
+	case <-o.ended:
+		t.Errorf("the session has ended: %v", o.reason)
+	default:
+	}
+}
+
+func (o *owner) wantMessages(t testing.TB, want ...string) {
+	t.Helper()
+	if got := o.messages(); !slices.Equal(got, want) {
+		t.Errorf("the session got %.100q, want %.100q", got, want)
+	}
+}
+
+// gone reports an error unless the server has forgotten the session.
+func (r *rig) gone(sid string) {
+	r.t.Helper()
+	if r.srv.session(sid) != nil {
+		r.t.Error("the session is still there")
+	}
+}
+
+// openWebSocket begins a session on a WebSocket.
+func (r *rig) openWebSocket() (*socket, *owner) {
+	r.t.Helper()
+	ws, err := r.openSocket("")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	first, err := ws.read()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	open, err := engineio.ParseOpen([]byte(first))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ws, r.owner(open.SID)
+}
+
+// probe opens a WebSocket for a session and sends the probe; it reads the answer.
+func (r *rig) probe(sid string) *socket {
+	r.t.Helper()
+	ws, err := r.openSocket(sid)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ws.mustSend(r.t, "2probe")
+	ws.wantRead(r.t, "3probe")
+	return ws
+}
+
+func (s *socket) mustSend(t testing.TB, messages ...string) {
+	t.Helper()
+	if err := s.send(messages...); err != nil {
+		t.Errorf("send: %v", err)
+	}
+}
+
+func (s *socket) wantRead(t testing.TB, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if got, err := s.read(); err != nil || got != w {
+			t.Errorf("read %.100q, %v, want %.100q", got, err, w)
+		}
+	}
+}
+
+// wantClosed reads to the end and wants no message before it.
+func (s *socket) wantClosed(t testing.TB) {
+	t.Helper()
+	if got, err := s.read(); !errors.Is(err, io.EOF) {
+		t.Errorf("read %.100q, %v, want the end", got, err)
+	}
+	s.nc.Close()
 }
 
 func (r *rig) poll(sid string) string {

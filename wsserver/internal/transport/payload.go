@@ -23,13 +23,18 @@ func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payloa
 			payload = compress(payload)
 		}
 	}
-	h.Set("Content-Length", strconv.Itoa(len(payload)))
+	return writeAnswer(w, payload)
+}
+
+// writeAnswer writes the body of an answer, in a bounded time.
+func writeAnswer(w http.ResponseWriter, body []byte) error {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
 	control := http.NewResponseController(w)
 	if control.SetWriteDeadline(time.Now().Add(payloadTimeout)) == nil {
 		defer control.SetWriteDeadline(time.Time{})
 	}
-	if _, err := w.Write(payload); err != nil {
+	if _, err := w.Write(body); err != nil {
 		return err
 	}
 	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {

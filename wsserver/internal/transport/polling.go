@@ -56,14 +56,15 @@ type Polling struct {
 	transports *Transports
 	receiver   PollingReceiver
 	box        outbox.Mailbox
+	ending     chan struct{} // closed when the session is over
 
-	mu      sync.Mutex // guards what follows
-	poll    *poll      // the GET that waits
+	mu      sync.Mutex    // guards what follows
+	poll    *poll         // the GET that waits
+	writing chan struct{} // closed when the latest GET that carries frames away has written them; nil if there was none
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
-	ending  chan struct{} // closed when the session is over or has moved
 	state   pollingState
 }
 
@@ -109,7 +110,7 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 	if !overlap && !gone {
 		p.poll = own
 	}
-	probing := p.probing
+	probing, writing := p.probing, p.writing
 	p.mu.Unlock()
 	switch {
 	case gone:
@@ -120,6 +121,7 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		refuseRequest(w)
 		return
 	}
+	unhurried(w)
 	var probe <-chan time.Time
 	if probing {
 		timer := time.NewTimer(probePoll)
@@ -127,12 +129,17 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		probe = timer.C
 	}
 	for {
-		frames, last := p.box.Take()
-		if len(frames) > 0 || last {
-			p.answerPoll(w, r, own, frames, last)
-			return
+		if writing == nil {
+			frames, last := p.box.Take()
+			if len(frames) > 0 || last {
+				p.answerPoll(w, r, own, frames, last)
+				return
+			}
 		}
 		select {
+		case <-writing:
+			// Not before: a client that takes no answer but asks again and again would have the server hold them all.
+			writing = nil
 		case <-p.box.Arrived():
 		case packet := <-own.answer:
 			p.box.Leave()
@@ -154,7 +161,15 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 
 // answerPoll answers a GET with frames.
 func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, frames []*outbox.Frame, last bool) {
-	waits := p.release(own)
+	written := make(chan struct{})
+	defer close(written)
+	p.mu.Lock()
+	waits := p.poll == own
+	if waits {
+		p.poll = nil
+	}
+	p.writing = written
+	p.mu.Unlock()
 	if len(frames) == 0 {
 		packet := shutdown
 		if !waits {
@@ -205,7 +220,7 @@ func (p *Polling) end(packet byte) {
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	overlap := p.posting
-	gone := p.state != pollingOpen
+	gone := p.state >= pollingMoved
 	if !overlap && !gone {
 		p.posting = true
 	}
@@ -251,20 +266,26 @@ func (p *Polling) take(w http.ResponseWriter, r *http.Request) (err error, refus
 		refuseRequest(w)
 		return fmt.Errorf("%w: %w", ErrAborted, err), true
 	}
-	if err := p.awaitTurn(r); err != nil {
+	state, err := p.awaitTurn(w, r)
+	switch {
+	case err != nil:
 		refuseRequest(w)
 		return err, true
+	case state == pollingClosed:
+		refuseRequest(w)
+		return nil, false
+	case state == pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
+	default:
+		err = p.receiver.Payload(body)
 	}
-	err = p.receiver.Payload(body)
 	if errors.Is(err, engineio.ErrParse) || errors.Is(err, engineio.ErrDirection) {
 		refuseRequest(w)
 		return err, true
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html")
-	h.Set("Content-Length", "2")
 	h.Set("Cache-Control", "no-store")
-	io.WriteString(w, "ok")
+	writeAnswer(w, []byte("ok"))
 	return err, false
 }
 
@@ -299,26 +320,27 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return body, err
 }
 
-// awaitTurn waits until the session is not paused.
-func (p *Polling) awaitTurn(r *http.Request) error {
+// awaitTurn waits until the session is not paused, or over, and returns its state.
+func (p *Polling) awaitTurn(w http.ResponseWriter, r *http.Request) (pollingState, error) {
 	for {
 		p.mu.Lock()
-		paused, ending, open := p.paused, p.ending, p.state == pollingOpen || p.state == pollingMoved
+		paused, state := p.paused, p.state
 		p.mu.Unlock()
-		switch {
-		case !open:
-			return ErrPeerClosed
-		case paused == nil:
-			return nil
+		if paused == nil || state == pollingClosing || state == pollingClosed {
+			return state, nil
 		}
+		unhurried(w)
 		select {
 		case <-paused:
-		case <-ending:
+		case <-p.ending:
 		case <-r.Context().Done():
-			return ErrAborted
+			return state, ErrAborted
 		}
 	}
 }
+
+// unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
+func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
 
 // refuseRequest answers a request that has no place in its session.
 func refuseRequest(w http.ResponseWriter) {

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var errTest = errors.New("the test's reason")
+
+// TestCloseInPause: what was sent before the end is fetched, though a POST waits for its turn.
+func TestCloseInPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.session.Pause()
+		post := r.start("POST", sid, "4late")
+		synctest.Wait()
+		post.waits()
+		o.send("so long")
+		o.session.Close(errTest)
+		synctest.Wait()
+		post.want(200, "ok")
+		r.wantPoll(sid, "4so long\x1e1")
+		o.wantEnded(t, errTest)
+		o.wantMessages(t)
+		synctest.Wait()
+		r.gone(sid)
+	})
+}
+
+// TestCloseExpired: Close does not wait longer than it may, whatever is left.
+func TestCloseExpired(t *testing.T) {
+	for _, left := range []string{"polling", "a poll", "a POST", "a WebSocket", "a probe", "a refused WebSocket", "an aborted probe"} {
+		t.Run(left, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				sid := r.openPolling()
+				o := r.owner(sid)
+				switch left {
+				case "a poll":
+					r.start("GET", sid, "")
+				case "a POST":
+					o.session.Pause()
+					r.start("POST", sid, "4x")
+				case "a WebSocket":
+					_, o = r.openWebSocket()
+				case "a probe":
+					r.probe(sid)
+				case "a refused WebSocket":
+					r.probe(sid)
+					r.openSocket(sid)
+				case "an aborted probe":
+					r.probe(sid).mustSend(t, "2prob")
+				}
+				synctest.Wait()
+				r.srv.Shut(errTest)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				begin := time.Now()
+				err := r.srv.Close(ctx)
+				if d := time.Since(begin); d != 0 {
+					t.Errorf("Close took %v", d)
+				}
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("Close: %v", err)
+				}
+				o.wantEnded(t, errTest)
+				synctest.Wait()
+				if n := r.srv.Len(); n != 0 {
+					t.Errorf("%d sessions are left", n)
+				}
+			})
+		})
+	}
+}

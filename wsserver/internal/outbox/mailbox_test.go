@@ -1,0 +1,358 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// newMailbox returns a mailbox of this limit, its group and its owner. The group is closed when the test ends.
+func newMailbox(t *testing.T, limit int) (*Mailbox, *Group, *owner) {
+	t.Helper()
+	g, o := NewGroup(Config{Limit: limit}), new(owner)
+	m := new(Mailbox)
+	m.Init(g, o)
+	t.Cleanup(g.Close)
+	return m, g, o
+}
+
+func newVolatile(text string) *Frame { return &Frame{Bytes: []byte(text), Volatile: true} }
+
+// wantTake takes what there is and compares it, the frames with commas between them.
+func wantTake(t *testing.T, m *Mailbox, want string, wantLast bool) {
+	t.Helper()
+	frames, last := m.Take()
+	var got []string
+	for _, f := range frames {
+		got = append(got, string(f.Bytes))
+	}
+	if s := strings.Join(got, ","); s != want || last != wantLast {
+		t.Errorf("Take: got %q, last %v, want %q, %v", s, last, want, wantLast)
+	}
+}
+
+func wantArrived(t *testing.T, m *Mailbox, want bool) {
+	t.Helper()
+	got := false
+	select {
+	case <-m.Arrived():
+		got = true
+	default:
+	}
+	if got != want {
+		t.Errorf("Arrived: got %v, want %v", got, want)
+	}
+}
+
+func wantAppend(t *testing.T, m *Mailbox, f *Frame, want bool) {
+	t.Helper()
+	if got := m.Append(f); got != want {
+		t.Errorf("Append of %.20q: got %v, want %v", f.Bytes, got, want)
+	}
+}
+
+func TestMailboxOrder(t *testing.T) {
+	m, g, _ := newMailbox(t, 1000)
+	wantTake(t, m, "", false)
+	wantArrived(t, m, false)
+	for _, s := range []string{"a", "bb", "c"} {
+		wantAppend(t, m, frame(s), true)
+	}
+	if n := m.Bytes(); n != 4 {
+		t.Errorf("Bytes: got %d, want 4", n)
+	}
+	wantArrived(t, m, true)
+	wantArrived(t, m, false)
+	wantTake(t, m, "a,bb,c", false)
+	wantAppend(t, m, frame("d"), true)
+	wantArrived(t, m, true)
+	wantTake(t, m, "d", false)
+	wantTake(t, m, "", false)
+	if n := m.Bytes(); n != 0 {
+		t.Errorf("Bytes of an empty mailbox: got %d", n)
+	}
+	if got, want := g.Stats(), (Stats{Frames: 4, Bytes: 5, Writes: 2}); got != want {
+		t.Errorf("Stats: got %+v, want %+v", got, want)
+	}
+}
+
+// TestMailboxBounds: one frame of any size into an empty mailbox; nothing is too slow up to HardCap times the limit.
+func TestMailboxBounds(t *testing.T) {
+	m, g, o := newMailbox(t, 10)
+	wantAppend(t, m, frame(strings.Repeat("x", 100)), true)
+	wantTake(t, m, strings.Repeat("x", 100), false)
+	for range HardCap * 10 {
+		wantAppend(t, m, frame("y"), true)
+	}
+	if n := m.Bytes(); n != HardCap*10 {
+		t.Errorf("Bytes: got %d, want %d", n, HardCap*10)
+	}
+	wantArrived(t, m, true)
+	wantAppend(t, m, frame("z"), false) // the one too many
+	wantArrived(t, m, true)
+	wantAppend(t, m, frame("z"), false)
+	wantTake(t, m, "", true)
+	if m.CloseAfterFlush(frame("end")) {
+		t.Error("CloseAfterFlush of a mailbox that was too slow: got true")
+	}
+	g.Close() // waits for what the owner is told
+	if len(o.failed) != 1 || !errors.Is(o.failed[0], ErrTooSlow) || o.flushed != 0 {
+		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
+	}
+	if got, want := g.Stats(), (Stats{Frames: 1, Bytes: 100, Writes: 1, Lost: HardCap*10 + 1, TooSlow: 1}); got != want {
+		t.Errorf("Stats: got %+v, want %+v", got, want)
+	}
+}
+
+// TestMailboxVolatile: a volatile frame is dropped unless a fetch waits, and to make room.
+func TestMailboxVolatile(t *testing.T) {
+	m, g, _ := newMailbox(t, 10)
+	wantAppend(t, m, newVolatile("v0"), false) // nobody has come yet
+	wantTake(t, m, "", false)
+	wantAppend(t, m, newVolatile("v1"), true)
+	wantAppend(t, m, newVolatile("v2"), true) // the fetch has not come back for the first yet
+	wantTake(t, m, "v1,v2", false)
+	wantAppend(t, m, newVolatile("v3"), false) // that fetch is away
+	wantTake(t, m, "", false)
+	m.Leave()
+	wantAppend(t, m, newVolatile("v4"), false)
+
+	wantTake(t, m, "", false)
+	wantAppend(t, m, frame("aaa"), true)
+	wantAppend(t, m, newVolatile("vvv"), true)
+	wantAppend(t, m, frame("bb"), true)
+	wantAppend(t, m, newVolatile("www"), true)    // in place of the volatile one before it
+	wantAppend(t, m, frame("cccccccc"), true)     // in its place too, and over the limit all the same
+	wantAppend(t, m, newVolatile("xxxxx"), false) // no room, nothing to drop
+	wantTake(t, m, "aaa,bb,cccccccc", false)
+	if got := g.Stats().Dropped; got != 6 {
+		t.Errorf("dropped: got %d, want 6", got)
+	}
+}
+
+func TestMailboxCloseAfterFlush(t *testing.T) {
+	m, g, o := newMailbox(t, 1)
+	wantAppend(t, m, frame("a"), true)
+	wantTake(t, m, "a", false)
+	wantTake(t, m, "", false)
+	for range HardCap {
+		wantAppend(t, m, frame("b"), true)
+	}
+	wantArrived(t, m, true)
+	if !m.CloseAfterFlush(frame("end")) { // over every limit
+		t.Error("CloseAfterFlush: got false")
+	}
+	wantArrived(t, m, true)
+	if m.CloseAfterFlush(frame("end")) {
+		t.Error("second CloseAfterFlush: got true")
+	}
+	wantAppend(t, m, frame("c"), false)
+	q, _, _ := newQueueFor(t)
+	if m.MoveTo(q) {
+		t.Error("MoveTo of a closing mailbox: got true")
+	}
+	wantTake(t, m, "b,b,b,b,end", true)
+	wantTake(t, m, "", true)
+	if m.CloseAfterFlush(frame("end")) {
+		t.Error("CloseAfterFlush of a closed mailbox: got true")
+	}
+	m.Close()
+	g.Close()
+	if len(o.failed) != 0 || o.flushed != 0 {
+		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
+	}
+	if got := g.Stats(); got.Lost != 0 || got.Frames != 6 {
+		t.Errorf("Stats: got %+v", got)
+	}
+}
+
+func TestMailboxClose(t *testing.T) {
+	m, g, o := newMailbox(t, 100)
+	wantAppend(t, m, frame("a"), true)
+	wantAppend(t, m, frame("b"), true)
+	wantArrived(t, m, true)
+	m.Close()
+	wantArrived(t, m, true)
+	m.Close()
+	wantArrived(t, m, false)
+	wantAppend(t, m, frame("c"), false)
+	if n := m.Bytes(); n != 0 {
+		t.Errorf("Bytes of a closed mailbox: got %d", n)
+	}
+	wantTake(t, m, "", true)
+	if m.CloseAfterFlush(frame("end")) {
+		t.Error("CloseAfterFlush of a closed mailbox: got true")
+	}
+	q, _, _ := newQueueFor(t)
+	if m.MoveTo(q) {
+		t.Error("MoveTo of a closed mailbox: got true")
+	}
+	g.Close()
+	if len(o.failed) != 0 {
+		t.Errorf("the owner was told %v", o.failed)
+	}
+	if got, want := g.Stats(), (Stats{Lost: 2}); got != want {
+		t.Errorf("Stats: got %+v, want %+v", got, want)
+	}
+
+	m, g, _ = newMailbox(t, 100)
+	wantAppend(t, m, frame("a"), true)
+	m.CloseAfterFlush(frame("end"))
+	m.Close() // nobody came for it
+	wantTake(t, m, "", true)
+	if got, want := g.Stats(), (Stats{Lost: 2}); got != want {
+		t.Errorf("Stats of a close during a flush: got %+v, want %+v", got, want)
+	}
+}
+
+// collect is a Sink that keeps what is written.
+type collect struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+func (c *collect) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.data = append(c.data, p...)
+	return len(p), nil
+}
+
+func (c *collect) Writev(bufs [][]byte) (n int, err error) { return Stream{c}.Writev(bufs) }
+
+// newQueueFor returns a queue whose shard is stepped by the test.
+func newQueueFor(t *testing.T) (*Queue, *collect, *held) {
+	t.Helper()
+	h, sink, q := newHeld(Config{Limit: 10}), new(collect), new(Queue)
+	q.Init(h, sink, new(owner))
+	t.Cleanup(h.slow.close)
+	return q, sink, h
+}
+
+func TestMailboxMoveTo(t *testing.T) {
+	m, g, _ := newMailbox(t, 10)
+	q, sink, h := newQueueFor(t)
+	wantTake(t, m, "", false)
+	for range 3 {
+		wantAppend(t, m, frame("0123456789"), true) // together over the limit of the queue, too: it takes all
+	}
+	wantArrived(t, m, true)
+	if !m.MoveTo(q) {
+		t.Fatal("MoveTo: got false")
+	}
+	wantArrived(t, m, true)
+	wantTake(t, m, "", true)
+	wantAppend(t, m, frame("after"), true)
+	if m.CloseAfterFlush(frame("end")) {
+		t.Error("CloseAfterFlush of a mailbox that has moved: got true")
+	}
+	if m.MoveTo(q) {
+		t.Error("second MoveTo: got true")
+	}
+	m.Close()
+	q.Append(frame("last"))
+	h.drain(t)
+	if got, want := string(sink.data), strings.Repeat("0123456789", 3)+"afterlast"; got != want {
+		t.Errorf("the queue wrote %q, want %q", got, want)
+	}
+	if got, want := g.Stats(), (Stats{}); got != want {
+		t.Errorf("Stats of the mailbox: got %+v, want none", got)
+	}
+	if got := h.stats(); got.Frames != 5 || got.Lost != 0 {
+		t.Errorf("Stats of the queue: got %+v", got)
+	}
+	wantAppend(t, m, frame(strings.Repeat("x", HardCap*10)), true)
+	wantAppend(t, m, frame("y"), false) // the bounds are the queue's now
+	if got := h.stats(); got.TooSlow != 1 {
+		t.Errorf("too slow: got %d, want 1", got.TooSlow)
+	}
+}
+
+// TestMailboxMoveToClosed: what cannot be written any more is counted.
+func TestMailboxMoveToClosed(t *testing.T) {
+	m, _, _ := newMailbox(t, 10)
+	q, _, h := newQueueFor(t)
+	q.Close()
+	wantAppend(t, m, frame("a"), true)
+	wantAppend(t, m, frame("b"), true)
+	if !m.MoveTo(q) {
+		t.Fatal("MoveTo: got false")
+	}
+	wantAppend(t, m, frame("c"), false)
+	if got := h.stats().Lost; got != 2 {
+		t.Errorf("lost: got %d, want 2", got)
+	}
+}
+
+// TestMailboxConcurrent: with several goroutines appending, while others fetch and in the end the peer moves to a queue, each
+// goroutine's frames come whole, once and in order.
+func TestMailboxConcurrent(t *testing.T) {
+	const senders, each = 4, 2000
+	m, _, _ := newMailbox(t, 1<<20)
+	shards := NewShards(Config{Limit: 1 << 20, Shards: 1})
+	sink, o, q := new(collect), make(exampleOwner, 1), new(Queue)
+	q.Init(shards, sink, o)
+	var sending sync.WaitGroup
+	half := make(chan struct{}, senders)
+	for s := range senders {
+		sending.Go(func() {
+			for i := range each {
+				if !m.Append(frame(fmt.Sprintf("%d:%d ", s, i))) {
+					t.Errorf("frame %d of %d was not taken", i, s)
+				}
+				if i == each/2 {
+					half <- struct{}{}
+				}
+			}
+		})
+	}
+	var got []byte
+	fetched := make(chan struct{})
+	go func() {
+		defer close(fetched)
+		for {
+			frames, last := m.Take()
+			for _, f := range frames {
+				got = append(got, f.Bytes...)
+			}
+			if last {
+				return
+			}
+			if len(frames) == 0 {
+				<-m.Arrived()
+			}
+		}
+	}()
+	<-half
+	if !m.MoveTo(q) {
+		t.Error("MoveTo: got false")
+	}
+	<-fetched
+	sending.Wait()
+	if !q.CloseAfterFlush(frame("end")) {
+		t.Error("CloseAfterFlush of the queue: got false")
+	}
+	if end := <-o; end != "flushed" {
+		t.Errorf("the queue ended with %s", end)
+	}
+	shards.Close()
+	got = append(got, sink.data...)
+	var next [senders]int
+	for _, f := range strings.Fields(strings.TrimSuffix(string(got), "end")) {
+		var s, i int
+		if _, err := fmt.Sscanf(f, "%d:%d", &s, &i); err != nil {
+			t.Fatalf("got %q", f)
+		}
+		if i != next[s] {
+			t.Fatalf("sender %d: got frame %d, want %d", s, i, next[s])
+		}
+		next[s]++
+	}
+	for s, n := range next {
+		if n != each {
+			t.Errorf("sender %d: got %d frames, want %d", s, n, each)
+		}
+	}
+}
