@@ -50,7 +50,7 @@ func (c *check) polled() *session {
 // finished fails the case unless the server ends the session by itself: GETs bring what was left and then close, or find the session gone.
 // It returns what was left.
 func (s *session) finished() (left []string) {
-	for pings := 0; pings < 2; {
+	for range 8 { // of which those that bring pings alone take a ping interval
 		a := s.get().answer()
 		if a.body == refusals[1] {
 			return left
@@ -62,7 +62,6 @@ func (s *session) finished() (left []string) {
 				s.ends()
 				return left
 			case "2":
-				pings++
 				s.c.do("POST", s.query, "3")
 			case "6":
 			default:

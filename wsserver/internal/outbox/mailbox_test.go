@@ -153,7 +153,9 @@ func TestMailboxCloseAfterFlush(t *testing.T) {
 	if m.MoveTo(q) {
 		t.Error("MoveTo of a closing mailbox: got true")
 	}
-	wantTake(t, m, "b,b,b,b,end", true)
+	wantTake(t, m, "b,b,b,b", false)
+	wantArrived(t, m, true)
+	wantTake(t, m, "end", true)
 	wantTake(t, m, "", true)
 	if m.CloseAfterFlush(frame("end")) {
 		t.Error("CloseAfterFlush of a closed mailbox: got true")

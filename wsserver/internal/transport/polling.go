@@ -234,62 +234,65 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		refuseRequest(w)
 		return
 	}
-	err, refused := p.take(w, r)
+	err := p.take(w, r)
 	p.mu.Lock()
-	p.posting = false
+	p.posting = false // before the answer: the client may have it, and send the next one, at once
 	p.mu.Unlock()
+	var own ownError
 	switch {
-	case err == nil:
-	case refused:
-		p.fail(err)
-	default:
-		p.finish(err)
-	}
-}
-
-// take serves the only POST request at a time. An error ends the session; the request is answered by then. refused says that it broke the
-// rules of Engine.IO; others leave what is queued for the client to fetch.
-func (p *Polling) take(w http.ResponseWriter, r *http.Request) (err error, refused bool) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
-		refuseRequest(w)
-		return ErrContentType, true
-	}
-	body, err := p.readBody(w, r)
-	if errors.Is(err, errTooLarge) {
+	case errors.Is(err, errTooLarge):
 		// The client learns it, and the session goes on.
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return nil, false
-	}
-	if err != nil {
+	case err == nil, errors.As(err, &own):
+		h := w.Header()
+		h.Set("Content-Type", "text/html")
+		h.Set("Cache-Control", "no-store")
+		if err != nil {
+			p.finish(own.error)
+		}
+		writeAnswer(w, []byte("ok"))
+	case errors.Is(err, errOver):
 		refuseRequest(w)
-		return fmt.Errorf("%w: %w", ErrAborted, err), true
+	default:
+		refuseRequest(w)
+		p.fail(err)
+	}
+}
+
+var (
+	errTooLarge = errors.New("transport: payload too large")
+	errOver     = errors.New("transport: session is over")
+)
+
+// An ownError is one of the receiver's own: for Engine.IO the request was in order.
+type ownError struct{ error }
+
+// take receives the only POST request at a time. It answers nothing.
+func (p *Polling) take(w http.ResponseWriter, r *http.Request) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
+		return ErrContentType
+	}
+	body, err := p.readBody(w, r)
+	if err != nil {
+		return err
 	}
 	state, err := p.awaitTurn(w, r)
 	switch {
 	case err != nil:
-		refuseRequest(w)
-		return err, true
+		return err
 	case state == pollingClosed:
-		refuseRequest(w)
-		return nil, false
+		return errOver
 	case state == pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
-	default:
-		err = p.receiver.Payload(body)
+		return nil
 	}
-	if errors.Is(err, engineio.ErrParse) || errors.Is(err, engineio.ErrDirection) {
-		refuseRequest(w)
-		return err, true
+	err = p.receiver.Payload(body)
+	if err != nil && !errors.Is(err, engineio.ErrParse) && !errors.Is(err, engineio.ErrDirection) {
+		return ownError{err}
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html")
-	h.Set("Cache-Control", "no-store")
-	writeAnswer(w, []byte("ok"))
-	return err, false
+	return err
 }
-
-var errTooLarge = errors.New("transport: payload too large")
 
 // readBody reads a body of at most as many bytes as a message may have. What it holds grows with what has come, whatever was announced.
 func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -311,13 +314,16 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		control.SetReadDeadline(time.Time{})
 	}()
 	if ended {
-		return nil, ErrPeerClosed
+		return nil, errOver
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	if err == nil && int64(len(body)) > limit {
-		err = errTooLarge
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrAborted, err)
+	case int64(len(body)) > limit:
+		return nil, errTooLarge
 	}
-	return body, err
+	return body, nil
 }
 
 // awaitTurn waits until the session is not paused, or over, and returns its state.
