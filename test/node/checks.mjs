@@ -25,7 +25,9 @@ export async function run({ io, url, mode, parser, options, only = [], workers =
         await Promise.race([body(t), late]);
         report({ name, ok: true, detail: t.detail, ms: Date.now() - start });
       } catch (e) {
-        report({ name, ok: false, detail: t.step + ": " + (e?.message ?? e), ms: Date.now() - start });
+        const gone = t.clients.flatMap((c) => c.all("(disconnect)")).map((d) => d[1]);
+        const detail = t.step + ": " + (e?.message ?? e) + (gone.length ? "; disconnected: " + gone : "");
+        report({ name, ok: false, detail, ms: Date.now() - start });
       } finally {
         clearTimeout(timer);
         await t.end();
@@ -747,7 +749,7 @@ check("a message that is too large", async (t) => {
   t.same(reason, polling ? "transport error" : "transport close");
   t.same(await other.ask("ack", 1), 1, "another connection");
   // A polling client now forgets its session, which the server has not closed. Do that here.
-  if (polling) await fetch(`${t.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`, { method: "POST", body: "1" });
+  if (polling) await fetch(`${t.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`, { method: "POST", body: "1", credentials: t.options.withCredentials ? "include" : "omit" });
 });
 
 check("pings of the server", async (t) => {
