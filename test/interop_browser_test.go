@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,14 @@ var browserCore = []string{
 	"connect", "upgrade", "auth", "all types of JSON", "binary, also nested", "names of events", "acknowledgements from the server",
 	"acknowledgements from the client", "twenty namespaces over one connection", "the order of text and binary", "large messages",
 }
+
+// browserPolling are more of them, in which polling from a browser is special.
+var browserPolling = slices.Concat(browserCore, []string{
+	"query", "a slow middleware, and events that wait for it", "volatile from the server", "the server emits, then disconnects",
+	"the server closes the connection", "the client disconnects", "the connection breaks, and the client reconnects",
+	"a thousand events in one burst from the client", "a thousand events in one burst from the server", "large messages in one burst",
+	"a message that is too large", "pings of the server",
+})
 
 // A browserRun is what node/browser.mjs is told.
 type browserRun struct {
@@ -44,7 +53,7 @@ func TestClientInBrowser(t *testing.T) {
 	refused := []string{"refused by origin"}
 	runs, err := json.Marshal([]browserRun{
 		{"own origin, default", own.url, own.url, "default", none, nil},
-		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, nil},
+		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, browserPolling},
 		{"other origin, default, no credentials", elsewhere.URL, open.url, "default", none, browserCore},
 		{"other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore},
 		{"other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, browserCore},

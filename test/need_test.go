@@ -35,6 +35,13 @@ func needNode(t *testing.T) string {
 	if _, err := os.Stat(filepath.Join("node", "node_modules", "socket.io-client")); err != nil {
 		missing(t, "packages from npm", "run `npm ci` in test/node")
 	}
+	// go test caches results, and knows only of files that the test itself has looked at.
+	for _, pattern := range []string{"node/*.mjs", "node/package-lock.json", "python/*.py"} {
+		scripts, _ := filepath.Glob(pattern)
+		for _, script := range scripts {
+			os.Stat(script)
+		}
+	}
 	return node
 }
 

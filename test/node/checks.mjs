@@ -25,7 +25,9 @@ export async function run({ io, url, mode, parser, options, only = [], workers =
         await Promise.race([body(t), late]);
         report({ name, ok: true, detail: t.detail, ms: Date.now() - start });
       } catch (e) {
-        report({ name, ok: false, detail: t.step + ": " + (e?.message ?? e), ms: Date.now() - start });
+        const gone = t.clients.flatMap((c) => c.all("(disconnect)")).map((d) => d[1]);
+        const detail = t.step + ": " + (e?.message ?? e) + (gone.length ? "; disconnected: " + gone : "");
+        report({ name, ok: false, detail, ms: Date.now() - start });
       } finally {
         clearTimeout(timer);
         await t.end();
@@ -109,7 +111,9 @@ class Test {
       c.socket.disconnect();
       c.socket.io.engine?.close();
     }
-    await Promise.race([Promise.all(closed), sleep(1000)]);
+    let timer;
+    await Promise.race([Promise.all(closed), new Promise((resolve) => (timer = setTimeout(resolve, 1000)))]);
+    clearTimeout(timer);
   }
 }
 
@@ -738,10 +742,14 @@ check("large messages in one burst", async (t) => {
 
 check("a message that is too large", async (t) => {
   const [c, other] = await Promise.all([t.connect(), t.connect()]);
+  const sid = c.socket.io.engine.id;
   c.socket.emit("echo", "x".repeat(1_100_000));
   const reason = await c.disconnected();
-  t.same(reason, c.socket.io.engine.transport.name === "websocket" ? "transport close" : "transport error");
+  const polling = c.socket.io.engine.transport.name === "polling";
+  t.same(reason, polling ? "transport error" : "transport close");
   t.same(await other.ask("ack", 1), 1, "another connection");
+  // A polling client now forgets its session, which the server has not closed. Do that here.
+  if (polling) await fetch(`${t.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`, { method: "POST", body: "1", credentials: t.options.withCredentials ? "include" : "omit" });
 });
 
 check("pings of the server", async (t) => {
@@ -751,9 +759,9 @@ check("pings of the server", async (t) => {
   t.same(await c.ask("ack", 1), 1);
 });
 
-checkWithManyClients("fifty clients at once", async (t) => {
-  const clients = await Promise.all(upTo(50).map(() => t.connect()));
-  t.same(new Set(clients.map((c) => c.socket.id)).size, 50, "ids differ");
+checkWithManyClients("thirty clients at once", async (t) => {
+  const clients = await Promise.all(upTo(30).map(() => t.connect()));
+  t.same(new Set(clients.map((c) => c.socket.id)).size, 30, "ids differ");
   const room = t.name("room");
   await Promise.all(clients.map((c) => c.ask("join", [room])));
   await clients[0].ask("say to all", [room], [], "hello");
