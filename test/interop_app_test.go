@@ -92,7 +92,7 @@ func serveCommon(ns handlers) {
 		return e.Ack(map[string]any{"id": e.Socket().ID(), "namespace": e.Socket().Namespace().Name(), "auth": auth, "query": query})
 	})
 	ns.On("echo", func(ctx context.Context, e *wsserver.Event) error {
-		args, err := arguments(e)
+		args, err := e.Args()
 		if err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (a *interopApp) serveMain(ns *wsserver.Namespace) {
 	})
 	for _, name := range []string{"", "message", "1", "__proto__", "constructor", "toString", `a "quoted" \ name`, "\u001e ünïcode \u2028 🎉"} {
 		ns.On(name, func(ctx context.Context, e *wsserver.Event) error {
-			args, err := arguments(e)
+			args, err := e.Args()
 			if err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ func (a *interopApp) serveMain(ns *wsserver.Namespace) {
 
 // ask asks the client, on a goroutine of its own: the client may answer later questions first.
 func (a *interopApp) ask(ctx context.Context, e *wsserver.Event) error {
-	args, err := arguments(e)
+	args, err := e.Args()
 	if err != nil {
 		return err
 	}
@@ -217,9 +217,9 @@ func (a *interopApp) ask(ctx context.Context, e *wsserver.Event) error {
 			e.Ack("timeout")
 			return
 		}
-		answers := make([]any, response.Len())
+		var answers []any
 		if err == nil {
-			err = response.Decode(pointers(answers)...)
+			answers, err = response.Args()
 		}
 		if err != nil {
 			e.Ack("failed", err.Error())
@@ -304,25 +304,11 @@ func serveRooms(ns *wsserver.Namespace) {
 
 // ackAll acknowledges an event with its own arguments.
 func ackAll(ctx context.Context, e *wsserver.Event) error {
-	args, err := arguments(e)
+	args, err := e.Args()
 	if err != nil {
 		return err
 	}
 	return e.Ack(args...)
-}
-
-// arguments are those of an event, whatever their types are.
-func arguments(e *wsserver.Event) ([]any, error) {
-	args := make([]any, e.Len())
-	return args, e.Decode(pointers(args)...)
-}
-
-func pointers(values []any) []any {
-	p := make([]any, len(values))
-	for i := range values {
-		p[i] = &values[i]
-	}
-	return p
 }
 
 // reasonName is how Socket.IO names a reason: belfry's error says more behind a colon.

@@ -35,6 +35,22 @@ func (e *Event) Len() int { return max(0, e.packet.Args.Len()-1) }
 // are decoded: a nil in dst skips one. It is an error if there are fewer arguments than dst, or if one does not fit.
 func (e *Event) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
+// Args converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
+// map[string]any. It is for those who pass them on, and takes many times the memory of what came: Decode converts what is needed.
+func (e *Event) Args() ([]any, error) { return values(e.Len(), e.Decode) }
+
+// values has decode convert n arguments.
+func values(n int, decode func(dst ...any) error) ([]any, error) {
+	args, into := make([]any, n), make([]any, n)
+	for i := range args {
+		into[i] = &args[i]
+	}
+	if err := decode(into...); err != nil {
+		return nil, err
+	}
+	return args, nil
+}
+
 // WantsAck reports whether the client waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.packet.HasID }
 
@@ -95,6 +111,9 @@ func (r Response) Len() int { return r.args.Len() }
 
 // Decode converts the arguments as [Event.Decode] does.
 func (r Response) Decode(dst ...any) error { return r.args.Decode(dst...) }
+
+// Args converts all arguments as [Event.Args] does.
+func (r Response) Args() ([]any, error) { return values(r.Len(), r.Decode) }
 
 // encode makes messages of p and its arguments.
 func (srv *Server) encode(p *packet.Packet, event string, args []any) (packet.Encoded, error) {

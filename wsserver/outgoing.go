@@ -25,6 +25,9 @@ func (e *OutgoingEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
 // Decode converts the arguments as [Event.Decode] does.
 func (e *OutgoingEvent) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
+// Args converts all arguments as [Event.Args] does.
+func (e *OutgoingEvent) Args() ([]any, error) { return values(e.Len(), e.Decode) }
+
 // WantsAck reports whether an acknowledgement is waited for.
 func (e *OutgoingEvent) WantsAck() bool { return e.packet.HasID }
 

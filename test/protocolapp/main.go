@@ -61,7 +61,7 @@ func run(ctx context.Context) error {
 		return errors.Join(err, closeServer(srv))
 	}
 	fmt.Printf("listening on %s\n", listener.Addr())
-	web := &http.Server{Handler: srv}
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(listener) }()
 	select {
@@ -96,26 +96,17 @@ func serveApp(srv *wsserver.Server) {
 	}
 	root := srv.Of("/")
 	root.On("message", func(ctx context.Context, e *wsserver.Event) error {
-		args, err := arguments(e)
+		args, err := e.Args()
 		if err != nil {
 			return err
 		}
 		return e.Socket().Emit(ctx, "message-back", args...)
 	})
 	root.On("message-with-ack", func(ctx context.Context, e *wsserver.Event) error {
-		args, err := arguments(e)
+		args, err := e.Args()
 		if err != nil {
 			return err
 		}
 		return e.Ack(args...)
 	})
-}
-
-// arguments are those of an event, whatever their types are; binary ones are []byte wherever they stand.
-func arguments(e *wsserver.Event) ([]any, error) {
-	args, into := make([]any, e.Len()), make([]any, e.Len())
-	for i := range args {
-		into[i] = &args[i]
-	}
-	return args, e.Decode(into...)
 }

@@ -28,6 +28,7 @@ import (
 const (
 	messageTimeout   = 30 * time.Second // for a message to be complete once it has begun
 	closeTimeout     = 5 * time.Second  // for a client to close its end of a WebSocket once the server has closed its own
+	pollShutTimeout  = time.Second      // for a client that polls to ask for what was sent to it, when the server shuts down
 	pollCloseTimeout = 30 * time.Second // for a client that polls to fetch what was sent before the server closed its session
 )
 
@@ -91,7 +92,7 @@ type Server struct {
 	transports *transport.Transports
 	deadlines  *engineio.Deadlines
 
-	pingDelay, pongDelay, upgradeDelay, acceptDelay, messageDelay, closeDelay, pollCloseDelay *engineio.Delay
+	pingDelay, pongDelay, upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
 
 	live sync.WaitGroup // sessions and refused WebSockets that are not gone yet
 
@@ -124,6 +125,7 @@ func New(cfg Config) *Server {
 	srv.acceptDelay = srv.deadlines.Delay(cfg.AcceptTimeout)
 	srv.messageDelay = srv.deadlines.Delay(messageTimeout)
 	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
+	srv.pollShutDelay = srv.deadlines.Delay(pollShutTimeout)
 	srv.pollCloseDelay = srv.deadlines.Delay(pollCloseTimeout)
 	return srv
 }

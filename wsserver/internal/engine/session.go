@@ -296,7 +296,10 @@ func (s *Session) Close(reason error) { s.close(reason, false) }
 func (s *Session) close(reason error, shutting bool) {
 	delay := s.server.closeDelay
 	ws, polling := s.carrier()
-	if polling != nil && !shutting {
+	switch {
+	case polling != nil && shutting:
+		delay = s.server.pollShutDelay
+	case polling != nil:
 		delay = s.server.pollCloseDelay
 	}
 	if !s.end(reason, delay) {
