@@ -291,7 +291,7 @@ func (srv *Server) add(s *Session) {
 	closed := srv.closed
 	srv.mu.Unlock()
 	if closed != nil {
-		s.close(closed, true)
+		s.close(closed, endShutdown)
 		return
 	}
 	s.begin()
@@ -328,7 +328,7 @@ func (srv *Server) Shut(reason error) {
 	srv.closed = reason
 	srv.mu.Unlock()
 	for _, s := range srv.all() {
-		s.close(reason, true)
+		s.close(reason, endShutdown)
 	}
 }
 

@@ -264,7 +264,7 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.vanished(err)
+		s.close(err, endVanished)
 	case ping:
 		s.Send(pingFrame)
 	case d == &s.beat:
@@ -277,38 +277,36 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	}
 }
 
-// vanished ends a session whose client does not answer. One that polls will fetch nothing more.
-func (s *Session) vanished(err error) {
-	if ws, polling := s.carrier(); ws == nil {
-		if s.end(err, s.server.closeDelay) {
-			polling.Abort()
-		}
-		return
-	}
-	s.Close(err)
-}
+// An ending says how a session ends, as far as its client is concerned.
+type ending uint8
+
+const (
+	endOrderly  ending = iota // what was sent to the client before still reaches it, if it receives
+	endShutdown               // likewise, but little time is left: none for a client that polls, does not at the moment, and has missed nothing
+	endVanished               // the client does not answer: one that polls will fetch nothing more
+)
 
 // Close ends the session: what was sent to the client before still reaches it, if it receives.
-func (s *Session) Close(reason error) { s.close(reason, false) }
+func (s *Session) Close(reason error) { s.close(reason, endOrderly) }
 
-// close is Close, for a server that shuts down or not: then little time is left, and none for a client that polls, but does not at the
-// moment, and has missed nothing.
-func (s *Session) close(reason error, shutting bool) {
+func (s *Session) close(reason error, how ending) {
 	delay := s.server.closeDelay
-	ws, polling := s.carrier()
-	switch {
-	case polling != nil && shutting:
-		delay = s.server.pollShutDelay
-	case polling != nil:
-		delay = s.server.pollCloseDelay
+	if _, polling := s.carrier(); polling != nil {
+		switch how {
+		case endOrderly:
+			delay = s.server.pollCloseDelay
+		case endShutdown:
+			delay = s.server.pollShutDelay
+		}
 	}
 	if !s.end(reason, delay) {
 		return
 	}
-	switch ws, polling = s.carrier(); {
+	// From here on, no WebSocket takes over.
+	switch ws, polling := s.carrier(); {
 	case ws != nil:
 		ws.Close(transport.CloseNoStatus)
-	case shutting && polling.Idle():
+	case how == endVanished, how == endShutdown && polling.Idle():
 		polling.Abort()
 	default:
 		polling.Close()
