@@ -269,7 +269,8 @@ func TestShutRefuses(t *testing.T) {
 				t.Errorf("a WebSocket of %q: %v", id, err)
 			}
 		}
-		r.wantPoll(sid, "4last\x1e1")
+		r.wantPoll(sid, "4last")
+		r.wantPoll(sid, "1")
 		o.wantEnded(t, errTest)
 		if err := r.srv.Close(context.Background()); err != nil {
 			t.Error(err)

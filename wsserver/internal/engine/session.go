@@ -295,7 +295,7 @@ func (s *Session) Close(reason error) { s.close(reason, false) }
 // moment, and has missed nothing.
 func (s *Session) close(reason error, shutting bool) {
 	delay := s.server.closeDelay
-	ws, polling := s.carrier()
+	_, polling := s.carrier()
 	switch {
 	case polling != nil && shutting:
 		delay = s.server.pollShutDelay
@@ -305,7 +305,7 @@ func (s *Session) close(reason error, shutting bool) {
 	if !s.end(reason, delay) {
 		return
 	}
-	switch ws, polling = s.carrier(); {
+	switch ws, polling := s.carrier(); {
 	case ws != nil:
 		ws.Close(transport.CloseNoStatus)
 	case shutting && polling.Idle():
