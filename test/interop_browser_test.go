@@ -89,6 +89,8 @@ func startBrowserServer(t *testing.T, parser string, cors *wsserver.CORS) *brows
 	s := &browserServer{}
 	cfg := interopConfig(parser)
 	cfg.CORS = cors
+	// Browsers offer it with every WebSocket.
+	cfg.PerMessageDeflate, cfg.HTTPCompression, cfg.CompressionThreshold = parser == "msgpack", parser == "msgpack", 64
 	srv := newServer(t, cfg)
 	serveInteropApp(t, srv)
 	mux := http.NewServeMux()

@@ -1,10 +1,18 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // TestPollOutlastsTimeouts: the timeouts of the HTTP server are for its requests, not for the time that a session has nothing to say.
@@ -27,4 +35,463 @@ func TestPollOutlastsTimeouts(t *testing.T) {
 		o.wantMessages(t, "waits")
 		o.lives(t)
 	})
+}
+
+// TestSendingData: Engine.IO 4, "Sending data".
+func TestSendingData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.send("one")
+		o.session.Append(newFrame("two é", false))
+		o.send("b\x00\xff\x1e")
+		o.send("b")
+		r.wantPoll(sid, "4one\x1e4two é\x1ebAP8e\x1eb")
+
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		poll.waits()
+		o.send("three")
+		poll.want(200, "4three")
+
+		// A volatile message is for a poll that waits.
+		if err := o.session.Send(newFrame("dropped", true)); err != nil {
+			t.Errorf("Send of a volatile message: %v", err)
+		}
+		poll = r.start("GET", sid, "")
+		synctest.Wait()
+		o.session.Send(newFrame("volatile", true))
+		poll.want(200, "4volatile")
+		o.lives(t)
+	})
+}
+
+// TestReceivingData: Engine.IO 4, "Receiving data".
+func TestReceivingData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		if got := r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"); got != "ok" {
+			t.Errorf("the answer is %q", got)
+		}
+		o.wantMessages(t, "one", "two é", "b\x00\xff\x1e", "b", "")
+		poll := r.start("GET", sid, "") // while POSTs go on
+		synctest.Wait()
+		r.post(sid, "4three")
+		r.post(sid, "6\x1e3\x1e5") // without a meaning here
+		poll.waits()
+		o.wantMessages(t, "one", "two é", "b\x00\xff\x1e", "b", "", "three")
+		o.send("x")
+		poll.want(200, "4x")
+	})
+}
+
+// TestBadPayload: the packets before the fault have arrived, those after it have not; the session ends, and its poll with it.
+func TestBadPayload(t *testing.T) {
+	for payload, want := range map[string]error{
+		"4a\x1e":             engineio.ErrParse,
+		"4a\x1e\x1e4b":       engineio.ErrParse,
+		"4a\x1e7\x1e4b":      engineio.ErrParse,
+		"4a\x1eb!!!\x1e4b":   engineio.ErrParse,
+		"4a\x1e2\x1e4b":      engineio.ErrDirection,
+		"4a\x1e0{}\x1e4b":    engineio.ErrDirection,
+		"4a\x1e4reject":      errTest,
+		"4a\x1e4reject\x1e7": errTest,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			o.react = func(m string) (bool, error) {
+				if m == "reject" {
+					return false, errTest
+				}
+				return false, nil
+			}
+			poll := r.start("GET", sid, "")
+			synctest.Wait()
+			status := 400
+			if want == errTest {
+				status = 200 // no rule of Engine.IO was broken
+			}
+			r.mustRequest("POST", "EIO=4&transport=polling&sid="+sid, payload, status)
+			poll.want(200, "1")
+			o.wantEnded(t, want)
+			if got := o.messages(); got[0] != "a" || len(got) > 1 && got[1] != "reject" {
+				t.Errorf("the session got %q", got)
+			}
+			synctest.Wait()
+			r.gone(sid)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		r.mustRequest("POST", "EIO=4&transport=polling&sid="+sid, "", 400)
+		r.owner(sid).wantEnded(t, engineio.ErrParse)
+		sid = r.openPolling()
+		r.mustRequest("POST", "EIO=4&transport=polling&sid="+sid, "4a\x1e4\xff", 400)
+		r.owner(sid).wantEnded(t, engineio.ErrParse)
+		r.owner(sid).wantMessages(t)
+	})
+}
+
+// TestOverlap: two GETs or two POSTs at a time end the session; one of each does not.
+func TestOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		first := r.start("GET", sid, "")
+		synctest.Wait()
+		r.start("GET", sid, "").want(400, badRequestBody)
+		first.want(200, "1")
+		r.owner(sid).wantEnded(t, transport.ErrOverlap)
+		synctest.Wait()
+		r.gone(sid)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		get := r.start("GET", sid, "")
+		o.session.Pause()
+		first := r.start("POST", sid, "4one")
+		synctest.Wait()
+		get.waits()
+		first.waits()
+		r.start("POST", sid, "4two").want(400, badRequestBody)
+		first.want(400, badRequestBody)
+		get.want(200, "1")
+		o.wantEnded(t, transport.ErrOverlap)
+		o.wantMessages(t)
+		synctest.Wait()
+		r.gone(sid)
+	})
+	// A body that still comes counts, too, and nobody waits for the rest of it.
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		nc, _ := r.dial()
+		defer nc.Close()
+		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 9\r\n\r\n4x", sid)
+		synctest.Wait()
+		r.start("POST", sid, "4two").want(400, badRequestBody)
+		r.owner(sid).wantEnded(t, transport.ErrOverlap)
+		begin := time.Now()
+		io.ReadAll(nc)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("the first POST ends after %v", d)
+		}
+	})
+}
+
+// TestAbortedRequest: long-polling repeats nothing, so that a request that its client gives up ends the session.
+func TestAbortedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		poll.cancel()
+		<-poll.done
+		r.owner(sid).wantEnded(t, transport.ErrAborted)
+		synctest.Wait()
+		r.gone(sid)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.session.Pause()
+		post := r.start("POST", sid, "4x")
+		synctest.Wait()
+		post.cancel()
+		<-post.done
+		o.wantEnded(t, transport.ErrAborted)
+		synctest.Wait()
+		r.gone(sid)
+	})
+	for _, stop := range []bool{true, false} { // in the midst of a body: the client goes, or sends no more
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			nc, _ := r.dial()
+			defer nc.Close()
+			fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 9\r\n\r\n4x", sid)
+			synctest.Wait()
+			if stop {
+				nc.Close()
+			} else {
+				go io.Copy(io.Discard, nc)
+			}
+			begin := time.Now()
+			o := r.owner(sid)
+			if o.wantEnded(t, transport.ErrAborted); !stop && time.Since(begin) != 30*time.Second {
+				t.Errorf("the session ended after %v", time.Since(begin))
+			}
+			o.wantMessages(t)
+			synctest.Wait()
+			r.gone(sid)
+		})
+	}
+}
+
+// TestPostTooLarge: the client is told, and the session goes on.
+func TestPostTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
+		sid := r.openPolling()
+		o := r.owner(sid)
+		query := "EIO=4&transport=polling&sid=" + sid
+		if got := r.mustRequest("POST", query, "4123456789x", 413); got != "" {
+			t.Errorf("got %q", got)
+		}
+		chunked := func(body string) int {
+			request, _ := http.NewRequest("POST", "http://rig/engine.io/?"+query, io.MultiReader(strings.NewReader(body)))
+			answer, err := r.http.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			return answer.StatusCode
+		}
+		if got := chunked("4123456789x"); got != 413 {
+			t.Errorf("in chunks: got %d", got)
+		}
+		if got := chunked("4one"); got != 200 {
+			t.Errorf("in chunks: got %d", got)
+		}
+		if got := chunked(strings.Repeat("x", 1<<20)); got != 413 {
+			t.Errorf("in many chunks: got %d", got)
+		}
+		// What was announced alone is too much.
+		nc, _ := r.dial()
+		fmt.Fprintf(nc, "POST /engine.io/?%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 1000000000000\r\n\r\n", query)
+		answer := make([]byte, 12)
+		io.ReadFull(nc, answer)
+		nc.Close()
+		if string(answer) != "HTTP/1.1 413" {
+			t.Errorf("got %q", answer)
+		}
+		r.post(sid, "4123456789")
+		o.wantMessages(t, "one", "123456789")
+		o.lives(t)
+		time.Sleep(time.Second) // net/http lingers
+	})
+}
+
+// TestRefusedBody: a POST that is refused, and whose body does not come, is over when the time for the body is.
+func TestRefusedBody(t *testing.T) {
+	for _, headers := range []string{
+		"Content-Length: 11",
+		"Content-Length: 2\r\nContent-Type: application/octet-stream",
+		"Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n1",
+		"overlap",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
+			sid := r.openPolling()
+			if headers == "overlap" {
+				headers = "Content-Length: 2"
+				r.owner(sid).session.Pause()
+				r.start("POST", sid, "4x")
+				synctest.Wait()
+			}
+			nc, _ := r.dial()
+			defer nc.Close()
+			begin := time.Now()
+			go fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n%s\r\n\r\n", sid, headers)
+			if answer, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
+				t.Errorf("%s: got %.20q, %v", headers, answer, err)
+			}
+			if d := time.Since(begin); d > 31*time.Second {
+				t.Errorf("%s: the connection was closed after %v", headers, d)
+			}
+			time.Sleep(time.Second) // net/http lingers
+		})
+	}
+}
+
+func TestPostOctetStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		nc, _ := r.dial()
+		defer nc.Close()
+		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n"+
+			"Content-Type: application/octet-stream\r\nContent-Length: 2\r\n\r\n4x", sid)
+		answer, err := io.ReadAll(nc) // the server closes the connection
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") || !strings.HasSuffix(string(answer), badRequestBody) {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		poll.want(200, "1")
+		o := r.owner(sid)
+		o.wantEnded(t, transport.ErrContentType)
+		o.wantMessages(t)
+	})
+}
+
+// TestClientCloses: a close packet ends the session at once; a poll that waits gets a noop.
+func TestClientCloses(t *testing.T) {
+	for _, polls := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			var poll *pending
+			if polls {
+				poll = r.start("GET", sid, "")
+				synctest.Wait()
+			}
+			if got := r.post(sid, "4a\x1e1\x1e4b"); got != "ok" {
+				t.Errorf("got %q", got)
+			}
+			if polls {
+				poll.want(200, "6")
+			}
+			o.wantEnded(t, transport.ErrPeerClosed)
+			o.wantMessages(t, "a")
+			r.gone(sid)
+			if got := r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400); got != unknownSID {
+				t.Errorf("got %s", got)
+			}
+			if err := o.session.Send(newFrame("x", false)); err == nil {
+				t.Error("Send after the end: no error")
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		ws, o := r.openWebSocket()
+		ws.mustSend(t, "4a", "1", "4b")
+		ws.wantClosed(t)
+		o.wantEnded(t, transport.ErrPeerClosed)
+		o.wantMessages(t, "a")
+	})
+}
+
+// TestServerCloses: a poll that waits gets a close packet; else the next one, with what was queued; else nobody, after 30 s.
+func TestServerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		o.session.Close(errTest)
+		o.wantEnded(t, errTest)
+		poll.want(200, "1")
+		synctest.Wait()
+		r.gone(sid)
+		o.session.Close(errors.New("again"))
+		o.session.Abort()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.send("one")
+		o.session.Close(errTest)
+		o.wantEnded(t, errTest)
+		if err := o.session.Send(newFrame("late", false)); err == nil {
+			t.Error("Send after Close: no error")
+		}
+		time.Sleep(29 * time.Second) // a ping would be due
+		r.post(sid, "4late")
+		r.wantPoll(sid, "4one")
+		r.wantPoll(sid, "1") // by itself: the official client forgets what comes with it
+		synctest.Wait()
+		r.gone(sid)
+		o.wantMessages(t)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.session.Close(errTest)
+		time.Sleep(30*time.Second - time.Millisecond)
+		if r.srv.session(sid) == nil {
+			t.Error("the session did not wait for a poll")
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		r.gone(sid)
+	})
+}
+
+// TestTooSlow: a client that does not fetch what is for it.
+func TestTooSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(cfg *Config) { cfg.QueueBytes = 1000 })
+		sid := r.openPolling()
+		o := r.owner(sid)
+		for i := 0; o.session.Send(newFrame(strings.Repeat("x", 97), false)) == nil; i++ {
+			if i > 40 {
+				t.Fatal("nothing bounds what waits")
+			}
+		}
+		<-o.ended
+		if r.srv.Stats().Outbox.TooSlow != 1 {
+			t.Errorf("Stats: %+v", r.srv.Stats())
+		}
+		synctest.Wait()
+		r.gone(sid)
+	})
+}
+
+// TestShutPolling: each state of a session that polls when its server is shut, and how long Close waits for it.
+func TestShutPolling(t *testing.T) {
+	cases := []struct {
+		name  string
+		state func(r *rig, sid string) func()
+		wait  time.Duration
+	}{
+		{"idle", func(r *rig, sid string) func() { return func() {} }, 0},
+		{"poll", func(r *rig, sid string) func() {
+			poll := r.start("GET", sid, "")
+			return func() { poll.want(200, "1") }
+		}, 0},
+		{"unfetched", func(r *rig, sid string) func() { r.owner(sid).send("x"); return func() {} }, time.Second},
+		{"fetched late", func(r *rig, sid string) func() {
+			r.owner(sid).send("x")
+			fetched := make(chan struct{})
+			go func() {
+				defer close(fetched)
+				time.Sleep(time.Second / 2)
+				r.wantPoll(sid, "4x")
+				r.wantPoll(sid, "1")
+			}()
+			return func() { <-fetched }
+		}, time.Second / 2},
+		{"paused POST", func(r *rig, sid string) func() {
+			r.owner(sid).session.Pause()
+			post := r.start("POST", sid, "4x")
+			return func() { <-post.done }
+		}, 0},
+		{"closed", func(r *rig, sid string) func() { r.owner(sid).session.Close(errTest); return func() {} }, 30 * time.Second},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				sid := r.openPolling()
+				check := c.state(r, sid)
+				synctest.Wait()
+				begin := time.Now()
+				r.srv.Shut(errTest)
+				if err := r.srv.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(begin); d != c.wait {
+					t.Errorf("Close took %v, want %v", d, c.wait)
+				}
+				check()
+				r.owner(sid).wantEnded(t, errTest)
+			})
+		})
+	}
 }

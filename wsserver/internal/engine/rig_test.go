@@ -32,6 +32,10 @@ type rig struct {
 	close func()
 	http  *http.Client
 
+	// What tests may set: another way to connect, and what is put around a client's connection.
+	dialer func() (net.Conn, error)
+	slow   func(net.Conn) net.Conn
+
 	mu     sync.Mutex
 	owners map[string]*owner // by session
 }
@@ -148,9 +152,15 @@ func (r *rig) Close() error   { r.close(); return nil }
 func (r *rig) Addr() net.Addr { return &net.UnixAddr{Name: "rig"} }
 
 func (r *rig) dial() (net.Conn, error) {
+	if r.dialer != nil {
+		return r.dialer()
+	}
 	near, far := net.Pipe()
 	select {
 	case r.conns <- far:
+		if r.slow != nil {
+			return r.slow(near), nil
+		}
 		return near, nil
 	case <-r.done:
 		return nil, net.ErrClosed
@@ -226,6 +236,21 @@ func (r *rig) start(method, sid, body string) *pending {
 		p.answer, p.body, p.err = r.request(ctx, method, "EIO=4&transport=polling&sid="+sid, body)
 	}()
 	return p
+}
+
+// stream posts a body of unknown length, and wants an answer.
+func (r *rig) stream(sid string, body io.Reader) {
+	request, err := http.NewRequestWithContext(r.t.Context(), "POST", "http://rig/engine.io/?EIO=4&transport=polling&sid="+sid, body)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	answer, err := r.http.Do(request)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	answer.Body.Close()
 }
 
 // want waits for the answer and compares it.

@@ -218,6 +218,9 @@ func (p *Polling) end(packet byte) {
 
 // Post serves a POST request: it reads the packets and hands them to the receiver, once the session is not paused.
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
+	// It outlasts a refusal: net/http reads on, to the end of a small body, before it closes the connection. Without deadlines, as under a
+	// recorder of tests, the request's own end is the only bound.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	p.mu.Lock()
 	overlap := p.posting
 	gone := p.state >= pollingMoved
@@ -295,14 +298,12 @@ func (p *Polling) take(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readBody reads a body of at most as many bytes as a message may have. What it holds grows with what has come, whatever was announced.
-func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
 	limit := int64(p.transports.reader.MaxMessage)
 	if r.ContentLength > limit {
 		return nil, errTooLarge
 	}
-	// Without deadlines, as under a recorder of tests, the request's own end is the only bound.
 	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	p.mu.Lock()
 	ended := p.state == pollingClosed
 	p.body = control
@@ -311,12 +312,14 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		p.mu.Lock()
 		p.body = nil
 		p.mu.Unlock()
-		control.SetReadDeadline(time.Time{})
+		if err == nil {
+			control.SetReadDeadline(time.Time{})
+		}
 	}()
 	if ended {
 		return nil, errOver
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrAborted, err)

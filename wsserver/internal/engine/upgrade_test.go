@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// TestUpgrade: Engine.IO 4, "Upgrade", step by step.
+func TestUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		ws, err := r.openSocket(sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		poll.waits() // the probe is what ends it
+		ws.mustSend(t, "2probe")
+		ws.wantRead(t, "3probe")
+		poll.want(200, "6")
+
+		// While it probes, the session polls, in both directions.
+		r.post(sid, "4up")
+		o.send("down")
+		r.wantPoll(sid, "4down")
+		begin := time.Now()
+		poll = r.start("GET", sid, "")
+		poll.want(200, "6")
+		if d := time.Since(begin); d != 100*time.Millisecond {
+			t.Errorf("a poll while a WebSocket probes took %v", d)
+		}
+		ws.mustSend(t, "2probe") // again
+		ws.wantRead(t, "3probe")
+
+		o.send("first")
+		o.session.Append(newFrame("bsecond", false))
+		if got := o.session.Transport(); got != engineio.TransportPolling {
+			t.Errorf("the transport is %v", got)
+		}
+		ws.mustSend(t, "5")
+		ws.wantRead(t, "4first", "bsecond")
+		if got := o.session.Transport(); got != engineio.TransportWebSocket {
+			t.Errorf("the transport is %v", got)
+		}
+		o.send("third")
+		ws.mustSend(t, "4more", "bbytes")
+		ws.wantRead(t, "4third")
+		synctest.Wait()
+		o.wantMessages(t, "up", "more", "bbytes")
+
+		for _, method := range []string{"GET", "POST"} {
+			if got := r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400); got != badRequestBody {
+				t.Errorf("%s of an upgraded session: got %s", method, got)
+			}
+		}
+		time.Sleep(20 * time.Second) // the time of the upgrade does not run any more
+		o.lives(t)
+		ws.wantRead(t, "2") // 25 s after the handshake
+		ws.mustSend(t, "3")
+		ws.nc.Close()
+		o.wantEnded(t, transport.ErrPeerClosed)
+		synctest.Wait()
+		r.gone(sid)
+	})
+}
+
+// TestUpgradeEndsPoll: a poll that came just before the upgrade packet is answered.
+func TestUpgradeEndsPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		ws := r.probe(sid)
+		poll := r.start("GET", sid, "")
+		synctest.Wait()
+		ws.mustSend(t, "5")
+		synctest.Wait()
+		poll.want(200, "6")
+		r.owner(sid).lives(t)
+		r.owner(sid).send("x")
+		ws.wantRead(t, "4x")
+		ws.nc.Close()
+	})
+}
+
+// TestUpgradeDuringPost: a POST whose body comes only after the upgrade is received, and faults of it end the session.
+func TestUpgradeDuringPost(t *testing.T) {
+	for payload, want := range map[string]error{"4late": nil, "7": engineio.ErrParse} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			ws := r.probe(sid)
+			body, rest := io.Pipe()
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				r.stream(sid, body)
+			}()
+			synctest.Wait()
+			ws.mustSend(t, "5")
+			synctest.Wait()
+			io.WriteString(rest, payload)
+			rest.Close()
+			<-sent
+			if want == nil {
+				o.wantMessages(t, "late")
+				ws.mustSend(t, "4after")
+				synctest.Wait()
+				o.wantMessages(t, "late", "after")
+				ws.nc.Close()
+			} else {
+				ws.wantClosed(t)
+				o.wantEnded(t, want)
+			}
+		})
+	}
+}
+
+// TestProbeFails: whatever is wrong with a probe ends only its WebSocket; the session polls on, and another may probe.
+func TestProbeFails(t *testing.T) {
+	for _, sends := range [][]string{
+		{"4message"}, {"2"}, {"5"}, {"b2probe"}, {"3probe"}, {"2probe", "4message"}, {"2probe", "1"}, {"2probe", "b5"}, {"leave"}, {"2probe", "leave"}, {"2probe", "wait"}, {"wait"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			ws, err := r.openSocket(sid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			for _, message := range sends {
+				switch message {
+				case "leave":
+					ws.nc.Close()
+				case "wait":
+					ws.wantClosed(t)
+					if d := time.Since(begin); d != 10*time.Second {
+						t.Errorf("%q: the probe ended after %v", sends, d)
+					}
+				case "2probe":
+					ws.mustSend(t, message)
+					ws.wantRead(t, "3probe")
+				default:
+					ws.mustSend(t, message)
+					ws.wantClosed(t)
+				}
+			}
+			synctest.Wait()
+			o.lives(t)
+			o.wantMessages(t)
+			poll := r.start("GET", sid, "")
+			time.Sleep(time.Second) // polls wait again
+			poll.waits()
+			o.send("x")
+			poll.want(200, "4x")
+			r.post(sid, "4y")
+			ws = r.probe(sid)
+			ws.mustSend(t, "5", "4z")
+			synctest.Wait()
+			o.wantMessages(t, "y", "z")
+			ws.nc.Close()
+		})
+	}
+}
+
+// TestSecondWebSocket: during an upgrade, after it, and for a session that began with a WebSocket: closed at once, and without harm.
+func TestSecondWebSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		second := func(sid string) {
+			t.Helper()
+			begin := time.Now()
+			ws, err := r.openSocket(sid, "2probe", "5", "4wrong")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ws.wantClosed(t)
+			if time.Since(begin) != 0 {
+				t.Errorf("it was closed after %v", time.Since(begin))
+			}
+		}
+		ws := r.probe(sid)
+		second(sid)
+		ws.mustSend(t, "5", "4one")
+		second(sid)
+		o.send("down")
+		ws.wantRead(t, "4down")
+		o.wantMessages(t, "one")
+		o.lives(t)
+		ws.nc.Close()
+
+		ws, o = r.openWebSocket()
+		second(o.session.sid)
+		o.send("down")
+		ws.wantRead(t, "4down")
+		o.lives(t)
+		ws.nc.Close()
+
+		// One that does not close its end is cut off.
+		sid = r.openPolling()
+		first := r.probe(sid)
+		ws, err := r.openSocket(sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ws.read(); !errors.Is(err, io.EOF) {
+			t.Errorf("read %q, %v", m, err)
+		}
+		begin := time.Now()
+		if _, err := io.Copy(io.Discard, ws.nc); err != nil || time.Since(begin) != 5*time.Second {
+			t.Errorf("the connection ended after %v, %v", time.Since(begin), err)
+		}
+		first.nc.Close()
+	})
+}
+
+// TestEndClosesProbe: the end of a session, for whatever reason, is that of the WebSocket that probes, and an upgrade comes too late.
+func TestEndClosesProbe(t *testing.T) {
+	ends := map[string]func(r *rig, o *owner){
+		"server": func(r *rig, o *owner) { o.session.Close(errTest) },
+		"abort":  func(r *rig, o *owner) { o.session.Abort() },
+		"shut":   func(r *rig, o *owner) { r.srv.Shut(errTest) },
+		"client": func(r *rig, o *owner) { r.post(o.session.sid, "1") },
+		"parse":  func(r *rig, o *owner) { r.start("POST", o.session.sid, "7").want(400, badRequestBody) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				sid := r.openPolling()
+				o := r.owner(sid)
+				ws := r.probe(sid)
+				poll := r.start("GET", sid, "")
+				synctest.Wait()
+				begin := time.Now()
+				end(r, o)
+				<-o.ended
+				go ws.send("5")
+				ws.wantClosed(t)
+				if d := time.Since(begin); d != 0 {
+					t.Errorf("after %v", d)
+				}
+				<-poll.done
+				synctest.Wait()
+				r.gone(sid)
+			})
+		})
+	}
+}
+
+// TestUpgradeEarly: the probe, and all that follows, in the segment of the request.
+func TestUpgradeEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.send("down")
+		ws, err := r.openSocket(sid, "2probe", "5", "4up")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.wantRead(t, "3probe", "4down")
+		o.wantMessages(t, "up")
+		ws.nc.Close()
+
+		ws, err = r.openSocket("", "4first")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if open, err := ws.read(); err != nil || open[0] != '0' {
+			t.Errorf("read %q, %v", open, err)
+		}
+		synctest.Wait()
+		for id, o := range r.owners {
+			if id != sid {
+				o.wantMessages(t, "first")
+			}
+		}
+		ws.nc.Close()
+	})
+}
