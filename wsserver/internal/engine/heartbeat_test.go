@@ -219,6 +219,19 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "3")
 		o.wantAfter(t, begin, (1+20+1+60+30)*time.Second, ErrIncomplete)
 	})
+	synctest.Test(t, func(t *testing.T) { // one that is complete, and the next one's beginning, at once
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.react = attachments
+		r.post(sid, "4begin")
+		time.Sleep(20 * time.Second)
+		r.post(sid, "bd2hvbGU=\x1e4begin")
+		begin := time.Now()
+		r.wantPoll(sid, "2")
+		r.post(sid, "3")
+		o.wantAfter(t, begin, 30*time.Second, ErrIncomplete)
+	})
 	synctest.Test(t, func(t *testing.T) { // across an upgrade
 		r := newRig(t, nil)
 		sid := r.openPolling()

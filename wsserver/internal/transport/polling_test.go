@@ -355,11 +355,24 @@ func TestPollingDeadlines(t *testing.T) {
 			p.Append(textFrame("4x"))
 			w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			p.Get(w, httptest.NewRequest("GET", "/", nil))
+			if len(w.write) == 0 || !w.write[0].IsZero() {
+				t.Errorf("a GET waits with a deadline for its answer: %v", w.write) // which ends it in HTTP/2
+			}
 			wantDeadlines(t, "write of a GET", w.write, payloadTimeout)
 			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			p.Post(w, httptest.NewRequest("POST", "/", strings.NewReader("4x")))
 			wantDeadlines(t, "read of a POST", w.read, bodyTimeout)
 			wantDeadlines(t, "write of a POST", w.write, payloadTimeout)
+			p.Pause()
+			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
+			go func() {
+				synctest.Wait()
+				p.Resume()
+			}()
+			p.Post(w, httptest.NewRequest("POST", "/", strings.NewReader("4x")))
+			if len(w.write) == 0 || !w.write[0].IsZero() {
+				t.Errorf("a POST waits with a deadline for its answer: %v", w.write)
+			}
 		}
 		p.Abort()
 	})
