@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +69,37 @@ func TestEventAfterEnd(t *testing.T) {
 	if len(s.events) != 0 {
 		t.Errorf("got %d events, want none", len(s.events))
 	}
+	if err := srv.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestForgottenButRunning: a socket that its connection does not know any more, so that nobody who ends the connection waits for it, counts
+// for itself.
+func TestForgottenButRunning(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
+	s := newSocket(c, "/", nil)
+	s.ns = srv.Of("/")
+
+	c.mu.Lock() // holds up the end of s where it is to be forgotten
+	go s.finish(ErrServerDisconnect, nil)
+	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).forget("); {
+		time.Sleep(time.Millisecond)
+	}
+	srv.handlers.Done() // that of the connection, which ends
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		srv.handlers.Wait()
+	}()
+	select {
+	case <-waited:
+		t.Error("nothing is waited for, and handlers are to come")
+	case <-time.After(50 * time.Millisecond):
+	}
+	c.mu.Unlock()
+	<-waited
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)
 	}

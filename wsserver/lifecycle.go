@@ -188,8 +188,8 @@ func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	if last != nil || reason == ErrServerClose || reason == ErrShutdown {
 		s.events, s.waiting = nil, 0
 	}
+	s.start() // before forget: from then on, Ended and so Server.Close do not know of s, and its goroutine has to count for itself
 	s.conn.forget(s, last, last != nil && s.greeted)
-	s.start()
 }
 
 // leave is the last thing that a socket's goroutine does.
