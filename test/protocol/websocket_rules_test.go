@@ -236,6 +236,14 @@ var websocketRules = []rule{
 			}
 		}
 	}},
+	{name: "RFC 6455/4.2.2/the first of the subprotocols that are offered is taken, without which browsers fail the connection", check: func(c *check) {
+		for _, offer := range []string{"chat", "chat, superchat", "chat,superchat"} {
+			head := c.dial().send(c.upgrade(websocket, "Sec-WebSocket-Protocol: "+offer)).head()
+			equal(c, offer+" in "+head, strings.Contains(head, "\r\nSec-WebSocket-Protocol: chat\r\n"), true)
+		}
+		head := c.dial().send(c.upgrade(websocket)).head()
+		equal(c, "a subprotocol in "+head, strings.Contains(head, "Sec-WebSocket-Protocol"), false)
+	}},
 	{name: "RFC 6455/4.2.2/a list of protocols with a long blank is read in time", check: func(c *check) {
 		k := c.dial().send(c.upgrade(websocket, "Sec-WebSocket-Protocol: a"+strings.Repeat(" ", 12_000)+"b"))
 		k.answerOrSwitch()

@@ -30,8 +30,8 @@ func IsUpgrade(r *http.Request) bool {
 	return hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
 }
 
-// Upgrade makes r's connection a WebSocket (RFC 6455 section 4.2), without subprotocols. The only extension is permessage-deflate, if the
-// caller wants it: deflated then reports whether it was negotiated, without context takeover (RFC 7692). An offer that is not acceptable is
+// Upgrade makes r's connection a WebSocket (RFC 6455 section 4.2). Of the subprotocols that the client offers, which mean nothing here, it
+// takes the first: browsers fail a connection whose server takes none. The only extension is permessage-deflate, if the caller wants it: deflated then reports whether it was negotiated, without context takeover (RFC 7692). An offer that is not acceptable is
 // no error.
 //
 // The caller owns conn from then on; it has no deadlines. early is what the client sent behind its request and net/http has
@@ -42,18 +42,21 @@ func IsUpgrade(r *http.Request) bool {
 // [HandshakeError]. Upgrade does not look at Origin.
 func Upgrade(w http.ResponseWriter, r *http.Request, deflate bool) (conn net.Conn, early []byte, deflated bool, err error) {
 	refusal := check(r)
-	var answer http.Header
+	answer := make(http.Header)
 	if deflate && refusal == nil {
 		extensions, ok := negotiate(r.Header["Sec-Websocket-Extensions"])
 		if !ok {
 			refusal = &HandshakeError{http.StatusBadRequest, "the Sec-WebSocket-Extensions header is malformed (RFC 6455 section 9.1)"}
 		} else if extensions != "" {
-			answer, deflated = http.Header{"Sec-WebSocket-Extensions": {extensions}}, true
+			answer["Sec-WebSocket-Extensions"], deflated = []string{extensions}, true
 		}
 	}
 	if refusal != nil {
 		refuse(w, refusal)
 		return nil, nil, false, refusal
+	}
+	if name := subprotocol(r.Header["Sec-Websocket-Protocol"]); name != "" {
+		answer["Sec-WebSocket-Protocol"] = []string{name}
 	}
 	// The upgrader looks only at the first line of a header that has several, so it gets what was checked in its plainest form.
 	plain := &http.Request{
@@ -129,6 +132,18 @@ func refuse(w http.ResponseWriter, refusal *HandshakeError) {
 func validKey(key string) bool {
 	nonce, err := base64.StdEncoding.DecodeString(key)
 	return err == nil && len(nonce) == 16
+}
+
+// subprotocol returns the first in the list of a header's lines (RFC 6455 section 11.3.4); "" if there is none, or it is no token.
+func subprotocol(lines []string) string {
+	first, _, _ := strings.Cut(strings.Join(lines, ","), ",")
+	s := scanner{rest: first}
+	s.space()
+	name := s.token()
+	if s.space(); s.rest != "" {
+		return ""
+	}
+	return name
 }
 
 // hasToken reports whether one of the comma-separated elements in a header's lines is token, which is lower case.

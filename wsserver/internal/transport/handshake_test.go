@@ -122,7 +122,7 @@ func TestUpgrade(t *testing.T) {
 		{"4.2.1 Connection in two lines", request("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade")},
 		{"4.2.1 Upgrade with more tokens", request("Upgrade: websocket", "Upgrade: foo, websocket")},
 		{"9.1 extensions are not taken up", request("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n")},
-		{"4.2.2 subprotocols are not taken up", request("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat, superchat\r\n\r\n")},
+		{"11.3.4 a malformed list of subprotocols is not taken up", request("\r\n\r\n", "\r\nSec-WebSocket-Protocol: c/hat, superchat\r\n\r\n")},
 		{"a Content-Length of zero is no body", request("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n")},
 	}
 	for _, test := range tests {
