@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +78,28 @@ func TestCloseExpired(t *testing.T) {
 			})
 		})
 	}
+}
+
+// hasty aborts its session when it is told of the end.
+type hasty struct{ session *Session }
+
+func (hasty) Message(bool, []byte) (bool, error) { return false, nil }
+func (h hasty) Ended(error)                      { h.session.Abort() }
+
+// TestAbortInEnded: a session whose transport is gone before its owner has been told of the end counts as gone, too.
+func TestAbortInEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(cfg *Config) {
+			cfg.Open = func(_ *http.Request, s *Session) Receiver { return hasty{s} }
+		})
+		sid := r.openPolling()
+		r.srv.session(sid).Close(errTest)
+		r.gone(sid)
+		r.srv.Shut(errTest)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.srv.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 }

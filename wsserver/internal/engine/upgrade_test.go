@@ -119,8 +119,9 @@ func TestUpgradeDuringPost(t *testing.T) {
 				o.wantMessages(t, "late", "after")
 				ws.nc.Close()
 			} else {
+				begin := time.Now()
 				ws.wantClosed(t)
-				o.wantEnded(t, want)
+				o.wantAfter(t, begin, 0, want)
 			}
 		})
 	}

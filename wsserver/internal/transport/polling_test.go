@@ -384,3 +384,42 @@ func wantDeadlines(t *testing.T, what string, set []time.Time, want time.Duratio
 		t.Errorf("deadlines of the %s: %v", what, set)
 	}
 }
+
+// TestPollingVolatile: a GET that was answered with a noop waits no more, and volatile frames find nobody.
+func TestPollingVolatile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPolling(t)
+		volatile := textFrame("4v")
+		volatile.Volatile = true
+		wait := func() <-chan string {
+			answer := make(chan string, 1)
+			go func() {
+				_, body := get(p)
+				answer <- body
+			}()
+			synctest.Wait()
+			return answer
+		}
+		noop := func(answer <-chan string) {
+			t.Helper()
+			if body := <-answer; body != "6" {
+				t.Errorf("a GET got %q, want a noop", body)
+			}
+			if p.Append(volatile) {
+				t.Error("a volatile frame was queued for nobody")
+			}
+		}
+		answer := wait()
+		if !p.Append(volatile) {
+			t.Error("a volatile frame was not queued for a GET")
+		}
+		if body := <-answer; body != "4v" {
+			t.Errorf("a GET got %q", body)
+		}
+		answer = wait()
+		p.Probe(true)
+		noop(answer)
+		noop(wait()) // after 100 ms
+		p.Abort()
+	})
+}
