@@ -263,6 +263,21 @@ func TestEndClosesProbe(t *testing.T) {
 	}
 }
 
+// TestUpgradeOfEnded: a session that only waits for its last poll is not upgraded.
+func TestUpgradeOfEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		r.owner(sid).session.Close(errTest)
+		ws, err := r.openSocket(sid, "2probe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.wantClosed(t)
+		r.wantPoll(sid, "1")
+	})
+}
+
 // TestUpgradeEarly: the probe, and all that follows, in the segment of the request.
 func TestUpgradeEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
