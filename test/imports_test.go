@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"natsadapter/natstest":         {"natsadapter/embedded", "std"},
 	"wsserver":                     {"adapter", "adapter/packet", "wsserver/internal/...", "github.com/rs/cors"},
 	"wsserver/wstest":              {"adapter/packet", "wsserver", "wsserver/internal/...", "github.com/gobwas/ws"},
-	"wsserver/internal/engine":     {"wsserver/internal/engineio", "wsserver/internal/outbox", "wsserver/internal/transport", "std"},
+	"wsserver/internal/engine":     {"wsserver/internal/engineio", "wsserver/internal/outbox", "wsserver/internal/transport", "github.com/rs/cors", "std"},
 	"wsserver/internal/engineecho": {"wsserver/internal/engine", "wsserver/internal/outbox", "wsserver/internal/transport", "github.com/rs/cors"},
 	"wsserver/internal/engineio":   {"std"},
 	"wsserver/internal/netpoll":    {"std"},

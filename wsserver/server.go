@@ -75,6 +75,7 @@ func New(cfg Config) *Server {
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
 		Cookie:           cfg.Cookie,
 		Allow:            srv.allow,
+		CORS:             srv.cors,
 		Open:             srv.newConn,
 		Logger:           cfg.Logger,
 	})
@@ -153,10 +154,6 @@ func (srv *Server) Nodes() []string { return srv.hub.Nodes() }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if srv.cors != nil {
-		srv.cors.ServeHTTP(w, r, srv.engine.ServeHTTP)
-		return
-	}
 	srv.engine.ServeHTTP(w, r)
 }
 

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -100,6 +101,37 @@ var httpRules = []rule{
 		c.status("first", k.answer(), 200)
 		c.status("second", k.answer(), 400)
 		c.status("third", k.answer(), 200)
+	}},
+	{name: "HTTP/a body that nobody wants is not waited for", check: func(c *check) {
+		s := c.poll()
+		for _, request := range []string{
+			c.request("POST", polling+"&sid=none", "never"), c.request("POST", polling, "never"), c.request("PUT", s.query, "", "Content-Length: 5"),
+			c.request("POST", "", "never"), c.request("GET", polling, "", "Content-Length: 5"), c.request("GET", polling+"&sid=none", "", "Transfer-Encoding: chunked"),
+			c.request("OPTIONS", polling, "", "Content-Length: 5", "Origin: "+allowedOrigin, "Access-Control-Request-Method: POST"),
+		} {
+			k := c.dial().send(strings.TrimSuffix(request, "never"))
+			k.SetDeadline(time.Now().Add(2 * time.Second))
+			k.answer()
+		}
+		s.lives()
+	}},
+	{name: "HTTP/a body that nobody wants does not keep a connection", deviates: "it looks after such connections every 30 seconds only", unasked: true, check: func(c *check) {
+		for _, request := range []string{
+			c.request("POST", polling+"&sid=none", "never"), c.request("GET", polling, "", "Content-Length: 5"), c.upgrade(websocket, "Content-Length: 5"),
+			c.request("POST", c.poll().query, "never", "Content-Type: application/octet-stream"),
+		} {
+			c.dial().send(strings.TrimSuffix(request, "never")).ended()
+		}
+	}},
+	{name: "HTTP/a client that sends all of a long body before it reads gets its answer", alone: true, check: func(c *check) {
+		body := "4" + strings.Repeat("x", 10*maxPayload)
+		for query, status := range map[string]int{c.poll().query: 413, polling + "&sid=none": 400} {
+			k := c.dial()
+			if _, err := io.WriteString(k, c.request("POST", query, body)); err != nil {
+				c.Fatalf("%s: %v", query, err)
+			}
+			c.status(query, k.answer(), status)
+		}
 	}},
 	{name: "HTTP/HEAD opens no session", check: func(c *check) {
 		k := c.dial().send(c.request("HEAD", polling, ""))

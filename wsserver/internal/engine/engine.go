@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/cors"
+
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -58,6 +60,9 @@ type Config struct {
 
 	// Allow decides on a request that would begin or upgrade a session. The text of its error goes to the client. nil allows all.
 	Allow func(r *http.Request) error
+
+	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
+	CORS *cors.Cors
 
 	// Open makes the receiver of a new session, which may not be used before Open has returned. nil refuses: the server is closing.
 	Open func(r *http.Request, s *Session) Receiver
@@ -132,10 +137,22 @@ func New(cfg Config) *Server {
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !strings.HasPrefix(r.URL.Path, srv.cfg.Path) {
-		http.NotFound(w, r)
-		return
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // unless somebody reads the body
+		defer transport.Linger(w, r)
 	}
+	switch policy := srv.cfg.CORS; {
+	case !strings.HasPrefix(r.URL.Path, srv.cfg.Path):
+		http.NotFound(w, r)
+	case policy == nil:
+		srv.serve(w, r)
+	default:
+		policy.ServeHTTP(w, r, srv.serve)
+	}
+}
+
+// serve serves a request whose path is ours.
+func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	var session *Session // that the request names
 	request := engineio.Request{
 		Method:     r.Method,
@@ -173,6 +190,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case action == engineio.ActionPoll:
 			polling.Get(w, r)
 		default:
+			w.Header().Del("Connection")
 			polling.Post(w, r)
 		}
 	case engineio.ActionUpgrade:
@@ -203,9 +221,11 @@ func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio
 	if refusal.Allow != nil {
 		h.Set("Allow", strings.Join(refusal.Allow, ", "))
 	}
+	body := refusal.JSON()
 	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(refusal.Status())
-	w.Write(refusal.JSON())
+	w.Write(body)
 }
 
 // shuttingDown answers a request for a session that a server which closes will not open.

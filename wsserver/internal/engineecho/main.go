@@ -33,7 +33,7 @@ func main() {
 	origins := flag.String("cors", "*", "`origins` whose pages may connect, separated by commas; * is any, empty is none")
 	flag.Parse()
 
-	srv := engine.New(engine.Config{
+	cfg := engine.Config{
 		Path:           "/" + strings.Trim(*path, "/") + "/",
 		PingInterval:   *pingInterval,
 		PingTimeout:    *pingTimeout,
@@ -42,23 +42,22 @@ func main() {
 		QueueBytes:     max(1<<20, *maxPayload),
 		Open:           func(_ *http.Request, s *engine.Session) engine.Receiver { return echo{s} },
 		Logger:         slog.Default(),
-	})
-	var handler http.Handler = srv
+	}
 	if *origins != "" {
-		handler = cors.New(cors.Options{
+		cfg.CORS = cors.New(cors.Options{
 			AllowedOrigins: strings.Split(*origins, ","),
 			AllowedMethods: []string{http.MethodGet, http.MethodPost},
 			AllowedHeaders: []string{"*"},
-		}).Handler(srv)
+		})
 	}
-	if err := serve(*addr, handler, srv); err != nil {
+	if err := serve(*addr, engine.New(cfg)); err != nil {
 		fmt.Fprintln(os.Stderr, "engineecho:", err)
 		os.Exit(1)
 	}
 }
 
 // serve serves until a signal asks it to end.
-func serve(addr string, handler http.Handler, srv *engine.Server) error {
+func serve(addr string, srv *engine.Server) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	l, err := net.Listen("tcp", addr)
@@ -66,7 +65,7 @@ func serve(addr string, handler http.Handler, srv *engine.Server) error {
 		return err
 	}
 	fmt.Printf("listening on %s\n", l.Addr())
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
 	select {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -355,10 +356,12 @@ func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDe
 func refuseRequest(w http.ResponseWriter) {
 	refusal := engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
 	w.Header().Set("Connection", "close")
+	body := refusal.JSON()
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(refusal.Status())
-	w.Write(refusal.JSON())
+	w.Write(body)
 }
 
 // Pause stops receiving: a POST waits for its answer until Resume, and so does all that the client sends behind it.
