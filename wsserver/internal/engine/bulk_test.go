@@ -118,7 +118,7 @@ func TestThousandPackets(t *testing.T) {
 	})
 }
 
-// TestTinyPackets: a payload of 333,334 packets takes a time in proportion to one of a tenth of that.
+// TestTinyPackets: a payload of 333,334 packets takes a time in proportion to that of one with a tenth of them.
 func TestTinyPackets(t *testing.T) {
 	srv := New(Config{
 		Path: "/", PingInterval: time.Hour, PingTimeout: time.Hour, UpgradeTimeout: time.Hour, MaxPayload: 1_000_000,
@@ -132,25 +132,25 @@ func TestTinyPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	took := func(packets int) time.Duration {
+	took := func(packets int, best time.Duration) time.Duration {
 		payload := bytes.Repeat([]byte("4x\x1e"), packets)
 		payload = payload[:len(payload)-1]
-		best := time.Hour
-		for range 5 {
-			w := httptest.NewRecorder()
-			begin := time.Now()
-			srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+open.SID, bytes.NewReader(payload)))
-			best = min(best, time.Since(begin))
-			if w.Body.String() != "ok" {
-				t.Fatalf("got %d, %q", w.Code, w.Body)
-			}
+		w := httptest.NewRecorder()
+		begin := time.Now()
+		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+open.SID, bytes.NewReader(payload)))
+		if w.Body.String() != "ok" {
+			t.Fatalf("got %d, %q", w.Code, w.Body)
 		}
-		return best
+		return min(best, time.Since(begin))
 	}
-	small, large := took(10_000), took(333_333)
-	t.Logf("%v for 10,000 packets, %v for 333,333", small, large)
-	if large > 200*small+100*time.Millisecond {
-		t.Errorf("10,000 packets took %v, 333,333 took %v", small, large)
+	// On a busy machine the best of some is what counts. Time that grew with the square would be a hundredfold in all of them.
+	small, large := time.Hour, time.Hour
+	for i := 0; i < 3 || i < 100 && large > 40*small; i++ {
+		small, large = took(33_333, small), took(333_333, large)
+	}
+	t.Logf("%v for 33,333 packets, %v for 333,333", small, large)
+	if large > 40*small {
+		t.Errorf("33,333 packets took %v, 333,333 took %v", small, large)
 	}
 }
 

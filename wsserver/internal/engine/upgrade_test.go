@@ -57,6 +57,9 @@ func TestUpgrade(t *testing.T) {
 		ws.wantRead(t, "4third")
 		synctest.Wait()
 		o.wantMessages(t, "up", "more", "bbytes")
+		if n := len(r.srv.allStrays()); n != 0 {
+			t.Errorf("%d WebSockets count as strays", n)
+		}
 
 		for _, method := range []string{"GET", "POST"} {
 			if got := r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400); got != badRequestBody {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -422,4 +423,40 @@ func TestPollingVolatile(t *testing.T) {
 		noop(wait()) // after 100 ms
 		p.Abort()
 	})
+}
+
+// TestPollingMoved: a session that a WebSocket carries knows no more requests, and its Polling has nothing to say of its end.
+func TestPollingMoved(t *testing.T) {
+	p, o := newPolling(t)
+	near, far := net.Pipe()
+	defer far.Close()
+	ws, carried := new(WebSocket), newOwner()
+	p.transports.Serve(ws, near, false, carried)
+	p.Append(textFrame("4one"))
+	if !p.MoveTo(ws) {
+		t.Fatal("MoveTo: got false")
+	}
+	p.Append(textFrame("4two"))
+	wantRead(t, far, "\x81\x044one\x81\x044two")
+	status, body := get(p)
+	wantAnswer(t, status, body, 400, badRequestBody)
+	status, body = post(p, strings.NewReader("4x"))
+	wantAnswer(t, status, body, 400, badRequestBody)
+	if p.MoveTo(ws) {
+		t.Error("second MoveTo: got true")
+	}
+	p.Close()
+	p.Dismiss()
+	p.Abort()
+	o.want(t)
+	ws.Abort()
+	carried.wait(t, "closed")
+
+	p, o = newPolling(t)
+	p.Close()
+	if p.MoveTo(ws) {
+		t.Error("MoveTo of a session that closes: got true")
+	}
+	p.Abort()
+	o.want(t, "closed")
 }
