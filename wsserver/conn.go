@@ -25,8 +25,8 @@ type conn struct {
 
 	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
 	sockets []*Socket
-	live    int      // sockets whose handlers have not ended, those in sockets among them
 	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
+	live    int32    // sockets whose handlers have not ended, those in sockets among them
 	closed  bool
 }
 

@@ -18,9 +18,12 @@ const maxEventBytes = 1 << 20
 // acknowledge gives the client's answer to the EmitWithAck that waits for it. One that nobody waits for, or a second one, is ignored, as
 // Socket.IO does.
 func (s *Socket) acknowledge(p *packet.Packet) {
+	var answer chan Response
 	s.mu.Lock()
-	answer := s.acks[p.ID]
-	delete(s.acks, p.ID)
+	if s.acks != nil {
+		answer = s.acks.waiting[p.ID]
+		delete(s.acks.waiting, p.ID)
+	}
 	s.mu.Unlock()
 	if answer != nil {
 		answer <- Response{p.Args}

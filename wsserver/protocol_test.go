@@ -37,7 +37,7 @@ func TestBadInput(t *testing.T) {
 		{"ack before CONNECT", true, text(`430[]`), 1005, nil},
 		{"DISCONNECT before CONNECT", true, text(`41`), 1005, nil},
 		{"CONNECT with a payload that is no object", true, text(`40["x"]`), 1005, nil},
-		{"event right behind CONNECT", true, text(`40`, `42["x"]`), 1005, nil},
+		{"event right behind CONNECT", true, text(`40/held,`, `42/held,["x"]`), 1005, nil},
 		{"attachments before CONNECT", true, text(`451-["x",{"_placeholder":true,"num":0}]`, `40`), 1005, nil},
 		{"oversized before CONNECT", true, wstest.Frame(1, make([]byte, 1_000_001)), 1009, nil},
 
@@ -105,6 +105,7 @@ func TestBadInput(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newServer(t, wsserver.Config{})
 				srv.Of("/admin")
+				srv.Of("/held").Use(func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() })
 				other := wstest.Dial(t, srv, wstest.Config{})
 				gone := farewells(srv.Of("/"))
 				bad := wstest.Dial(t, srv, wstest.Config{Raw: true})

@@ -14,27 +14,27 @@ import (
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
 type Socket struct {
-	name  string     // of its namespace
-	ns    *Namespace // set by connect, before anybody but the connection knows the socket; nil if there is none
-	conn  *conn
-	id    string
-	auth  json.RawMessage
-	ctx   context.Context // ends when the socket disconnects, with the reason as its cause
-	end   context.CancelCauseFunc
-	state atomic.Uint32 // a socketState; changes under mu
+	name string     // of its namespace
+	ns   *Namespace // set by connect, before anybody but the connection knows the socket; nil if there is none
+	conn *conn
+	id   string
+	auth json.RawMessage
+	ctx  context.Context // ends when the socket disconnects, with the reason as its cause
+	end  context.CancelCauseFunc
 
 	outgoing atomic.Pointer[[]func(*OutgoingEvent)] // of OnAnyOutgoing; nil while nobody listens; changes under mu
 
+	state atomic.Uint32 // a socketState; changes under mu
+
 	mu       sync.Mutex // guards what follows
+	running  bool       // a goroutine handles events
+	greeted  bool       // the client was told that it is connected
+	pausing  bool       // events has reached its bound, and the connection is not read
 	handlers []namedHandler
-	rare     *rareHandlers            // nil for none
-	acks     map[uint64]chan Response // of EmitWithAck, by ack id
-	lastAck  uint64
+	rare     *rareHandlers    // nil for none
+	acks     *acks            // nil before the first
 	events   []*packet.Packet // not handled yet
 	waiting  int              // the size of all of them
-	running  bool             // a goroutine handles events
-	greeted  bool             // the client was told that it is connected
-	pausing  bool             // events has reached its bound, and the connection is not read
 }
 
 type socketState uint32
@@ -124,6 +124,12 @@ func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) er
 	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
 }
 
+// acks are the acknowledgements that a socket waits for.
+type acks struct {
+	last    uint64 // the id of the last one
+	waiting map[uint64]chan Response
+}
+
 // maxAcks bounds the acknowledgements that are waited for at a time.
 const maxAcks = 1024
 
@@ -138,20 +144,20 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 	answer := make(chan Response, 1)
 	s.mu.Lock()
-	if len(s.acks) >= maxAcks {
+	if s.acks == nil {
+		s.acks = &acks{waiting: make(map[uint64]chan Response)}
+	}
+	if len(s.acks.waiting) >= maxAcks {
 		s.mu.Unlock()
 		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, ErrTooManyAcks)
 	}
-	s.lastAck++
-	id := s.lastAck
-	if s.acks == nil {
-		s.acks = make(map[uint64]chan Response)
-	}
-	s.acks[id] = answer
+	s.acks.last++
+	id := s.acks.last
+	s.acks.waiting[id] = answer
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		delete(s.acks, id)
+		delete(s.acks.waiting, id)
 		s.mu.Unlock()
 	}()
 	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}

@@ -12,12 +12,12 @@ import (
 type channel struct {
 	ws      transport.WebSocket
 	session *Session
-	upgrade bool // it came to take over a session, and counts in the server's live by itself
+	limit   *engineio.Deadline // of a probe, and of the end of a refused one; guarded by session.mu
+	state   channelState       // guarded by session.mu; changes only once, and only of one that probes
+	upgrade bool               // it came to take over a session, and counts in the server's live by itself
 
-	probing *engineio.Probe // nil unless it probes; used by Message and Fed alone
-
-	state channelState       // guarded by session.mu, as is what follows; changes only once, and only of one that probes
-	limit *engineio.Deadline // of a probe, and of the end of a refused one
+	probing bool // used by Message and Fed alone, as is what follows
+	probe   engineio.Probe
 }
 
 type channelState uint8
@@ -58,7 +58,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	if s.ended || s.probe != nil || s.ws.Load() != nil {
 		c.state = channelRefused
 	} else {
-		c.probing = new(engineio.Probe)
+		c.probing = true
 		s.probe = c
 		srv.upgradeDelay.Arm(c.limit, c)
 	}
@@ -123,10 +123,10 @@ func (c *channel) Expired(d *engineio.Deadline) {
 func (c *channel) Message(op transport.Opcode, payload []byte) error {
 	s := c.session
 	binary := op == transport.OpBinary
-	if c.probing == nil {
+	if !c.probing {
 		return s.receive(binary, payload)
 	}
-	switch c.probing.Receive(binary, payload) {
+	switch c.probe.Receive(binary, payload) {
 	case engineio.ProbePong:
 		c.ws.Send(probePong)
 		s.mu.Lock()
@@ -136,7 +136,7 @@ func (c *channel) Message(op transport.Opcode, payload []byte) error {
 		s.mu.Unlock()
 	case engineio.ProbeSwitch:
 		if c.take() {
-			c.probing = nil
+			c.probing = false
 			s.server.stray(c, false)
 			return nil
 		}
@@ -171,7 +171,7 @@ func (c *channel) take() bool {
 
 // Fed implements [transport.Receiver].
 func (c *channel) Fed(partial bool) {
-	if c.probing == nil && c.state == channelOpen {
+	if !c.probing && c.state == channelOpen {
 		s := c.session
 		s.receiving.Lock()
 		s.fed(partial)

@@ -25,18 +25,19 @@ type Session struct {
 	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
 
 	receiving sync.Mutex // held while the receiver is given messages: a POST may still run when the WebSocket takes over
-	more      bool       // what the last Message returned; guarded by receiving
-	whole     bool       // a message was completed since the last fed; guarded by receiving
 
 	mu       sync.Mutex // guards what follows
+	probe    *channel   // the WebSocket that probes
+	pauses   int32
 	state    engineio.Session
-	probe    *channel // the WebSocket that probes
-	pauses   int
 	partial  bool // a message has begun and is not complete
 	accepted bool
 	ended    bool
 	told     bool // the receiver has been told so
 	gone     bool // nothing is left of the transport
+
+	more  bool // what the last Message returned; guarded by receiving
+	whole bool // a message was completed since the last fed; guarded by receiving
 }
 
 // open is the packet that the client gets first.

@@ -109,7 +109,7 @@ func (s *Deadlines) next() (*Deadline, Expirer) {
 	}
 	owner := first.owner
 	first.unlink()
-	first.passed = true
+	first.at = passed
 	return first, owner
 }
 
@@ -129,7 +129,7 @@ func (l *Delay) Arm(d *Deadline, owner Expirer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.unlink()
-	d.passed = false
+	d.at = 0
 	if s.closed {
 		return
 	}
@@ -155,16 +155,18 @@ func (s *Deadlines) Stop(d *Deadline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.unlink()
-	d.passed = false
+	d.at = 0
 }
 
 // Confirm reports whether d has passed and was neither armed nor stopped since; it is true once. See [Expirer].
 func (s *Deadlines) Confirm(d *Deadline) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	passed := d.passed
-	d.passed = false
-	return passed
+	if d.at != passed {
+		return false
+	}
+	d.at = 0
+	return true
 }
 
 // A Deadline is one wait of a session, part of the session's own memory. The zero value is one that is not armed.
@@ -173,9 +175,11 @@ type Deadline struct {
 	prev, next *Deadline
 	list       *Delay // nil if it is not armed
 	owner      Expirer
-	at         int64
-	passed     bool // has passed, and neither confirmed, armed nor stopped since
+	at         int64 // when it is due, or passed
 }
+
+// passed is the time of a Deadline that has passed, and was neither confirmed, armed nor stopped since.
+const passed = -1
 
 // unlink takes d from its list, if it is in one. The lock of its Deadlines must be held.
 func (d *Deadline) unlink() {
