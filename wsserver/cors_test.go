@@ -40,6 +40,8 @@ func TestCORS(t *testing.T) {
 			"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}},
 		{"preflight, not listed", some, "OPTIONS", path, other, 204, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"any", all, "GET", path, other, 200, map[string]string{"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": ""}},
+		{"any, for a client that names no origin", all, "GET", path, "", 200, map[string]string{"Access-Control-Allow-Origin": "*"}},
+		{"listed, and a client that names no origin", some, "GET", path, "", 200, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"none", nil, "GET", path, other, 403, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"preflight of none", nil, "OPTIONS", path, other, 400, map[string]string{"Access-Control-Allow-Origin": ""}},
 		{"any, with credentials", &wsserver.CORS{Origins: []string{"*"}, Credentials: true}, "GET", path, other, 403, map[string]string{

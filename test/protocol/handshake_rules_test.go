@@ -203,6 +203,12 @@ var handshakeRules = []rule{
 			equal(c, "allows Content-Type", strings.Contains(strings.ToLower(a.header.Get("Access-Control-Allow-Headers")), "content-type"), true)
 		}
 	}},
+	{name: "Engine.IO 4/Handshake/OPTIONS is answered though it names no method", check: func(c *check) {
+		a := c.do("OPTIONS", polling, "", "Origin: "+allowedOrigin)
+		c.status("OPTIONS", a, 204)
+		equal(c, "Access-Control-Allow-Origin", a.header.Get("Access-Control-Allow-Origin"), allowedOrigin)
+		c.status("OPTIONS without an origin", c.do("OPTIONS", polling, ""), 204)
+	}},
 	{name: "Engine.IO 4/Handshake/CORS names no foreign origin", check: func(c *check) {
 		for _, origin := range []string{"http://evil.example", "http://pages.example.evil.example", "http://evilpages.example", "https://pages.example", "http://pages.example:8080", "null"} {
 			a := c.do("GET", polling, "", "Origin: "+origin)

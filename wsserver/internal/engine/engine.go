@@ -147,8 +147,21 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case policy == nil:
 		srv.serve(w, r)
 	default:
-		policy.ServeHTTP(w, r, srv.serve)
+		if r.Header.Get("Origin") == "" && policy.OriginAllowed(r) {
+			w.Header().Set("Access-Control-Allow-Origin", "*") // every origin is: the answer is the same for all
+		}
+		policy.ServeHTTP(w, r, srv.serveShared)
 	}
+}
+
+// serveShared serves what the policy of cross-origin resource sharing leaves. It takes a request for a preflight only if that names the method
+// to come; any other OPTIONS has no meaning here but the same.
+func (srv *Server) serveShared(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	srv.serve(w, r)
 }
 
 // serve serves a request whose path is ours.
