@@ -437,7 +437,11 @@ func TestPollingMoved(t *testing.T) {
 		t.Fatal("MoveTo: got false")
 	}
 	p.Append(textFrame("4two"))
-	wantRead(t, far, "\x81\x044one\x81\x044two")
+	const want = "\x81\x044one\x81\x044two"
+	moved := make([]byte, len(want))
+	if _, err := io.ReadFull(far, moved); err != nil || string(moved) != want {
+		t.Errorf("the WebSocket's peer read %q, %v, want %q", moved, err, want)
+	}
 	status, body := get(p)
 	wantAnswer(t, status, body, 400, badRequestBody)
 	status, body = post(p, strings.NewReader("4x"))
