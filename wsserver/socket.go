@@ -248,8 +248,8 @@ func (s *Socket) now() socketState {
 }
 
 // Disconnect tells the client that the socket is disconnected and ends it, with ErrServerDisconnect. The client's connection stays for
-// other namespaces. It returns at once: handlers of the disconnection run after those of earlier events. In a middleware, it refuses the
-// client.
+// other namespaces. It returns at once: events that wait are dropped, and handlers of the disconnection run after the one that runs. In a
+// middleware, it refuses the client.
 func (s *Socket) Disconnect() {
 	if s.now() == connecting && s.refuse(refusalData("disconnected")) {
 		return
