@@ -10,7 +10,7 @@ import (
 )
 
 // A Broadcast is a selection of the sockets of a namespace, on all nodes, to emit to. It is a value: its methods return new ones, and it
-// may be kept, reused, and used concurrently.
+// may be kept, reused, and used concurrently. Namespaces, servers and sockets make it: the zero value selects nothing and must not be used.
 type Broadcast struct {
 	ns       *Namespace
 	rooms    []string

@@ -105,6 +105,27 @@ func TestForgottenButRunning(t *testing.T) {
 	}
 }
 
+// TestGreetAfterEnd: a client that went away while its socket joined the cluster is not brought back by its greeting.
+func TestGreetAfterEnd(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
+	s := newSocket(c, "/", nil)
+	s.ns = srv.Of("/")
+	s.running = true // this goroutine is the socket's
+	c.Ended(ErrTransportClose)
+	s.finish(ErrTransportClose, nil)
+	if s.greet() || s.Connected() {
+		t.Error("the socket is connected")
+	}
+	s.leave()
+	if got := srv.Of("/").Rooms(); len(got) > 0 {
+		t.Errorf("got rooms %q, want none", got)
+	}
+	if err := srv.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
 func TestMaxLeft(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})

@@ -87,8 +87,9 @@ func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) 
 	})
 }
 
-// OnAck is On for events that the client wants to be acknowledged: with the handler's result, unless it returns an error. An event whose
-// client does not want that is handled all the same.
+// OnAck is On for events that the client wants to be acknowledged: with the handler's result. If it returns an error, nothing is sent, and the
+// client waits until its own time-out: what it is to know of belongs into R. An event whose client does not want to be answered is handled
+// all the same.
 func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	s.On(event, func(ctx context.Context, e *Event) error {
 		var arg T

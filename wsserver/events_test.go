@@ -551,3 +551,44 @@ func TestVolatile(t *testing.T) {
 		}
 	})
 }
+
+// TestEventsOfTheEnd: what a client sent before it went away is handled, and what waits when the server ends it is not.
+func TestEventsOfTheEnd(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(srv *wsserver.Server, s *wsserver.Socket, c *wstest.Client)
+		want int
+	}{
+		{"the client leaves", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 3},
+		{"the client closes", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Abort() }, 3},
+		{"Disconnect", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Disconnect() }, 1},
+		{"Close", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Close() }, 1},
+		{"Server.Close", func(srv *wsserver.Server, _ *wsserver.Socket, _ *wstest.Client) { go srv.Close(context.Background()) }, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{})
+				gone := farewells(srv.Of("/"))
+				release, handled := make(chan struct{}), 0
+				srv.Of("/").On("x", func(ctx context.Context, e *wsserver.Event) error {
+					handled++
+					<-release
+					return nil
+				})
+				c := wstest.Dial(t, srv, wstest.Config{})
+				s := socketOf(t, srv, c)
+				for range 3 {
+					c.Emit("x")
+				}
+				synctest.Wait()
+				test.end(srv, s, c)
+				synctest.Wait()
+				close(release)
+				next(t, gone)
+				if handled != test.want {
+					t.Errorf("got %d events handled, want %d", handled, test.want)
+				}
+			})
+		})
+	}
+}

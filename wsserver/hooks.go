@@ -59,6 +59,7 @@ func (h *hooks) OnDisconnect(handle func(s *Socket, reason error)) {
 }
 
 // On sets a handler for an event of all sockets of the namespace. It runs before a socket's own. It costs nothing for each socket.
+// No event has a name that Socket.IO keeps for itself, such as "disconnect": see OnDisconnect.
 func (h *hooks) On(event string, handle Handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

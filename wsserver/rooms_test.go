@@ -328,6 +328,9 @@ func TestNothingBeforeConnect(t *testing.T) {
 		if got := len(ns.Sockets()); got > 0 {
 			t.Errorf("Sockets: got %d, want none before it is connected", got)
 		}
+		if _, ok := ns.Socket(ns.Rooms()[0]); ok { // a room of one is named by its socket
+			t.Error("Socket: got it before it is connected")
+		}
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("first packet: got %q, want CONNECT", got)
 		}

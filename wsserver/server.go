@@ -198,8 +198,8 @@ func (srv *Server) report(s *Socket, event string, err error) {
 }
 
 // Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
-// has ended; for clients and handlers no longer than ctx allows, and then with an error. An http.Server that serves srv is to be shut down
-// beside it: it does not know of the connections that it has handed over.
+// has ended; for clients and handlers no longer than ctx allows, and then with an error. A handler that calls it waits for itself. An
+// http.Server that serves srv is to be shut down beside it: it does not know of the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true

@@ -85,7 +85,8 @@ func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
 // Join puts the socket into rooms. Its membership stands at once on this node. Join then waits until it is live in the whole cluster: nil
 // means that every broadcast that any live node emits from now on reaches the socket. That takes a round trip when the room is new to
 // this node, at most 250 ms: then the error is an [*adapter.UnfencedError] that names the nodes that did not answer, and the membership
-// stands. It also stands if ctx ends first.
+// stands. It also stands if ctx ends first. A handler that passes these errors on fails: one of OnConnect disconnects the socket, one of
+// [OnAck] leaves the client without its acknowledgement.
 //
 // [adapter.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [adapter.ErrMember]: the socket has
 // disconnected; and [ErrNotConnected]: a middleware is too early for it.
@@ -136,6 +137,9 @@ const maxAcks = 1024
 // EmitWithAck sends an event to the client and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
 // Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
 // disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, and that nothing was sent.
+//
+// A handler may wait for it. But a client that emits so much meanwhile that Config.MaxEvents is reached is not read, nor is its
+// acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -244,8 +248,8 @@ func (s *Socket) now() socketState {
 }
 
 // Disconnect tells the client that the socket is disconnected and ends it, with ErrServerDisconnect. The client's connection stays for
-// other namespaces. It returns at once: handlers of the disconnection run after those of earlier events. In a middleware, it refuses the
-// client.
+// other namespaces. It returns at once: events that wait are dropped, and handlers of the disconnection run after the one that runs. In a
+// middleware, it refuses the client.
 func (s *Socket) Disconnect() {
 	if s.now() == connecting && s.refuse(refusalData("disconnected")) {
 		return
@@ -263,6 +267,7 @@ func (s *Socket) goodbye() *outbox.Frame {
 func (s *Socket) Close() { s.conn.close() }
 
 // On sets a handler for an event. Several handlers of one event run in the order in which they were set.
+// No event has a name that Socket.IO keeps for itself, such as "disconnect": see OnDisconnect.
 func (s *Socket) On(event string, handle Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,6 +4,8 @@
 // Engine.IO and Socket.IO, but without a network. Nothing waits for anything but channels and locks, so that a test may run in a bubble
 // of testing/synctest and let hours pass at once. Make the server in the same bubble.
 //
+// The client uses a WebSocket from the beginning. It neither polls nor upgrades, so the server is to have the transport "websocket".
+//
 // What goes wrong fails the test by t.Fatal, which is meant for the goroutine of the test. The methods of a Client may be called
 // concurrently otherwise.
 package wstest
