@@ -64,18 +64,24 @@ func TestSocketIO(t *testing.T) {
 
 // startBelfry builds and runs one of belfry's own programs.
 func startBelfry(t *testing.T, pkg, path string, args ...string) server {
+	program := build(t, pkg)
+	address := freeAddress(t)
+	start(t, address, program, append(args, "-addr", address, "-path", path,
+		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", "1000000")...)
+	return server{address: address, path: path}
+}
+
+// build makes the binary of one of belfry's own programs.
+func build(t *testing.T, pkg string) (program string) {
 	root := filepath.Join("..", "..")
 	depends(t, filepath.Join(root, pkg, "main.go"))
-	program := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	program = filepath.Join(t.TempDir(), filepath.Base(pkg))
 	build := exec.Command("go", "build", "-o", program, "-race="+raced(), "./"+pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
-	address := freeAddress(t)
-	start(t, address, program, append(args, "-addr", address, "-path", path,
-		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", "1000000")...)
-	return server{address: address, path: path}
+	return program
 }
 
 // raced is whether this test looks for races, which are then looked for in the program.
@@ -148,6 +154,11 @@ func start(t *testing.T, address, program string, args ...string) {
 			}
 		}
 	})
+	listens(t, address, exited)
+}
+
+// listens waits until a program that was started listens.
+func listens(t *testing.T, address string, exited chan error) {
 	deadline := time.After(patience)
 	for {
 		conn, err := net.Dial("tcp", address)

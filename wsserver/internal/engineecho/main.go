@@ -73,10 +73,13 @@ func serve(addr string, srv *engine.Server) error {
 	case <-ctx.Done():
 		err = nil
 	}
-	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ending, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	srv.Shut(errors.New("server shutting down"))
 	closed := srv.Close(ending)
+	if errors.Is(closed, context.DeadlineExceeded) {
+		closed = nil // clients that do not answer are cut off
+	}
 	return errors.Join(err, web.Close(), closed)
 }
 

@@ -22,7 +22,7 @@ func Linger(w http.ResponseWriter, r *http.Request) {
 	if control.Flush() != nil {
 		return
 	}
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, 4<<10) // no more: thousands may linger
 	for end := time.Now().Add(lingerTimeout); time.Now().Before(end); {
 		if control.SetReadDeadline(time.Now().Add(lingerIdle)) != nil {
 			return // as under a recorder of tests: nothing would bound it

@@ -1,0 +1,56 @@
+package protocol
+
+import (
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestInterrupt: belfry's programs end soon and in order when they are asked to, whatever their clients are doing.
+func TestInterrupt(t *testing.T) {
+	for _, program := range []struct{ pkg, path string }{{"wsserver/internal/engineecho", "/engine.io/"}, {"test/protocolapp", "/socket.io/"}} {
+		binary := build(t, program.pkg)
+		for _, state := range []struct {
+			name string
+			do   func(c *check)
+		}{
+			{"no client", func(c *check) {}},
+			{"a request that is not complete", func(c *check) { c.dial().send("GET /") }},
+			{"a session that polls", func(c *check) { c.poll() }},
+			{"a GET that waits", func(c *check) { c.poll().pending() }},
+			{"a POST that hangs", func(c *check) { c.poll().begun("4x") }},
+			{"a WebSocket that does not answer", func(c *check) { c.dialSocket(websocket, "").next() }},
+			{"a frame that is not complete", func(c *check) { c.dialSocket(websocket, textFrame("4x")[:4]).next() }},
+			{"a WebSocket that probes", func(c *check) { c.poll().probe("2probe").want("3probe") }},
+			{"a session that was upgraded", func(c *check) { c.poll().upgraded() }},
+		} {
+			t.Run(filepath.Base(program.pkg)+"/"+state.name, func(t *testing.T) {
+				t.Parallel()
+				address := freeAddress(t)
+				cmd := exec.Command(binary, "-addr", address, "-path", program.path, "-ping-interval", "1m")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				exited := make(chan error, 1)
+				go func() { exited <- cmd.Wait() }()
+				t.Cleanup(func() { cmd.Process.Kill() })
+				listens(t, address, exited)
+				if err := try(func() { state.do(&check{t: t, server: server{address: address, path: program.path}}) }); err != "" {
+					t.Fatal(string(err))
+				}
+				started := time.Now()
+				cmd.Process.Signal(syscall.SIGINT)
+				select {
+				case err := <-exited:
+					if took := time.Since(started); err != nil || took > 3*time.Second {
+						t.Errorf("got %v after %v, want status 0 within 3s", err, took)
+					}
+				case <-time.After(patience):
+					t.Errorf("the program still runs")
+				}
+			})
+		}
+	}
+}
