@@ -78,7 +78,7 @@ type Receiver interface {
 
 	// Ended says that the session has ended, for a reason that is one of this package, [engineio.ErrParse] and its like,
 	// [transport.ErrPeerClosed], [outbox.ErrTooSlow], an error of Message or the network, or what [Session.Close] was given.
-	// It is called once, and no Message begins after it.
+	// It is called once; a Message that was on its way may still come after it.
 	Ended(reason error)
 }
 
@@ -264,7 +264,9 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 		cookie.Value = s.sid
 		http.SetCookie(w, &cookie)
 	}
-	srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true)
+	if err := srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true); err != nil {
+		s.Abort() // nobody knows of it
+	}
 }
 
 // upgrades are the transports that a session which polls may change to.

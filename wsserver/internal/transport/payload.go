@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // WritePayload answers a GET request. noCompress says that the payload goes out as it is.
@@ -70,4 +72,19 @@ func compress(payload []byte) []byte {
 	z.Write(payload) // a buffer takes everything
 	z.Close()
 	return b.Bytes()
+}
+
+// unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
+func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
+
+// refuseRequest answers a request that has no place in its session.
+func refuseRequest(w http.ResponseWriter) {
+	refusal := engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
+	w.Header().Set("Connection", "close")
+	body := refusal.JSON()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(refusal.Status())
+	w.Write(body)
 }

@@ -1,0 +1,144 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+)
+
+// Post serves a POST request: it reads the packets and hands them to the receiver, once the session is not paused.
+func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
+	// It outlasts a refusal: net/http reads on, to the end of a small body, before it closes the connection. Without deadlines, as under a
+	// recorder of tests, the request's own end is the only bound.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	p.mu.Lock()
+	overlap := p.posting
+	gone := p.state >= pollingMoved
+	if !overlap && !gone {
+		p.posting = true
+	}
+	p.mu.Unlock()
+	switch {
+	case gone:
+		refuseRequest(w)
+		return
+	case overlap:
+		p.fail(ErrOverlap)
+		refuseRequest(w)
+		return
+	}
+	err := p.take(w, r)
+	p.mu.Lock()
+	p.posting = false // before the answer: the client may have it, and send the next one, at once
+	p.mu.Unlock()
+	var own ownError
+	switch {
+	case errors.Is(err, errTooLarge):
+		// The client learns it, and the session goes on.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	case err == nil, errors.As(err, &own):
+		h := w.Header()
+		h.Set("Content-Type", "text/html")
+		h.Set("Cache-Control", "no-store")
+		if err != nil {
+			p.finish(own.error)
+		}
+		writeAnswer(w, []byte("ok"))
+	case errors.Is(err, errOver):
+		refuseRequest(w)
+	default:
+		refuseRequest(w)
+		p.fail(err)
+	}
+}
+
+var (
+	errTooLarge = errors.New("transport: payload too large")
+	errOver     = errors.New("transport: session is over")
+)
+
+// An ownError is one of the receiver's own: for Engine.IO the request was in order.
+type ownError struct{ error }
+
+// take receives the only POST request at a time. It answers nothing.
+func (p *Polling) take(w http.ResponseWriter, r *http.Request) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
+		return ErrContentType
+	}
+	body, err := p.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	state, err := p.awaitTurn(w, r)
+	switch {
+	case err != nil:
+		return err
+	case state == pollingClosed:
+		return errOver
+	case state == pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
+		return nil
+	}
+	err = p.receiver.Payload(body)
+	if err != nil && !errors.Is(err, engineio.ErrParse) && !errors.Is(err, engineio.ErrDirection) {
+		return ownError{err}
+	}
+	return err
+}
+
+// readBody reads a body of at most as many bytes as a message may have. What it holds grows with what has come, whatever was announced.
+func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
+	limit := int64(p.transports.reader.MaxMessage)
+	if r.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	control := http.NewResponseController(w)
+	p.mu.Lock()
+	ended := p.state == pollingClosed
+	p.body = control
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.body = nil
+		p.mu.Unlock()
+		if err == nil {
+			control.SetReadDeadline(time.Time{})
+		}
+	}()
+	if ended {
+		return nil, errOver
+	}
+	body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrAborted, err)
+	case int64(len(body)) > limit:
+		return nil, errTooLarge
+	}
+	return body, nil
+}
+
+// awaitTurn waits until the session is not paused, or over, and returns its state.
+func (p *Polling) awaitTurn(w http.ResponseWriter, r *http.Request) (pollingState, error) {
+	for {
+		p.mu.Lock()
+		paused, state := p.paused, p.state
+		p.mu.Unlock()
+		if paused == nil || state == pollingClosing || state == pollingClosed {
+			return state, nil
+		}
+		unhurried(w)
+		select {
+		case <-paused:
+		case <-p.ending:
+		case <-r.Context().Done():
+			return state, ErrAborted
+		}
+	}
+}
