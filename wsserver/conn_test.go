@@ -126,6 +126,19 @@ func TestGreetAfterEnd(t *testing.T) {
 	}
 }
 
+// TestConnectAfterEnd: a CONNECT that is routed while its connection ends makes no socket, which nobody would end.
+func TestConnectAfterEnd(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
+	c.Ended(ErrTransportClose)
+	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
+		t.Errorf("got %d sockets, %v, want none", len(c.sockets), err)
+	}
+	if err := srv.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
 func TestMaxLeft(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})

@@ -592,3 +592,23 @@ func TestEventsOfTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseSaysGoodbye: a client whose connection the server closes is told so in each of its namespaces, or it would connect anew.
+func TestCloseSaysGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		srv.Of("/admin")
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Read() // open
+		for _, connect := range []string{"40", "40/admin,"} {
+			c.Send(connect)
+			c.Read()
+		}
+		srv.Of("/admin").Sockets()[0].Close()
+		got := []string{c.Read(), c.Read()}
+		if slices.Sort(got); !slices.Equal(got, []string{"41", "41/admin,"}) {
+			t.Errorf("got %q, want a DISCONNECT for each namespace", got)
+		}
+		c.Wait()
+	})
+}
