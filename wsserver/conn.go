@@ -32,13 +32,14 @@ type conn struct {
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until Ended has returned.
 func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Receiver {
+	c := &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.closed {
 		return nil
 	}
 	srv.handlers.Add(1)
-	return &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
+	return c
 }
 
 // Message implements [engine.Receiver].

@@ -134,7 +134,7 @@ func (s *Socket) greet() bool {
 // welcome runs the handlers of the connection.
 func (s *Socket) welcome() {
 	for _, handle := range s.ns.onConnect() {
-		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil {
+		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil && !stands(err) {
 			s.Disconnect()
 			break
 		}

@@ -2,8 +2,10 @@ package wsserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -88,8 +90,9 @@ func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) 
 }
 
 // OnAck is On for events that the client wants to be acknowledged: with the handler's result. If it returns an error, nothing is sent, and the
-// client waits until its own time-out: what it is to know of belongs into R. An event whose client does not want to be answered is handled
-// all the same.
+// client waits until its own time-out: what it is to know of belongs into R. The exception is an [*adapter.UnfencedError] of [Socket.Join],
+// which is reported like others, but says that the membership stands: the client gets its answer. An event whose client does not want to be
+// answered is handled all the same.
 func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	s.On(event, func(ctx context.Context, e *Event) error {
 		var arg T
@@ -97,11 +100,24 @@ func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, a
 			return err
 		}
 		result, err := handle(ctx, arg)
-		if err != nil {
+		if err != nil && !stands(err) {
 			return err
 		}
-		return e.Ack(result)
+		if err := e.Ack(result); err != nil {
+			return err
+		}
+		return err
 	})
+}
+
+// stands reports whether err only says that a membership, which stands, may not be known everywhere yet.
+func stands(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if _, ok := err.(*adapter.UnfencedError); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // A Response is what a client answered to [Socket.EmitWithAck].

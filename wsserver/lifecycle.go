@@ -104,8 +104,8 @@ func (s *Socket) handle(p *packet.Packet) {
 func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
 	s.mu.Lock()
 	var middleware Handler
-	if s.rare != nil && number < len(s.rare.middlewares) {
-		middleware = s.rare.middlewares[number]
+	if s.extras != nil && number < len(s.extras.middlewares) {
+		middleware = s.extras.middlewares[number]
 	}
 	s.mu.Unlock()
 	if middleware != nil {
@@ -127,8 +127,8 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	run(s.ns.onAny())
 	s.mu.Lock()
 	var any []Handler
-	if s.rare != nil {
-		any = s.rare.any
+	if s.extras != nil {
+		any = s.extras.any
 	}
 	s.mu.Unlock()
 	run(any)
@@ -206,7 +206,7 @@ func (s *Socket) leave() {
 	greeted := s.greeted
 	s.mu.Unlock()
 	if greeted {
-		s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *rareHandlers) []func(error) { return r.disconnecting })
+		s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *extras) []func(error) { return r.disconnecting })
 	}
 	s.ns.rooms.Remove(s.id)
 	s.mu.Lock()
@@ -217,20 +217,20 @@ func (s *Socket) leave() {
 		s.conn.session.Resume()
 	}
 	if greeted {
-		s.farewell("disconnect", s.ns.onDisconnect(), func(r *rareHandlers) []func(error) { return r.disconnect })
+		s.farewell("disconnect", s.ns.onDisconnect(), func(r *extras) []func(error) { return r.disconnect })
 	}
 }
 
 // farewell runs handlers of the end, those of the namespace first.
-func (s *Socket) farewell(event string, shared []func(*Socket, error), of func(*rareHandlers) []func(error)) {
+func (s *Socket) farewell(event string, shared []func(*Socket, error), of func(*extras) []func(error)) {
 	reason := context.Cause(s.ctx)
 	for _, handle := range shared {
 		s.protect(event, func() error { handle(s, reason); return nil })
 	}
 	var own []func(error)
 	s.mu.Lock()
-	if s.rare != nil {
-		own = of(s.rare)
+	if s.extras != nil {
+		own = of(s.extras)
 	}
 	s.mu.Unlock()
 	for _, handle := range own {

@@ -31,7 +31,7 @@ type Socket struct {
 	greeted  bool       // the client was told that it is connected
 	pausing  bool       // events has reached its bound, and the connection is not read
 	handlers []namedHandler
-	rare     *rareHandlers    // nil for none
+	extras   *extras          // nil for none
 	acks     *acks            // nil before the first
 	events   []*packet.Packet // not handled yet
 	waiting  int              // the size of all of them
@@ -50,8 +50,9 @@ type namedHandler struct {
 	handle Handler
 }
 
-// rareHandlers are those that most sockets have none of: their namespaces have them. Slices are replaced, not changed.
-type rareHandlers struct {
+// extras are what most sockets have none of: their namespaces have such handlers. Slices are replaced, not changed.
+type extras struct {
+	data          any       // of SetData
 	middlewares   []Handler // as Use has wrapped them
 	any           []Handler
 	disconnecting []func(error)
@@ -79,14 +80,30 @@ func (s *Socket) Connected() bool { return socketState(s.state.Load()) == connec
 // Transport is what carries the client's connection at the moment: "polling" or "websocket". A client that polls may change to a WebSocket.
 func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
 
+// SetData notes what the program knows of the socket, such as who its user is: a middleware, say, for the handlers. See [Socket.Data].
+func (s *Socket) SetData(data any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.extend().data = data
+}
+
+// Data is what SetData has noted last; nil before that. The server does not look at it.
+func (s *Socket) Data() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.data
+}
+
 // Rooms returns the rooms that the socket is in: its own, then the others in the order of joining; none after it has left them all.
 func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
 
 // Join puts the socket into rooms. Its membership stands at once on this node. Join then waits until it is live in the whole cluster: nil
 // means that every broadcast that any live node emits from now on reaches the socket. That takes a round trip when the room is new to
 // this node, at most 250 ms: then the error is an [*adapter.UnfencedError] that names the nodes that did not answer, and the membership
-// stands. It also stands if ctx ends first. A handler that passes these errors on fails: one of OnConnect disconnects the socket, one of
-// [OnAck] leaves the client without its acknowledgement.
+// stands. It also stands if ctx ends first. A handler may pass the UnfencedError on: it is reported, and has no other consequence.
 //
 // [adapter.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [adapter.ErrMember]: the socket has
 // disconnected; and [ErrNotConnected]: a middleware is too early for it.
@@ -285,7 +302,7 @@ func (s *Socket) Use(middleware func(next Handler) Handler) {
 	handle := middleware(func(ctx context.Context, e *Event) error { return s.pass(behind, ctx, e) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.others()
+	r := s.extend()
 	r.middlewares = append(slices.Clip(r.middlewares), handle)
 	behind = len(r.middlewares)
 }
@@ -294,7 +311,7 @@ func (s *Socket) Use(middleware func(next Handler) Handler) {
 func (s *Socket) OnAny(handle Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.others()
+	r := s.extend()
 	r.any = append(slices.Clip(r.any), handle)
 }
 
@@ -315,7 +332,7 @@ func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) {
 func (s *Socket) OnDisconnecting(handle func(reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.others()
+	r := s.extend()
 	r.disconnecting = append(slices.Clip(r.disconnecting), handle)
 }
 
@@ -323,14 +340,14 @@ func (s *Socket) OnDisconnecting(handle func(reason error)) {
 func (s *Socket) OnDisconnect(handle func(reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.others()
+	r := s.extend()
 	r.disconnect = append(slices.Clip(r.disconnect), handle)
 }
 
-// others returns the rare handlers, to be added to. s.mu must be held.
-func (s *Socket) others() *rareHandlers {
-	if s.rare == nil {
-		s.rare = new(rareHandlers)
+// extend returns extras, to be added to. s.mu must be held.
+func (s *Socket) extend() *extras {
+	if s.extras == nil {
+		s.extras = new(extras)
 	}
-	return s.rare
+	return s.extras
 }

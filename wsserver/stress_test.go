@@ -41,7 +41,7 @@ func TestStress(t *testing.T) {
 				wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) {
 					err := s.Join(ctx, room)
 					if unfenced := new(adapter.UnfencedError); errors.As(err, &unfenced) {
-						err = nil // it stands; a busy machine may take longer than the fence. An error would leave the client without an answer
+						err = nil // it stands; a busy machine may take longer than the fence
 					}
 					return true, err
 				})

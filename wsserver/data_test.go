@@ -1,0 +1,63 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestUnfencedIsNoFailure: what a Join leaves open is reported, but the client gets its answer, and stays.
+func TestUnfencedIsNoFailure(t *testing.T) {
+	unfenced := fmt.Errorf("join: %w", &adapter.UnfencedError{Nodes: []string{"hung"}})
+	failed := errors.New("failed")
+	reported := make(chan error, 10)
+	srv := newServer(t, wsserver.Config{OnError: func(_ *wsserver.Socket, _ string, err error) { reported <- err }})
+	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
+		wsserver.OnAck(s, "join", func(context.Context, string) (string, error) { return "joined", unfenced })
+		wsserver.OnAck(s, "both", func(context.Context, string) (string, error) { return "half", errors.Join(unfenced, failed) })
+		wsserver.OnAck(s, "plain", func(context.Context, string) (string, error) { return "plain", nil })
+		return unfenced
+	})
+	c := wstest.Dial(t, srv, wstest.Config{})
+	var got string
+	if err := c.EmitWithAck("join", "lobby").Decode(&got); err != nil || got != "joined" {
+		t.Errorf("the answer is %q, %v", got, err)
+	}
+	for _, what := range []string{"OnConnect", "OnAck"} {
+		if err := <-reported; !errors.Is(err, unfenced) {
+			t.Errorf("%s: reported %v", what, err)
+		}
+	}
+	c.Send(`420["both","x"]`) // nobody waits for its answer, which does not come
+	if err := <-reported; !errors.Is(err, failed) {
+		t.Errorf("reported %v, want %v", err, failed)
+	}
+	if err := c.EmitWithAck("plain", "x").Decode(&got); err != nil || got != "plain" {
+		t.Errorf("the answer is %q, %v", got, err)
+	}
+}
+
+// TestData: a middleware leaves the handlers what it has found out.
+func TestData(t *testing.T) {
+	srv := newServer(t, wsserver.Config{})
+	srv.Use(func(_ context.Context, s *wsserver.Socket) error {
+		if got := s.Data(); got != nil {
+			t.Errorf("before SetData: got %v", got)
+		}
+		s.SetData("Ann")
+		return nil
+	})
+	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
+		wsserver.OnAck(s, "who", func(context.Context, string) (any, error) { return s.Data(), nil })
+		return nil
+	})
+	var got string
+	if err := wstest.Dial(t, srv, wstest.Config{}).EmitWithAck("who", "am I").Decode(&got); err != nil || got != "Ann" {
+		t.Errorf("Data: got %q, %v, want Ann", got, err)
+	}
+}
