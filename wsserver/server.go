@@ -205,12 +205,12 @@ func (srv *Server) Close(ctx context.Context) error {
 	srv.closed = true
 	srv.mu.Unlock()
 	srv.engine.Shut(ErrShutdown)
-	err := srv.engine.Close(ctx)
 	handled := make(chan struct{})
 	go func() {
 		srv.handlers.Wait()
 		close(handled)
 	}()
+	err := srv.engine.Close(ctx)
 	select {
 	case <-handled:
 	case <-ctx.Done():

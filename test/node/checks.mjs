@@ -1,7 +1,7 @@
 // What a user of socket.io-client sees, as checks against the application of reference.mjs. It runs in Node.js and in a browser.
 // Every check has connections and rooms of its own, so that many run at once. What must not come is known by something later that has.
 
-const patience = 15_000; // milliseconds that a check may take
+const patience = 40_000; // milliseconds that a check may take
 
 // run makes all checks in a mode and gives report the result of each. io is the client's; parser is undefined for its own; options are
 // added to those of every client. workers is how many checks run at once. A browser opens only six connections to a host, so checks with
