@@ -103,3 +103,22 @@ func TestAbortInEnded(t *testing.T) {
 		}
 	})
 }
+
+// TestShutdownHurries: a session that was closed before, and whose client does not come for what is left, holds up no shutdown.
+func TestShutdownHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		sid := r.openPolling()
+		o := r.owner(sid)
+		o.send("so long")
+		o.session.Close(errTest)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*pollShutTimeout)
+		defer cancel()
+		r.srv.Shut(errors.New("another reason"))
+		if err := r.srv.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		o.wantEnded(t, errTest)
+	})
+}

@@ -472,7 +472,7 @@ func TestShutPolling(t *testing.T) {
 			post := r.start("POST", sid, "4x")
 			return func() { <-post.done }
 		}, 0},
-		{"closed", func(r *rig, sid string) func() { r.owner(sid).session.Close(errTest); return func() {} }, 30 * time.Second},
+		{"closed", func(r *rig, sid string) func() { r.owner(sid).session.Close(errTest); return func() {} }, pollShutTimeout},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -301,6 +301,9 @@ func (s *Session) close(reason error, how ending) {
 		}
 	}
 	if !s.end(reason, delay) {
+		if how == endShutdown {
+			s.hurry()
+		}
 		return
 	}
 	// From here on, no WebSocket takes over.
@@ -311,6 +314,15 @@ func (s *Session) close(reason error, how ending) {
 		polling.Abort()
 	default:
 		polling.Close()
+	}
+}
+
+// hurry is for a session that has ended, and waits for its client to fetch what is left, when the server shuts down.
+func (s *Session) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, polling := s.carrier(); polling != nil && !s.gone {
+		s.server.pollShutDelay.Arm(&s.limit, s)
 	}
 }
 
