@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/need"
 )
 
 // TestChatInBrowser starts the chat as the README says, and drives its page in a real browser on two of its nodes.
 func TestChatInBrowser(t *testing.T) {
-	node, chromium := needNode(t), needChromium(t)
+	node, chromium := needNode(t), need.Chromium(t)
 	urls := startChat(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()

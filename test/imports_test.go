@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
+	"test/need":                    {"std"},
 	"test/protocol":                {"std"},
 	"wsserver/msgpack":             {"adapter/packet", "github.com/tinylib/msgp/msgp"},
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/need"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -41,7 +42,7 @@ type browserRun struct {
 // server's own origin and of another.
 func TestClientInBrowser(t *testing.T) {
 	t.Parallel()
-	node, chromium := needNode(t), needChromium(t)
+	node, chromium := needNode(t), need.Chromium(t)
 	elsewhere := httptest.NewServer(interopPage())
 	t.Cleanup(elsewhere.Close)
 	withCredentials := &wsserver.CORS{Origins: []string{elsewhere.URL}, Credentials: true}

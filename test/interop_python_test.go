@@ -3,6 +3,8 @@ package test
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/need"
 )
 
 // systemPython is where Debian's packages are installed for; another python3 on the PATH does not see them.
@@ -28,6 +30,6 @@ func TestPythonClient(t *testing.T) {
 func needPython(t *testing.T) {
 	t.Helper()
 	if err := exec.Command(systemPython, "-c", "import socketio, requests, websocket").Run(); err != nil {
-		missing(t, "Socket.IO's client for Python", "on Debian, `apt-get install python3-socketio python3-requests python3-websocket`")
+		need.Missing(t, "Socket.IO's client for Python", "on Debian, `apt-get install python3-socketio python3-requests python3-websocket`")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	// What belfry's programs are made of, so that go test does not repeat an old result.
+	"github.com/belfry-io/belfry/test/need"
 	_ "github.com/belfry-io/belfry/wsserver"
 )
 
@@ -98,17 +99,7 @@ func raced() string {
 
 // startReference runs a program on the packages from npm.
 func startReference(t *testing.T, program, path string) server {
-	node, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(filepath.Join("..", "node", "node_modules", "engine.io"))
-	}
-	if err != nil {
-		msg := "the reference needs Node.js, and `npm ci` in test/node"
-		if os.Getenv("CI") != "" {
-			t.Fatal(msg)
-		}
-		t.Skip("SKIPPED: " + msg)
-	}
+	node, _ := need.Node(t, "engine.io")
 	depends(t, filepath.Join("node", program))
 	address := freeAddress(t)
 	_, port, _ := strings.Cut(address, ":")

@@ -6,13 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/need"
 )
 
 // TestOfficialParser sends packets through socket.io-msgpack-parser: it must accept what Encode writes, and write the very same bytes when it
@@ -46,7 +46,8 @@ func TestOfficialParser(t *testing.T) {
 		send(g.packet(t))
 	}
 
-	node := exec.CommandContext(t.Context(), needNode(t), filepath.Join("testdata", "echo.mjs"))
+	path, _ := need.Node(t, "socket.io-msgpack-parser")
+	node := exec.CommandContext(t.Context(), path, filepath.Join("testdata", "echo.mjs"))
 	var stderr strings.Builder
 	node.Stdin, node.Stderr = strings.NewReader(strings.Join(sent, "\n")+"\n"), &stderr
 	out, err := node.StdoutPipe()
@@ -83,27 +84,4 @@ func difference(a, b string) int {
 		n++
 	}
 	return n
-}
-
-// needNode returns the path of node, or skips the test if it is missing, or the parser; in CI it fails.
-func needNode(t *testing.T) string {
-	t.Helper()
-	node, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(filepath.Join("..", "..", "test", "node", "node_modules", "socket.io-msgpack-parser"))
-	}
-	if err == nil {
-		return node
-	}
-	msg := fmt.Sprintf("%s needs Node.js and the packages of test/node, where `npm ci` installs them: %v", t.Name(), err)
-	if os.Getenv("CI") != "" {
-		t.Fatal(msg)
-	}
-	// go test shows nothing of a test that passes or skips, unless it has a terminal to show it on.
-	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
-		fmt.Fprintln(tty, "SKIPPED:", msg)
-		tty.Close()
-	}
-	t.Skip("SKIPPED: " + msg)
-	return ""
 }

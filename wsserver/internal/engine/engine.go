@@ -199,7 +199,7 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		polling := session.polling.Load()
 		switch {
 		case polling == nil: // it was upgraded meanwhile
-			srv.refuse(w, false, badRequest)
+			srv.refuse(w, false, engineio.ErrBadRequest)
 		case action == engineio.ActionPoll:
 			polling.Get(w, r)
 		default:
@@ -208,37 +208,27 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	case engineio.ActionUpgrade:
 		if srv.cfg.DisableUpgrades {
-			srv.refuse(w, true, badRequest)
+			srv.refuse(w, true, engineio.ErrBadRequest)
 			return
 		}
 		session.upgrade(w, r)
 	}
 }
 
-var badRequest = &engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
-
 // refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.
 func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio.Error) {
 	srv.refused.Add(1)
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	if upgrade {
-		body := html.EscapeString(refusal.Message)
-		h.Set("Connection", "close")
-		h.Set("Content-Type", "text/html")
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(http.StatusBadRequest)
-		w.Write([]byte(body))
+	if !upgrade {
+		transport.Refuse(w, refusal)
 		return
 	}
-	if refusal.Allow != nil {
-		h.Set("Allow", strings.Join(refusal.Allow, ", "))
-	}
-	body := refusal.JSON()
-	h.Set("Content-Type", "application/json")
+	h, body := w.Header(), html.EscapeString(refusal.Message)
+	h.Set("Connection", "close")
+	h.Set("Content-Type", "text/html")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(refusal.Status())
-	w.Write(body)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusBadRequest)
+	w.Write([]byte(body))
 }
 
 // shuttingDown answers a request for a session that a server which closes will not open.

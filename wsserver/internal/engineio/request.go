@@ -42,6 +42,9 @@ type Error struct {
 	Allow   []string // the methods that the session takes instead (RFC 9110 section 10.2.1); nil unless Status is 405
 }
 
+// ErrBadRequest is the refusal of a request that has no place in its session.
+var ErrBadRequest = refuse(CodeBadRequest, "the request has no place in its session")
+
 func refuse(code Code, detail string) *Error {
 	return &Error{Code: code, Message: codeMessages[code], Detail: detail}
 }

@@ -11,8 +11,7 @@ type Mailbox struct {
 	group *Group
 	owner Owner
 
-	// Arrived holds a value when there may be something for Take: a frame, or the end.
-	arrived chan struct{}
+	arrived chan struct{} // holds a value when there may be something for Take: a frame, or the end
 
 	mu      sync.Mutex // guards what follows
 	frames  []*Frame

@@ -2,51 +2,19 @@ package transport
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/need"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
-
-// needWS returns the paths of node and of the ws package, which Socket.IO's clients and servers use in Node.js.
-func needWS(t *testing.T) (node, ws string) {
-	t.Helper()
-	missing := func(what string) {
-		t.Helper()
-		msg := fmt.Sprintf("%s needs %s, which is missing here: install Node.js, then run `npm ci` in test/node", t.Name(), what)
-		if os.Getenv("CI") != "" {
-			t.Fatal(msg)
-		}
-		// go test shows nothing of a test that skips, unless it has a terminal to show it on.
-		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
-			fmt.Fprintln(tty, "SKIPPED:", msg)
-			tty.Close()
-		}
-		t.Skip("SKIPPED: " + msg)
-	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing("Node.js")
-	}
-	ws, err = filepath.Abs("../../../test/node/node_modules/engine.io-client/node_modules/ws")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(ws); err != nil {
-		missing("the ws package")
-	}
-	return node, ws
-}
 
 // echo is a Receiver that sends back what it receives.
 type echo struct {
@@ -83,7 +51,7 @@ func (c countedConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrit
 
 // TestDeflateAgainstNode: what the ws package of Node.js compresses arrives, and it reads what is compressed here.
 func TestDeflateAgainstNode(t *testing.T) {
-	node, ws := needWS(t)
+	node, ws := need.Node(t, "engine.io-client/node_modules/ws") // which Socket.IO uses in Node.js
 	for _, test := range []struct {
 		options, extension string
 		in, out            int64 // of the bytes that 400,000 of payload become, the most

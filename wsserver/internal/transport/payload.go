@@ -77,14 +77,21 @@ func compress(payload []byte) []byte {
 // unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
 func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
 
-// refuseRequest answers a request that has no place in its session.
-func refuseRequest(w http.ResponseWriter) {
-	refusal := engineio.Error{Code: engineio.CodeBadRequest, Message: "Bad request"}
-	w.Header().Set("Connection", "close")
-	body := refusal.JSON()
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.Header().Set("Cache-Control", "no-store")
+// Refuse answers a request that breaks a rule of Engine.IO.
+func Refuse(w http.ResponseWriter, refusal *engineio.Error) {
+	h, body := w.Header(), refusal.JSON()
+	if refusal.Allow != nil {
+		h.Set("Allow", strings.Join(refusal.Allow, ", "))
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(refusal.Status())
 	w.Write(body)
+}
+
+// refuseRequest answers a request that has no place in its session, and closes its connection.
+func refuseRequest(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	Refuse(w, engineio.ErrBadRequest)
 }

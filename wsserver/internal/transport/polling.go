@@ -110,13 +110,8 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 	}
 	probing, writing := p.probing, p.writing
 	p.mu.Unlock()
-	switch {
-	case gone:
-		refuseRequest(w)
-		return
-	case overlap:
-		p.fail(ErrOverlap)
-		refuseRequest(w)
+	if gone || overlap {
+		p.turnAway(w, overlap)
 		return
 	}
 	unhurried(w)
@@ -155,6 +150,14 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// turnAway refuses a request whose session is over, or that overlaps with another of its kind, which ends the session.
+func (p *Polling) turnAway(w http.ResponseWriter, overlap bool) {
+	if overlap {
+		p.fail(ErrOverlap)
+	}
+	refuseRequest(w)
 }
 
 // answerPoll answers a GET with frames.

@@ -23,13 +23,8 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		p.posting = true
 	}
 	p.mu.Unlock()
-	switch {
-	case gone:
-		refuseRequest(w)
-		return
-	case overlap:
-		p.fail(ErrOverlap)
-		refuseRequest(w)
+	if gone || overlap {
+		p.turnAway(w, overlap)
 		return
 	}
 	err := p.take(w, r)
