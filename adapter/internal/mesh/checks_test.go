@@ -1,152 +1,113 @@
 package mesh
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// emission is a broadcast in a world.
-type emission struct {
-	from   *node
-	topics []string
-	stamp  Stamp
-}
-
-func (e *emission) String() string {
-	return fmt.Sprintf("%s/%d%v%v", e.from.id, e.stamp.G, e.topics, e.stamp.Prev)
-}
-
-// join is a wait of a node.
-type join struct {
-	topic string
-	epoch int // of the membership
-	at    time.Duration
-}
-
-// due is an emission that a node must receive, or report as a hole, since it has a confirmed member on each topic of via.
+// due is an emission that a member must receive, or that must be reported as lost: when it was emitted, the member was confirmed in all
+// rooms of via. Without a member it is a request, which every node must carry out.
 type due struct {
-	e   *emission
-	via []string
+	e      *emission
+	member *member
+	via    []string
 }
 
-type stream struct{ origin, topic string }
+type stream struct {
+	origin *node
+	topic  string
+}
 
-// checks are the model: what a node is a member of, what it must receive, what it has received and what it has reported.
+// checks are the model: what a node must receive, what it has received and what it has reported.
 type checks struct {
-	members   map[string]int  // the epoch of each membership
-	confirmed map[string]bool // Join has returned nil
-	epochs    int
-	seen      map[*emission]bool
-	high      map[stream]uint64 // the highest number delivered
-	dues      map[string][]due  // by origin, in order
-	holes     map[string]int    // reported, by origin
-	expected  map[string]int    // at the least
-	joins     int               // waits not ended
+	emissions []*emission // of this node, by number
+	carried   map[*emission]bool
+	high      map[stream]uint64 // the highest number delivered through the topic
+	dues      map[*node][]*due  // by origin, in order
+	gone      map[*emission]bool
+	unknown   map[*node][]Lost[string]
+	joins     int // waits not ended
 }
 
 func newChecks() checks {
 	return checks{
-		members:   make(map[string]int),
-		confirmed: make(map[string]bool),
-		seen:      make(map[*emission]bool),
-		high:      make(map[stream]uint64),
-		dues:      make(map[string][]due),
-		holes:     make(map[string]int),
-		expected:  make(map[string]int),
+		carried: make(map[*emission]bool),
+		high:    make(map[stream]uint64),
+		dues:    make(map[*node][]*due),
+		gone:    make(map[*emission]bool),
+		unknown: make(map[*node][]Lost[string]),
 	}
 }
 
-// own reports whether topic is a private one of n.
-func (n *node) own(topic string) bool { return strings.HasPrefix(topic, "@"+n.id+"/") }
-
-func (n *node) emit(topics []string) {
-	w := n.w
-	e := &emission{from: n, topics: topics, stamp: n.m.Emit(n.clock(), topics)}
-	w.emitted++
-	w.trace("%s emits %v", n.id, e)
-	for _, r := range w.nodes {
-		if r == n || !r.alive || !w.any && !n.ready {
-			continue
-		}
-		// An older node that was never met is not held alive by r.
-		if p := r.m.peers[n.id]; n.opened <= r.opened && (p == nil || !p.known) {
-			continue
-		}
-		var via []string
-		for _, t := range topics {
-			if r.confirmed[t] || r.own(t) && r.ready {
-				via = append(via, t)
-			}
-		}
-		if via != nil {
-			r.dues[n.id] = append(r.dues[n.id], due{e, via})
-		}
-	}
-	send := func() {
-		for _, t := range topics {
-			n.send(t, e)
-		}
-		n.sent = e.stamp.G
-	}
-	if n.held {
-		n.parked = append(n.parked, send)
+// expect notes what e means to the members of n.
+func (n *node) expect(e *emission) {
+	w, o := n.w, e.from
+	if !n.alive || n.closing || !w.any && !n.ready {
 		return
 	}
-	send()
-}
-
-func (n *node) join(topics ...string) {
-	for _, t := range topics {
-		if n.members[t] == 0 {
-			n.epochs++
-			n.members[t] = n.epochs
+	// An older node that was never met is not held alive by n.
+	if p := n.m.peers[o.id]; o.opened <= n.opened && (p == nil || !p.known) {
+		return
+	}
+	if e.kind != packet {
+		n.dues[o] = append(n.dues[o], &due{e: e, via: []string{all}})
+		return
+	}
+	for _, m := range n.members {
+		if slices.ContainsFunc(e.except, func(room string) bool { return m.in[room] != nil }) {
+			continue
+		}
+		confirmed := func(room string) bool { return m.in[room] != nil && m.in[room].confirmed }
+		var via []string
+		for _, room := range e.rooms {
+			// By the topic of the namespace, that is what has to be confirmed.
+			if topic, _ := e.of(0); confirmed(room) && (topic != namespace || confirmed(namespace)) {
+				via = append(via, room)
+			}
+		}
+		if len(e.rooms) == 0 && confirmed(namespace) {
+			via = []string{namespace}
+		}
+		if via != nil {
+			n.dues[o] = append(n.dues[o], &due{e, m, via})
 		}
 	}
-	n.joins++
-	n.w.trace("%s joins %v", n.id, topics)
-	j := &join{topic: topics[0], epoch: n.members[topics[0]], at: n.w.now}
-	n.step("", func() []Effect[string] { return n.m.Join(n.clock(), topics, j) })
+}
+
+// unexpect drops what is not due any more.
+func (n *node) unexpect(which func(*due) bool) {
+	for origin, list := range n.dues {
+		n.dues[origin] = slices.DeleteFunc(list, which)
+	}
+}
+
+func (n *node) unexpectVia(m *member, room string) {
+	n.unexpect(func(d *due) bool {
+		if d.member != m || !slices.Contains(d.via, room) {
+			return false
+		}
+		d.via = slices.DeleteFunc(slices.Clone(d.via), func(r string) bool { return r == room })
+		return len(d.via) == 0
+	})
 }
 
 func (n *node) joined(j *join, missing []string) {
 	n.joins--
-	n.w.trace("%s has joined %s, missing %v", n.id, j.topic, missing)
+	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
 	wait := n.w.now - max(j.at, min(n.stretch, n.w.now))
 	if limit := 2 * FenceTimeout; wait > limit {
-		n.w.fail("%s: Join of %s took %v, more than %v", n.id, j.topic, wait, limit)
+		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
 	if len(missing) > 0 {
 		if !n.w.any {
-			n.w.fail("%s: Join of %s misses %v in a healthy world", n.id, j.topic, missing)
+			n.w.fail("a Join of %s misses %v in a healthy world", j.member.id, missing)
 		}
 		return
 	}
-	if n.members[j.topic] == j.epoch {
-		n.confirmed[j.topic] = true
+	for _, ms := range j.memberships {
+		ms.confirmed = true // also where it has ended: nobody looks at it then
 	}
-}
-
-func (n *node) leaveRoom(topic string) {
-	if n.members[topic] == 0 {
-		return
-	}
-	n.w.trace("%s leaves %s", n.id, topic)
-	delete(n.members, topic)
-	delete(n.confirmed, topic)
-	for origin, list := range n.dues {
-		n.dues[origin] = slices.DeleteFunc(list, func(d due) bool {
-			return slices.Contains(d.via, topic) && len(d.via) == 1
-		})
-		for i, d := range n.dues[origin] {
-			if slices.Contains(d.via, topic) {
-				via := slices.Clone(d.via)
-				n.dues[origin][i].via = slices.DeleteFunc(via, func(t string) bool { return t == topic })
-			}
-		}
-	}
-	n.step("", func() []Effect[string] { n.m.Leave(n.clock(), topic); return nil })
 }
 
 // ended is called when interest in topics has ended: a later membership begins anew.
@@ -156,57 +117,121 @@ func (n *node) ended(topics []string) {
 			delete(n.high, s)
 		}
 	}
-	for _, t := range topics {
-		if n.members[t] != 0 {
-			n.w.fail("%s: unsubscribed %s, which has a member", n.id, t)
-		}
-	}
-}
-
-func (n *node) holed(from string, count int) {
-	n.w.trace("%s: %d holes of %s", n.id, count, from)
-	n.holes[from] += count
-	if !n.w.any {
-		n.w.fail("%s: %d holes of %s in a healthy world", n.id, count, from)
-	}
-}
-
-func (n *node) delivered(e *emission) {
-	w, origin := n.w, e.from.id
-	w.trace("%s delivers %v", n.id, e)
-	if n.seen[e] {
-		w.fail("%s: %v delivered twice", n.id, e)
-	}
-	n.seen[e] = true
-	tracked := false
-	for _, t := range e.topics {
-		if !n.subs[t] && !n.own(t) {
-			continue
-		}
-		tracked = true
-		s := stream{origin, t}
-		if e.stamp.G < n.high[s] {
-			w.fail("%s: %v delivered after %d of the same topic", n.id, e, n.high[s])
-		}
-		n.high[s] = e.stamp.G
-		lost := false
-		n.dues[origin] = slices.DeleteFunc(n.dues[origin], func(d due) bool {
-			late := d.e.stamp.G < e.stamp.G && slices.Contains(d.via, t)
-			lost = lost || late
-			return late
-		})
-		if lost {
-			w.trace("%s: a hole in front of %v on %s is due", n.id, e, t)
-			n.expected[origin]++
-			if !w.any {
-				w.fail("%s: something in front of %v on %s was not delivered", n.id, e, t)
+	for _, m := range n.members {
+		for room := range m.in {
+			if topic := topicOf(room); slices.Contains(topics, topic) {
+				n.w.fail("%s: unsubscribed %s, which has a member", n.id, topic)
 			}
 		}
 	}
-	if !tracked {
+}
+
+// tracks reports whether n is subscribed to a topic.
+func (n *node) tracks(topic string) bool {
+	return n.subs[topic] || topic == "@"+n.id || strings.HasPrefix(topic, "@"+n.id+"/")
+}
+
+func (n *node) lost(l Lost[string]) {
+	w := n.w
+	o := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.id == l.Node })]
+	w.trace("%s: lost %+v", n.id, l)
+	if !w.any {
+		w.fail("%s: lost %+v in a healthy world", n.id, l)
+	}
+	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool { return l.After < d.e.stamp.G && d.e.stamp.G <= l.Upto })
+	if l.Unknown {
+		w.unknown++
+		n.unknown[o] = append(n.unknown[o], l)
+		return
+	}
+	w.missed++
+	e := o.emissions[l.Upto-1]
+	switch {
+	case n.gone[e]:
+		w.fail("%s: %v is counted as lost twice", n.id, e)
+	case n.carried[e]:
+		w.fail("%s: %v is counted as lost, and was delivered", n.id, e)
+	case !w.weak && !slices.ContainsFunc(e.topics, n.tracks):
+		w.fail("%s: %v is counted as lost, and does not concern it", n.id, e)
+	}
+	n.gone[e] = true
+}
+
+// delivered checks what the machine delivers to the node.
+func (n *node) delivered(e *emission, past []bool) {
+	w := n.w
+	w.trace("%s delivers %v", n.id, e)
+	switch {
+	case n.carried[e]:
+		w.fail("%s: %v delivered twice", n.id, e)
+	case n.gone[e]:
+		w.fail("%s: %v delivered after it was counted as lost", n.id, e)
+	}
+	n.carried[e] = true
+	tracked := false
+	for i, t := range e.topics {
+		if !n.tracks(t) || past != nil && past[i] {
+			continue
+		}
+		tracked = true
+		s := stream{e.from, t}
+		if e.stamp.G < n.high[s] {
+			w.fail("%s: %v delivered after %d of %s", n.id, e, n.high[s], t)
+		}
+		n.high[s] = e.stamp.G
+	}
+	if !tracked && !w.weak {
 		w.fail("%s: %v delivered without interest", n.id, e)
 	}
-	n.dues[origin] = slices.DeleteFunc(n.dues[origin], func(d due) bool { return d.e == e })
+	n.dues[e.from] = slices.DeleteFunc(n.dues[e.from], func(d *due) bool { return d.e == e && d.member == nil })
+}
+
+// got checks what a member is given, or what is done to it, as one of rooms.
+func (n *node) got(m *member, e *emission, rooms []string) {
+	w := n.w
+	if m.seen[e] {
+		w.fail("%s: %v came twice", m.id, e)
+	}
+	m.seen[e] = true
+	if len(rooms) == 0 {
+		rooms = []string{namespace}
+	}
+	since := time.Duration(1<<63 - 1)
+	for _, room := range rooms {
+		if ms := m.in[room]; ms != nil {
+			since = min(since, ms.since)
+		}
+	}
+	switch {
+	case since > w.now:
+		w.fail("%s: %v came, and it is in none of %v", m.id, e, rooms)
+	case !w.any && !w.weak && since > e.at+200*time.Millisecond:
+		w.fail("%s: %v came, %v older than the membership", m.id, e, since-e.at)
+	}
+	n.dues[e.from] = slices.DeleteFunc(n.dues[e.from], func(d *due) bool {
+		if d.member != m {
+			return false
+		}
+		// What a request takes away, earlier broadcasts to the same rooms must have reached.
+		if e.kind != packet && d.e.stamp.G < e.stamp.G && sharesTopic(d, e) {
+			w.fail("%s: %v came before %v", m.id, e, d.e)
+		}
+		return d.e == e
+	})
+}
+
+// sharesTopic reports whether all that d is due by is among the topics of e.
+func sharesTopic(d *due, e *emission) bool {
+	for _, room := range d.via {
+		topic := topicOf(room)
+		if first, _ := d.e.of(0); first == namespace {
+			topic = namespace
+		}
+		if !slices.Contains(e.topics, topic) {
+			return false
+		}
+	}
+	return true
 }
 
 // quiet checks a world in which nothing has happened for a while, and all is well.
@@ -219,14 +244,29 @@ func (w *world) quiet() {
 			w.fail("%s is not quiet: %d joins, %d waits, inflight %v, %d batches, %d lingering",
 				r.id, r.joins, len(r.m.waits), r.m.inflight, len(r.m.batches), len(r.m.lingering))
 		}
-		topics := 0
-		for t := range r.members {
-			if !r.own(t) {
-				topics++
+		held := 0
+		for _, p := range r.m.peers {
+			held += p.bytes
+		}
+		if held != r.m.heldBytes {
+			w.fail("%s: %d bytes are held of all nodes, and %d of each of them together", r.id, r.m.heldBytes, held)
+		}
+		topics := make(map[string]bool)
+		for _, m := range r.members {
+			for room := range m.in {
+				if topic := topicOf(room); !strings.HasPrefix(topic, "@"+r.id+"/") {
+					topics[topic] = true
+				}
 			}
 		}
-		if len(r.m.interests) != topics || len(r.subs) != 2+topics {
-			w.fail("%s: %d interests and %d subscriptions for %d topics", r.id, len(r.m.interests), len(r.subs), topics)
+		interests := 0
+		for _, in := range r.m.interests {
+			for ; in != nil; in = in.next {
+				interests++
+			}
+		}
+		if interests != len(topics) || len(r.subs) != 2+len(topics) {
+			w.fail("%s: %d interests and %d subscriptions for %d topics", r.id, interests, len(r.subs), len(topics))
 		}
 		for _, o := range w.nodes {
 			if o == r {
@@ -238,36 +278,30 @@ func (w *world) quiet() {
 				w.fail("%s has not heard of %s", r.id, o.id)
 			case p == nil:
 				continue
-			case o.alive && (!p.known || p.suspect || p.gone):
-				w.fail("%s of %s: known %v, suspect %v, gone %v", r.id, o.id, p.known, p.suspect, p.gone)
-			case o.alive && (p.floor != o.m.origin.g || p.goal != p.floor || p.real != r.m.f):
+			case o.alive && (!p.known || p.suspect || p.leaving || p.gone):
+				w.fail("%s of %s: known %v, suspect %v, leaving %v, gone %v", r.id, o.id, p.known, p.suspect, p.leaving, p.gone)
+			case o.alive && (p.floor != o.m.ring.g || p.goal != p.floor || p.real != r.m.f):
 				w.fail("%s of %s: floor %d, goal %d; its last number is %d; answered %d of %d",
-					r.id, o.id, p.floor, p.goal, o.m.origin.g, p.real, r.m.f)
-			case o.alive && len(p.last)+len(p.done)+len(p.held) != 0:
-				w.fail("%s of %s: %d last, %d done, %d held", r.id, o.id, len(p.last), len(p.done), len(p.held))
-			case !o.alive && !p.suspect:
+					r.id, o.id, p.floor, p.goal, o.m.ring.g, p.real, r.m.f)
+			case o.alive && (len(p.want)+len(p.last)+p.done.len()+len(p.held)+len(p.behind)+p.bytes+len(p.ready) != 0 || p.done.words != nil):
+				w.fail("%s of %s: %d want, %d last, %d done, %d held, %d behind, %d bytes", r.id, o.id,
+					len(p.want), len(p.last), p.done.len(), len(p.held), len(p.behind), p.bytes)
+			case !o.alive && p.alive():
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}
 			if !o.alive && w.any {
 				continue // it may have died before it could say what was lost
 			}
-			open := make(map[string]bool)
-			for _, d := range r.dues[o.id] {
-				open[d.via[0]] = true
-				if !w.any {
-					w.fail("%s: %v was not delivered", r.id, d.e)
+			for _, d := range r.dues[o] {
+				name := "the node"
+				if d.member != nil {
+					name = d.member.id
 				}
-			}
-			want := r.expected[o.id] + len(open)
-			if w.long {
-				want = min(want, 1) // a horizon that passed by is one report for all topics
-			}
-			if got := r.holes[o.id]; got < want {
-				w.fail("%s reported %d holes of %s; at least %d are due (%d at the end: %v)", r.id, got, o.id, want, len(open), r.dues[o.id])
+				w.fail("%s: %v, due by %v, did not come to %s and was not reported", r.id, d.e, d.via, name)
 			}
 		}
-		if c := r.m.Counts(); c.Delivered != uint64(len(r.seen)) || !w.any && (c.Holes != 0 || c.Overtaken != 0) {
-			w.fail("%s: counts %+v, %d delivered", r.id, c, len(r.seen))
+		if c := r.m.Counts(); c.Delivered != uint64(len(r.carried)) || !w.any && c.Missed+c.Unknown+c.Suspects != 0 || !w.any && !w.weak && c.Nacks+c.Overtaken != 0 {
+			w.fail("%s: counts %+v, %d delivered", r.id, c, len(r.carried))
 		}
 	}
 }

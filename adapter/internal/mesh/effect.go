@@ -16,14 +16,38 @@ type Send[T comparable] struct {
 	Message Message
 }
 
+// Resend hands a broadcast of this node to the node that misses it, as it was. Broadcast is what was passed to [Machine.Emit].
+type Resend[T comparable] struct {
+	To        string
+	Stamp     Stamp
+	Broadcast any
+}
+
 // Deliver gives a broadcast to the local members. Broadcast is what was passed to [Machine.Broadcast].
-type Deliver[T comparable] struct{ Broadcast any }
+type Deliver[T comparable] struct {
+	Broadcast any
+
+	// Past says for each topic of the broadcast whether its members are passed over: they have something newer already, or joined
+	// later. It is nil where that is so for none.
+	Past []bool
+}
+
+// Lost says that a broadcast of a node that was due here will not come any more; or, if Unknown, that whatever is missing of its numbers
+// in (After, Upto] will not, of which nobody knows how much concerned this node, if anything.
+type Lost[T comparable] struct {
+	Node        string
+	After, Upto uint64
+	Unknown     bool
+}
 
 // Joined ends a wait of [Machine.Join].
 type Joined[T comparable] struct {
 	Wait    any      // what was passed to Join
 	Missing []string // the nodes that have not answered; empty means that every live node has
 }
+
+// Membership says that [Machine.Members] has changed.
+type Membership[T comparable] struct{}
 
 // Ready says, each time after the link has come up, that all nodes that can be known are known.
 type Ready[T comparable] struct{}
@@ -32,10 +56,17 @@ type Ready[T comparable] struct{}
 // have their subscriptions back, or have taken too long. They go before what is sent from now on.
 type Release[T comparable] struct{}
 
+// Closed says, once after [Machine.Close], that nobody needs this node any more, or that those who do have taken too long.
+type Closed[T comparable] struct{}
+
 func (Subscribe[T]) effect(T)   {}
 func (Unsubscribe[T]) effect(T) {}
 func (Send[T]) effect(T)        {}
+func (Resend[T]) effect(T)      {}
 func (Deliver[T]) effect(T)     {}
+func (Lost[T]) effect(T)        {}
 func (Joined[T]) effect(T)      {}
+func (Membership[T]) effect(T)  {}
 func (Ready[T]) effect(T)       {}
 func (Release[T]) effect(T)     {}
+func (Closed[T]) effect(T)      {}

@@ -9,14 +9,19 @@ import (
 // interest is a topic that this node is subscribed to.
 type interest[T comparable] struct {
 	topic   T
+	hash    uint64
 	fno     uint64        // the first fence sent after the Subscribe
 	members bool          // false while it lingers after the last leave
 	until   time.Duration // the end of the linger
+
+	// Topics whose hashes are equal are one stream: it began with the first of them.
+	stream uint64       // of the first in the list: the fence of the stream
+	next   *interest[T] // another topic of the stream
 }
 
 // lingering is an entry of the queue of interests that may end. All linger equally long, so the queue is in order.
-type lingering struct {
-	hash  uint64
+type lingering[T comparable] struct {
+	in    *interest[T]
 	until time.Duration
 }
 
@@ -25,6 +30,15 @@ type wait struct {
 	ref     any
 	excused []string      // nodes that were suspect already when it began
 	until   time.Duration // its end, whoever is met or returns meanwhile
+}
+
+// find returns the interest in a topic, or nil.
+func (m *Machine[T]) find(hash uint64, topic T) *interest[T] {
+	in := m.interests[hash]
+	for in != nil && in.topic != topic {
+		in = in.next
+	}
+	return in
 }
 
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
@@ -39,12 +53,21 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 			continue
 		}
 		h := m.cfg.Hash(topic)
-		in := m.interests[h]
+		in := m.find(h, topic)
 		if in == nil {
-			in = &interest[T]{topic: topic, fno: m.f + 1}
-			m.interests[h] = in
-			m.batches[in.fno] = append(m.batches[in.fno], h)
+			in = &interest[T]{topic: topic, hash: h, fno: m.f + 1}
+			if first := m.interests[h]; first != nil {
+				in.next, first.next = first.next, in
+			} else {
+				m.interests[h] = in
+				if !m.cfg.Mine(h) { // else the stream has begun long ago
+					in.stream = in.fno
+					m.batches[in.fno] = append(m.batches[in.fno], h)
+				}
+			}
 			fresh = append(fresh, topic)
+		} else if !in.members {
+			m.counts.Rejoins++
 		}
 		in.members = true
 		fno = max(fno, in.fno)
@@ -73,13 +96,12 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 
 // Leave says that topic has no local member any more. It stays subscribed for [Linger], in case that somebody joins again.
 func (m *Machine[T]) Leave(now time.Duration, topic T) {
-	h := m.cfg.Hash(topic)
-	in := m.interests[h]
+	in := m.find(m.cfg.Hash(topic), topic)
 	if in == nil || !in.members {
 		return
 	}
 	in.members, in.until = false, now+Linger
-	m.lingering = append(m.lingering, lingering{hash: h, until: in.until})
+	m.lingering = append(m.lingering, lingering[T]{in: in, until: in.until})
 }
 
 // dissolve ends the interests that have lingered long enough.
@@ -88,30 +110,57 @@ func (m *Machine[T]) dissolve() {
 	for len(m.lingering) > 0 && m.lingering[0].until <= m.now {
 		l := m.lingering[0]
 		m.lingering = m.lingering[1:]
-		in := m.interests[l.hash]
-		if in == nil || in.members || in.until != l.until {
+		if l.in.members || l.in.until != l.until {
 			continue
 		}
-		delete(m.interests, l.hash)
-		for _, p := range m.order {
-			delete(p.last, l.hash)
-		}
-		topics = append(topics, in.topic)
+		l.in.until = 0 // it may be in the queue twice
+		m.end(l.in)
+		topics = append(topics, l.in.topic)
 	}
 	if len(m.lingering) == 0 {
 		m.lingering = nil
 	}
-	if topics != nil {
-		m.emit(Unsubscribe[T]{Topics: topics})
+	if topics == nil {
+		return
+	}
+	m.emit(Unsubscribe[T]{Topics: topics})
+	for _, p := range m.order {
+		p.recheck() // what waited for something on these topics
+		m.settlePeer(p)
 	}
 }
 
-// tracked reports whether broadcasts on the topic with this hash concern this node, and the fence from which on.
+// end takes an interest out of its list, and forgets the stream with the last one.
+func (m *Machine[T]) end(in *interest[T]) {
+	h := in.hash
+	first := m.interests[h]
+	switch {
+	case first != in:
+		for first.next != in {
+			first = first.next
+		}
+		first.next = in.next
+	case in.next != nil:
+		in.next.stream = in.stream
+		m.interests[h] = in.next
+	default:
+		delete(m.interests, h)
+		if m.cfg.Mine(h) {
+			return
+		}
+		for _, p := range m.order {
+			delete(p.want, h)
+			delete(p.last, h)
+		}
+	}
+}
+
+// tracked reports whether broadcasts on the stream with this hash concern this node, and the fence from which on.
 func (m *Machine[T]) tracked(h uint64) (fno uint64, ok bool) {
 	if in := m.interests[h]; in != nil {
-		return in.fno, true
+		return in.stream, true
 	}
-	return 0, m.cfg.Private(h)
+	return 0, m.cfg.Mine(h)
 }
 
 // fence sends the next fence to all. It covers every topic subscribed before.
@@ -120,43 +169,49 @@ func (m *Machine[T]) fence(hello bool) {
 	m.wanted = false
 	m.inflight, m.fencedAt = true, m.now
 	for _, p := range m.order {
-		if p.suspect && p.known {
-			p.acked = m.f
+		if p.suspect {
+			m.suspect(p)
 		}
 	}
 	if m.up {
-		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.handed(), Age: m.now, Hello: hello}})
+		m.emit(Send[T]{Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: hello}})
 	}
 }
 
 // answered takes the answer of p to our fence f: x is the baseline of every topic that it covers.
-func (m *Machine[T]) answered(p *peer[T], f, x uint64) {
+func (m *Machine[T]) answered(p *peer, f, x uint64) {
 	if !p.known {
 		if f < p.acked {
 			return // the topics of the fences between are not told apart any more; a later answer comes
 		}
 		p.acked = f
 		p.start(x)
-		m.release(p)
+		m.changed = true
 	}
 	p.real = max(p.real, f)
+	moved := p.acked < f
 	for ; p.acked < f; p.acked++ {
 		for _, h := range m.batches[p.acked+1] {
-			if m.interests[h] != nil && x > p.settled(h) {
-				p.last[h] = x
+			if in := m.interests[h]; in == nil || in.stream != p.acked+1 || x <= p.floor {
+				continue
 			}
+			p.advance(h, x)
 		}
 	}
+	if moved {
+		p.recheck()
+	}
+	m.trust(p, f)
 }
 
-// settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, and Joins.
+// settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
 func (m *Machine[T]) settle() {
 	real, acked := ^uint64(0), m.f
 	for _, p := range m.order {
-		if !p.suspect {
+		if p.alive() {
 			real = min(real, p.real)
 		}
-		if p.known || !p.suspect {
+		if !p.gone && (p.known || !p.suspect) {
 			acked = min(acked, p.acked)
 		}
 	}
@@ -177,12 +232,15 @@ func (m *Machine[T]) settle() {
 			m.emit(Ready[T]{})
 		}
 	}
+	if m.closing && !m.closed && (m.now >= m.closeAt || !m.up || !m.needed()) {
+		m.closed = true
+		m.emit(Closed[T]{})
+	}
 	if m.opening {
 		return
 	}
 	if m.up && m.hold && (m.reunited() || m.now >= m.upAt+maxHold) {
-		m.hold = false
-		m.emit(Release[T]{})
+		m.release()
 	}
 	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
 		waits := m.waits[fno]
@@ -196,10 +254,17 @@ func (m *Machine[T]) settle() {
 	}
 }
 
+// release has the broadcasts sent that were held back.
+func (m *Machine[T]) release() {
+	m.ring.renew(m.now, m.sent)
+	m.hold = false
+	m.emit(Release[T]{})
+}
+
 func (m *Machine[T]) missing(fno uint64, w wait) []string {
 	var missing []string
 	for _, p := range m.order {
-		if p.real < fno && !slices.Contains(w.excused, p.id) && !p.gone {
+		if p.real < fno && !slices.Contains(w.excused, p.id) && !p.gone && !p.leaving {
 			missing = append(missing, p.id)
 		}
 	}

@@ -1,13 +1,18 @@
-// Package mesh is the protocol between the nodes of a cluster: who is there, in which order broadcasts are delivered, what is missing,
-// and from when on a joined room is live everywhere.
+// Package mesh is the protocol between the nodes of a cluster: who is there, in which order broadcasts are delivered, what is missing
+// and how it is repaired, and from when on a joined room is live everywhere.
 //
 // A [Machine] is pure: every method is one step that takes the time and what happened, and returns the effects that it wants. It has
 // no goroutine, no clock and no link, so that seeded worlds of many machines replay exactly. It knows topics (of type T) and never
 // looks into a broadcast.
 //
 // Every broadcast of a node carries a running number, and for each of its topics a link to the node's previous number on that topic.
-// A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end.
-// A hole is counted and passed: what comes late, after something newer on its topic, is dropped.
+// A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end. It
+// holds what is early, and asks the origin, which remembers what it has sent for a while, for what is missing. What the origin does not
+// remember any more is counted, and passed: so a topic is always delivered in order, each broadcast at most once.
+//
+// What a receiver keeps of an origin is what is above a floor: the number up to which all that concerns this node is settled. In a quiet
+// cluster that is nothing. Topics are told apart by a hash: those whose hashes are equal are one stream to the protocol, which costs
+// repairs that nobody needs, and breaks no promise.
 package mesh
 
 import "time"
@@ -21,21 +26,56 @@ const (
 	Linger       = time.Second      // for which a topic stays subscribed after the last leave
 
 	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
-	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet
+	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
 	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
-	tailAge        = 30 * time.Second       // how long an origin remembers the last number of an idle topic
-	maxTails       = 1 << 20                // and of how many topics
 	tailsPerPart   = 1 << 15                // 300 kB or so, within the message size of every broker
-	maxHeld        = 1 << 10                // broadcasts of a node that is not known yet
+	maxSpan        = 1 << 20                // numbers above the floor that a receiver tells apart
 	maxTombstones  = 1 << 10
+
+	minAsk         = 10 * time.Millisecond  // between two Nacks to one node
+	askInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
+	maxAskInterval = 2 * time.Second        // up to this
+	maxRanges      = 1000                   // of a Nack
+	maxRepairs     = 512                    // broadcasts in the answer to a Nack
+	maxRepairBytes = 256 << 10              // and their bytes, but for the first
+
+	byeInterval = 100 * time.Millisecond // between two goodbyes
+	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
 )
+
+// Limits bound what a Machine remembers. Zero fields mean the defaults.
+type Limits struct {
+	RingBytes  int           // of own broadcasts, for repair: 64 MiB
+	RingStamps int           // numbers of own broadcasts, to count what cannot be repaired: 524,288; no more than this
+	RingAge    time.Duration // of own broadcasts; their numbers are remembered for twice as long: 30 s
+	HeldBytes  int           // of broadcasts of one node that came early: 8 MiB
+	HeldTotal  int           // of all nodes: 64 MiB
+}
+
+func (l Limits) defaults() Limits {
+	set := func(n *int, d, limit int) {
+		if *n <= 0 || *n > limit {
+			*n = d
+		}
+	}
+	set(&l.RingBytes, 64<<20, 1<<40)
+	set(&l.RingStamps, 1<<19, 1<<19)
+	set(&l.HeldBytes, 8<<20, 1<<40)
+	set(&l.HeldTotal, 64<<20, 1<<40)
+	if l.RingAge <= 0 {
+		l.RingAge = 30 * time.Second
+	}
+	return l
+}
 
 // A Config is what a Machine is told about its node and its topics.
 type Config[T comparable] struct {
-	Node    string              // this node's id
-	Hash    func(T) uint64      // the same on every node
-	Own     func(T) bool        // the topic needs no Subscribe here: the subscription of the node's own topic covers it
-	Private func(h uint64) bool // a hash of which Own would be true; it may be wrong by chance, rarely
+	Node   string              // this node's id
+	Client bool                // it has no members: it only emits
+	Hash   func(T) uint64      // the same on every node
+	Own    func(T) bool        // the topic needs no Subscribe here: it is subscribed before LinkUp, or covered by what is
+	Mine   func(h uint64) bool // a hash of which Own would be true; it may be wrong by chance, rarely
+	Limits Limits
 }
 
 // Counts is what a Machine has seen since its beginning.
@@ -43,10 +83,18 @@ type Counts struct {
 	Delivered uint64 // broadcasts handed to the local members
 	Unwanted  uint64 // came for topics that this node does not receive
 	Copies    uint64 // came again, on another topic of their union or twice on the same
-	Stale     uint64 // came after something newer on their topic, and were dropped
+	Stale     uint64 // came after they had been given up, or were not due, and were dropped
 	Overtaken uint64 // delivered after something newer of their origin, on another topic
-	Holes     uint64 // gaps in a topic; each stands for one lost broadcast or more
-	Unheld    uint64 // of nodes not known yet, beyond what is held: dropped
+	Repaired  uint64 // came as an answer to a Nack, and were delivered
+	Missed    uint64 // will not come any more: each counts once
+	Unknown   uint64 // times that an unknown number of broadcasts, if any, will not come any more
+	Unheld    uint64 // came early, beyond what is held; they are asked for again if they are due
+
+	Nacks    uint64 // questions for what was missing
+	Repairs  uint64 // own broadcasts that were sent again
+	Rejoins  uint64 // joins of topics that still lingered
+	Suspects uint64 // times that a node has become suspect
+	Deaths   uint64 // times that a node was given up after a silence
 }
 
 // A Machine is one node of the cluster. It is not safe for concurrent use.
@@ -56,14 +104,17 @@ type Machine[T comparable] struct {
 	out    []Effect[T]
 	counts Counts
 
-	origin origin[T]
+	ring   ring
+	beaten uint64 // the last Beat's B
 	beatAt time.Duration
 
-	peers map[string]*peer[T]
-	order []*peer[T] // in the order of meeting
-	up    bool       // the link works
-	hold  bool       // broadcasts are held back, until Release
-	sent  uint64     // while they are: the last number that was handed to the link
+	peers     map[string]*peer
+	order     []*peer // in the order of meeting
+	heldBytes int     // of all peers
+	changed   bool    // Members may have changed in this step
+	up        bool    // the link works
+	hold      bool    // broadcasts are held back, until Release
+	sent      uint64  // while they are: the last number that was handed to the link
 
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
@@ -72,27 +123,34 @@ type Machine[T comparable] struct {
 	helloAt time.Duration // when a hello is sent again if nobody has answered
 	readyAt time.Duration // the latest end of the opening
 
+	closing bool          // Close was called
+	closed  bool          // and nobody needs this node any more
+	byeAt   time.Duration // when the next goodbye is due
+	closeAt time.Duration // the latest end of the closing
+	closeBy time.Duration // and that of its extensions
+
 	f        uint64 // our running number of fences
 	inflight bool   // the last one is being waited for
 	fencedAt time.Duration
 	wanted   bool // topics were subscribed since it was sent
 
 	interests map[uint64]*interest[T] // by hash
-	batches   map[uint64][]uint64     // by fence: the hashes of the topics that it covers, until all known nodes have answered it
-	lingering []lingering
+	batches   map[uint64][]uint64     // by fence: the hashes of the streams that it covers, until all known nodes have answered it
+	lingering []lingering[T]
 	waits     map[uint64][]wait // by the fence that they wait for
 }
 
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
 func New[T comparable](cfg Config[T]) *Machine[T] {
+	cfg.Limits = cfg.Limits.defaults()
 	return &Machine[T]{
 		cfg:       cfg,
-		origin:    origin[T]{last: make(map[T]*tail[T])},
+		ring:      ring{limits: cfg.Limits, last: make(map[uint64]uint64)},
 		beatAt:    BeatInterval,
 		hold:      true,
 		opening:   true,
 		readyAt:   FenceTimeout,
-		peers:     make(map[string]*peer[T]),
+		peers:     make(map[string]*peer),
 		interests: make(map[uint64]*interest[T]),
 		batches:   make(map[uint64][]uint64),
 		waits:     make(map[uint64][]wait),
@@ -102,30 +160,20 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 // Counts returns what the machine has seen.
 func (m *Machine[T]) Counts() Counts { return m.counts }
 
-// Members returns the other nodes that are known and believed to be alive, in the order of meeting.
-func (m *Machine[T]) Members() []string {
-	return m.members(func(p *peer[T]) bool { return p.known && !p.suspect })
-}
+// Last is the number of the last broadcast of this node.
+func (m *Machine[T]) Last() uint64 { return m.ring.g }
 
-// Suspects returns the nodes that are silent or did not answer, and are not given up yet.
-func (m *Machine[T]) Suspects() []string {
-	return m.members(func(p *peer[T]) bool { return p.suspect && !p.dead(m.now) })
-}
-
-func (m *Machine[T]) members(which func(*peer[T]) bool) []string {
-	var ids []string
-	for _, p := range m.order {
-		if which(p) {
-			ids = append(ids, p.id)
-		}
-	}
-	return ids
-}
+func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client} }
 
 // Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects; from LinkDown, or
-// the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it.
-func (m *Machine[T]) Emit(now time.Duration, topics []T) Stamp {
-	return m.origin.stamp(now, topics, m.handed())
+// the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it. broadcast, of about size
+// bytes, is what [Resend] carries if somebody misses it.
+func (m *Machine[T]) Emit(now time.Duration, topics []T, broadcast any, size int) Stamp {
+	hashes := make([]uint64, len(topics))
+	for i, topic := range topics {
+		hashes[i] = m.cfg.Hash(topic)
+	}
+	return m.ring.add(now, hashes, broadcast, size, m.handed())
 }
 
 // LinkUp says that the link works, for the first time or again: subscriptions stand, messages flow.
@@ -144,7 +192,9 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 		if p.known {
 			m.resync(p)
 		}
+		m.ask(p)
 	}
+	m.changed = true
 	m.settle()
 	return m.take()
 }
@@ -162,42 +212,55 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	return m.take()
 }
 
-// Close leaves the cluster: the last step. What was lost at the end of a topic is not seen after it, so a Beat goes before.
+// Close begins to leave the cluster: the others are told the last number, and whoever misses something may still ask. [Closed] says that
+// the node may go. There must be no Emit any more.
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
+	m.closing = true
+	m.closeAt, m.closeBy, m.byeAt = now+FenceTimeout, now+maxClosing, now+byeInterval
 	if m.up {
 		if m.hold {
-			m.hold = false
-			m.emit(Release[T]{})
+			m.release()
 		}
 		m.beatAll()
-		m.emit(Send[T]{Message: &Bye{}})
+		m.emit(Send[T]{Message: &Bye{Last: m.ring.g}})
 	}
+	m.settle()
 	return m.take()
 }
 
-// Receive takes any other message of the node from.
+// needed reports whether somebody may miss something of this node, which is leaving.
+func (m *Machine[T]) needed() bool {
+	for _, p := range m.order {
+		if p.alive() && !p.settled {
+			return true
+		}
+	}
+	return false
+}
+
+// Receive takes any other message of the node from, which was sent to this node or to all.
 func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []Effect[T] {
 	if from == m.cfg.Node {
 		return nil
 	}
 	m.now = now
 	p := m.hear(from)
-	if p.gone {
-		return nil
+	if _, bye := message.(*Bye); p.gone && !bye {
+		return m.take()
 	}
 	switch msg := message.(type) {
 	case *Fence:
-		m.meet(p, msg.Age)
+		m.meet(p, msg.About)
 		if m.up {
-			m.emit(Send[T]{To: from, Message: &Ack{To: from, F: msg.F, Sent: m.handed(), Age: now, Members: m.Members()}})
+			m.emit(Send[T]{To: from, Message: &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members()}})
 		}
 		if msg.Hello && p.known {
 			m.resync(p)
 		}
 	case *Ack:
-		m.meet(p, msg.Age)
-		if msg.To != m.cfg.Node || msg.F > m.f {
+		m.meet(p, msg.About)
+		if msg.F > m.f {
 			break
 		}
 		m.met = true
@@ -208,23 +271,31 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		}
 		m.answered(p, msg.F, msg.Sent)
 	case *Beat:
-		m.meet(p, msg.Age)
+		m.meet(p, msg.About)
 		if p.known {
 			m.beat(p, msg)
 		}
 	case *Resync:
-		m.meet(p, msg.Age)
+		m.meet(p, msg.About)
 		if !m.up {
 			break
 		}
-		for _, beat := range m.origin.since(now, msg.A, m.handed(), m.cfg.Hash) {
+		for _, beat := range m.beats(msg.A, m.handed()) {
 			m.emit(Send[T]{To: from, Message: beat})
 		}
+	case *Nack:
+		m.answer(from, msg)
+		m.closeAt = min(now+FenceTimeout, m.closeBy)
+	case *Gone:
+		if p.known {
+			m.gone(p, msg)
+		}
 	case *Bye:
-		m.suspect(p)
-		p.gone = true
-		p.give()
+		m.bye(p, msg.Last)
+	case *Settled:
+		p.settled = m.closing
 	}
+	m.settlePeer(p)
 	m.returned(p)
 	m.settle()
 	return m.take()
@@ -237,25 +308,32 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 		if now-p.heard >= SuspectAfter || now >= m.due(p) {
 			m.suspect(p)
 		}
-		if p.gone || p.dead(now) {
-			p.give()
+		if !p.gone && p.dead(now) && !p.buried {
+			p.buried = true
+			m.counts.Deaths++
+			m.giveUp(p)
 		}
-		if !p.known && !p.gone && !p.dead(now) && now-p.asked >= FenceTimeout {
+		if !p.known && !p.gone && !p.leaving && !p.dead(now) && now-p.asked >= FenceTimeout {
 			m.hello(p)
 		}
+		m.ask(p)
 	}
 	m.dissolve()
 	if m.calling() && now >= m.helloAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
 		m.helloAt = now + helloInterval
-		m.emit(Send[T]{Message: &Fence{F: m.f, Sent: m.handed(), Age: now, Hello: true}})
+		m.emit(Send[T]{Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: true}})
 	}
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
-		m.origin.expire(now)
-		if !m.hold {
+		m.ring.expire(now, m.handed())
+		if !m.hold && !m.closing {
 			m.beatAll()
 		}
+	}
+	if m.closing && !m.closed && m.up && now >= m.byeAt {
+		m.byeAt = now + byeInterval
+		m.emit(Send[T]{Message: &Bye{Last: m.ring.g}})
 	}
 	m.settle()
 	return m.take()
@@ -266,10 +344,10 @@ func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.met }
 
 // beatAll tells all nodes the ends of the topics used since the last Beat.
 func (m *Machine[T]) beatAll() {
-	for _, beat := range m.origin.since(m.now, m.origin.beat, m.origin.g, m.cfg.Hash) {
+	for _, beat := range m.beats(m.beaten, m.ring.g) {
 		m.emit(Send[T]{Message: beat})
 	}
-	m.origin.beat = m.origin.g
+	m.beaten = m.ring.g
 }
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
@@ -277,7 +355,7 @@ func (m *Machine[T]) handed() uint64 {
 	if m.hold {
 		return m.sent
 	}
-	return m.origin.g
+	return m.ring.g
 }
 
 // Next is the time at which Tick is due.
@@ -288,6 +366,9 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	if m.calling() {
 		next = min(next, m.helloAt)
+	}
+	if m.closing && !m.closed {
+		next = min(next, m.byeAt, m.closeAt)
 	}
 	if m.up && m.hold {
 		next = min(next, max(m.upAt+maxHold, m.readyAt))
@@ -305,8 +386,11 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	for _, p := range m.order {
 		next = min(next, m.due(p))
-		if !p.known && !p.gone && !p.dead(m.now) {
+		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
 			next = min(next, p.asked+FenceTimeout)
+		}
+		if at, ok := m.repairAt(p); ok {
+			next = min(next, at)
 		}
 	}
 	return next
@@ -314,7 +398,12 @@ func (m *Machine[T]) Next() time.Duration {
 
 func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
 
+// take ends a step: it returns the effects.
 func (m *Machine[T]) take() []Effect[T] {
+	if m.changed {
+		m.changed = false
+		m.emit(Membership[T]{})
+	}
 	out := m.out
 	m.out = nil
 	return out

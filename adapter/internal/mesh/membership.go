@@ -7,17 +7,18 @@ import (
 )
 
 // hear notes that something came from id.
-func (m *Machine[T]) hear(id string) *peer[T] {
+func (m *Machine[T]) hear(id string) *peer {
 	p := m.hearOf(id)
 	p.heard = m.now
+	p.buried = false
 	return p
 }
 
 // hearOf returns the peer with this id. One never heard of is asked to answer.
-func (m *Machine[T]) hearOf(id string) *peer[T] {
+func (m *Machine[T]) hearOf(id string) *peer {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer[T]{id: id, since: m.now, heard: m.now, acked: m.f, last: make(map[uint64]uint64), done: make(map[uint64]struct{})}
+		p = &peer{id: id, since: m.now, heard: m.now, acked: m.f}
 		m.peers[id] = p
 		m.order = append(m.order, p)
 		m.bury()
@@ -26,60 +27,109 @@ func (m *Machine[T]) hearOf(id string) *peer[T] {
 	return p
 }
 
-// meet settles what the age of p settles: a node younger than this one cannot have sent anything before this one existed, so all that
-// it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that our broker's interest has
-// reached it.
-func (m *Machine[T]) meet(p *peer[T], age time.Duration) {
-	if !p.known && age < m.now {
+// meet takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
+// one existed, so all that it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that
+// our broker's interest has reached it.
+func (m *Machine[T]) meet(p *peer, a About) {
+	p.client = a.Client
+	if !p.known && a.Age < m.now {
 		p.acked = m.f
 		p.start(0)
-		m.release(p)
+		m.changed = true
 	}
 }
 
-// returned ends the suspicion of a node from which something came. It is asked to answer what it missed.
-func (m *Machine[T]) returned(p *peer[T]) {
-	if !p.suspect || p.gone || !m.up {
-		return
+// returned sees to a suspect from which something came: it is asked to answer the last fence, which alone shows that it receives, too, and
+// what it has sent since.
+func (m *Machine[T]) returned(p *peer) {
+	if p.suspect && !p.gone && !p.leaving && m.up {
+		if p.known {
+			m.resync(p)
+		}
+		if m.now-p.asked >= helloInterval {
+			m.hello(p)
+		}
 	}
-	p.suspect, p.since = false, m.now
-	if p.gap {
-		p.gap = false
-		m.counts.Holes++
-	}
-	if p.real < m.f {
-		m.hello(p)
-	}
-	if p.known {
-		m.resync(p)
+	m.ask(p)
+}
+
+// trust ends the suspicion of a node that has answered a fence.
+func (m *Machine[T]) trust(p *peer, f uint64) {
+	if p.suspect && m.up && f >= p.missed {
+		p.suspect, p.since = false, m.now
+		m.changed = true
 	}
 }
 
 // suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
-func (m *Machine[T]) suspect(p *peer[T]) {
-	p.suspect = true
+func (m *Machine[T]) suspect(p *peer) {
+	if !p.suspect {
+		m.changed = m.changed || p.alive()
+		if m.up && p.alive() {
+			m.counts.Suspects++
+		}
+		p.suspect, p.missed = true, m.f
+	}
 	if p.known {
 		p.acked = max(p.acked, m.f)
 	}
 }
 
-func (m *Machine[T]) hello(p *peer[T]) {
+func (m *Machine[T]) hello(p *peer) {
 	p.asked = m.now
 	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Fence{F: m.f, Sent: m.handed(), Age: m.now, Hello: true}})
+		m.emit(Send[T]{To: p.id, Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: true}})
 	}
 }
 
-func (m *Machine[T]) resync(p *peer[T]) {
-	if !m.up || p.resynced != 0 && m.now-p.resynced < resyncInterval {
-		return
+// bye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
+func (m *Machine[T]) bye(p *peer, last uint64) {
+	m.changed = m.changed || p.alive()
+	p.leaving, p.bye = true, last
+	switch {
+	case p.gone: // it has not heard so
+		m.settled(p)
+	case !p.known: // nothing of it was ever due
+		m.leave(p)
+	case last > p.goal:
+		m.resync(p)
 	}
-	p.resynced = m.now
-	m.emit(Send[T]{To: p.id, Message: &Resync{A: p.goal, Age: m.now}})
 }
 
-// bury forgets the oldest dead nodes beyond maxTombstones. The others are kept: one that hung and returns must not be met anew, or
-// what it sent before would be delivered twice.
+// farewell lets p go, if it is leaving and nothing is missing of it.
+func (m *Machine[T]) farewell(p *peer) {
+	if p.leaving && !p.gone && p.floor >= p.bye {
+		m.leave(p)
+	}
+}
+
+func (m *Machine[T]) leave(p *peer) {
+	p.gone = true
+	m.giveUp(p)
+	m.settled(p)
+}
+
+func (m *Machine[T]) settled(p *peer) {
+	if m.up {
+		m.emit(Send[T]{To: p.id, Message: &Settled{}})
+	}
+}
+
+// giveUp gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
+// returns must not be met anew, or what it sent before would be delivered twice.
+func (m *Machine[T]) giveUp(p *peer) {
+	if !p.known {
+		for _, g := range p.inOrder() {
+			m.unhold(p, g)
+			m.counts.Unheld++
+		}
+	}
+	if len(p.want) > 0 {
+		m.jump(p, max(p.goal, p.seen))
+	}
+}
+
+// bury forgets the oldest of those who are dead or gone beyond maxTombstones.
 func (m *Machine[T]) bury() {
 	dead := 0
 	for _, p := range m.order {
@@ -87,7 +137,7 @@ func (m *Machine[T]) bury() {
 			dead++
 		}
 	}
-	m.order = slices.DeleteFunc(m.order, func(p *peer[T]) bool {
+	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
 		if dead <= maxTombstones || !p.gone && !p.dead(m.now) {
 			return false
 		}
@@ -98,8 +148,8 @@ func (m *Machine[T]) bury() {
 }
 
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
-func (m *Machine[T]) due(p *peer[T]) time.Duration {
-	if p.suspect || p.real >= m.f {
+func (m *Machine[T]) due(p *peer) time.Duration {
+	if !p.alive() || p.real >= m.f {
 		return math.MaxInt64
 	}
 	return max(m.fencedAt, p.since) + FenceTimeout
@@ -107,5 +157,32 @@ func (m *Machine[T]) due(p *peer[T]) time.Duration {
 
 // reunited reports whether all nodes that are not given up have answered since the link came up.
 func (m *Machine[T]) reunited() bool {
-	return !slices.ContainsFunc(m.order, func(p *peer[T]) bool { return !p.gone && !p.dead(m.now) && p.real < m.openF })
+	return !slices.ContainsFunc(m.order, func(p *peer) bool {
+		return !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
+	})
+}
+
+// Members returns the other nodes that are known and believed to be alive, in the order of meeting.
+func (m *Machine[T]) Members() []string {
+	return m.members(func(p *peer) bool { return p.known && p.alive() })
+}
+
+// Servers returns those of Members that are not clients.
+func (m *Machine[T]) Servers() []string {
+	return m.members(func(p *peer) bool { return p.known && p.alive() && !p.client })
+}
+
+// Suspects returns the nodes that are silent or did not answer, and are not given up yet.
+func (m *Machine[T]) Suspects() []string {
+	return m.members(func(p *peer) bool { return p.suspect && !p.leaving && !p.gone && !p.dead(m.now) })
+}
+
+func (m *Machine[T]) members(which func(*peer) bool) []string {
+	var ids []string
+	for _, p := range m.order {
+		if which(p) {
+			ids = append(ids, p.id)
+		}
+	}
+	return ids
 }

@@ -8,27 +8,33 @@ type Stamp struct {
 	Prev []uint64 // for each topic of the broadcast, in order: the origin's previous number on it, or its horizon
 }
 
-// A Message is what machines say to each other beside broadcasts: *Fence, *Ack, *Beat, *Resync or *Bye.
+// A Message is what machines say to each other beside broadcasts: *Fence, *Ack, *Beat, *Resync, *Nack, *Gone, *Bye or *Settled. One that
+// is sent to a node is passed to the machine of that node alone, whatever the link delivers.
 type Message interface{ message() }
+
+// About is what a node says of itself.
+type About struct {
+	Age    time.Duration // time since its Open
+	Client bool          // it has no members and is asked nothing: it only emits
+}
 
 // A Fence asks every node, or one, for an [Ack]: whoever has received it publishes to all topics that the sender subscribed before.
 type Fence struct {
-	F     uint64        // the sender's running number of fences
-	Sent  uint64        // the sender's last number when this left
-	Age   time.Duration // time since the sender's Open
-	Hello bool          // the sender is new, or its link is up again: a Resync is wanted back
+	About
+	F     uint64 // the sender's running number of fences
+	Sent  uint64 // the sender's last number when this left
+	Hello bool   // the sender is new, or its link is up again: a Resync is wanted back
 }
 
 // An Ack answers a [Fence]. Its Sent is the baseline of every topic that the fence covers.
 type Ack struct {
-	To      string // the asker: a link may deliver it to others, whose fences have the same numbers
+	About
 	F       uint64
 	Sent    uint64
-	Age     time.Duration
 	Members []string // the other nodes that the sender knows and believes to be alive
 }
 
-// A Tail says that G is its origin's last number on the topic with this hash.
+// A Tail says that G is its origin's last number on the stream of topics with this hash.
 type Tail struct {
 	Hash uint64
 	G    uint64
@@ -37,25 +43,55 @@ type Tail struct {
 // A Beat is sent to all every [BeatInterval]. It names the last number of every topic that was used in (A, B], and so shows what was
 // lost at the end of a topic. The answer to a [Resync] is a Beat too: it goes to the asker alone, with A as asked.
 type Beat struct {
+	About
 	A, B  uint64
 	S     uint64 // the horizon: the origin remembers nothing about any number up to S
-	Age   time.Duration
-	Part  int // this part's number, from 0, of Parts; only the last one moves the receiver
+	Part  int    // this part's number, from 0, of Parts; only the last one moves the receiver
 	Parts int
 	Tails []Tail
 }
 
 // A Resync asks an origin for a Beat that begins at A, the last number that the sender has accounted for.
 type Resync struct {
-	A   uint64
-	Age time.Duration
+	About
+	A uint64
 }
 
-// A Bye says that its sender has left for good.
-type Bye struct{}
+// A Range is what is missing on a stream: numbers in (After, Upto].
+type Range struct {
+	Hash        uint64
+	After, Upto uint64
+}
 
-func (*Fence) message()  {}
-func (*Ack) message()    {}
-func (*Beat) message()   {}
-func (*Resync) message() {}
-func (*Bye) message()    {}
+// A Nack asks an origin for what the sender has missed. It is answered by the missing broadcasts, as many as fit, and a [Gone].
+type Nack struct{ Ranges []Range }
+
+// A Link is a stream of a broadcast and the origin's number before it there.
+type Link struct{ Hash, Prev uint64 }
+
+// A Number is a broadcast of which only the stamp is left.
+type Number struct {
+	G     uint64
+	Links []Link
+}
+
+// A Gone ends the answer to a [Nack]: what was asked for and cannot be sent any more, in ascending order.
+type Gone struct {
+	S       uint64 // the horizon: everything up to S is gone, and not in Numbers
+	Numbers []Number
+}
+
+// A Bye says that its sender leaves for good, with Last as its last number. Who has accounted for all up to Last answers [Settled].
+type Bye struct{ Last uint64 }
+
+// Settled answers a [Bye]: the sender needs nothing more.
+type Settled struct{}
+
+func (*Fence) message()   {}
+func (*Ack) message()     {}
+func (*Beat) message()    {}
+func (*Resync) message()  {}
+func (*Nack) message()    {}
+func (*Gone) message()    {}
+func (*Bye) message()     {}
+func (*Settled) message() {}

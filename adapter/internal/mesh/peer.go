@@ -1,49 +1,180 @@
 package mesh
 
-import "time"
+import (
+	"container/heap"
+	"slices"
+	"time"
+)
 
 // peer is another node, as this one sees it: whether it lives, and how far its broadcasts have come.
-type peer[T comparable] struct {
+type peer struct {
 	id      string
+	client  bool // it has no members
 	known   bool // it is settled where its broadcasts begin for us; until then they are held
 	suspect bool // it did not answer, or is silent: nobody waits for it
-	gone    bool // it said goodbye
+	leaving bool // it said goodbye, with the last number below
+	gone    bool // it has left, and needs nothing more
 
-	since time.Duration // when it was first heard of, or was back after a silence
-	heard time.Duration // when its last message came, or when it was first heard of
-	asked time.Duration // when the last hello was sent to it
+	since  time.Duration // when it was first heard of, or was back after a silence
+	heard  time.Duration // when its last message came, or when it was first heard of
+	asked  time.Duration // when the last hello was sent to it
+	missed uint64        // the fence whose answer ends the suspicion
+	bye    uint64        // its last number, once it is leaving
 
 	acked uint64 // our fences that it answered or that are presumed answered; while it is not known, the one whose answer makes it so
 	real  uint64 // our fences that it did answer
 
-	floor   uint64              // all that concerns us up to here is settled
-	goal    uint64              // Beats without a gap reach up to here
-	highest uint64              // the highest number delivered
-	gap     bool                // it was given up before all up to floor was accounted for
-	last    map[uint64]uint64   // above floor only: settled up to, by the hash of the topic
-	done    map[uint64]struct{} // above floor only: delivered
+	floor   uint64            // all that concerns us up to here is settled
+	goal    uint64            // Beats without a gap reach up to here
+	seen    uint64            // the highest number that has come
+	highest uint64            // the highest number delivered
+	want    map[uint64]uint64 // streams with something missing up to this number
+	last    map[uint64]uint64 // above floor only: settled up to, by stream
+	done    bitset            // above floor only: delivered, or counted as lost
 
-	held     []held[T]     // while not known
+	held    map[uint64]*held // what has come early, by number
+	behind  map[Link]uint64  // the number of the held broadcast that is next behind Link.Prev on the stream
+	bytes   int              // of held
+	ready   numbers          // held broadcasts that may be next
+	paused  bool             // until Resume
+	askAt   time.Duration    // no Nack before
+	nacked  time.Duration    // when the last Nack was sent
+	pause   time.Duration    // after the last Nack
+	moved   bool             // something that was missing has come since
+	buried  bool             // it was given up after a silence
+	settled bool             // it needs nothing more of this node, which is leaving
+
 	resynced time.Duration // when the last Resync was sent to it
 	part     int           // the next part of the Beat that is coming in
+	partA    uint64        // and its A
 	partB    uint64        // and its B
 }
 
-type held[T comparable] struct {
-	stamp     Stamp
-	topics    []T
+// held is a broadcast that something is missing in front of, or of a node that is not known.
+type held struct {
+	links     []Link
+	size      int
+	repaired  bool
+	changes   bool
 	broadcast any
 }
 
-// settled is the number up to which nothing on the topic with this hash will still be delivered.
-func (p *peer[T]) settled(h uint64) uint64 { return max(p.floor, p.last[h]) }
+// heldOverhead is what a held broadcast takes besides its bytes, about.
+const heldOverhead = 256
+
+// numbers is a heap of numbers.
+type numbers []uint64
+
+func (n numbers) Len() int           { return len(n) }
+func (n numbers) Less(i, j int) bool { return n[i] < n[j] }
+func (n numbers) Swap(i, j int)      { n[i], n[j] = n[j], n[i] }
+func (n *numbers) Push(g any)        { *n = append(*n, g.(uint64)) }
+func (n *numbers) Pop() any {
+	end := len(*n) - 1
+	g := (*n)[end]
+	*n = (*n)[:end]
+	return g
+}
+
+// eff is the number up to which nothing on a stream is missing.
+func (p *peer) eff(h uint64) uint64 { return max(p.floor, p.last[h]) }
 
 // dead reports whether p has been silent for so long that it is given up. Its place is kept.
-func (p *peer[T]) dead(now time.Duration) bool { return p.suspect && now-p.heard >= DeadAfter }
+func (p *peer) dead(now time.Duration) bool { return p.suspect && now-p.heard >= DeadAfter }
+
+// alive reports whether p is waited for.
+func (p *peer) alive() bool { return !p.suspect && !p.leaving && !p.gone }
+
+// advance says that nothing on a stream is missing up to g.
+func (p *peer) advance(h, g uint64) {
+	if g <= p.eff(h) {
+		return
+	}
+	if p.last == nil {
+		p.last = make(map[uint64]uint64)
+	}
+	p.last[h] = g
+	if w, ok := p.want[h]; ok {
+		p.moved = true
+		if w <= g {
+			delete(p.want, h)
+		}
+	}
+	if next, ok := p.behind[Link{h, g}]; ok {
+		heap.Push(&p.ready, next)
+	}
+}
+
+// miss says that something on a stream is missing up to g.
+func (p *peer) miss(h, g uint64) {
+	if g <= p.eff(h) {
+		return
+	}
+	if p.want == nil {
+		p.want = make(map[uint64]uint64)
+	}
+	p.want[h] = max(p.want[h], g)
+}
+
+// hold keeps a broadcast for later.
+func (p *peer) hold(g uint64, b *held) {
+	if p.held == nil {
+		p.held = make(map[uint64]*held)
+		p.behind = make(map[Link]uint64)
+	}
+	p.held[g] = b
+	p.bytes += b.size + heldOverhead
+	for _, l := range b.links {
+		if l.Prev > p.eff(l.Hash) {
+			p.behind[l] = g
+		}
+	}
+}
+
+// unhold takes a broadcast out of held.
+func (p *peer) unhold(g uint64) *held {
+	b := p.held[g]
+	if b == nil {
+		return nil
+	}
+	delete(p.held, g)
+	p.bytes -= b.size + heldOverhead
+	for _, l := range b.links {
+		if p.behind[l] == g {
+			delete(p.behind, l)
+		}
+	}
+	if len(p.held) == 0 {
+		p.held, p.behind = nil, nil
+	}
+	return b
+}
+
+// inOrder returns the numbers of the held broadcasts, ascending.
+func (p *peer) inOrder() []uint64 {
+	list := make([]uint64, 0, len(p.held))
+	for g := range p.held {
+		list = append(list, g)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// recheck has all held broadcasts tried again: what they wait for may have come in other ways than one by one.
+func (p *peer) recheck() {
+	for h, w := range p.want {
+		if w <= p.eff(h) {
+			delete(p.want, h)
+		}
+	}
+	if len(p.held) > 0 {
+		p.ready = p.inOrder() // which is a heap
+	}
+}
 
 // raise moves the floor to x and forgets all that it covers: an idle peer costs nothing but itself.
-func (p *peer[T]) raise(x uint64) {
-	if x == p.floor && len(p.last) == 0 {
+func (p *peer) raise(x uint64) {
+	if x <= p.floor {
 		return
 	}
 	p.floor = x
@@ -52,24 +183,17 @@ func (p *peer[T]) raise(x uint64) {
 			delete(p.last, h)
 		}
 	}
-	for g := range p.done {
-		if g <= x {
-			delete(p.done, g)
-		}
+	if len(p.last) == 0 {
+		p.last = nil
 	}
+	p.done.cut(x)
+	p.recheck()
 }
 
 // start settles where p's broadcasts begin: above x.
-func (p *peer[T]) start(x uint64) {
+func (p *peer) start(x uint64) {
 	p.known = true
-	p.goal = x
+	p.goal = max(p.goal, x)
 	p.raise(x)
-}
-
-// give gives p up: only its place is kept.
-func (p *peer[T]) give() {
-	p.held = nil
-	p.gap = p.gap || p.highest > p.goal
-	p.goal = max(p.goal, p.highest)
-	p.raise(p.goal)
+	p.recheck()
 }

@@ -1,116 +1,230 @@
 package mesh
 
-import "time"
+import (
+	"container/heap"
+	"time"
+)
 
-// Broadcast takes a broadcast of the node from. If it is to be delivered now, that is among the effects.
-func (m *Machine[T]) Broadcast(now time.Duration, from string, stamp Stamp, topics []T, broadcast any) []Effect[T] {
-	if from == m.cfg.Node || len(stamp.Prev) != len(topics) {
+// An Incoming is a broadcast of another node, as it came over the link.
+type Incoming[T comparable] struct {
+	Stamp
+	Topics    []T // of the stamp
+	Size      int // about, in bytes
+	Repaired  bool
+	Changes   bool // it may change what this node receives: see [Machine.Resume]
+	Broadcast any  // what Deliver carries
+}
+
+// Broadcast takes a broadcast of the node from. If it is to be delivered now, that is among the effects, and what was held until it came
+// is behind it.
+func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) []Effect[T] {
+	if from == m.cfg.Node || len(in.Prev) != len(in.Topics) {
 		return nil
 	}
 	m.now = now
 	p := m.hear(from)
-	switch {
-	case p.gone:
+	if p.gone {
 		m.counts.Stale++
-		return nil
-	case p.known:
-		m.receive(p, stamp, topics, broadcast)
-	case len(p.held) < maxHeld:
-		p.held = append(p.held, held[T]{stamp, topics, broadcast})
-	default:
-		m.counts.Unheld++
+		return m.take()
+	}
+	b := &held{links: make([]Link, len(in.Topics)), size: in.Size, repaired: in.Repaired, changes: in.Changes, broadcast: in.Broadcast}
+	for i, topic := range in.Topics {
+		b.links[i] = Link{Hash: m.cfg.Hash(topic), Prev: in.Prev[i]}
+	}
+	if in.G > p.floor+maxSpan && p.known {
+		m.resync(p) // so much is missing that only the horizon of p helps
+	} else {
+		m.receive(p, in.G, b)
+		m.settlePeer(p)
 	}
 	m.returned(p)
 	return m.take()
 }
 
-// receive delivers a broadcast of a known node unless it is stale, a copy, or nobody's here.
-func (m *Machine[T]) receive(p *peer[T], stamp Stamp, topics []T, broadcast any) {
-	g := stamp.G
+// Resume goes on with what was held of the node from: it is to be called when a broadcast with Changes was delivered and has been carried
+// out. What is behind it is judged by what the node receives then.
+func (m *Machine[T]) Resume(now time.Duration, from string) []Effect[T] {
+	m.now = now
+	if p := m.peers[from]; p != nil {
+		p.paused = false
+		m.settlePeer(p)
+		m.ask(p)
+		m.settle()
+	}
+	return m.take()
+}
+
+// A verdict is what a number is to a node, given where its streams stand.
+type verdict uint8
+
+const (
+	nowhere verdict = iota // on no stream of ours
+	past                   // behind on all of ours
+	next                   // next on one of ours at least, and waits on none
+	waits                  // something is missing in front of it
+)
+
+// judge finds the verdict of number g.
+func (m *Machine[T]) judge(p *peer, g uint64, links []Link) verdict {
+	v := nowhere
+	for _, l := range links {
+		switch fno, ok := m.tracked(l.Hash); {
+		case !ok:
+		case g <= p.eff(l.Hash):
+			v = max(v, past)
+		case p.acked < fno: // what is missing here is from before the Join
+			v = max(v, next)
+		case l.Prev > p.eff(l.Hash):
+			v = waits
+		default:
+			v = max(v, next)
+		}
+	}
+	return v
+}
+
+// receive takes a broadcast: it delivers, holds or drops it.
+func (m *Machine[T]) receive(p *peer, g uint64, b *held) {
+	p.seen = max(p.seen, g)
+	if !p.known {
+		m.keep(p, g, b)
+		return
+	}
 	if g <= p.floor {
 		m.counts.Stale++
 		return
 	}
-	var tracked, past bool
-	for _, topic := range topics {
-		h := m.cfg.Hash(topic)
-		if _, ok := m.tracked(h); ok {
-			tracked = true
-			past = past || g <= p.settled(h)
-		}
-	}
-	_, copied := p.done[g]
+	v := m.judge(p, g, b.links)
 	switch {
-	case !tracked:
+	case v == nowhere:
 		m.counts.Unwanted++
-		return
-	case past && !copied:
-		// Those of its members who are in the room that is past would get it after something newer. In its other rooms it is a hole.
-		m.counts.Stale++
-		return
-	}
-	for i, topic := range topics {
-		h := m.cfg.Hash(topic)
-		fno, ok := m.tracked(h)
-		settled := p.settled(h)
-		if !ok || g <= settled {
-			continue
-		}
-		// A topic whose fence p has not answered may have gaps: they are from before the Join.
-		if p.acked >= fno && stamp.Prev[i] > settled {
-			m.counts.Holes++
-		}
-		p.last[h] = g
-	}
-	if copied {
+	case p.done.has(g):
+		// A stream that was joined after the first copy came must not wait for what is here already.
 		m.counts.Copies++
-		return
+		m.pass(p, g, b.links)
+	case v == past:
+		m.counts.Stale++
+	case v == next:
+		m.deliver(p, g, b)
+	default:
+		m.missFront(p, b.links)
+		m.keep(p, g, b)
 	}
-	p.done[g] = struct{}{}
+}
+
+// missFront notes what is missing in front of a number, unless it has come and waits itself.
+func (m *Machine[T]) missFront(p *peer, links []Link) {
+	for _, l := range links {
+		if fno, ok := m.tracked(l.Hash); ok && p.acked >= fno && p.held[l.Prev] == nil {
+			p.miss(l.Hash, l.Prev)
+		}
+	}
+}
+
+// keep holds a broadcast for later, if there is room. If there is none, it shows as missing in its time, and is asked for again.
+func (m *Machine[T]) keep(p *peer, g uint64, b *held) {
+	switch size := b.size + heldOverhead; {
+	case p.held[g] != nil:
+		m.counts.Copies++
+	case p.bytes > 0 && p.bytes+size > m.cfg.Limits.HeldBytes || m.heldBytes > 0 && m.heldBytes+size > m.cfg.Limits.HeldTotal:
+		m.counts.Unheld++
+	default:
+		p.hold(g, b)
+		m.heldBytes += size
+	}
+}
+
+func (m *Machine[T]) unhold(p *peer, g uint64) *held {
+	b := p.unhold(g)
+	if b != nil {
+		m.heldBytes -= b.size + heldOverhead
+	}
+	return b
+}
+
+// pass notes that number g has come on all its streams on which it is next, or on which there may be gaps.
+func (m *Machine[T]) pass(p *peer, g uint64, links []Link) {
+	for _, l := range links {
+		if fno, ok := m.tracked(l.Hash); ok && (p.acked < fno || l.Prev <= p.eff(l.Hash)) {
+			p.advance(l.Hash, g)
+		}
+	}
+}
+
+func (m *Machine[T]) deliver(p *peer, g uint64, b *held) {
+	var passed []bool
+	for i, l := range b.links {
+		if _, ok := m.tracked(l.Hash); ok && g <= p.eff(l.Hash) {
+			if passed == nil {
+				passed = make([]bool, len(b.links))
+			}
+			passed[i] = true
+		}
+	}
+	p.done.add(g, p.floor)
+	for _, l := range b.links {
+		if _, ok := m.tracked(l.Hash); ok {
+			p.advance(l.Hash, g)
+		}
+	}
 	m.counts.Delivered++
+	if b.repaired {
+		m.counts.Repaired++
+	}
 	if g < p.highest {
 		m.counts.Overtaken++
 	}
 	p.highest = max(p.highest, g)
-	m.emit(Deliver[T]{Broadcast: broadcast})
+	p.paused = p.paused || b.changes
+	m.emit(Deliver[T]{Broadcast: b.broadcast, Past: passed})
 }
 
-// release receives what was held until p became known.
-func (m *Machine[T]) release(p *peer[T]) {
-	for _, h := range p.held {
-		m.receive(p, h.stamp, h.topics, h.broadcast)
+// settlePeer tries what is held and may be next, in the order of the numbers, until nothing moves, and then moves the floor.
+func (m *Machine[T]) settlePeer(p *peer) {
+	for p.known && !p.paused {
+		for len(p.ready) > 0 && !p.paused {
+			g := heap.Pop(&p.ready).(uint64)
+			if b := m.unhold(p, g); b != nil {
+				m.receive(p, g, b)
+			}
+		}
+		if p.paused {
+			return
+		}
+		p.ready = nil
+		if len(p.want) > 0 || p.goal <= p.floor {
+			m.farewell(p)
+			return
+		}
+		p.raise(p.goal) // which may free more
 	}
-	p.held = nil
 }
 
-// beat accounts for all numbers of p up to B: what is missing on a topic of ours will not come any more.
-func (m *Machine[T]) beat(p *peer[T], b *Beat) {
-	if b.A > p.goal {
-		m.resync(p)
-		return
-	}
-	if b.S > p.goal { // nobody knows what there was up to S
-		m.counts.Holes++
-		p.goal = b.S
-		p.raise(b.S)
-	}
-	if b.Part == 0 {
-		p.part, p.partB = 0, b.B
-	}
-	if b.Part != p.part || b.B != p.partB {
-		return // a part was lost; the next Beat will show it
-	}
-	p.part++
-	for _, tail := range b.Tails {
-		fno, ok := m.tracked(tail.Hash)
-		if !ok || p.acked < fno || tail.G <= p.settled(tail.Hash) {
+// jump gives up whatever is missing up to x, of which nothing is known. What is held below goes first, in its order.
+func (m *Machine[T]) jump(p *peer, x uint64) {
+	m.counts.Unknown++
+	m.emit(Lost[T]{Node: p.id, After: p.floor, Upto: x, Unknown: true})
+	m.flush(p, x)
+	p.goal = max(p.goal, x)
+	p.raise(x)
+}
+
+// flush delivers what is held up to x, although something is missing in front of it.
+func (m *Machine[T]) flush(p *peer, x uint64) {
+	for _, g := range p.inOrder() {
+		if g > x {
+			return
+		}
+		b := m.unhold(p, g)
+		if g <= p.floor || p.done.has(g) {
+			m.counts.Stale++
 			continue
 		}
-		m.counts.Holes++
-		p.last[tail.Hash] = tail.G
-	}
-	if b.Part == b.Parts-1 && b.B > p.goal {
-		p.goal = b.B
-		p.raise(b.B)
+		switch m.judge(p, g, b.links) {
+		case next, waits:
+			m.deliver(p, g, b)
+		default:
+			m.counts.Stale++
+		}
 	}
 }

@@ -11,27 +11,40 @@ import (
 var (
 	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few hundred")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
-	setting = flag.String("setting", "", "with -seed: healthy, faulty or long")
+	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, faulty, short or long")
 )
+
+// sortOfWorld is a sort of worlds.
+type sortOfWorld struct {
+	name   string
+	few    int // how many of them a plain test simulates
+	live   func(seed uint64, trace func(string, ...any)) *world
+	counts []string // those that must not be small
+}
+
+var sorts = []sortOfWorld{
+	{"healthy", 150, healthy, []string{"deliveries", "unions", "requests", "copies", "rejoins"}},
+	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, Limits{}, false, trace) },
+		[]string{"deliveries", "unions", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
+	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
+		return faulty(seed, shortage(seed), false, trace)
+	},
+		[]string{"deliveries", "repaired", "missed", "unknown", "unheld"}},
+	{"long", 50, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, Limits{}, true, trace) },
+		[]string{"deliveries", "repaired", "suspects", "deaths"}},
+}
 
 // TestWorlds simulates clusters, and checks the promises of the protocol against a model.
 func TestWorlds(t *testing.T) {
-	for _, s := range []struct {
-		name string
-		few  int
-		live func(seed uint64, trace func(string, ...any)) *world
-	}{
-		{"healthy", 150, healthy},
-		{"faulty", 200, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, false, trace) }},
-		{"long", 40, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, true, trace) }},
-	} {
+	for _, s := range sorts {
 		t.Run(s.name, func(t *testing.T) {
+			if *setting != "" && *setting != s.name {
+				return
+			}
 			if *replay != 0 {
-				if *setting == s.name {
-					w := s.live(*replay, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
-					if w.failure != "" {
-						t.Error(w.failure)
-					}
+				w := s.live(*replay, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
+				if w.failure != "" {
+					t.Error(w.failure)
 				}
 				return
 			}
@@ -42,30 +55,57 @@ func TestWorlds(t *testing.T) {
 			if *worlds > 0 {
 				n = *worlds
 			}
-			var emits, delivered, holes, stale int
+			total := make(map[string]int)
 			for seed := uint64(1); seed <= uint64(n); seed++ {
 				w := s.live(seed, nil)
 				if w.failure != "" {
 					t.Fatalf("%s\nreplay with -run TestWorlds -setting %s -seed %d", w.failure, s.name, seed)
 				}
-				emits += w.emitted
-				for _, node := range w.nodes {
-					c := node.m.Counts()
-					delivered += int(c.Delivered)
-					holes += int(c.Holes)
-					stale += int(c.Stale)
+				for name, n := range w.counts() {
+					total[name] += n
 				}
 			}
-			if delivered == 0 || s.name != "healthy" && (holes == 0 || stale == 0) {
-				t.Errorf("%d delivered, %d holes, %d stale: nothing was tried", delivered, holes, stale)
+			t.Logf("%d worlds: %v", n, total)
+			for _, name := range s.counts {
+				if total[name] < n/2 {
+					t.Errorf("%d %s in %d worlds: nothing was tried", total[name], name, n)
+				}
 			}
-			t.Logf("%d worlds: %d emitted, %d delivered, %d holes, %d stale", n, emits, delivered, holes, stale)
 		})
 	}
 }
 
-func begin(seed uint64, f faults, trace func(string, ...any)) *world {
+// counts says what a world contained.
+func (w *world) counts() map[string]int {
+	n := map[string]int{"emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
+	for _, node := range w.nodes {
+		c := node.m.Counts()
+		for name, count := range map[string]uint64{
+			"deliveries": c.Delivered, "copies": c.Copies, "stale": c.Stale, "overtaken": c.Overtaken, "rejoins": c.Rejoins,
+			"nacks": c.Nacks, "repairs": c.Repairs, "repaired": c.Repaired, "unheld": c.Unheld, "suspects": c.Suspects, "deaths": c.Deaths,
+		} {
+			n[name] += int(count)
+		}
+	}
+	return n
+}
+
+// shortage is a ring that is too small, or too little room for what comes early.
+func shortage(seed uint64) Limits {
+	l := Limits{RingBytes: 100 * int(5+seed%20)}
+	if seed%3 == 0 {
+		l.RingStamps = int(8 + seed%40)
+	}
+	if seed%4 == 0 {
+		l.HeldBytes, l.HeldTotal = 1500, 3000
+	}
+	return l
+}
+
+func begin(seed uint64, f faults, limits Limits, trace func(string, ...any)) *world {
 	w := newWorld(seed, f, 1+int(seed%3))
+	w.limits = limits
+	w.weak = w.chance(0.15)
 	if trace != nil {
 		w.trace = func(format string, args ...any) { trace(fmt.Sprintf("%v ", w.now) + fmt.Sprintf(format, args...)) }
 	}
@@ -75,7 +115,7 @@ func begin(seed uint64, f faults, trace func(string, ...any)) *world {
 // pick draws a node; nil if it cannot act.
 func (w *world) pick() *node {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	if w.failure != "" || !n.alive || n.hung {
+	if w.failure != "" || !n.alive || n.hung || n.closing {
 		return nil
 	}
 	return n
@@ -83,41 +123,72 @@ func (w *world) pick() *node {
 
 func (w *world) room() string { return fmt.Sprintf("room%d", w.rng.IntN(8)) }
 
-// act lets a random node join, leave, or emit.
+// own is the room of some member, of any node.
+func (w *world) own() string {
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	return fmt.Sprintf("%s.%d", n.id, 1+w.rng.IntN(n.born+1))
+}
+
+// act lets a random node do something.
 func (w *world) act() {
 	n := w.pick()
 	if n == nil {
 		return
 	}
-	switch k := w.rng.IntN(10); {
-	case k < 2:
-		topics := []string{w.room()}
+	var m *member
+	if len(n.members) > 0 {
+		m = n.members[w.rng.IntN(len(n.members))]
+	}
+	switch k := w.rng.IntN(100); {
+	case m == nil, k < 4 && len(n.members) < 5:
+		n.add()
+	case k < 20:
+		rooms := []string{w.room()}
 		if w.chance(0.2) {
-			topics = append(topics, fmt.Sprintf("@n%d/s", w.rng.IntN(len(w.nodes))))
+			rooms = append(rooms, w.own())
 		}
-		n.join(topics...)
-	case k < 3:
-		n.leaveRoom(w.room())
+		n.join(m, rooms...)
+	case k < 28:
+		n.leaveRoom(m, w.room())
+	case k < 30:
+		n.remove(m)
 	default:
 		if !w.any && !n.ready {
 			return // what a node emits before it has met the others is not promised to anybody
 		}
-		topics := []string{w.room()}
-		if w.chance(0.1) {
-			topics[0] = fmt.Sprintf("@n%d/s", w.rng.IntN(len(w.nodes)))
-		}
-		for w.chance(0.4) && len(topics) < 4 {
-			if t := w.room(); !slices.Contains(topics, t) {
-				topics = append(topics, t)
-			}
-		}
-		n.emit(topics)
+		n.emit(w.draft())
 	}
+}
+
+// draft is a random emission.
+func (w *world) draft() *emission {
+	e := &emission{rooms: []string{w.room()}, size: 50 + w.rng.IntN(100)}
+	switch w.rng.IntN(12) {
+	case 0:
+		e.rooms[0] = w.own()
+	case 1:
+		e.rooms = nil
+	case 2:
+		e.kind = requestJoin + kind(w.rng.IntN(3))
+		e.room = w.room()
+	}
+	for e.rooms != nil && w.chance(0.4) && len(e.rooms) < 6 {
+		if r := w.room(); !slices.Contains(e.rooms, r) {
+			e.rooms = append(e.rooms, r)
+		}
+	}
+	if w.chance(0.15) {
+		e.except = []string{w.room()}
+	}
+	if e.kind == requestEnd && !w.chance(0.3) {
+		e.kind = requestLeave
+	}
+	return e
 }
 
 // healthy is a world where nothing is lost: nodes come and go, and interest takes its time.
 func healthy(seed uint64, trace func(string, ...any)) *world {
-	w := begin(seed, faults{}, trace)
+	w := begin(seed, faults{}, Limits{}, trace)
 	if w.chance(0.5) {
 		w.copies, w.over = 0.05, 0.2
 	}
@@ -145,9 +216,9 @@ func healthy(seed uint64, trace func(string, ...any)) *world {
 	return w
 }
 
-// faulty is a world where everything happens that may. In the end all is mended.
-func faulty(seed uint64, long bool, trace func(string, ...any)) *world {
-	w := begin(seed, faults{any: true, long: long}, trace)
+// faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.
+func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *world {
+	w := begin(seed, faults{any: true}, limits, trace)
 	messages := func() {
 		w.loss, w.copies, w.stale, w.over = 0, 0, 0, 0
 		if w.chance(0.5) {
@@ -224,8 +295,8 @@ func faulty(seed uint64, long bool, trace func(string, ...any)) *world {
 			messages()
 		}
 	}
-	w.faults = faults{any: true, long: long}
-	w.run(w.now + 8*time.Second)
+	w.faults = faults{any: true}
+	w.run(w.now + 10*time.Second)
 	if long {
 		w.run(w.now + 90*time.Second)
 	}

@@ -1,0 +1,322 @@
+package mesh
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/rooms"
+)
+
+// node is a machine, and the shell around it: its link with a queue in front, its clock, and its rooms with their members.
+type node struct {
+	w      *world
+	id     string
+	m      *Machine[string]
+	opened time.Duration
+	armed  time.Duration
+
+	client *client // nil while the link is known to be down
+	subs   map[string]bool
+	held   bool     // broadcasts wait in parked
+	parked []func() // publishes
+	sent   uint64   // the last number published
+
+	alive, closing, closed, ready bool
+	hung                          bool
+	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
+	inbox                         []func()      // while hung
+
+	index   rooms.Index[*member]
+	members []*member // those of index
+	born    int       // how many there ever were
+
+	checks
+}
+
+// letter is what goes over a link: to is the one that it is for, or empty.
+type letter struct {
+	to  string
+	msg any
+}
+
+func (l *letter) String() string { return fmt.Sprintf("to %q: %+v", l.to, l.msg) }
+
+// repair is an emission that is sent again.
+type repair struct{ *emission }
+
+const (
+	all       = "*"  // the topic of the cluster
+	namespace = "ns" // the topic of the namespace
+	maxUnion  = 4    // rooms of a broadcast that travels by their topics
+)
+
+// topicOf is the topic of a room: private for the id of a member, which is its node's and a number.
+func topicOf(room string) string {
+	if id, _, own := strings.Cut(room, "."); own {
+		return "@" + id + "/" + room
+	}
+	return room
+}
+
+func hashOf(topic string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(topic))
+	if name, ok := strings.CutPrefix(topic, "@"); ok {
+		id, _, _ := strings.Cut(name, "/")
+		return uint64(hash32(id))<<32 | h.Sum64()&0xffffffff
+	}
+	return h.Sum64()
+}
+
+func hash32(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}
+
+// weakHash has seven values for all topics that are not private.
+func weakHash(topic string) uint64 {
+	if strings.HasPrefix(topic, "@") {
+		return hashOf(topic) &^ 0xfffffffe // two for each node
+	}
+	return hashOf(topic) % 7
+}
+
+func config(id string, hash func(string) uint64) Config[string] {
+	own := "@" + id
+	return Config[string]{
+		Node: id,
+		Hash: hash,
+		Own:  func(topic string) bool { return topic == all || topic == own || strings.HasPrefix(topic, own+"/") },
+		Mine: func(h uint64) bool { return h == hash(all) || h>>32 == uint64(hash32(id)) },
+	}
+}
+
+// open adds a node to the world.
+func (w *world) open() *node {
+	n := &node{w: w, id: fmt.Sprintf("n%d", len(w.nodes)), opened: w.now, alive: true, held: true, subs: make(map[string]bool)}
+	hash := hashOf
+	if w.weak {
+		hash = weakHash
+	}
+	cfg := config(n.id, hash)
+	cfg.Limits = w.limits
+	n.m = New(cfg)
+	n.checks = newChecks()
+	n.subs[all], n.subs["@"+n.id] = true, true
+	w.nodes = append(w.nodes, n)
+	w.trace("open %s", n.id)
+	n.connect()
+	return n
+}
+
+func (n *node) clock() time.Duration { return n.w.now - n.opened }
+
+// connect is what a link does by itself: subscriptions first. Then it says that it is up.
+func (n *node) connect() {
+	w := n.w
+	n.client = &client{node: n, broker: w.brokers[w.rng.IntN(len(w.brokers))]}
+	w.clients = append(w.clients, n.client)
+	n.announce(n.topics(), true)
+	n.stretch = max(n.stretch, w.now)
+	n.step(func() []Effect[string] { return n.m.LinkUp(n.clock()) })
+}
+
+func (n *node) topics() []string {
+	var topics []string
+	for t := range n.subs {
+		topics = append(topics, t)
+	}
+	slices.Sort(topics)
+	return topics
+}
+
+func (n *node) announce(topics []string, on bool) {
+	if c := n.client; c != nil {
+		n.w.through(&c.up, func() {
+			if !c.dead {
+				n.w.see(c.broker, c, topics, on, true)
+			}
+		})
+	}
+}
+
+// send publishes.
+func (n *node) send(topic string, l *letter) {
+	c := n.client
+	if c == nil {
+		n.w.fail("%s sends %v while its link is down", n.id, l)
+		return
+	}
+	n.w.through(&c.up, func() {
+		if !c.dead {
+			n.w.publish(c.broker, c, topic, l)
+		}
+	})
+}
+
+// drop breaks the connection of n: what is on its way is lost. The broker notices at once or later, the node likewise.
+func (n *node) drop(broker, self, back time.Duration) {
+	w, c := n.w, n.client
+	if c == nil || c.dead {
+		return
+	}
+	w.trace("cut %s: noticed after %v, back after %v", n.id, self, back)
+	c.dead = true
+	w.after(broker, func() {
+		var topics []string
+		for t := range c.broker.interest[c] {
+			topics = append(topics, t)
+		}
+		slices.Sort(topics)
+		w.see(c.broker, c, topics, false, true)
+	})
+	w.after(self, func() {
+		n.awake(func() {
+			if n.client == c {
+				n.client, n.held = nil, true
+				n.step(func() []Effect[string] { return n.m.LinkDown(n.clock(), n.sent) })
+			}
+		})
+	})
+	w.after(self+back, func() {
+		n.awake(func() {
+			if n.client == nil {
+				n.connect()
+			}
+		})
+	})
+}
+
+// die stops n without a word.
+func (n *node) die() {
+	n.w.trace("death of %s", n.id)
+	n.alive = false
+	n.drop(n.w.between(0, 2*time.Second), time.Hour, time.Hour)
+}
+
+// leave closes n: it goes when its machine says so.
+func (n *node) leave() {
+	n.w.trace("%s leaves", n.id)
+	n.closing = true
+	n.step(func() []Effect[string] { return n.m.Close(n.clock()) })
+}
+
+// hang stops n for a while: it does nothing and takes nothing, and neither link nor broker notices.
+func (n *node) hang(d time.Duration) {
+	n.w.trace("%s hangs for %v", n.id, d)
+	n.hung, n.stretch = true, max(n.stretch, n.w.now+d)
+	n.w.after(d, func() {
+		n.hung = false
+		inbox := n.inbox
+		n.inbox = nil
+		for _, do := range inbox {
+			n.awake(do)
+		}
+		n.arm()
+	})
+}
+
+// awake does something in its turn once n does not hang.
+func (n *node) awake(do func()) {
+	switch {
+	case !n.alive:
+	case n.hung:
+		n.inbox = append(n.inbox, do)
+	default:
+		do()
+	}
+}
+
+func (n *node) receive(from *node, l *letter) {
+	if l.to != "" && l.to != n.id {
+		return
+	}
+	n.awake(func() {
+		n.w.trace("%s < %s: %+v", n.id, from.id, l.msg)
+		n.step(func() []Effect[string] {
+			switch msg := l.msg.(type) {
+			case *emission:
+				return n.m.Broadcast(n.clock(), from.id, msg.incoming(false))
+			case repair:
+				return n.m.Broadcast(n.clock(), from.id, msg.incoming(true))
+			}
+			return n.m.Receive(n.clock(), from.id, l.msg.(Message))
+		})
+	})
+}
+
+// step runs a step of the machine and carries out the effects. What a broadcast changes comes after all of them.
+func (n *node) step(do func() []Effect[string]) {
+	deliver := n.carryOut(do())
+	for len(deliver) > 0 {
+		e, past := deliver[0].Broadcast.(*emission), deliver[0].Past
+		deliver = deliver[1:]
+		n.delivered(e, past)
+		n.apply(e, past)
+		if e.kind != packet {
+			deliver = append(deliver, n.carryOut(n.m.Resume(n.clock(), e.from.id))...)
+		}
+	}
+	n.arm()
+}
+
+// carryOut carries out effects, but for what is to be delivered.
+func (n *node) carryOut(effects []Effect[string]) (deliver []Deliver[string]) {
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case Subscribe[string]:
+			for _, t := range e.Topics {
+				n.subs[t] = true
+			}
+			n.announce(e.Topics, true)
+		case Unsubscribe[string]:
+			for _, t := range e.Topics {
+				delete(n.subs, t)
+			}
+			n.ended(e.Topics)
+			n.announce(e.Topics, false)
+		case Send[string]:
+			topic := all
+			if e.To != "" {
+				topic = "@" + e.To
+			}
+			n.send(topic, &letter{e.To, e.Message})
+		case Resend[string]:
+			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast.(*emission)}})
+		case Deliver[string]:
+			deliver = append(deliver, e)
+		case Lost[string]:
+			n.lost(e)
+		case Joined[string]:
+			n.joined(e.Wait.(*join), e.Missing)
+		case Ready[string]:
+			n.ready = true
+		case Release[string]:
+			n.held = false
+			for _, send := range n.parked {
+				send()
+			}
+			n.parked = nil
+		case Closed[string]:
+			n.alive, n.closed = false, true
+			n.w.after(100*time.Millisecond, func() { n.drop(0, time.Hour, time.Hour) })
+		}
+	}
+	return deliver
+}
+
+// arm lets the machine tick at the time that it asks for, and at no other.
+func (n *node) arm() {
+	at := n.opened + n.m.Next()
+	n.armed = at
+	n.w.after(max(0, at-n.w.now), func() {
+		if n.alive && !n.hung && n.armed == at {
+			n.armed = -1
+			n.step(func() []Effect[string] { return n.m.Tick(n.clock()) })
+		}
+	})
+}

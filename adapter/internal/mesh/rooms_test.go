@@ -1,0 +1,217 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// emission is a broadcast in a world, or a request that changes the membership of those whom it selects.
+type emission struct {
+	from   *node
+	rooms  []string // none: all members
+	except []string
+	kind   kind
+	room   string   // of a request: where to or from
+	topics []string // of its stamp
+	size   int
+	stamp  Stamp
+	at     time.Duration
+}
+
+type kind uint8
+
+const (
+	packet kind = iota
+	requestJoin
+	requestLeave
+	requestEnd
+)
+
+func (e *emission) String() string {
+	text := fmt.Sprintf("%s/%d%v", e.from.id, e.stamp.G, e.topics)
+	if len(e.except) > 0 {
+		text += fmt.Sprintf(" except %v", e.except)
+	}
+	return text + [...]string{"", " joins ", " leaves ", " ends"}[e.kind] + e.room
+}
+
+func (e *emission) incoming(repaired bool) Incoming[string] {
+	return Incoming[string]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
+}
+
+// of returns the topic of a room as e has it, with its place among the topics.
+func (e *emission) of(room int) (topic string, place int) {
+	if e.kind != packet {
+		place = 1 // behind the cluster's
+	}
+	if len(e.topics) > place+room && e.topics[place] != namespace {
+		place += room
+	}
+	return e.topics[place], place
+}
+
+// member is a socket of a node.
+type member struct {
+	node      *node
+	id        string
+	in        map[string]*membership // by room, with the namespace and the room of its own
+	seen      map[*emission]bool
+	connected bool
+}
+
+type membership struct {
+	since     time.Duration
+	confirmed bool // Join has returned nil
+}
+
+// join is a wait of a node.
+type join struct {
+	member      *member
+	memberships []*membership
+	at          time.Duration
+}
+
+func (m *member) enter(room string) *membership {
+	if ms := m.in[room]; ms != nil {
+		return ms
+	}
+	ms := &membership{since: m.node.w.now}
+	m.in[room] = ms
+	return ms
+}
+
+// add connects a member.
+func (n *node) add() {
+	n.born++
+	m := &member{node: n, id: fmt.Sprintf("%s.%d", n.id, n.born), in: make(map[string]*membership), seen: make(map[*emission]bool)}
+	n.w.trace("%s connects", m.id)
+	m.connected = true
+	n.members = append(n.members, m)
+	n.index.Add(m.id, m)
+	n.wait(m, []string{namespace, topicOf(m.id)}, m.enter(namespace), m.enter(m.id))
+}
+
+func (n *node) join(m *member, rooms ...string) {
+	if !m.connected {
+		return
+	}
+	n.w.trace("%s joins %v", m.id, rooms)
+	var topics []string
+	var ms []*membership
+	for _, room := range rooms {
+		n.index.Join(m.id, room)
+		ms = append(ms, m.enter(room))
+		topics = append(topics, topicOf(room))
+		n.unexpect(func(d *due) bool { return d.member == m && slices.Contains(d.e.except, room) })
+	}
+	n.wait(m, topics, ms...)
+}
+
+func (n *node) wait(m *member, topics []string, ms ...*membership) {
+	n.joins++
+	j := &join{member: m, memberships: ms, at: n.w.now}
+	n.step(func() []Effect[string] { return n.m.Join(n.clock(), topics, j) })
+}
+
+func (n *node) leaveRoom(m *member, room string) {
+	if m.in[room] == nil {
+		return
+	}
+	n.w.trace("%s leaves %s", m.id, room)
+	delete(m.in, room)
+	n.unexpectVia(m, room)
+	if _, last := n.index.Leave(m.id, room); last {
+		n.uninterest(topicOf(room))
+	}
+}
+
+func (n *node) remove(m *member) {
+	if !m.connected {
+		return
+	}
+	n.w.trace("%s disconnects", m.id)
+	m.connected = false
+	n.members = slices.DeleteFunc(n.members, func(o *member) bool { return o == m })
+	n.unexpect(func(d *due) bool { return d.member == m })
+	for _, room := range n.index.Remove(m.id) {
+		n.uninterest(topicOf(room))
+	}
+	if n.index.Len() == 0 {
+		n.uninterest(namespace)
+	}
+}
+
+func (n *node) uninterest(topic string) {
+	n.step(func() []Effect[string] { n.m.Leave(n.clock(), topic); return nil })
+}
+
+// emit broadcasts, or asks all nodes to change memberships: at this node at once, and then to the others.
+func (n *node) emit(e *emission) {
+	w := n.w
+	e.from, e.at = n, w.now
+	e.topics = []string{namespace}
+	if len(e.rooms) > 0 && len(e.rooms) <= maxUnion {
+		e.topics = nil
+		for _, room := range e.rooms {
+			e.topics = append(e.topics, topicOf(room))
+		}
+	}
+	publish := e.topics
+	if e.kind != packet {
+		e.topics = append([]string{all}, e.topics...)
+		publish = e.topics[:1]
+		w.requests++
+	} else if len(e.topics) > 1 {
+		w.unions++
+	}
+	e.stamp = n.m.Emit(n.clock(), e.topics, e, e.size)
+	n.emissions = append(n.emissions, e)
+	w.emitted++
+	w.trace("%s emits %v %v", n.id, e, e.stamp.Prev)
+	for _, r := range w.nodes {
+		if r != n {
+			r.expect(e)
+		}
+	}
+	n.apply(e, nil)
+	send := func() {
+		for _, t := range publish {
+			n.send(t, &letter{"", e})
+		}
+		n.sent = e.stamp.G
+	}
+	if n.held {
+		n.parked = append(n.parked, send)
+		return
+	}
+	send()
+}
+
+// apply gives an emission to the members of this node, without those who are in rooms that are past alone.
+func (n *node) apply(e *emission, past []bool) {
+	var in []string
+	for i, room := range e.rooms {
+		if _, place := e.of(i); past == nil || !past[place] {
+			in = append(in, room)
+		}
+	}
+	_, place := e.of(0)
+	if len(e.rooms) > 0 && len(in) == 0 || len(e.rooms) == 0 && past != nil && past[place] {
+		return
+	}
+	selected := n.index.Select(nil, in, e.except)
+	for _, m := range selected {
+		if e.from != n {
+			n.got(m, e, in)
+		}
+		switch e.kind {
+		case requestJoin:
+			n.join(m, e.room)
+		case requestLeave:
+			n.leaveRoom(m, e.room)
+		case requestEnd:
+			n.remove(m)
+		}
+	}
+}
