@@ -151,6 +151,11 @@ func (m *member) Deliver(frame any) {
 	m.got = append(m.got, frame.(string))
 }
 
+func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {}
+func (m *member) Forget(frame any)                                    {}
+func (m *member) Describe() []byte                                    { return nil }
+func (m *member) Disconnect(close bool)                               {}
+
 // take returns what has come since the last take.
 func (m *member) take() []string {
 	m.mu.Lock()
