@@ -58,6 +58,10 @@ type Hub struct {
 
 	roomsMu sync.Mutex // guards rooms
 	rooms   map[string]*Rooms
+
+	calls    calls    // what this node asks others
+	answers  answers  // what others ask this node
+	handlers handlers // what the program answers them
 }
 
 type hubCounts struct{ malformed, refused uint64 }
@@ -80,17 +84,20 @@ func NewHub(cfg HubConfig) *Hub {
 		rooms:  make(map[string]*Rooms),
 		state:  State{Status: Connected},
 	}
+	h.calls.pending = make(map[uint64]*call)
+	h.answers.under = make(map[asker]*answer)
+	h.answers.events = make(map[string]*events)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if cfg.Adapter == nil {
 		h.becomeReady(nil)
 		return h
 	}
-	own := nodeHash(h.node)
+	own, all := nodeHash(h.node), Topic{Kind: Cluster}.hash()
 	h.machine = mesh.New(mesh.Config[Topic]{
 		Node:    h.node,
 		Hash:    Topic.hash,
 		Own:     func(t Topic) bool { return t.Node == h.node },
-		Private: func(hash uint64) bool { return uint32(hash>>32) == own },
+		Private: func(hash uint64) bool { return hash == all || uint32(hash>>32) == own },
 	})
 	h.next = h.machine.Next()
 	h.state = State{Status: Degraded, Reason: errors.New("adapter: not open yet")}
@@ -195,6 +202,7 @@ func (h *Hub) run() {
 		// The same state once more is one that was lost and came back before anybody looked.
 		if last.Status == Connected && (state.Status != Connected || fmt.Sprint(state.Reason) == fmt.Sprint(last.Reason)) {
 			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
+			h.lookAround()
 			last.Status = Degraded
 		}
 		if last.Status != Connected && state.Status == Connected {
@@ -251,6 +259,7 @@ func (h *Hub) tick() {
 		case <-timer.C:
 			h.meshMu.Lock()
 			h.apply(h.machine.Tick(h.age()))
+			h.lookAround()
 			h.meshMu.Unlock()
 		case <-h.wake:
 		case <-h.ctx.Done():
@@ -281,13 +290,19 @@ func (h *Hub) receive(msg []byte) {
 	}
 	var deliver []*envelope.Broadcast
 	if broadcast != nil {
+		broadcast.From = sender
 		deliver = h.apply(h.machine.Broadcast(h.age(), sender, broadcast.Stamp, topics(&broadcast.Body), broadcast))
 	} else {
 		deliver = h.apply(h.machine.Receive(h.age(), sender, message))
+		if _, bye := message.(*mesh.Bye); bye {
+			h.lookAround()
+		}
 	}
 	h.meshMu.Unlock()
 	for _, b := range deliver {
-		if r := h.lookup(b.Namespace); r != nil {
+		if b.Route == envelope.ByCluster || b.Route == envelope.ByNode {
+			h.serve(b)
+		} else if r := h.lookup(b.Namespace); r != nil {
 			r.deliver(&b.Body)
 		}
 	}
@@ -333,6 +348,11 @@ func (h *Hub) publish(b *envelope.Body) error {
 	to := topics(b)
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
+	return h.emit(b, to, body)
+}
+
+// emit is publish for a body that is encoded. h.meshMu must be held.
+func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 	if err := h.writer.admit(len(body)); err != nil {
 		if errors.Is(err, ErrOverflow) {
 			h.counts.refused++
@@ -340,7 +360,7 @@ func (h *Hub) publish(b *envelope.Body) error {
 		return err
 	}
 	stamp := h.machine.Emit(h.age(), to)
-	h.writer.put(job{publish: to, stamp: stamp, body: body})
+	h.writer.put(job{publish: published(b, to), stamp: stamp, body: body})
 	return nil
 }
 

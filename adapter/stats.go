@@ -21,6 +21,7 @@ type Stats struct {
 	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more; a lost union counts in each of its rooms
 	Unmet     uint64 // broadcasts dropped since their node did not answer for too long
 	Malformed uint64 // messages that are not understood
+	Busy      uint64 // requests of other nodes that were refused, and server events that were dropped, since there were too many
 }
 
 // Stats returns the state and the counts as they are now.
@@ -37,6 +38,9 @@ func (h *Hub) Stats() Stats {
 	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
 	s.Overtaken, s.Missed, s.Unmet = c.Overtaken, c.Holes, c.Unheld
 
+	h.answers.mu.Lock()
+	s.Busy = h.answers.refused
+	h.answers.mu.Unlock()
 	h.writer.mu.Lock()
 	s.Sent, s.SentBytes, s.Lost, s.Queued = h.writer.counts.sent, h.writer.counts.bytes, h.writer.counts.lost, h.writer.bytes
 	h.writer.mu.Unlock()

@@ -44,10 +44,11 @@ type writer struct {
 
 	mu     sync.Mutex // guards what follows
 	jobs   []job
-	held   bool   // broadcasts wait in parked
-	parked []job  // in order
-	handed uint64 // the number of the last broadcast that was handed over, or given up
-	bytes  int    // of broadcasts not yet handed over
+	held   bool          // broadcasts wait in parked
+	parked []job         // in order
+	handed uint64        // the number of the last broadcast that was handed over, or given up
+	bytes  int           // of broadcasts not yet handed over
+	space  chan struct{} // closed when bytes go down, or closed is set; nil while nobody waits for that
 	closed bool
 	counts writerCounts
 
@@ -75,6 +76,39 @@ func (w *writer) admit(size int) error {
 		return fmt.Errorf("%w: %d of %d bytes", ErrOverflow, w.bytes, w.limit)
 	}
 	return nil
+}
+
+// room waits until a broadcast of size bytes leaves half the queue free, or is alone in it: what can wait makes way for what cannot.
+func (w *writer) room(ctx context.Context, size int) error {
+	for {
+		w.mu.Lock()
+		if w.closed {
+			w.mu.Unlock()
+			return ErrClosed
+		}
+		if w.bytes == 0 || w.bytes+size <= w.limit/2 {
+			w.mu.Unlock()
+			return nil
+		}
+		if w.space == nil {
+			w.space = make(chan struct{})
+		}
+		space := w.space
+		w.mu.Unlock()
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// shrunk wakes those that wait for room. w.mu must be held.
+func (w *writer) shrunk() {
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+	}
 }
 
 // put adds a job. It never blocks.
@@ -109,6 +143,7 @@ func (w *writer) signal() {
 func (w *writer) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
+	w.shrunk()
 	w.mu.Unlock()
 	w.signal()
 	select {
@@ -233,6 +268,7 @@ func (w *writer) broadcast(ctx context.Context, link Link, j *job) {
 	}
 	w.mu.Lock()
 	w.bytes -= len(j.body)
+	w.shrunk()
 	w.handed = j.stamp.G
 	w.mu.Unlock()
 }

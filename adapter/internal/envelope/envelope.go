@@ -41,13 +41,19 @@ type Route uint8
 const (
 	ByNamespace Route = 1 // the topic of the namespace
 	ByRoom      Route = 2 // the topic of each room, in their order
+	ByCluster   Route = 3 // the topic of all nodes alone, for a Request; it has its place on the topics of its names, too
+	ByNode      Route = 4 // the topic of one node, for a Request
 )
 
 // Flags of a broadcast. Their numbers are part of the wire format.
-const Volatile = 1 // a member that is not writable is passed over
+const (
+	Volatile = 1 // a member that is not writable is passed over
+	InRooms  = 2 // ByCluster: the topics of its names are those of its rooms, not that of the namespace
+)
 
 // A Broadcast is a packet for the members of rooms.
 type Broadcast struct {
+	From  string // the sender; not encoded here
 	Stamp mesh.Stamp
 	Body
 }
@@ -60,6 +66,7 @@ type Body struct {
 	Rooms     []string // none: all members of the namespace
 	Except    []string
 	Payload   []byte // opaque
+	Request          // of the routes ByCluster and ByNode
 }
 
 // AppendBody appends b to dst, for AppendBroadcast.
@@ -70,7 +77,11 @@ func AppendBody(dst []byte, b *Body) []byte {
 	dst = appendStrings(dst, b.Rooms)
 	dst = appendStrings(dst, b.Except)
 	dst = binary.AppendUvarint(dst, uint64(len(b.Payload)))
-	return append(dst, b.Payload...)
+	dst = append(dst, b.Payload...)
+	if b.Route == ByCluster || b.Route == ByNode {
+		dst = b.Request.append(dst)
+	}
+	return dst
 }
 
 // AppendBroadcast appends a broadcast of the node sender to dst: its stamp, and its body as AppendBody wrote it.
@@ -124,7 +135,7 @@ func AppendMessage(dst []byte, sender string, message mesh.Message) []byte {
 	panic(fmt.Sprintf("envelope: no wire form for %T", message)) // a kind was added to mesh and not here
 }
 
-// Decode reads a message. One of broadcast and message is not nil unless err is. Payload is a part of msg; everything else is copied.
+// Decode reads a message. One of broadcast and message is not nil unless err is. Payload and Arg are parts of msg; everything else is copied.
 func Decode(msg []byte) (sender string, broadcast *Broadcast, message mesh.Message, err error) {
 	if len(msg) < 2 {
 		return "", nil, nil, ErrMalformed

@@ -120,6 +120,16 @@ func (r *reader) broadcast() *Broadcast {
 		r.bad = r.bad || len(b.Stamp.Prev) != 1
 	case ByRoom:
 		r.bad = r.bad || len(b.Rooms) == 0 || len(b.Stamp.Prev) != len(b.Rooms)
+	case ByCluster:
+		b.Request = r.request()
+		names := 1
+		if b.Flags&InRooms != 0 {
+			names = len(b.Rooms)
+		}
+		r.bad = r.bad || names == 0 || len(b.Stamp.Prev) != 1+names
+	case ByNode:
+		b.Request = r.request()
+		r.bad = r.bad || b.To == "" || len(b.Stamp.Prev) != 1
 	default:
 		r.bad = true
 	}
