@@ -74,7 +74,7 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 		}
 		return out, nil
 	}
-	if h.machine == nil {
+	if h.machine == nil || !validNode(node) {
 		return nil, &NodeError{node, ErrNode}
 	}
 	var out []byte
