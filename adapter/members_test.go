@@ -111,7 +111,8 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 		infos, err := other.Fetch(t.Context(), Selection{})
 		count, err2 := other.Count(t.Context(), Selection{})
 		names, err3 := other.AllRooms(t.Context())
-		if err := errors.Join(err, err2, err3); len(infos)+count+len(names) != 0 || err != nil {
+		acks, err4 := other.BroadcastWithAck(t.Context(), Broadcast{})
+		if err := errors.Join(err, err2, err3, err4); len(infos)+count+len(names)+acks.Members != 0 || err != nil {
 			t.Errorf("another namespace: %v, %d, %q, %v", infos, count, names, err)
 		}
 	})
