@@ -47,7 +47,7 @@ func (w *wire) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
 		w.mu.Lock()
 		down := w.state.Status == Degraded
 		if b != nil && !down {
-			w.got = append(w.got, topics(&b.Body)...)
+			w.got = append(w.got, published(&b.Body, topics(&b.Body))...)
 		} else if err == nil {
 			w.control++
 		}
@@ -141,14 +141,52 @@ func (l *wireLink) Publish(ctx context.Context, topic Topic, msg []byte) error {
 
 // member keeps what it gets.
 type member struct {
-	mu  sync.Mutex
-	got []string
+	remove     func()                                                  // what Disconnect does
+	asking     func(text string, answer func(payload []byte, ok bool)) // what Ask does; nil keeps silent
+	describing func() []byte                                           // nil says nothing
+
+	mu     sync.Mutex // guards what follows
+	got    []string
+	forgot []string
 }
 
-func (m *member) Deliver(frame any) {
+func (m *member) note(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.got = append(m.got, frame.(string))
+	m.got = append(m.got, text)
+}
+
+func (m *member) Deliver(frame any) { m.note(frame.(string)) }
+
+func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {
+	m.note(frame.(string))
+	if m.asking != nil {
+		m.asking(frame.(string), answer)
+	}
+}
+
+func (m *member) Forget(frame any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgot = append(m.forgot, frame.(string))
+}
+
+func (m *member) forgotten() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.forgot)
+}
+
+func (m *member) Describe() []byte {
+	if m.describing != nil {
+		return m.describing()
+	}
+	return nil
+}
+
+func (m *member) Disconnect(close bool) {
+	m.note(fmt.Sprint("disconnect ", close))
+	m.remove()
 }
 
 // take returns what has come since the last take.
@@ -215,6 +253,7 @@ func add(t *testing.T, h *Hub, rooms ...string) (id string, m *member) {
 	t.Helper()
 	id, m = h.NewID(), new(member)
 	r := h.Rooms("/", frame)
+	m.remove = func() { r.Remove(id) }
 	if err := r.Add(t.Context(), id, m); err != nil {
 		t.Fatalf("Add: %v", err)
 	}
@@ -246,4 +285,34 @@ func got(t *testing.T, name string, m *member, want ...string) {
 func settle() {
 	time.Sleep(10 * time.Millisecond)
 	synctest.Wait()
+}
+
+// die has the node behind w say nothing any more, and hear nothing.
+func (w *wire) die() { w.set(State{Status: Degraded, Reason: errors.New("dead")}) }
+
+// idle checks that nothing is left of the calls of hubs.
+func idle(t *testing.T, hubs ...*Hub) {
+	t.Helper()
+	synctest.Wait()
+	for i, h := range hubs {
+		h.calls.mu.Lock()
+		pending := len(h.calls.pending)
+		h.calls.mu.Unlock()
+		h.answers.mu.Lock()
+		under, running, events := len(h.answers.under), h.answers.running, len(h.answers.events)
+		h.answers.mu.Unlock()
+		if pending+under+events != 0 || running != [asking + 1]int{} {
+			t.Errorf("node %d is left with %d calls, %d answers of others (%v), events of %d nodes", i, pending, under, running, events)
+		}
+	}
+}
+
+// missing checks that err is a PartialError that names just these nodes, so many clients, and why.
+func missing(t *testing.T, what string, err error, clients int, why error, nodes ...string) {
+	t.Helper()
+	slices.Sort(nodes)
+	var p *PartialError
+	if !errors.As(err, &p) || !slices.Equal(p.Nodes, nodes) || p.Clients != clients || (why == nil) != (p.Err == nil) || !errors.Is(err, why) && why != nil {
+		t.Errorf("%s: %v; want a PartialError without nodes %v and %d clients, for %v", what, err, nodes, clients, why)
+	}
 }

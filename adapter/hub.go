@@ -14,16 +14,37 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// DefaultQueueBytes bounds what a Hub holds for a broker that is slow or out of reach.
-const DefaultQueueBytes = 32 << 20
+// The defaults of a HubConfig.
+const (
+	DefaultQueueBytes  = 32 << 20
+	DefaultRepairBytes = 64 << 20
+)
+
+// A Loss is a broadcast that was due on this node and will not come.
+type Loss struct {
+	Node    string // which had sent it
+	Unknown bool   // it may be any number of them, or none: nobody remembers what was sent
+}
 
 // A HubConfig is what a Hub is made of. Its zero value is one node.
 type HubConfig struct {
 	// Adapter joins the node to others. nil is one node: no link, no goroutine, nothing encoded for the wire.
 	Adapter Adapter
 
+	// Client says that the node has no members, and only speaks to those of others: it does not count as a server, and is asked nothing.
+	Client bool
+
 	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Zero means DefaultQueueBytes.
 	QueueBytes int
+
+	// RepairBytes bounds the broadcasts that this node remembers, for 30 s at the most, to send them again to nodes that have missed them.
+	// Zero means DefaultRepairBytes.
+	RepairBytes int
+
+	// OnLoss is told of broadcasts of other nodes that were due here and will not come: the broker lost them, and the node that had
+	// sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
+	// that nobody is told; Stats counts them, and the first is logged.
+	OnLoss func(Loss)
 
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
@@ -49,23 +70,35 @@ type Hub struct {
 	writer *writer
 	wake   chan struct{}
 
+	receiving sync.Mutex // held while what other nodes have sent is dealt with, so that it is in its order. Taken before all others.
+	assembly  assembly   // used by receive alone
+
 	meshMu  sync.Mutex // guards the machine, and the order in which its effects reach the writer. Taken inside Rooms.mu.
 	machine *mesh.Machine[Topic]
 	next    time.Duration // when the ticker will run
 	state   State
 	openErr error // why the adapter could not be opened, when it was tried last
 	counts  hubCounts
+	closing bool          // Close was called: nothing is published any more
+	left    chan struct{} // closed when nobody needs this node any more
 
 	roomsMu sync.Mutex // guards rooms
 	rooms   map[string]*Rooms
+
+	calls    calls    // what this node asks others
+	answers  answers  // what others ask this node
+	handlers handlers // what the program answers them
 }
 
-type hubCounts struct{ malformed, refused uint64 }
+type hubCounts struct{ malformed, refused, lost uint64 }
 
 // NewHub returns a Hub, which begins to join the cluster if it has an adapter. Close it in the end.
 func NewHub(cfg HubConfig) *Hub {
 	if cfg.QueueBytes <= 0 {
 		cfg.QueueBytes = DefaultQueueBytes
+	}
+	if cfg.RepairBytes <= 0 {
+		cfg.RepairBytes = DefaultRepairBytes
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -75,22 +108,28 @@ func NewHub(cfg HubConfig) *Hub {
 		node:   randomID(),
 		linked: make(chan struct{}),
 		ready:  make(chan struct{}),
+		left:   make(chan struct{}),
 		opened: time.Now(),
 		wake:   make(chan struct{}, 1),
 		rooms:  make(map[string]*Rooms),
 		state:  State{Status: Connected},
 	}
+	h.calls.pending = make(map[uint64]*call)
+	h.answers.under = make(map[asker]*answer)
+	h.answers.events = make(map[string]*events)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if cfg.Adapter == nil {
 		h.becomeReady(nil)
 		return h
 	}
-	own := nodeHash(h.node)
+	own, all := nodeHash(h.node), Topic{Kind: Cluster}.hash()
 	h.machine = mesh.New(mesh.Config[Topic]{
-		Node:    h.node,
-		Hash:    Topic.hash,
-		Own:     func(t Topic) bool { return t.Node == h.node },
-		Private: func(hash uint64) bool { return uint32(hash>>32) == own },
+		Node:   h.node,
+		Client: cfg.Client,
+		Hash:   Topic.hash,
+		Own:    func(t Topic) bool { return t.Kind == Cluster || t.Node == h.node },
+		Mine:   func(hash uint64) bool { return hash == all || uint32(hash>>32) == own },
+		Limits: mesh.Limits{RingBytes: cfg.RepairBytes},
 	})
 	h.next = h.machine.Next()
 	h.state = State{Status: Degraded, Reason: errors.New("adapter: not open yet")}
@@ -144,25 +183,33 @@ func (h *Hub) State() State {
 	return h.state
 }
 
-// Nodes are the ids of the other nodes that are known and believed to be alive.
+// Nodes are the ids of the other nodes that are known and believed to be alive, those without members (HubConfig.Client) not among them.
 func (h *Hub) Nodes() []string {
 	if h.machine == nil {
 		return nil
 	}
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
-	return h.machine.Members()
+	return h.machine.Servers()
 }
 
 // Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
-// sent first, until ctx ends or unless the broker is out of reach; an error says that some of it was not. Rooms go on to work on this node.
+// sent first, and what others have missed of it is sent again, until ctx ends, for two seconds at the most, or unless the broker is out of
+// reach; an error says that some of it was not sent. Rooms go on to work on this node.
 func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
-		h.apply(h.machine.Close(h.age()))
+		if !h.closing {
+			h.closing = true
+			h.apply(h.machine.Close(h.age()))
+		}
 		h.meshMu.Unlock()
 		select {
 		case <-h.linked:
+			select {
+			case <-h.left:
+			case <-ctx.Done():
+			}
 			err = h.writer.close(ctx)
 		default: // there is nobody to send to
 			h.cancel()
@@ -249,9 +296,7 @@ func (h *Hub) tick() {
 	for {
 		select {
 		case <-timer.C:
-			h.meshMu.Lock()
-			h.apply(h.machine.Tick(h.age()))
-			h.meshMu.Unlock()
+			h.step(func() []mesh.Effect[Topic] { return h.machine.Tick(h.age()) })
 		case <-h.wake:
 		case <-h.ctx.Done():
 			return
@@ -265,37 +310,110 @@ func (h *Hub) tick() {
 
 // receive takes a message from the link, from one goroutine at a time.
 func (h *Hub) receive(msg []byte) {
-	sender, broadcast, message, err := envelope.Decode(msg)
-	if err == nil && !validNode(sender) {
+	m, err := envelope.Decode(msg)
+	if err == nil && m.Chunk != nil {
+		if msg = h.assembly.add(m.From, m.Chunk); msg == nil {
+			return
+		}
+		m, err = envelope.Decode(msg)
+		if err == nil && m.Chunk != nil {
+			err = envelope.ErrMalformed
+		}
+	}
+	if err == nil && !validNode(m.From) {
 		err = envelope.ErrMalformed
 	}
-	h.meshMu.Lock()
 	if err != nil {
-		h.counts.malformed++
-		first := h.counts.malformed == 1
-		h.meshMu.Unlock()
-		if first {
-			h.cfg.Logger.Warn("belfry: a message that is not understood was ignored; further ones are only counted", "node", h.node, "error", err)
-		}
+		h.malformed(err)
 		return
 	}
-	var deliver []*envelope.Broadcast
-	if broadcast != nil {
-		deliver = h.apply(h.machine.Broadcast(h.age(), sender, broadcast.Stamp, topics(&broadcast.Body), broadcast))
-	} else {
-		deliver = h.apply(h.machine.Receive(h.age(), sender, message))
+	if m.To != "" && m.To != h.node {
+		return // the link delivers more than was asked
 	}
+	if nack, ok := m.Mesh.(*mesh.Nack); ok && len(nack.Ranges) > 0 && h.writer.crowded() {
+		return // it is asked again
+	}
+	h.step(func() []mesh.Effect[Topic] {
+		if b := m.Broadcast; b != nil {
+			return h.machine.Broadcast(h.age(), m.From, mesh.Incoming[Topic]{
+				Stamp:     b.Stamp,
+				Topics:    topics(&b.Body),
+				Size:      len(msg),
+				Repaired:  b.Repaired,
+				Changes:   b.Changes(),
+				Broadcast: b,
+			})
+		}
+		return h.machine.Receive(h.age(), m.From, m.Mesh)
+	})
+}
+
+func (h *Hub) malformed(err error) {
+	h.meshMu.Lock()
+	h.counts.malformed++
+	first := h.counts.malformed == 1
 	h.meshMu.Unlock()
-	for _, b := range deliver {
+	if first {
+		h.cfg.Logger.Warn("belfry: a message that is not understood was ignored; further ones are only counted", "node", h.node, "error", err)
+	}
+}
+
+// step takes a step of the machine and deals with what comes of it, in order: broadcasts are handed to the members, requests are served.
+func (h *Hub) step(do func() []mesh.Effect[Topic]) {
+	h.receiving.Lock()
+	defer h.receiving.Unlock()
+	h.meshMu.Lock()
+	results := h.apply(do())
+	h.meshMu.Unlock()
+	for i := 0; i < len(results); i++ {
+		switch e := results[i].(type) {
+		case mesh.Lost[Topic]:
+			h.lost(e)
+		case mesh.Deliver[Topic]:
+			b := e.Broadcast.(*envelope.Broadcast)
+			h.deliver(b, e.Past)
+			if b.Changes() { // what came behind it is judged by what this node receives now
+				h.meshMu.Lock()
+				results = append(results, h.apply(h.machine.Resume(h.age(), b.From))...)
+				h.meshMu.Unlock()
+			}
+		}
+	}
+}
+
+// deliver hands a broadcast to those whom it is for. Members of rooms whose topics are past do not get it.
+func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
+	if past != nil {
+		b.Rooms = selecting(&b.Body, past)
+	}
+	switch b.Route {
+	case envelope.ByCluster, envelope.ByNode:
+		h.serve(b)
+	default:
 		if r := h.lookup(b.Namespace); r != nil {
 			r.deliver(&b.Body)
 		}
 	}
 }
 
-// apply carries out the effects of a step, or hands them to the writer. It returns the broadcasts to deliver, which only a step of
-// receive has. h.meshMu must be held.
-func (h *Hub) apply(effects []mesh.Effect[Topic]) (deliver []*envelope.Broadcast) {
+// lost reports broadcasts that will not come.
+func (h *Hub) lost(e mesh.Lost[Topic]) {
+	h.meshMu.Lock()
+	h.counts.lost++
+	first := h.counts.lost == 1
+	h.meshMu.Unlock()
+	if first {
+		h.cfg.Logger.Error("belfry: broadcasts were lost; further ones are only counted", "node", h.node, "of", e.Node,
+			"after", e.After, "upto", e.Upto, "unknown", e.Unknown)
+	}
+	if h.cfg.OnLoss != nil {
+		h.cfg.OnLoss(Loss{Node: e.Node, Unknown: e.Unknown})
+	}
+}
+
+// apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
+// h.meshMu must be held.
+func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic]) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case mesh.Subscribe[Topic]:
@@ -307,15 +425,22 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (deliver []*envelope.Broadcast
 			if e.To != "" {
 				to = Topic{Kind: Node, Node: e.To}
 			}
-			h.writer.put(job{publish: []Topic{to}, body: envelope.AppendMessage(nil, h.node, e.Message)})
-		case mesh.Deliver[Topic]:
-			deliver = append(deliver, e.Broadcast.(*envelope.Broadcast))
+			h.writer.put(job{publish: []Topic{to}, body: envelope.AppendMessage(nil, h.node, e.To, e.Message)})
+		case mesh.Resend[Topic]:
+			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast.([]byte))
+			h.writer.put(job{publish: []Topic{{Kind: Node, Node: e.To}}, body: body})
+		case mesh.Deliver[Topic], mesh.Lost[Topic]:
+			results = append(results, effect)
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Membership[Topic]:
+			h.lookAround()
 		case mesh.Release[Topic]:
 			h.writer.release()
 		case mesh.Ready[Topic]:
 			h.becomeReady(nil)
+		case mesh.Closed[Topic]:
+			close(h.left)
 		}
 	}
 	if h.machine.Next() < h.next {
@@ -324,7 +449,7 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (deliver []*envelope.Broadcast
 		default:
 		}
 	}
-	return deliver
+	return results
 }
 
 // publish numbers a broadcast and hands it to the writer.
@@ -333,14 +458,22 @@ func (h *Hub) publish(b *envelope.Body) error {
 	to := topics(b)
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
+	return h.emit(b, to, body)
+}
+
+// emit is publish for a body that is encoded. h.meshMu must be held.
+func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
+	if h.closing {
+		return ErrClosed
+	}
 	if err := h.writer.admit(len(body)); err != nil {
 		if errors.Is(err, ErrOverflow) {
 			h.counts.refused++
 		}
 		return err
 	}
-	stamp := h.machine.Emit(h.age(), to)
-	h.writer.put(job{publish: to, stamp: stamp, body: body})
+	stamp := h.machine.Emit(h.age(), to, body, len(body))
+	h.writer.put(job{publish: published(b, to), stamp: stamp, body: body})
 	return nil
 }
 

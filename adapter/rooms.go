@@ -33,6 +33,22 @@ type Member interface {
 	// It does not block. It is called from many goroutines; the broadcasts of one goroutine, and those of one other node, come in
 	// their order.
 	Deliver(frame any)
+
+	// Ask is Deliver for a broadcast that is to be answered, in the same order. The member calls answer when it has one, from any goroutine and
+	// also within Ask; or, with ok false, when it will have none: it has left, or cannot be asked. What comes after the first call, or
+	// after Forget, is ignored. answer does not block, and keeps payload.
+	Ask(frame any, answer func(payload []byte, ok bool))
+
+	// Forget says that the answer to what Ask has brought, which is the same frame and was made for one broadcast alone, is not waited for
+	// any more. It may come after the answer, and does not block.
+	Forget(frame any)
+
+	// Describe returns what Fetch is to say of the member, opaque here. It is not changed afterwards.
+	Describe() []byte
+
+	// Disconnect ends the member, by [Rooms.Remove] in its own time; close says that its connection is to be ended, too. It does not block.
+	// What was delivered before goes first.
+	Disconnect(close bool)
 }
 
 // A Framer turns the payload of a broadcast into what the members of a namespace take, once for all of them. volatile says that a member

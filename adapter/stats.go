@@ -16,11 +16,15 @@ type Stats struct {
 	Received  uint64 // broadcasts of other nodes that were handed to the members here
 	Unwanted  uint64 // broadcasts that came although no member is here
 	Copies    uint64 // came again: on another topic of their union, or twice
-	Stale     uint64 // came after something newer in their room, and were dropped
+	Stale     uint64 // came although they had been given up, or were from before the Join, and were dropped
 	Overtaken uint64 // came after something newer of their node in another room, and were delivered
-	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more; a lost union counts in each of its rooms
-	Unmet     uint64 // broadcasts dropped since their node did not answer for too long
+	Repaired  uint64 // were lost, were asked for again, and came: part of Received
+	Missed    uint64 // were lost and will not come: the node that had sent them does not have them any more
+	Unknown   uint64 // times that nobody remembered what was lost, if anything
+	Unheld    uint64 // came early, or of a node that was not met yet, when too much was held already; what is due of them is asked for again
+	Resent    uint64 // broadcasts of this node that others had missed
 	Malformed uint64 // messages that are not understood
+	Busy      uint64 // requests of other nodes that were refused, and server events that were dropped, since there were too many
 }
 
 // Stats returns the state and the counts as they are now.
@@ -31,12 +35,15 @@ func (h *Hub) Stats() Stats {
 	}
 	h.meshMu.Lock()
 	c := h.machine.Counts()
-	s.Nodes, s.Suspects = h.machine.Members(), h.machine.Suspects()
+	s.Nodes, s.Suspects = h.machine.Servers(), h.machine.Suspects()
 	s.Refused, s.Malformed = h.counts.refused, h.counts.malformed
 	h.meshMu.Unlock()
 	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
-	s.Overtaken, s.Missed, s.Unmet = c.Overtaken, c.Holes, c.Unheld
+	s.Overtaken, s.Repaired, s.Missed, s.Unknown, s.Unheld, s.Resent = c.Overtaken, c.Repaired, c.Missed, c.Unknown, c.Unheld, c.Repairs
 
+	h.answers.mu.Lock()
+	s.Busy = h.answers.refused
+	h.answers.mu.Unlock()
 	h.writer.mu.Lock()
 	s.Sent, s.SentBytes, s.Lost, s.Queued = h.writer.counts.sent, h.writer.counts.bytes, h.writer.counts.lost, h.writer.bytes
 	h.writer.mu.Unlock()

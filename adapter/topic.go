@@ -44,11 +44,47 @@ func roomTopic(namespace, room string) Topic {
 	return Topic{Kind: Room, Namespace: namespace, Room: room}
 }
 
-// topics are those that a broadcast travels on. They follow from its names, on every node alike.
+// topics are those on which a broadcast has its place. They follow from its names, on every node alike.
 func topics(b *envelope.Body) []Topic {
-	if b.Route == envelope.ByNamespace {
+	switch b.Route {
+	case envelope.ByNamespace:
 		return []Topic{{Kind: Namespace, Namespace: b.Namespace}}
+	case envelope.ByNode:
+		return []Topic{{Kind: Node, Node: b.To}}
+	case envelope.ByCluster:
+		if b.Flags&envelope.InRooms == 0 {
+			return []Topic{{Kind: Cluster}, {Kind: Namespace, Namespace: b.Namespace}}
+		}
+		return append([]Topic{{Kind: Cluster}}, roomTopics(b)...)
 	}
+	return roomTopics(b)
+}
+
+// nobody is a room without members, as names are UTF-8.
+const nobody = "\xff"
+
+// selecting are the rooms of a broadcast that select, where those whose topics are past do not.
+func selecting(b *envelope.Body, past []bool) []string {
+	if b.Route == envelope.ByCluster {
+		past = past[1:] // that of the cluster selects nobody
+	}
+	var rooms []string
+	if len(past) == len(b.Rooms) && (b.Route == envelope.ByRoom || b.Flags&envelope.InRooms != 0) {
+		for i, room := range b.Rooms {
+			if !past[i] {
+				rooms = append(rooms, room)
+			}
+		}
+	} else if len(past) > 0 && !past[0] {
+		return b.Rooms
+	}
+	if rooms == nil {
+		return []string{nobody}
+	}
+	return rooms
+}
+
+func roomTopics(b *envelope.Body) []Topic {
 	list := make([]Topic, len(b.Rooms))
 	for i, room := range b.Rooms {
 		list[i] = roomTopic(b.Namespace, room)
@@ -56,13 +92,21 @@ func topics(b *envelope.Body) []Topic {
 	return list
 }
 
-// hash is the topic on the wire. The upper half of a private topic's hash is its node's, so that a node knows its own.
+// published are those of its topics that a broadcast travels on.
+func published(b *envelope.Body, topics []Topic) []Topic {
+	if b.Route == envelope.ByCluster {
+		return topics[:1] // everybody receives it there
+	}
+	return topics
+}
+
+// hash is the topic on the wire. The upper half of the hash of a node's topic, or a private one, is the node's, so that a node knows its own.
 func (t Topic) hash() uint64 {
 	h := fnv.New64a()
 	h.Write([]byte{byte(t.Kind), byte(len(t.Namespace)), byte(len(t.Namespace) >> 8)})
 	h.Write([]byte(t.Namespace))
 	h.Write([]byte(t.Room))
-	if t.Kind == Private {
+	if t.Kind == Private || t.Kind == Node {
 		return uint64(nodeHash(t.Node))<<32 | h.Sum64()&0xffffffff
 	}
 	return h.Sum64()

@@ -25,6 +25,8 @@ func TestTopicHash(t *testing.T) {
 		{Topic{Kind: Room, Namespace: "/", Room: "lobby"}, 0x7e8ea35d7f4525ec},
 		{Topic{Kind: Room, Namespace: "/l", Room: "obby"}, 0x556b070ee3a13c9b},
 		{Topic{Kind: Room, Namespace: strings.Repeat("n", 300), Room: "ü\x00"}, 0x75e80fec68cc415a},
+		{Topic{Kind: Cluster}, 0xd0a397186727310c},
+		{Topic{Kind: Node, Node: nodeA}, 0xbf3b895f586f350b},
 		{Topic{Kind: Private, Namespace: "/", Node: nodeA, Room: nodeA + ".BBBBBBBBBB"}, 0xbf3b895f3475b98e},
 		{Topic{Kind: Private, Namespace: "/", Node: nodeB, Room: nodeB + ".BBBBBBBBBB"}, 0x97cf48996399505c},
 	} {
@@ -44,6 +46,9 @@ func TestPrivateHash(t *testing.T) {
 		{roomTopic("/other", nodeA+".0123456789"), true},
 		{roomTopic("/", nodeB+".0123456789"), false},
 		{roomTopic("/", "room"), false},
+		{Topic{Kind: Node, Node: nodeA}, true},
+		{Topic{Kind: Node, Node: nodeB}, false},
+		{Topic{Kind: Cluster}, false},
 		{Topic{Kind: Namespace, Namespace: "/"}, false},
 	} {
 		if got := uint32(c.topic.hash()>>32) == nodeHash(nodeA); got != c.want {
@@ -101,5 +106,21 @@ func TestTopicsOfBroadcast(t *testing.T) {
 	b.Route = envelope.ByRoom
 	if got, want := topics(b), []Topic{roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(got, want) {
 		t.Errorf("by room: %v, want %v", got, want)
+	}
+	b.Route = envelope.ByCluster
+	if got, want := topics(b), []Topic{{Kind: Cluster}, {Kind: Namespace, Namespace: "/n"}}; !slices.Equal(got, want) {
+		t.Errorf("by cluster: %v, want %v", got, want)
+	}
+	b.Flags = envelope.InRooms
+	got, want := topics(b), []Topic{{Kind: Cluster}, roomTopic("/n", "a"), roomTopic("/n", "b")}
+	if !slices.Equal(got, want) {
+		t.Errorf("by cluster, in rooms: %v, want %v", got, want)
+	}
+	if got := published(b, got); !slices.Equal(got, want[:1]) {
+		t.Errorf("by cluster: published on %v, want %v", got, want[:1])
+	}
+	b.Route, b.To = envelope.ByNode, nodeA
+	if got, want := topics(b), []Topic{{Kind: Node, Node: nodeA}}; !slices.Equal(got, want) || !slices.Equal(published(b, got), want) {
+		t.Errorf("by node: %v, want %v", got, want)
 	}
 }

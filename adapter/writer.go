@@ -39,15 +39,19 @@ type writer struct {
 	limit int
 	log   *slog.Logger
 
-	scratch []byte // the message being published; used by run alone
-	logged  bool   // a final error has been logged; used by run alone
+	scratch []byte    // the message being published; used by run alone
+	whole   [1][]byte // the message as it goes over the link; used by run alone
+	chunked uint64    // the number of the last message that was sent in chunks; used by run alone
+	logged  bool      // a final error has been logged; used by run alone
 
 	mu     sync.Mutex // guards what follows
 	jobs   []job
-	held   bool   // broadcasts wait in parked
-	parked []job  // in order
-	handed uint64 // the number of the last broadcast that was handed over, or given up
-	bytes  int    // of broadcasts not yet handed over
+	held   bool          // broadcasts wait in parked
+	parked []job         // in order
+	handed uint64        // the number of the last broadcast that was handed over, or given up
+	bytes  int           // of broadcasts not yet handed over
+	others int           // bytes of other messages
+	space  chan struct{} // closed when bytes go down, or closed is set; nil while nobody waits for that
 	closed bool
 	counts writerCounts
 
@@ -77,6 +81,49 @@ func (w *writer) admit(size int) error {
 	return nil
 }
 
+// room waits until a broadcast of size bytes leaves half the queue free, or is alone in it: what can wait makes way for what cannot.
+func (w *writer) room(ctx context.Context, size int) error {
+	for {
+		w.mu.Lock()
+		if w.closed {
+			w.mu.Unlock()
+			return ErrClosed
+		}
+		if w.bytes == 0 || w.bytes+size <= w.limit/2 {
+			w.mu.Unlock()
+			return nil
+		}
+		if w.space == nil {
+			w.space = make(chan struct{})
+		}
+		space := w.space
+		w.mu.Unlock()
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// maxOthers bounds the answers to nodes that have missed something which wait for the broker, in bytes.
+const maxOthers = 8 << 20
+
+// crowded reports whether so much waits besides broadcasts that no more should be asked for.
+func (w *writer) crowded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.others > maxOthers
+}
+
+// shrunk wakes those that wait for room. w.mu must be held.
+func (w *writer) shrunk() {
+	if w.space != nil {
+		close(w.space)
+		w.space = nil
+	}
+}
+
 // put adds a job. It never blocks.
 func (w *writer) put(j job) {
 	w.mu.Lock()
@@ -86,6 +133,8 @@ func (w *writer) put(j job) {
 	}
 	if j.stamp.G != 0 {
 		w.bytes += len(j.body)
+	} else {
+		w.others += len(j.body)
 	}
 	switch n := len(w.jobs); {
 	case j.stamp.G != 0 && w.held:
@@ -109,6 +158,7 @@ func (w *writer) signal() {
 func (w *writer) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
+	w.shrunk()
 	w.mu.Unlock()
 	w.signal()
 	select {
@@ -145,6 +195,8 @@ func (w *writer) hold() (handed uint64) {
 			w.parked = append(w.parked, j)
 		case j.publish == nil:
 			w.jobs = append(w.jobs, j)
+		default:
+			w.others -= len(j.body)
 		}
 	}
 	return w.handed
@@ -199,6 +251,9 @@ func (w *writer) do(ctx context.Context, link Link, j *job) {
 		if err := w.publish(ctx, link, j.publish, j.body); !errors.Is(err, ErrUnavailable) {
 			w.fail(err)
 		} // else the mesh speaks anew when the link is up
+		w.mu.Lock()
+		w.others -= len(j.body)
+		w.mu.Unlock()
 	default:
 		w.broadcast(ctx, link, j)
 	}
@@ -233,6 +288,7 @@ func (w *writer) broadcast(ctx context.Context, link Link, j *job) {
 	}
 	w.mu.Lock()
 	w.bytes -= len(j.body)
+	w.shrunk()
 	w.handed = j.stamp.G
 	w.mu.Unlock()
 }
@@ -247,23 +303,45 @@ func (w *writer) park(j *job) bool {
 	return w.held
 }
 
-// publish hands msg to the link, once for each topic. It stops where the broker is out of reach.
+// publish hands msg to the link, once for each topic, in chunks if it is too large for the link. It stops where the broker is out of reach.
 func (w *writer) publish(ctx context.Context, link Link, topics []Topic, msg []byte) error {
 	var failed error
 	for _, topic := range topics {
-		switch err := link.Publish(ctx, topic, msg); {
-		case err == nil:
+		for _, chunk := range w.chunks(link, msg) {
+			err := link.Publish(ctx, topic, chunk)
+			if errors.Is(err, ErrUnavailable) {
+				return err
+			}
+			if err != nil {
+				failed = err
+				break // without this one the others are of no use
+			}
 			w.mu.Lock()
 			w.counts.sent++
-			w.counts.bytes += uint64(len(msg))
+			w.counts.bytes += uint64(len(chunk))
 			w.mu.Unlock()
-		case errors.Is(err, ErrUnavailable):
-			return err
-		default:
-			failed = err
 		}
 	}
 	return failed
+}
+
+// minMaxMessage is a size of message that every link takes.
+const minMaxMessage = 4 << 10
+
+// chunks returns the messages that msg goes over the link as: itself, mostly.
+func (w *writer) chunks(link Link, msg []byte) [][]byte {
+	if len(msg) <= minMaxMessage {
+		w.whole[0] = msg
+		return w.whole[:]
+	}
+	size := DefaultMaxMessage
+	if l, ok := link.(Limiter); ok {
+		if size = l.MaxMessage(); size == 0 {
+			size = len(msg)
+		}
+	}
+	w.chunked++
+	return envelope.Chunks(w.node, w.chunked, msg, max(size, minMaxMessage))
 }
 
 // fail notes an error after which the job is given up.

@@ -222,6 +222,15 @@ func (p *probe) Deliver(frame any) {
 	p.mu.Unlock()
 }
 
+func (p *probe) Ask(frame any, answer func(payload []byte, ok bool)) {
+	p.Deliver(frame)
+	answer(frame.([]byte), true)
+}
+
+func (p *probe) Forget(any)       {}
+func (p *probe) Describe() []byte { return nil }
+func (p *probe) Disconnect(bool)  {}
+
 // newHub returns a Hub that has met its cluster, with the rooms of "/".
 func newHub(t *testing.T, a adapter.Adapter) (*adapter.Hub, *adapter.Rooms) {
 	t.Helper()

@@ -104,7 +104,7 @@ func (s *Socket) join() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	err := s.ns.rooms.Add(s.ctx, s.id, s)
+	err := s.ns.rooms.Add(s.ctx, s.id, (*member)(s))
 	var unfenced *adapter.UnfencedError
 	if err != nil && !errors.As(err, &unfenced) && s.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.

@@ -56,7 +56,7 @@ func (ns *Namespace) Sockets(rooms ...string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
 	sockets := make([]*Socket, 0, len(members))
 	for _, m := range members {
-		if s := m.(*Socket); s.now() != connecting {
+		if s := (*Socket)(m.(*member)); s.now() != connecting {
 			sockets = append(sockets, s)
 		}
 	}
@@ -66,8 +66,12 @@ func (ns *Namespace) Sockets(rooms ...string) []*Socket {
 // Socket returns the socket with this id, if it is on this node.
 func (ns *Namespace) Socket(id string) (*Socket, bool) {
 	m, ok := ns.rooms.Get(id)
-	if !ok || m.(*Socket).now() == connecting {
+	if !ok {
+		return nil, false
+	}
+	s := (*Socket)(m.(*member))
+	if s.now() == connecting {
 		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
-	return m.(*Socket), true
+	return s, true
 }

@@ -238,21 +238,6 @@ func (s *Socket) sendable() error {
 	return nil
 }
 
-// Deliver implements [adapter.Member]: it queues the frame of a broadcast. A socket whose client has not been told yet that it is
-// connected gets none.
-func (s *Socket) Deliver(frame any) {
-	if s.now() != connected {
-		return
-	}
-	d := frame.(*delivery)
-	if len(d.listeners) > 0 || s.outgoing.Load() != nil {
-		if e := d.outgoing(); e != nil {
-			s.tell(e, d.listeners)
-		}
-	}
-	s.conn.session.Append(d.frame)
-}
-
 // now is the socket's state. While its CONNECT packet is on its way into the queue, it counts as connected.
 func (s *Socket) now() socketState {
 	state := socketState(s.state.Load())

@@ -1,8 +1,9 @@
 // Package envelope is what nodes say to each other: a versioned binary codec, pure.
 //
-// A message is a version byte, a kind byte, the sender's id, and the fields of its kind. Numbers are unsigned varints as in
-// encoding/binary, strings are a length and their bytes, durations are microseconds. A reader ignores what follows the fields that it
-// knows, so that a later version may append; it refuses a version or a kind that it does not know.
+// A message is a version byte, a kind byte, the sender's id, and the fields of its kind; all kinds but broadcasts and chunks begin with the
+// id of the node that they are for, empty for all. Numbers are unsigned varints as in encoding/binary, strings are a length and their
+// bytes, durations are microseconds. A reader ignores what follows the fields that it knows, so that a later version may append; it
+// refuses a version or a kind that it does not know.
 package envelope
 
 import (
@@ -32,6 +33,11 @@ const (
 	kindBeat      = 4
 	kindResync    = 5
 	kindBye       = 6
+	kindNack      = 7
+	kindGone      = 8
+	kindSettled   = 9
+	kindRepair    = 10
+	kindChunk     = 11
 )
 
 // A Route says which topics a broadcast was published on; they follow from its names.
@@ -41,15 +47,36 @@ type Route uint8
 const (
 	ByNamespace Route = 1 // the topic of the namespace
 	ByRoom      Route = 2 // the topic of each room, in their order
+	ByCluster   Route = 3 // the topic of all nodes alone, for a Request; it has its place on the topics of its names, too
+	ByNode      Route = 4 // the topic of one node, for a Request
 )
 
 // Flags of a broadcast. Their numbers are part of the wire format.
-const Volatile = 1 // a member that is not writable is passed over
+const (
+	Volatile = 1 // a member that is not writable is passed over
+	InRooms  = 2 // ByCluster: the topics of its names are those of its rooms, not that of the namespace
+)
+
+// A Message is one that was decoded. One of Broadcast, Mesh and Chunk is not nil.
+type Message struct {
+	From      string
+	To        string // empty: for all who receive it
+	Broadcast *Broadcast
+	Mesh      mesh.Message
+	Chunk     *Chunk
+}
 
 // A Broadcast is a packet for the members of rooms.
 type Broadcast struct {
-	Stamp mesh.Stamp
+	From     string // the sender; not encoded here
+	Repaired bool   // it was sent again; not encoded here
+	Stamp    mesh.Stamp
 	Body
+}
+
+// Changes reports whether a node that carries b out may receive other topics afterwards.
+func (b *Broadcast) Changes() bool {
+	return b.Route == ByCluster && (b.Kind == KindJoin || b.Kind == KindLeave || b.Kind == KindDisconnect)
 }
 
 // A Body is a broadcast without its place among those of its origin.
@@ -60,6 +87,7 @@ type Body struct {
 	Rooms     []string // none: all members of the namespace
 	Except    []string
 	Payload   []byte // opaque
+	Request          // of the routes ByCluster and ByNode
 }
 
 // AppendBody appends b to dst, for AppendBroadcast.
@@ -70,12 +98,24 @@ func AppendBody(dst []byte, b *Body) []byte {
 	dst = appendStrings(dst, b.Rooms)
 	dst = appendStrings(dst, b.Except)
 	dst = binary.AppendUvarint(dst, uint64(len(b.Payload)))
-	return append(dst, b.Payload...)
+	dst = append(dst, b.Payload...)
+	if b.Route == ByCluster || b.Route == ByNode {
+		dst = b.Request.append(dst)
+	}
+	return dst
 }
 
 // AppendBroadcast appends a broadcast of the node sender to dst: its stamp, and its body as AppendBody wrote it.
 func AppendBroadcast(dst []byte, sender string, stamp mesh.Stamp, body []byte) []byte {
-	dst = appendHeader(dst, kindBroadcast, sender)
+	return appendStamped(appendHeader(dst, kindBroadcast, sender), stamp, body)
+}
+
+// AppendRepair appends a broadcast that is sent again, to one node.
+func AppendRepair(dst []byte, sender, to string, stamp mesh.Stamp, body []byte) []byte {
+	return appendStamped(appendString(appendHeader(dst, kindRepair, sender), to), stamp, body)
+}
+
+func appendStamped(dst []byte, stamp mesh.Stamp, body []byte) []byte {
 	dst = binary.AppendUvarint(dst, stamp.G)
 	dst = binary.AppendUvarint(dst, uint64(len(stamp.Prev)))
 	for _, prev := range stamp.Prev {
@@ -84,76 +124,117 @@ func AppendBroadcast(dst []byte, sender string, stamp mesh.Stamp, body []byte) [
 	return append(dst, body...)
 }
 
-// AppendMessage appends any other message of the node sender to dst.
-func AppendMessage(dst []byte, sender string, message mesh.Message) []byte {
-	switch m := message.(type) {
-	case *mesh.Fence:
-		dst = appendHeader(dst, kindFence, sender)
-		dst = binary.AppendUvarint(dst, m.F)
-		dst = binary.AppendUvarint(dst, m.Sent)
-		dst = appendAge(dst, m.Age)
-		return append(dst, flag(m.Hello))
-	case *mesh.Ack:
-		dst = appendHeader(dst, kindAck, sender)
-		dst = appendString(dst, m.To)
-		dst = binary.AppendUvarint(dst, m.F)
-		dst = binary.AppendUvarint(dst, m.Sent)
-		dst = appendAge(dst, m.Age)
-		return appendStrings(dst, m.Members)
-	case *mesh.Beat:
-		dst = appendHeader(dst, kindBeat, sender)
-		for _, n := range [...]uint64{m.A, m.B, m.S} {
+// AppendMessage appends any other message of the node sender to dst. to is empty for all.
+func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
+	header := func(kind byte) { dst = appendString(appendHeader(dst, kind, sender), to) }
+	number := func(list ...uint64) {
+		for _, n := range list {
 			dst = binary.AppendUvarint(dst, n)
 		}
-		dst = appendAge(dst, m.Age)
-		for _, n := range [...]int{m.Part, m.Parts, len(m.Tails)} {
-			dst = binary.AppendUvarint(dst, uint64(n))
-		}
+	}
+	switch m := message.(type) {
+	case *mesh.Fence:
+		header(kindFence)
+		dst = appendAbout(dst, m.About)
+		number(m.F, m.Sent)
+		return append(dst, flag(m.Hello))
+	case *mesh.Ack:
+		header(kindAck)
+		dst = appendAbout(dst, m.About)
+		number(m.F, m.Sent)
+		return appendStrings(dst, m.Members)
+	case *mesh.Beat:
+		header(kindBeat)
+		dst = appendAbout(dst, m.About)
+		number(m.A, m.B, m.S, uint64(m.Part), uint64(m.Parts), uint64(len(m.Tails)))
 		for _, t := range m.Tails {
 			dst = binary.BigEndian.AppendUint64(dst, t.Hash)
-			dst = binary.AppendUvarint(dst, m.B-t.G)
+			number(m.B - t.G)
 		}
 		return dst
 	case *mesh.Resync:
-		dst = appendHeader(dst, kindResync, sender)
-		dst = binary.AppendUvarint(dst, m.A)
-		return appendAge(dst, m.Age)
+		header(kindResync)
+		dst = appendAbout(dst, m.About)
+		number(m.A)
+		return dst
+	case *mesh.Nack:
+		header(kindNack)
+		number(uint64(len(m.Ranges)))
+		for _, r := range m.Ranges {
+			dst = binary.BigEndian.AppendUint64(dst, r.Hash)
+			number(r.Upto, r.Upto-r.After)
+		}
+		return dst
+	case *mesh.Gone:
+		header(kindGone)
+		number(m.S, uint64(len(m.Numbers)))
+		for _, n := range m.Numbers {
+			number(n.G, uint64(len(n.Links)))
+			for _, l := range n.Links {
+				dst = binary.BigEndian.AppendUint64(dst, l.Hash)
+				number(n.G - l.Prev)
+			}
+		}
+		return dst
 	case *mesh.Bye:
-		return appendHeader(dst, kindBye, sender)
+		header(kindBye)
+		number(m.Last)
+		return dst
+	case *mesh.Settled:
+		header(kindSettled)
+		return dst
 	}
 	panic(fmt.Sprintf("envelope: no wire form for %T", message)) // a kind was added to mesh and not here
 }
 
-// Decode reads a message. One of broadcast and message is not nil unless err is. Payload is a part of msg; everything else is copied.
-func Decode(msg []byte) (sender string, broadcast *Broadcast, message mesh.Message, err error) {
+// Decode reads a message. Payload and Arg of a broadcast and the bytes of a chunk are parts of msg; everything else is copied.
+func Decode(msg []byte) (*Message, error) {
 	if len(msg) < 2 {
-		return "", nil, nil, ErrMalformed
+		return nil, ErrMalformed
 	}
 	if msg[0] != Version {
-		return "", nil, nil, fmt.Errorf("%w %d", ErrVersion, msg[0])
+		return nil, fmt.Errorf("%w %d", ErrVersion, msg[0])
 	}
 	r := reader{rest: msg[2:]}
-	sender = r.string()
-	switch kind := msg[1]; kind {
+	m := &Message{From: r.string()}
+	kind := msg[1]
+	if kind != kindBroadcast && kind != kindChunk {
+		m.To = r.string()
+	}
+	switch kind {
 	case kindBroadcast:
-		broadcast = r.broadcast()
+		m.Broadcast = r.broadcast()
+	case kindRepair:
+		m.Broadcast = r.broadcast()
+		m.Broadcast.Repaired = true
+	case kindChunk:
+		m.Chunk = r.chunk()
 	case kindFence:
-		message = &mesh.Fence{F: r.number(), Sent: r.number(), Age: r.age(), Hello: r.flag()}
+		m.Mesh = &mesh.Fence{About: r.about(), F: r.number(), Sent: r.number(), Hello: r.flag()}
 	case kindAck:
-		message = &mesh.Ack{To: r.string(), F: r.number(), Sent: r.number(), Age: r.age(), Members: r.strings()}
+		m.Mesh = &mesh.Ack{About: r.about(), F: r.number(), Sent: r.number(), Members: r.strings()}
 	case kindBeat:
-		message = r.beat()
+		m.Mesh = r.beat()
 	case kindResync:
-		message = &mesh.Resync{A: r.number(), Age: r.age()}
+		m.Mesh = &mesh.Resync{About: r.about(), A: r.number()}
+	case kindNack:
+		m.Mesh = r.nack()
+	case kindGone:
+		m.Mesh = r.gone()
 	case kindBye:
-		message = &mesh.Bye{}
+		m.Mesh = &mesh.Bye{Last: r.number()}
+	case kindSettled:
+		m.Mesh = &mesh.Settled{}
 	default:
-		return "", nil, nil, fmt.Errorf("%w %d", ErrKind, kind)
+		return nil, fmt.Errorf("%w %d", ErrKind, kind)
 	}
-	if r.bad || sender == "" {
-		return "", nil, nil, ErrMalformed
+	if r.bad || m.From == "" {
+		return nil, ErrMalformed
 	}
-	return sender, broadcast, message, nil
+	if m.Broadcast != nil {
+		m.Broadcast.From = m.From
+	}
+	return m, nil
 }
 
 func appendHeader(dst []byte, kind byte, sender string) []byte {
@@ -170,6 +251,17 @@ func appendStrings(dst []byte, list []string) []byte {
 		dst = appendString(dst, s)
 	}
 	return dst
+}
+
+// What a node says of itself begins with flags.
+const aboutClient = 1
+
+func appendAbout(dst []byte, a mesh.About) []byte {
+	var flags uint64
+	if a.Client {
+		flags |= aboutClient
+	}
+	return appendAge(binary.AppendUvarint(dst, flags), a.Age)
 }
 
 func appendAge(dst []byte, age time.Duration) []byte {

@@ -56,6 +56,26 @@ var golden = []struct {
 			Stamp: mesh.Stamp{G: 2, Prev: []uint64{1}},
 			Body:  Body{Route: ByNamespace, Rooms: []string{"a", "b", "c", "d", ""}, Payload: []byte{}},
 		}}},
+	{"request to the cluster",
+		"0101 0a6e6f64652d3030303031 05 02 01 05" + "03 00 032f6e73 05 0161 0162 0163 0164 0165 01 0178 00" + "05 8001 00 c0843d 00",
+		message{broadcast: &Broadcast{
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0}},
+			Body: Body{Route: ByCluster, Namespace: "/ns", Rooms: []string{"a", "b", "c", "d", "e"}, Except: []string{"x"}, Payload: []byte{},
+				Request: Request{Kind: KindRooms, ID: 128, Left: time.Second, Arg: []byte{}}},
+		}}},
+	{"request in its place among rooms",
+		"0101 0a6e6f64652d3030303031 05 03 01 05 02" + "03 03 012f 02 0161 0162 00 026869" + "09 01 00 00 020304",
+		message{broadcast: &Broadcast{
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0, 3}},
+			Body: Body{Route: ByCluster, Flags: InRooms | Volatile, Namespace: "/", Rooms: []string{"a", "b"}, Payload: []byte("hi"),
+				Request: Request{Kind: KindAsk, ID: 1, Arg: []byte{3, 4}}},
+		}}},
+	{"request to a node",
+		"0101 0a6e6f64652d3030303031 05 01 01" + "04 00 00 00 00 026869" + "0b 07 026d65 e807 03707374",
+		message{broadcast: &Broadcast{
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4}},
+			Body:  Body{Route: ByNode, Payload: []byte("hi"), Request: Request{Kind: KindCall, ID: 7, To: "me", Left: time.Millisecond, Arg: []byte("pst")}},
+		}}},
 	{"fence", "0102 0a6e6f64652d3030303031 07 8001 e8 07 00",
 		message{mesh: &mesh.Fence{F: 7, Sent: 128, Age: time.Millisecond}}},
 	{"hello", "0102 0a6e6f64652d3030303031 01 00 00 01",
@@ -132,7 +152,13 @@ func TestRefused(t *testing.T) {
 		{"number of 11 bytes", "\x01\x05\x01n" + strings.Repeat("\xff", 10) + "\x01\x00", ErrMalformed},
 		{"age beyond a duration", "\x01\x05\x01n\x00" + strings.Repeat("\xff", 9) + "\x01", ErrMalformed},
 		{"route 0", head + "\x01\x01\x01\x00\x00\x00\x00\x00\x00", ErrMalformed},
-		{"route 3", head + "\x01\x01\x01\x03\x00\x00\x00\x00\x00", ErrMalformed},
+		{"route 5", head + "\x01\x01\x01\x05\x00\x00\x00\x00\x00", ErrMalformed},
+		{"request to the cluster with one link", head + "\x01\x01\x01\x03\x00\x00\x00\x00\x00\x03\x01\x00\x00\x00", ErrMalformed},
+		{"request among rooms without rooms", head + "\x01\x01\x01\x03\x02\x00\x00\x00\x00\x03\x01\x00\x00\x00", ErrMalformed},
+		{"request among rooms with two links for two", head + "\x01\x02\x01\x01\x03\x02\x00\x02\x01a\x01b\x00\x00\x03\x01\x00\x00\x00", ErrMalformed},
+		{"request to no node", head + "\x01\x01\x01\x04\x00\x00\x00\x00\x00\x03\x01\x00\x00\x00", ErrMalformed},
+		{"request to a node with two links", head + "\x01\x02\x01\x01\x04\x00\x00\x00\x00\x00\x03\x01\x01n\x00\x00", ErrMalformed},
+		{"request that is not there", head + "\x01\x01\x01\x04\x00\x00\x00\x00\x00", ErrMalformed},
 		{"stamp without topics", head + "\x01\x00\x01\x00\x00\x00\x00\x00", ErrMalformed},
 		{"namespace with two links", head + "\x02\x02\x01\x01\x01\x00\x00\x00\x00\x00", ErrMalformed},
 		{"rooms without rooms", head + "\x01\x00\x02\x00\x00\x00\x00\x00", ErrMalformed},
@@ -161,14 +187,15 @@ func TestRefused(t *testing.T) {
 func TestHostileCounts(t *testing.T) {
 	huge := "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
 	for name, msg := range map[string]string{
-		"links":   "\x01\x01\x01n\x01" + huge,
-		"rooms":   "\x01\x01\x01n\x01\x01\x01\x01\x00\x00" + huge,
-		"except":  "\x01\x01\x01n\x01\x01\x01\x01\x00\x00\x00" + huge,
-		"payload": "\x01\x01\x01n\x01\x01\x01\x01\x00\x00\x00\x00" + huge,
-		"sender":  "\x01\x06" + huge,
-		"members": "\x01\x03\x01n\x00\x00\x00\x00" + huge,
-		"tails":   "\x01\x04\x01n\x00\x00\x00\x00\x00\x01" + huge,
-		"parts":   "\x01\x04\x01n\x00\x00\x00\x00" + huge + huge + "\x00",
+		"links":    "\x01\x01\x01n\x01" + huge,
+		"rooms":    "\x01\x01\x01n\x01\x01\x01\x01\x00\x00" + huge,
+		"except":   "\x01\x01\x01n\x01\x01\x01\x01\x00\x00\x00" + huge,
+		"payload":  "\x01\x01\x01n\x01\x01\x01\x01\x00\x00\x00\x00" + huge,
+		"argument": "\x01\x01\x01n\x01\x01\x01\x04\x00\x00\x00\x00\x00\x0b\x01\x01n\x00" + huge,
+		"sender":   "\x01\x06" + huge,
+		"members":  "\x01\x03\x01n\x00\x00\x00\x00" + huge,
+		"tails":    "\x01\x04\x01n\x00\x00\x00\x00\x00\x01" + huge,
+		"parts":    "\x01\x04\x01n\x00\x00\x00\x00" + huge + huge + "\x00",
 	} {
 		msg := append([]byte(msg), make([]byte, 100)...)
 		var before, after runtime.MemStats
@@ -233,9 +260,21 @@ func random(rng *rand.Rand) message {
 			Payload: []byte(text(rng))},
 	}
 	links := 1
-	if rng.IntN(2) == 0 {
+	request := Request{Kind: Kind(rng.Uint32()), ID: number(rng), Left: age(rng), Arg: []byte(text(rng))}
+	switch rng.IntN(5) {
+	case 0, 1:
 		b.Route, b.Rooms = ByRoom, texts(rng, 1)
 		links = len(b.Rooms)
+	case 2:
+		b.Route, b.Request = ByCluster, request
+		links = 2
+		if b.Flags&InRooms != 0 {
+			b.Rooms = texts(rng, 1)
+			links = 1 + len(b.Rooms)
+		}
+	case 3:
+		b.Route, b.Request = ByNode, request
+		b.To = "n" + text(rng)
 	}
 	for range links {
 		b.Stamp.Prev = append(b.Stamp.Prev, number(rng)%b.Stamp.G)

@@ -71,6 +71,20 @@ func (r *reader) byte() byte {
 
 func (r *reader) flag() bool { return r.byte() != 0 }
 
+func (r *reader) hash() uint64 {
+	if len(r.rest) < 8 {
+		r.fail()
+		return 0
+	}
+	h := binary.BigEndian.Uint64(r.rest)
+	r.rest = r.rest[8:]
+	return h
+}
+
+func (r *reader) about() mesh.About {
+	return mesh.About{Client: r.number()&aboutClient != 0, Age: r.age()}
+}
+
 func (r *reader) age() time.Duration {
 	us := r.number()
 	if us > math.MaxInt64/uint64(time.Microsecond) {
@@ -120,6 +134,16 @@ func (r *reader) broadcast() *Broadcast {
 		r.bad = r.bad || len(b.Stamp.Prev) != 1
 	case ByRoom:
 		r.bad = r.bad || len(b.Rooms) == 0 || len(b.Stamp.Prev) != len(b.Rooms)
+	case ByCluster:
+		b.Request = r.request()
+		names := 1
+		if b.Flags&InRooms != 0 {
+			names = len(b.Rooms)
+		}
+		r.bad = r.bad || names == 0 || len(b.Stamp.Prev) != 1+names
+	case ByNode:
+		b.Request = r.request()
+		r.bad = r.bad || b.To == "" || len(b.Stamp.Prev) != 1
 	default:
 		r.bad = true
 	}
@@ -127,19 +151,41 @@ func (r *reader) broadcast() *Broadcast {
 }
 
 func (r *reader) beat() *mesh.Beat {
-	b := &mesh.Beat{A: r.number(), B: r.number(), S: r.number(), Age: r.age(), Part: r.small(), Parts: r.small()}
+	b := &mesh.Beat{About: r.about(), A: r.number(), B: r.number(), S: r.number(), Part: r.small(), Parts: r.small()}
 	b.Tails = make([]mesh.Tail, r.count(9))
 	for i := range b.Tails {
-		if len(r.rest) < 8 {
-			r.fail()
-			break
-		}
-		b.Tails[i].Hash = binary.BigEndian.Uint64(r.rest)
-		r.rest = r.rest[8:]
-		b.Tails[i].G = r.below(b.B)
+		b.Tails[i] = mesh.Tail{Hash: r.hash(), G: r.below(b.B)}
 	}
 	if b.A > b.B || b.S > b.B || b.Part >= b.Parts {
 		r.fail()
 	}
 	return b
+}
+
+func (r *reader) nack() *mesh.Nack {
+	n := &mesh.Nack{Ranges: make([]mesh.Range, r.count(10))}
+	for i := range n.Ranges {
+		hash, upto := r.hash(), r.number()
+		n.Ranges[i] = mesh.Range{Hash: hash, After: r.below(upto), Upto: upto}
+	}
+	return n
+}
+
+func (r *reader) gone() *mesh.Gone {
+	g := &mesh.Gone{S: r.number(), Numbers: make([]mesh.Number, r.count(2))}
+	last := uint64(0)
+	for i := range g.Numbers {
+		n := &g.Numbers[i]
+		n.G = r.number()
+		n.Links = make([]mesh.Link, r.count(9))
+		for j := range n.Links {
+			n.Links[j] = mesh.Link{Hash: r.hash(), Prev: r.below(n.G)}
+		}
+		if n.G <= last { // in ascending order, from 1
+			r.fail()
+			break
+		}
+		last = n.G
+	}
+	return g
 }

@@ -173,8 +173,15 @@ func (m *Machine[T]) Servers() []string {
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
-func (m *Machine[T]) Suspects() []string {
-	return m.members(func(p *peer) bool { return p.suspect && !p.leaving && !p.gone && !p.dead(m.now) })
+func (m *Machine[T]) Suspects() []string { return m.members(m.silent) }
+
+// Silent returns those of Suspects that are not clients.
+func (m *Machine[T]) Silent() []string {
+	return m.members(func(p *peer) bool { return m.silent(p) && !p.client })
+}
+
+func (m *Machine[T]) silent(p *peer) bool {
+	return p.suspect && !p.leaving && !p.gone && !p.dead(m.now)
 }
 
 func (m *Machine[T]) members(which func(*peer) bool) []string {

@@ -6,6 +6,7 @@ package rooms
 
 import (
 	"iter"
+	"maps"
 	"slices"
 )
 
@@ -179,35 +180,54 @@ func (x *Index[M]) take(ms membership) (name string, last bool) {
 
 // Select appends to dst the members of any of rooms, or all if there are none, each once, without the members of any of except.
 func (x *Index[M]) Select(dst []M, rooms, except []string) []M {
-	x.epoch++
-	if x.epoch == 0 {
-		for i := range x.members {
-			x.members[i].mark = 0
-		}
-		x.epoch = 1
-	}
-	for _, name := range except {
-		for n := range x.in(name) {
-			x.members[n].mark = x.epoch
-		}
-	}
-	if len(rooms) == 0 {
-		for _, n := range x.all {
-			if m := &x.members[n]; m.mark != x.epoch {
-				dst = append(dst, m.value)
-			}
-		}
-		return dst
-	}
-	for _, name := range rooms {
-		for n := range x.in(name) {
-			if m := &x.members[n]; m.mark != x.epoch {
-				m.mark = x.epoch
-				dst = append(dst, m.value)
-			}
-		}
+	for n := range x.selected(rooms, except) {
+		dst = append(dst, x.members[n].value)
 	}
 	return dst
+}
+
+// SelectIDs appends to dst the ids of the members that Select selects, in its order.
+func (x *Index[M]) SelectIDs(dst []string, rooms, except []string) []string {
+	for n := range x.selected(rooms, except) {
+		dst = append(dst, x.members[n].id)
+	}
+	return dst
+}
+
+// selected walks the members that Select selects.
+func (x *Index[M]) selected(rooms, except []string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		x.epoch++
+		if x.epoch == 0 {
+			for i := range x.members {
+				x.members[i].mark = 0
+			}
+			x.epoch = 1
+		}
+		for _, name := range except {
+			for n := range x.in(name) {
+				x.members[n].mark = x.epoch
+			}
+		}
+		if len(rooms) == 0 {
+			for _, n := range x.all {
+				if x.members[n].mark != x.epoch && !yield(n) {
+					return
+				}
+			}
+			return
+		}
+		for _, name := range rooms {
+			for n := range x.in(name) {
+				if m := &x.members[n]; m.mark != x.epoch {
+					m.mark = x.epoch
+					if !yield(n) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // in walks the members of a room, with the one whose id is the room's name.
@@ -269,6 +289,9 @@ func (x *Index[M]) RoomsOf(id string) []string {
 	}
 	return names
 }
+
+// Shared returns the names of the rooms that have a member other than the one whose own they are, in no order.
+func (x *Index[M]) Shared() []string { return slices.Collect(maps.Keys(x.names)) }
 
 // Rooms returns the names of all rooms with a member, in no order.
 func (x *Index[M]) Rooms() []string {

@@ -131,6 +131,9 @@ func check(t *testing.T, x *Index[int], m *model) {
 	if got, want := sorted(x.Rooms()), sorted(slices.Collect(maps.Keys(names))); !slices.Equal(got, want) {
 		t.Fatalf("rooms %q, want %q", got, want)
 	}
+	if got, want := sorted(x.Shared()), sorted(slices.Collect(maps.Keys(m.members))); !slices.Equal(got, want) {
+		t.Fatalf("shared rooms %q, want %q", got, want)
+	}
 	for name := range names {
 		if got, want := sorted(x.Members(name)), sorted(slices.Collect(maps.Keys(m.in(name)))); !slices.Equal(got, want) {
 			t.Fatalf("members of %q: %q, want %q", name, got, want)
@@ -208,6 +211,13 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 			got := x.Select([]int{-1}, rooms, except)
 			if want := m.sel(rooms, except); got[0] != -1 || !slices.Equal(sorted(got[1:]), want) {
 				t.Fatalf("Select(%q, %q) is %v, want %v behind -1", rooms, except, got, want)
+			}
+			ids := x.SelectIDs([]string{"first"}, rooms, except)
+			for i, id := range ids[1:] {
+				ids[1+i] = fmt.Sprint(m.values[id])
+			}
+			if want := strings.Fields(strings.Trim(fmt.Sprint(m.sel(rooms, except)), "[]")); ids[0] != "first" || !slices.Equal(sorted(ids[1:]), sorted(want)) {
+				t.Fatalf("SelectIDs(%q, %q) is the ids of %q, want those of %q", rooms, except, ids, want)
 			}
 		default:
 			name := room()

@@ -1,0 +1,187 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// The bounds of what a Hub does for others at a time. What is beyond is answered with ErrBusy.
+const (
+	maxLookups  = 256  // fetches, counts and lists of rooms, and confirmations of changes
+	maxHandlers = 256  // handlers of server events and calls that are answered
+	maxAsks     = 4096 // broadcasts whose answers are collected
+
+	maxPage = 64 << 10 // bytes of a page of an answer; one item may be larger
+)
+
+// answers are what this node does for others.
+type answers struct {
+	mu      sync.Mutex // guards what follows
+	under   map[asker]*answer
+	running [asking + 1]int    // by what is done
+	events  map[string]*events // by node: those that wait for the handler
+	refused uint64             // requests that were answered with ErrBusy, and events that were dropped
+}
+
+// A duty is what a Hub does for others on a goroutine.
+type duty int
+
+const (
+	lookup duty = iota
+	handling
+	asking
+)
+
+var maxDuties = [...]int{lookup: maxLookups, handling: maxHandlers, asking: maxAsks}
+
+// asker says whose request an answer is for.
+type asker struct {
+	node string
+	id   uint64
+}
+
+// answer is one that is being given.
+type answer struct {
+	hub   *Hub
+	to    asker
+	ctx   context.Context // ends with the asker's patience or life, or with the Hub
+	end   context.CancelFunc
+	pages uint64
+	buf   []byte // the page that is being written
+}
+
+func (a *answers) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.under) == 0
+}
+
+// leave ends the answers for nodes that have gone.
+func (a *answers) leave(gone func(node string) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for to, answer := range a.under {
+		if gone(to.node) {
+			answer.end()
+		}
+	}
+}
+
+// forget ends an answer that is not wanted any more.
+func (a *answers) forget(to asker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if answer := a.under[to]; answer != nil {
+		answer.end()
+	}
+}
+
+// serve does what another node asks for. It is called on the receiving goroutine, in the place of the request among the broadcasts.
+func (h *Hub) serve(b *envelope.Broadcast) {
+	if b.Route == envelope.ByNode && b.To != h.node {
+		return // the hashes of both nodes are the same
+	}
+	to := asker{b.From, b.ID}
+	switch b.Kind {
+	case envelope.KindAnswer:
+		h.calls.take(b)
+	case envelope.KindForget:
+		h.answers.forget(to)
+	case envelope.KindFetch, envelope.KindCount, envelope.KindRooms:
+		h.begin(b, lookup, func(a *answer) { h.look(a, b) })
+	case envelope.KindJoin, envelope.KindLeave, envelope.KindDisconnect:
+		h.change(b)
+	case envelope.KindAsk:
+		h.collect(b)
+	case envelope.KindEvent, envelope.KindCall:
+		h.handle(b)
+	default:
+		h.refuse(to, envelope.Unknown, "")
+	}
+}
+
+// begin has do give an answer on a goroutine of its own, unless there are too many, or no answer is wanted. It reports whether it has.
+func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
+	if b.ID == 0 {
+		return false
+	}
+	a := &answer{hub: h, to: asker{b.From, b.ID}}
+	h.answers.mu.Lock()
+	if h.answers.running[d] >= maxDuties[d] || h.answers.under[a.to] != nil {
+		h.answers.refused++
+		h.answers.mu.Unlock()
+		h.refuse(a.to, envelope.Busy, "")
+		return false
+	}
+	a.ctx, a.end = context.WithTimeout(h.ctx, b.Left)
+	h.answers.running[d]++
+	h.answers.under[a.to] = a
+	h.answers.mu.Unlock()
+	h.tasks.Go(func() {
+		do(a)
+		a.end()
+		h.answers.mu.Lock()
+		h.answers.running[d]--
+		delete(h.answers.under, a.to)
+		h.answers.mu.Unlock()
+	})
+	return true
+}
+
+// refuse answers a request that is not carried out, or fails at once.
+func (h *Hub) refuse(to asker, status envelope.Status, text string) {
+	if to.id != 0 {
+		_ = h.publish(answerBody(to, envelope.Answer{Status: status, Text: text}, nil)) // what is refused here, the asker's deadline ends
+	}
+}
+
+func answerBody(to asker, a envelope.Answer, content []byte) *envelope.Body {
+	return &envelope.Body{
+		Route:   envelope.ByNode,
+		Payload: content,
+		Request: envelope.Request{Kind: envelope.KindAnswer, ID: to.id, To: to.node, Arg: a.Append(nil)},
+	}
+}
+
+// add adds an item to the answer: to its page, or to the next one if this one is full. An error means that nobody waits for more.
+func (a *answer) add(item []byte) error {
+	if len(a.buf) > 0 && len(a.buf)+len(item) > maxPage {
+		if err := a.flush(true); err != nil {
+			return err
+		}
+	}
+	a.buf = append(a.buf, item...)
+	return nil
+}
+
+// flush sends the page that has been written, when there is room for it in the queue. more says that others follow.
+func (a *answer) flush(more bool) error {
+	err := a.send(envelope.Answer{Page: a.pages, More: more}, a.buf)
+	a.pages++
+	a.buf = a.buf[:0]
+	return err
+}
+
+// fail ends the answer with what has gone wrong.
+func (a *answer) fail(err error) {
+	status := envelope.Answer{Page: a.pages, Status: envelope.Failed, Text: err.Error()}
+	if errors.Is(err, ErrUnknown) {
+		status.Status = envelope.Unknown
+	}
+	_ = a.send(status, nil)
+}
+
+func (a *answer) send(status envelope.Answer, content []byte) error {
+	b := answerBody(a.to, status, content)
+	for {
+		if err := a.hub.writer.room(a.ctx, len(content)); err != nil {
+			return err
+		}
+		if err := a.hub.publish(b); !errors.Is(err, ErrOverflow) {
+			return err
+		}
+	}
+}
