@@ -105,10 +105,13 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 	switch err = l.cur.nc.Publish(subject, msg); {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("a message of %d bytes, and the server takes %d: %w", len(msg), l.cur.nc.MaxPayload(), err)
-	case errors.Is(err, nats.ErrConnectionClosed): // and detach has not come yet
+	case errors.Is(err, nats.ErrBadSubject):
+		return err
+	case err != nil:
+		// The connection has ended, or ends with the write that has failed (wire), and detach has not come yet.
 		return fmt.Errorf("%w: %w", adapter.ErrUnavailable, err)
 	}
-	return err
+	return nil
 }
 
 // MaxMessage implements [adapter.Limiter]: it is the server's max_payload.

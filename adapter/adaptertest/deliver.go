@@ -117,12 +117,7 @@ func testLargeMessage(c *cluster) {
 		rounds = 6
 		small  = 100
 	)
-	large := adapter.DefaultMaxMessage
-	for _, n := range nodes[:2] {
-		if limit, ok := n.limit(); ok && limit > 0 {
-			large = min(large, limit)
-		}
-	}
+	large := min(nodes[0].fit(adapter.DefaultMaxMessage), nodes[1].fit(adapter.DefaultMaxMessage))
 	got := expectSeries(to, nil)
 	publish := func(n *node) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
@@ -153,6 +148,14 @@ func (n *node) limit() (limit int, ok bool) {
 		return 0, false
 	}
 	return l.MaxMessage(), true
+}
+
+// fit returns size, or what the link takes if that is less.
+func (n *node) fit(size int) int {
+	if limit, ok := n.limit(); ok && limit > 0 {
+		return min(size, limit)
+	}
+	return size
 }
 
 func testLargestMessage(c *cluster) {
@@ -273,7 +276,7 @@ func testTwoWayTraffic(c *cluster) {
 		for _, n := range nodes {
 			msgs := make([][]byte, count) // made in advance, so that the link is what limits the speed
 			for i := range msgs {
-				msgs[i] = pattern(n.id, r*count+i, size)
+				msgs[i] = pattern(n.id, r*count+i, n.fit(size))
 			}
 			publishers = append(publishers, func(ctx context.Context) error {
 				for i, msg := range msgs {
