@@ -14,8 +14,8 @@ import (
 // ErrClosed is returned by the methods of a Link or a Hub that has been closed.
 var ErrClosed = errors.New("adapter: closed")
 
-// ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the same message may go through later.
-// Any other error of Publish is final for its message.
+// ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the link does not keep the message, and published
+// again it may go through. Any other error of Publish is final for its message.
 var ErrUnavailable = errors.New("adapter: broker out of reach")
 
 // An Adapter carries messages between the nodes of a cluster. It knows nothing of sockets, rooms or packets: it moves bytes by [Topic].
@@ -34,21 +34,28 @@ type Adapter interface {
 // A Link is one node's membership of a cluster. Its methods may be called concurrently.
 //
 // Delivery is at most once by intent, but a link may deliver more than was asked: its own messages, messages on topics that it has
-// left, a message twice. Hub sorts that out. It may not deliver less while it is [Connected]. A link that loses its broker restores
-// connection and subscriptions by itself and says so through State.
+// left, a message twice. Hub sorts that out. It may not deliver less while it is [Connected].
+//
+// A link that loses its broker becomes [Degraded], restores connection and subscriptions by itself, and is Connected again. What was on
+// its way is lost; what comes afterwards is newer than what came before.
 //
 // Once Subscribe(T) has returned nil: whoever publishes on T after having received a message that this link published after the
-// return, reaches this link. Hub's fence rests on this rule alone.
+// return, and since it last became Connected, reaches this link. Hub's fence rests on this rule alone.
+//
+// A Link may be a [Limiter], too.
 type Link interface {
 	// Publish sends msg to every other link of the cluster that is subscribed to topic. It does not modify msg, nor keep it after it
-	// returns. It may block for as long as the broker takes, at the latest until ctx ends. nil means handed over, not received.
+	// returns. It may block for as long as the broker takes, at the latest until ctx ends; while the link is Degraded it does not wait
+	// for the broker, but returns an error that wraps [ErrUnavailable]. nil means handed over, not received.
 	Publish(ctx context.Context, topic Topic, msg []byte) error
 
 	// Subscribe adds topics to those that the link receives. A topic that is subscribed already is left as it is.
-	// A subscription to a node's topic ([Node]) covers all its private topics ([Private]).
+	// A subscription to a node's topic ([Node]) covers all its private topics ([Private]). That the link is Degraded is no error:
+	// the subscription stands when the link is Connected.
 	Subscribe(ctx context.Context, topics ...Topic) error
 
 	// Unsubscribe ends the subscriptions of topics; one that is not subscribed is left as it is. Messages may still come for a while.
+	// It works on a Degraded link as Subscribe does.
 	Unsubscribe(ctx context.Context, topics ...Topic) error
 
 	// State is the state now, and a channel that is closed at its next change. The channel of a closed link never closes.
@@ -57,6 +64,17 @@ type Link interface {
 	// Close leaves the cluster: recv is not called after Close has returned, and the other methods return [ErrClosed].
 	// What Publish accepted before is sent first, as far as the broker takes it within a bounded time. Further calls return nil.
 	Close() error
+}
+
+// DefaultMaxMessage is the size, in bytes, of the largest message that may be published on a link that is no [Limiter].
+const DefaultMaxMessage = 512 << 10
+
+// A Limiter is a [Link] that knows what size of message its broker takes.
+type Limiter interface {
+	// MaxMessage is the size of the largest message that Publish takes, in bytes; 0 means any size. It does not wait for the broker.
+	// It may change whenever the link becomes Connected; before the first time it is a guess, and while the link is Degraded what it
+	// was last. A message over it is refused with an error, and costs nothing but itself.
+	MaxMessage() int
 }
 
 // A Kind says to whom a [Topic] speaks.

@@ -17,16 +17,22 @@ const (
 // Memory is an [Adapter] that joins nodes of one process, such as several servers in one program or in a test: each Open is a node.
 // The zero value is an empty cluster, ready for use. A Memory must not be copied after its first use.
 //
-// Its links deliver exactly what was asked for, each message once. They are Connected until they are closed, and nothing is lost:
-// each link has a queue of 4096 messages or 4 MiB, whichever is reached first, and Publish waits while the queue of a receiver is
-// full. As much again may be on its way from the queue to recv. Publish waits no longer than its ctx, its own link and that receiver
-// live; when ctx ends it returns an error, and every receiver that had room has the message nevertheless.
+// Its links deliver exactly what was asked for, each message once. They are Connected until they are closed, unless [Memory.Interrupt]
+// is called, and nothing is lost: each link has a queue of 4096 messages or 4 MiB, whichever is reached first, and Publish waits while
+// the queue of a receiver is full. As much again may be on its way from the queue to recv. Publish waits no longer than its ctx, its
+// own link and that receiver live; when ctx ends it returns an error, and every receiver that had room has the message nevertheless.
+// A message may have any size ([Limiter]).
 //
 // A call with a ctx that has already ended does nothing and returns an error; so does Open.
 type Memory struct {
-	mu    sync.RWMutex            // guards what follows, and memoryLink.topics
-	links map[Topic][]*memoryLink // the subscribers of each topic; what stands in a slice stays, so that it can be read without mu
+	mu          sync.RWMutex            // guards what follows, and memoryLink.topics
+	links       map[Topic][]*memoryLink // the subscribers of each topic; what stands in a slice stays, so that it can be read without mu
+	open        map[*memoryLink]struct{}
+	interrupted int // how often Interrupt was called and not undone
 }
+
+// errInterrupted is the Reason of a link that is Degraded.
+var errInterrupted = errors.New("memory: interrupted")
 
 // Open joins the cluster as a new node.
 func (m *Memory) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
@@ -42,22 +48,58 @@ func (m *Memory) Open(ctx context.Context, recv func(msg []byte)) (Link, error) 
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		topics:  make(map[Topic]struct{}),
+		changed: make(chan struct{}),
 	}
 	l.filled.L = &l.mu
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.open == nil {
+		m.open = make(map[*memoryLink]struct{})
+	}
+	m.open[l] = struct{}{}
+	l.down = m.interrupted > 0
 	go l.deliver()
 	return l, nil
 }
 
+// Interrupt takes away the broker that m stands for, as a crash does a real one, until restore is called. It is for tests of what a
+// program does meanwhile, and may be called at any time.
+//
+// All links, those that are opened meanwhile too, are Degraded with a Reason. Publish returns an error that wraps [ErrUnavailable], also
+// where it waits for a receiver; what is in the queues is lost. Subscribe and Unsubscribe take effect as ever. After restore the links
+// are Connected and receive what is published from then on. Calls of restore after the first do nothing; after several calls of
+// Interrupt the broker is back when each of them has been undone.
+func (m *Memory) Interrupt() (restore func()) {
+	m.turn(+1)
+	return sync.OnceFunc(func() { m.turn(-1) })
+}
+
+// turn adds to the number of interruptions and takes all links down or up if that makes a difference.
+func (m *Memory) turn(by int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.interrupted > 0
+	m.interrupted += by
+	if down := m.interrupted > 0; down != before {
+		for l := range m.open {
+			l.turn(down)
+		}
+	}
+}
+
 // subscribers returns the links that a message on topic goes to. The second list is not empty for a private topic alone: it holds
 // the links of the topic's node, some of which may stand in the first list too. Neither may be modified.
-func (m *Memory) subscribers(topic Topic) (links, node []*memoryLink) {
+func (m *Memory) subscribers(topic Topic) (links, node []*memoryLink, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.interrupted > 0 {
+		return nil, nil, ErrUnavailable
+	}
 	links = m.links[topic]
 	if topic.Kind == Private {
 		node = m.links[Topic{Kind: Node, Node: topic.Node}]
 	}
-	return links, node
+	return links, node, nil
 }
 
 // add makes l a subscriber of topic. m.mu must be held.
@@ -97,11 +139,13 @@ type memoryLink struct {
 
 	topics map[Topic]struct{} // what the link is subscribed to; guarded by memory.mu
 
-	mu     sync.Mutex // guards what follows
-	filled sync.Cond  // signalled when queue is no longer empty, and by Close
-	queue  [][]byte
-	bytes  int           // the sum of the lengths in queue
-	space  chan struct{} // closed when queue has been taken, and by Close; nil if no publisher waits for that
+	mu      sync.Mutex // guards what follows
+	filled  sync.Cond  // signalled when queue is no longer empty, and by Close
+	queue   [][]byte
+	bytes   int           // the sum of the lengths in queue
+	space   chan struct{} // closed when queue has been taken, and by Close; nil if no publisher waits for that
+	down    bool          // the memory is interrupted; changed under its mu as well
+	changed chan struct{} // closed at the next change of state
 }
 
 func (l *memoryLink) Publish(ctx context.Context, topic Topic, msg []byte) error {
@@ -114,7 +158,10 @@ func (l *memoryLink) Publish(ctx context.Context, topic Topic, msg []byte) error
 			failed = fmt.Errorf("memory: publish %s: %w", topic, err)
 		}
 	}
-	links, node := l.memory.subscribers(topic)
+	links, node, err := l.memory.subscribers(topic)
+	if err != nil {
+		return fmt.Errorf("memory: publish %s: %w", topic, err)
+	}
 	for _, to := range links {
 		if to != l {
 			send(to)
@@ -128,15 +175,15 @@ func (l *memoryLink) Publish(ctx context.Context, topic Topic, msg []byte) error
 	return failed
 }
 
-// send puts a copy of msg into the queue of to. It waits for room until ctx ends or either link closes; a receiver that has closed
-// is no error.
+// send puts a copy of msg into the queue of to. It waits for room until ctx ends, either link closes or the memory is interrupted; a
+// receiver that has closed is no error.
 func (l *memoryLink) send(ctx context.Context, to *memoryLink, msg []byte) error {
 	owned := make([]byte, len(msg))
 	copy(owned, msg)
 	for {
-		space := to.put(owned)
+		space, err := to.put(owned)
 		if space == nil {
-			return nil
+			return err
 		}
 		select {
 		case <-space:
@@ -148,24 +195,44 @@ func (l *memoryLink) send(ctx context.Context, to *memoryLink, msg []byte) error
 	}
 }
 
-// put queues msg, or drops it if l is closed, and returns nil; where the queue is full it returns a channel that is closed when it
-// is worth another try.
-func (l *memoryLink) put(msg []byte) (space <-chan struct{}) {
+// put queues msg, or drops it if l is closed or, which is an error, down; where the queue is full it returns a channel that is closed
+// when it is worth another try.
+func (l *memoryLink) put(msg []byte) (space <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed() {
-		return nil
+	switch {
+	case l.closed():
+		return nil, nil
+	case l.down:
+		return nil, ErrUnavailable
 	}
 	if n := len(l.queue); n > 0 && (n >= memoryQueueMessages || l.bytes+len(msg) > memoryQueueBytes) {
 		if l.space == nil {
 			l.space = make(chan struct{})
 		}
-		return l.space
+		return l.space, nil
 	}
 	l.queue = append(l.queue, msg)
 	l.bytes += len(msg)
 	l.filled.Signal()
-	return nil
+	return nil, nil
+}
+
+// turn takes the link down or up. memory.mu must be held.
+func (l *memoryLink) turn(down bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = down
+	clear(l.queue)
+	l.queue, l.bytes = l.queue[:0], 0
+	l.wakePublishers()
+	l.wakeWatchers()
+}
+
+// wakeWatchers tells of a change of state. l.mu must be held.
+func (l *memoryLink) wakeWatchers() {
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // deliver hands what is queued to recv until the link closes.
@@ -228,11 +295,19 @@ func (l *memoryLink) Unsubscribe(ctx context.Context, topics ...Topic) error {
 }
 
 func (l *memoryLink) State() (State, <-chan struct{}) {
-	if l.closed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed():
 		return State{Status: Closed}, nil
+	case l.down:
+		return State{Status: Degraded, Reason: errInterrupted}, l.changed
 	}
-	return State{Status: Connected}, l.closing
+	return State{Status: Connected}, l.changed
 }
+
+// MaxMessage implements [Limiter].
+func (l *memoryLink) MaxMessage() int { return 0 }
 
 func (l *memoryLink) Close() error {
 	l.close.Do(func() {
@@ -241,9 +316,11 @@ func (l *memoryLink) Close() error {
 		l.queue = nil
 		l.filled.Signal()
 		l.wakePublishers()
+		l.wakeWatchers()
 		l.mu.Unlock()
 
 		l.memory.mu.Lock()
+		delete(l.memory.open, l)
 		for topic := range l.topics {
 			l.memory.drop(l, topic)
 		}

@@ -20,9 +20,14 @@ import (
 var lobby = adapter.Topic{Kind: adapter.Room, Namespace: "/", Room: "lobby"}
 
 func TestMemoryConformance(t *testing.T) {
+	var memory *adapter.Memory
 	adaptertest.Run(t, adaptertest.Config{
-		New:   func(*testing.T) []adapter.Adapter { return []adapter.Adapter{new(adapter.Memory)} },
-		Exact: true,
+		New: func(*testing.T) []adapter.Adapter {
+			memory = new(adapter.Memory)
+			return []adapter.Adapter{memory}
+		},
+		Exact:     true,
+		Interrupt: func(*testing.T, int) (restore func()) { return memory.Interrupt() },
 	})
 }
 

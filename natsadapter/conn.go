@@ -11,6 +11,7 @@ import (
 type conn struct {
 	nc     *nats.Conn
 	server server
+	limit  int            // the largest message that the server takes, as it said when all subscriptions stood
 	msgs   chan *nats.Msg // one for all subscriptions: only so do messages keep their order across subjects
 
 	closed  chan struct{} // closed when nc has ended: nothing comes into msgs any more

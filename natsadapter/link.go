@@ -12,6 +12,8 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
+var _ adapter.Limiter = (*link)(nil)
+
 // A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
 type link struct {
 	adapter *Adapter
@@ -42,6 +44,7 @@ type link struct {
 	changed chan struct{} // closed when state changes
 	down    error         // why there is no connection
 	outage  outage
+	limit   int             // of cur, or the last one
 	told    map[string]bool // refusals that are in the log
 
 	outages, troubles, refusals limiter
@@ -64,6 +67,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		changed: make(chan struct{}),
 		down:    fmt.Errorf("natsadapter: %w", errors.New("connecting")),
 		told:    map[string]bool{},
+		limit:   adapter.DefaultMaxMessage,
 	}
 	l.options.CustomDialer = newDialer(ctx, &set.options)
 	l.state = adapter.State{Status: adapter.Degraded, Reason: l.down}
@@ -101,10 +105,20 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 	switch err = l.cur.nc.Publish(subject, msg); {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("a message of %d bytes, and the server takes %d: %w", len(msg), l.cur.nc.MaxPayload(), err)
-	case errors.Is(err, nats.ErrConnectionClosed): // and detach has not come yet
+	case errors.Is(err, nats.ErrBadSubject):
+		return err
+	case err != nil:
+		// The connection has ended, or ends with the write that has failed (wire), and detach has not come yet.
 		return fmt.Errorf("%w: %w", adapter.ErrUnavailable, err)
 	}
-	return err
+	return nil
+}
+
+// MaxMessage implements [adapter.Limiter]: it is the server's max_payload.
+func (l *link) MaxMessage() int {
+	l.stateMu.Lock()
+	defer l.stateMu.Unlock()
+	return l.limit
 }
 
 // Subscribe implements [adapter.Link].

@@ -380,6 +380,35 @@ func TestMaxPayload(t *testing.T) {
 	}
 }
 
+func TestMaxMessage(t *testing.T) {
+	s := natstest.Start(t, embedded.Config{MaxPayload: 1000})
+	s.Shutdown()
+	a := open(t, quiet(s.URL()))
+	check := func(when string, want int) {
+		t.Helper()
+		if got := a.MaxMessage(); got != want {
+			t.Errorf("MaxMessage %s: %d, want %d", when, got, want)
+		}
+	}
+	check("before the first connection", adapter.DefaultMaxMessage)
+	s.Restart()
+	a.until(adapter.Connected)
+	check("of a server that takes 1000 bytes", 1000)
+	s.Shutdown()
+	a.until(adapter.Degraded)
+	check("while the server is away", 1000)
+
+	other := natstest.Start(t, embedded.Config{MaxPayload: 2000})
+	a = open(t, quiet(natstest.URLs(s, other)))
+	a.until(adapter.Connected)
+	check("of another server", 2000)
+	s.Restart()
+	other.Shutdown()
+	a.until(adapter.Degraded)
+	a.until(adapter.Connected)
+	check("of the server that is left", 1000)
+}
+
 func TestTopicWithoutKind(t *testing.T) {
 	n := open(t, quiet(natstest.NewServer(t).URL()))
 	var none adapter.Topic

@@ -324,6 +324,20 @@ func TestFailedWriteEndsConnection(t *testing.T) {
 	}
 }
 
+// TestFailedWriteOfMessage lets the write fail that a message makes which is larger than the buffer of nats.go.
+func TestFailedWriteOfMessage(t *testing.T) {
+	s := natstest.NewServer(t)
+	d := &failingDialer{}
+	a := open(t, quiet(s.URL(), nats.SetCustomDialer(d)))
+	a.until(adapter.Connected)
+	d.fail()
+	err := a.Publish(t.Context(), room("x"), make([]byte, 64<<10))
+	if !errors.Is(err, adapter.ErrUnavailable) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Publish whose write fails: %v, want %v and why", err, adapter.ErrUnavailable)
+	}
+	a.until(adapter.Connected)
+}
+
 // TestPublishOrderWhileReplacing holds what was published on the old connection back: nothing may overtake it on the new one.
 func TestPublishOrderWhileReplacing(t *testing.T) {
 	s := natstest.NewServer(t)

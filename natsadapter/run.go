@@ -183,6 +183,7 @@ func (l *link) dial(s server) (*conn, error) {
 		l.end(c)
 		return nil, fmt.Errorf("subscriptions: %w", err)
 	}
+	c.limit = int(nc.MaxPayload()) // what the account allows is told behind the greeting, and known by now
 	if isRefusal(nc.LastError()) {
 		// The server has refused a subscription, and trouble is about to be told: the state shall never have been Connected.
 		select {
@@ -213,6 +214,7 @@ func (l *link) subscribeAll(c *conn, subjects []string) error {
 func (l *link) use(c, old *conn) {
 	l.stateMu.Lock()
 	l.cur, l.old, l.outage = c, old, none
+	l.limit = c.limit
 	l.stateMu.Unlock()
 }
 

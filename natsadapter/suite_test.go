@@ -3,6 +3,8 @@ package natsadapter
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,36 +24,80 @@ var clusters atomic.Int64
 
 // unhurried lets a busy machine take its time: the suite is about the contract and not about time-outs, after which links and servers
 // give up a connection.
+//
+// The servers of a cluster do not tell of each other, so that a link stays without a server while its own one is away. A link returns
+// soon, since the suite has many outages.
 var (
-	unhurried       = []nats.Option{nats.FlusherTimeout(patience), nats.PingInterval(patience)}
-	unhurriedServer = embedded.Config{Options: &natsserver.Options{WriteDeadline: patience, PingInterval: patience}}
+	unhurried = []nats.Option{nats.FlusherTimeout(patience), nats.PingInterval(patience),
+		nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond)}
+	unhurriedServer = embedded.Config{Options: &natsserver.Options{WriteDeadline: patience, PingInterval: patience,
+		Cluster: natsserver.ClusterOpts{NoAdvertise: true}}}
 )
 
-// onServers returns what makes a cluster whose i-th node sits on the i-th server.
-func onServers(servers ...*natstest.Server) func(t *testing.T) []adapter.Adapter {
-	return func(t *testing.T) []adapter.Adapter {
-		name := fmt.Sprintf("suite %d", clusters.Add(1))
-		var adapters []adapter.Adapter
-		for _, s := range servers {
-			adapters = append(adapters, New(Config{URL: s.URL(), Cluster: name, Options: unhurried}))
-		}
-		return adapters
+// onServers returns the configuration of a suite with clusters whose i-th node sits on the i-th server.
+func onServers(servers ...*natstest.Server) adaptertest.Config {
+	return suite(servers, func(i int) string { return servers[i].URL() }, func(i int) []int { return []int{i} })
+}
+
+// suite returns the configuration of a suite on servers: the i-th node connects to url, and the servers in cut are what it may reach.
+func suite(servers []*natstest.Server, url func(i int) string, cut func(i int) []int) adaptertest.Config {
+	return adaptertest.Config{
+		New: func(t *testing.T) []adapter.Adapter {
+			natstest.WaitForRoutes(t, servers...)
+			name := fmt.Sprintf("suite %d", clusters.Add(1))
+			adapters := make([]adapter.Adapter, len(servers))
+			for i := range servers {
+				adapters[i] = New(Config{URL: url(i), Cluster: name, Options: unhurried, Logger: slog.New(slog.DiscardHandler)})
+			}
+			return adapters
+		},
+		Exact:   true,
+		Timeout: 2 * patience,
+		Interrupt: func(t *testing.T, i int) (restore func()) {
+			for _, s := range cut(i) {
+				servers[s].Shutdown()
+			}
+			return func() {
+				for _, s := range cut(i) {
+					if !servers[s].Running() {
+						servers[s].Restart()
+					}
+				}
+				up := !slices.ContainsFunc(servers, func(s *natstest.Server) bool { return !s.Running() })
+				if up && t.Context().Err() == nil { // at the end of a case that has failed, the next one waits
+					natstest.WaitForRoutes(t, servers...)
+				}
+			}
+		},
 	}
 }
 
+// TestSuiteOneServer has a server that takes messages as large as an embedded one can.
 func TestSuiteOneServer(t *testing.T) {
-	s := natstest.Start(t, unhurriedServer)
-	adaptertest.Run(t, adaptertest.Config{New: onServers(s), Exact: true, Timeout: 2 * patience})
+	adaptertest.Run(t, onServers(natstest.Start(t, taking(8<<20))))
 }
 
+// TestSuiteCluster has outages of one server, which only its own links notice, and of all of them.
 func TestSuiteCluster(t *testing.T) {
 	servers := natstest.StartCluster(t, 3, unhurriedServer)
-	adaptertest.Run(t, adaptertest.Config{
-		New:     onServers(servers...),
-		Exact:   true,
-		Timeout: 2 * patience,
-		Load:    func(t *testing.T) func() { return loadRoutes(t, servers) },
-	})
+	cfg := onServers(servers...)
+	cfg.Load = func(t *testing.T) func() { return loadRoutes(t, servers) }
+	adaptertest.Run(t, cfg)
+}
+
+// TestSuiteMovingLinks has links that know all servers of a cluster, and are at another one after each outage. The servers take small
+// messages only.
+func TestSuiteMovingLinks(t *testing.T) {
+	servers := natstest.StartCluster(t, 3, taking(20<<10))
+	all := []int{0, 1, 2}
+	adaptertest.Run(t, suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all }))
+}
+
+// taking is unhurriedServer with another max_payload.
+func taking(size int) embedded.Config {
+	cfg := unhurriedServer
+	cfg.MaxPayload = size
+	return cfg
 }
 
 // loadRoutes keeps the routes between servers busy until stop is called: what is published at each server crosses to the next, some

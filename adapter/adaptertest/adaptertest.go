@@ -16,7 +16,8 @@ type Config struct {
 	// New returns adapters that all join one fresh, empty cluster; it is called once for every case. The i-th node of a case opens
 	// the i-th adapter, counted round. Where the cluster has several brokers, return an adapter for each of them, so that the nodes
 	// sit on different brokers. Brokers may be shared between cases, as long as no message passes from one cluster to another. What
-	// has to be stopped afterwards goes into t.Cleanup; by then the suite has closed all links.
+	// has to be stopped afterwards goes into t.Cleanup; by then the suite has closed all links. A link that is an [adapter.Limiter]
+	// must take 16 KiB, and any other [adapter.DefaultMaxMessage].
 	New func(t *testing.T) []adapter.Adapter
 
 	// Exact says that the driver delivers what was asked for and no more: no message of the link itself, none on a topic that the
@@ -28,6 +29,15 @@ type Config struct {
 	// rule that Subscribe gives, which an idle cluster may keep by luck. Nil means the load that the suite makes with links alone.
 	Load func(t *testing.T) (stop func())
 
+	// Interrupt takes away, as a crash does, the brokers that links of the i-th adapter reach, of the adapters that New has made last. It
+	// returns when they are gone, and restore when they are back: once every broker is, when they have found each other. In between no
+	// such link gets through to any broker. Links of the other adapters may lose theirs, too. The suite interrupts all adapters, one
+	// after the other, and the first one alone. It must be set unless NoBroker is.
+	Interrupt func(t *testing.T, i int) (restore func())
+
+	// NoBroker says that there is nothing between the links that they could lose: the cases that interrupt it are left out.
+	NoBroker bool
+
 	// Timeout is how long the suite waits for what must happen, such as an arrival. Zero means 10 seconds.
 	Timeout time.Duration
 }
@@ -38,6 +48,7 @@ type testCase struct {
 	rule  string
 	test  func(c *cluster)
 	exact bool // only for drivers that promise Config.Exact
+	cut   bool // only for drivers with a broker, which it interrupts
 }
 
 var cases = []testCase{
@@ -48,7 +59,9 @@ var cases = []testCase{
 	{name: "EmptyMessage", test: testEmptyMessage,
 		rule: "a message without bytes is a message"},
 	{name: "LargeMessage", test: testLargeMessage,
-		rule: "a message of 512 KiB arrives whole and in its place"},
+		rule: "a message of 512 KiB, or of what a Limiter allows if that is less, arrives whole and in its place"},
+	{name: "LargestMessage", test: testLargestMessage,
+		rule: "a message of the size that a Limiter names arrives whole, and one over it costs nothing but itself"},
 	{name: "OrderAcrossTopics", test: testOrderAcrossTopics,
 		rule: "one publisher's messages keep their order across topics"},
 	{name: "OrderOfEachPublisher", test: testOrderOfEachPublisher,
@@ -111,18 +124,43 @@ var cases = []testCase{
 		rule: "the methods of a closed link return ErrClosed"},
 	{name: "NoLeak", test: testNoLeak,
 		rule: "a closed link leaves no goroutine behind"},
+
+	{name: "OutageState", test: testOutageState, cut: true,
+		rule: "a link is Degraded with a Reason while its broker is away, Connected by itself when it is back, and each change closes the channel"},
+	{name: "OutagePublish", test: testOutagePublish, cut: true,
+		rule: "Publish of a Degraded link returns ErrUnavailable within a bounded time, and what it has refused is not sent later"},
+	{name: "OutageSubscriptions", test: testOutageSubscriptions, cut: true,
+		rule: "a link that is Connected again has the subscriptions from before the outage and those made meanwhile, without those ended meanwhile"},
+	{name: "OutageFence", test: testOutageFence, cut: true,
+		rule: "whoever publishes on T after having received a message that the link published after Subscribe(T) and since it last became Connected reaches the link"},
+	{name: "OutageOrder", test: testOutageOrder, cut: true,
+		rule: "one publisher's messages keep their order over an outage, and none is lost once the links are Connected"},
+	{name: "OutageRecv", test: testOutageRecv, cut: true,
+		rule: "recv is called from one goroutine at a time over an outage, and with older messages first"},
+	{name: "OutageClose", test: testOutageClose, cut: true,
+		rule: "Close returns within a bounded time during an outage, and a link that was closed then stays closed"},
+	{name: "OutageOpen", test: testOutageOpen, cut: true,
+		rule: "Open returns within a bounded time during an outage: an error, or a link that is Degraded and comes up by itself"},
+	{name: "OutageAgain", test: testOutageAgain, cut: true,
+		rule: "a link survives any number of outages, short ones too, tells of each, and leaves no goroutine behind"},
 }
 
 // Run runs the suite, each case as a subtest of t on a cluster of its own. A case that fails prints the rule that it stands for.
 func Run(t *testing.T, cfg Config) {
+	if (cfg.Interrupt == nil) != cfg.NoBroker {
+		t.Errorf("adaptertest: set one of Config.Interrupt and Config.NoBroker: every driver that has a broker must outlive its restart")
+	}
 	for _, tc := range cases {
-		if tc.exact && !cfg.Exact {
+		if tc.exact && !cfg.Exact || tc.cut && cfg.Interrupt == nil {
 			continue
 		}
 		t.Run(tc.name, func(t *testing.T) {
 			c := &cluster{t: t, adapters: cfg.New(t), exact: cfg.Exact, timeout: cfg.Timeout}
 			if cfg.Load != nil {
 				c.load = func() func() { return cfg.Load(t) }
+			}
+			if cfg.Interrupt != nil {
+				c.interrupt = func(i int) func() { return cfg.Interrupt(t, i) }
 			}
 			tc.run(c)
 		})

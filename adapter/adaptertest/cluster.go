@@ -30,6 +30,8 @@ type cluster struct {
 	load     func() (stop func()) // nil without Config.Load
 	timeout  time.Duration
 
+	interrupt func(i int) (restore func()) // nil without Config.Interrupt
+
 	nodes  []*node // those that are open
 	opened int     // how many have ever been opened
 	fences int     // how many have ever been sent
@@ -76,7 +78,15 @@ func (c *cluster) fatalf(format string, args ...any) {
 	c.t.Fatalf(format, args...)
 }
 
-// close closes all nodes.
+// closeNodes closes the nodes that are open.
+func (c *cluster) closeNodes() {
+	c.t.Helper()
+	for len(c.nodes) > 0 {
+		c.nodes[0].close()
+	}
+}
+
+// close closes all nodes at the end of the case.
 func (c *cluster) close() {
 	c.t.Helper()
 	for len(c.nodes) > 0 {
@@ -163,7 +173,8 @@ func (c *cluster) open(n int) []*node {
 
 // newNode returns the next node, not yet open.
 func (c *cluster) newNode() *node {
-	n := &node{c: c, id: "n" + strconv.Itoa(c.opened), adapter: c.adapters[c.opened%len(c.adapters)], fences: make(map[string]bool)}
+	at := c.opened % len(c.adapters)
+	n := &node{c: c, id: "n" + strconv.Itoa(c.opened), at: at, adapter: c.adapters[at], fences: make(map[string]bool)}
 	c.opened++
 	return n
 }
@@ -179,7 +190,7 @@ func (c *cluster) start(n *node) {
 func (c *cluster) introduce(n *node) {
 	c.t.Helper()
 	c.nodes = append(c.nodes, n)
-	c.do("wait until the link is Connected", n.connected)
+	c.do("wait until the link is Connected", func(ctx context.Context) error { return n.turns(ctx, adapter.Connected) })
 	c.do("Subscribe", func(ctx context.Context) error { return n.link.Subscribe(ctx, n.topic()) })
 	for _, other := range c.nodes {
 		if other != n {

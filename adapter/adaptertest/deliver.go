@@ -2,6 +2,7 @@ package adaptertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -114,9 +115,9 @@ func testLargeMessage(c *cluster) {
 	to.subscribe(room("lobby"), room("hall"))
 	const (
 		rounds = 6
-		large  = 512 << 10
 		small  = 100
 	)
+	large := min(nodes[0].fit(adapter.DefaultMaxMessage), nodes[1].fit(adapter.DefaultMaxMessage))
 	got := expectSeries(to, nil)
 	publish := func(n *node) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
@@ -135,6 +136,68 @@ func testLargeMessage(c *cluster) {
 	c.together("Publish", publish(nodes[0]), publish(nodes[1]))
 	got.wait(nodes[0], 2*rounds)
 	got.wait(nodes[1], 2*rounds)
+}
+
+// largestTried bounds the messages that are made to try a Limiter's word.
+const largestTried = 8 << 20
+
+// limit returns what the link says of the largest message, if it is a Limiter.
+func (n *node) limit() (limit int, ok bool) {
+	l, ok := n.link.(adapter.Limiter)
+	if !ok {
+		return 0, false
+	}
+	return l.MaxMessage(), true
+}
+
+// fit returns size, or what the link takes if that is less.
+func (n *node) fit(size int) int {
+	if limit, ok := n.limit(); ok && limit > 0 {
+		return min(size, limit)
+	}
+	return size
+}
+
+func testLargestMessage(c *cluster) {
+	nodes := c.open(2)
+	a, b := nodes[0], nodes[1]
+	limit, ok := a.limit()
+	if !ok {
+		return
+	}
+	if limit < 0 {
+		c.fatalf("MaxMessage is %d, want 0 for any size, or bytes", limit)
+	}
+	const small = 100
+	size := min(limit, largestTried)
+	if limit == 0 {
+		size = largestTried
+	}
+	b.subscribe(room("lobby"), room("hall"))
+	got := expectSeries(b, nil)
+	next := 0
+	publish := func(size int) {
+		c.t.Helper()
+		c.do(fmt.Sprintf("Publish of %d bytes, where MaxMessage is %d", size, limit), a.publishSeries(next, next+1, size, room("lobby"), room("hall")))
+		next++
+	}
+	for range 2 {
+		publish(small)
+		publish(size)
+	}
+	got.wait(a, next)
+	if limit > 0 && limit < largestTried {
+		err := c.try("Publish", func(ctx context.Context) error { return a.link.Publish(ctx, room("nobody"), make([]byte, limit+1)) })
+		if errors.Is(err, adapter.ErrUnavailable) || errors.Is(err, adapter.ErrClosed) {
+			c.fatalf("Publish of %d bytes, where MaxMessage is %d: %v, want an error that is final for this message alone", limit+1, limit, err)
+		}
+	}
+	publish(small)
+	publish(size)
+	got.wait(a, next)
+	if state, _ := a.link.State(); state.Status != adapter.Connected || state.Reason != nil {
+		c.fatalf("state is %v (%v) after messages of all sizes, want %v", state.Status, state.Reason, adapter.Connected)
+	}
 }
 
 func testOrderAcrossTopics(c *cluster) {
@@ -213,7 +276,7 @@ func testTwoWayTraffic(c *cluster) {
 		for _, n := range nodes {
 			msgs := make([][]byte, count) // made in advance, so that the link is what limits the speed
 			for i := range msgs {
-				msgs[i] = pattern(n.id, r*count+i, size)
+				msgs[i] = pattern(n.id, r*count+i, n.fit(size))
 			}
 			publishers = append(publishers, func(ctx context.Context) error {
 				for i, msg := range msgs {

@@ -72,7 +72,7 @@ func testOpenContext(c *cluster) {
 	for _, n := range nodes {
 		ctx, cancel := context.WithCancel(context.Background())
 		c.do("Open", func(context.Context) error { return n.open(ctx) })
-		c.do("wait until the link is Connected", n.connected)
+		n.become(adapter.Connected)
 		_, changed := n.link.State()
 		cancel()
 		c.introduce(n)

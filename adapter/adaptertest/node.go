@@ -17,6 +17,7 @@ import (
 type node struct {
 	c       *cluster
 	id      string
+	at      int // the number of its adapter
 	adapter adapter.Adapter
 	link    adapter.Link // set by open
 
@@ -47,17 +48,17 @@ func (n *node) open(ctx context.Context) error {
 	return nil
 }
 
-// connected waits until the link is.
-func (n *node) connected(ctx context.Context) error {
+// turns waits until the link is in that state.
+func (n *node) turns(ctx context.Context, want adapter.Status) error {
 	for {
 		state, changed := n.link.State()
-		if state.Status == adapter.Connected {
+		if state.Status == want {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("state is %v (%v), want %v", state.Status, state.Reason, adapter.Connected)
+			return fmt.Errorf("state is %v (%v), want %v", state.Status, state.Reason, want)
 		}
 	}
 }

@@ -145,6 +145,9 @@ func (s *Server) Shutdown() {
 	}
 }
 
+// Running reports whether the server is up.
+func (s *Server) Running() bool { return s.server != nil }
+
 // Restart starts the server anew on the same addresses, after a Shutdown if it is up. The server of a cluster joins it again, but
 // Restart does not wait for that: see [WaitForRoutes].
 func (s *Server) Restart() {
