@@ -203,7 +203,7 @@ func TestAcksAreSentTogether(t *testing.T) {
 		wires := []*wire{{Memory: memory}, {Memory: memory}}
 		var pages, bytes atomic.Int64
 		wires[0].receiving = func(msg []byte, _ bool, recv func([]byte)) {
-			if _, b, _, _ := envelope.Decode(msg); b != nil && b.Kind == envelope.KindAnswer {
+			if _, b, _, _ := decode(msg); b != nil && b.Kind == envelope.KindAnswer {
 				pages.Add(1)
 				bytes.Store(max(bytes.Load(), int64(len(b.Payload))))
 			}

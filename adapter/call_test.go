@@ -124,7 +124,7 @@ func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
 	}
 	deaf = new(atomic.Bool)
 	wires[n-1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
-		if _, b, _, _ := envelope.Decode(msg); b == nil || b.Kind == 0 || !deaf.Load() {
+		if _, b, _, _ := decode(msg); b == nil || b.Kind == 0 || !deaf.Load() {
 			recv(msg)
 		}
 	}

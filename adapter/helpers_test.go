@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
 // wire is an adapter that joins the nodes of a Memory and can fail in every way that the contract allows, and in some that it does not.
@@ -36,6 +37,15 @@ type wire struct {
 	sent    map[Kind]int
 }
 
+// decode reads a message that is no chunk.
+func decode(msg []byte) (from string, b *envelope.Broadcast, m mesh.Message, err error) {
+	d, err := envelope.Decode(msg)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	return d.From, d.Broadcast, d.Mesh, nil
+}
+
 func (w *wire) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
 	if w.opening != nil {
 		if err := w.opening(ctx); err != nil {
@@ -43,7 +53,7 @@ func (w *wire) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
 		}
 	}
 	handle := func(msg []byte) {
-		_, b, _, err := envelope.Decode(msg)
+		_, b, _, err := decode(msg)
 		w.mu.Lock()
 		down := w.state.Status == Degraded
 		if b != nil && !down {

@@ -126,7 +126,7 @@ func TestFetchIsPaged(t *testing.T) {
 		var mu sync.Mutex
 		pages, large := 0, 0
 		wires[0].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
-			if _, b, _, _ := envelope.Decode(msg); b != nil && b.Kind == envelope.KindAnswer {
+			if _, b, _, _ := decode(msg); b != nil && b.Kind == envelope.KindAnswer {
 				mu.Lock()
 				pages++
 				if len(b.Payload) > maxPage {
@@ -304,7 +304,7 @@ func TestUnfencedRemoteJoin(t *testing.T) {
 		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
 		var deaf sync.Map // the node whose messages node 1 does not get
 		wires[1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
-			if from, _, m, _ := envelope.Decode(msg); m != nil {
+			if from, _, m, _ := decode(msg); m != nil {
 				if id, ok := deaf.Load("node"); ok && id == from {
 					return
 				}

@@ -309,7 +309,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 			m.suspect(p)
 		}
 		if !p.gone && p.dead(now) && !p.buried {
-			p.buried = true
+			p.buried, m.changed = true, true
 			m.counts.Deaths++
 			m.giveUp(p)
 		}
