@@ -386,6 +386,9 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	for _, p := range m.order {
 		next = min(next, m.due(p))
+		if p.alive() {
+			next = min(next, p.heard+SuspectAfter)
+		}
 		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
 			next = min(next, p.asked+FenceTimeout)
 		}
