@@ -19,7 +19,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			timeout := 10 * time.Second
 			if f.hangs {
-				timeout = 1500 * time.Millisecond
+				timeout = 3 * time.Second
 			}
 			for _, name := range f.cases {
 				failed, log := examine(t, caseNamed(t, name), true, timeout, f.open)
