@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
@@ -55,6 +56,8 @@ type Hub struct {
 	state   State
 	openErr error // why the adapter could not be opened, when it was tried last
 	counts  hubCounts
+
+	elided atomic.Uint64 // room events
 
 	roomsMu sync.Mutex // guards rooms
 	rooms   map[string]*Rooms

@@ -21,11 +21,12 @@ type Stats struct {
 	Missed    uint64 // holes in what a node sent to a room: each stands for one lost broadcast or more; a lost union counts in each of its rooms
 	Unmet     uint64 // broadcasts dropped since their node did not answer for too long
 	Malformed uint64 // messages that are not understood
+	Elided    uint64 // room events of which no listener was told, since it was slow and they cancelled each other out
 }
 
 // Stats returns the state and the counts as they are now.
 func (h *Hub) Stats() Stats {
-	s := Stats{Node: h.node, State: h.State()}
+	s := Stats{Node: h.node, State: h.State(), Elided: h.elided.Load()}
 	if h.machine == nil {
 		return s
 	}
