@@ -115,22 +115,22 @@ func elide(queue []RoomEvent) []RoomEvent {
 		}
 		return subject{room: e.Room, id: e.ID}
 	}
-	after := make(map[subject]int) // how many there are from here on
+	total := make(map[subject]int)
 	for _, e := range queue {
-		after[of(e)]++
+		total[of(e)]++
 	}
-	odd := make(map[subject]bool, len(after))
-	for s, n := range after {
-		odd[s] = n%2 == 1
-	}
+	seen := make(map[subject]int, len(total))
 	var left []RoomEvent
 	for _, e := range queue {
 		s := of(e)
-		if n := after[s]; odd[s] && (e.Kind == CreateRoom || n == 1) {
-			left = append(left, e)
-			odd[s] = false
+		seen[s]++
+		telling := total[s] // the last one
+		if e.Kind == CreateRoom {
+			telling = 1
 		}
-		after[s]--
+		if total[s]%2 == 1 && seen[s] == telling {
+			left = append(left, e)
+		}
 	}
 	return left
 }
