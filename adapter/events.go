@@ -102,8 +102,8 @@ func (r *Rooms) note(event RoomEvent) {
 }
 
 // elide returns the events that are left when those have gone that cancel out. The two kinds that concern a member and a room take turns,
-// and so do the two of the room itself: an even number of them changes nothing, and of an odd number the last tells it all. Only for the
-// making of a room it is the first, in front of all joins that are left.
+// and so do the two of the room itself: an even number of them changes nothing, and of an odd number the last tells it all. The order is
+// right: whoever is in a room has joined after it was created last, and has left before it was deleted last.
 func elide(queue []RoomEvent) []RoomEvent {
 	type subject struct {
 		room, id string
@@ -123,12 +123,7 @@ func elide(queue []RoomEvent) []RoomEvent {
 	var left []RoomEvent
 	for _, e := range queue {
 		s := of(e)
-		seen[s]++
-		telling := total[s] // the last one
-		if e.Kind == CreateRoom {
-			telling = 1
-		}
-		if total[s]%2 == 1 && seen[s] == telling {
+		if seen[s]++; seen[s] == total[s] && total[s]%2 == 1 {
 			left = append(left, e)
 		}
 	}

@@ -94,13 +94,20 @@ func TestRoomHooksOfParents(t *testing.T) {
 		silent := wstest.Dial(t, srv, wstest.Config{Namespace: "/room-1"}) // from before anybody listens
 		var n notes
 		child := parent.Namespaces()[0]
-		child.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("child: %s", room) })
-		parent.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("parent: %s %s", s.Namespace().Name(), room) })
 		s, _ := child.Socket(silent.ID())
-		if err := s.Join(t.Context(), "x"); err != nil {
-			t.Fatal(err)
+		join := func(room string) {
+			t.Helper()
+			if err := s.Join(t.Context(), room); err != nil {
+				t.Fatal(err)
+			}
 		}
-		n.want(t, "a child that was there", "parent: /room-1 x", "child: x")
+		join("w")
+		parent.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("parent: %s %s", s.Namespace().Name(), room) })
+		join("x")
+		n.want(t, "a child that was there", "parent: /room-1 x")
+		child.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("child: %s", room) })
+		join("y")
+		n.want(t, "with a handler of its own", "parent: /room-1 y", "child: y")
 		c := silent.Of("/room-2", nil)
 		n.want(t, "a new child", "parent: /room-2 "+c.ID())
 		parent.OnLeaveRoom(func(s *wsserver.Socket, room string) { n.add("left: %s %s", s.Namespace().Name(), room) })
