@@ -44,12 +44,14 @@ type RoomEvent struct {
 // others are being told of at the moment it may be told as well. It is not taken back, and goes with the rooms when they are discarded.
 // While nobody listens, changes cost nothing more.
 //
-// A change tells before the call that made it returns, and Join before it waits for the cluster, on the caller's goroutine; unless
+// A change is told before the call returns that made it, and by a Join before it waits for the cluster, on the caller's goroutine; unless
 // another goroutine is telling, which goes on with it. No lock is held meanwhile: listen sees the rooms as they are, after the change or
 // later, and may itself join and leave, of which it is told when it has returned. But it must not block, nor wait for the cluster: whoever
-// made the change waits for it, perhaps the goroutine that receives from the cluster, and the changes of all others wait to be told. Of more than 4,096 that wait,
-// those are left out that undo each other: joins and leaves of one member in one room, and what they have made of the room, but for a last
-// one that counts. Stats.Elided counts them. So what waits is bounded by the memberships that there were and are, not by how often they change.
+// made the change waits for it, and the changes of all others wait to be told.
+//
+// Of more than 4,096 that wait, those are left out that undo each other: joins and leaves of one member in one room, and what they have
+// made of the room, but for a last one that counts. Stats.Elided counts them. So what waits is bounded by the memberships that there were
+// and are, and not by how often they change.
 //
 // A panic of listen is recovered and logged.
 func (r *Rooms) Listen(listen func(RoomEvent)) {
