@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"sync"
 
 	"github.com/belfry-io/belfry/adapter"
 )
@@ -14,6 +15,8 @@ type Namespace struct {
 	name   string
 	rooms  *adapter.Rooms
 	parent *ParentNamespace // whose child it is; nil for none
+
+	listening sync.Once // rooms tell of their events, since somebody wants to know
 
 	// server.mu guards what follows.
 	users int  // sockets that have entered and not left
