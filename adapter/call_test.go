@@ -324,6 +324,7 @@ func TestOddAnswers(t *testing.T) {
 		answer("c", c.id, envelope.Answer{}, "nonsense")
 		answer("d", c.id, envelope.Answer{Status: 99, Text: "a status of the future"}, "")
 		answer("new", c.id, envelope.Answer{}, "met later")
+		answer("newer", c.id, envelope.Answer{Status: envelope.Busy}, "met later, and not missed")
 		h.serve(&envelope.Broadcast{From: "e", Body: envelope.Body{Route: envelope.ByNode, Request: envelope.Request{
 			Kind: envelope.KindAnswer, ID: c.id, To: h.node, Arg: []byte{0xff}}}})
 		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.Answer{}, []byte("for another"))
