@@ -127,7 +127,7 @@ func TestHeldOfOneNodeIsBounded(t *testing.T) {
 	}
 	s.gets("o", 1, []uint64{0}, "a")
 	s.delivers("o1", "o2", "o3", "o4")
-	s.wait(minAsk)
+	s.wait(askInterval)
 	s.asks("o", missing("a", 4, 5))
 	s.repaired("o", 5, []uint64{4}, "a")
 	s.delivers("o5")

@@ -127,7 +127,7 @@ func TestPastTopicIsMasked(t *testing.T) {
 func TestRequestsAreCarriedOutInTheirPlace(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
-	request := incoming("o", 6, []uint64{5}, "a")
+	request := incoming("o", 6, []uint64{5, 0}, "a", "@me/x")
 	request.Changes = true
 	s.gets("o", 7, []uint64{6}, "a")
 	s.gets("o", 9, []uint64{6, 8}, "@me/x", "b")
@@ -143,11 +143,11 @@ func TestRequestsAreCarriedOutInTheirPlace(t *testing.T) {
 	s.did(s.Resume(s.at, "o"))
 	s.delivers("o7", "o10") // 9 waits for what was on b before it
 	s.wait(askInterval)
-	s.asks("o", missing("@me/x", 5, 6), missing("b", 5, 8))
+	s.asks("o", missing("b", 5, 8))
+	s.did(s.Broadcast(s.at, "o", request)) // a copy
+	s.delivers()
 	s.repaired("o", 8, []uint64{0}, "b")
-	s.delivers("o8")
-	s.repaired("o", 6, []uint64{5, 0}, "a", "@me/x") // the request's own copy
-	s.delivers("o9")
+	s.delivers("o8", "o9")
 	s.did(s.Resume(s.at, "nobody"))
 	s.counted(Counts{Delivered: 5, Copies: 1, Repaired: 1, Overtaken: 2})
 }

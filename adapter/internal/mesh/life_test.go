@@ -231,7 +231,7 @@ func TestLinkUpAgain(t *testing.T) {
 		t.Errorf("asked %v, want a Resync from 5", got)
 	}
 	s.hears("o", beat(5, 9, tail("a", 8), tail("b", 7)))
-	s.asks("o", missing("b", 5, 7), missing("a", 5, 8))
+	s.asks("o", missing("a", 5, 8), missing("b", 5, 7))
 	s.joins(3, "c")
 	s.ended()
 	s.answers("o", 9)

@@ -133,7 +133,11 @@ func (s *script) resent(from, upto uint64, gone Gone) {
 	}) {
 		s.Fatalf("ended with %+v, want %+v", got, gone)
 	}
-	if send, ok := s.got[len(s.got)-1].(Send[string]); !ok || send.Message != Message(got[0]) {
+	end := slices.IndexFunc(s.got, func(e Effect[string]) bool {
+		send, ok := e.(Send[string])
+		return ok && send.Message == Message(got[0])
+	})
+	if slices.ContainsFunc(s.got[end:], func(e Effect[string]) bool { _, ok := e.(Resend[string]); return ok }) {
 		s.Fatal("Gone is not the end of the answer")
 	}
 }
