@@ -69,7 +69,7 @@ func TestReleaseWhenAllAreBack(t *testing.T) {
 	s.knows("a", 0)
 	s.knows("b", 0)
 	s.knows("c", 0)
-	s.hears("c", &Bye{})
+	s.hears("c", &Bye{About: old})
 	s.did(s.LinkDown(s.at, 0))
 	s.did(s.LinkUp(s.at))
 	s.answers("a", 0)

@@ -15,7 +15,7 @@ func TestBye(t *testing.T) {
 	s.gets("o", 6, []uint64{0}, "a")
 	s.hears("o", beat(5, 6, tail("a", 6)))
 	s.joins(2, "b")
-	s.hears("o", &Bye{Last: 6})
+	s.hears("o", &Bye{About: old, Last: 6})
 	s.ended(2, none) // a node that leaves sends nothing
 	if s.Members() != nil || len(effects[Membership[string]](s)) != 1 {
 		t.Errorf("members %v after Bye", s.Members())
@@ -32,7 +32,7 @@ func TestBye(t *testing.T) {
 	}
 	s.joins(3, "c")
 	s.ended(3, none)
-	s.hears("o", &Bye{Last: 6}) // it has not heard so
+	s.hears("o", &Bye{About: old, Last: 6}) // it has not heard so
 	if got := sent[*Settled](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed when it asks again, want once", len(got))
 	}
@@ -48,7 +48,7 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.wait(resyncInterval)
-	s.hears("o", &Bye{Last: 8}) // the Beat before it was lost
+	s.hears("o", &Bye{About: old, Last: 8}) // the Beat before it was lost
 	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 || len(sent[*Settled](s, "o")) != 0 {
 		t.Fatalf("asked %v, want one Resync from 5", got)
 	}
@@ -75,7 +75,7 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.gets("o", 7, []uint64{6}, "a")
-	s.hears("o", &Bye{Last: 8})
+	s.hears("o", &Bye{About: old, Last: 8})
 	s.wait(DeadAfter + BeatInterval)
 	s.delivers("o7")
 	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
@@ -92,12 +92,31 @@ func TestByeOfAnUnknownNode(t *testing.T) {
 	s := newScript(t)
 	s.receives("p", 0, "a")
 	s.gets("o", 7, []uint64{6}, "a")
-	s.hears("o", &Bye{Last: 8})
+	s.hears("o", &Bye{About: old, Last: 8})
 	s.delivers()
 	s.loses()
 	if got := sent[*Settled](s, "o"); len(got) != 1 || s.heldBytes != 0 {
 		t.Errorf("told %d times that it is not needed, %d bytes held", len(got), s.heldBytes)
 	}
+}
+
+// All that a younger node ever sent is due, although its goodbye is the first that says how old it is.
+func TestByeOfAnUnknownYoungerNode(t *testing.T) {
+	s := newScript(t)
+	s.receives("p", 0, "a")
+	s.gets("o", 2, []uint64{1}, "a") // all else of it was lost
+	s.hears("o", &Bye{About: About{Age: time.Second}, Last: 3})
+	s.asks("o", missing("a", 0, 1))
+	if got := sent[*Resync](s, "o"); len(got) != 1 || len(sent[*Settled](s, "o")) != 0 {
+		t.Errorf("asked %v, want one Resync", got)
+	}
+	s.repaired("o", 1, []uint64{0}, "a")
+	s.delivers("o1", "o2")
+	s.hears("o", beat(0, 3))
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed, want once", len(got))
+	}
+	s.empty("o", 3)
 }
 
 // Who leaves says first what it has sent since its last Beat, and waits for those who live.
@@ -174,7 +193,7 @@ func TestCloseEnds(t *testing.T) {
 	t.Run("all have left", func(t *testing.T) {
 		s := newScript(t)
 		s.knows("o", 5)
-		s.hears("o", &Bye{Last: 5})
+		s.hears("o", &Bye{About: old, Last: 5})
 		ends(t, s, 0, nothing)
 	})
 	t.Run("the others are suspect", func(t *testing.T) {
@@ -204,7 +223,7 @@ func TestCloseEnds(t *testing.T) {
 	})
 	t.Run("both leave", func(t *testing.T) {
 		s := emitted(t, 1, 10)
-		ends(t, s, 0, func() { s.hears("o", &Bye{Last: 0}) })
+		ends(t, s, 0, func() { s.hears("o", &Bye{About: old}) })
 	})
 }
 

@@ -195,13 +195,13 @@ func TestTombstonesAreBounded(t *testing.T) {
 	for i := range maxTombstones {
 		id := fmt.Sprint("dead", i)
 		s.knows(id, 0)
-		s.hears(id, &Bye{})
+		s.hears(id, &Bye{About: old})
 	}
 	s.hears("first", beat(0, 0))
 	for i := range 10 {
 		id := fmt.Sprint("more", i)
 		s.knows(id, 0)
-		s.hears(id, &Bye{})
+		s.hears(id, &Bye{About: old})
 	}
 	s.knows("last", 0) // the tenth is counted with the next
 	if n := len(s.order); n != maxTombstones+2 || len(s.peers) != n {

@@ -296,6 +296,22 @@ func TestGoneIsHere(t *testing.T) {
 	s.counted(Counts{Delivered: 3})
 }
 
+// Nor is what waits for a request to be carried out.
+func TestGoneBehindARequest(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 1, "a")
+	request := incoming("o", 3, []uint64{2}, "a")
+	request.Changes = true
+	s.did(s.Broadcast(s.at, "o", request))
+	s.gets("o", 5, []uint64{4}, "a")
+	s.hears("o", &Gone{Numbers: []Number{number(2, "a", 1), number(4, "a", 3), number(5, "a", 4)}})
+	s.delivers("o3")
+	s.loses(Lost[string]{Node: "o", After: 1, Upto: 2}, Lost[string]{Node: "o", After: 3, Upto: 4})
+	s.did(s.Resume(s.at, "o"))
+	s.delivers("o5")
+	s.counted(Counts{Delivered: 2, Missed: 2})
+}
+
 // Beyond the horizon it is unknown what was lost; but not if nothing was missing there.
 func TestGoneByTheHorizon(t *testing.T) {
 	s := newScript(t)
