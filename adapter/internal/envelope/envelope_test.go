@@ -78,7 +78,7 @@ func random(rng *rand.Rand) *Message {
 	case 3:
 		m.Mesh = &mesh.Resync{About: about(rng), A: number(rng)}
 	case 4:
-		m.Mesh = &mesh.Bye{Last: number(rng)}
+		m.Mesh = &mesh.Bye{About: about(rng), Last: number(rng)}
 	case 5:
 		m.Mesh = &mesh.Settled{}
 	case 6:

@@ -83,8 +83,8 @@ var golden = []struct {
 			Tails: []mesh.Tail{}}}},
 	{"resync", "0105 0a6e6f64652d3030303031 026d65 00 c0843d 8001",
 		Message{From: sender, To: "me", Mesh: &mesh.Resync{About: mesh.About{Age: time.Second}, A: 128}}},
-	{"bye", "0106 0a6e6f64652d3030303031 00 ac02",
-		Message{From: sender, Mesh: &mesh.Bye{Last: 300}}},
+	{"bye", "0106 0a6e6f64652d3030303031 00 00 c0843d ac02",
+		Message{From: sender, Mesh: &mesh.Bye{About: mesh.About{Age: time.Second}, Last: 300}}},
 	{"nack", "0107 0a6e6f64652d3030303031 026d65 02 0102030405060708 09 04 fffefdfcfbfaf9f8 ac02 ac02",
 		Message{From: sender, To: "me", Mesh: &mesh.Nack{Ranges: []mesh.Range{
 			{Hash: 0x0102030405060708, After: 5, Upto: 9}, {Hash: 0xfffefdfcfbfaf9f8, After: 0, Upto: 300}}}}},
