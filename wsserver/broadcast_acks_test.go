@@ -268,6 +268,10 @@ func TestAckDisconnect(t *testing.T) {
 						}
 					})
 				}
+				remotes, err := w.ns.To(w.id("b"), w.id("d")).FetchSockets(t.Context())
+				if err != nil || len(remotes) != 2 {
+					t.Fatalf("FetchSockets: got %d, %v", len(remotes), err)
+				}
 				start := time.Now()
 				responses, err := w.ns.EmitWithAck(t.Context(), "q")
 				if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
@@ -285,6 +289,14 @@ func TestAckDisconnect(t *testing.T) {
 				responses, err = w.ns.EmitWithAck(t.Context(), "q")
 				if got := w.answered(t, responses); err != nil || got != "a 1, c 1" {
 					t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
+				}
+				for _, r := range remotes {
+					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
+					}
+				}
+				if got := w.fetched(t, w.ns.To()); got != "ac" {
+					t.Errorf("later: fetched %q, want a and c", got)
 				}
 			})
 		})
