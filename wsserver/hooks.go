@@ -23,6 +23,7 @@ type hooks struct {
 	any           []Handler
 	handlers      map[string][]Handler
 	room          []roomHook
+	serverSide    map[string][]ServerHandler
 }
 
 // Use adds a middleware: a function that decides whether a client may connect. Middlewares run in the order in which they were added, on
