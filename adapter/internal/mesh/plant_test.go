@@ -149,7 +149,7 @@ var plantable = []fault{
 		setting: "long", worlds: 33},
 	{name: "a node that leaves is let go at once", file: "membership.go",
 		old: "case !p.known: // nothing", new: "case true: // nothing",
-		setting: "faulty", worlds: 50},
+		setting: "faulty", worlds: 94, test: "TestLastWordsArrive"},
 	{name: "a node that leaves does not wait", file: "interest.go",
 		old: "|| !m.up || !m.needed()", new: "|| true",
 		test: "TestClose"},

@@ -236,6 +236,7 @@ func (w *world) draft() *emission {
 // healthy is a world where nothing is lost: nodes come and go, and interest takes its time.
 func healthy(seed uint64, trace func(string, ...any)) *world {
 	w := begin(seed, faults{}, Limits{}, trace)
+	w.roomy = true
 	if w.chance(0.5) {
 		w.copies, w.over = 0.05, 0.2
 	}
@@ -267,6 +268,7 @@ func healthy(seed uint64, trace func(string, ...any)) *world {
 // faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.
 func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *world {
 	w := begin(seed, faults{any: true}, limits, trace)
+	w.roomy = !long && limits == Limits{}
 	messages := func() {
 		w.loss, w.copies, w.stale, w.over = 0, 0, 0, 0
 		if w.chance(0.5) {
