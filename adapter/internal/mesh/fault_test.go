@@ -16,7 +16,7 @@ var plant = flag.String("plant", "", "plant the faults whose `name` contains thi
 // TestPlantedFaults checks the checks: each fault of the table is planted into the package, and a test must fail.
 func TestPlantedFaults(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("SKIPPED: each fault needs a build of its own")
+		t.Skip("each fault needs a build of its own: not with -short, nor with the race detector")
 	}
 	command, err := exec.LookPath("go")
 	if err != nil {
@@ -28,25 +28,30 @@ func TestPlantedFaults(t *testing.T) {
 		}
 		t.Run(f.name, func(t *testing.T) {
 			binary := f.build(t, command)
-			args := []string{"-test.run", "^(" + f.test + ")$", "-test.timeout", "5m"}
 			if f.setting != "" {
-				args = []string{"-test.run", "TestWorlds", "-setting", f.setting, "-worlds", fmt.Sprint(f.bound()), "-test.timeout", "20m"}
+				fails(t, binary, "-test.run", "^TestWorlds$", "-setting", f.setting, "-worlds", fmt.Sprint(50+8*f.worlds))
 			}
-			run := exec.CommandContext(t.Context(), binary, args...)
-			output, err := run.CombinedOutput()
-			switch text := string(output); {
-			case err == nil:
-				t.Errorf("nothing has failed:\n%s", text)
-			case !strings.Contains(text, "--- FAIL"):
-				t.Errorf("%v, and no failure of a test:\n%.2000s", err, text)
-			default:
-				for line := range strings.Lines(text) {
-					if strings.Contains(line, "_test.go:") || strings.Contains(line, "replay with") {
-						t.Log(strings.TrimSpace(line))
-					}
-				}
+			if f.test != "" {
+				fails(t, binary, "-test.run", "^("+f.test+")$")
 			}
 		})
+	}
+}
+
+// fails runs tests, of which one must fail, and logs what they say.
+func fails(t *testing.T, binary string, args ...string) {
+	output, err := exec.CommandContext(t.Context(), binary, append(args, "-test.timeout", "20m")...).CombinedOutput()
+	switch text := string(output); {
+	case err == nil:
+		t.Errorf("%v: nothing has failed:\n%s", args, text)
+	case !strings.Contains(text, "--- FAIL"):
+		t.Errorf("%v: %v, and no failure of a test:\n%.2000s", args, err, text)
+	default:
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "_test.go:") || strings.Contains(line, "replay with") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
 	}
 }
 
