@@ -119,6 +119,12 @@ func (u *union) Deliver(any) {
 	}
 }
 
+// What the other methods of a member are for does not happen here.
+func (u *union) Ask(any, func([]byte, bool)) {}
+func (u *union) Forget(any)                  {}
+func (u *union) Describe() []byte            { return nil }
+func (u *union) Disconnect(bool)             {}
+
 // run broadcasts to the first rooms.
 func (u *union) run(b *testing.B, rooms int, byRooms bool) {
 	adapter.SetMaxUnionTopics(b, map[bool]int{true: unionRooms, false: 0}[byRooms])

@@ -148,6 +148,15 @@ type probed struct{ *prober }
 
 func (m probed) Deliver(frame any) { m.receive(frame.([]byte)) }
 
+func (m probed) Ask(frame any, answer func([]byte, bool)) {
+	m.Deliver(frame)
+	answer(nil, false)
+}
+
+func (probed) Forget(any)       {}
+func (probed) Describe() []byte { return nil }
+func (probed) Disconnect(bool)  {}
+
 // A nullAdapter joins nobody: its links are connected and carry nothing.
 type nullAdapter struct{}
 
