@@ -12,11 +12,11 @@
 // nothing is kept to be sent later, because it would then arrive behind newer messages. What the old connection had not delivered is
 // lost, as NATS promises no more; the protocol in package adapter sees that it is missing.
 //
-// A node with many rooms does not wait for its subscriptions, which for 100,000 rooms take seconds: the new connection begins with a single one, to
-// all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives the
-// connection its own subscriptions beside it, and ends that one then. The price is that for a while, a second and then about one more for 100,000 rooms, the
-// node receives what is sent to the rooms of all nodes, and its own messages twice. If it cannot keep up, the link gives this
-// up, and is Degraded until its subscriptions stand. See Config.NoCover.
+// A node with 1,000 rooms or more does not wait for its subscriptions, which take seconds for 100,000: the new connection begins with a
+// single one, to all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives
+// the connection its own subscriptions beside it after a second, and then ends that one. The price is that until then the node receives
+// what is sent to the rooms of all nodes, and in the end its own messages twice. If it cannot keep up, the link gives this up, and is
+// Degraded until its subscriptions stand. Config.NoCover turns it off.
 //
 // When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
 // while: nothing is lost, some messages arrive twice.
