@@ -55,8 +55,15 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// build compiles the tests of the package with the fault in it.
-func (f *fault) build(t *testing.T, command string) string {
+// TestFaultsCanBePlanted holds the table to the code.
+func TestFaultsCanBePlanted(t *testing.T) {
+	for _, f := range plantable {
+		t.Run(f.name, func(t *testing.T) { f.plant(t) })
+	}
+}
+
+// plant returns the text of the file with the fault in it.
+func (f *fault) plant(t *testing.T) string {
 	source, err := os.ReadFile(f.file)
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +71,19 @@ func (f *fault) build(t *testing.T, command string) string {
 	if n := strings.Count(string(source), f.old); n != 1 {
 		t.Fatalf("%s contains %d times what is to be changed, want once:\n%s", f.file, n, f.old)
 	}
+	return strings.Replace(string(source), f.old, f.new, 1)
+}
+
+// build compiles the tests of the package with the fault in it.
+func (f *fault) build(t *testing.T, command string) string {
+	source := f.plant(t)
 	dir := t.TempDir()
 	path, err := filepath.Abs(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	planted := filepath.Join(dir, f.file)
-	if err := os.WriteFile(planted, []byte(strings.Replace(string(source), f.old, f.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(planted, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})
