@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -353,13 +354,16 @@ func (h *Hub) receive(msg []byte) {
 	})
 }
 
-// read decodes a message, whose sender must be a node by its form.
+// read decodes a message. All nodes that it names are nodes by their form: their ids are parts of topics, which drivers rely on.
 func read(msg []byte) (*envelope.Message, error) {
 	m, err := envelope.Decode(msg)
-	if err == nil && !validNode(m.From) {
-		err = envelope.ErrMalformed
+	if err != nil {
+		return nil, err
 	}
-	return m, err
+	if ack, ok := m.Mesh.(*mesh.Ack); ok && slices.ContainsFunc(ack.Members, func(id string) bool { return !validNode(id) }) || !validNode(m.From) {
+		return nil, envelope.ErrMalformed
+	}
+	return m, nil
 }
 
 func (h *Hub) malformed(err error) {
