@@ -179,6 +179,38 @@ func TestMessagesForOthers(t *testing.T) {
 	})
 }
 
+// Nor does it matter what is said to others, by a node that is known.
+func TestOrdersForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 2)
+		_, m := add(t, hubs[0], "red")
+		say(t, hubs[1], "1", Broadcast{Rooms: []string{"red"}})
+		synctest.Wait()
+		hash := roomTopic("/", "red").hash()
+		about := mesh.About{Age: time.Second}
+		for _, message := range []mesh.Message{
+			&mesh.Fence{About: about, F: 1 << 30, Hello: true},
+			&mesh.Ack{About: about, F: 2, Sent: 1 << 30, Members: []string{nodeB}},
+			&mesh.Beat{About: about, B: 1 << 30, S: 1 << 29, Parts: 1, Tails: []mesh.Tail{{Hash: hash, G: 1 << 30}}},
+			&mesh.Resync{About: about},
+			&mesh.Nack{Ranges: []mesh.Range{{Hash: hash, Upto: 1 << 30}}},
+			&mesh.Gone{S: 1 << 29, Numbers: []mesh.Number{{G: 2, Links: []mesh.Link{{Hash: hash, Prev: 1}}}}},
+			&mesh.Settled{},
+			&mesh.Bye{Last: 1 << 30},
+		} {
+			wires[0].recv(envelope.AppendMessage(nil, hubs[1].Node(), nodeA, message))
+		}
+		body := envelope.AppendBody(nil, &envelope.Body{Route: envelope.ByRoom, Namespace: "/", Rooms: []string{"red"}, Payload: []byte("not yours")})
+		wires[0].recv(envelope.AppendRepair(nil, hubs[1].Node(), nodeA, mesh.Stamp{G: 2, Prev: []uint64{1}}, body))
+		say(t, hubs[1], "2", Broadcast{Rooms: []string{"red"}})
+		time.Sleep(3 * time.Second)
+		got(t, "the member", m, "1", "2")
+		if s := hubs[0].Stats(); !slices.Equal(s.Nodes, []string{hubs[1].Node()}) || len(s.Suspects) != 0 || s.Missed+s.Unknown+s.Malformed+s.Stale+s.Copies != 0 {
+			t.Errorf("%+v, want that nothing has happened", s)
+		}
+	})
+}
+
 // captured returns messages of every kind, of a cluster that works and loses.
 func captured(t *testing.T) (msgs [][]byte) {
 	t.Helper()
