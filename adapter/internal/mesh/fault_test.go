@@ -55,22 +55,35 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// build compiles the tests of the package with the fault in it.
-func (f *fault) build(t *testing.T, command string) string {
+// TestFaultsFit fails when a text that is to be replaced is not there any more, without planting it.
+func TestFaultsFit(t *testing.T) {
+	for _, f := range plantable {
+		f.planted(t)
+	}
+}
+
+// planted returns the file with the fault in it.
+func (f *fault) planted(t *testing.T) string {
+	t.Helper()
 	source, err := os.ReadFile(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), f.old); n != 1 {
-		t.Fatalf("%s contains %d times what is to be changed, want once:\n%s", f.file, n, f.old)
+		t.Fatalf("%s: %s contains %d times what is to be changed, want once:\n%s", f.name, f.file, n, f.old)
 	}
-	dir := t.TempDir()
+	return strings.Replace(string(source), f.old, f.new, 1)
+}
+
+// build compiles the tests of the package with the fault in it.
+func (f *fault) build(t *testing.T, command string) string {
+	source, dir := f.planted(t), t.TempDir()
 	path, err := filepath.Abs(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	planted := filepath.Join(dir, f.file)
-	if err := os.WriteFile(planted, []byte(strings.Replace(string(source), f.old, f.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(planted, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})

@@ -61,7 +61,7 @@ var plantable = []fault{
 		old: "if p.far(g) {", new: "if g > p.floor+8*maxSpan && p.far(g) {",
 		test: "TestForgedNumbers"},
 	{name: "broadcasts may be before what was before them", file: "receive.go",
-		old: "if behindAll(in.G, b.links) {", new: "{",
+		old: "if behindAll(in.G, m.links) {", new: "{",
 		test: "TestForgedNumbers"},
 
 	// Beats and repair.
