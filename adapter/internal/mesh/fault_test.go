@@ -55,29 +55,29 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// TestFaultsCanBePlanted holds the table to the code.
-func TestFaultsCanBePlanted(t *testing.T) {
+// TestFaultsFit fails when a text that is to be replaced is not there any more, without planting it.
+func TestFaultsFit(t *testing.T) {
 	for _, f := range plantable {
-		t.Run(f.name, func(t *testing.T) { f.plant(t) })
+		f.planted(t)
 	}
 }
 
-// plant returns the text of the file with the fault in it.
-func (f *fault) plant(t *testing.T) string {
+// planted returns the file with the fault in it.
+func (f *fault) planted(t *testing.T) string {
+	t.Helper()
 	source, err := os.ReadFile(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), f.old); n != 1 {
-		t.Fatalf("%s contains %d times what is to be changed, want once:\n%s", f.file, n, f.old)
+		t.Fatalf("%s: %s contains %d times what is to be changed, want once:\n%s", f.name, f.file, n, f.old)
 	}
 	return strings.Replace(string(source), f.old, f.new, 1)
 }
 
 // build compiles the tests of the package with the fault in it.
 func (f *fault) build(t *testing.T, command string) string {
-	source := f.plant(t)
-	dir := t.TempDir()
+	source, dir := f.planted(t), t.TempDir()
 	path, err := filepath.Abs(f.file)
 	if err != nil {
 		t.Fatal(err)
