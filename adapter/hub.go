@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -425,8 +426,18 @@ func (h *Hub) lost(e mesh.Lost[Topic]) {
 			"after", e.After, "upto", e.Upto, "unknown", e.Unknown)
 	}
 	if h.cfg.OnLoss != nil {
-		h.cfg.OnLoss(Loss{Node: e.Node, Unknown: e.Unknown})
+		h.tell(Loss{Node: e.Node, Unknown: e.Unknown})
 	}
+}
+
+// tell calls OnLoss, which is the program's: a panic is its own.
+func (h *Hub) tell(l Loss) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	h.cfg.OnLoss(l)
 }
 
 // apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
