@@ -27,13 +27,17 @@ func TestEventsOfChangesByOtherNodes(t *testing.T) {
 			change func() error
 			want   []string
 		}{
-			{func() error { return asker.JoinMembers(t.Context(), Selection{Rooms: []string{"red", "blue"}}, "new", "red") },
+			{func() error {
+				return asker.JoinMembers(t.Context(), Selection{Rooms: []string{"red", "blue"}}, "new", "red")
+			},
 				[]string{"create-room new", "join-room new, a", "join-room new, b", "join-room red, b"}},
 			{func() error { return asker.JoinMembers(t.Context(), Selection{Rooms: []string{"new"}}, "red", "new") }, nil},
 			{func() error { return asker.LeaveMembers(t.Context(), Selection{Rooms: []string{"new"}}, "new", "blue") },
 				[]string{"leave-room new, a", "leave-room new, b", "delete-room new", "leave-room blue, b", "delete-room blue"}},
 			{func() error { return asker.LeaveMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new") }, nil},
-			{func() error { return asker.DisconnectMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"b"}}, false) },
+			{func() error {
+				return asker.DisconnectMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"b"}}, false)
+			},
 				[]string{"leave-room a, a", "delete-room a", "leave-room red, a"}},
 		} {
 			if err := c.change(); err != nil {

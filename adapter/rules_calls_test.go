@@ -108,7 +108,9 @@ func TestRule16ToARoomThenToOne(t *testing.T) {
 		for i, m := range members {
 			got(t, fmt.Sprint("member ", i), m, want...)
 		}
-		sieves[1].set(func(m *envelope.Message) bool { return broadcasts(m) && slices.Equal(m.Broadcast.Rooms, []string{"red"}) })
+		sieves[1].set(func(m *envelope.Message) bool {
+			return broadcasts(m) && slices.Equal(m.Broadcast.Rooms, []string{"red"})
+		})
 		say(t, hubs[0], "to all", Broadcast{Rooms: []string{"red"}})
 		say(t, hubs[0], "to one", Broadcast{Rooms: ids[1:2]})
 		got(t, "the one that missed the first", members[1], "to one")
@@ -456,4 +458,3 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 		answered("when it has left", answers, len(hubs)-2)
 	})
 }
-
