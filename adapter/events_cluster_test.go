@@ -132,9 +132,7 @@ func TestEventsOfChangesThatCannotBeConfirmed(t *testing.T) {
 		r := hubs[1].Rooms("/", frame)
 		addAs(t, r, "a", "red")
 		hubs[1].answers.mu.Lock()
-		for d := range maxDuties {
-			hubs[1].answers.running[d] = maxDuties[d]
-		}
+		hubs[1].answers.running = maxDuties
 		hubs[1].answers.mu.Unlock()
 		told := listenTo(r)
 		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new")

@@ -38,11 +38,11 @@ import (
 //	19 W every member is asked once, with one id; every node says once how many it has asked
 //	20 W the answers are whole when every node has said so and all have answered; otherwise an error comes with those so far
 //	   What nodes ask of each other
-//	21 W all nodes' members are fetched as a broadcast selects them
-//	22 W members of all nodes join, leave and are disconnected as a broadcast selects them
+//	21   all nodes' members are fetched as a broadcast selects them
+//	22 W members of all nodes join, leave and are disconnected as a broadcast selects them, which is told where they are
 //	23   the members of rooms, and the rooms of a member
 //	24 W server events go to the other nodes, and are answered by each
-//	25 W one server without a cluster counts one
+//	25 W one server without a cluster counts one; in a cluster, those that are alive count
 //	26   sessions that are resumed with what they have missed: belfry has none yet
 //	27 W the adapter opens in the background, and closing says goodbye; a dynamic namespace goes with its last socket
 //	28 W a parent reaches its children
