@@ -55,7 +55,7 @@ func (e *ServerEvent) Ack(args ...any) error {
 	if !e.WantsAck() {
 		return nil
 	}
-	values, err := packet.Marshal(args...)
+	values, err := unlimited.Marshal(args...)
 	if err != nil {
 		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
 	}
@@ -167,7 +167,7 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 
 // serverSide makes the payload of a server-side event: its name and its arguments. They do not depend on the codec of the clients.
 func serverSide(event string, args []any) ([]byte, error) {
-	values, err := packet.MarshalEvent(event, args...)
+	values, err := unlimited.MarshalEvent(event, args...)
 	if err != nil {
 		return nil, err
 	}
