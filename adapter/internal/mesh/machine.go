@@ -109,7 +109,7 @@ func (m *Machine[T]) Members() []string {
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
 func (m *Machine[T]) Suspects() []string {
-	return m.members(func(p *peer[T]) bool { return p.suspect && !p.dead(m.now) })
+	return m.members(func(p *peer[T]) bool { return p.suspect && !p.gone && !p.dead(m.now) })
 }
 
 func (m *Machine[T]) members(which func(*peer[T]) bool) []string {
