@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -63,26 +64,78 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 // [adapter.ErrClosed] means that this node's sockets got the packet, and that the cluster's part was refused; after any other nobody
 // got it. If ctx has ended, nothing is sent.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
-	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	encoded, err := b.ns.server.encode(&packet.Packet{Type: packet.Event, Namespace: b.ns.name}, event, args)
+	m, err := b.message(ctx, event, args, false)
 	if err != nil {
 		return err
 	}
-	payload := make([]byte, 1, 1+encoded.BlobSize())
-	if b.plain {
-		payload[0] |= payloadPlain
+	if err := b.ns.rooms.Broadcast(m); err != nil {
+		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
-	err = b.ns.rooms.Broadcast(adapter.Broadcast{
+	return nil
+}
+
+// A SocketResponse is what one client answered to [Broadcast.EmitWithAck].
+type SocketResponse struct {
+	Socket string // its id
+	Node   string // where it is
+	Response
+}
+
+// EmitWithAck is [Broadcast.Emit] that waits for the acknowledgements of all selected sockets, on all nodes, until ctx ends; without a
+// deadline in ctx, no longer than Config.AckTimeout. It returns what the clients have answered, each with all its arguments, in the order
+// of coming. If no socket is selected, that is nothing, at once.
+//
+// With an error come the answers so far. It wraps an [*adapter.PartialError], which says how many clients have not answered, and which
+// nodes nobody has heard of. A socket that disconnects before it has answered is one of those clients, and not waited for. So is one that
+// waits for too many answers already ([ErrTooManyAcks]), which gets the event all the same, and one that a volatile event passes over. Any
+// other error is one of Emit, after which nobody got the packet.
+func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+	m, err := b.message(ctx, event, args, true)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := b.ns.server.ackContext(ctx)
+	defer cancel()
+	acks, err := b.ns.rooms.BroadcastWithAck(ctx, m)
+	responses := make([]SocketResponse, 0, len(acks.Answers))
+	for _, a := range acks.Answers {
+		if len(a.Payload) == 0 {
+			continue // it was not connected: see member.Ask
+		}
+		r, e := newResponse(a.Payload)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("answer of socket %s: %w", a.Member, e))
+			continue
+		}
+		responses = append(responses, SocketResponse{a.Member, a.Node, r})
+	}
+	if err != nil {
+		err = fmt.Errorf("wsserver: emit %q: %w", event, err)
+	}
+	return responses, err
+}
+
+// newResponse makes a Response of what a member, or a server, of any node has answered.
+func newResponse(payload []byte) (Response, error) {
+	args, err := packet.ParseArgsBlob(payload, &unlimited)
+	return Response{args}, err
+}
+
+// message encodes an event for the selected sockets, once for the whole cluster.
+func (b Broadcast) message(ctx context.Context, event string, args []any, ack bool) (adapter.Broadcast, error) {
+	if err := context.Cause(ctx); err != nil {
+		return adapter.Broadcast{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+	}
+	encoded, err := b.ns.server.encode(&packet.Packet{Type: packet.Event, Namespace: b.ns.name}, event, args)
+	if err != nil {
+		return adapter.Broadcast{}, err
+	}
+	p := packet.Payload{Encoded: encoded, Plain: b.plain, Ack: ack}
+	return adapter.Broadcast{
 		Rooms:    b.rooms,
 		Except:   b.except,
 		Volatile: b.volatile,
 		Local:    b.local,
-		Payload:  encoded.AppendBlob(payload),
-	})
-	if err != nil {
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	return nil
+		Payload:  p.Append(make([]byte, 0, p.Size())),
+	}, nil
 }

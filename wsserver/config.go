@@ -83,7 +83,7 @@ type Config struct {
 	// time. Beyond it they are told "too many namespaces". Zero means 1,000.
 	MaxNamespaces int
 
-	// AckTimeout is how long EmitWithAck waits for a client's answer if its ctx has no deadline. Zero means 30 seconds.
+	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline. Zero means 30 seconds.
 	AckTimeout time.Duration
 
 	// Codec writes packets as messages and reads them. All clients, and all nodes of the cluster, must use the same. nil means
@@ -91,8 +91,9 @@ type Config struct {
 	Codec packet.Codec
 
 	// OnError is told what goes wrong with a socket's handlers: an error, or a panic as a [*PanicError]. event is the event's name, or one of
-	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has. It may be called concurrently, and for
-	// OnAnyOutgoing from a goroutine that must not be blocked. A panic of it is recovered and logged. nil means that errors are logged.
+	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has; it is empty if the socket's data cannot become
+	// JSON ([Socket.SetData]). It may be called concurrently, and for OnAnyOutgoing from a goroutine that must not be blocked. A panic of it
+	// is recovered and logged. nil means that errors are logged.
 	OnError func(s *Socket, event string, err error)
 
 	// Logger takes what an operator should know. nil means slog.Default().

@@ -113,14 +113,17 @@ func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, a
 // stands reports whether err only says that a membership, which stands, may not be known everywhere yet.
 func stands(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if _, ok := err.(*adapter.UnfencedError); ok {
+		switch err.(type) {
+		case *adapter.UnfencedError:
 			return true
+		case *adapter.PartialError:
+			return false // of SocketsJoin: some have not joined
 		}
 	}
 	return false
 }
 
-// A Response is what a client answered to [Socket.EmitWithAck].
+// A Response is what a client answered to [Socket.EmitWithAck], or one of many clients or servers to a broadcast.
 type Response struct{ args packet.Args }
 
 // Len is the number of arguments.

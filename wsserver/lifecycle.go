@@ -15,21 +15,6 @@ import (
 // maxEventBytes bounds the events of a socket that wait for its handlers, besides Config.MaxEvents. One is always accepted.
 const maxEventBytes = 1 << 20
 
-// acknowledge gives the client's answer to the EmitWithAck that waits for it. One that nobody waits for, or a second one, is ignored, as
-// Socket.IO does.
-func (s *Socket) acknowledge(p *packet.Packet) {
-	var answer chan Response
-	s.mu.Lock()
-	if s.acks != nil {
-		answer = s.acks.waiting[p.ID]
-		delete(s.acks.waiting, p.ID)
-	}
-	s.mu.Unlock()
-	if answer != nil {
-		answer <- Response{p.Args}
-	}
-}
-
 // push queues an event for the handlers.
 func (s *Socket) push(p *packet.Packet) {
 	s.mu.Lock()
@@ -177,10 +162,15 @@ func (s *Socket) ended(err error) bool {
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
 // client is told, nil if it knows. Events that still wait are handled if it is the client that has gone, and dropped if it was sent away.
 func (s *Socket) finish(reason error, last *outbox.Frame) {
+	var asked acks
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if socketState(s.state.Load()) != disconnected {
 		s.finishNow(reason, last)
+		asked, s.acks = s.acks, nil
+	}
+	s.mu.Unlock()
+	for _, answered := range asked {
+		answered(packet.Args{}, false)
 	}
 }
 

@@ -48,6 +48,41 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 	return ns.broadcast().Emit(ctx, event, args...)
 }
 
+// EmitWithAck sends an event to all sockets of the namespace and waits for their acknowledgements: see [Broadcast.EmitWithAck].
+func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+	return ns.broadcast().EmitWithAck(ctx, event, args...)
+}
+
+// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets]. Sockets is for those of this node.
+func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	return ns.broadcast().FetchSockets(ctx)
+}
+
+// Count returns how many sockets the namespace has on all nodes: see [Broadcast.Count].
+func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.broadcast().Count(ctx) }
+
+// SocketsJoin puts all sockets of the namespace into rooms: see [Broadcast.SocketsJoin].
+func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return ns.broadcast().SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes all sockets of the namespace out of rooms: see [Broadcast.SocketsLeave].
+func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return ns.broadcast().SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects all sockets of the namespace: see [Broadcast.DisconnectSockets].
+func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
+	return ns.broadcast().DisconnectSockets(ctx, close)
+}
+
+// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
+// long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
+	rooms, err := ns.rooms.AllRooms(ctx)
+	return rooms, wrap("list rooms", err)
+}
+
 // Rooms returns the names of the rooms with a socket on this node, the sockets' own among them, in no order.
 func (ns *Namespace) Rooms() []string { return ns.rooms.Names() }
 

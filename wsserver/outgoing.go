@@ -1,7 +1,6 @@
 package wsserver
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -36,30 +35,33 @@ type delivery struct {
 	frame     *outbox.Frame
 	ns        *Namespace
 	encoded   packet.Encoded
+	asks      bool                            // it is to be acknowledged
+	id        uint64                          // if asks
 	listeners []func(*Socket, *OutgoingEvent) // the namespace's, as they were when the broadcast came
 
 	decode sync.Once
 	event  *OutgoingEvent // set by decode; nil if that failed
 }
 
-// The payload of a broadcast is a byte of flags and the packet. Flags that are not known here are left alone.
-const payloadPlain = 1 << iota // is not compressed
-
-var errPayload = errors.New("wsserver: the payload of a broadcast is empty")
-
-// delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
+// delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node. If it is to be acknowledged, it has an id
+// of this server's: the same for all its sockets here, and another on each node.
 func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
-	if len(payload) == 0 {
-		return nil, errPayload
-	}
-	encoded, err := packet.ParseBlob(payload[1:], &ns.server.limits)
+	p, err := packet.ParsePayload(payload, &ns.server.limits)
 	if err != nil {
 		return nil, err
 	}
-	f := newFrame(encoded)
-	f.Volatile = volatile
-	f.NoCompress = payload[0]&payloadPlain != 0
-	return &delivery{frame: f, ns: ns, encoded: encoded, listeners: ns.listeners()}, nil
+	d := &delivery{ns: ns, asks: p.Ack, listeners: ns.listeners()}
+	if d.asks {
+		d.id = ns.server.newAckID()
+		if p.Encoded, err = ns.server.codec.WithID(p.Encoded, d.id); err != nil {
+			return nil, err
+		}
+	}
+	d.encoded = p.Encoded
+	d.frame = newFrame(p.Encoded)
+	d.frame.Volatile = volatile
+	d.frame.NoCompress = p.Plain
+	return d, nil
 }
 
 // unlimited decodes what a node of this cluster has encoded: its limits are its own, but for the number of attachments, which stands

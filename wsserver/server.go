@@ -40,6 +40,8 @@ type Server struct {
 	parents    []*ParentNamespace // in the order of their making; replaced, not changed
 	dynamic    int                // children of parents that may go
 
+	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
+
 	counts    counts
 	crowded   rarely // logs that there are too many namespaces
 	unmatched rarely // logs that a match has panicked
@@ -60,6 +62,7 @@ func New(cfg Config) *Server {
 		limits:     packet.Limits{AttachmentBytes: cfg.MaxPayload},
 		namespaces: make(map[string]*Namespace),
 	}
+	srv.hub.HandleServerEvents(srv.serverEvent)
 	srv.cors = cfg.CORS.handler(cfg.Logger)
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
@@ -142,6 +145,44 @@ func (srv *Server) Emit(ctx context.Context, event string, args ...any) error {
 	return srv.root.Emit(ctx, event, args...)
 }
 
+// EmitWithAck sends an event to all sockets of the namespace "/" and waits for their acknowledgements: see [Broadcast.EmitWithAck].
+func (srv *Server) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+	return srv.root.EmitWithAck(ctx, event, args...)
+}
+
+// FetchSockets returns all sockets of the namespace "/": see [Broadcast.FetchSockets].
+func (srv *Server) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	return srv.root.FetchSockets(ctx)
+}
+
+// Count returns how many sockets the namespace "/" has: see [Broadcast.Count].
+func (srv *Server) Count(ctx context.Context) (int, error) { return srv.root.Count(ctx) }
+
+// SocketsJoin puts all sockets of the namespace "/" into rooms: see [Broadcast.SocketsJoin].
+func (srv *Server) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return srv.root.SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes all sockets of the namespace "/" out of rooms: see [Broadcast.SocketsLeave].
+func (srv *Server) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return srv.root.SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects all sockets of the namespace "/": see [Broadcast.DisconnectSockets].
+func (srv *Server) DisconnectSockets(ctx context.Context, close bool) error {
+	return srv.root.DisconnectSockets(ctx, close)
+}
+
+// ServerSideEmit sends an event to the programs of the other servers, in the namespace "/": see [Namespace.ServerSideEmit].
+func (srv *Server) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	return srv.root.ServerSideEmit(ctx, event, args...)
+}
+
+// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [Namespace.ServerSideEmitWithAck].
+func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+	return srv.root.ServerSideEmitWithAck(ctx, event, args...)
+}
+
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had 250 ms to. Without an adapter it
 // returns nil at once. An error says why the adapter cannot be opened, or wraps ctx's. Clients are served before, too.
 func (srv *Server) Ready(ctx context.Context) error { return srv.hub.Ready(ctx) }
@@ -149,8 +190,11 @@ func (srv *Server) Ready(ctx context.Context) error { return srv.hub.Ready(ctx) 
 // Node is the id of this server among the nodes of its cluster. Every server has a new one.
 func (srv *Server) Node() string { return srv.hub.Node() }
 
-// Nodes are the ids of the other nodes of the cluster that are known and alive.
+// Nodes are the ids of the other servers of the cluster that are known and alive.
 func (srv *Server) Nodes() []string { return srv.hub.Nodes() }
+
+// ServerCount is the number of servers of the cluster that are known and alive, this one among them.
+func (srv *Server) ServerCount() int { return len(srv.hub.Nodes()) + 1 }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -31,8 +31,8 @@ type Socket struct {
 	greeted  bool       // the client was told that it is connected
 	pausing  bool       // events has reached its bound, and the connection is not read
 	handlers []namedHandler
-	extras   *extras          // nil for none
-	acks     *acks            // nil before the first
+	extras   *extras // nil for none
+	acks     acks
 	events   []*packet.Packet // not handled yet
 	waiting  int              // the size of all of them
 }
@@ -81,13 +81,17 @@ func (s *Socket) Connected() bool { return socketState(s.state.Load()) == connec
 func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
 
 // SetData notes what the program knows of the socket, such as who its user is: a middleware, say, for the handlers. See [Socket.Data].
+//
+// FetchSockets of any node converts it to JSON, as encoding/json does, at any time and on any goroutine. What data refers to must
+// not be changed from then on, unless it has a MarshalJSON that sees to that: to change something, set other data. What cannot become
+// JSON is reported to Config.OnError, and the socket is fetched without it.
 func (s *Socket) SetData(data any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extend().data = data
 }
 
-// Data is what SetData has noted last; nil before that. The server does not look at it.
+// Data is what SetData has noted last; nil before that.
 func (s *Socket) Data() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,66 +144,6 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 // room is needed. That is no error; Stats.Dropped counts it.
 func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
 	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
-}
-
-// acks are the acknowledgements that a socket waits for.
-type acks struct {
-	last    uint64 // the id of the last one
-	waiting map[uint64]chan Response
-}
-
-// maxAcks bounds the acknowledgements that are waited for at a time.
-const maxAcks = 1024
-
-// EmitWithAck sends an event to the client and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
-// Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
-// disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, and that nothing was sent.
-//
-// A handler may wait for it. But a client that emits so much meanwhile that Config.MaxEvents is reached is not read, nor is its
-// acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.conn.server.cfg.AckTimeout)
-		defer cancel()
-	}
-	answer := make(chan Response, 1)
-	s.mu.Lock()
-	if s.acks == nil {
-		s.acks = &acks{waiting: make(map[uint64]chan Response)}
-	}
-	if len(s.acks.waiting) >= maxAcks {
-		s.mu.Unlock()
-		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, ErrTooManyAcks)
-	}
-	s.acks.last++
-	id := s.acks.last
-	s.acks.waiting[id] = answer
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.acks.waiting, id)
-		s.mu.Unlock()
-	}()
-	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
-	if err := s.emit(ctx, p, false, event, args); err != nil {
-		return Response{}, err
-	}
-	var reason error
-	select {
-	case r := <-answer:
-		return r, nil
-	case <-ctx.Done():
-		reason = context.Cause(ctx)
-	case <-s.ctx.Done():
-		reason = context.Cause(s.ctx)
-	}
-	select {
-	case r := <-answer: // it has come as well
-		return r, nil
-	default:
-		return Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
-	}
 }
 
 func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, event string, args []any) error {

@@ -87,12 +87,12 @@ func (s *Session) Transport() engineio.Transport {
 
 // Append queues a frame of a broadcast, and Send one for this client alone: see [outbox.Queue]. Frames are whole messages of a WebSocket,
 // whatever carries the session.
-func (s *Session) Append(f *outbox.Frame) {
-	if ws, polling := s.carrier(); ws != nil {
-		ws.Append(f)
-	} else {
-		polling.Append(f)
+func (s *Session) Append(f *outbox.Frame) bool {
+	ws, polling := s.carrier()
+	if ws != nil {
+		return ws.Append(f)
 	}
+	return polling.Append(f)
 }
 
 // Send returns [net.ErrClosed] if the session takes no more frames.

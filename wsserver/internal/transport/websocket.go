@@ -208,11 +208,11 @@ func (t *Transports) read(w *WebSocket) bool {
 
 // Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages, as [AppendFrame]
 // writes them. If permessage-deflate is negotiated their compressed form is queued, which is made once for all peers.
-func (w *WebSocket) Append(f *outbox.Frame) {
+func (w *WebSocket) Append(f *outbox.Frame) bool {
 	if w.deflate {
 		f = w.transports.deflated(f)
 	}
-	w.queue.Append(f)
+	return w.queue.Append(f)
 }
 
 // Send returns [net.ErrClosed] if the connection takes no more frames.

@@ -1,0 +1,478 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestSelections: what fetches, counts, moves and disconnects sockets selects them as Emit does, on all nodes (socket.io-adapter,
+// fetchSockets, addSockets, delSockets, disconnectSockets).
+func TestSelections(t *testing.T) {
+	for _, test := range selections {
+		t.Run(test.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, wsserver.Config{})
+				b := test.selection(w)
+				if got := w.fetched(t, b); got != test.want {
+					t.Errorf("FetchSockets: got %q, want %q", got, test.want)
+				}
+				if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
+					t.Errorf("Count: got %d, %v, want %d", got, err, len(test.want))
+				}
+				if err := b.SocketsJoin(t.Context(), "new", "newer"); err != nil {
+					t.Errorf("SocketsJoin: %v", err)
+				}
+				in := func(room string) string {
+					var ids []string
+					for _, srv := range w.srvs {
+						for _, s := range srv.Of("/").Sockets(room) {
+							ids = append(ids, s.ID())
+						}
+					}
+					return w.who(ids...)
+				}
+				if got, newer := in("new"), in("newer"); got != test.want || newer != test.want {
+					t.Errorf("after SocketsJoin: got %q and %q, want %q", got, newer, test.want)
+				}
+				if err := w.ns.Except("x").SocketsLeave(t.Context(), "new", "never joined"); err != nil {
+					t.Errorf("SocketsLeave: %v", err)
+				}
+				if got, want := in("new"), strings.Trim(test.want, "cd"); got != want {
+					t.Errorf("after SocketsLeave: got %q, want %q", got, want)
+				}
+				if err := b.DisconnectSockets(t.Context(), false); err != nil {
+					t.Errorf("DisconnectSockets: %v", err)
+				}
+				synctest.Wait()
+				var left []string
+				for _, m := range members {
+					if w.sockets[m.name].Connected() {
+						left = append(left, m.name)
+						continue
+					}
+					<-w.clients[m.name].Disconnected()
+					if got := context.Cause(w.sockets[m.name].Context()); got != wsserver.ErrServerDisconnect {
+						t.Errorf("%s: disconnected since %v, want ErrServerDisconnect", m.name, got)
+					}
+				}
+				for _, name := range left {
+					if slices.Contains([]byte(test.want), name[0]) {
+						t.Errorf("DisconnectSockets has left %s", name)
+					}
+				}
+				if len(left) != len(members)-len(test.want) {
+					t.Errorf("DisconnectSockets: left are %q, want all but %q", left, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestFetchSockets: what is fetched says of sockets what they say of themselves, on whatever node they are.
+func TestFetchSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type user struct {
+			Name  string
+			Level int
+		}
+		w := newWorld(t, wsserver.Config{})
+		w.sockets["a"].SetData(user{"Ann", 1})
+		w.sockets["c"].SetData(&user{"Cid", 3})
+		for i, srv := range w.srvs {
+			sockets, err := srv.FetchSockets(t.Context())
+			if err != nil || len(sockets) != len(members) {
+				t.Fatalf("node %d: got %d sockets, %v, want %d", i, len(sockets), err, len(members))
+			}
+			for j, r := range sockets {
+				s := w.sockets[w.names[r.ID]]
+				node := w.srvs[0]
+				if name := w.names[r.ID]; name == "c" || name == "d" {
+					node = w.srvs[1]
+				}
+				if r.Node != node.Node() || (j < 2) != (node == srv) {
+					t.Errorf("socket %d, %s: got node %s, want %s, and those of this node first", j, r.ID, r.Node, node.Node())
+				}
+				if !slices.Equal(r.Rooms, s.Rooms()) {
+					t.Errorf("%s: got rooms %q, want %q", r.ID, r.Rooms, s.Rooms())
+				}
+				got, want := r.Handshake, s.Handshake()
+				if !got.Time.Equal(want.Time) {
+					t.Errorf("%s: got time %v, want %v", r.ID, got.Time, want.Time)
+				}
+				got.Time = want.Time
+				if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+					t.Errorf("%s: got handshake %s, want %s", r.ID, g, w)
+				}
+				var u user
+				switch err := r.DecodeData(&u); w.names[r.ID] {
+				case "a":
+					if err != nil || u != (user{"Ann", 1}) {
+						t.Errorf("data: got %v, %v", u, err)
+					}
+				case "c":
+					if err != nil || u != (user{"Cid", 3}) {
+						t.Errorf("data: got %v, %v", u, err)
+					}
+				default:
+					if !errors.Is(err, wsserver.ErrNoData) {
+						t.Errorf("without data: got %v, want ErrNoData", err)
+					}
+				}
+				local, ok := r.Local()
+				if ok != (node == srv) || ok && local != s {
+					t.Errorf("%s: Local: got %v, %v, want the socket on its node alone", r.ID, local, ok)
+				}
+			}
+		}
+	})
+}
+
+// badData is data that cannot become JSON.
+type badData struct{ panics bool }
+
+func (d badData) MarshalJSON() ([]byte, error) {
+	if d.panics {
+		panic("bang")
+	}
+	return nil, errors.New("no")
+}
+
+// TestFetchBadData: what a program has noted of one socket does not keep any from being fetched, and is reported where it is.
+func TestFetchBadData(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		data any
+	}{
+		{"an error", badData{}},
+		{"a panic", badData{panics: true}},
+		{"deep inside", map[string]any{"list": []any{badData{panics: true}}}},
+		{"no JSON at all", make(chan int)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				onError, failures := collectErrors()
+				w := newWorld(t, wsserver.Config{OnError: onError})
+				w.sockets["c"].SetData(test.data)
+				w.sockets["d"].SetData("fine")
+				sockets, err := w.ns.FetchSockets(t.Context())
+				if err != nil || len(sockets) != 4 {
+					t.Fatalf("got %d sockets, %v, want 4", len(sockets), err)
+				}
+				for _, r := range sockets {
+					var got string
+					if err := r.DecodeData(&got); (err == nil) != (w.names[r.ID] == "d") || r.Handshake.Auth == nil {
+						t.Errorf("%s: got data %q, %v, auth %s", w.names[r.ID], got, err, r.Handshake.Auth)
+					}
+				}
+				synctest.Wait()
+				if len(failures) != 1 {
+					t.Fatalf("%d failures were reported, want 1", len(failures))
+				}
+				f := <-failures
+				var panicked *wsserver.PanicError
+				if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
+					t.Errorf("reported: %q, %v", f.event, f.err)
+				}
+				if got := w.srvs[1].Stats().Failures; got != 1 {
+					t.Errorf("Stats.Failures: got %d, want 1", got)
+				}
+			})
+		})
+	}
+}
+
+// TestNotConnectedYet: a socket that waits for its CONNECT packet is neither fetched nor asked, nor waited for.
+func TestNotConnectedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := new(deafAdapter)
+		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
+		other := newServer(t, wsserver.Config{Adapter: slow})
+		for _, s := range []*wsserver.Server{srv, other} {
+			if err := s.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		hears := make(chan struct{})
+		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
+		defer close(hears)
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c.Read() // open
+		time.Sleep(100 * time.Millisecond)
+		ns := srv.Of("/")
+		if got := len(ns.Rooms()); got != 1 {
+			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
+		}
+		if got, err := ns.Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
+			t.Errorf("FetchSockets: got %v, %v, want none", got, err)
+		}
+		if got, err := ns.Local().EmitWithAck(t.Context(), "q"); err != nil || len(got) > 0 {
+			t.Errorf("EmitWithAck: got %v, %v, want none at once", got, err)
+		}
+		if got := c.Read(); got[:2] != "40" {
+			t.Errorf("first packet: got %q, want CONNECT", got)
+		}
+	})
+}
+
+// TestSocketsJoinIsLive: when SocketsJoin has returned nil, what any node emits reaches the sockets, and with each node's emits it keeps
+// its place.
+func TestSocketsJoinIsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wsserver.Config{})
+		for i := range 20 {
+			room := fmt.Sprint("room", i)
+			w.ns.To(room).Emit(t.Context(), "too early", i)
+			if err := w.ns.To("y").SocketsJoin(t.Context(), room); err != nil {
+				t.Fatal(err)
+			}
+			for j, srv := range w.srvs {
+				srv.To(room).Emit(t.Context(), "live", i, j)
+			}
+			synctest.Wait() // the two nodes' events are in no order
+			if err := w.ns.To("y").SocketsLeave(t.Context(), room); err != nil {
+				t.Fatal(err)
+			}
+			for _, srv := range w.srvs {
+				srv.To(room).Emit(t.Context(), "too late", i)
+			}
+			for _, name := range []string{"b", "c"} {
+				got := received(w.clients[name])
+				slices.Sort(got)
+				if want := []string{fmt.Sprintf(`["live",%d,0]`, i), fmt.Sprintf(`["live",%d,1]`, i)}; !slices.Equal(got, want) {
+					t.Fatalf("%s: got %q, want %q", name, got, want)
+				}
+			}
+		}
+		wantEvents(t, "a", w.clients["a"])
+		for _, name := range []string{"\xff", string(make([]byte, adapter.MaxRoomName+1))} {
+			if err := w.ns.SocketsJoin(t.Context(), "fine", name); !errors.Is(err, adapter.ErrRoomName) {
+				t.Errorf("SocketsJoin of a room that cannot be: got %v, want ErrRoomName", err)
+			}
+		}
+		if got := w.fetched(t, w.ns.To("fine")); got != "" {
+			t.Errorf("after a SocketsJoin that failed: %q have joined", got)
+		}
+	})
+}
+
+// TestJoinKeepsItsPlace: without waiting for anything, what one goroutine emits before SocketsJoin and after SocketsLeave does not reach the
+// sockets of another node, and what it emits in between does.
+func TestJoinKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wsserver.Config{})
+		w.sockets["d"].Join(t.Context(), "new") // so that the node gets all of it
+		ended, end := context.WithCancel(t.Context())
+		end() // nothing is waited for
+		var want []string
+		for i := range 50 {
+			w.ns.To("new").Emit(t.Context(), "before", i)
+			w.ns.To(w.id("c")).SocketsJoin(ended, "new")
+			w.ns.To("new").Emit(t.Context(), "member", i)
+			want = append(want, fmt.Sprintf(`["member",%d]`, i))
+			w.ns.To(w.id("c")).SocketsLeave(ended, "new")
+		}
+		wantEvents(t, "c", w.clients["c"], want...)
+		if got := len(received(w.clients["d"])); got != 100 {
+			t.Errorf("d: got %d events, want all 100", got)
+		}
+	})
+}
+
+// TestEmitThenDisconnect: what is emitted before DisconnectSockets reaches every socket on every node before its end (socket.io-adapter,
+// "sends a packet before all socket instances disconnect").
+func TestEmitThenDisconnect(t *testing.T) {
+	for _, close := range []bool{false, true} {
+		for _, local := range []bool{false, true} {
+			t.Run(fmt.Sprintf("close %t, local %t", close, local), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					srvs := newCluster(t, 3, wsserver.Config{})
+					var clients, admins []*wstest.Client
+					for i := range 30 {
+						srv := srvs[i%3]
+						srv.Of("/admin")
+						c := wstest.Dial(t, srv, wstest.Config{})
+						clients = append(clients, c)
+						admins = append(admins, c.Of("/admin", nil))
+						socketOf(t, srv, c).Join(t.Context(), "lobby")
+					}
+					b := srvs[0].To("lobby")
+					if local {
+						b = b.Local()
+					}
+					for i := range 100 {
+						b.Emit(t.Context(), "last words", i)
+					}
+					if err := b.DisconnectSockets(t.Context(), close); err != nil {
+						t.Fatal(err)
+					}
+					b.Emit(t.Context(), "too late")
+					synctest.Wait()
+					for i, c := range clients {
+						got := c.Pending()
+						gone, adminGone := isClosed(c.Disconnected()), isClosed(admins[i].Disconnected())
+						if local && i%3 != 0 {
+							if len(got) > 0 || gone || adminGone {
+								t.Fatalf("client %d of another node: got %d events, gone: %t", i, len(got), gone)
+							}
+							continue
+						}
+						if len(got) != 100 || got[99].String() != `["last words",99]` {
+							t.Fatalf("client %d: got %d events, the last one %v, want 100", i, len(got), got[max(0, len(got)-1):])
+						}
+						if !gone || adminGone != close {
+							t.Errorf("client %d: gone: %t, from the other namespace: %t, want true, %t", i, gone, adminGone, close)
+						}
+					}
+					for i, srv := range srvs {
+						want := 10
+						if i == 0 || !local {
+							want = 0
+						}
+						if got := len(srv.Of("/").Sockets()); got != want {
+							t.Errorf("node %d has %d sockets, want %d", i, got, want)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestAllRooms: each room of any node once, without those of the sockets' own (redis-adapter, allRooms).
+func TestAllRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wsserver.Config{})
+		w.sockets["d"].Join(t.Context(), w.id("a")) // still is a's own
+		for _, srv := range w.srvs {
+			rooms, err := srv.Of("/").AllRooms(t.Context())
+			slices.Sort(rooms)
+			if err != nil || !slices.Equal(rooms, []string{"x", "y"}) {
+				t.Errorf("got %q, %v, want x and y", rooms, err)
+			}
+			if got := srv.ServerCount(); got != 2 {
+				t.Errorf("ServerCount: got %d, want 2", got)
+			}
+		}
+		w.clients["c"].Disconnect()
+		w.clients["b"].Disconnect()
+		synctest.Wait()
+		if rooms, err := w.ns.AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
+			t.Errorf("after the last one of y has gone: got %q, %v, want x", rooms, err)
+		}
+	})
+}
+
+// TestAlone: one node without an adapter is a cluster of one.
+func TestAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		c.On("q", func(wstest.Event) []any { return []any{"a"} })
+		if err := srv.SocketsJoin(t.Context(), "x"); err != nil {
+			t.Error(err)
+		}
+		sockets, err := srv.To("x").FetchSockets(t.Context())
+		if err != nil || len(sockets) != 1 || sockets[0].ID != c.ID() || sockets[0].Node != srv.Node() {
+			t.Fatalf("FetchSockets: got %+v, %v", sockets, err)
+		}
+		if n, err := srv.Count(t.Context()); n != 1 || err != nil || srv.ServerCount() != 1 {
+			t.Errorf("Count: got %d, %v; ServerCount: %d", n, err, srv.ServerCount())
+		}
+		if rooms, err := srv.Of("/").AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
+			t.Errorf("AllRooms: got %q, %v", rooms, err)
+		}
+		if got, err := srv.EmitWithAck(t.Context(), "q"); err != nil || len(got) != 1 || got[0].Socket != c.ID() || got[0].Node != srv.Node() {
+			t.Errorf("EmitWithAck: got %v, %v", got, err)
+		}
+		if err := srv.ServerSideEmit(t.Context(), "x"); err != nil {
+			t.Error(err)
+		}
+		if got, err := srv.ServerSideEmitWithAck(t.Context(), "x"); err != nil || len(got) > 0 {
+			t.Errorf("ServerSideEmitWithAck: got %v, %v, want none", got, err)
+		}
+		if err := errors.Join(srv.SocketsLeave(t.Context(), "x"), srv.DisconnectSockets(t.Context(), true)); err != nil {
+			t.Error(err)
+		}
+		<-c.Done()
+		if n, err := srv.Count(t.Context()); err != nil || n > 1 {
+			t.Errorf("Count: got %d, %v", n, err)
+		}
+	})
+}
+
+// TestSilentNode: a node that does not answer is named, and what the others say is there; a call ends with its ctx.
+func TestSilentNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := new(deafAdapter)
+		srvs := newCluster(t, 2, wsserver.Config{Adapter: &slow.Memory})
+		deaf := newServer(t, wsserver.Config{Adapter: slow})
+		if err := deaf.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, srv := range append(srvs, deaf) {
+			srv.Of("/").OnServerSide("q", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
+			c := wstest.Dial(t, srv, wstest.Config{})
+			c.On("q", func(wstest.Event) []any { return []any{1} })
+			socketOf(t, srv, c).Join(t.Context(), "x")
+		}
+		time.Sleep(time.Second)
+		hears := make(chan struct{})
+		slow.deaf.Store(&hears)
+		ns := srvs[0].Of("/")
+		for _, test := range []struct {
+			name string
+			call func(ctx context.Context) (int, error)
+			want int
+		}{
+			{"FetchSockets", func(ctx context.Context) (int, error) { s, err := ns.FetchSockets(ctx); return len(s), err }, 2},
+			{"Count", ns.Count, 2},
+			{"AllRooms", func(ctx context.Context) (int, error) { s, err := ns.AllRooms(ctx); return len(s), err }, 1},
+			{"EmitWithAck", func(ctx context.Context) (int, error) { s, err := ns.EmitWithAck(ctx, "q"); return len(s), err }, 2},
+			{"ServerSideEmitWithAck", func(ctx context.Context) (int, error) {
+				s, err := ns.ServerSideEmitWithAck(ctx, "q")
+				return len(s), err
+			}, 1},
+			{"SocketsJoin", func(ctx context.Context) (int, error) { return 0, ns.SocketsJoin(ctx, "x") }, 0},
+			{"SocketsLeave", func(ctx context.Context) (int, error) { return 0, ns.SocketsLeave(ctx, "z") }, 0},
+			{"DisconnectSockets", func(ctx context.Context) (int, error) { return 0, ns.To("nobody").DisconnectSockets(ctx, false) }, 0},
+		} {
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			got, err := test.call(ctx)
+			cancel()
+			var partial *adapter.PartialError
+			if got != test.want || !errors.As(err, &partial) || !slices.Equal(partial.Nodes, []string{deaf.Node()}) || partial.Clients != 0 {
+				t.Errorf("%s: got %d, %v, want %d without node %s", test.name, got, err, test.want, deaf.Node())
+			}
+			if got := time.Since(start); got > 500*time.Millisecond {
+				t.Errorf("%s took %v", test.name, got)
+			}
+		}
+		close(hears)
+		slow.deaf.Store(nil)
+		time.Sleep(10 * time.Second)
+		if got, err := ns.Count(t.Context()); err != nil || got != 3 {
+			t.Errorf("when the node hears again: got %d, %v, want 3", got, err)
+		}
+	})
+}

@@ -1,0 +1,239 @@
+package wsserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// A ServerHandler takes the server-side events of one name, which other nodes emit by [Namespace.ServerSideEmit]. ctx ends when the
+// emitter does not wait any more, or with the server.
+//
+// An error, or a panic, is counted in Stats.Failures. If the emitter waits for an answer and has none yet, the error's text is what it gets;
+// otherwise the error is logged here. Of a panic the emitter is told no more than that there was one.
+type ServerHandler func(ctx context.Context, e *ServerEvent) error
+
+// A ServerEvent is what the program of another node emitted. Ack and WantsAck are its handlers'; everything else may be kept.
+type ServerEvent struct {
+	node      string
+	namespace string
+	packet    *packet.Packet
+	name      string
+	wanted    bool
+	acked     bool
+	answer    []byte
+}
+
+// Name is the event's name.
+func (e *ServerEvent) Name() string { return e.name }
+
+// Node is the node that emitted it.
+func (e *ServerEvent) Node() string { return e.node }
+
+// Namespace is the name of the namespace that it was emitted in. The namespace itself need not exist on this node: a parent may match it.
+func (e *ServerEvent) Namespace() string { return e.namespace }
+
+// Len is the number of arguments.
+func (e *ServerEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
+
+// Decode converts the arguments as [Event.Decode] does.
+func (e *ServerEvent) Decode(dst ...any) error { return e.packet.Decode(dst...) }
+
+// Args converts all arguments as [Event.Args] does.
+func (e *ServerEvent) Args() ([]any, error) { return values(e.Len(), e.Decode) }
+
+// WantsAck reports whether the emitter waits for an answer.
+func (e *ServerEvent) WantsAck() bool { return e.wanted && !e.acked }
+
+// Ack is the answer, which goes out when all handlers of the event have returned. If none is wanted, and after the first call, it does
+// nothing. Its arguments are those of [Socket.Emit]. It is for the handler while it runs, and must not be called concurrently with itself.
+func (e *ServerEvent) Ack(args ...any) error {
+	if !e.WantsAck() {
+		return nil
+	}
+	values, err := unlimited.Marshal(args...)
+	if err != nil {
+		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
+	}
+	e.acked = true
+	e.answer = values.AppendBlob(nil)
+	return nil
+}
+
+// OnServerSide sets a handler for an event that other nodes emit to this one's program: see [Namespace.ServerSideEmit]. Several handlers of one
+// event run in the order in which they were set. Those of a parent are for all namespaces that it matches, also while they have no socket
+// on this node, and run first.
+func (h *hooks) OnServerSide(event string, handle ServerHandler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.serverSide == nil {
+		h.serverSide = make(map[string][]ServerHandler)
+	}
+	h.serverSide[event] = append(slices.Clip(h.serverSide[event]), handle)
+}
+
+func (h *hooks) onServerSide(event string) []ServerHandler {
+	return collect(h, func(h *hooks) []ServerHandler { return h.serverSide[event] })
+}
+
+// OnServerSide sets a handler of ns, a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type T, or more,
+// which are ignored. An event whose argument does not fit is an error of the handler.
+func OnServerSide[T any](ns interface {
+	OnServerSide(event string, handle ServerHandler)
+}, event string, handle func(ctx context.Context, arg T) error) {
+	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
+		var arg T
+		if err := e.Decode(&arg); err != nil {
+			return err
+		}
+		return handle(ctx, arg)
+	})
+}
+
+// OnServerSideAck is OnServerSide for events that are answered: with the handler's result, or with its error. An event whose emitter does
+// not want an answer is handled all the same.
+func OnServerSideAck[T, R any](ns interface {
+	OnServerSide(event string, handle ServerHandler)
+}, event string, handle func(ctx context.Context, arg T) (R, error)) {
+	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
+		var arg T
+		if err := e.Decode(&arg); err != nil {
+			return err
+		}
+		result, err := handle(ctx, arg)
+		if err != nil {
+			return err
+		}
+		return e.Ack(result)
+	})
+}
+
+// ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
+// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server;
+// an event that nobody handles there is ignored. Where more than 1,024 events wait for the handlers, or 4 MiB, further ones are dropped.
+//
+// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
+func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	payload, err := serverSide(event, args)
+	if err == nil {
+		err = ns.rooms.EmitToServers(ctx, payload)
+	}
+	if err != nil {
+		return fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
+	}
+	return nil
+}
+
+// A ServerResponse is what the program of one server answered to [Namespace.ServerSideEmitWithAck].
+type ServerResponse struct {
+	Node string // the server's: see Server.Node
+	Response
+}
+
+// ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
+// deadline in ctx, no longer than [adapter.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
+// Events that are to be answered are handled concurrently, with each other and with those that are not.
+//
+// With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
+// [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
+// error wraps [adapter.ErrUnknown].
+func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+	payload, err := serverSide(event, args)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
+	}
+	answers, err := ns.rooms.CallServers(ctx, payload)
+	responses := make([]ServerResponse, 0, len(answers))
+	for _, a := range answers {
+		r, e := newResponse(a.Payload)
+		if e != nil {
+			err = errors.Join(err, &adapter.NodeError{Node: a.Node, Err: e})
+			continue
+		}
+		responses = append(responses, ServerResponse{a.Node, r})
+	}
+	if err != nil {
+		err = fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
+	}
+	return responses, err
+}
+
+// serverSide makes the payload of a server-side event: its name and its arguments. They do not depend on the codec of the clients.
+func serverSide(event string, args []any) ([]byte, error) {
+	values, err := unlimited.MarshalEvent(event, args...)
+	if err != nil {
+		return nil, err
+	}
+	return values.AppendBlob(nil), nil
+}
+
+// Why a server-side event is not answered.
+var (
+	errNoAnswer = errors.New("wsserver: the handler of the server-side event has not answered it")
+	errPanicked = errors.New("wsserver: the handler of the server-side event has panicked")
+)
+
+// serverEvent has the handlers take an event of another node, and returns their answer.
+func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) ([]byte, error) {
+	args, err := packet.ParseArgsBlob(event.Payload, &unlimited)
+	if err != nil {
+		return nil, err
+	}
+	p := &packet.Packet{Type: packet.Event, Args: args}
+	e := &ServerEvent{node: event.Node, namespace: event.Namespace, packet: p, name: p.Event(), wanted: event.Answer}
+	handlers := srv.hooksOf(event.Namespace).onServerSide(e.name)
+	if len(handlers) == 0 {
+		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", adapter.ErrUnknown, e.name)
+	}
+	var errs []error
+	for _, handle := range handlers {
+		if err := srv.handleServerEvent(ctx, e, handle); err != nil {
+			srv.counts.failures.Add(1)
+			errs = append(errs, err)
+		}
+	}
+	err = errors.Join(errs...)
+	switch {
+	case !e.wanted || e.acked:
+		if err != nil {
+			srv.cfg.Logger.Warn("belfry: handler of a server-side event failed", "namespace", e.namespace, "event", e.name, "from", e.node, "error", err)
+		}
+		return e.answer, nil
+	case err == nil:
+		err = errNoAnswer
+	}
+	return nil, err
+}
+
+// handleServerEvent runs a handler. A panic is an error, and logged.
+func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle ServerHandler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errPanicked
+			srv.cfg.Logger.Error("belfry: handler of a server-side event panicked", "namespace", e.namespace, "event", e.name, "from", e.node,
+				"error", newPanicError(p))
+		}
+	}()
+	return handle(ctx, e)
+}
+
+// hooksOf returns what the program has set for a namespace: its own hooks, or those of the parent that matches it while it does not exist.
+func (srv *Server) hooksOf(namespace string) *hooks {
+	srv.mu.Lock()
+	ns, parents := srv.namespaces[namespace], srv.parents
+	srv.mu.Unlock()
+	if ns != nil {
+		return &ns.hooks
+	}
+	if parent := srv.parentOf(parents, namespace); parent != nil {
+		return &parent.hooks
+	}
+	return new(hooks)
+}
