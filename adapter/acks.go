@@ -52,7 +52,7 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	q, err := r.ask(body)
+	q, err := r.ask(body, 0)
 	if err != nil {
 		return Acks{}, err
 	}
@@ -103,7 +103,7 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 const (
 	ackDelay = 20 * time.Millisecond
 	ackBytes = 32 << 10
-	ackBound = 4 << 20 // of answers that wait for room in the queue; further ones are given up
+	ackBound = 4 << 20 // of answers that wait for room in the queue
 )
 
 // A question is a broadcast that members of this node are asked to answer.
@@ -111,6 +111,7 @@ type question struct {
 	frame   any
 	ids     []string
 	members []Member
+	bound   int // of bytes; further answers are given up; 0 for none
 
 	mu       sync.Mutex // guards what follows
 	over     bool       // no more answers are taken
@@ -122,9 +123,10 @@ type question struct {
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
 }
 
-// ask hands a broadcast to the members on this node and asks for their answers.
-func (r *Rooms) ask(b *envelope.Body) (*question, error) {
-	q := &question{some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+// ask hands a broadcast to the members on this node and asks for their answers. Not more than bound bytes of them wait to be taken, if it
+// is not zero.
+func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
+	q := &question{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	locked := r.lock(false)
 	q.ids = locked.index.SelectIDs(nil, b.Rooms, b.Except)
 	q.members = make([]Member, len(q.ids))
@@ -156,7 +158,7 @@ func (q *question) answer(i int, payload []byte, ok bool) {
 	}
 	q.answered[i] = true
 	q.left--
-	if ok && (q.bytes == 0 || q.bytes+len(payload) <= ackBound) {
+	if ok && (q.bound == 0 || q.bytes == 0 || q.bytes+len(payload) <= q.bound) {
 		q.replies = append(q.replies, envelope.Reply{Member: q.ids[i], Payload: payload})
 		q.bytes += len(q.ids[i]) + len(payload)
 	}
@@ -201,7 +203,7 @@ func (h *Hub) collect(b *envelope.Broadcast) {
 		h.nobody(b)
 		return
 	}
-	q, err := r.ask(&b.Body)
+	q, err := r.ask(&b.Body, ackBound)
 	switch {
 	case err != nil:
 		h.refuse(asker{b.From, b.ID}, envelope.Failed, err.Error())

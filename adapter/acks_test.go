@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -134,12 +135,17 @@ func TestEmitWithAck(t *testing.T) {
 func TestAcksThatDoNotCome(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		var mute []*member
-		late := make([]func([]byte, bool), 0, len(hubs))
+		var mu sync.Mutex // guards late
+		var late []func([]byte, bool)
 		for _, h := range hubs {
 			_, m := add(t, h)
 			answering(m, "answer", 0)
 			_, m = add(t, h)
-			m.asking = func(_ string, answer func([]byte, bool)) { late = append(late, answer) }
+			m.asking = func(_ string, answer func([]byte, bool)) {
+				mu.Lock()
+				defer mu.Unlock()
+				late = append(late, answer)
+			}
 			mute = append(mute, m)
 		}
 		for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {

@@ -81,8 +81,8 @@ func (a *answers) forget(to asker) {
 
 // serve does what another node asks for. It is called on the receiving goroutine, in the place of the request among the broadcasts.
 func (h *Hub) serve(b *envelope.Broadcast) {
-	if b.Route == envelope.ByNode && b.To != h.node {
-		return // the hashes of both nodes are the same
+	if b.Route == envelope.ByNode && b.To != h.node || b.Route == envelope.ByCluster && h.cfg.Client {
+		return // the hashes of both nodes are the same; or it is for those with members
 	}
 	to := asker{b.From, b.ID}
 	switch b.Kind {
@@ -177,6 +177,9 @@ func (a *answer) fail(err error) {
 func (a *answer) send(status envelope.Answer, content []byte) error {
 	b := answerBody(a.to, status, content)
 	for {
+		if err := context.Cause(a.ctx); err != nil {
+			return err
+		}
 		if err := a.hub.writer.room(a.ctx, len(content)); err != nil {
 			return err
 		}

@@ -96,6 +96,7 @@ type page func(from string, n *asked, content []byte, last bool) error
 type asked struct {
 	waited bool // it is believed to be alive, and has not answered
 	done   bool // it has answered, or failed
+	late   bool // it was met after the request had been sent: its part is welcome, and not missed
 	err    error
 	next   uint64 // the number of its next page
 	buf    []byte // for page
@@ -234,7 +235,7 @@ func (k *calls) take(b *envelope.Broadcast) {
 		if c.only != "" {
 			return
 		}
-		n = &asked{} // it was met after the request had been sent
+		n = &asked{late: true}
 		c.nodes[b.From] = n
 	}
 	if n.done || err == nil && a.Page < n.next {
@@ -322,6 +323,8 @@ func (c *call) partial(clients int, errs ...error) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
 		switch n := c.nodes[id]; {
+		case n.late:
+			continue
 		case n.err != nil:
 			errs = append(errs, &NodeError{id, n.err})
 		case n.done || c.parts && n.next > 0:

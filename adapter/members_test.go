@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,6 +320,57 @@ func TestUnfencedRemoteJoin(t *testing.T) {
 		if !ok || !slices.Equal(unfenced.Nodes, []string{hubs[2].Node()}) {
 			t.Errorf("JoinMembers: %v, want an UnfencedError that names %s", err, hubs[2].Node())
 		}
+		idle(t, hubs...)
+	})
+}
+
+// So is what the asker's own could not.
+func TestUnfencedJoinMembersHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		var deaf atomic.Bool
+		wires[0].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
+			if broadcast || !deaf.Load() {
+				recv(msg)
+			}
+		}
+		hubs := clusterOn(t, wires...)
+		_, m := add(t, hubs[0], "red")
+		deaf.Store(true)
+		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "blue")
+		if unfenced, ok := err.(*UnfencedError); !ok || !slices.Equal(unfenced.Nodes, []string{hubs[1].Node()}) {
+			t.Errorf("JoinMembers: %v, want an UnfencedError that names %s", err, hubs[1].Node())
+		}
+		say(t, hubs[0], "x", Broadcast{Rooms: []string{"blue"}})
+		got(t, "the member", m, "x")
+		idle(t, hubs...)
+	})
+}
+
+// What is asked for is done on this node while others take their time.
+func TestOwnNodeIsServedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := deafened(t, 2)
+		_, m := add(t, hubs[0], "red")
+		r := hubs[0].Rooms("/", frame)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for _, call := range []func(){
+			func() { r.JoinMembers(ctx, Selection{Rooms: []string{"red"}}, "blue") },
+			func() { r.BroadcastWithAck(ctx, Broadcast{Rooms: []string{"blue"}, Payload: []byte("ask")}) },
+			func() { r.LeaveMembers(ctx, Selection{Rooms: []string{"red"}}, "red") },
+			func() { r.DisconnectMembers(ctx, Selection{Rooms: []string{"blue"}}, true) },
+		} {
+			go call()
+			settle()
+		}
+		got(t, "the member", m, "ask", "disconnect true")
+		if names := r.Names(); slices.Contains(names, "red") || slices.Contains(names, "blue") {
+			t.Errorf("rooms %q are left", names)
+		}
+		cancel()
+		settle()
 		idle(t, hubs...)
 	})
 }
