@@ -419,8 +419,8 @@ func TestRemoteSocket(t *testing.T) {
 			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
 				t.Errorf("%s, who has gone: got %v, want nil", name, err)
 			}
-			if _, ok := r.Local(); ok {
-				t.Errorf("%s, who has gone: Local: got it", name)
+			if _, ok := w.srvs[0].Of("/").Socket(r.ID); ok {
+				t.Errorf("%s, who has gone: Socket: got it", name)
 			}
 		}
 		if got := w.fetched(t, w.ns.To()); got != "bc" {

@@ -128,9 +128,9 @@ func TestFetchSockets(t *testing.T) {
 						t.Errorf("without data: got %v, want ErrNoData", err)
 					}
 				}
-				local, ok := r.Local()
+				local, ok := srv.Of("/").Socket(r.ID)
 				if ok != (node == srv) || ok && local != s {
-					t.Errorf("%s: Local: got %v, %v, want the socket on its node alone", r.ID, local, ok)
+					t.Errorf("%s: Socket: got %v, %v, want the socket on its node alone", r.ID, local, ok)
 				}
 			}
 		}

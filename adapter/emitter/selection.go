@@ -1,4 +1,4 @@
-package wsserver
+package emitter
 
 import (
 	"context"
@@ -21,6 +21,11 @@ func (b Broadcast) selection() adapter.Selection {
 // A socket's data comes as JSON: see [Socket.SetData]. With it comes all of its handshake, credentials among them, through the adapter's
 // broker; Config.KeepHeaders bounds what that is.
 func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err != nil {
+		return nil, wrap("fetch sockets", err)
+	}
 	members, err := b.ns.rooms.Fetch(ctx, b.selection())
 	sockets := make([]RemoteSocket, 0, len(members))
 	for _, m := range members {
@@ -34,6 +39,11 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 // Count returns how many sockets are selected on all nodes, without fetching them, which takes a fraction of the time. Those that are about
 // to connect or to leave may be among them. Errors are those of FetchSockets, with the number of the sockets that were counted.
 func (b Broadcast) Count(ctx context.Context) (int, error) {
+	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err != nil {
+		return 0, wrap("count sockets", err)
+	}
 	n, err := b.ns.rooms.Count(ctx, b.selection())
 	return n, wrap("count sockets", err)
 }
@@ -47,13 +57,23 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 // that all sockets have joined, but that not all nodes may know yet. On this node they have joined whatever the error, unless it is
 // [adapter.ErrRoomName]: nobody has.
 func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return wrap("join sockets", b.ns.rooms.JoinMembers(ctx, b.selection(), rooms...))
+	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err == nil {
+		err = b.ns.rooms.JoinMembers(ctx, b.selection(), rooms...)
+	}
+	return wrap("join sockets", err)
 }
 
 // SocketsLeave takes the selected sockets of all nodes out of rooms, and waits until that is done, as SocketsJoin does and in its place
 // likewise. Rooms that a socket is not in are left alone.
 func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return wrap("leave rooms", b.ns.rooms.LeaveMembers(ctx, b.selection(), rooms...))
+	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err == nil {
+		err = b.ns.rooms.LeaveMembers(ctx, b.selection(), rooms...)
+	}
+	return wrap("leave rooms", err)
 }
 
 // DisconnectSockets disconnects the selected sockets of all nodes as [Socket.Disconnect] does, or, if close is true, ends their clients'
@@ -63,13 +83,26 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 // nil means that no node delivers anything to them any more; their handlers of the disconnection may still run. An error wraps an
 // [*adapter.PartialError] that names the nodes which have not done it, or not said so, as that of SocketsJoin does.
 func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) error {
-	return wrap("disconnect sockets", b.ns.rooms.DisconnectMembers(ctx, b.selection(), close))
+	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err == nil {
+		err = b.ns.rooms.DisconnectMembers(ctx, b.selection(), close)
+	}
+	return wrap("disconnect sockets", err)
 }
 
 // wrap says what has failed.
 func wrap(what string, err error) error {
 	if err != nil {
-		return fmt.Errorf("wsserver: %s: %w", what, err)
+		return fmt.Errorf("emitter: %s: %w", what, err)
+	}
+	return nil
+}
+
+// wrapEvent says what has failed of an event.
+func wrapEvent(what, event string, err error) error {
+	if err != nil {
+		return fmt.Errorf("emitter: %s %q: %w", what, event, err)
 	}
 	return nil
 }
