@@ -15,7 +15,7 @@ import (
 var ErrClosed = errors.New("adapter: closed")
 
 // ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the link does not keep the message, and published
-// again it may go through. Any other error of Publish is final for its message.
+// again it may go through. Some receivers may have it already. Any other error of Publish is final for its message.
 var ErrUnavailable = errors.New("adapter: broker out of reach")
 
 // An Adapter carries messages between the nodes of a cluster. It knows nothing of sockets, rooms or packets: it moves bytes by [Topic].

@@ -21,9 +21,9 @@ const (
 type answers struct {
 	mu      sync.Mutex // guards what follows
 	under   map[asker]*answer
-	running [asking + 1]int    // by what is done
-	events  map[string]*events // by node: those that wait for the handler
-	refused uint64             // requests that were answered with ErrBusy, and events that were dropped
+	running [asking + 1]int        // by what is done
+	events  map[string]*eventQueue // by node: those that wait for the handler
+	refused uint64                 // requests that were answered with ErrBusy, and events that were dropped
 }
 
 // A duty is what a Hub does for others on a goroutine.

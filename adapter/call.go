@@ -162,7 +162,7 @@ func (h *Hub) ask(c *call, b *envelope.Body, change bool) {
 	}
 }
 
-// others are the nodes that a request is to reach, and those of them that are silent and so not waited for. h.meshMu must be held.
+// others are the servers that a request waits for, and those that are silent, which it does not. h.meshMu must be held.
 func (h *Hub) others() (servers, silent []string) { return h.machine.Servers(), h.machine.Silent() }
 
 // await makes c pending, with servers to be waited for besides those of its nodes that are already.
@@ -270,8 +270,8 @@ func (c *call) settle(n *asked, err error) {
 	}
 }
 
-// wait waits until all have answered that are alive, or ctx or the Hub ends. c is the caller's alone then. forget has the others told that their answers are not
-// wanted any more, if there are some to come.
+// wait waits until all that are alive have answered, or ctx or the Hub ends. c is the caller's alone then. forget, if not nil, is the request:
+// those who have not answered it are told that nobody waits any more.
 func (h *Hub) wait(ctx context.Context, c *call, forget *envelope.Body) {
 	closed := h.ctx.Done()
 	if c.local {

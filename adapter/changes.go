@@ -53,6 +53,7 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 	b := r.request(kind, s.Rooms, s.Except, left)
 	b.Arg = arg
 	wait := r.change(b, names)
+	r.tellAll()
 	if s.Local {
 		return r.hub.fenced(ctx, wait)
 	}
@@ -83,7 +84,8 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 	return err
 }
 
-// change changes the members on this node that b selects, in one step. The result is for fenced.
+// change changes the members on this node that b selects, in one step. The result is for fenced. What there is to tell listeners of is
+// left to tellAll.
 func (r *Rooms) change(b *envelope.Body, names []string) (wait chan []string) {
 	if b.Kind == envelope.KindDisconnect {
 		for _, m := range r.Select(b.Rooms, b.Except) {
@@ -98,11 +100,15 @@ func (r *Rooms) change(b *envelope.Body, names []string) (wait chan []string) {
 	for _, name := range names {
 		others, empty := false, false // there are members of which it is not the own room; the last of them has left
 		for _, id := range ids {
+			m, _ := r.index.Get(id)
 			if b.Kind == envelope.KindJoin {
-				r.index.Join(id, name)
+				if joined, created := r.index.Join(id, name); joined {
+					r.joined(id, m, name, created)
+				}
 				others = others || name != id
-			} else if _, deleted := r.index.Leave(id, name); deleted && name != id {
-				empty = true
+			} else if left, deleted := r.index.Leave(id, name); left {
+				r.left(id, m, name, deleted)
+				empty = empty || name != id && r.index.Empty(name)
 			}
 		}
 		if others || empty {
@@ -132,10 +138,13 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		}
 	}
 	var wait chan []string
+	tell := func() {} // not on this goroutine, which others wait for
 	if r := h.lookup(b.Namespace); r != nil {
 		wait = r.change(&b.Body, names)
+		tell = r.tellAll
 	}
-	h.begin(b, lookup, func(a *answer) {
+	begun := h.begin(b, lookup, func(a *answer) {
+		tell()
 		var unfenced *UnfencedError
 		switch err := h.fenced(a.ctx, wait); {
 		case errors.As(err, &unfenced):
@@ -149,4 +158,7 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		}
 		_ = a.flush(false)
 	})
+	if !begun {
+		h.tasks.Go(tell)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
@@ -82,6 +83,8 @@ type Hub struct {
 	closing bool          // Close was called: nothing is published any more
 	left    chan struct{} // closed when nobody needs this node any more
 
+	elided atomic.Uint64 // room events
+
 	roomsMu sync.Mutex // guards rooms
 	rooms   map[string]*Rooms
 
@@ -116,7 +119,7 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	h.calls.pending = make(map[uint64]*call)
 	h.answers.under = make(map[asker]*answer)
-	h.answers.events = make(map[string]*events)
+	h.answers.events = make(map[string]*eventQueue)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if cfg.Adapter == nil {
 		h.becomeReady(nil)

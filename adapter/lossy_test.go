@@ -67,6 +67,10 @@ func TestCallsOfClient(t *testing.T) {
 		if err := client.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		client.HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) {
+			t.Error("the client was asked")
+			return nil, nil
+		})
 		settle()
 		for _, dead := range []bool{false, true} {
 			for _, c := range everyCall {

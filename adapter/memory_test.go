@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,7 @@ func waitingPublish(t *testing.T, from adapter.Link, ctx context.Context) <-chan
 }
 
 func TestMemoryPublishWaits(t *testing.T) {
+	var interrupt func()
 	for _, tc := range []struct {
 		name string
 		end  func(from, to adapter.Link, cancel func(), release func())
@@ -136,6 +138,7 @@ func TestMemoryPublishWaits(t *testing.T) {
 		{"until ctx ends", func(_, _ adapter.Link, cancel, _ func()) { cancel() }, context.Canceled},
 		{"until the link closes", func(from, _ adapter.Link, _, _ func()) { _ = from.Close() }, adapter.ErrClosed},
 		{"until the receiver has room", func(_, _ adapter.Link, _, release func()) { release() }, nil},
+		{"until the memory is interrupted", func(_, _ adapter.Link, _, _ func()) { interrupt() }, adapter.ErrUnavailable},
 		{"until the receiver closes", func(_, to adapter.Link, _, _ func()) { go func() { _ = to.Close() }() }, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -143,6 +146,7 @@ func TestMemoryPublishWaits(t *testing.T) {
 				release := make(chan struct{})
 				free := sync.OnceFunc(func() { close(release) })
 				memory := new(adapter.Memory)
+				interrupt = func() { memory.Interrupt() }
 				to := openMemory(t, memory, stuckRecv(release, nil))
 				t.Cleanup(free)
 				from := openMemory(t, memory, func([]byte) {})
@@ -238,6 +242,71 @@ func TestMemoryCloseDropsWhatIsQueued(t *testing.T) {
 			t.Errorf("recv was called %d times, want 2: not again once Close had begun", received)
 		}
 	})
+}
+
+func TestMemoryInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		memory := new(adapter.Memory)
+		var got []string
+		to := openMemory(t, memory, stuckRecv(release, func(msg []byte) { got = append(got, string(msg)) }))
+		from := openMemory(t, memory, func([]byte) {})
+		publish := func(msg string) error { return from.Publish(t.Context(), lobby, []byte(msg)) }
+		state := func(want adapter.Status) {
+			t.Helper()
+			for _, link := range []adapter.Link{from, to} {
+				if s, _ := link.State(); s.Status != want || (s.Reason != nil) != (want == adapter.Degraded) {
+					t.Errorf("state is %v (%v), want %v", s.Status, s.Reason, want)
+				}
+			}
+		}
+		if err := publish("with recv"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := publish("in the queue"); err != nil {
+			t.Fatal(err)
+		}
+		first, second := memory.Interrupt(), memory.Interrupt()
+		state(adapter.Degraded)
+		first()
+		first()
+		state(adapter.Degraded)
+		if err := publish("refused"); !errors.Is(err, adapter.ErrUnavailable) {
+			t.Errorf("Publish while the memory is interrupted: %v, want %v", err, adapter.ErrUnavailable)
+		}
+		second()
+		state(adapter.Connected)
+		if err := publish("after it"); err != nil {
+			t.Error(err)
+		}
+		close(release)
+		synctest.Wait()
+		if want := []string{"with recv", "after it"}; !slices.Equal(got, want) {
+			t.Errorf("received %q, want %q", got, want)
+		}
+	})
+}
+
+func ExampleMemory_Interrupt() {
+	memory := new(adapter.Memory)
+	link, err := memory.Open(context.Background(), func([]byte) {})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer link.Close()
+
+	restore := memory.Interrupt()
+	state, changed := link.State()
+	fmt.Println(state.Status, "-", state.Reason)
+	restore()
+	<-changed
+	state, _ = link.State()
+	fmt.Println(state.Status)
+	// Output:
+	// degraded - memory: interrupted
+	// connected
 }
 
 func TestMemoryForgetsClosedLinks(t *testing.T) {

@@ -68,8 +68,8 @@ type Broadcast struct {
 
 // Rooms are the rooms of one namespace. Their methods may be called concurrently.
 //
-// A membership, its consequences for the cluster, and a leave or join that races with it are one step each: no lock is held while
-// anything outside is called.
+// A membership, its consequences for the cluster, its events, and a leave or join that races with it are one step each: no lock is held
+// while anything outside is called. See [Rooms.Listen] for the events.
 //
 // A Rooms that was discarded stands for whatever rooms its namespace has at the time of a call, so that it may be kept and used on.
 type Rooms struct {
@@ -79,6 +79,7 @@ type Rooms struct {
 
 	mu        sync.Mutex // guards what follows, and the order of the index's changes in the mesh
 	index     rooms.Index[Member]
+	events    events
 	discarded bool // the Hub has forgotten these; index stays empty
 }
 
@@ -126,21 +127,26 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMemberID, id)
 	}
+	r.joined(id, m, id, r.index.Empty(id))
 	wait := r.interest(Topic{Kind: Namespace, Namespace: r.namespace})
-	r.mu.Unlock()
+	r.unlock()
 	return r.hub.fenced(ctx, wait)
 }
 
-// Remove takes a member out of all its rooms and out of the namespace. One that is not there is left alone.
+// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace. One that is not there is left alone.
 func (r *Rooms) Remove(id string) {
 	r = r.lock(false)
-	defer r.mu.Unlock()
-	if _, ok := r.index.Get(id); !ok {
-		return
-	}
+	defer r.unlock()
+	m, _ := r.index.Get(id)
 	var empty []Topic
-	for _, name := range r.index.Remove(id) {
-		empty = append(empty, roomTopic(r.namespace, name))
+	known := r.index.Remove(id, func(name string, deleted bool) {
+		r.left(id, m, name, deleted)
+		if name != id && r.index.Empty(name) {
+			empty = append(empty, roomTopic(r.namespace, name))
+		}
+	})
+	if !known {
+		return
 	}
 	if r.index.Len() == 0 {
 		empty = append(empty, Topic{Kind: Namespace, Namespace: r.namespace})
@@ -162,28 +168,37 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 		}
 	}
 	r = r.lock(false)
-	if _, ok := r.index.Get(id); !ok {
+	m, ok := r.index.Get(id)
+	if !ok {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMember, id)
 	}
 	topics := make([]Topic, 0, len(names))
 	for _, name := range names {
-		r.index.Join(id, name)
+		if joined, created := r.index.Join(id, name); joined {
+			r.joined(id, m, name, created)
+		}
 		if name != id {
 			topics = append(topics, roomTopic(r.namespace, name))
 		}
 	}
 	wait := r.interest(topics...)
-	r.mu.Unlock()
+	r.unlock()
 	return r.hub.fenced(ctx, wait)
 }
 
 // Leave takes a member out of rooms, at once. Rooms that it is not in are left alone.
 func (r *Rooms) Leave(id string, names ...string) {
 	r = r.lock(false)
-	defer r.mu.Unlock()
+	defer r.unlock()
+	m, _ := r.index.Get(id)
 	for _, name := range names {
-		if _, deleted := r.index.Leave(id, name); deleted && name != id {
+		left, deleted := r.index.Leave(id, name)
+		if !left {
+			continue
+		}
+		r.left(id, m, name, deleted)
+		if name != id && r.index.Empty(name) {
 			r.disinterest(roomTopic(r.namespace, name))
 		}
 	}

@@ -209,12 +209,12 @@ func (h *Hub) report(e ServerEvent, err error) {
 
 // The bounds of the events of one node that wait for the handler. One is always accepted.
 const (
-	maxEvents     = 1024
-	maxEventBytes = 4 << 20
+	maxServerEvents     = 1024
+	maxServerEventBytes = 4 << 20
 )
 
-// events are those of one node that wait for the handler. Where there are some, a goroutine handles them.
-type events struct {
+// eventQueue are the events of one node that wait for the handler. Where there are some, a goroutine handles them.
+type eventQueue struct {
 	list  []ServerEvent
 	bytes int
 }
@@ -225,11 +225,11 @@ func (h *Hub) queue(e ServerEvent) {
 	defer h.answers.mu.Unlock()
 	q := h.answers.events[e.Node]
 	if q == nil {
-		q = new(events)
+		q = new(eventQueue)
 		h.answers.events[e.Node] = q
 		h.tasks.Go(func() { h.drain(e.Node, q) })
 	}
-	if len(q.list) > 0 && (len(q.list) >= maxEvents || q.bytes+len(e.Payload) > maxEventBytes) {
+	if len(q.list) > 0 && (len(q.list) >= maxServerEvents || q.bytes+len(e.Payload) > maxServerEventBytes) {
 		h.answers.refused++
 		return
 	}
@@ -238,7 +238,7 @@ func (h *Hub) queue(e ServerEvent) {
 }
 
 // drain handles the events of a node until there are none, or the Hub ends.
-func (h *Hub) drain(node string, q *events) {
+func (h *Hub) drain(node string, q *eventQueue) {
 	for {
 		h.answers.mu.Lock()
 		if len(q.list) == 0 || h.ctx.Err() != nil {

@@ -71,7 +71,7 @@ func TestSlowEventHandler(t *testing.T) {
 		}
 		emit(hubs[0], 0)
 		settle() // the handler has it
-		for range maxEvents + 10 {
+		for range maxServerEvents + 10 {
 			emit(hubs[0], 10)
 		}
 		emit(hubs[1], 10)
@@ -82,14 +82,14 @@ func TestSlowEventHandler(t *testing.T) {
 		hold <- struct{}{}
 		close(hold)
 		settle()
-		if got.Load() != maxEvents+1 {
-			t.Errorf("%d came, want %d", got.Load(), maxEvents+1)
+		if got.Load() != maxServerEvents+1 {
+			t.Errorf("%d came, want %d", got.Load(), maxServerEvents+1)
 		}
 		idle(t, hubs...)
 		hold = make(chan struct{})
 		emit(hubs[0], 0)
 		settle()
-		emit(hubs[0], maxEventBytes+1)
+		emit(hubs[0], maxServerEventBytes+1)
 		emit(hubs[0], 1)
 		settle()
 		if n := hubs[2].Stats().Busy; n != 11 {

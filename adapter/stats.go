@@ -25,11 +25,12 @@ type Stats struct {
 	Resent    uint64 // broadcasts of this node that others had missed
 	Malformed uint64 // messages that are not understood
 	Busy      uint64 // requests of other nodes that were refused, and server events that were dropped, since there were too many
+	Elided    uint64 // room events of which no listener was told, since it was slow and they cancelled each other out
 }
 
 // Stats returns the state and the counts as they are now.
 func (h *Hub) Stats() Stats {
-	s := Stats{Node: h.node, State: h.State()}
+	s := Stats{Node: h.node, State: h.State(), Elided: h.elided.Load()}
 	if h.machine == nil {
 		return s
 	}

@@ -366,17 +366,20 @@ func TestLostAuthorization(t *testing.T) {
 }
 
 func TestMaxPayload(t *testing.T) {
-	s := natstest.Start(t, embedded.Config{MaxPayload: 1000})
-	a, b := open(t, quiet(s.URL())), open(t, quiet(s.URL()))
-	a.subscribe(room("x"))
-	a.settle()
-	err := b.Publish(t.Context(), room("x"), make([]byte, 1001))
-	if !errors.Is(err, nats.ErrMaxPayload) || !strings.Contains(err.Error(), "1001") || !strings.Contains(err.Error(), "1000") {
-		t.Errorf("Publish of 1001 bytes: %v, want nats.ErrMaxPayload with both sizes", err)
-	}
-	b.publish(room("x"), strings.Repeat("x", 1000))
-	if got := len(a.next()); got != 1000 {
-		t.Errorf("received %d bytes, want 1000", got)
+	for _, size := range []int{1000, 8 << 20} {
+		s := natstest.Start(t, embedded.Config{MaxPayload: size})
+		a, b := open(t, quiet(s.URL())), open(t, quiet(s.URL()))
+		a.subscribe(room("x"))
+		a.settle()
+		err := b.Publish(t.Context(), room("x"), make([]byte, size+1))
+		if !errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, adapter.ErrUnavailable) ||
+			!strings.Contains(err.Error(), fmt.Sprint(size+1)) || !strings.Contains(err.Error(), fmt.Sprint(size)) {
+			t.Errorf("Publish of %d bytes: %v, want nats.ErrMaxPayload with both sizes", size+1, err)
+		}
+		b.publish(room("x"), strings.Repeat("x", b.MaxMessage()))
+		if got := len(a.next()); got != size {
+			t.Errorf("received %d bytes, want %d", got, size)
+		}
 	}
 }
 

@@ -264,7 +264,7 @@ func (p *probe) wait(t *testing.T) {
 // TestJoinIsLive joins rooms, and at once broadcasts to each from a node on another NATS server. A Join that has returned nil misses
 // nothing. The same joins without waiting for the fence miss some: that is what the fence is for.
 func TestJoinIsLive(t *testing.T) {
-	joins := 5_000
+	joins := 10_000
 	if raceEnabled {
 		joins /= 5
 	}

@@ -91,9 +91,9 @@ type Config struct {
 	Codec packet.Codec
 
 	// OnError is told what goes wrong with a socket's handlers: an error, or a panic as a [*PanicError]. event is the event's name, or one of
-	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has; it is empty if the socket's data cannot become
-	// JSON ([Socket.SetData]). It may be called concurrently, and for OnAnyOutgoing from a goroutine that must not be blocked. A panic of it
-	// is recovered and logged. nil means that errors are logged.
+	// "connect" (of middlewares too), "disconnecting" and "disconnect", which no event has, or "create-room" and so on for handlers of room
+	// events; it is empty if the socket's data cannot become JSON ([Socket.SetData]). It may be called concurrently, and for room events
+	// and OnAnyOutgoing from a goroutine that must not be blocked. A panic of it is recovered and logged. nil means that errors are logged.
 	OnError func(s *Socket, event string, err error)
 
 	// Logger takes what an operator should know. nil means slog.Default().

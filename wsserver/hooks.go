@@ -10,7 +10,8 @@ import (
 // hooks are what a program sets on a namespace for all its sockets. They are meant to be set before clients connect, and are not taken
 // back.
 type hooks struct {
-	base *hooks // whose handlers come first; nil for none
+	base  *hooks                // whose handlers come first; nil for none
+	owner interface{ listen() } // whose they are: a Namespace or a ParentNamespace
 
 	outgoing atomic.Pointer[[]func(*Socket, *OutgoingEvent)] // nil while nobody listens; changes under mu
 
@@ -22,6 +23,7 @@ type hooks struct {
 	any           []Handler
 	handlers      map[string][]Handler
 	serverSide    map[string][]ServerHandler
+	room          []roomHook
 }
 
 // Use adds a middleware: a function that decides whether a client may connect. Middlewares run in the order in which they were added, on

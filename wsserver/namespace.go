@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"sync"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
@@ -16,6 +17,8 @@ type Namespace struct {
 	rooms  *adapter.Rooms
 	all    *emitter.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
+
+	listening sync.Once // rooms tell of their events, since somebody wants to know
 
 	// server.mu guards what follows.
 	users int  // sockets that have entered and not left

@@ -15,9 +15,12 @@ import (
 // Rooms are theirs; only handlers set on it concern nobody.
 type ParentNamespace struct {
 	hooks
-	server   *Server
-	match    func(name string) bool
-	children map[*Namespace]struct{} // guarded by Server.mu
+	server *Server
+	match  func(name string) bool
+
+	// Server.mu guards what follows.
+	children  map[*Namespace]struct{}
+	listening bool // the children's rooms tell of their events
 }
 
 // OfFunc makes a parent of all namespaces that match reports true for, such as regexp.MustCompile(`^/room-\d+$`).MatchString, and that
@@ -27,6 +30,7 @@ type ParentNamespace struct {
 // client alone. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
+	p.owner = p
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.parents = append(slices.Clip(srv.parents), p)
@@ -124,6 +128,7 @@ func (srv *Server) exit(ns *Namespace) {
 // newNamespace makes a namespace; parent may be nil. srv.mu must be held.
 func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace {
 	ns := &Namespace{server: srv, name: name, parent: parent}
+	ns.owner = ns
 	if parent != nil {
 		ns.base = &parent.hooks
 		srv.dynamic++
@@ -131,6 +136,9 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 	}
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
 	ns.all = emitter.NewNamespace(name, ns.rooms, srv.codec, srv.cfg.AckTimeout)
+	if parent != nil && parent.listening {
+		ns.listen()
+	}
 	srv.namespaces[name] = ns
 	return ns
 }

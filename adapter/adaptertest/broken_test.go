@@ -19,7 +19,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			timeout := 10 * time.Second
 			if f.hangs {
-				timeout = 1500 * time.Millisecond
+				timeout = 3 * time.Second
 			}
 			for _, name := range f.cases {
 				failed, log := examine(t, caseNamed(t, name), true, timeout, f.open)
@@ -31,14 +31,15 @@ func TestSuiteFindsFlaws(t *testing.T) {
 			}
 		})
 	}
+	all := slices.Concat(flaws, outageFlaws)
 	var wg sync.WaitGroup
-	for _, f := range flaws {
+	for _, f := range all {
 		if f.hangs && !f.alone() { // t.Parallel would run no more of them than there are processors, though they only wait
 			wg.Go(func() { find(f) })
 		}
 	}
 	wg.Wait()
-	for _, f := range flaws {
+	for _, f := range all {
 		if !f.hangs || f.alone() {
 			find(f)
 		}
@@ -48,7 +49,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 // TestEveryCaseFindsAFlaw shows that no case is there for nothing.
 func TestEveryCaseFindsAFlaw(t *testing.T) {
 	found := make(map[string]bool)
-	for _, f := range flaws {
+	for _, f := range slices.Concat(flaws, outageFlaws) {
 		for _, name := range f.cases {
 			found[name] = true
 		}
@@ -104,7 +105,9 @@ func caseNamed(t *testing.T, name string) testCase {
 func examine(t *testing.T, tc testCase, exact bool, timeout time.Duration, open func(t *testing.T) adapter.Adapter) (failed bool, log string) {
 	t.Helper()
 	r := new(recorder)
-	c := &cluster{t: r, adapters: []adapter.Adapter{open(t)}, exact: exact, timeout: timeout}
+	a := open(t)
+	c := &cluster{t: r, adapters: []adapter.Adapter{a}, exact: exact, timeout: timeout}
+	c.interrupt = func(int) func() { return a.(interface{ Interrupt() (restore func()) }).Interrupt() }
 	r.run(func() { tc.run(c) })
 	return r.Failed(), r.text()
 }
@@ -187,6 +190,50 @@ type link struct {
 	unsubscribe func(ctx context.Context, topics ...adapter.Topic) error
 	state       func() (adapter.State, <-chan struct{})
 	close       func() error
+	maxMessage  func() int // makes the link a Limiter
+
+	lost, back func() // called when the broker has gone and before it comes back
+}
+
+// A limited is a link that is a Limiter.
+type limited struct{ *link }
+
+func (l limited) MaxMessage() int { return l.maxMessage() }
+
+// degraded reports whether the broker is away.
+func (l *link) degraded() bool {
+	state, _ := l.Link.State()
+	return state.Status == adapter.Degraded
+}
+
+// A broker is an Adapter over a Memory that tells links of its interruptions.
+type broker struct {
+	opener
+	memory *adapter.Memory
+
+	mu    sync.Mutex // guards what follows
+	links []*link
+}
+
+func (b *broker) Interrupt() (restore func()) {
+	end := b.memory.Interrupt()
+	b.each(func(l *link) func() { return l.lost })
+	return sync.OnceFunc(func() {
+		b.each(func(l *link) func() { return l.back })
+		end()
+	})
+}
+
+// each calls what hook returns for each link, unless that is nil.
+func (b *broker) each(hook func(l *link) func()) {
+	b.mu.Lock()
+	links := slices.Clone(b.links)
+	b.mu.Unlock()
+	for _, l := range links {
+		if f := hook(l); f != nil {
+			f()
+		}
+	}
 }
 
 func (l *link) Publish(ctx context.Context, topic adapter.Topic, msg []byte) error {
@@ -227,17 +274,24 @@ func (l *link) Close() error {
 // withLinks returns what opens an adapter over a fresh Memory, whose links change works on before they are opened.
 func withLinks(change func(l *link)) func(t *testing.T) adapter.Adapter {
 	return func(*testing.T) adapter.Adapter {
-		memory := new(adapter.Memory)
-		return opener(func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+		b := &broker{memory: new(adapter.Memory)}
+		b.opener = func(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
 			l := &link{recv: recv}
 			change(l)
-			inner, err := memory.Open(ctx, l.recv)
+			inner, err := b.memory.Open(ctx, l.recv)
 			if err != nil {
 				return nil, err
 			}
 			l.Link = inner
+			b.mu.Lock()
+			b.links = append(b.links, l)
+			b.mu.Unlock()
+			if l.maxMessage != nil {
+				return limited{l}, nil
+			}
 			return l, nil
-		})
+		}
+		return b
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -107,6 +108,29 @@ func (n *node) become(want adapter.Status) adapter.State {
 	}
 	state, _ := n.link.State()
 	return state
+}
+
+// progress waits until count, of the k-th of nodes, has risen by that much for each.
+func (c *cluster) progress(by int, count func(k int) int, nodes []*node) {
+	c.t.Helper()
+	before := make([]int, len(nodes))
+	for k := range nodes {
+		before[k] = count(k)
+	}
+	late := time.After(c.timeout)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for k, n := range nodes {
+		for count(k) < before[k]+by {
+			select {
+			case <-tick.C:
+			case <-c.broken:
+				c.fatalf("a rule was broken")
+			case <-late:
+				c.fatalf("%s has made %d calls of %d within %v", n.id, count(k)-before[k], by, c.timeout)
+			}
+		}
+	}
 }
 
 // changes waits until changed, a channel that State has given, is closed.
@@ -251,8 +275,9 @@ func testOutageSubscriptions(c *cluster) {
 func testOutageFence(c *cluster) {
 	c.outages(3, func(o *outage, nodes []*node) {
 		// Each node subscribes to one topic after the other, all the time.
+		const around = 5 // topics at the least before the outage, in it and after it
 		topics := make([][]adapter.Topic, len(nodes))
-		failed := make([]error, len(nodes))
+		counts := make([]atomic.Int64, len(nodes)) // of topics
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
 		stop := sync.OnceFunc(func() {
@@ -264,23 +289,27 @@ func testOutageFence(c *cluster) {
 			wg.Go(func() {
 				tick := time.NewTicker(time.Millisecond)
 				defer tick.Stop()
-				for ctx.Err() == nil && failed[k] == nil {
+				for ctx.Err() == nil && !c.isBroken() {
 					topic := room(fmt.Sprint(n.id, " topic ", len(topics[k])))
-					failed[k] = c.try("Subscribe", func(ctx context.Context) error { return n.link.Subscribe(ctx, topic) })
+					if err := c.try("Subscribe", func(ctx context.Context) error { return n.link.Subscribe(ctx, topic) }); err != nil {
+						c.breach("%s: %v", n.id, err)
+					}
 					topics[k] = append(topics[k], topic)
+					counts[k].Add(1)
 					<-tick.C
 				}
 			})
 		}
+		more := func() { c.progress(around, func(k int) int { return int(counts[k].Load()) }, nodes) }
+		more()
 		o.begin()
+		more()
 		o.restore()
 		for _, n := range nodes {
 			n.become(adapter.Connected)
 		}
+		more()
 		stop()
-		if err := errors.Join(failed...); err != nil {
-			c.fatalf("%v", err)
-		}
 		c.meet()
 		for k, n := range nodes {
 			for _, other := range nodes {

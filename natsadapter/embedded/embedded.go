@@ -268,6 +268,18 @@ func (s *Server) LameDuck() {
 // Clients returns how many clients are connected.
 func (s *Server) Clients() int { return s.nats.NumClients() }
 
+// Subscriptions returns how many subscriptions the server's own clients have, together.
+func (s *Server) Subscriptions() int {
+	n := 0
+	conns, err := s.nats.Connz(nil)
+	if err == nil {
+		for _, c := range conns.Conns {
+			n += int(c.NumSubs)
+		}
+	}
+	return n
+}
+
 // Disconnect closes the connections of all clients, without a word of farewell. They may come back.
 func (s *Server) Disconnect() error {
 	conns, err := s.nats.Connz(nil)

@@ -188,3 +188,11 @@ func (s *Server) Clients() int {
 	}
 	return s.server.Clients()
 }
+
+// Subscriptions returns how many subscriptions the clients of the server have.
+func (s *Server) Subscriptions() int {
+	if s.server == nil {
+		return 0
+	}
+	return s.server.Subscriptions()
+}

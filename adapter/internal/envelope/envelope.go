@@ -178,6 +178,7 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		return dst
 	case *mesh.Bye:
 		header(kindBye)
+		dst = appendAbout(dst, m.About)
 		number(m.Last)
 		return dst
 	case *mesh.Settled:
@@ -222,7 +223,7 @@ func Decode(msg []byte) (*Message, error) {
 	case kindGone:
 		m.Mesh = r.gone()
 	case kindBye:
-		m.Mesh = &mesh.Bye{Last: r.number()}
+		m.Mesh = &mesh.Bye{About: r.about(), Last: r.number()}
 	case kindSettled:
 		m.Mesh = &mesh.Settled{}
 	default:

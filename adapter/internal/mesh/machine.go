@@ -223,7 +223,7 @@ func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 			m.release()
 		}
 		m.beatAll()
-		m.emit(Send[T]{Message: &Bye{Last: m.ring.g}})
+		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.g}})
 	}
 	m.settle()
 	return m.take()
@@ -291,7 +291,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 			m.gone(p, msg)
 		}
 	case *Bye:
-		m.bye(p, msg.Last)
+		m.bye(p, msg)
 	case *Settled:
 		p.settled = m.closing
 	}
@@ -333,7 +333,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	}
 	if m.closing && !m.closed && m.up && now >= m.byeAt {
 		m.byeAt = now + byeInterval
-		m.emit(Send[T]{Message: &Bye{Last: m.ring.g}})
+		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.g}})
 	}
 	m.settle()
 	return m.take()
@@ -386,6 +386,9 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	for _, p := range m.order {
 		next = min(next, m.due(p))
+		if p.alive() {
+			next = min(next, p.heard+SuspectAfter)
+		}
 		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
 			next = min(next, p.asked+FenceTimeout)
 		}

@@ -83,15 +83,18 @@ func (m *Machine[T]) hello(p *peer) {
 }
 
 // bye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
-func (m *Machine[T]) bye(p *peer, last uint64) {
-	m.changed = m.changed || p.alive()
-	p.leaving, p.bye = true, last
-	switch {
-	case p.gone: // it has not heard so
+func (m *Machine[T]) bye(p *peer, b *Bye) {
+	if p.gone { // it has not heard so
 		m.settled(p)
+		return
+	}
+	m.meet(p, b.About)
+	m.changed = m.changed || p.alive()
+	p.leaving, p.bye = true, b.Last
+	switch {
 	case !p.known: // nothing of it was ever due
 		m.leave(p)
-	case last > p.goal:
+	case b.Last > p.goal:
 		m.resync(p)
 	}
 }

@@ -82,7 +82,10 @@ type Gone struct {
 }
 
 // A Bye says that its sender leaves for good, with Last as its last number. Who has accounted for all up to Last answers [Settled].
-type Bye struct{ Last uint64 }
+type Bye struct {
+	About
+	Last uint64
+}
 
 // Settled answers a [Bye]: the sender needs nothing more.
 type Settled struct{}

@@ -26,6 +26,7 @@ type node struct {
 
 	alive, closing, closed, ready bool
 	hung                          bool
+	deaf                          bool          // takes nothing, but for that does what it does
 	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
 	inbox                         []func()      // while hung
 
@@ -232,7 +233,7 @@ func (n *node) awake(do func()) {
 }
 
 func (n *node) receive(from *node, l *letter) {
-	if l.to != "" && l.to != n.id {
+	if l.to != "" && l.to != n.id || n.deaf {
 		return
 	}
 	n.awake(func() {

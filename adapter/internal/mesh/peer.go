@@ -85,6 +85,9 @@ func (p *peer) dead(now time.Duration) bool { return p.suspect && now-p.heard >=
 // alive reports whether p is waited for.
 func (p *peer) alive() bool { return !p.suspect && !p.leaving && !p.gone }
 
+// far reports whether g is too far above the floor to be told apart.
+func (p *peer) far(g uint64) bool { return g > p.floor && g-p.floor > maxSpan }
+
 // advance says that nothing on a stream is missing up to g.
 func (p *peer) advance(h, g uint64) {
 	if g <= p.eff(h) {
@@ -167,6 +170,7 @@ func (p *peer) recheck() {
 			delete(p.want, h)
 		}
 	}
+	p.ready = nil
 	if len(p.held) > 0 {
 		p.ready = p.inOrder() // which is a heap
 	}

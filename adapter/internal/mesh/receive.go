@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -31,9 +32,7 @@ func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) [
 	for i, topic := range in.Topics {
 		b.links[i] = Link{Hash: m.cfg.Hash(topic), Prev: in.Prev[i]}
 	}
-	if in.G > p.floor+maxSpan && p.known {
-		m.resync(p) // so much is missing that only the horizon of p helps
-	} else {
+	if behindAll(in.G, b.links) {
 		m.receive(p, in.G, b)
 		m.settlePeer(p)
 	}
@@ -83,9 +82,13 @@ func (m *Machine[T]) judge(p *peer, g uint64, links []Link) verdict {
 	return v
 }
 
+// behindAll reports whether g is behind all numbers before it, as it must be.
+func behindAll(g uint64, links []Link) bool {
+	return !slices.ContainsFunc(links, func(l Link) bool { return l.Prev >= g })
+}
+
 // receive takes a broadcast: it delivers, holds or drops it.
 func (m *Machine[T]) receive(p *peer, g uint64, b *held) {
-	p.seen = max(p.seen, g)
 	if !p.known {
 		m.keep(p, g, b)
 		return
@@ -94,6 +97,12 @@ func (m *Machine[T]) receive(p *peer, g uint64, b *held) {
 		m.counts.Stale++
 		return
 	}
+	if p.far(g) { // so much is missing that only the horizon of p helps
+		m.counts.Unheld++
+		m.resync(p)
+		return
+	}
+	p.seen = max(p.seen, g)
 	v := m.judge(p, g, b.links)
 	switch {
 	case v == nowhere:
@@ -216,7 +225,7 @@ func (m *Machine[T]) flush(p *peer, x uint64) {
 			return
 		}
 		b := m.unhold(p, g)
-		if g <= p.floor || p.done.has(g) {
+		if g <= p.floor || p.far(g) || p.done.has(g) {
 			m.counts.Stale++
 			continue
 		}

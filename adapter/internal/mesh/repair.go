@@ -73,7 +73,7 @@ func (m *Machine[T]) answer(to string, n *Nack) {
 // gone takes the end of the answer to a Nack: each number is a broadcast that delivers nothing, and one loss, if it was missing.
 func (m *Machine[T]) gone(p *peer, msg *Gone) {
 	for _, n := range msg.Numbers {
-		if n.G <= p.floor || n.G > p.floor+maxSpan || p.held[n.G] != nil {
+		if n.G <= p.floor || p.far(n.G) || p.held[n.G] != nil || !behindAll(n.G, n.Links) {
 			continue
 		}
 		v := m.judge(p, n.G, n.Links)
@@ -129,7 +129,7 @@ func (m *Machine[T]) beat(p *peer, b *Beat) {
 		p.part++ // else a part was lost; the next Beat will show it
 	}
 	for _, tail := range b.Tails {
-		if fno, ok := m.tracked(tail.Hash); ok && p.acked >= fno {
+		if fno, ok := m.tracked(tail.Hash); ok && p.acked >= fno && tail.G <= b.B {
 			p.miss(tail.Hash, tail.G)
 		}
 	}

@@ -134,7 +134,13 @@ func (n *node) remove(m *member) {
 	m.connected = false
 	n.members = slices.DeleteFunc(n.members, func(o *member) bool { return o == m })
 	n.unexpect(func(d *due) bool { return d.member == m })
-	for _, room := range n.index.Remove(m.id) {
+	var empty []string
+	n.index.Remove(m.id, func(name string, deleted bool) {
+		if deleted {
+			empty = append(empty, name)
+		}
+	})
+	for _, room := range empty {
 		n.uninterest(topicOf(room))
 	}
 	if n.index.Len() == 0 {

@@ -61,6 +61,9 @@ func TestWorlds(t *testing.T) {
 				if w.failure != "" {
 					t.Fatalf("%s\nreplay with -run TestWorlds -setting %s -seed %d", w.failure, s.name, seed)
 				}
+				if w.operations < minOperations {
+					t.Fatalf("%d operations in the world with seed %d, want at least %d", w.operations, seed, minOperations)
+				}
 				for name, n := range w.counts() {
 					total[name] += n
 				}
@@ -77,7 +80,7 @@ func TestWorlds(t *testing.T) {
 
 // counts says what a world contained.
 func (w *world) counts() map[string]int {
-	n := map[string]int{"emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
+	n := map[string]int{"operations": w.operations, "emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
 	for _, node := range w.nodes {
 		c := node.m.Counts()
 		for name, count := range map[string]uint64{
@@ -112,6 +115,28 @@ func begin(seed uint64, f faults, limits Limits, trace func(string, ...any)) *wo
 	return w
 }
 
+// minOperations is how many operations each world has.
+const minOperations = 250
+
+// turns calls do after each while of random length up to pause, until there have been enough operations.
+func (w *world) turns(pause time.Duration, do func()) {
+	for turn := 0; w.operations < minOperations && turn < 100*minOperations && w.failure == ""; turn++ {
+		w.run(w.now + w.between(0, pause))
+		do()
+	}
+}
+
+// living is how many nodes are there and do not leave.
+func (w *world) living() int {
+	living := 0
+	for _, n := range w.nodes {
+		if n.alive && !n.closing {
+			living++
+		}
+	}
+	return living
+}
+
 // pick draws a node; nil if it cannot act.
 func (w *world) pick() *node {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
@@ -139,6 +164,7 @@ func (w *world) act() {
 	if len(n.members) > 0 {
 		m = n.members[w.rng.IntN(len(n.members))]
 	}
+	w.operations++
 	switch k := w.rng.IntN(100); {
 	case m == nil, k < 4 && len(n.members) < 5:
 		n.add()
@@ -149,11 +175,16 @@ func (w *world) act() {
 		}
 		n.join(m, rooms...)
 	case k < 28:
-		n.leaveRoom(m, w.room())
+		room := w.room()
+		if m.in[room] == nil {
+			w.operations--
+		}
+		n.leaveRoom(m, room)
 	case k < 30:
 		n.remove(m)
 	default:
 		if !w.any && !n.ready {
+			w.operations--
 			return // what a node emits before it has met the others is not promised to anybody
 		}
 		n.emit(w.draft())
@@ -197,20 +228,21 @@ func healthy(seed uint64, trace func(string, ...any)) *world {
 		w.run(w.now + w.between(60*time.Millisecond, 600*time.Millisecond))
 	}
 	opened := w.now
-	for range 300 {
-		w.run(w.now + w.between(0, 30*time.Millisecond))
+	w.turns(30*time.Millisecond, func() {
 		switch {
 		case len(w.nodes) < 8 && w.now-opened > 100*time.Millisecond && w.chance(0.01):
 			w.open()
+			w.operations++
 			opened = w.now
 		case w.chance(0.003):
-			if n := w.pick(); n != nil {
+			if n := w.pick(); n != nil && w.living() > 2 {
 				n.leave()
+				w.operations++
 			}
 		default:
 			w.act()
 		}
-	}
+	})
 	w.run(w.now + 4*time.Second)
 	w.quiet()
 	return w
@@ -239,37 +271,48 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 		w.open()
 		w.run(w.now + w.between(0, 300*time.Millisecond))
 	}
-	for range 300 {
-		w.run(w.now + w.between(0, 60*time.Millisecond))
+	w.turns(60*time.Millisecond, func() {
 		if !w.chance(0.04) {
 			w.act()
-			continue
+			return
 		}
 		n := w.pick()
 		if n == nil {
-			continue
+			return
 		}
+		w.operations++
 		b, other := w.brokers[w.rng.IntN(len(w.brokers))], w.brokers[w.rng.IntN(len(w.brokers))]
 		switch w.rng.IntN(9) {
 		case 0:
 			n.hang(lasting(4 * time.Second))
 		case 1:
-			if w.chance(0.3) {
+			if w.chance(0.3) && w.living() > 2 {
 				n.die()
+				return
 			}
+			w.operations--
 		case 2:
-			if w.chance(0.3) {
+			if w.chance(0.3) && w.living() > 2 {
 				n.leave()
+				return
 			}
+			w.operations--
 		case 3:
 			if len(w.nodes) < 9 {
 				w.open()
+				return
 			}
+			w.operations--
 		case 4: // cut off, noticed at once or not for a while
+			if n.client == nil || n.client.dead {
+				w.operations--
+			}
 			n.drop(w.between(0, time.Second), w.between(0, 2500*time.Millisecond), w.between(300*time.Millisecond, time.Second)+lasting(time.Second))
 		case 5: // a broker dies; its clients go elsewhere
+			w.operations--
 			for _, c := range w.clients {
 				if c.broker == b && c.node.client == c {
+					w.operations++
 					c.node.drop(0, w.between(0, 100*time.Millisecond), w.between(300*time.Millisecond, 2*time.Second))
 				}
 			}
@@ -286,7 +329,9 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 				w.stall(o.routes[b], d)
 			}
 		case 7: // a route breaks, and what is on it is lost
-			if b != other && !b.cut[other] {
+			if b == other || b.cut[other] {
+				w.operations--
+			} else {
 				w.trace("a route breaks")
 				w.breakRoute(b, other)
 				w.after(lasting(3*time.Second), func() { w.mendRoute(b, other) })
@@ -294,7 +339,7 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 		case 8:
 			messages()
 		}
-	}
+	})
 	w.faults = faults{any: true}
 	w.run(w.now + 10*time.Second)
 	if long {

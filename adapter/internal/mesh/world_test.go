@@ -22,6 +22,7 @@ type world struct {
 	clients []*client // all connections there ever were
 	nodes   []*node
 
+	operations                int // what was done to the world, each of it something
 	emitted, unions, requests int
 	missed, unknown           int
 

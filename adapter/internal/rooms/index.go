@@ -63,26 +63,34 @@ func (x *Index[M]) Add(id string, value M) bool {
 	return true
 }
 
-// Remove takes a member out of all rooms and out of the index. It returns the rooms that have become empty, without the member's own.
-func (x *Index[M]) Remove(id string) (empty []string) {
+// Remove takes a member out of all rooms, in the order of RoomsOf, and out of the index. left, which may be nil, is called after each
+// room with whether that has no member any more; it must not change the index. Remove reports false if the member is not there.
+func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool {
 	n, ok := x.ids[id]
 	if !ok {
-		return nil
+		return false
 	}
-	for _, ms := range x.members[n].in {
-		if name, last := x.take(ms); last {
-			empty = append(empty, name)
+	m := &x.members[n]
+	if m.own {
+		m.own = false
+		if left != nil {
+			left(id, x.Empty(id))
+		}
+	}
+	for _, ms := range m.in {
+		if name, last := x.take(ms); left != nil {
+			left(name, last && !x.owned(name))
 		}
 	}
 	delete(x.ids, id)
 	end := len(x.all) - 1
-	pos := x.members[n].pos
+	pos := m.pos
 	x.all[pos] = x.all[end]
 	x.members[x.all[pos]].pos = pos
 	x.all = x.all[:end]
-	x.members[n] = member[M]{}
+	*m = member[M]{}
 	x.free = append(x.free, n)
-	return empty
+	return true
 }
 
 // Join puts a member into a room. joined is false if it was there already, or is not in the index; created says that it is the first.
@@ -95,11 +103,11 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 	if name == id {
 		joined = !m.own
 		m.own = true
-		return joined, joined
+		return joined, joined && x.Empty(name)
 	}
 	r, ok := x.names[name]
 	if !ok {
-		created = true
+		created = !x.owned(name)
 		if k := len(x.freeRooms); k > 0 {
 			r = x.freeRooms[k-1]
 			x.freeRooms = x.freeRooms[:k-1]
@@ -127,7 +135,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 	if name == id {
 		left = m.own
 		m.own = false
-		return left, left
+		return left, left && x.Empty(name)
 	}
 	r, ok := x.names[name]
 	if !ok {
@@ -142,7 +150,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 	if len(m.in) == 0 {
 		m.in = nil
 	}
-	return true, deleted
+	return true, deleted && !x.owned(name)
 }
 
 // find returns the index of room r among the memberships of member n, or -1. It looks through the shorter of both lists.
@@ -176,6 +184,12 @@ func (x *Index[M]) take(ms membership) (name string, last bool) {
 	*r = room{}
 	x.freeRooms = append(x.freeRooms, ms.room)
 	return name, true
+}
+
+// owned reports whether the member with this id is in the room of its own.
+func (x *Index[M]) owned(id string) bool {
+	n, ok := x.ids[id]
+	return ok && x.members[n].own
 }
 
 // Select appends to dst the members of any of rooms, or all if there are none, each once, without the members of any of except.

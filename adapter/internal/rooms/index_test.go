@@ -24,20 +24,16 @@ func newModel() *model {
 }
 
 func (m *model) join(id, room string) (joined, created bool) {
-	if _, ok := m.values[id]; !ok {
+	if _, ok := m.values[id]; !ok || m.in(room)[id] {
 		return false, false
 	}
+	created = len(m.in(room)) == 0
 	if room == id {
-		joined = !m.own[id]
 		m.own[id] = true
-		return joined, joined
-	}
-	if m.members[room][id] {
-		return false, false
+		return true, created
 	}
 	if m.members[room] == nil {
 		m.members[room] = map[string]bool{}
-		created = true
 	}
 	m.members[room][id] = true
 	m.order[id] = append(m.order[id], room)
@@ -45,33 +41,32 @@ func (m *model) join(id, room string) (joined, created bool) {
 }
 
 func (m *model) leave(id, room string) (left, deleted bool) {
-	if room == id {
-		left = m.own[id]
-		delete(m.own, id)
-		return left, left
-	}
-	if !m.members[room][id] {
+	if !m.in(room)[id] {
 		return false, false
 	}
-	delete(m.members[room], id)
-	m.order[id] = slices.DeleteFunc(m.order[id], func(r string) bool { return r == room })
-	if len(m.members[room]) == 0 {
-		delete(m.members, room)
-		deleted = true
+	if room == id {
+		delete(m.own, id)
+	} else {
+		delete(m.members[room], id)
+		m.order[id] = slices.DeleteFunc(m.order[id], func(r string) bool { return r == room })
+		if len(m.members[room]) == 0 {
+			delete(m.members, room)
+		}
 	}
-	return true, deleted
+	return true, len(m.in(room)) == 0
 }
 
-func (m *model) remove(id string) (empty []string) {
-	for _, room := range slices.Clone(m.order[id]) {
-		if _, deleted := m.leave(id, room); deleted {
-			empty = append(empty, room)
+func (m *model) remove(id string) (rooms []string) {
+	for _, room := range slices.Concat([]string{id}, m.order[id]) {
+		if left, deleted := m.leave(id, room); deleted {
+			rooms = append(rooms, room+", deleted")
+		} else if left {
+			rooms = append(rooms, room)
 		}
 	}
 	delete(m.values, id)
-	delete(m.own, id)
 	delete(m.order, id)
-	return empty
+	return rooms
 }
 
 func (m *model) in(room string) map[string]bool {
@@ -196,9 +191,16 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 				m.values[who], m.own[who] = call, true
 			}
 		case 2:
-			got, want := x.Remove(who), m.remove(who)
-			if !slices.Equal(got, want) {
-				t.Fatalf("Remove(%q) leaves %q empty, want %q", who, got, want)
+			_, there := m.values[who]
+			var got []string
+			ok := x.Remove(who, func(name string, deleted bool) {
+				if deleted {
+					name += ", deleted"
+				}
+				got = append(got, name)
+			})
+			if want := m.remove(who); ok != there || !slices.Equal(got, want) {
+				t.Fatalf("Remove(%q) is %v, from %q, want %q", who, ok, got, want)
 			}
 		case 3, 4, 5:
 			name := room()
@@ -235,7 +237,7 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 	}
 	check(t, &x, m)
 	for who := range m.values {
-		x.Remove(who)
+		x.Remove(who, nil)
 	}
 	if len(x.ids)+len(x.names)+len(x.all) != 0 || len(x.free) != len(x.members) || len(x.freeRooms) != len(x.rooms) {
 		t.Errorf("left behind: %d ids, %d names, %d of %d members free, %d of %d rooms free",
@@ -270,7 +272,7 @@ func TestOrderOfRooms(t *testing.T) {
 
 func TestZeroIndex(t *testing.T) {
 	var x Index[int]
-	if _, ok := x.Get("a"); ok || x.Len() != 0 || !x.Empty("a") || x.Remove("a") != nil || x.Members("a") != nil {
+	if _, ok := x.Get("a"); ok || x.Len() != 0 || !x.Empty("a") || x.Remove("a", nil) || x.Members("a") != nil {
 		t.Error("an empty index has something in it")
 	}
 	if joined, created := x.Join("a", "r"); joined || created {

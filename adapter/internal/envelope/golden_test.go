@@ -1,0 +1,159 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
+)
+
+// golden pins the wire format: nodes of different versions share a cluster. Bytes that stand here never change.
+var golden = []struct {
+	name string
+	hex  string
+	Message
+}{
+	{"broadcast to a namespace",
+		"0101 0a6e6f64652d3030303031 01 01 01" + "01 00 012f 00 00 026869",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 1, Prev: []uint64{0}},
+			Body:  Body{Route: ByNamespace, Namespace: "/", Payload: []byte("hi")},
+		}}},
+	{"broadcast to rooms",
+		"0101 0a6e6f64652d3030303031 ac02 02 01 ac02" + "02 01 032f6e73 02 0161 03 c3bc00 01 0178 0401020304",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 300, Prev: []uint64{299, 0}},
+			Body: Body{Route: ByRoom, Flags: Volatile, Namespace: "/ns", Rooms: []string{"a", "ü\x00"}, Except: []string{"x"},
+				Payload: []byte{1, 2, 3, 4}},
+		}}},
+	{"broadcast to many rooms",
+		"0101 0a6e6f64652d3030303031 02 01 01" + "01 00 00 05 0161 0162 0163 0164 00 00 00",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 2, Prev: []uint64{1}},
+			Body:  Body{Route: ByNamespace, Rooms: []string{"a", "b", "c", "d", ""}, Payload: []byte{}},
+		}}},
+	{"request to the cluster",
+		"0101 0a6e6f64652d3030303031 05 02 01 05" + "03 00 032f6e73 05 0161 0162 0163 0164 0165 01 0178 00" + "05 8001 00 c0843d 00",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0}},
+			Body: Body{Route: ByCluster, Namespace: "/ns", Rooms: []string{"a", "b", "c", "d", "e"}, Except: []string{"x"}, Payload: []byte{},
+				Request: Request{Kind: KindRooms, ID: 128, Left: time.Second, Arg: []byte{}}},
+		}}},
+	{"request in its place among rooms",
+		"0101 0a6e6f64652d3030303031 05 03 01 05 02" + "03 03 012f 02 0161 0162 00 026869" + "09 01 00 00 020304",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0, 3}},
+			Body: Body{Route: ByCluster, Flags: InRooms | Volatile, Namespace: "/", Rooms: []string{"a", "b"}, Payload: []byte("hi"),
+				Request: Request{Kind: KindAsk, ID: 1, Arg: []byte{3, 4}}},
+		}}},
+	{"broadcast to be counted",
+		"0101 0a6e6f64652d3030303031 06 02 01 02" + "03 02 012f 01 0161 00 026869" + "0c 02 00 c0843d 00",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 6, Prev: []uint64{5, 4}},
+			Body: Body{Route: ByCluster, Flags: InRooms, Namespace: "/", Rooms: []string{"a"}, Payload: []byte("hi"),
+				Request: Request{Kind: KindTell, ID: 2, Left: time.Second, Arg: []byte{}}},
+		}}},
+	{"request to a node",
+		"0101 0a6e6f64652d3030303031 05 01 01" + "04 00 00 00 00 026869" + "0b 07 026d65 e807 03707374",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4}},
+			Body:  Body{Route: ByNode, Payload: []byte("hi"), Request: Request{Kind: KindCall, ID: 7, To: "me", Left: time.Millisecond, Arg: []byte("pst")}},
+		}}},
+	{"repair to a node",
+		"010a 0a6e6f64652d3030303031 026d65 ac02 02 01 ac02" + "02 00 032f6e73 02 0161 0162 00 026869",
+		Message{From: sender, To: "me", Broadcast: &Broadcast{From: sender, Repaired: true,
+			Stamp: mesh.Stamp{G: 300, Prev: []uint64{299, 0}},
+			Body:  Body{Route: ByRoom, Namespace: "/ns", Rooms: []string{"a", "b"}, Payload: []byte("hi")},
+		}}},
+	{"repair of an answer",
+		"010a 0a6e6f64652d3030303031 026d65 05 01 05" + "04 00 00 00 00 00" + "01 07 026d65 00 0400000000",
+		Message{From: sender, To: "me", Broadcast: &Broadcast{From: sender, Repaired: true,
+			Stamp: mesh.Stamp{G: 5, Prev: []uint64{0}},
+			Body:  Body{Route: ByNode, Payload: []byte{}, Request: Request{Kind: KindAnswer, ID: 7, To: "me", Arg: []byte{0, 0, 0, 0}}},
+		}}},
+	{"fence", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00",
+		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128}}},
+	{"hello of a client to a node", "0102 0a6e6f64652d3030303031 026d65 01 00 01 00 01",
+		Message{From: sender, To: "me", Mesh: &mesh.Fence{About: mesh.About{Client: true}, F: 1, Hello: true}}},
+	{"ack", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 02 0161 0162",
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a", "b"}}}},
+	{"beat", "0104 0a6e6f64652d3030303031 00 00 c0843d 05 09 02 01 03 02 0102030405060708 00 fffefdfcfbfaf9f8 03",
+		Message{From: sender, Mesh: &mesh.Beat{About: mesh.About{Age: time.Second}, A: 5, B: 9, S: 2, Part: 1, Parts: 3,
+			Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 9}, {Hash: 0xfffefdfcfbfaf9f8, G: 6}}}}},
+	{"list of a client to a node", "0104 0a6e6f64652d3030303031 026d65 01 01 00 ac02 ac02 00 01 00",
+		Message{From: sender, To: "me", Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Microsecond}, B: 300, S: 300, Parts: 1,
+			Tails: []mesh.Tail{}}}},
+	{"resync", "0105 0a6e6f64652d3030303031 026d65 00 c0843d 8001",
+		Message{From: sender, To: "me", Mesh: &mesh.Resync{About: mesh.About{Age: time.Second}, A: 128}}},
+	{"bye", "0106 0a6e6f64652d3030303031 00 00 c0843d ac02",
+		Message{From: sender, Mesh: &mesh.Bye{About: mesh.About{Age: time.Second}, Last: 300}}},
+	{"nack", "0107 0a6e6f64652d3030303031 026d65 02 0102030405060708 09 04 fffefdfcfbfaf9f8 ac02 ac02",
+		Message{From: sender, To: "me", Mesh: &mesh.Nack{Ranges: []mesh.Range{
+			{Hash: 0x0102030405060708, After: 5, Upto: 9}, {Hash: 0xfffefdfcfbfaf9f8, After: 0, Upto: 300}}}}},
+	{"gone", "0108 0a6e6f64652d3030303031 026d65 05 02" + "07 01 0102030405060708 02" +
+		"ac02 02 0102030405060708 01 fffefdfcfbfaf9f8 ac02",
+		Message{From: sender, To: "me", Mesh: &mesh.Gone{S: 5, Numbers: []mesh.Number{
+			{G: 7, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 5}}},
+			{G: 300, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 299}, {Hash: 0xfffefdfcfbfaf9f8, Prev: 0}}}}}}},
+	{"nothing is gone", "0108 0a6e6f64652d3030303031 026d65 00 00",
+		Message{From: sender, To: "me", Mesh: &mesh.Gone{Numbers: []mesh.Number{}}}},
+	{"settled", "0109 0a6e6f64652d3030303031 026d65",
+		Message{From: sender, To: "me", Mesh: &mesh.Settled{}}},
+	{"chunk", "010b 0a6e6f64652d3030303031 ac02 01 8001 6869",
+		Message{From: sender, Chunk: &Chunk{ID: 300, Part: 1, Parts: 128, Bytes: []byte("hi")}}},
+}
+
+func TestGolden(t *testing.T) {
+	kinds := make(map[byte]bool)
+	for _, g := range golden {
+		t.Run(g.name, func(t *testing.T) {
+			want, err := hex.DecodeString(strings.ReplaceAll(g.hex, " ", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds[want[1]] = true
+			if got := encode(&g.Message); !bytes.Equal(got, want) {
+				t.Errorf("encoded\n got %x\nwant %x", got, want)
+			}
+			if m, err := Decode(want); err != nil || !reflect.DeepEqual(m, &g.Message) {
+				t.Errorf("decoded %+v, %v", m, err)
+			}
+		})
+	}
+	for kind := byte(kindBroadcast); kind <= kindChunk; kind++ {
+		if !kinds[kind] {
+			t.Errorf("kind %d is not pinned", kind)
+		}
+	}
+}
+
+// A later version may append fields to every kind but chunks, whose bytes are the rest of the message.
+func TestTrailingBytesAreIgnored(t *testing.T) {
+	for _, g := range golden {
+		if g.Chunk != nil {
+			continue
+		}
+		if m, err := Decode(append(encode(&g.Message), "more"...)); err != nil || !reflect.DeepEqual(m, &g.Message) {
+			t.Errorf("%s: decoded %+v, %v", g.name, m, err)
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	for _, g := range golden {
+		msg := encode(&g.Message)
+		if g.Chunk != nil {
+			msg = msg[:len(msg)-len(g.Chunk.Bytes)+1] // any bytes are a chunk's, but none are not
+		}
+		for n := range msg {
+			if m, err := Decode(msg[:n:n]); !errors.Is(err, ErrMalformed) || m != nil {
+				t.Errorf("%s, %d of %d bytes: decoded %+v, %v; want ErrMalformed alone", g.name, n, len(msg), m, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package mesh
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var plant = flag.String("plant", "", "plant the faults whose `name` contains this, or all, instead of a few")
+
+// TestPlantedFaults checks the checks: each fault of the table is planted into the package, and a test must fail.
+func TestPlantedFaults(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("SKIPPED: each fault needs a build of its own")
+	}
+	command, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("SKIPPED: needs the go command")
+	}
+	for _, f := range plantable {
+		if *plant == "" && !f.often || *plant != "" && *plant != "all" && !strings.Contains(f.name, *plant) {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			binary := f.build(t, command)
+			args := []string{"-test.run", "^(" + f.test + ")$", "-test.timeout", "5m"}
+			if f.setting != "" {
+				args = []string{"-test.run", "TestWorlds", "-setting", f.setting, "-worlds", fmt.Sprint(f.bound()), "-test.timeout", "20m"}
+			}
+			run := exec.CommandContext(t.Context(), binary, args...)
+			output, err := run.CombinedOutput()
+			switch text := string(output); {
+			case err == nil:
+				t.Errorf("nothing has failed:\n%s", text)
+			case !strings.Contains(text, "--- FAIL"):
+				t.Errorf("%v, and no failure of a test:\n%.2000s", err, text)
+			default:
+				for line := range strings.Lines(text) {
+					if strings.Contains(line, "_test.go:") || strings.Contains(line, "replay with") {
+						t.Log(strings.TrimSpace(line))
+					}
+				}
+			}
+		})
+	}
+}
+
+// build compiles the tests of the package with the fault in it.
+func (f *fault) build(t *testing.T, command string) string {
+	source, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), f.old); n != 1 {
+		t.Fatalf("%s contains %d times what is to be changed, want once:\n%s", f.file, n, f.old)
+	}
+	dir := t.TempDir()
+	path, err := filepath.Abs(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted := filepath.Join(dir, f.file)
+	if err := os.WriteFile(planted, []byte(strings.Replace(string(source), f.old, f.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlayFile, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mesh.test")
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), command, "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, ".")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v:\n%s", err, output)
+	}
+	return binary
+}

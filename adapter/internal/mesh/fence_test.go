@@ -1,0 +1,331 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// One fence is in flight at most; what is joined meanwhile shares the next.
+func TestJoinsShareFences(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.wait(time.Second)
+	s.hears("o", beat(5, 5))
+	f := s.f
+	s.joins(1, "a", "a2")
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"a", "a2"}) {
+		t.Errorf("subscribed %v, want a and a2", on)
+	}
+	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].F != f+1 || got[0].Hello {
+		t.Fatalf("sent %v, want fence %d", got, f+1)
+	}
+	s.joins(2, "b")
+	first := len(sent[*Fence](s, ""))
+	s.joins(3, "c")
+	if n := first + len(sent[*Fence](s, "")); n != 0 {
+		t.Fatalf("%d fences sent while one is in flight", n)
+	}
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"c"}) {
+		t.Errorf("subscribed %v, want c at once", on)
+	}
+	s.answers("o", 5)
+	s.ended(1, none)
+	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].F != f+2 {
+		t.Fatalf("sent %v, want fence %d for both", got, f+2)
+	}
+	s.answers("o", 5)
+	s.ended(2, none, 3, none)
+	if got := sent[*Fence](s, ""); len(got) != 0 || s.inflight || len(s.batches) != 0 {
+		t.Errorf("sent %v, in flight %v, %d batches; want nothing to be open", got, s.inflight, len(s.batches))
+	}
+}
+
+func TestJoinOfPendingTopicWaitsForItsFence(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.joins(1, "a")
+	s.joins(2, "b")
+	s.joins(3, "b")
+	if on, _ := subscribed(s); on != nil {
+		t.Errorf("subscribed %v again", on)
+	}
+	s.joins(4, "a")
+	s.ended()
+	s.answers("o", 5)
+	s.ended(1, none, 4, none)
+	s.answers("o", 5)
+	s.ended(2, none, 3, none)
+	s.joins(5, "a", "b")
+	s.ended(5, none)
+}
+
+// A private topic of this node needs no fence: the subscription of its node covers it since it was met.
+func TestJoinOfOwnTopic(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.joins(1, "@me/x")
+	s.ended(1, none)
+	if on, _ := subscribed(s); on != nil || len(sent[*Fence](s, "")) != 0 {
+		t.Errorf("subscribed %v, %d fences; want nothing", on, len(sent[*Fence](s, "")))
+	}
+	s.gets("o", 6, []uint64{0}, "@me/x")
+	s.delivers("o6")
+	s.gets("o", 7, []uint64{0}, "@you/x")
+	s.delivers()
+	s.Leave(s.at, "@me/x")
+	s.wait(2 * Linger)
+	if _, off := subscribed(s); off != nil {
+		t.Errorf("unsubscribed %v", off)
+	}
+}
+
+// A node that did not answer is named once. Only its answer ends the suspicion: whoever sends may still not receive.
+func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.knows("p", 5)
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.wait(FenceTimeout - 1)
+	s.ended()
+	s.wait(1)
+	s.ended(1, []string{"p"})
+	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
+		t.Errorf("suspects %v, want p", got)
+	}
+	s.joins(2, "b") // p costs no more
+	s.ended()
+	s.answers("o", 5)
+	s.ended(2, none)
+	s.wait(100 * ms)
+	s.gets("p", 6, []uint64{5}, "b") // presumed: what p sends meanwhile would show as missing
+	s.delivers("p6")
+	if got := sent[*Fence](s, "p"); len(got) != 1 || got[0].F != s.f || !got[0].Hello {
+		t.Fatalf("p is back, and is asked %v; want one hello with number %d", got, s.f)
+	}
+	if got := sent[*Resync](s, "p"); len(got) != 1 || got[0].A != 5 {
+		t.Errorf("p is back, and is asked %v; want one Resync from 5", got)
+	}
+	s.gets("p", 7, []uint64{6}, "b")
+	if got := sent[*Fence](s, "p"); len(got) != 0 {
+		t.Error("p is asked again at once")
+	}
+	s.joins(3, "c") // it has not answered
+	s.answers("o", 5)
+	s.ended(3, none)
+	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
+		t.Errorf("suspects %v before p has answered, want p", got)
+	}
+	s.answers("p", 7)
+	if got := s.Members(); !slices.Equal(got, []string{"o", "p"}) {
+		t.Errorf("members %v when p has answered, want o and p", got)
+	}
+	s.joins(4, "d")
+	s.answers("o", 5)
+	s.ended()
+	s.answers("p", 7)
+	s.ended(4, none)
+	s.counted(Counts{Delivered: 2})
+}
+
+// An answer to a fence from before the one that was missed does not end the suspicion.
+func TestOldAnswerOfASuspect(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	f := s.f
+	s.joins(1, "a")
+	s.wait(FenceTimeout)
+	s.ended(1, []string{"o"})
+	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
+		t.Errorf("suspects %v, want o", got)
+	}
+	s.answers("o", 5)
+	if got := s.Suspects(); got != nil {
+		t.Errorf("suspects %v, want none", got)
+	}
+	s.hears("o", &Ack{About: old, F: s.f + 1, Sent: 100}) // there is no such fence
+	if p := s.peers["o"]; p.real != s.f || p.floor != 5 {
+		t.Errorf("o has answered %d of %d, floor %d", p.real, s.f, p.floor)
+	}
+}
+
+// What a suspect sends on a topic joined meanwhile is tracked from where it stood: its losses show, and are repaired.
+func TestPresumedAnswer(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.joins(1, "a")
+	s.joins(2, "b") // wants the next fence
+	s.wait(FenceTimeout)
+	s.ended(1, []string{"o"}, 2, []string{"o"})
+	s.gets("o", 7, []uint64{6}, "b")
+	s.delivers()
+	s.asks("o", missing("b", 5, 6))
+	s.repaired("o", 6, []uint64{0}, "b")
+	s.delivers("o6", "o7")
+	s.counted(Counts{Delivered: 2, Repaired: 1})
+}
+
+// A node that missed an older fence is suspect for the newest one too, and is named by all that it has not answered.
+func TestSuspectThroughOlderFence(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.knows("p", 5)
+	s.joins(1, "a")
+	s.answers("p", 5)
+	s.wait(FenceTimeout / 2)
+	s.joins(2, "b") // shares no fence with the first
+	s.wait(FenceTimeout / 2)
+	s.ended(1, []string{"o"}) // and the second waits for p alone
+	s.answers("p", 5)
+	s.ended(2, []string{"o"}) // it was asked for, and became suspect meanwhile: not nil
+	if p := s.peers["o"]; p.acked != s.f || p.real >= s.f {
+		t.Errorf("o has answered %d, presumed %d; the last fence is %d", p.real, p.acked, s.f)
+	}
+	s.gets("o", 8, []uint64{7}, "b")
+	s.delivers()
+	s.asks("o", missing("b", 5, 7))
+}
+
+// A node that becomes suspect during a Join ends the wait, and is named.
+func TestSuspectDuringJoin(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.wait(FenceTimeout)
+	s.joins(1, "a")
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.ended(1, []string{"o"})
+	s.joins(2, "b") // while the link is down nobody is waited for
+	s.ended(2, none)
+}
+
+// A hello to one node is no fence of all: the others are not waited for.
+func TestHelloToOne(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	f := s.f
+	s.wait(time.Second)
+	s.hears("o", beat(5, 5))
+	s.hears("new", &Fence{About: old, F: 1, Hello: true})
+	if got := sent[*Fence](s, "new"); len(got) != 1 || got[0].F != f || !got[0].Hello {
+		t.Fatalf("asked %v, want a hello with number %d", got, f)
+	}
+	if got := sent[*Ack](s, "new"); len(got) != 1 || got[0].F != 1 || !slices.Equal(got[0].Members, []string{"o"}) {
+		t.Errorf("answered %+v, want an answer to 1 that names o", got)
+	}
+	s.wait(FenceTimeout)
+	if got := s.Suspects(); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("suspects %v, want the new node alone", got)
+	}
+}
+
+// A node that others know, and that has not answered yet, is waited for and named.
+func TestJoinWaitsForNodesHeardOf(t *testing.T) {
+	s := newScript(t)
+	s.hears("o", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me", "p"}})
+	if got := sent[*Fence](s, "p"); len(got) != 1 {
+		t.Fatalf("p is asked %v, want one hello", got)
+	}
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.answers("o", 5)
+	s.ended()
+	s.wait(FenceTimeout)
+	s.ended(1, []string{"p"})
+}
+
+// A Join ends in time although two nodes take turns to be silent: both send, and never answer.
+func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.knows("p", 5)
+	s.wait(time.Second)
+	s.joins(1, "a")
+	s.joins(2, "b")
+	start, ended := s.at, 0
+	for turn := 0; s.at < start+3*FenceTimeout; turn++ {
+		s.wait(FenceTimeout / 5)
+		for _, j := range effects[Joined[string]](s) {
+			ended++
+			if len(j.Missing) == 0 {
+				t.Errorf("Join %v misses nobody", j.Wait)
+			}
+		}
+		s.hears([]string{"o", "p"}[turn%2], beat(5, 5))
+	}
+	if ended != 2 {
+		t.Errorf("%d of 2 Joins have ended after %v", ended, s.at-start)
+	}
+}
+
+// An answer to a fence from before its sender was met says nothing about the topics of the fences between: they wait for a later one.
+func TestAnswerFromBeforeTheMeeting(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	first := s.f
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.ended(1, none)
+	s.hears("p", &Ack{About: old, F: first, Sent: 7})
+	s.gets("p", 9, []uint64{8}, "a") // 8 was sent before our interest had come to p
+	s.delivers()
+	s.answers("p", 8) // to the fence of the Join
+	s.delivers("p9")
+	s.gets("p", 10, []uint64{8}, "@me/x")
+	s.gets("p", 11, []uint64{9}, "a")
+	s.counted(Counts{Delivered: 3})
+	if p := s.peers["p"]; !p.known || p.real != s.f {
+		t.Errorf("p known %v, has answered %d of %d", p.known, p.real, s.f)
+	}
+}
+
+// A node that is met while another is ahead of it with its answers gets its own baselines.
+func TestAnswersOfOneNodeAreNotForAll(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.hears("p", beat(3, 3)) // heard of, and asked for the fence so far
+	f := s.f
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.hears("p", &Ack{About: old, F: f, Sent: 7})
+	s.answers("p", 8) // 8 was sent before our interest had come to p
+	s.ended(1, none)
+	s.gets("p", 9, []uint64{8}, "a")
+	s.delivers("p9")
+	s.counted(Counts{Delivered: 1})
+}
+
+// A client has no members: it is no server, but it emits, and so a Join waits for its answer.
+func TestClientsAreWaitedFor(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, F: s.f, Sent: 3})
+	if got, want := fmt.Sprint(s.Members(), s.Servers()), "[o emitter] [o]"; got != want {
+		t.Fatalf("members and servers %s, want %s", got, want)
+	}
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.ended()
+	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, F: s.f, Sent: 4})
+	s.ended(1, none)
+	s.gets("emitter", 5, []uint64{0}, "a")
+	s.delivers("emitter5")
+	s.joins(2, "b")
+	s.answers("o", 5)
+	s.wait(FenceTimeout)
+	s.ended(2, []string{"emitter"})
+	if len(s.Servers()) != 1 {
+		t.Errorf("servers %v, want o", s.Servers())
+	}
+	m := New(Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
+	m.LinkUp(0)
+	for _, e := range m.Receive(0, "o", &Fence{About: old, F: 1, Hello: true}) {
+		if send, ok := e.(Send[string]); ok {
+			if a, ok := send.Message.(*Ack); ok && !a.Client {
+				t.Error("a client does not say that it is one")
+			}
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package mesh
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// A node that says what cannot be harms what is due of itself alone, and costs no memory.
+func TestForgedNumbers(t *testing.T) {
+	const huge = 1 << 63
+	open := func(t *testing.T) *script {
+		s := newScript(t)
+		s.receives("o", 5, "a", "b")
+		s.receives("p", 5)
+		return s
+	}
+	// lives checks that another node is not concerned.
+	lives := func(t *testing.T, s *script) {
+		t.Helper()
+		s.gets("p", 6, []uint64{5}, "a")
+		s.delivers("p6")
+		s.wait(10 * time.Second)
+		for id, p := range s.peers {
+			if n := len(p.done.words); n > maxSpan/64+1 {
+				t.Errorf("%d words for numbers of %s", n, id)
+			}
+		}
+	}
+	t.Run("a number", func(t *testing.T) {
+		for _, g := range []uint64{huge, math.MaxUint64, 5 + maxSpan + 1} {
+			s := open(t)
+			s.wait(resyncInterval)
+			s.gets("o", g, []uint64{5}, "a")
+			s.delivers()
+			if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 {
+				t.Errorf("asked %v, want one Resync from 5", got)
+			}
+			s.gets("o", 6, []uint64{5}, "a")
+			s.delivers("o6")
+			lives(t, s)
+		}
+	})
+	t.Run("the widest number", func(t *testing.T) {
+		s := open(t)
+		s.gets("o", 5+maxSpan, []uint64{5}, "a")
+		s.delivers("o1048581")
+		lives(t, s)
+	})
+	t.Run("a number of an unknown node", func(t *testing.T) {
+		s := open(t)
+		s.gets("q", huge, []uint64{0}, "a")
+		s.gets("q", 1, []uint64{0}, "a")
+		s.hears("q", &Fence{About: About{Age: time.Second}, F: 1, Hello: true}) // it is younger, and known now
+		s.delivers("q1")
+		s.counted(Counts{Delivered: 1, Unheld: 1})
+		lives(t, s)
+	})
+	t.Run("the number before", func(t *testing.T) {
+		for _, prev := range []uint64{6, 7, huge, math.MaxUint64} {
+			s := open(t)
+			s.gets("o", 6, []uint64{prev}, "a")
+			s.delivers()
+			s.asks("o")
+			s.gets("o", 6, []uint64{5}, "a")
+			s.delivers("o6")
+			lives(t, s)
+		}
+	})
+	t.Run("fewer or more numbers than topics", func(t *testing.T) {
+		s := open(t)
+		s.gets("o", 6, nil, "a")
+		s.delivers()
+		s.gets("o", 6, []uint64{5}, "a", "b")
+		s.delivers()
+		s.gets("o", 6, []uint64{5, 5}, "a")
+		s.delivers()
+		s.gets("o", 6, nil)
+		s.delivers()
+		s.counted(Counts{Unwanted: 1})
+		lives(t, s)
+	})
+	t.Run("number 0", func(t *testing.T) {
+		s := open(t)
+		s.gets("o", 0, []uint64{0}, "a")
+		s.delivers()
+		s.gets("q", 0, []uint64{0}, "a")
+		s.hears("q", &Fence{About: About{Age: time.Second}, F: 1, Hello: true})
+		s.delivers()
+		lives(t, s)
+	})
+	t.Run("a Beat", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", beat(5, huge))
+		s.gets("o", 6, []uint64{5}, "a") // it has said that there is nothing
+		s.delivers()
+		s.gets("o", huge+1, []uint64{huge}, "a")
+		s.delivers("o9223372036854775809")
+		lives(t, s)
+	})
+	t.Run("a Beat with a last number beyond its end", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", beat(5, 7, tail("a", huge), tail("b", 8)))
+		s.asks("o")
+		s.empty("o", 7)
+		lives(t, s)
+	})
+	t.Run("a Beat that ends before it begins", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", beat(5, 2, tail("a", 1)))
+		s.empty("o", 5)
+		lives(t, s)
+	})
+	t.Run("parts of a Beat", func(t *testing.T) {
+		for _, parts := range [][2]int{{0, 0}, {-1, 0}, {-1, -1}, {5, 2}, {math.MaxInt, math.MinInt}, {math.MinInt, math.MaxInt}} {
+			s := open(t)
+			b := beat(5, 7)
+			b.Part, b.Parts = parts[0], parts[1]
+			s.hears("o", b)
+			if p := s.peers["o"]; p.goal != 5 {
+				t.Errorf("goal %d after part %d of %d", p.goal, b.Part, b.Parts)
+			}
+			lives(t, s)
+		}
+	})
+	t.Run("Gone", func(t *testing.T) {
+		s := open(t)
+		s.gets("o", 7, []uint64{6}, "a")
+		s.hears("o", &Gone{Numbers: []Number{number(huge, "a", 5), number(0, "a", 0), number(6, "a", 6), number(6)}})
+		s.delivers()
+		s.loses()
+		s.repaired("o", 6, []uint64{5}, "a")
+		s.delivers("o6", "o7")
+		lives(t, s)
+	})
+	t.Run("a horizon", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", &Gone{S: math.MaxUint64})
+		s.loses(Lost[string]{Node: "o", After: 5, Upto: math.MaxUint64, Unknown: true})
+		s.gets("o", 6, []uint64{5}, "a")
+		s.delivers()
+		s.gets("o", math.MaxUint64, []uint64{5}, "a")
+		s.delivers()
+		lives(t, s)
+	})
+	t.Run("an answer to a fence that there was not", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", &Ack{About: old, F: s.f + 1, Sent: 100})
+		s.hears("q", &Ack{About: old, F: math.MaxUint64, Sent: 100})
+		if s.peers["q"].known || s.peers["o"].floor != 5 {
+			t.Errorf("q known %v, floor of o %d", s.peers["q"].known, s.peers["o"].floor)
+		}
+		lives(t, s)
+	})
+	t.Run("a negative age", func(t *testing.T) {
+		s := open(t)
+		s.hears("q", &Fence{About: About{Age: math.MinInt64}, F: 1})
+		if !s.peers["q"].known {
+			t.Error("a node that is surely younger is not known")
+		}
+		lives(t, s)
+	})
+	t.Run("this node's own id", func(t *testing.T) {
+		s := open(t)
+		s.hears("me", &Bye{})
+		s.gets("me", 1, []uint64{0}, "a")
+		s.hears("o", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me"}})
+		if s.peers["me"] != nil {
+			t.Error("this node is its own peer")
+		}
+		lives(t, s)
+	})
+}

@@ -1,0 +1,256 @@
+package mesh
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func isClosed(s *script) bool { return len(effects[Closed[string]](s)) > 0 }
+
+// A node that leaves, of which nothing is missing, is gone at once, and is told so.
+func TestBye(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.gets("o", 6, []uint64{0}, "a")
+	s.hears("o", beat(5, 6, tail("a", 6)))
+	s.joins(2, "b")
+	s.hears("o", &Bye{About: old, Last: 6})
+	s.ended(2, none) // a node that leaves sends nothing
+	if s.Members() != nil || len(effects[Membership[string]](s)) != 1 {
+		t.Errorf("members %v after Bye", s.Members())
+	}
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed, want once", len(got))
+	}
+	s.empty("o", 6)
+	s.hears("o", beat(6, 9))
+	s.gets("o", 7, []uint64{6}, "a")
+	s.delivers()
+	if s.Members() != nil {
+		t.Errorf("a late message brings %v back", s.Members())
+	}
+	s.joins(3, "c")
+	s.ended(3, none)
+	s.hears("o", &Bye{About: old, Last: 6}) // it has not heard so
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed when it asks again, want once", len(got))
+	}
+	s.wait(DeadAfter)
+	if got := s.sentTo("o"); got != nil {
+		t.Errorf("%v sent to a node that has left", got)
+	}
+	s.counted(Counts{Delivered: 1, Stale: 1})
+}
+
+// A node that leaves is asked for what is missing before it is let go.
+func TestByeOfANodeThatIsNeeded(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.wait(resyncInterval)
+	s.hears("o", &Bye{About: old, Last: 8}) // the Beat before it was lost
+	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 || len(sent[*Settled](s, "o")) != 0 {
+		t.Fatalf("asked %v, want one Resync from 5", got)
+	}
+	if s.Members() != nil || s.Suspects() != nil {
+		t.Errorf("members %v, suspects %v; want nobody: it leaves", s.Members(), s.Suspects())
+	}
+	s.hears("o", beat(5, 8, tail("a", 7)))
+	s.asks("o", missing("a", 5, 7))
+	s.joins(2, "b")
+	s.ended(2, none) // nobody waits for it
+	s.repaired("o", 7, []uint64{5}, "a")
+	s.delivers("o7")
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed, want once", len(got))
+	}
+	s.empty("o", 8)
+	s.hears("o", &Gone{})
+	s.asks("o")
+	s.counted(Counts{Delivered: 1, Repaired: 1})
+}
+
+// A node that has gone before all was settled is given up like one that fell silent.
+func TestByeOfANodeThatDies(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.gets("o", 7, []uint64{6}, "a")
+	s.hears("o", &Bye{About: old, Last: 8})
+	s.wait(DeadAfter + BeatInterval)
+	s.delivers("o7")
+	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	if s.Suspects() != nil {
+		t.Errorf("suspects %v, want nobody", s.Suspects())
+	}
+	if s.heldBytes != 0 {
+		t.Errorf("%d bytes are held of nobody", s.heldBytes)
+	}
+}
+
+// Of a node that was never met nothing was due.
+func TestByeOfAnUnknownNode(t *testing.T) {
+	s := newScript(t)
+	s.receives("p", 0, "a")
+	s.gets("o", 7, []uint64{6}, "a")
+	s.hears("o", &Bye{About: old, Last: 8})
+	s.delivers()
+	s.loses()
+	if got := sent[*Settled](s, "o"); len(got) != 1 || s.heldBytes != 0 {
+		t.Errorf("told %d times that it is not needed, %d bytes held", len(got), s.heldBytes)
+	}
+}
+
+// All that a younger node ever sent is due, although its goodbye is the first that says how old it is.
+func TestByeOfAnUnknownYoungerNode(t *testing.T) {
+	s := newScript(t)
+	s.receives("p", 0, "a")
+	s.gets("o", 2, []uint64{1}, "a") // all else of it was lost
+	s.hears("o", &Bye{About: About{Age: time.Second}, Last: 3})
+	s.asks("o", missing("a", 0, 1))
+	if got := sent[*Resync](s, "o"); len(got) != 1 || len(sent[*Settled](s, "o")) != 0 {
+		t.Errorf("asked %v, want one Resync", got)
+	}
+	s.repaired("o", 1, []uint64{0}, "a")
+	s.delivers("o1", "o2")
+	s.hears("o", beat(0, 3))
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed, want once", len(got))
+	}
+	s.empty("o", 3)
+}
+
+// Who leaves says first what it has sent since its last Beat, and waits for those who live.
+func TestClose(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.knows("p", 5)
+	s.wait(time.Second)
+	s.hears("o", beat(5, 5))
+	s.hears("p", beat(5, 5))
+	s.emits(10, "a")
+	s.did(s.Close(s.at))
+	if len(s.got) != 2 || len(sent[*Beat](s, "")) != 1 || len(sent[*Bye](s, "")) != 1 {
+		t.Fatalf("said %v, want a Beat and Bye", s.got)
+	}
+	if b := sent[*Beat](s, "")[0]; b.A != 0 || b.B != 1 || len(b.Tails) != 1 {
+		t.Errorf("the last Beat is %+v, want one from 0 to 1 with one tail", b)
+	}
+	if bye, ok := s.got[1].(Send[string]).Message.(*Bye); !ok || bye.Last != 1 {
+		t.Errorf("%v comes last, want Bye with 1", s.got[1])
+	}
+	s.hears("o", &Settled{})
+	s.hears("o", &Settled{})
+	s.wait(byeInterval)
+	if isClosed(s) {
+		t.Fatal("closed before p has all")
+	}
+	if got := sent[*Bye](s, ""); len(got) != 1 || got[0].Last != 1 {
+		t.Errorf("said %v after %v, want Bye once more: the first may have been lost", got, byeInterval)
+	}
+	s.nacked(missing("a", 0, 1))
+	s.resent(1, 1, Gone{})
+	s.hears("p", &Settled{})
+	if !isClosed(s) {
+		t.Error("not closed, although nobody needs it")
+	}
+	s.wait(time.Minute)
+	if isClosed(s) || len(sent[*Bye](s, "")) != 0 || len(sent[*Beat](s, "")) != 0 {
+		t.Errorf("after the end: %v", s.got)
+	}
+}
+
+// Whoever still asks gets more time, but not without end.
+func TestCloseEnds(t *testing.T) {
+	ends := func(t *testing.T, s *script, want time.Duration, meanwhile func()) {
+		t.Helper()
+		begin := s.at
+		s.did(s.Close(s.at))
+		for !isClosed(s) {
+			if s.at > begin+time.Minute {
+				t.Fatal("never closed")
+			}
+			meanwhile()
+			if !isClosed(s) {
+				s.wait(10 * ms)
+			}
+		}
+		if got := s.at - begin; got != want {
+			t.Errorf("closed after %v, want %v", got, want)
+		}
+		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Closed[string]); return ok })+1:] {
+			if _, ok := e.(Membership[string]); !ok {
+				t.Errorf("%T behind Closed", e)
+			}
+		}
+	}
+	nothing := func() {}
+	t.Run("nobody answers", func(t *testing.T) { ends(t, emitted(t, 1, 10), FenceTimeout, nothing) })
+	t.Run("somebody asks", func(t *testing.T) {
+		s := emitted(t, 1, 10)
+		ends(t, s, maxClosing, func() { s.nacked(missing("a", 0, 1)) })
+	})
+	t.Run("nobody there", func(t *testing.T) { ends(t, newScript(t), 0, nothing) })
+	t.Run("all have left", func(t *testing.T) {
+		s := newScript(t)
+		s.knows("o", 5)
+		s.hears("o", &Bye{About: old, Last: 5})
+		ends(t, s, 0, nothing)
+	})
+	t.Run("the others are suspect", func(t *testing.T) {
+		s := newScript(t)
+		s.knows("o", 5)
+		s.wait(SuspectAfter)
+		ends(t, s, 0, nothing)
+	})
+	t.Run("they become suspect", func(t *testing.T) {
+		s := emitted(t, 1, 10)
+		s.wait(SuspectAfter - 100*ms)
+		ends(t, s, 100*ms, nothing)
+	})
+	t.Run("no link", func(t *testing.T) {
+		s := newScript(t)
+		s.knows("o", 5)
+		s.did(s.LinkDown(s.at, 0))
+		ends(t, s, 0, nothing)
+	})
+	t.Run("the link breaks", func(t *testing.T) {
+		s := emitted(t, 1, 10)
+		ends(t, s, 50*ms, func() {
+			if s.at >= s.byeAt-byeInterval+50*ms {
+				s.did(s.LinkDown(s.at, 1))
+			}
+		})
+	})
+	t.Run("both leave", func(t *testing.T) {
+		s := emitted(t, 1, 10)
+		ends(t, s, 0, func() { s.hears("o", &Bye{About: old}) })
+	})
+}
+
+// What was held back goes before the goodbye.
+func TestCloseReleases(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 0)
+	s.did(s.LinkDown(s.at, 0))
+	s.emits(10, "a")
+	s.did(s.LinkUp(s.at))
+	s.did(s.Close(s.at))
+	if _, ok := s.got[0].(Release[string]); !ok {
+		t.Fatalf("%T comes first, want Release", s.got[0])
+	}
+	if b := sent[*Beat](s, ""); len(b) != 1 || b[0].B != 1 {
+		t.Errorf("the Beat is %v, want one up to 1", b)
+	}
+}
+
+// Settled means something only to who leaves.
+func TestSettledWithoutBye(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 0)
+	s.hears("o", &Settled{})
+	s.emits(10, "a")
+	s.did(s.Close(s.at))
+	if isClosed(s) {
+		t.Error("closed by a goodbye from before Close")
+	}
+}

@@ -1,0 +1,199 @@
+package mesh
+
+import (
+	"slices"
+	"testing"
+)
+
+// Interest lingers for a second: whoever joins again in time needs no fence.
+func TestLinger(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.Leave(s.at, "a")
+	s.Leave(s.at, "a")
+	s.Leave(s.at, "never joined")
+	s.wait(Linger - 1)
+	if _, off := subscribed(s); off != nil {
+		t.Fatalf("unsubscribed %v too early", off)
+	}
+	s.gets("o", 6, []uint64{5}, "a")
+	s.delivers("o6") // the shell finds no member
+	f := s.f
+	s.joins(2, "a")
+	s.ended(2, none)
+	if on, _ := subscribed(s); on != nil || s.f != f {
+		t.Errorf("subscribed %v, fence %d; want the old interest and fence %d", on, s.f, f)
+	}
+	if n := s.Counts().Rejoins; n != 1 {
+		t.Errorf("%d rejoins counted, want 1", n)
+	}
+	s.wait(2 * Linger)
+	if _, off := subscribed(s); off != nil {
+		t.Fatalf("unsubscribed %v, which has a member", off)
+	}
+	s.hears("o", beat(5, 6))
+	s.answers("o", 6) // it was silent for so long that it is suspect
+	s.gets("o", 7, []uint64{6}, "a")
+	s.Leave(s.at, "a")
+	s.wait(Linger)
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
+		t.Fatalf("unsubscribed %v, want a", off)
+	}
+	if p := s.peers["o"]; len(p.last) != 0 || p.done.len() != 1 || len(s.interests) != 0 || len(s.lingering) != 0 {
+		t.Errorf("%d last, %d done, %d interests, %d lingering; want none but done", len(p.last), p.done.len(), len(s.interests), len(s.lingering))
+	}
+	s.gets("o", 8, []uint64{7}, "a")
+	s.delivers()
+	s.joins(3, "a")
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"a"}) || s.interests[hashOf("a")].fno <= f {
+		t.Fatalf("subscribed %v with fence %d; want a with a new fence", on, s.interests[hashOf("a")].fno)
+	}
+	s.gets("o", 7, []uint64{6}, "a") // a late copy
+	s.delivers()
+	s.gets("o", 9, []uint64{8}, "a") // pending: nothing is missing
+	s.delivers("o9")
+	s.counted(Counts{Delivered: 3, Copies: 1, Unwanted: 1})
+}
+
+// Leaving and joining again and again ends only the last linger.
+func TestLingerOfManyLeaves(t *testing.T) {
+	s := newScript(t)
+	for range 5 {
+		s.joins(1, "a")
+		s.Leave(s.at, "a")
+		s.wait(Linger / 2)
+		if _, off := subscribed(s); off != nil {
+			t.Fatalf("unsubscribed %v half a linger after the last leave", off)
+		}
+	}
+	s.wait(Linger / 2)
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
+		t.Errorf("unsubscribed %v, want a", off)
+	}
+}
+
+// What is missing on a topic that nobody here wants any more is not waited for.
+func TestEndOfTopicFreesWhatWaitsForIt(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a", "b")
+	s.gets("o", 7, []uint64{6, 0}, "a", "b")
+	s.delivers()
+	s.asks("o", missing("a", 5, 6))
+	s.Leave(s.at, "a")
+	s.wait(Linger)
+	s.delivers("o7")
+	if p := s.peers["o"]; len(p.want) != 0 || len(p.held) != 0 {
+		t.Errorf("want %v, %d held; want nothing", p.want, len(p.held))
+	}
+	s.hears("o", beat(5, 7, tail("a", 7), tail("b", 7)))
+	s.empty("o", 7)
+}
+
+// colliding are two topics with one hash.
+func colliding(cfg *Config[string]) {
+	hash := cfg.Hash
+	cfg.Hash = func(topic string) uint64 {
+		if topic == "a2" {
+			topic = "a"
+		}
+		return hash(topic)
+	}
+}
+
+// Topics whose hashes are equal are one stream: it began with the first of them, and ends with the last.
+func TestCollidingTopics(t *testing.T) {
+	s := newScript(t, colliding)
+	s.knows("o", 5)
+	s.joins(1, "a")
+	s.answers("o", 5)
+	s.gets("o", 6, []uint64{5}, "a")
+	s.delivers("o6")
+	s.joins(2, "a2") // needs a Subscribe and a fence of its own
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"a2"}) {
+		t.Fatalf("subscribed %v, want a2", on)
+	}
+	s.ended()
+	s.gets("o", 8, []uint64{7}, "a2") // 7 was on a2 before our interest had come to o; but it is the stream of a, too
+	s.delivers()
+	s.asks("o", missing("a", 6, 7))
+	s.answers("o", 7)
+	s.ended(2, none)
+	s.repaired("o", 7, []uint64{6}, "a2")
+	s.delivers("o7", "o8")
+	s.joins(3, "a", "a2")
+	s.ended(3, none)
+
+	s.Leave(s.at, "a") // the first: the stream goes on
+	s.wait(Linger)
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
+		t.Fatalf("unsubscribed %v, want a", off)
+	}
+	s.gets("o", 10, []uint64{9}, "a2")
+	s.delivers()
+	s.asks("o", missing("a", 8, 9))
+	s.hears("o", &Gone{Numbers: []Number{number(9, "a", 8)}})
+	s.delivers("o10")
+	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+
+	s.joins(4, "a") // again, behind the other
+	s.answers("o", 10)
+	s.ended(4, none)
+	s.Leave(s.at, "a2")
+	s.Leave(s.at, "a")
+	s.joins(5, "a2") // within the linger
+	s.ended(5, none)
+	s.wait(Linger)
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
+		t.Fatalf("unsubscribed %v, want a", off)
+	}
+	s.Leave(s.at, "a2")
+	s.wait(Linger)
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a2"}) {
+		t.Fatalf("unsubscribed %v, want a2", off)
+	}
+	if p := s.peers["o"]; len(s.interests) != 0 || len(p.last) != 0 || len(s.batches) != 0 {
+		t.Errorf("%d interests, %d last, %d batches; want none", len(s.interests), len(p.last), len(s.batches))
+	}
+	s.gets("o", 11, []uint64{10}, "a")
+	s.counted(Counts{Delivered: 4, Repaired: 1, Missed: 1, Unwanted: 1})
+}
+
+// A stream that passes from one topic to the other begins where it began: nothing on it is given up meanwhile.
+func TestCollidingTopicsLeftInTurn(t *testing.T) {
+	s := newScript(t, colliding)
+	s.receives("o", 5, "a", "a2")
+	s.Leave(s.at, "a2")
+	s.wait(Linger)
+	s.joins(2, "a2")
+	s.Leave(s.at, "a")
+	s.answers("o", 5)
+	s.wait(Linger)
+	s.gets("o", 7, []uint64{6}, "a2")
+	s.delivers()
+	s.asks("o", missing("a", 5, 6))
+}
+
+// A topic whose hash is taken for one of this node's own is tracked from the beginning, and its Join still needs a fence.
+func TestCollisionWithOwnTopic(t *testing.T) {
+	s := newScript(t, func(cfg *Config[string]) {
+		mine := cfg.Mine
+		cfg.Mine = func(h uint64) bool { return mine(h) || h == hashOf("a") }
+	})
+	s.knows("o", 5)
+	s.gets("o", 7, []uint64{6}, "@me/x", "a")
+	s.hears("o", beat(5, 8, tail("a", 8)))
+	s.asks("o", missing("a", 5, 8))
+	s.hears("o", &Gone{S: 8})
+	s.joins(1, "a")
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"a"}) || len(sent[*Fence](s, "")) != 1 {
+		t.Fatalf("subscribed %v, %d fences; want a and one", on, len(sent[*Fence](s, "")))
+	}
+	s.ended()
+	s.answers("o", 8)
+	s.ended(1, none)
+	s.Leave(s.at, "a")
+	s.wait(Linger)
+	s.gets("o", 10, []uint64{9}, "a") // still tracked
+	s.delivers()
+	s.asks("o", missing("a", 8, 9))
+}

@@ -1,0 +1,183 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+func newRing(l Limits) *ring { return &ring{limits: l.defaults(), last: make(map[uint64]uint64)} }
+
+func (r *ring) check(t *testing.T, s, bare uint64, bytes, streams int) {
+	t.Helper()
+	if r.s != s || r.bare != bare || r.bytes != bytes || len(r.last) != streams || len(r.entries)-r.head != int(r.g-r.s) {
+		t.Fatalf("of %d: horizon %d, bare %d, %d bytes, %d streams, %d entries; want %d, %d, %d, %d, %d",
+			r.g, r.s, r.bare, r.bytes, len(r.last), len(r.entries)-r.head, s, bare, bytes, streams, int(r.g-s))
+	}
+}
+
+func TestLinks(t *testing.T) {
+	r := newRing(Limits{})
+	for _, want := range []struct{ hashes, prev []uint64 }{
+		{[]uint64{1}, []uint64{0}},
+		{[]uint64{2, 1}, []uint64{0, 1}},
+		{[]uint64{3}, []uint64{0}},
+		{[]uint64{1, 2, 3}, []uint64{2, 2, 3}},
+		{[]uint64{7, 1, 7, 7}, []uint64{0, 4, 0, 0}}, // topics of one stream
+		{[]uint64{1, 7, 7}, []uint64{5, 5, 5}},
+		{nil, nil},
+	} {
+		got := r.add(0, want.hashes, "payload", 10, r.g)
+		if !slices.Equal(got.Prev, want.prev) {
+			t.Errorf("broadcast %d on %v: previous %v, want %v", got.G, want.hashes, got.Prev, want.prev)
+		}
+	}
+}
+
+// Payloads leave by their bytes, the oldest first, and stamps by their number; a topic that is forgotten begins at the horizon.
+func TestRingIsBounded(t *testing.T) {
+	r := newRing(Limits{RingBytes: 35, RingStamps: 6})
+	for range 3 {
+		r.add(0, []uint64{1}, "payload", 10, r.g)
+	}
+	r.check(t, 0, 0, 30, 1)
+	for range 3 {
+		r.add(0, []uint64{2}, "payload", 10, r.g)
+	}
+	r.check(t, 0, 3, 30, 2)
+	r.add(0, []uint64{2}, "payload", 35, r.g)
+	r.check(t, 1, 6, 35, 2)
+	r.add(0, []uint64{2}, "payload", 100, r.g) // larger than all
+	r.add(0, []uint64{2}, "payload", 1, r.g)
+	r.check(t, 3, 8, 1, 1)
+	if got := r.add(0, []uint64{1, 2}, "payload", 1, r.g); !slices.Equal(got.Prev, []uint64{3, 9}) {
+		t.Errorf("previous %v, want the horizon 3 and the known 9", got.Prev)
+	}
+	for range 5000 {
+		r.add(0, []uint64{2}, "payload", 1, r.g)
+	}
+	r.check(t, r.g-6, r.g-6, 6, 1)
+	if n := len(r.entries); n > 2500 {
+		t.Errorf("%d entries for 6 numbers", n)
+	}
+}
+
+// Numbers that have not been handed to the link are kept beyond all limits, and begin their age when they are.
+func TestUnsentNumbersStay(t *testing.T) {
+	r := newRing(Limits{RingBytes: 35, RingStamps: 6, RingAge: time.Second})
+	for range 20 {
+		r.add(0, []uint64{1}, "payload", 10, 5)
+	}
+	r.check(t, 5, 5, 150, 1)
+	r.expire(time.Hour, 5)
+	r.check(t, 5, 5, 150, 1)
+	r.renew(time.Hour, 5)
+	r.expire(time.Hour+time.Second-1, 20)
+	r.check(t, 5, 5, 150, 1)
+	r.trim(20)
+	r.check(t, 14, 17, 30, 1)
+	r.expire(time.Hour+time.Second, 20)
+	r.check(t, 14, 20, 0, 1)
+	r.expire(time.Hour+2*time.Second, 20)
+	r.check(t, 20, 20, 0, 0)
+	if r.entries != nil {
+		t.Error("an empty ring has entries")
+	}
+	if got := r.add(time.Hour, []uint64{1}, "payload", 10, 20); got.G != 21 || got.Prev[0] != 20 {
+		t.Errorf("number %d with previous %v, want 21 and 20", got.G, got.Prev)
+	}
+}
+
+// The machine keeps what is behind `sent`, and lets it go only when it was released.
+func TestUnsentBroadcastsStay(t *testing.T) {
+	s := emitted(t, 3, 10, limited(Limits{RingBytes: 20, RingStamps: 4, RingAge: time.Second}))
+	s.did(s.LinkDown(s.at, 2))
+	for range 10 {
+		s.emits(10, "a")
+	}
+	s.wait(time.Minute)
+	s.ring.check(t, 2, 2, 110, 1)
+	s.did(s.LinkUp(s.at))
+	s.wait(FenceTimeout)
+	if len(effects[Release[string]](s)) != 1 {
+		t.Fatal("not released at the end of the opening")
+	}
+	s.wait(BeatInterval)
+	s.nacked(missing("a", 11, 13))
+	s.resent(12, 13, Gone{S: 2})
+	s.emits(10, "a") // now they leave as any
+	s.nacked(missing("a", 11, 14))
+	s.resent(13, 14, Gone{S: 10, Numbers: []Number{number(12, "a", 11)}})
+}
+
+// An idle ring forgets what is old: payloads after RingAge, stamps after twice that.
+func TestRingExpires(t *testing.T) {
+	s := emitted(t, 3, 10)
+	s.wait(15 * time.Second)
+	s.emits(10, "b")
+	s.wait(15*time.Second + BeatInterval)
+	s.ring.check(t, 0, 3, 10, 2)
+	s.wait(30 * time.Second)
+	s.ring.check(t, 3, 4, 0, 1)
+	s.wait(15 * time.Second)
+	s.ring.check(t, 4, 4, 0, 0)
+	if got := s.emits(10, "a"); got.Prev[0] != 4 {
+		t.Errorf("previous %v, want the horizon 4", got.Prev)
+	}
+}
+
+// since agrees with a plain search, whatever was sent on which topics, and wherever the end is.
+func TestSince(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 40 {
+		r := newRing(Limits{RingStamps: 30})
+		var sent [][]uint64
+		for range rng.IntN(50) {
+			hashes := make([]uint64, 1+rng.IntN(4))
+			for i := range hashes {
+				hashes[i] = uint64(rng.IntN(6))
+			}
+			sent = append(sent, hashes)
+			r.add(0, hashes, "payload", 1, r.g)
+		}
+		for a := uint64(0); a <= r.g; a++ {
+			for b := a; b <= r.g; b++ {
+				want := make(map[uint64]uint64)
+				for g := max(a, r.s) + 1; g <= b; g++ {
+					for _, h := range sent[g-1] {
+						want[h] = g
+					}
+				}
+				got := make(map[uint64]uint64)
+				for _, tail := range r.since(a, b) {
+					got[tail.Hash] = max(got[tail.Hash], tail.G)
+					if want[tail.Hash] == 0 || tail.G > want[tail.Hash] {
+						t.Fatalf("(%d, %d] lists %v, want %v", a, b, tail, want)
+					}
+				}
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("(%d, %d] lists %v, want %v", a, b, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	d := Limits{}.defaults()
+	if d != (Limits{RingBytes: 64 << 20, RingStamps: 1 << 19, RingAge: 30 * time.Second, HeldBytes: 8 << 20, HeldTotal: 64 << 20}) {
+		t.Errorf("defaults %+v", d)
+	}
+	if got := (Limits{RingBytes: -1, RingStamps: 1 << 20, RingAge: -1, HeldBytes: -1, HeldTotal: -1}).defaults(); got != d {
+		t.Errorf("limits out of range become %+v, want the defaults", got)
+	}
+	set := Limits{RingBytes: 1, RingStamps: 2, RingAge: 3, HeldBytes: 4, HeldTotal: 5}
+	if got := set.defaults(); got != set {
+		t.Errorf("limits %+v become %+v", set, got)
+	}
+	if d.RingStamps >= maxSpan {
+		t.Errorf("an origin remembers %d numbers, of which a receiver tells %d apart", d.RingStamps, maxSpan)
+	}
+}

@@ -1,0 +1,119 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// A mortal node says nothing and hears nothing once it is dead, as after kill -9.
+type mortal struct {
+	adapter.Adapter
+	dead atomic.Bool
+}
+
+func (m *mortal) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+	link, err := m.Adapter.Open(ctx, func(msg []byte) {
+		if !m.dead.Load() {
+			recv(msg)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &mortalLink{link, m}, nil
+}
+
+type mortalLink struct {
+	adapter.Link
+	node *mortal
+}
+
+func (l *mortalLink) Publish(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	if l.node.dead.Load() {
+		return nil
+	}
+	return l.Link.Publish(ctx, topic, msg)
+}
+
+// TestCallsAcrossServers asks nodes on three NATS servers for everything that nodes ask of each other, first all of them, and then with one
+// that dies.
+func TestCallsAcrossServers(t *testing.T) {
+	const members = 200
+	last := new(mortal)
+	var hubs [3]*adapter.Hub
+	var rooms [3]*adapter.Rooms
+	for i, a := range cluster(t, 3) {
+		if i == 2 {
+			last.Adapter = a
+			hubs[i], rooms[i] = newHub(t, last)
+		} else {
+			hubs[i], rooms[i] = newHub(t, a)
+		}
+		hubs[i].HandleServerEvents(func(context.Context, adapter.ServerEvent) ([]byte, error) { return []byte("here"), nil })
+		for range members {
+			newMember(t, hubs[i], rooms[i])
+		}
+	}
+	for _, h := range hubs {
+		waitForHub(t, h, len(hubs)-1)
+	}
+	all := adapter.Selection{}
+	calls := []struct {
+		name string
+		call func(ctx context.Context) (parts, whole int, err error)
+	}{
+		{"JoinMembers", func(ctx context.Context) (int, int, error) {
+			return 0, 0, rooms[0].JoinMembers(ctx, all, "red", "blue")
+		}},
+		{"LeaveMembers", func(ctx context.Context) (int, int, error) { return 0, 0, rooms[0].LeaveMembers(ctx, all, "blue") }},
+		{"Fetch", func(ctx context.Context) (int, int, error) {
+			infos, err := rooms[0].Fetch(ctx, adapter.Selection{Rooms: []string{"red"}})
+			return len(infos), members, err
+		}},
+		{"Count", func(ctx context.Context) (int, int, error) {
+			n, err := rooms[0].Count(ctx, adapter.Selection{Rooms: []string{"red"}, Except: []string{"blue"}})
+			return n, members, err
+		}},
+		{"BroadcastWithAck", func(ctx context.Context) (int, int, error) {
+			acks, err := rooms[0].BroadcastWithAck(ctx, adapter.Broadcast{Rooms: []string{"red"}, Payload: []byte("ask")})
+			return len(acks.Answers), members, err
+		}},
+		{"CallServers", func(ctx context.Context) (int, int, error) {
+			answers, err := rooms[0].CallServers(ctx, []byte("where"))
+			return len(answers) + 1, 1, err
+		}},
+	}
+	for _, c := range calls {
+		if n, each, err := c.call(t.Context()); err != nil || n != each*len(hubs) {
+			t.Errorf("%s: %d of %d, %v", c.name, n, each*len(hubs), err)
+		}
+	}
+	last.dead.Store(true)
+	gone := hubs[2].Node()
+	results := make(chan func(), len(calls))
+	for _, c := range calls {
+		go func() {
+			start := time.Now()
+			n, each, err := c.call(t.Context())
+			d := time.Since(start)
+			results <- func() {
+				var p *adapter.PartialError
+				if !errors.As(err, &p) || !slices.Equal(p.Nodes, []string{gone}) || n != each*2 {
+					t.Errorf("%s without a node: %d of %d, %v; want a PartialError that names %s", c.name, n, each*2, err, gone)
+				}
+				if d > 5*time.Second {
+					t.Errorf("%s without a node took %v", c.name, d)
+				}
+			}
+		}()
+	}
+	for range calls {
+		(<-results)()
+	}
+}

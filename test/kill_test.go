@@ -1,0 +1,203 @@
+package test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/natsadapter/natstest"
+)
+
+// nodeURL is the environment variable that makes this program a node in a process of its own, on the NATS server that it names.
+const nodeURL = "BELFRY_TEST_NODE"
+
+// stuck is a member, and a server, that answers nothing.
+type stuck struct{}
+
+func (stuck) Deliver(any) bool            { return true }
+func (stuck) Ask(any, func([]byte, bool)) {}
+func (stuck) Forget(any)                  {}
+func (stuck) Describe() []byte            { select {} }
+func (stuck) Disconnect(bool)             {}
+
+const members = 10 // of each node
+
+// beNode is a node with members that are in "lobby" and answer nothing. It says its id, and stays until its input ends, or it is killed.
+func beNode(url string) int {
+	h := adapter.NewHub(adapter.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: url, Cluster: "test"})})
+	h.HandleServerEvents(func(ctx context.Context, e adapter.ServerEvent) ([]byte, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	ctx := context.Background()
+	r := h.Rooms("/", func(payload []byte, volatile bool) (any, error) { return payload, nil })
+	if err := h.Ready(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for range members {
+		id := h.NewID()
+		if err := errors.Join(r.Add(ctx, id, stuck{}), r.Join(ctx, id, "lobby")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	fmt.Println(h.Node())
+	io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// startNode starts a node in a process of its own. kill ends it as kill -9 does.
+func startNode(t *testing.T, url string) (id string, kill func()) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), nodeURL+"="+url)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		kill()
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the node says %q, %v", line, err)
+	}
+	return strings.TrimSpace(line), kill
+}
+
+// TestNodeIsKilled loses a node of three to kill -9 while fetches, counts, joins, acknowledgements and server-side events wait for it: each
+// returns long before its deadline, with what the other nodes have answered and an error that names the one that is missing. Nothing of
+// all that is left behind, here or at NATS.
+func TestNodeIsKilled(t *testing.T) {
+	servers := natstest.NewCluster(t, 3)
+	var hubs []*adapter.Hub
+	var rooms []*adapter.Rooms
+	for i := range 2 {
+		h, r := newHub(t, natsadapter.New(natsadapter.Config{URL: servers[i].URL(), Cluster: "test", Logger: testLogger(t)}))
+		h.HandleServerEvents(func(ctx context.Context, e adapter.ServerEvent) ([]byte, error) { return []byte("done"), nil })
+		hubs, rooms = append(hubs, h), append(rooms, r)
+	}
+	for i, r := range rooms {
+		for range members {
+			id, _ := newMember(t, hubs[i], r)
+			if err := r.Join(t.Context(), id, "lobby"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	waitForHub(t, hubs[0], 1)
+	waitForHub(t, hubs[1], 1)
+	subscriptions := func() (n int) {
+		for _, s := range servers {
+			n += s.Subscriptions()
+		}
+		return n
+	}
+	goroutines, subscribed := runtime.NumGoroutine(), subscriptions()
+
+	third, kill := startNode(t, servers[2].URL())
+	waitForHub(t, hubs[0], 2)
+	waitForHub(t, hubs[1], 2)
+
+	lobby := adapter.Selection{Rooms: []string{"lobby"}}
+	calls := map[string]func(ctx context.Context, r *adapter.Rooms) (got, want int, err error){
+		"fetch": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
+			infos, err := r.Fetch(ctx, lobby)
+			return len(infos), 2 * members, err
+		},
+		"acks": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
+			acks, err := r.BroadcastWithAck(ctx, adapter.Broadcast{Rooms: lobby.Rooms, Payload: []byte("?")})
+			return len(acks.Answers), 2 * members, err
+		},
+		"server-side event": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
+			answers, err := r.CallServers(ctx, []byte("?"))
+			return len(answers), 1, err
+		},
+	}
+	type result struct {
+		name      string
+		got, want int
+		err       error
+		took      time.Duration
+	}
+	const rounds = 20
+	results := make(chan result)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for name, call := range calls {
+		for i := range rounds {
+			go func() {
+				start := time.Now()
+				got, want, err := call(ctx, rooms[i%2])
+				results <- result{name, got, want, err, time.Since(start)}
+			}()
+		}
+	}
+	select { // the third node answers none of them
+	case r := <-results:
+		t.Fatalf("%s returned before the node was killed: %d of %d, %v", r.name, r.got, r.want, r.err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	killed := time.Now()
+	kill()
+	for range rounds * len(calls) {
+		r := <-results
+		var partial *adapter.PartialError
+		if !errors.As(r.err, &partial) || !slices.Equal(partial.Nodes, []string{third}) || r.got != r.want {
+			t.Errorf("%s: %d of %d, %v; want those of the other nodes, and that %s is missing", r.name, r.got, r.want, r.err, third)
+		}
+		if d := time.Since(killed); d > 4*time.Second {
+			t.Errorf("%s returned %v after the node had been killed", r.name, d)
+		}
+	}
+	t.Logf("all %d calls have returned %v after the kill", rounds*len(calls), time.Since(killed))
+
+	// Nobody waits for it any more, and nothing is left of it.
+	start := time.Now()
+	if n, err := rooms[0].Count(t.Context(), lobby); n != 2*members {
+		t.Errorf("a count afterwards: %d, %v; want %d", n, err, 2*members)
+	}
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("a count afterwards took %v", d)
+	}
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n, subs := runtime.NumGoroutine(), subscriptions()
+		if n <= goroutines && subs == subscribed {
+			break
+		}
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines and %d subscriptions 2 s later, %d and %d before\n%s",
+				n, subs, goroutines, subscribed, stacks[:runtime.Stack(stacks, true)])
+		}
+	}
+}

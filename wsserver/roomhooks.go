@@ -1,0 +1,78 @@
+package wsserver
+
+import (
+	"slices"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// roomHook is a handler of room events of one kind.
+type roomHook struct {
+	kind   adapter.RoomEventKind
+	handle func(s *Socket, room string)
+}
+
+// OnCreateRoom sets a handler for rooms that get their first socket on this node; those of OnJoinRoom are told of the socket next. Sockets on
+// other nodes do not count, and make no events here. The room of a socket's own, named by its id, is a room like others.
+//
+// The handlers of a namespace's room events are called one at a time, in the order of the changes, and see the rooms as they are: after the
+// change, or later. They may join and leave, of which they are told when they have returned. A change is told before the call returns that
+// made it, on the same goroutine; unless another goroutine is telling, which goes on with it. So a handler must not block, nor wait for
+// the cluster as [Socket.Join] does, unless its ctx has ended: it would hold up that goroutine, and all further room events of the
+// namespace. Of those that wait by the thousand, some that undo each other are left out, and counted in Stats.Adapter.Elided.
+//
+// A panic is recovered and reported as one of "create-room", "join-room", "leave-room" or "delete-room", and has no other consequence.
+// A [ParentNamespace] has its handlers called for several children at a time.
+func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) {
+	h.onRoom(adapter.CreateRoom, func(s *Socket, room string) { handle(s.ns, room) })
+}
+
+// OnJoinRoom sets a handler for sockets of this node that have joined a room, their own among them, which comes before the socket is told
+// that it is connected, and before [Namespace.OnConnect]. Nothing can be sent to it then. See [Namespace.OnCreateRoom].
+func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) {
+	h.onRoom(adapter.JoinRoom, handle)
+}
+
+// OnLeaveRoom sets a handler for sockets of this node that have left a room, also because they have disconnected: between the handlers of
+// OnDisconnecting and OnDisconnect, for all their rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
+func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) {
+	h.onRoom(adapter.LeaveRoom, handle)
+}
+
+// OnDeleteRoom sets a handler for rooms whose last socket on this node has left: it is told after those of OnLeaveRoom. See
+// [Namespace.OnCreateRoom].
+func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) {
+	h.onRoom(adapter.DeleteRoom, func(s *Socket, room string) { handle(s.ns, room) })
+}
+
+func (h *hooks) onRoom(kind adapter.RoomEventKind, handle func(*Socket, string)) {
+	h.mu.Lock()
+	h.room = append(slices.Clip(h.room), roomHook{kind, handle})
+	h.mu.Unlock()
+	h.owner.listen()
+}
+
+// listen has the namespace's rooms tell of their events.
+func (ns *Namespace) listen() {
+	ns.listening.Do(func() { ns.rooms.Listen(ns.tell) })
+}
+
+// listen has the rooms of all children tell of their events, those to come too.
+func (p *ParentNamespace) listen() {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	p.listening = true
+	for child := range p.children {
+		child.listen()
+	}
+}
+
+// tell tells the handlers of a room event.
+func (ns *Namespace) tell(e adapter.RoomEvent) {
+	s := (*Socket)(e.Member.(*member))
+	for _, hook := range collect(&ns.hooks, func(h *hooks) []roomHook { return h.room }) {
+		if hook.kind == e.Kind {
+			s.shield(e.Kind.String(), func() { hook.handle(s, e.Room) })
+		}
+	}
+}
