@@ -12,17 +12,17 @@ import (
 // ErrNoData is what [RemoteSocket.DecodeData] returns for a socket without data.
 var ErrNoData = errors.New("emitter: the socket has no data")
 
-// A RemoteSocket is a socket on any node, this one among them, as it was when it was fetched. Its fields are copies: whoever has it may
+// A RemoteSocket is a socket on any node, a server's own among them, as it was when it was fetched. Its fields are copies: whoever has it may
 // change them, which does not change the socket. Its methods act on the socket, wherever it is; they select it by the room of its id, and
 // with it other sockets that have joined that room, as Socket.IO's do. A socket that has disconnected meanwhile is nobody.
 //
 // The zero value is no socket, and must not be used.
 type RemoteSocket struct {
 	ID        string          `json:"id"`
-	Node      string          `json:"node"`           // where it is: see [Server.Node]
+	Node      string          `json:"node"`           // where it is: the server's id
 	Rooms     []string        `json:"rooms"`          // its own, then the others in the order of joining
-	Handshake Handshake       `json:"handshake"`      // as [Socket.Handshake]
-	Data      json.RawMessage `json:"data,omitempty"` // what [Socket.Data] was, in JSON; nil for none, or if that cannot be
+	Handshake Handshake       `json:"handshake"`      // what its client said when it connected
+	Data      json.RawMessage `json:"data,omitempty"` // what the server's program has noted of it, in JSON; nil for none, or if that cannot be
 
 	ns *Namespace
 }
@@ -47,8 +47,8 @@ func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 }
 
 // EmitWithAck sends an event to the socket and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
-// Config.AckTimeout. [adapter.ErrMember] means that there is no such socket any more. Any other error means that there is no answer: it
-// wraps an [*adapter.PartialError], or is one of [Broadcast.Emit].
+// the AckTimeout of the server's or the emitter's Config. [adapter.ErrMember] means that there is no such socket any more. Any other error
+// means that there is no answer: it wraps an [*adapter.PartialError], or is one of [Broadcast.Emit].
 func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
 	answer, err := r.emitWithAck(ctx, event, args)
 	if err != nil {

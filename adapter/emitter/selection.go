@@ -14,12 +14,12 @@ func (b Broadcast) selection() adapter.Selection {
 	return adapter.Selection{Rooms: b.rooms, Except: b.except, Local: b.local}
 }
 
-// FetchSockets returns the selected sockets of all nodes, those of this one first and in the same form. It waits for the nodes that are
-// alive, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. With an error come the sockets of the nodes that
-// have answered; it wraps an [*adapter.PartialError] that names the others.
+// FetchSockets returns the selected sockets of all nodes, those of a server's own first and in the same form. It waits for the nodes that
+// are alive, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. With an error come the sockets of the nodes
+// that have answered; it wraps an [*adapter.PartialError] that names the others.
 //
-// A socket's data comes as JSON: see [Socket.SetData]. With it comes all of its handshake, credentials among them, through the adapter's
-// broker; Config.KeepHeaders bounds what that is.
+// A socket's data comes as JSON: see SetData of wsserver.Socket. With it comes all of its handshake, credentials among them, through the
+// adapter's broker; the server's Config.KeepHeaders bounds what that is.
 func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
@@ -49,13 +49,13 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 }
 
 // SocketsJoin puts the selected sockets of all nodes into rooms, and waits until that is done: nil means that every broadcast to the rooms
-// that any live node emits from now on reaches them, as with [Socket.Join]. On each node it keeps its place among what this goroutine emits:
+// that any live node emits from now on reaches them, as with a socket's own Join. On each node it keeps its place among what this goroutine emits:
 // what was emitted before selects its sockets by the rooms of before, and what comes later by those of after.
 //
 // An error that wraps an [*adapter.PartialError] names the nodes that have not done it, or not said so, until ctx ended or they were given
 // up; without a deadline in ctx, that is after [adapter.CallTimeout] at the latest. One that wraps an [*adapter.UnfencedError] alone means
-// that all sockets have joined, but that not all nodes may know yet. On this node they have joined whatever the error, unless it is
-// [adapter.ErrRoomName]: nobody has.
+// that all sockets have joined, but that not all nodes may know yet. On a server's own node they have joined whatever the error, unless it
+// is [adapter.ErrRoomName]: nobody has.
 func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
@@ -76,8 +76,8 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return wrap("leave rooms", err)
 }
 
-// DisconnectSockets disconnects the selected sockets of all nodes as [Socket.Disconnect] does, or, if close is true, ends their clients'
-// connections as [Socket.Close] does, with their sockets in all namespaces. What this goroutine has emitted to them before reaches
+// DisconnectSockets disconnects the selected sockets of all nodes and leaves their clients connected for other namespaces, or, if close is
+// true, ends the clients' connections, with their sockets in all namespaces. What this goroutine has emitted to them before reaches
 // them first, on every node.
 //
 // nil means that no node delivers anything to them any more; their handlers of the disconnection may still run. An error wraps an
