@@ -1,11 +1,16 @@
 package adapter
 
-import "github.com/belfry-io/belfry/adapter/internal/envelope"
+import (
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
 
 // The bounds of messages that come in chunks.
 const (
-	maxAssembly  = 64 << 20 // bytes of all that are not whole yet, and so of one message
-	maxAssembled = 1024     // nodes that a part of a message is kept of
+	maxAssembly  = 64 << 20         // bytes of all that are not whole yet, and so of one message
+	maxAssembled = 1024             // nodes that a part of a message is kept of
+	assemblyAge  = 10 * time.Second // without a next chunk: the node has died, or the chunk was lost
 )
 
 // assembly puts messages together that came in chunks. A node sends the chunks of a message one behind the other, so there is one that is
@@ -14,17 +19,19 @@ const (
 type assembly struct {
 	partial map[string]*partial // by node
 	bytes   int                 // of all
+	swept   time.Duration       // when expire has looked last
 }
 
 type partial struct {
+	at    time.Duration // when the last chunk came
 	id    uint64
 	parts int
 	next  int
 	bytes []byte
 }
 
-// add takes a chunk of a node. It returns the message if it is whole then.
-func (a *assembly) add(from string, c *envelope.Chunk) []byte {
+// add takes a chunk of a node, at the time now. It returns the message if it is whole then.
+func (a *assembly) add(now time.Duration, from string, c *envelope.Chunk) []byte {
 	p := a.partial[from]
 	if p != nil && p.id == c.ID && p.parts == c.Parts && c.Part < p.next {
 		return nil // it has come twice
@@ -44,6 +51,7 @@ func (a *assembly) add(from string, c *envelope.Chunk) []byte {
 		a.drop(from)
 		return nil
 	}
+	p.at = now
 	p.next++
 	p.bytes = append(p.bytes, c.Bytes...)
 	a.bytes += len(c.Bytes)
@@ -59,5 +67,18 @@ func (a *assembly) drop(from string) {
 	if p := a.partial[from]; p != nil {
 		a.bytes -= len(p.bytes)
 		delete(a.partial, from)
+	}
+}
+
+// expire forgets what does not go on: what a node has begun to say before it died is not to take the others' room for ever.
+func (a *assembly) expire(now time.Duration) {
+	if len(a.partial) == 0 || now-a.swept < assemblyAge/10 {
+		return
+	}
+	a.swept = now
+	for from, p := range a.partial {
+		if now-p.at >= assemblyAge {
+			a.drop(from)
+		}
 	}
 }

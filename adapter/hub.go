@@ -313,25 +313,27 @@ func (h *Hub) tick() {
 
 // receive takes a message from the link, from one goroutine at a time.
 func (h *Hub) receive(msg []byte) {
-	m, err := envelope.Decode(msg)
+	h.assembly.expire(h.age())
+	m, err := read(msg)
+	if err == nil && m.From == h.node {
+		return // the link delivers more than was asked
+	}
 	if err == nil && m.Chunk != nil {
-		if msg = h.assembly.add(m.From, m.Chunk); msg == nil {
+		if msg = h.assembly.add(h.age(), m.From, m.Chunk); msg == nil {
 			return
 		}
-		m, err = envelope.Decode(msg)
-		if err == nil && m.Chunk != nil {
+		from := m.From
+		m, err = read(msg)
+		if err == nil && (m.Chunk != nil || m.From != from) {
 			err = envelope.ErrMalformed
 		}
-	}
-	if err == nil && !validNode(m.From) {
-		err = envelope.ErrMalformed
 	}
 	if err != nil {
 		h.malformed(err)
 		return
 	}
 	if m.To != "" && m.To != h.node {
-		return // the link delivers more than was asked
+		return // so does one that brings what is for another node
 	}
 	if nack, ok := m.Mesh.(*mesh.Nack); ok && len(nack.Ranges) > 0 && h.writer.crowded() {
 		return // it is asked again
@@ -349,6 +351,15 @@ func (h *Hub) receive(msg []byte) {
 		}
 		return h.machine.Receive(h.age(), m.From, m.Mesh)
 	})
+}
+
+// read decodes a message, whose sender must be a node by its form.
+func read(msg []byte) (*envelope.Message, error) {
+	m, err := envelope.Decode(msg)
+	if err == nil && !validNode(m.From) {
+		err = envelope.ErrMalformed
+	}
+	return m, err
 }
 
 func (h *Hub) malformed(err error) {

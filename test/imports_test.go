@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"adapter/adaptertest":          {"adapter", "std"},
 	"adapter/emitter":              {"adapter", "adapter/packet", "std"},
 	"natsadapter":                  {"adapter", "github.com/nats-io/nats.go"},
+	"natsadapter/service":          {"adapter", "adapter/emitter", "natsadapter", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/micro"},
 	"natsadapter/embedded":         {"github.com/nats-io/nats-server/v2/..."},
 	"natsadapter/natstest":         {"natsadapter/embedded", "std"},
 	"wsserver":                     {"adapter", "adapter/emitter", "adapter/packet", "wsserver/internal/...", "github.com/rs/cors"},

@@ -84,7 +84,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	if err != nil {
 		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
-	defer s.expected(id)
+	defer func() { _ = s.expected(id) }()
 	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
 	if err := s.emit(ctx, p, false, event, args); err != nil {
 		return Response{}, err

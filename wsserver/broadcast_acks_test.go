@@ -268,6 +268,10 @@ func TestAckDisconnect(t *testing.T) {
 						}
 					})
 				}
+				remotes, err := w.ns.To(w.id("b"), w.id("d")).FetchSockets(t.Context())
+				if err != nil || len(remotes) != 2 {
+					t.Fatalf("FetchSockets: got %d, %v", len(remotes), err)
+				}
 				start := time.Now()
 				responses, err := w.ns.EmitWithAck(t.Context(), "q")
 				if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
@@ -285,6 +289,14 @@ func TestAckDisconnect(t *testing.T) {
 				responses, err = w.ns.EmitWithAck(t.Context(), "q")
 				if got := w.answered(t, responses); err != nil || got != "a 1, c 1" {
 					t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
+				}
+				for _, r := range remotes {
+					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
+					}
+				}
+				if got := w.fetched(t, w.ns.To()); got != "ac" {
+					t.Errorf("later: fetched %q, want a and c", got)
 				}
 			})
 		})
@@ -366,65 +378,5 @@ func TestAckGarbage(t *testing.T) {
 			t.Errorf("got answers %.80q, want %.80q", got, want)
 		}
 		w.noAcks(t)
-	})
-}
-
-// TestRemoteSocket: a socket that was fetched can be acted on wherever it is.
-func TestRemoteSocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, wsserver.Config{})
-		remotes := make(map[string]wsserver.RemoteSocket)
-		sockets, err := w.ns.FetchSockets(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range sockets {
-			remotes[w.names[r.ID]] = r
-		}
-		for _, name := range []string{"a", "d"} { // here and there
-			r, c, s := remotes[name], w.clients[name], w.sockets[name]
-			if err := r.Emit(t.Context(), "hello", name); err != nil {
-				t.Error(err)
-			}
-			wantEvents(t, name, c, `["hello","`+name+`"]`)
-			if err := r.Join(t.Context(), "new", "newer"); err != nil {
-				t.Error(err)
-			}
-			if err := r.Leave(t.Context(), "new"); err != nil {
-				t.Error(err)
-			}
-			if got := s.Rooms(); got[len(got)-1] != "newer" || slices.Contains(got, "new") {
-				t.Errorf("%s: got rooms %q, want newer at their end", name, got)
-			}
-			c.On("q", func(e wstest.Event) []any { return []any{e.String()} })
-			if got, err := one(r.EmitWithAck(t.Context(), "q", 1)); err != nil || got != `["q",1]` {
-				t.Errorf("%s: EmitWithAck: got %q, %v", name, got, err)
-			}
-			start := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, err := r.EmitWithAck(ctx, "never answered")
-			cancel()
-			if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
-				t.Errorf("%s: EmitWithAck: got %v after %v, want DeadlineExceeded after 1s", name, err, time.Since(start))
-			}
-			w.noAcks(t)
-			if err := r.Disconnect(t.Context(), false); err != nil {
-				t.Error(err)
-			}
-			<-c.Disconnected()
-			synctest.Wait()
-			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
-				t.Errorf("%s, who has gone: EmitWithAck: got %v, want ErrMember", name, err)
-			}
-			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
-				t.Errorf("%s, who has gone: got %v, want nil", name, err)
-			}
-			if _, ok := w.srvs[0].Of("/").Socket(r.ID); ok {
-				t.Errorf("%s, who has gone: Socket: got it", name)
-			}
-		}
-		if got := w.fetched(t, w.ns.To()); got != "bc" {
-			t.Errorf("left are %q, want b and c", got)
-		}
 	})
 }

@@ -18,6 +18,15 @@ type Config struct {
 	// closes what it opened; several servers may share a value.
 	Adapter adapter.Adapter
 
+	// RepairBytes bounds the broadcasts that the server remembers, for 30 s at the most, to send them again to nodes which have missed
+	// them. Zero means 64 MiB. Without an Adapter none are.
+	RepairBytes int
+
+	// OnLoss is told of broadcasts of other nodes that were due here and will not come, although they were asked for again: the node that
+	// had sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
+	// that the first is logged; Stats.Adapter counts them.
+	OnLoss func(adapter.Loss)
+
 	// Path is where clients find the server, as their option "path". Empty means "/socket.io/".
 	Path string
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/wsserver"
@@ -60,4 +61,35 @@ func TestData(t *testing.T) {
 	if err := wstest.Dial(t, srv, wstest.Config{}).EmitWithAck("who", "am I").Decode(&got); err != nil || got != "Ann" {
 		t.Errorf("Data: got %q, %v, want Ann", got, err)
 	}
+}
+
+// TestPartialJoinIsFailure: what SocketsJoin could not do on some node is a failure of the handler, other than what a Join leaves open.
+func TestPartialJoinIsFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		onError, failures := collectErrors()
+		srv := newServer(t, wsserver.Config{OnError: onError})
+		unfenced := &adapter.UnfencedError{Nodes: []string{"hung"}}
+		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+			wsserver.OnAck(s, "move all", func(ctx context.Context, partly bool) (string, error) {
+				if partly {
+					return "moved", fmt.Errorf("join: %w", &adapter.PartialError{Nodes: []string{"dead"}, Err: unfenced})
+				}
+				return "moved", fmt.Errorf("join: %w", unfenced)
+			})
+			return nil
+		})
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c.Send("40")
+		c.Read()
+		c.Read()
+		c.Send(`421["move all",true]`)
+		synctest.Wait()
+		if len(failures) != 1 {
+			t.Fatalf("%d failures were reported, want 1", len(failures))
+		}
+		c.Send(`422["move all",false]`)
+		if got := c.Read(); got != `432["moved"]` {
+			t.Errorf("got %s, want the answer to the second alone", got)
+		}
+	})
 }

@@ -22,8 +22,8 @@ type hooks struct {
 	disconnect    []func(*Socket, error)
 	any           []Handler
 	handlers      map[string][]Handler
-	serverSide    map[string][]ServerHandler
 	room          []roomHook
+	serverSide    map[string][]ServerHandler
 }
 
 // Use adds a middleware: a function that decides whether a client may connect. Middlewares run in the order in which they were added, on

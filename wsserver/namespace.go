@@ -91,8 +91,9 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 }
 
 // ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
-// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server;
-// an event that nobody handles there is ignored. Where more than 1,024 events wait for the handlers, or 4 MiB, further ones are dropped.
+// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server,
+// where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more than 1,024
+// events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
 // args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
@@ -105,7 +106,7 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 //
 // With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
 // [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [adapter.ErrUnknown].
+// error wraps [adapter.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }

@@ -57,11 +57,16 @@ func New(cfg Config) *Server {
 	cfg = cfg.defaults()
 	srv := &Server{
 		cfg:        cfg,
-		hub:        adapter.NewHub(adapter.HubConfig{Adapter: cfg.Adapter, Logger: cfg.Logger}),
 		codec:      cfg.Codec,
 		limits:     packet.Limits{AttachmentBytes: cfg.MaxPayload},
 		namespaces: make(map[string]*Namespace),
 	}
+	srv.hub = adapter.NewHub(adapter.HubConfig{
+		Adapter:     cfg.Adapter,
+		RepairBytes: cfg.RepairBytes,
+		OnLoss:      cfg.OnLoss,
+		Logger:      cfg.Logger,
+	})
 	srv.hub.HandleServerEvents(srv.serverEvent)
 	srv.cors = cfg.CORS.handler(cfg.Logger)
 	srv.engine = engine.New(engine.Config{

@@ -94,8 +94,9 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 }
 
 // EmitWithAck is Emit that waits for the acknowledgements of all selected sockets, on all nodes, until ctx ends; without a deadline in
-// ctx, no longer than the AckTimeout of the server's or the emitter's Config. It returns what the clients have answered, each with all its
-// arguments, in the order of coming. If no socket is selected, that is nothing, at once.
+// ctx, no longer than the AckTimeout of the server's or the emitter's Config. It returns what the clients have answered, in the order of
+// coming, and of each all arguments, where Socket.IO has the first alone. If no socket is selected, that is nothing, at once. A handler of
+// a socket may wait for it, as for the answer of the socket itself.
 //
 // With an error come the answers so far. It wraps an [*adapter.PartialError], which says how many clients have not answered, and which
 // nodes nobody has heard of. A socket that disconnects before it has answered is one of those clients, and not waited for. So is one that

@@ -38,12 +38,12 @@ func (r RemoteSocket) DecodeData(dst any) error {
 	return nil
 }
 
-// Broadcast is the broadcast to the socket, by the room of its id.
-func (r RemoteSocket) Broadcast() Broadcast { return r.ns.To(r.ID) }
+// self is the broadcast to the socket alone.
+func (r RemoteSocket) self() Broadcast { return r.ns.To(r.ID) }
 
 // Emit sends an event to the socket: see [Broadcast.Emit].
 func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error {
-	return r.Broadcast().Emit(ctx, event, args...)
+	return r.self().Emit(ctx, event, args...)
 }
 
 // EmitWithAck sends an event to the socket and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
@@ -58,7 +58,7 @@ func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any
 }
 
 func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any) (Response, error) {
-	m, err := r.Broadcast().message(ctx, event, args, true)
+	m, err := r.self().message(ctx, event, args, true)
 	if err != nil {
 		return Response{}, err
 	}
@@ -79,17 +79,17 @@ func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any)
 
 // Join puts the socket into rooms: see [Broadcast.SocketsJoin].
 func (r RemoteSocket) Join(ctx context.Context, rooms ...string) error {
-	return r.Broadcast().SocketsJoin(ctx, rooms...)
+	return r.self().SocketsJoin(ctx, rooms...)
 }
 
 // Leave takes the socket out of rooms: see [Broadcast.SocketsLeave].
 func (r RemoteSocket) Leave(ctx context.Context, rooms ...string) error {
-	return r.Broadcast().SocketsLeave(ctx, rooms...)
+	return r.self().SocketsLeave(ctx, rooms...)
 }
 
 // Disconnect ends the socket, or its client's connection if close is true: see [Broadcast.DisconnectSockets].
 func (r RemoteSocket) Disconnect(ctx context.Context, close bool) error {
-	return r.Broadcast().DisconnectSockets(ctx, close)
+	return r.self().DisconnectSockets(ctx, close)
 }
 
 // A Description is what a server says of a socket when that is fetched: the server's [adapter.Member] returns it from Describe, in JSON.

@@ -14,9 +14,10 @@ func (b Broadcast) selection() adapter.Selection {
 	return adapter.Selection{Rooms: b.rooms, Except: b.except, Local: b.local}
 }
 
-// FetchSockets returns the selected sockets of all nodes, those of a server's own first and in the same form. It waits for the nodes that
-// are alive, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. With an error come the sockets of the nodes
-// that have answered; it wraps an [*adapter.PartialError] that names the others.
+// FetchSockets returns the selected sockets of all nodes, those of a server's own first and in the same form; where Socket.IO
+// has live sockets for those, the Socket method of a server's namespace has. It waits for the nodes that are alive, until ctx ends; without a
+// deadline in ctx, no longer than [adapter.CallTimeout]. With an error come the sockets of the nodes that have answered; it wraps an
+// [*adapter.PartialError] that names the others.
 //
 // A socket's data comes as JSON: see SetData of wsserver.Socket. With it comes all of its handshake, credentials among them, through the
 // adapter's broker; the server's Config.KeepHeaders bounds what that is.
@@ -48,7 +49,7 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 	return n, wrap("count sockets", err)
 }
 
-// SocketsJoin puts the selected sockets of all nodes into rooms, and waits until that is done: nil means that every broadcast to the rooms
+// SocketsJoin puts the selected sockets of all nodes into rooms, and waits until that is done, as Socket.IO does not: nil means that every broadcast to the rooms
 // that any live node emits from now on reaches them, as with a socket's own Join. On each node it keeps its place among what this goroutine emits:
 // what was emitted before selects its sockets by the rooms of before, and what comes later by those of after.
 //

@@ -103,6 +103,7 @@ type Machine[T comparable] struct {
 	now    time.Duration // since Open, at this step
 	out    []Effect[T]
 	counts Counts
+	links  []Link // of the broadcast that is coming in
 
 	ring   ring
 	beaten uint64 // the last Beat's B

@@ -139,8 +139,8 @@ var plantable = []fault{
 
 	// Nodes.
 	{name: "an older node is met by its Beat", file: "machine.go",
-		old:     "m.meet(p, msg.About)\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
-		new:     "m.meet(p, msg.About)\n\t\tif !p.known {\n\t\t\tp.acked = m.f\n\t\t\tp.start(msg.B)\n\t\t}\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
+		old:  "m.meet(p, msg.About)\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
+		new:  "m.meet(p, msg.About)\n\t\tif !p.known {\n\t\t\tp.acked = m.f\n\t\t\tp.start(msg.B)\n\t\t}\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
 		test: "TestOlderNodeIsMetByItsAnswer"},
 	{name: "a younger node begins at its present number", file: "machine.go",
 		old:     "m.meet(p, msg.About)\n\t\tif m.up {\n",

@@ -28,12 +28,12 @@ func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) [
 		m.counts.Stale++
 		return m.take()
 	}
-	b := &held{links: make([]Link, len(in.Topics)), size: in.Size, repaired: in.Repaired, changes: in.Changes, broadcast: in.Broadcast}
+	m.links = m.links[:0]
 	for i, topic := range in.Topics {
-		b.links[i] = Link{Hash: m.cfg.Hash(topic), Prev: in.Prev[i]}
+		m.links = append(m.links, Link{Hash: m.cfg.Hash(topic), Prev: in.Prev[i]})
 	}
-	if behindAll(in.G, b.links) {
-		m.receive(p, in.G, b)
+	if behindAll(in.G, m.links) {
+		m.receive(p, in.G, held{links: m.links, size: in.Size, repaired: in.Repaired, changes: in.Changes, broadcast: in.Broadcast})
 		m.settlePeer(p)
 	}
 	m.returned(p)
@@ -88,7 +88,7 @@ func behindAll(g uint64, links []Link) bool {
 }
 
 // receive takes a broadcast: it delivers, holds or drops it.
-func (m *Machine[T]) receive(p *peer, g uint64, b *held) {
+func (m *Machine[T]) receive(p *peer, g uint64, b held) {
 	if !p.known {
 		m.keep(p, g, b)
 		return
@@ -131,14 +131,15 @@ func (m *Machine[T]) missFront(p *peer, links []Link) {
 }
 
 // keep holds a broadcast for later, if there is room. If there is none, it shows as missing in its time, and is asked for again.
-func (m *Machine[T]) keep(p *peer, g uint64, b *held) {
+func (m *Machine[T]) keep(p *peer, g uint64, b held) {
 	switch size := b.size + heldOverhead; {
 	case p.held[g] != nil:
 		m.counts.Copies++
 	case p.bytes > 0 && p.bytes+size > m.cfg.Limits.HeldBytes || m.heldBytes > 0 && m.heldBytes+size > m.cfg.Limits.HeldTotal:
 		m.counts.Unheld++
 	default:
-		p.hold(g, b)
+		b.links = slices.Clone(b.links) // they may be the machine's
+		p.hold(g, &b)
 		m.heldBytes += size
 	}
 }
@@ -160,7 +161,7 @@ func (m *Machine[T]) pass(p *peer, g uint64, links []Link) {
 	}
 }
 
-func (m *Machine[T]) deliver(p *peer, g uint64, b *held) {
+func (m *Machine[T]) deliver(p *peer, g uint64, b held) {
 	var passed []bool
 	for i, l := range b.links {
 		if _, ok := m.tracked(l.Hash); ok && g <= p.eff(l.Hash) {
@@ -194,7 +195,7 @@ func (m *Machine[T]) settlePeer(p *peer) {
 		for len(p.ready) > 0 && !p.paused {
 			g := heap.Pop(&p.ready).(uint64)
 			if b := m.unhold(p, g); b != nil {
-				m.receive(p, g, b)
+				m.receive(p, g, *b)
 			}
 		}
 		if p.paused {
@@ -231,7 +232,7 @@ func (m *Machine[T]) flush(p *peer, x uint64) {
 		}
 		switch m.judge(p, g, b.links) {
 		case next, waits:
-			m.deliver(p, g, b)
+			m.deliver(p, g, *b)
 		default:
 			m.counts.Stale++
 		}

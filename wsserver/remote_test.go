@@ -1,0 +1,222 @@
+package wsserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestFetchSockets: what is fetched says of sockets what they say of themselves, on whatever node they are.
+func TestFetchSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type user struct {
+			Name  string
+			Level int
+		}
+		w := newWorld(t, wsserver.Config{})
+		w.sockets["a"].SetData(user{"Ann", 1})
+		w.sockets["c"].SetData(&user{"Cid", 3})
+		for i, srv := range w.srvs {
+			sockets, err := srv.FetchSockets(t.Context())
+			if err != nil || len(sockets) != len(members) {
+				t.Fatalf("node %d: got %d sockets, %v, want %d", i, len(sockets), err, len(members))
+			}
+			for j, r := range sockets {
+				s := w.sockets[w.names[r.ID]]
+				node := w.srvs[0]
+				if name := w.names[r.ID]; name == "c" || name == "d" {
+					node = w.srvs[1]
+				}
+				if r.Node != node.Node() || (j < 2) != (node == srv) {
+					t.Errorf("socket %d, %s: got node %s, want %s, and those of this node first", j, r.ID, r.Node, node.Node())
+				}
+				if !slices.Equal(r.Rooms, s.Rooms()) {
+					t.Errorf("%s: got rooms %q, want %q", r.ID, r.Rooms, s.Rooms())
+				}
+				got, want := r.Handshake, s.Handshake()
+				if !got.Time.Equal(want.Time) {
+					t.Errorf("%s: got time %v, want %v", r.ID, got.Time, want.Time)
+				}
+				got.Time = want.Time
+				if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+					t.Errorf("%s: got handshake %s, want %s", r.ID, g, w)
+				}
+				var u user
+				switch err := r.DecodeData(&u); w.names[r.ID] {
+				case "a":
+					if err != nil || u != (user{"Ann", 1}) {
+						t.Errorf("data: got %v, %v", u, err)
+					}
+				case "c":
+					if err != nil || u != (user{"Cid", 3}) {
+						t.Errorf("data: got %v, %v", u, err)
+					}
+				default:
+					if !errors.Is(err, wsserver.ErrNoData) {
+						t.Errorf("without data: got %v, want ErrNoData", err)
+					}
+				}
+				local, ok := srv.Of("/").Socket(r.ID)
+				if ok != (node == srv) || ok && local != s {
+					t.Errorf("%s: Local: got %v, %v, want the socket on its node alone", r.ID, local, ok)
+				}
+			}
+		}
+	})
+}
+
+// badData is data that cannot become JSON.
+type badData struct{ panics bool }
+
+func (d badData) MarshalJSON() ([]byte, error) {
+	if d.panics {
+		panic("bang")
+	}
+	return nil, errors.New("no")
+}
+
+// TestFetchBadData: what a program has noted of one socket does not keep any from being fetched, and is reported where it is.
+func TestFetchBadData(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		data any
+	}{
+		{"an error", badData{}},
+		{"a panic", badData{panics: true}},
+		{"deep inside", map[string]any{"list": []any{badData{panics: true}}}},
+		{"no JSON at all", make(chan int)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				onError, failures := collectErrors()
+				w := newWorld(t, wsserver.Config{OnError: onError})
+				w.sockets["c"].SetData(test.data)
+				w.sockets["d"].SetData("fine")
+				sockets, err := w.ns.FetchSockets(t.Context())
+				if err != nil || len(sockets) != 4 {
+					t.Fatalf("got %d sockets, %v, want 4", len(sockets), err)
+				}
+				for _, r := range sockets {
+					var got string
+					if err := r.DecodeData(&got); (err == nil) != (w.names[r.ID] == "d") || r.Handshake.Auth == nil {
+						t.Errorf("%s: got data %q, %v, auth %s", w.names[r.ID], got, err, r.Handshake.Auth)
+					}
+				}
+				synctest.Wait()
+				if len(failures) != 1 {
+					t.Fatalf("%d failures were reported, want 1", len(failures))
+				}
+				f := <-failures
+				var panicked *wsserver.PanicError
+				if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
+					t.Errorf("reported: %q, %v", f.event, f.err)
+				}
+				if got := w.srvs[1].Stats().Failures; got != 1 {
+					t.Errorf("Stats.Failures: got %d, want 1", got)
+				}
+			})
+		})
+	}
+}
+
+// TestNotConnectedYet: a socket that waits for its CONNECT packet is neither fetched nor asked, nor waited for.
+func TestNotConnectedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := new(deafAdapter)
+		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
+		other := newServer(t, wsserver.Config{Adapter: slow})
+		for _, s := range []*wsserver.Server{srv, other} {
+			if err := s.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		hears := make(chan struct{})
+		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
+		defer close(hears)
+		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c.Read() // open
+		time.Sleep(100 * time.Millisecond)
+		ns := srv.Of("/")
+		if got := len(ns.Rooms()); got != 1 {
+			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
+		}
+		if got, err := ns.Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
+			t.Errorf("FetchSockets: got %v, %v, want none", got, err)
+		}
+		if got, err := ns.Local().EmitWithAck(t.Context(), "q"); err != nil || len(got) > 0 {
+			t.Errorf("EmitWithAck: got %v, %v, want none at once", got, err)
+		}
+		if got := c.Read(); got[:2] != "40" {
+			t.Errorf("first packet: got %q, want CONNECT", got)
+		}
+	})
+}
+
+// TestRemoteSocket: a socket that was fetched can be acted on wherever it is.
+func TestRemoteSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wsserver.Config{})
+		remotes := make(map[string]wsserver.RemoteSocket)
+		sockets, err := w.ns.FetchSockets(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range sockets {
+			remotes[w.names[r.ID]] = r
+		}
+		for _, name := range []string{"a", "d"} { // here and there
+			r, c, s := remotes[name], w.clients[name], w.sockets[name]
+			if err := r.Emit(t.Context(), "hello", name); err != nil {
+				t.Error(err)
+			}
+			wantEvents(t, name, c, `["hello","`+name+`"]`)
+			if err := r.Join(t.Context(), "new", "newer"); err != nil {
+				t.Error(err)
+			}
+			if err := r.Leave(t.Context(), "new"); err != nil {
+				t.Error(err)
+			}
+			if got := s.Rooms(); got[len(got)-1] != "newer" || slices.Contains(got, "new") {
+				t.Errorf("%s: got rooms %q, want newer at their end", name, got)
+			}
+			c.On("q", func(e wstest.Event) []any { return []any{e.String()} })
+			if got, err := one(r.EmitWithAck(t.Context(), "q", 1)); err != nil || got != `["q",1]` {
+				t.Errorf("%s: EmitWithAck: got %q, %v", name, got, err)
+			}
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := r.EmitWithAck(ctx, "never answered")
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+				t.Errorf("%s: EmitWithAck: got %v after %v, want DeadlineExceeded after 1s", name, err, time.Since(start))
+			}
+			w.noAcks(t)
+			if err := r.Disconnect(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+			<-c.Disconnected()
+			synctest.Wait()
+			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+				t.Errorf("%s, who has gone: EmitWithAck: got %v, want ErrMember", name, err)
+			}
+			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
+				t.Errorf("%s, who has gone: got %v, want nil", name, err)
+			}
+			if _, ok := w.srvs[0].Of("/").Socket(r.ID); ok {
+				t.Errorf("%s, who has gone: Local: got it", name)
+			}
+		}
+		if got := w.fetched(t, w.ns.To()); got != "bc" {
+			t.Errorf("left are %q, want b and c", got)
+		}
+	})
+}
