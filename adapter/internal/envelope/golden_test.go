@@ -80,6 +80,8 @@ var golden = []struct {
 		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128}}},
 	{"hello of a client to a node", "0102 0a6e6f64652d3030303031 026d65 01 00 01 00 01",
 		Message{From: sender, To: "me", Mesh: &mesh.Fence{About: mesh.About{Client: true}, F: 1, Hello: true}}},
+	{"ack of a node that knows nobody yet", "0103 0a6e6f64652d3030303031 026d65 02 c0843d 07 8001 00",
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second, Fresh: true}, F: 7, Sent: 128}}},
 	{"ack", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 02 0161 0162",
 		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a", "b"}}}},
 	{"beat", "0104 0a6e6f64652d3030303031 00 00 c0843d 05 09 02 01 03 02 0102030405060708 00 fffefdfcfbfaf9f8 03",
