@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"wsserver/internal/netpoll":    {"std"},
 	"wsserver/internal/outbox":     {"std"},
 	"wsserver/internal/transport":  {"wsserver/internal/engineio", "wsserver/internal/netpoll", "wsserver/internal/outbox", "github.com/gobwas/ws"},
-	"examples/chat":                {"adapter", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
+	"examples/chat":                {"adapter", "natsadapter", "natsadapter/embedded", "natsadapter/service", "wsserver", "std"},
 	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},

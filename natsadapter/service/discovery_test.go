@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -140,10 +141,12 @@ func TestPermissions(t *testing.T) {
 			Subscribe: &natsserver.SubjectPermission{Allow: subscribe},
 		}}
 	}
+	responding := user("service", []string{"belfry.v1.rchat.>"}, []string{"belfry.v1.rchat.>", "belfry.service.rchat.>", "$SRV.>"})
+	responding.Permissions.Response = &natsserver.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
 	server := natstest.Start(t, embedded.Config{Options: &natsserver.Options{Users: []*natsserver.User{
-		user("service", []string{"belfry.v1.rchat.>", "_INBOX.>"}, []string{"belfry.v1.rchat.>", "belfry.service.rchat.>", "$SRV.>"}),
+		responding,
 		user("node", []string{"belfry.v1.rchat.>"}, []string{"belfry.v1.rchat.>"}),
-		user("counter", []string{"belfry.service.rchat.count"}, []string{"_INBOX.>"}),
+		user("counter", []string{"belfry.service.rchat.count", "$SRV.PING.belfry"}, []string{"_INBOX.>"}),
 	}}})
 	as := func(name string) *natsadapter.Adapter {
 		return natsadapter.New(natsadapter.Config{URL: server.URL(), Cluster: "chat", Logger: silent, Options: []nats.Option{nats.UserInfo(name, "p")}})
@@ -157,6 +160,7 @@ func TestPermissions(t *testing.T) {
 	if a := request(t, nc, s.Subject()+".count", ``); !a.OK {
 		t.Errorf("what it may: %s", a.text)
 	}
+	discover(t, nc, "PING.belfry", 1)
 	if err := nc.Publish(s.Subject()+".disconnect", []byte(`{"all":true}`)); err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,8 @@
 // An answer is an object. ok says that all of it was done, on all servers; otherwise error says why not, missing which servers have not said
 // that they have done it, by their ids, and unconfirmed which servers do not know yet of the rooms that were joined. What else is in it is
 // what was done, or is known, without them: count, of emit and count; sockets, of fetch, in the order of their ids, and more, if there are
-// others, of which those behind the last can be fetched next.
+// others, of which those behind the last can be fetched next. An answer is as large as a message may be on this NATS; of a socket that is
+// larger by itself, there is no more than that it is truncated. Each request fetches all sockets that are selected from the servers.
 //
 // A request that was refused has an answer with the headers of a service's error: Nats-Service-Error-Code is 400 for a wrong request, 413 for
 // one that is too large, 429 if there are too many, and 503 if the service is closing or has not reached the cluster. Nats-Service-Error
@@ -53,9 +54,8 @@
 // # Who may use it
 //
 // Whoever may publish to its subjects can do everything to every socket: the permissions of the NATS server are the guard, and there is no
-// other. A client needs to publish to the endpoints that it is to use, and to subscribe to its inbox. The service itself needs to subscribe
-// to <prefix>.service.> and $SRV.>, and to publish to everybody's inbox; allow_responses of the NATS server is too narrow a permission, since
-// discovery is answered by the same connection.
+// other. A client needs to publish to the endpoints that it is to use, and to subscribe to its inbox. The service needs what a node of the
+// cluster does, to subscribe to its own subjects and to $SRV.>, and to publish to the inboxes of those who ask, such as by allow_responses.
 package service
 
 import (
@@ -107,6 +107,9 @@ type Config struct {
 // MaxTimeout bounds how long a request may ask to wait.
 const MaxTimeout = 30 * time.Second
 
+// startTimeout bounds Start without a deadline.
+const startTimeout = 30 * time.Second
+
 func (c Config) defaults() Config {
 	if c.Timeout <= 0 {
 		c.Timeout = 3 * time.Second
@@ -147,13 +150,18 @@ type Service struct {
 type counts struct{ requests, refused, partial atomic.Uint64 }
 
 // Start starts the service for the cluster of cfg.Adapter. It returns when the service can be found, and its requests reach the cluster,
-// or with an error that says why that cannot be, or that ctx has ended. Close it in the end.
+// or with an error that says why that cannot be, or that ctx has ended; without a deadline in ctx, after 30 seconds. Close it in the end.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.Adapter == nil {
 		return nil, errors.New("service: start: no adapter: set Config.Adapter to one for the cluster of the servers")
 	}
 	s := &Service{cfg: cfg.defaults(), emitter: cfg.Emitter}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+	}
 	if err := s.start(ctx); err != nil {
 		gone, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -204,11 +212,6 @@ func (s *Service) start(ctx context.Context) (err error) {
 		}
 	}
 	// What the server denies is known when it has answered what comes behind.
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, MaxTimeout)
-		defer cancel()
-	}
 	if err := s.nc.FlushWithContext(ctx); err != nil {
 		return err
 	}
