@@ -141,12 +141,17 @@ func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
 	}
 	var err error
 	if q.frame, err = frame(b.Payload, b.Flags&envelope.Volatile != 0); err != nil {
-		return nil, fmt.Errorf("adapter: a broadcast that cannot be encoded: %w", err)
+		return nil, unencoded(err)
 	}
 	for i, m := range q.members {
 		m.Ask(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
 	}
 	return q, nil
+}
+
+// unencoded is the error of a payload of which no frame can be made.
+func unencoded(err error) error {
+	return fmt.Errorf("adapter: a broadcast that cannot be encoded: %w", err)
 }
 
 // answer takes what a member says.
@@ -209,7 +214,7 @@ func (q *question) forget() {
 func (h *Hub) collect(b *envelope.Broadcast) {
 	r := h.lookup(b.Namespace)
 	if r == nil {
-		h.nobody(b)
+		h.number(b, 0)
 		return
 	}
 	q, err := r.ask(&b.Body, ackBound)
@@ -217,16 +222,9 @@ func (h *Hub) collect(b *envelope.Broadcast) {
 	case err != nil:
 		h.refuse(asker{b.From, b.ID}, envelope.Failed, err.Error())
 	case len(q.ids) == 0:
-		h.nobody(b)
+		h.number(b, 0)
 	case !h.begin(b, asking, func(a *answer) { q.collect(a) }):
 		q.forget()
-	}
-}
-
-// nobody answers a question that nobody here was asked.
-func (h *Hub) nobody(b *envelope.Broadcast) {
-	if b.ID != 0 {
-		_ = h.publish(answerBody(asker{b.From, b.ID}, envelope.Answer{}, envelope.AppendNumber(nil, 0)))
 	}
 }
 

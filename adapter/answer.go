@@ -101,6 +101,8 @@ func (h *Hub) serve(b *envelope.Broadcast) {
 		h.change(b)
 	case envelope.KindAsk:
 		h.collect(b)
+	case envelope.KindTell:
+		h.tell(b)
 	case envelope.KindEvent, envelope.KindCall:
 		h.handle(b)
 	default:
@@ -147,6 +149,20 @@ func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
 func (h *Hub) refuse(to asker, status envelope.Status, text string) {
 	if to.id != 0 {
 		_ = h.publish(answerBody(to, envelope.Answer{Status: status, Text: text}, nil)) // what is refused here, the asker's deadline ends
+	}
+}
+
+// number answers a request with a number, at once if there is room for that in the queue.
+func (h *Hub) number(b *envelope.Broadcast, n int) {
+	if b.ID == 0 {
+		return
+	}
+	content := envelope.AppendNumber(nil, uint64(n))
+	if err := h.publish(answerBody(asker{b.From, b.ID}, envelope.Answer{}, content)); errors.Is(err, ErrOverflow) {
+		h.begin(b, lookup, func(a *answer) {
+			a.buf = content
+			_ = a.flush(false) // an error means that nobody waits for it
+		})
 	}
 }
 

@@ -42,6 +42,7 @@ var everyCall = []struct {
 		acks, err := r.BroadcastWithAck(ctx, Broadcast{})
 		return len(acks.Answers), err
 	}},
+	{"BroadcastCounted", func(ctx context.Context, r *Rooms) (int, error) { return r.BroadcastCounted(ctx, Broadcast{}) }},
 	{"CallServers", func(ctx context.Context, r *Rooms) (int, error) {
 		answers, err := r.CallServers(ctx, nil)
 		return len(answers) + 1, err

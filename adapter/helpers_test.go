@@ -154,6 +154,7 @@ type member struct {
 	remove     func()                                                  // what Disconnect does
 	asking     func(text string, answer func(payload []byte, ok bool)) // what Ask does; nil keeps silent
 	describing func() []byte                                           // nil says nothing
+	refusing   bool                                                    // Deliver says that it has not taken what it gets
 
 	mu     sync.Mutex // guards what follows
 	got    []string
@@ -166,7 +167,10 @@ func (m *member) note(text string) {
 	m.got = append(m.got, text)
 }
 
-func (m *member) Deliver(frame any) { m.note(frame.(string)) }
+func (m *member) Deliver(frame any) bool {
+	m.note(frame.(string))
+	return !m.refusing
+}
 
 func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {
 	m.note(frame.(string))

@@ -426,12 +426,12 @@ func (h *Hub) lost(e mesh.Lost[Topic]) {
 			"after", e.After, "upto", e.Upto, "unknown", e.Unknown)
 	}
 	if h.cfg.OnLoss != nil {
-		h.tell(Loss{Node: e.Node, Unknown: e.Unknown})
+		h.tellLoss(Loss{Node: e.Node, Unknown: e.Unknown})
 	}
 }
 
-// tell calls OnLoss, which is the program's: a panic is its own.
-func (h *Hub) tell(l Loss) {
+// tellLoss calls OnLoss, which is the program's: a panic is its own.
+func (h *Hub) tellLoss(l Loss) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", fmt.Sprint(p), "stack", string(debug.Stack()))

@@ -29,10 +29,10 @@ func (e *UnfencedError) Error() string {
 
 // A Member is what Rooms know of a socket.
 type Member interface {
-	// Deliver takes what the frame function of the namespace made of a broadcast, shared by all members, which must not change it.
-	// It does not block. It is called from many goroutines; the broadcasts of one goroutine, and those of one other node, come in
-	// their order.
-	Deliver(frame any)
+	// Deliver takes what the frame function of the namespace made of a broadcast, shared by all members, which must not change it. It
+	// reports whether it has: not if it has left, say, or is passed over. It does not block. It is called from many goroutines; the
+	// broadcasts of one goroutine, and those of one other node, come in their order.
+	Deliver(frame any) bool
 
 	// Ask is Deliver for a broadcast that is to be answered, in the same order. The member calls answer when it has one, from any goroutine and
 	// also within Ask; or, with ok false, when it will have none: it has left, or cannot be asked. What comes after the first call, or
@@ -279,23 +279,31 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 
 // deliver hands a broadcast to the members on this node.
 func (r *Rooms) deliver(b *envelope.Body) {
+	if _, err := r.hand(b); err != nil {
+		r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
+	}
+}
+
+// hand hands a broadcast to the members on this node, and returns how many have taken it. After an error, nobody has.
+func (r *Rooms) hand(b *envelope.Body) (taken int, err error) {
 	selection := selections.Get().(*[]Member)
 	r = r.lock(false)
 	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
 	r.mu.Unlock()
 	if len(members) > 0 {
-		frame, err := r.frame(b.Payload, b.Flags&envelope.Volatile != 0)
-		if err != nil {
-			r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
-		} else {
+		var frame any
+		if frame, err = r.frame(b.Payload, b.Flags&envelope.Volatile != 0); err == nil {
 			for _, m := range members {
-				m.Deliver(frame)
+				if m.Deliver(frame) {
+					taken++
+				}
 			}
 		}
 	}
 	clear(members)
 	*selection = members
 	selections.Put(selection)
+	return taken, err
 }
 
 // distinct returns names without repetitions, in their order.

@@ -333,9 +333,9 @@ type restless struct {
 	change func()
 }
 
-func (m *restless) Deliver(frame any) {
+func (m *restless) Deliver(frame any) bool {
 	m.change()
-	m.member.Deliver(frame)
+	return m.member.Deliver(frame)
 }
 
 // A broadcast goes to those who were there when it began, once.

@@ -111,12 +111,13 @@ func (u *union) join(b *testing.B, r *adapter.Rooms, id, name string) {
 }
 
 // Deliver implements [adapter.Member], for the members of all nodes.
-func (u *union) Deliver(any) {
+func (u *union) Deliver(any) bool {
 	u.delivered.Add(1)
 	select {
 	case u.wake <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // What the other methods of a member are for does not happen here.

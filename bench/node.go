@@ -146,7 +146,10 @@ func roomName(prefix string, n int) string { return fmt.Sprintf("%s-%06d", prefi
 // probed is a member that hands everything to a prober.
 type probed struct{ *prober }
 
-func (m probed) Deliver(frame any) { m.receive(frame.([]byte)) }
+func (m probed) Deliver(frame any) bool {
+	m.receive(frame.([]byte))
+	return true
+}
 
 func (m probed) Ask(frame any, answer func([]byte, bool)) {
 	m.Deliver(frame)

@@ -24,6 +24,8 @@ const (
 //	<prefix>.v1.<cluster>.n.<node>.c                    a node
 //	<prefix>.v1.<cluster>.n.<node>.p.<namespace>.<room> a private room at that node
 //
+// Besides, <prefix>.service.<cluster>.> is for the cluster's service.
+//
 // What stands in angle brackets, but for the prefix, is a token made by appendToken: nothing that a user chooses enters a subject
 // otherwise.
 type naming struct {
@@ -32,9 +34,13 @@ type naming struct {
 
 func newNaming(prefix, cluster string) (naming, error) {
 	if !validPrefix(prefix) {
-		return naming{}, fmt.Errorf("prefix %.80q: want up to %d letters, digits, '-' and '_', with single dots between them", prefix, maxPrefix)
+		return naming{}, prefixError(prefix)
 	}
 	return naming{root: prefix + ".v1." + string(appendToken(nil, cluster)) + "."}, nil
+}
+
+func prefixError(prefix string) error {
+	return fmt.Errorf("prefix %.80q: want up to %d letters, digits, '-' and '_', with single dots between them", prefix, maxPrefix)
 }
 
 func validPrefix(s string) bool {

@@ -208,11 +208,11 @@ type probe struct {
 	end   chan struct{}
 }
 
-func (p *probe) Deliver(frame any) {
+func (p *probe) Deliver(frame any) bool {
 	text := string(frame.([]byte))
 	if text == "end" {
 		close(p.end)
-		return
+		return true
 	}
 	p.mu.Lock()
 	p.got[text]++
@@ -220,6 +220,7 @@ func (p *probe) Deliver(frame any) {
 		p.order++
 	}
 	p.mu.Unlock()
+	return true
 }
 
 func (p *probe) Ask(frame any, answer func(payload []byte, ok bool)) {

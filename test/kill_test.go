@@ -25,7 +25,7 @@ const nodeURL = "BELFRY_TEST_NODE"
 // stuck is a member, and a server, that answers nothing.
 type stuck struct{}
 
-func (stuck) Deliver(any)                 {}
+func (stuck) Deliver(any) bool            { return true }
 func (stuck) Ask(any, func([]byte, bool)) {}
 func (stuck) Forget(any)                  {}
 func (stuck) Describe() []byte            { select {} }

@@ -125,7 +125,7 @@ type tally struct {
 	trouble []string
 }
 
-func (c *tally) Deliver(frame any) {
+func (c *tally) Deliver(frame any) bool {
 	b := frame.([]byte)
 	origin, room, n := int(b[0]), string(b[1:3]), binary.BigEndian.Uint64(b[3:])
 	c.mu.Lock()
@@ -136,6 +136,7 @@ func (c *tally) Deliver(frame any) {
 	}
 	c.last[key] = n
 	c.count[origin]++
+	return true
 }
 
 // TestBrokersFail has nodes broadcast to each other while their NATS servers are shut down and started again, one after the other, and all

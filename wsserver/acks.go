@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -77,7 +78,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	id := s.conn.server.newAckID()
 	err := s.expect(id, func(args packet.Args, ok bool) {
 		if ok {
-			answer <- Response{args}
+			answer <- emitter.NewResponse(args)
 		}
 	})
 	if err != nil {

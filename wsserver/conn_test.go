@@ -188,11 +188,11 @@ func TestExitDiscards(t *testing.T) {
 // TestForgedAttachments: what claims more attachments than a broadcast can have is refused before memory is taken for them.
 func TestForgedAttachments(t *testing.T) {
 	forged := packet.Encoded{Text: []byte(`511-["x"]`)}
-	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), forged); !errors.Is(err, packet.ErrAttachments) {
+	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), forged); !errors.Is(err, packet.ErrAttachments) {
 		t.Errorf("got %v, want ErrAttachments", err)
 	}
 	short := packet.Encoded{Text: []byte(`51-["x",{"_placeholder":true,"num":0}]`)}
-	if _, err := decode(packet.JSON{}.NewDecoder(&unlimited), short); err == nil {
+	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), short); err == nil {
 		t.Error("a packet without its attachment: got no error")
 	}
 }

@@ -39,19 +39,7 @@ func (e *Event) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
 // Args converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
 // map[string]any. It is for those who pass them on, and takes many times the memory of what came: Decode converts what is needed.
-func (e *Event) Args() ([]any, error) { return values(e.Len(), e.Decode) }
-
-// values has decode convert n arguments.
-func values(n int, decode func(dst ...any) error) ([]any, error) {
-	args, into := make([]any, n), make([]any, n)
-	for i := range args {
-		into[i] = &args[i]
-	}
-	if err := decode(into...); err != nil {
-		return nil, err
-	}
-	return args, nil
-}
+func (e *Event) Args() ([]any, error) { return e.packet.Values() }
 
 // WantsAck reports whether the client waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.packet.HasID }
@@ -122,18 +110,6 @@ func stands(err error) bool {
 	}
 	return false
 }
-
-// A Response is what a client answered to [Socket.EmitWithAck], or one of many clients or servers to a broadcast.
-type Response struct{ args packet.Args }
-
-// Len is the number of arguments.
-func (r Response) Len() int { return r.args.Len() }
-
-// Decode converts the arguments as [Event.Decode] does.
-func (r Response) Decode(dst ...any) error { return r.args.Decode(dst...) }
-
-// Args converts all arguments as [Event.Args] does.
-func (r Response) Args() ([]any, error) { return values(r.Len(), r.Decode) }
 
 // encode makes messages of p and its arguments.
 func (srv *Server) encode(p *packet.Packet, event string, args []any) (packet.Encoded, error) {

@@ -1,22 +1,11 @@
 package wsserver
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 )
-
-// A Handshake is what a client said when it connected.
-type Handshake struct {
-	Auth       json.RawMessage `json:"auth,omitempty"` // the client's option "auth", an object; nil if it has none
-	Query      url.Values      `json:"query"`          // of the connection's first request, without what Engine.IO put there
-	Header     http.Header     `json:"header"`         // of that request: those that Config.KeepHeaders names
-	RemoteAddr string          `json:"remoteAddr"`     // as in http.Request
-	Secure     bool            `json:"secure"`         // the request came over TLS that ended in this program
-	Time       time.Time       `json:"time"`           // of that request
-}
 
 // handshake is what is kept of a connection's first request. It is small, since it is kept as long as the connection.
 type handshake struct {

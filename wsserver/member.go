@@ -10,11 +10,9 @@ import (
 type member Socket
 
 // Deliver queues the frame of a broadcast. A socket whose client has not been told yet that it is connected gets none.
-func (m *member) Deliver(frame any) {
+func (m *member) Deliver(frame any) bool {
 	s := (*Socket)(m)
-	if s.now() == connected {
-		s.take(frame.(*delivery))
-	}
+	return s.now() == connected && s.take(frame.(*delivery))
 }
 
 // take queues what is delivered. It reports false if the client will not get it: it is volatile, or the connection has ended.

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
@@ -14,7 +15,8 @@ type Namespace struct {
 	server *Server
 	name   string
 	rooms  *adapter.Rooms
-	parent *ParentNamespace // whose child it is; nil for none
+	all    *emitter.Namespace // the sockets of all nodes
+	parent *ParentNamespace   // whose child it is; nil for none
 
 	listening sync.Once // rooms tell of their events, since somebody wants to know
 
@@ -26,64 +28,87 @@ type Namespace struct {
 // Name is the namespace's name, "/" for the one that clients get by default.
 func (ns *Namespace) Name() string { return ns.name }
 
-func (ns *Namespace) broadcast() Broadcast { return Broadcast{ns: ns} }
-
 // To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
-func (ns *Namespace) To(rooms ...string) Broadcast { return ns.broadcast().To(rooms...) }
+func (ns *Namespace) To(rooms ...string) Broadcast { return ns.all.To(rooms...) }
 
 // In is To.
-func (ns *Namespace) In(rooms ...string) Broadcast { return ns.broadcast().To(rooms...) }
+func (ns *Namespace) In(rooms ...string) Broadcast { return ns.all.To(rooms...) }
 
 // Except is the broadcast to all sockets but those in any of rooms.
-func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.broadcast().Except(rooms...) }
+func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.all.Except(rooms...) }
 
 // Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
-func (ns *Namespace) Volatile() Broadcast { return ns.broadcast().Volatile() }
+func (ns *Namespace) Volatile() Broadcast { return ns.all.Volatile() }
 
 // Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
-func (ns *Namespace) Compress(compress bool) Broadcast { return ns.broadcast().Compress(compress) }
+func (ns *Namespace) Compress(compress bool) Broadcast { return ns.all.Compress(compress) }
 
 // Local is the broadcast to all sockets of this node.
-func (ns *Namespace) Local() Broadcast { return ns.broadcast().Local() }
+func (ns *Namespace) Local() Broadcast { return ns.all.To().Local() }
 
 // Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
-	return ns.broadcast().Emit(ctx, event, args...)
+	return ns.all.Emit(ctx, event, args...)
+}
+
+// EmitCounted sends an event to all sockets of the namespace and returns how many have it: see [Broadcast.EmitCounted].
+func (ns *Namespace) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
+	return ns.all.EmitCounted(ctx, event, args...)
 }
 
 // EmitWithAck sends an event to all sockets of the namespace and waits for their acknowledgements: see [Broadcast.EmitWithAck].
 func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return ns.broadcast().EmitWithAck(ctx, event, args...)
+	return ns.all.EmitWithAck(ctx, event, args...)
 }
 
 // FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets]. Sockets is for those of this node.
 func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return ns.broadcast().FetchSockets(ctx)
+	return ns.all.FetchSockets(ctx)
 }
 
 // Count returns how many sockets the namespace has on all nodes: see [Broadcast.Count].
-func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.broadcast().Count(ctx) }
+func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.all.Count(ctx) }
 
 // SocketsJoin puts all sockets of the namespace into rooms: see [Broadcast.SocketsJoin].
 func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return ns.broadcast().SocketsJoin(ctx, rooms...)
+	return ns.all.SocketsJoin(ctx, rooms...)
 }
 
 // SocketsLeave takes all sockets of the namespace out of rooms: see [Broadcast.SocketsLeave].
 func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return ns.broadcast().SocketsLeave(ctx, rooms...)
+	return ns.all.SocketsLeave(ctx, rooms...)
 }
 
 // DisconnectSockets disconnects all sockets of the namespace: see [Broadcast.DisconnectSockets].
 func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
-	return ns.broadcast().DisconnectSockets(ctx, close)
+	return ns.all.DisconnectSockets(ctx, close)
 }
 
 // AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
 // long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
-	rooms, err := ns.rooms.AllRooms(ctx)
-	return rooms, wrap("list rooms", err)
+	return ns.all.AllRooms(ctx)
+}
+
+// ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
+// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server,
+// where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more than 1,024
+// events of this node wait for the handlers, or 4 MiB, further ones are dropped.
+//
+// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
+func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	return ns.all.ServerSideEmit(ctx, event, args...)
+}
+
+// ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
+// deadline in ctx, no longer than [adapter.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
+// Events that are to be answered are handled concurrently, with each other and with those that are not.
+//
+// With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
+// [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
+// error wraps [adapter.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
+func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }
 
 // Rooms returns the names of the rooms with a socket on this node, the sockets' own among them, in no order.

@@ -2,7 +2,6 @@ package wsserver
 
 import (
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter/packet"
@@ -25,7 +24,7 @@ func (e *OutgoingEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
 func (e *OutgoingEvent) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
 // Args converts all arguments as [Event.Args] does.
-func (e *OutgoingEvent) Args() ([]any, error) { return values(e.Len(), e.Decode) }
+func (e *OutgoingEvent) Args() ([]any, error) { return e.packet.Values() }
 
 // WantsAck reports whether an acknowledgement is waited for.
 func (e *OutgoingEvent) WantsAck() bool { return e.packet.HasID }
@@ -64,19 +63,10 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 	return d, nil
 }
 
-// unlimited decodes what a node of this cluster has encoded: its limits are its own, but for the number of attachments, which stands
-// in front of a packet, so that memory is taken for it before they are there.
-var unlimited = packet.Limits{
-	AttachmentBytes: math.MaxInt,
-	Arguments:       math.MaxInt,
-	Depth:           math.MaxInt,
-	NamespaceBytes:  math.MaxInt,
-}
-
 // outgoing is the event that is delivered, decoded when somebody asks for it the first time; nil if that cannot be done.
 func (d *delivery) outgoing() *OutgoingEvent {
 	d.decode.Do(func() {
-		p, err := decode(d.ns.server.codec.NewDecoder(&unlimited), d.encoded)
+		p, err := decode(d.ns.server.codec.NewDecoder(packet.ClusterLimits()), d.encoded)
 		if err != nil {
 			if srv := d.ns.server; srv.undecoded.allow() {
 				srv.cfg.Logger.Error("belfry: OnAnyOutgoing is not told of a broadcast that cannot be decoded; do all nodes use the same codec?",

@@ -3,6 +3,8 @@ package wsserver
 import (
 	"maps"
 	"slices"
+
+	"github.com/belfry-io/belfry/adapter/emitter"
 )
 
 // A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
@@ -133,6 +135,7 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 		parent.children[ns] = struct{}{}
 	}
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
+	ns.all = emitter.NewNamespace(name, ns.rooms, srv.codec, srv.cfg.AckTimeout)
 	if parent != nil && parent.listening {
 		ns.listen()
 	}

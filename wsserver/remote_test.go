@@ -64,7 +64,7 @@ func TestFetchSockets(t *testing.T) {
 						t.Errorf("without data: got %v, want ErrNoData", err)
 					}
 				}
-				local, ok := r.Local()
+				local, ok := srv.Of("/").Socket(r.ID)
 				if ok != (node == srv) || ok && local != s {
 					t.Errorf("%s: Local: got %v, %v, want the socket on its node alone", r.ID, local, ok)
 				}
@@ -211,7 +211,7 @@ func TestRemoteSocket(t *testing.T) {
 			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
 				t.Errorf("%s, who has gone: got %v, want nil", name, err)
 			}
-			if _, ok := r.Local(); ok {
+			if _, ok := w.srvs[0].Of("/").Socket(r.ID); ok {
 				t.Errorf("%s, who has gone: Local: got it", name)
 			}
 		}

@@ -156,6 +156,11 @@ func (srv *Server) Emit(ctx context.Context, event string, args ...any) error {
 	return srv.root.Emit(ctx, event, args...)
 }
 
+// EmitCounted sends an event to all sockets of the namespace "/" and returns how many have it: see [Broadcast.EmitCounted].
+func (srv *Server) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
+	return srv.root.EmitCounted(ctx, event, args...)
+}
+
 // EmitWithAck sends an event to all sockets of the namespace "/" and waits for their acknowledgements: see [Broadcast.EmitWithAck].
 func (srv *Server) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
 	return srv.root.EmitWithAck(ctx, event, args...)

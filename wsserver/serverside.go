@@ -44,7 +44,7 @@ func (e *ServerEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
 func (e *ServerEvent) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
 // Args converts all arguments as [Event.Args] does.
-func (e *ServerEvent) Args() ([]any, error) { return values(e.Len(), e.Decode) }
+func (e *ServerEvent) Args() ([]any, error) { return e.packet.Values() }
 
 // WantsAck reports whether the emitter waits for an answer.
 func (e *ServerEvent) WantsAck() bool { return e.wanted && !e.acked }
@@ -55,7 +55,7 @@ func (e *ServerEvent) Ack(args ...any) error {
 	if !e.WantsAck() {
 		return nil
 	}
-	values, err := unlimited.Marshal(args...)
+	values, err := packet.ClusterLimits().Marshal(args...)
 	if err != nil {
 		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
 	}
@@ -112,69 +112,6 @@ func OnServerSideAck[T, R any](ns interface {
 	})
 }
 
-// ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
-// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server,
-// where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more than 1,024
-// events of this node wait for the handlers, or 4 MiB, further ones are dropped.
-//
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
-func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	payload, err := serverSide(event, args)
-	if err == nil {
-		err = ns.rooms.EmitToServers(ctx, payload)
-	}
-	if err != nil {
-		return fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
-	}
-	return nil
-}
-
-// A ServerResponse is what the program of one server answered to [Namespace.ServerSideEmitWithAck].
-type ServerResponse struct {
-	Node string // the server's: see Server.Node
-	Response
-}
-
-// ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
-// deadline in ctx, no longer than [adapter.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
-// Events that are to be answered are handled concurrently, with each other and with those that are not.
-//
-// With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
-// [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [adapter.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
-func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
-	payload, err := serverSide(event, args)
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
-	}
-	answers, err := ns.rooms.CallServers(ctx, payload)
-	responses := make([]ServerResponse, 0, len(answers))
-	for _, a := range answers {
-		r, e := newResponse(a.Payload)
-		if e != nil {
-			err = errors.Join(err, &adapter.NodeError{Node: a.Node, Err: e})
-			continue
-		}
-		responses = append(responses, ServerResponse{a.Node, r})
-	}
-	if err != nil {
-		err = fmt.Errorf("wsserver: server-side emit %q: %w", event, err)
-	}
-	return responses, err
-}
-
-// serverSide makes the payload of a server-side event: its name and its arguments. They do not depend on the codec of the clients.
-func serverSide(event string, args []any) ([]byte, error) {
-	values, err := unlimited.MarshalEvent(event, args...)
-	if err != nil {
-		return nil, err
-	}
-	return values.AppendBlob(nil), nil
-}
-
 // Why a server-side event is not answered.
 var (
 	errNoAnswer = errors.New("wsserver: the handler of the server-side event has not answered it")
@@ -183,7 +120,7 @@ var (
 
 // serverEvent has the handlers take an event of another node, and returns their answer.
 func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) ([]byte, error) {
-	args, err := packet.ParseArgsBlob(event.Payload, &unlimited)
+	args, err := packet.ParseArgsBlob(event.Payload, packet.ClusterLimits())
 	if err != nil {
 		return nil, err
 	}

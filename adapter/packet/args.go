@@ -70,6 +70,22 @@ func (a Args) Placeholder(i int) (start, end, num int) {
 // type may be called twice where the target has interfaces too.) All bytes are copies.
 func (a Args) Decode(dst ...any) error { return a.decode(0, dst) }
 
+// Values converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
+// map[string]any. It is for those who pass them on, and takes many times the memory of the text.
+func (a Args) Values() ([]any, error) { return a.values(0) }
+
+func (a Args) values(skip int) ([]any, error) {
+	n := max(0, a.elements-skip)
+	values, dst := make([]any, n), make([]any, n)
+	for i := range values {
+		dst[i] = &values[i]
+	}
+	if err := a.decode(skip, dst); err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
 // decode is Decode for the arguments after the first skip ones. Errors count from the first one that was not skipped.
 func (a Args) decode(skip int, dst []any) error {
 	pos := 1

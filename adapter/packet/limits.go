@@ -1,5 +1,7 @@
 package packet
 
+import "math"
+
 // Limits bound what a packet may claim. A field that is zero or below means its default, and a nil *Limits means the defaults of all.
 // Limits are only read, so that any number of decoders share one.
 type Limits struct {
@@ -15,6 +17,17 @@ const maxDepth = 10_000
 
 // deepest leaves the depth of what is to be encoded to the peer's limits.
 var deepest = Limits{Depth: maxDepth}
+
+var ofCluster = Limits{
+	AttachmentBytes: math.MaxInt,
+	Arguments:       math.MaxInt,
+	Depth:           math.MaxInt,
+	NamespaceBytes:  math.MaxInt,
+}
+
+// ClusterLimits are for what a node of one's own cluster has encoded. Its limits were its own: these bound nothing but the number of
+// attachments, which stands in front of a packet, so that memory is taken for it before they are there.
+func ClusterLimits() *Limits { return &ofCluster }
 
 // InForce returns the limits that l means: with the defaults for what is not set, also if l is nil.
 func (l *Limits) InForce() Limits {

@@ -66,6 +66,14 @@ func (p *Packet) Decode(dst ...any) error {
 	return p.Args.decode(0, dst)
 }
 
+// Values is [Args.Values] for the arguments that Decode converts.
+func (p *Packet) Values() ([]any, error) {
+	if p.Type == Event {
+		return p.Args.values(1)
+	}
+	return p.Args.values(0)
+}
+
 // Check reports what would keep p from being decoded by a peer with the limits l, except for the length of its namespace and what Args
 // have been checked for already. It is for codecs.
 func (p *Packet) Check(l *Limits) error {

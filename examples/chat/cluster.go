@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
+	"github.com/belfry-io/belfry/natsadapter/service"
 )
 
 const (
@@ -19,10 +21,11 @@ const (
 	stopTimeout  = 8 * time.Second  // for the closing handshakes of clients, some of which may be silent, and for what is queued
 )
 
-// A cluster is the nodes of this process, and the NATS server between them if that is here too.
+// A cluster is the nodes of this process, and the NATS server between them and the service for others if these are here too.
 type cluster struct {
-	nats  *embedded.Server // nil if it is elsewhere, or none
-	nodes []*node
+	nats    *embedded.Server // nil if it is elsewhere, or none
+	nodes   []*node
+	service *service.Service // nil for none
 }
 
 // start starts the nodes that cfg asks for and returns when they have met each other. What it starts it says on out. ctx bounds the
@@ -58,6 +61,13 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 			return c, fmt.Errorf("the node has not met its cluster; does a NATS server run there? without -adapter, one is embedded: %w", err)
 		}
 	}
+	if cfg.service {
+		if c.service, err = startService(meeting, cfg.adapter, log); err != nil {
+			return c, err
+		}
+		fmt.Fprintf(out, `Service: nats req %s.emit '{"rooms":["chat:lobby"],"event":"said","args":[{"room":"lobby","from":"NATS","text":"hi"}]}'`+"\n",
+			c.service.Subject())
+	}
 	var links []link
 	for i, n := range c.nodes {
 		label := fmt.Sprintf("node %d", i+1)
@@ -76,6 +86,15 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 		fmt.Fprintln(out, "Open it in a browser. Ctrl-C ends it.")
 	}
 	return c, nil
+}
+
+// startService starts the service for the cluster of an adapter, which is one of NATS.
+func startService(ctx context.Context, adapter string, log *slog.Logger) (*service.Service, error) {
+	a, err := open(adapter)
+	if err != nil {
+		return nil, err
+	}
+	return service.Start(ctx, service.Config{Adapter: a.(*natsadapter.Adapter), Logger: log})
 }
 
 // serve waits until ctx ends or a node fails, and stops everything.
@@ -103,10 +122,13 @@ func (c *cluster) serve(ctx context.Context) error {
 func (c *cluster) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	errs := make([]error, len(c.nodes))
+	errs := make([]error, len(c.nodes)+1)
 	var closing sync.WaitGroup
 	for i, n := range c.nodes {
 		closing.Go(func() { errs[i] = n.close(ctx) })
+	}
+	if c.service != nil {
+		closing.Go(func() { errs[len(c.nodes)] = c.service.Close(ctx) })
 	}
 	closing.Wait()
 	if c.nats != nil {

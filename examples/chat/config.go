@@ -29,6 +29,8 @@ Flags:
   -addr host:port
         where the node listens, with -adapter only; port 0 means a free one
         (default 127.0.0.1:0)
+  -service
+        programs in any language may use the cluster by NATS: a line says how
   -h    this help
 
 Ctrl-C ends it.
@@ -40,6 +42,7 @@ const defaultAddr = "127.0.0.1:0"
 type config struct {
 	adapter string // as open takes it; empty means three nodes with a NATS server of their own
 	addr    string // host:port to listen on
+	service bool   // start the cluster's service, too
 	help    bool
 }
 
@@ -56,6 +59,7 @@ func parse(args []string) (config, error) {
 	flags.SetOutput(io.Discard) // main prints errors, run prints help
 	flags.StringVar(&cfg.adapter, "adapter", "", "")
 	flags.StringVar(&cfg.addr, "addr", defaultAddr, "")
+	flags.BoolVar(&cfg.service, "service", false, "")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return config{help: true}, nil
@@ -76,8 +80,12 @@ func (cfg config) check(adapter, addr bool, rest []string) error {
 		return fmt.Errorf("unexpected argument %q: want flags only", rest[0])
 	}
 	if adapter {
-		if _, err := open(cfg.adapter); err != nil {
+		a, err := open(cfg.adapter)
+		if err != nil {
 			return fmt.Errorf("-adapter: %w", err)
+		}
+		if _, ok := a.(*natsadapter.Adapter); cfg.service && !ok {
+			return errors.New("-service is for NATS: want -adapter nats://host:4222, or none, beside it")
 		}
 	}
 	if addr && !adapter {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/natsadapter"
 )
 
 // TestMain fails if a test has left a goroutine behind.
@@ -44,12 +46,13 @@ func TestMain(m *testing.M) {
 
 // A program is a run of the program.
 type program struct {
-	nats  string   // what it said on start: the address of the NATS server in it
-	nodes []string // and the addresses of its nodes
-	stop  context.CancelFunc
-	done  chan struct{} // closed when it has ended
-	err   error         // and with what
-	logs  lockedBuffer
+	nats    string   // what it said on start: the address of the NATS server in it
+	nodes   []string // and the addresses of its nodes
+	service []string // a subject, and a request to it
+	stop    context.CancelFunc
+	done    chan struct{} // closed when it has ended
+	err     error         // and with what
+	logs    lockedBuffer
 }
 
 // launch runs the program and returns when it has said that it is ready. At the end of the test it must end without an error.
@@ -66,6 +69,7 @@ func launch(t *testing.T, args ...string) *program {
 	t.Cleanup(func() { p.end(t) })
 	lines := bufio.NewScanner(out)
 	ready := regexp.MustCompile(`Ctrl-C`)
+	serviceLine := regexp.MustCompile(`^Service: nats req (\S+) '(.*)'$`)
 	natsLine, nodeLine := regexp.MustCompile(`^NATS on (\S+) \(embedded\)$`), regexp.MustCompile(`^node \S+ (http://127\.0\.0\.1:\d+)$`)
 	for lines.Scan() {
 		line := lines.Text()
@@ -73,6 +77,8 @@ func launch(t *testing.T, args ...string) *program {
 			p.nats = m[1]
 		} else if m := nodeLine.FindStringSubmatch(line); m != nil {
 			p.nodes = append(p.nodes, m[1])
+		} else if m := serviceLine.FindStringSubmatch(line); m != nil {
+			p.service = m[1:]
 		} else if ready.MatchString(line) {
 			return p
 		} else {
@@ -206,6 +212,34 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
+// What the program says of its service is what a program in another language does.
+func TestService(t *testing.T) {
+	p := launch(t, "-service")
+	if len(p.service) != 2 || p.service[0] != "belfry.service.rchat.emit" {
+		t.Fatalf("said of its service: %q", p.service)
+	}
+	ada, bob := dial(t, p.nodes[0]), dial(t, p.nodes[1])
+	for i, c := range []*client{ada, bob} {
+		c.ask("hello", map[string]string{"name": []string{"Ada", "Bob"}[i]})
+		c.ask("join", "lobby")
+	}
+	a := natsadapter.New(natsadapter.Config{URL: p.nats})
+	nc, err := a.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	answer, err := nc.Request(p.service[0], []byte(p.service[1]), patience)
+	if err != nil || string(answer.Data) != `{"ok":true,"count":2}` {
+		t.Fatalf("the service answers %v, %v", answer, err)
+	}
+	for _, c := range []*client{ada, bob} {
+		if m := hear[message](c, "said"); m.From != "NATS" || m.Text != "hi" || m.Room != "lobby" {
+			t.Errorf("said: got %+v", m)
+		}
+	}
+}
+
 func TestAddressInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -233,6 +267,7 @@ func TestFlags(t *testing.T) {
 		{"-adapter nats://", "want nats://host:port"},
 		{"-adapter nats://127.0.0.1:4222?colour=red", "want cluster, prefix or name"},
 		{"-addr 127.0.0.1:8080", "want -adapter nats://host:4222 or -adapter memory:"},
+		{"-adapter memory: -service", "-service is for NATS"},
 		{"-adapter memory: -addr 8080", "want host:port"},
 		{"-adapter memory: -addr 127.0.0.1:99999", "want host:port"},
 		{"-adapter memory: -addr 127.0.0.1:http", "want host:port"},

@@ -255,12 +255,18 @@ func appendStrings(dst []byte, list []string) []byte {
 }
 
 // What a node says of itself begins with flags.
-const aboutClient = 1
+const (
+	aboutClient = 1
+	aboutFresh  = 2
+)
 
 func appendAbout(dst []byte, a mesh.About) []byte {
 	var flags uint64
 	if a.Client {
 		flags |= aboutClient
+	}
+	if a.Fresh {
+		flags |= aboutFresh
 	}
 	return appendAge(binary.AppendUvarint(dst, flags), a.Age)
 }

@@ -82,7 +82,8 @@ func (r *reader) hash() uint64 {
 }
 
 func (r *reader) about() mesh.About {
-	return mesh.About{Client: r.number()&aboutClient != 0, Age: r.age()}
+	flags := r.number()
+	return mesh.About{Client: flags&aboutClient != 0, Fresh: flags&aboutFresh != 0, Age: r.age()}
 }
 
 func (r *reader) age() time.Duration {

@@ -21,6 +21,7 @@ const (
 	KindAsk        Kind = 9  // Payload is a broadcast to be answered; the first page is a Number of members, the next ones Replies
 	KindEvent      Kind = 10 // Payload is a server event; with an answer unless ID is 0
 	KindCall       Kind = 11 // Arg is the name of what is called, with Payload
+	KindTell       Kind = 12 // Payload is a broadcast; the answer is a Number of the members that have taken it
 )
 
 // A Request is what a node asks of others, or an answer.

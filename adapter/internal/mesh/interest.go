@@ -229,6 +229,7 @@ func (m *Machine[T]) settle() {
 	if m.opening && (m.met && real >= m.openF || m.now >= m.readyAt) {
 		m.opening = false
 		if m.up {
+			m.fresh = false
 			m.emit(Ready[T]{})
 		}
 	}

@@ -35,6 +35,46 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// Nodes that are new together do not take each other for the cluster: another may know it, and be slower to answer.
+func TestReadyAmongNewNodes(t *testing.T) {
+	fresh := About{Age: time.Minute, Fresh: true}
+	s := newScript(t)
+	s.hears("o", &Ack{About: fresh, F: s.f})
+	if isReady(s) {
+		t.Error("ready although none of those who answered knows the cluster")
+	}
+	s.hears("p", &Ack{About: old, F: s.f, Members: []string{"q"}})
+	if isReady(s) {
+		t.Error("ready before q has answered, who was heard of")
+	}
+	s.hears("q", &Ack{About: fresh, F: s.f})
+	if !isReady(s) {
+		t.Error("not ready, although all have answered, and one that knows the cluster")
+	}
+	if acks := func() []*Ack { s.hears("o", &Fence{About: fresh, F: 1, Hello: true}); return sent[*Ack](s, "o") }(); len(acks) != 1 || acks[0].Fresh {
+		t.Errorf("a node that was ready says %+v of itself", acks)
+	}
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.did(s.LinkUp(s.at))
+	for _, id := range []string{"o", "p", "q"} {
+		s.hears(id, &Ack{About: fresh, F: s.f})
+	}
+	if !isReady(s) {
+		t.Error("not ready again, although all that were known have answered")
+	}
+
+	s = newScript(t)
+	s.hears("o", &Fence{About: fresh, F: 1, Hello: true})
+	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
+		t.Errorf("a node that is new says %+v of itself", acks)
+	}
+	s.hears("o", &Ack{About: fresh, F: s.f})
+	s.wait(FenceTimeout)
+	if !isReady(s) {
+		t.Error("not ready although nobody knows more")
+	}
+}
+
 func TestJoinBeforeTheLinkIsUp(t *testing.T) {
 	s := unlinked(t)
 	s.joins(1, "a")

@@ -119,7 +119,8 @@ type Machine[T comparable] struct {
 
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
-	met     bool          // somebody has answered since
+	fresh   bool          // no link has been longer than its opening
+	met     bool          // somebody has answered since, who knows the cluster
 	upAt    time.Duration // when it came up
 	helloAt time.Duration // when a hello is sent again if nobody has answered
 	readyAt time.Duration // the latest end of the opening
@@ -150,6 +151,7 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 		beatAt:    BeatInterval,
 		hold:      true,
 		opening:   true,
+		fresh:     true,
 		readyAt:   FenceTimeout,
 		peers:     make(map[string]*peer),
 		interests: make(map[uint64]*interest[T]),
@@ -164,7 +166,7 @@ func (m *Machine[T]) Counts() Counts { return m.counts }
 // Last is the number of the last broadcast of this node.
 func (m *Machine[T]) Last() uint64 { return m.ring.g }
 
-func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client} }
+func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh} }
 
 // Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects; from LinkDown, or
 // the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it. broadcast, of about size
@@ -264,7 +266,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		if msg.F > m.f {
 			break
 		}
-		m.met = true
+		m.met = m.met || !m.fresh || !msg.Fresh
 		for _, id := range msg.Members {
 			if id != m.cfg.Node {
 				m.hearOf(id)

@@ -1,0 +1,203 @@
+// Package emitter does to the sockets of a cluster what a server can do, from a Go process without sockets: a cron job, a worker, the
+// backend of a web site.
+//
+// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Its [Namespace] and [Broadcast] are
+// those of the servers, too: package wsserver has them by the same names.
+package emitter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// ErrNoAdapter is the error of everything that an Emitter without an adapter is asked for, by which it could reach anybody.
+var ErrNoAdapter = errors.New("emitter: no adapter: set Config.Adapter to the one that the servers have")
+
+// A Config is what an Emitter is made of. Adapter is to be set; what else is zero has a default.
+type Config struct {
+	// Adapter is how the servers' Config.Adapter joins their cluster: of the same broker and the same cluster.
+	Adapter adapter.Adapter
+
+	// Codec writes packets as messages, and must be that of the servers. nil means packet.JSON, which is theirs by default.
+	Codec packet.Codec
+
+	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline. Zero means 30 seconds.
+	AckTimeout time.Duration
+
+	// QueueBytes bounds what is emitted and waits for the broker, in bytes. Beyond it, Emit returns adapter.ErrOverflow. Zero means
+	// adapter.DefaultQueueBytes.
+	QueueBytes int
+
+	// RepairBytes bounds what was emitted and is remembered, for 30 s at the most, for servers that have missed it. Zero means
+	// adapter.DefaultRepairBytes.
+	RepairBytes int
+
+	// Logger takes what an operator should know. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// An Emitter is a node of a cluster without sockets of its own. Its methods may be called concurrently. What it does of itself is done in the
+// namespace "/"; [Emitter.Of] has the others.
+//
+// It may be used at once. What is emitted before it has met the cluster waits until it has, in its order, and calls that ask the servers
+// wait likewise, as long as they may. An emitter remembers what servers may have missed, so it is made to be kept. One that is needed for a
+// moment does as well, at the cost of a few round trips: if [Emitter.Close] returns nil, all that was emitted has gone out, and
+// what servers have missed of it, as far as they have said so, was sent again.
+type Emitter struct {
+	cfg      Config
+	hub      *adapter.Hub
+	root     *Namespace
+	unusable error
+}
+
+// New returns an Emitter, which begins to join its adapter's cluster; see [Emitter.Ready]. Close it in the end. Without an adapter there is
+// no cluster, and whatever the Emitter is asked for is [ErrNoAdapter].
+func New(cfg Config) *Emitter {
+	e := &Emitter{cfg: cfg, hub: adapter.NewHub(adapter.HubConfig{
+		Adapter:     cfg.Adapter,
+		Client:      true,
+		QueueBytes:  cfg.QueueBytes,
+		RepairBytes: cfg.RepairBytes,
+		Logger:      cfg.Logger,
+	})}
+	if cfg.Adapter == nil {
+		e.unusable = ErrNoAdapter
+	}
+	e.root = e.Of("/")
+	return e
+}
+
+// Of returns the namespace of this name. A missing "/" at its front is added. Nothing is kept of it: an emitter may use any number.
+func (e *Emitter) Of(name string) *Namespace {
+	name = clean(name)
+	rooms := e.hub.Rooms(name, noFrame)
+	rooms.Discard() // works on, see there
+	ns := NewNamespace(name, rooms, e.cfg.Codec, e.cfg.AckTimeout)
+	ns.ready, ns.unusable = e.Ready, e.unusable
+	return ns
+}
+
+// noFrame is the Framer of a node without members, which is never called.
+func noFrame([]byte, bool) (any, error) { return nil, errors.ErrUnsupported }
+
+// Ready waits until the emitter has met its cluster: every node that it has heard of has answered, or had 250 ms to. An error says why the
+// adapter cannot be opened, or wraps ctx's.
+func (e *Emitter) Ready(ctx context.Context) error {
+	if e.unusable != nil {
+		return e.unusable
+	}
+	return e.hub.Ready(ctx)
+}
+
+// Node is the id of this emitter among the nodes of its cluster. Every emitter has a new one.
+func (e *Emitter) Node() string { return e.hub.Node() }
+
+// Nodes are the ids of the servers of the cluster that are known and alive.
+func (e *Emitter) Nodes() []string { return e.hub.Nodes() }
+
+// State is that of the link to the broker.
+func (e *Emitter) State() adapter.State {
+	if e.unusable != nil {
+		return adapter.State{Status: adapter.Closed, Reason: e.unusable}
+	}
+	return e.hub.State()
+}
+
+// Stats returns the state and the counts as they are now.
+func (e *Emitter) Stats() adapter.Stats {
+	s := e.hub.Stats()
+	s.State = e.State()
+	return s
+}
+
+// Close leaves the cluster, and waits for everything that the Emitter has started. What was emitted goes out first: if the cluster has not
+// been met yet, Close waits until it has, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. Then it waits, for
+// two seconds at the most, for servers that have missed something. An error says that some of it was not sent, and why.
+func (e *Emitter) Close(ctx context.Context) error {
+	var unmet error
+	if e.hub.Stats().Queued > 0 {
+		if _, ok := ctx.Deadline(); !ok {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, adapter.CallTimeout)
+			defer cancel()
+		}
+		unmet = e.hub.Ready(ctx)
+	}
+	err := e.hub.Close(ctx)
+	if err != nil && unmet != nil {
+		err = fmt.Errorf("%w (%w)", err, unmet)
+	}
+	return wrap("close", err)
+}
+
+// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
+func (e *Emitter) To(rooms ...string) Broadcast { return e.root.To(rooms...) }
+
+// In is To.
+func (e *Emitter) In(rooms ...string) Broadcast { return e.root.To(rooms...) }
+
+// Except is the broadcast to all sockets but those in any of rooms.
+func (e *Emitter) Except(rooms ...string) Broadcast { return e.root.Except(rooms...) }
+
+// Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
+func (e *Emitter) Volatile() Broadcast { return e.root.Volatile() }
+
+// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
+func (e *Emitter) Compress(compress bool) Broadcast { return e.root.Compress(compress) }
+
+// Emit sends an event to all sockets: see [Broadcast.Emit].
+func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
+	return e.root.Emit(ctx, event, args...)
+}
+
+// EmitCounted sends an event to all sockets and returns how many have it: see [Broadcast.EmitCounted].
+func (e *Emitter) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
+	return e.root.EmitCounted(ctx, event, args...)
+}
+
+// EmitWithAck sends an event to all sockets and waits for their acknowledgements: see [Broadcast.EmitWithAck].
+func (e *Emitter) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+	return e.root.EmitWithAck(ctx, event, args...)
+}
+
+// FetchSockets returns all sockets: see [Broadcast.FetchSockets].
+func (e *Emitter) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	return e.root.FetchSockets(ctx)
+}
+
+// Count returns how many sockets there are: see [Broadcast.Count].
+func (e *Emitter) Count(ctx context.Context) (int, error) { return e.root.Count(ctx) }
+
+// AllRooms returns the names of the rooms with a socket in them: see [Namespace.AllRooms].
+func (e *Emitter) AllRooms(ctx context.Context) ([]string, error) { return e.root.AllRooms(ctx) }
+
+// SocketsJoin puts all sockets into rooms: see [Broadcast.SocketsJoin].
+func (e *Emitter) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return e.root.SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes all sockets out of rooms: see [Broadcast.SocketsLeave].
+func (e *Emitter) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return e.root.SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects all sockets: see [Broadcast.DisconnectSockets].
+func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
+	return e.root.DisconnectSockets(ctx, close)
+}
+
+// ServerSideEmit sends an event to the programs of all servers: see [Namespace.ServerSideEmit].
+func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	return e.root.ServerSideEmit(ctx, event, args...)
+}
+
+// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [Namespace.ServerSideEmitWithAck].
+func (e *Emitter) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+	return e.root.ServerSideEmitWithAck(ctx, event, args...)
+}

@@ -1,0 +1,486 @@
+package emitter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// selections are what an emitter of a world can select.
+var selections = []struct {
+	rule      string
+	selection func(w *world, e *emitter.Emitter) emitter.Broadcast
+	want      string
+}{
+	{"all", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To() }, "abcd"},
+	{"a room", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("y") }, "bc"},
+	{"a union, each socket once", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.In("x").To("y", "x") }, "abc"},
+	{"a room without members", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("z") }, ""},
+	{"except", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except("x") }, "cd"},
+	{"except wins", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x", "y").Except("y") }, "a"},
+	{"a socket's id", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
+	{"a namespace by its name", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("").To("y") }, "bc"},
+	{"another namespace", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("other").To("y") }, ""},
+	{"volatile", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Volatile().Except("y") }, "ad"},
+	{"not compressed", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Compress(false).To("x") }, "ab"},
+	{"its own node has nobody", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x").Local() }, ""},
+}
+
+// TestSelections: all that an emitter does selects sockets as a server does.
+func TestSelections(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		e := w.emitter(t)
+		for _, test := range selections {
+			b := test.selection(w, e)
+			if err := b.Emit(t.Context(), "news", 1, []byte("two")); err != nil {
+				t.Errorf("%s: Emit: %v", test.rule, err)
+			}
+			if got, err := b.EmitCounted(t.Context(), "count"); err != nil || got != len(test.want) {
+				t.Errorf("%s: EmitCounted: got %d, %v, want %d", test.rule, got, err, len(test.want))
+			}
+			for _, name := range test.want {
+				event := w.clients[string(name)].Next("news")
+				var n int
+				var bytes []byte
+				if err := event.Decode(&n, &bytes); err != nil || n != 1 || string(bytes) != "two" {
+					t.Errorf("%s: %c got %s: %v", test.rule, name, event, err)
+				}
+			}
+			w.want(t, test.rule, test.want, `["count"]`)
+			sockets, err := b.FetchSockets(t.Context())
+			var ids []string
+			for _, s := range sockets {
+				ids = append(ids, s.ID)
+			}
+			if got := w.who(ids...); err != nil || got != test.want {
+				t.Errorf("%s: FetchSockets: got %q, %v, want %q", test.rule, got, err, test.want)
+			}
+			if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
+				t.Errorf("%s: Count: got %d, %v, want %d", test.rule, got, err, len(test.want))
+			}
+			in := func(room string) string {
+				var ids []string
+				for _, srv := range w.srvs {
+					for _, s := range srv.Of("/").Sockets(room) {
+						ids = append(ids, s.ID())
+					}
+				}
+				return w.who(ids...)
+			}
+			if err := b.SocketsJoin(t.Context(), "new"); err != nil || in("new") != test.want {
+				t.Errorf("%s: SocketsJoin: %v, in the room are %q, want %q", test.rule, err, in("new"), test.want)
+			}
+			if err := b.SocketsLeave(t.Context(), "new"); err != nil || in("new") != "" {
+				t.Errorf("%s: SocketsLeave: %v, in the room are %q, want nobody", test.rule, err, in("new"))
+			}
+		}
+	})
+}
+
+// TestWholeNamespace: the shortcuts of an emitter reach all sockets.
+func TestWholeNamespace(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		e := w.emitter(t)
+		if err := e.SocketsJoin(t.Context(), "all"); err != nil {
+			t.Errorf("SocketsJoin: %v", err)
+		}
+		rooms, err := e.AllRooms(t.Context())
+		if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"all", "x", "y"}) {
+			t.Errorf("AllRooms: got %q, %v", rooms, err)
+		}
+		if err := e.SocketsLeave(t.Context(), "all"); err != nil {
+			t.Errorf("SocketsLeave: %v", err)
+		}
+		if n, err := e.Count(t.Context()); n != 4 || err != nil {
+			t.Errorf("Count: got %d, %v", n, err)
+		}
+		if err := e.Emit(t.Context(), "news", "hi"); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+		w.want(t, "Emit", "abcd", `["news","hi"]`)
+		if n, err := e.EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
+			t.Errorf("EmitCounted: got %d, %v", n, err)
+		}
+		w.want(t, "EmitCounted", "abcd", `["news","ho"]`)
+		sockets, err := e.FetchSockets(t.Context())
+		if err != nil || len(sockets) != 4 {
+			t.Fatalf("FetchSockets: got %d, %v", len(sockets), err)
+		}
+		for _, s := range sockets {
+			var auth, data struct{ Name string }
+			name := w.names[s.ID]
+			if err := errors.Join(s.DecodeData(&data), json.Unmarshal(s.Handshake.Auth, &auth)); err != nil || data.Name != name || auth.Name != name {
+				t.Errorf("%s: data %s, auth %s: %v", name, s.Data, s.Handshake.Auth, err)
+			}
+			if !slices.Contains(s.Rooms, s.ID) || !slices.Contains(e.Nodes(), s.Node) {
+				t.Errorf("%s: rooms %q, node %s", name, s.Rooms, s.Node)
+			}
+			if err := s.Join(t.Context(), "one"); err != nil {
+				t.Error(err)
+			}
+			if n, err := e.To("one").Count(t.Context()); n != 1 || err != nil {
+				t.Errorf("%s: RemoteSocket.Join: %d in the room, %v", name, n, err)
+			}
+			if err := s.Leave(t.Context(), "one"); err != nil {
+				t.Error(err)
+			}
+			if err := s.Emit(t.Context(), "you", name); err != nil {
+				t.Error(err)
+			}
+			w.want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
+		}
+		if err := e.DisconnectSockets(t.Context(), true); err != nil {
+			t.Errorf("DisconnectSockets: %v", err)
+		}
+		for _, c := range w.clients {
+			<-c.Done()
+		}
+	})
+}
+
+// TestAcks: clients answer an emitter as they do a server.
+func TestAcks(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		e := w.emitter(t)
+		for name, c := range w.clients {
+			c.On("name?", func(wstest.Event) []any { return []any{name, []byte(name)} })
+		}
+		responses, err := e.To("x", "y").EmitWithAck(t.Context(), "name?")
+		var got []string
+		for _, r := range responses {
+			var name string
+			var bytes []byte
+			if err := r.Decode(&name, &bytes); err != nil || name != string(bytes) || w.names[r.Socket] != name || !slices.Contains(e.Nodes(), r.Node) || r.Len() != 2 {
+				t.Errorf("%s of %s: answered %q, %q: %v", r.Socket, r.Node, name, bytes, err)
+			}
+			got = append(got, name)
+		}
+		if slices.Sort(got); err != nil || strings.Join(got, "") != "abc" {
+			t.Errorf("EmitWithAck: got %q, %v, want those of a, b and c", got, err)
+		}
+		sockets, err := e.To("x").Except("y").FetchSockets(t.Context())
+		if err != nil || len(sockets) != 1 {
+			t.Fatalf("FetchSockets: got %v, %v", sockets, err)
+		}
+		r, err := sockets[0].EmitWithAck(t.Context(), "name?")
+		if args, e := r.Args(); err != nil || e != nil || args[0] != "a" {
+			t.Errorf("RemoteSocket.EmitWithAck: got %v, %v, %v", args, e, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		responses, err = e.EmitWithAck(ctx, "nobody answers")
+		var partial *adapter.PartialError
+		if !errors.As(err, &partial) || partial.Clients != 4 || len(partial.Nodes) > 0 || len(responses) > 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without answers: got %v, %v", responses, err)
+		}
+		if err := sockets[0].Disconnect(t.Context(), false); err != nil {
+			t.Error(err)
+		}
+		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, adapter.ErrMember) {
+			t.Errorf("a socket that has gone: got %v, want ErrMember", err)
+		}
+	})
+}
+
+// TestServerSideEmit: all servers get the events of an emitter, and can answer them.
+func TestServerSideEmit(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		said := make(chan string, 10)
+		for i, srv := range w.srvs {
+			wsserver.OnServerSide(srv.Of("/"), "said", func(ctx context.Context, text string) error {
+				said <- fmt.Sprint(i, " ", text)
+				return nil
+			})
+			wsserver.OnServerSideAck(srv.Of("/other"), "twice", func(ctx context.Context, n int) (int, error) { return 2 * n, nil })
+		}
+		e := w.emitter(t)
+		if err := e.ServerSideEmit(t.Context(), "said", "hi"); err != nil {
+			t.Error(err)
+		}
+		got := []string{<-said, <-said}
+		if slices.Sort(got); !slices.Equal(got, []string{"0 hi", "1 hi"}) {
+			t.Errorf("ServerSideEmit: the servers got %q", got)
+		}
+		responses, err := e.Of("/other").ServerSideEmitWithAck(t.Context(), "twice", 21)
+		if err != nil || len(responses) != 2 {
+			t.Errorf("ServerSideEmitWithAck: got %v, %v, want two", responses, err)
+		}
+		for _, r := range responses {
+			var n int
+			if err := r.Decode(&n); err != nil || n != 42 || !slices.Contains(e.Nodes(), r.Node) {
+				t.Errorf("%s answered %d, %v", r.Node, n, err)
+			}
+		}
+		if responses, err = e.ServerSideEmitWithAck(t.Context(), "twice", 21); len(responses) > 0 || !errors.Is(err, adapter.ErrUnknown) {
+			t.Errorf("where nobody handles it: got %v, %v, want ErrUnknown", responses, err)
+		}
+	})
+}
+
+// TestNoServer: an emitter is no server. It does not count as one, and is neither asked nor waited for.
+func TestNoServer(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		e, other := w.emitter(t), w.emitter(t)
+		for _, e := range []*emitter.Emitter{e, other} {
+			if err := e.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{w.srvs[0].Node(), w.srvs[1].Node()}
+			got := e.Nodes()
+			slices.Sort(want)
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("Nodes: got %q, want %q", got, want)
+			}
+		}
+		for i, srv := range w.srvs {
+			if got := srv.Nodes(); len(got) != 1 || got[0] != w.srvs[1-i].Node() || srv.ServerCount() != 2 {
+				t.Errorf("a server knows %q, and %d servers", got, srv.ServerCount())
+			}
+			srv.Of("/").OnServerSide("whoever", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
+		}
+		// A node that was asked and did not answer would be missing.
+		if responses, err := w.srvs[0].ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
+			t.Errorf("a server: got %d answers, %v, want one", len(responses), err)
+		}
+		if responses, err := e.ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
+			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
+		}
+		if n, err := w.srvs[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
+			t.Errorf("EmitCounted of a server: got %d, %v, want 2", n, err)
+		}
+		w.want(t, "EmitCounted of a server", "ab", `["news"]`)
+		if s := e.Stats(); s.Node != e.Node() || s.State.Status != adapter.Connected || e.State().Status != adapter.Connected || len(s.Nodes) != 2 {
+			t.Errorf("Stats: got %+v", s)
+		}
+	})
+}
+
+// TestShortLived: New, Emit and Close in a row reach the sockets.
+func TestShortLived(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		for i := range 20 {
+			e := emitter.New(emitter.Config{Adapter: w.adapter, Codec: w.codec, Logger: silent})
+			if err := e.To("x").Emit(t.Context(), "news", i); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Of("/other").Emit(t.Context(), "nobody's"); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if err := e.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d > patience/2 {
+				t.Errorf("Close took %v", d)
+			}
+			w.want(t, "the emitter", "ab", fmt.Sprintf(`["news",%d]`, i))
+			if err := e.Emit(t.Context(), "late"); !errors.Is(err, adapter.ErrClosed) {
+				t.Errorf("Emit after Close: got %v, want ErrClosed", err)
+			}
+			if n, err := e.Count(t.Context()); n != 0 || err == nil {
+				t.Errorf("Count after Close: got %d, %v, want an error", n, err)
+			}
+		}
+	})
+}
+
+// TestOrder: what is emitted before the emitter has met the servers comes before what follows, in the order of emitting.
+func TestOrder(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		e := w.emitter(t)
+		var want []string
+		for i := range 100 {
+			room := [...]string{"x", "y"}[i%2]
+			if err := e.To(room).Emit(t.Context(), room, i); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, fmt.Sprintf(`[%q,%d]`, room, i))
+			if i == 50 {
+				if err := e.To("y").SocketsLeave(t.Context(), "x"); err != nil { // b
+					t.Fatal(err)
+				}
+			}
+		}
+		want = slices.DeleteFunc(want, func(event string) bool {
+			var n int
+			_, err := fmt.Sscanf(event, `["x",%d]`, &n)
+			return err == nil && n > 50
+		})
+		for _, event := range want {
+			if got := w.clients["b"].Next("").String(); got != event {
+				t.Fatalf("got %s, want %s", got, event)
+			}
+		}
+	})
+}
+
+// TestNoAdapter: without an adapter nothing is lost in silence.
+func TestNoAdapter(t *testing.T) {
+	e := emitter.New(emitter.Config{})
+	for name, err := range map[string]error{
+		"Ready":                 e.Ready(t.Context()),
+		"State":                 e.State().Reason,
+		"Emit":                  e.Emit(t.Context(), "x"),
+		"EmitCounted":           second(e.EmitCounted(t.Context(), "x")),
+		"EmitWithAck":           second(e.Of("/other").EmitWithAck(t.Context(), "x")),
+		"FetchSockets":          second(e.FetchSockets(t.Context())),
+		"Count":                 second(e.Count(t.Context())),
+		"AllRooms":              second(e.AllRooms(t.Context())),
+		"SocketsJoin":           e.SocketsJoin(t.Context(), "x"),
+		"SocketsLeave":          e.SocketsLeave(t.Context(), "x"),
+		"DisconnectSockets":     e.DisconnectSockets(t.Context(), false),
+		"ServerSideEmit":        e.ServerSideEmit(t.Context(), "x"),
+		"ServerSideEmitWithAck": second(e.ServerSideEmitWithAck(t.Context(), "x")),
+	} {
+		if !errors.Is(err, emitter.ErrNoAdapter) {
+			t.Errorf("%s: got %v, want ErrNoAdapter", name, err)
+		}
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestNoBroker: while the broker is away, calls wait for it as long as they may, and Close says what has not gone out.
+func TestNoBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		restore := memory.Interrupt()
+		e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
+		if err := e.Emit(t.Context(), "news"); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+		start := time.Now()
+		if n, err := e.Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
+			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
+		}
+		start = time.Now()
+		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
+			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), adapter.CallTimeout)
+		}
+		restore()
+
+		w := newWorld(t, memory, nil)
+		restore = memory.Interrupt()
+		late := w.emitter(t)
+		if err := late.To("x").Emit(t.Context(), "news", 1); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+		time.AfterFunc(5*time.Second, restore)
+		if n, err := late.To("x").EmitCounted(t.Context(), "news", 2); n != 2 || err != nil {
+			t.Errorf("EmitCounted: got %d, %v, want 2", n, err)
+		}
+		for _, name := range "ab" {
+			for i := 1; i <= 2; i++ {
+				if got := w.clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
+					t.Errorf("%c got %s, want the %d. of two", name, got, i)
+				}
+			}
+		}
+		idle := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
+		memory.Interrupt()
+		start = time.Now()
+		if err := idle.Close(t.Context()); err != nil || time.Since(start) > time.Second {
+			t.Errorf("Close with nothing to send: got %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// unopenable is an adapter with a wrong configuration.
+type unopenable struct{}
+
+var errConfig = errors.New("no such port")
+
+func (unopenable) Open(context.Context, func([]byte)) (adapter.Link, error) { return nil, errConfig }
+
+// TestUnopenable: the error of an adapter that cannot be opened is that of every call.
+func TestUnopenable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: silent})
+		if err := e.Emit(t.Context(), "news"); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+		start := time.Now()
+		for name, err := range map[string]error{
+			"Ready":       e.Ready(t.Context()),
+			"Count":       second(e.Count(t.Context())),
+			"EmitCounted": second(e.EmitCounted(t.Context(), "x")),
+			"Close":       e.Close(t.Context()),
+		} {
+			if !errors.Is(err, errConfig) {
+				t.Errorf("%s: got %v, want the adapter's error", name, err)
+			}
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// TestBadEvents: what cannot be sent is an error, and reaches nobody.
+func TestBadEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, new(adapter.Memory), nil)
+		e := w.emitter(t)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, err := range map[string]error{
+			"a reserved name":      e.Emit(t.Context(), "disconnect"),
+			"no JSON":              e.Emit(t.Context(), "x", make(chan int)),
+			"no JSON, counted":     second(e.EmitCounted(t.Context(), "x", make(chan int))),
+			"no JSON, to servers":  e.ServerSideEmit(t.Context(), "x", make(chan int)),
+			"a context has ended":  e.Emit(ended, "x"),
+			"..., counted":         second(e.EmitCounted(ended, "x")),
+			"..., to be answered":  second(e.EmitWithAck(ended, "x")),
+			"..., to servers":      e.ServerSideEmit(ended, "x"),
+			"a namespace's name":   e.Of("/a,b").Emit(t.Context(), "x"),
+			"a room's name":        e.SocketsJoin(t.Context(), strings.Repeat("x", adapter.MaxRoomName+1)),
+			"one that is reserved": second(e.EmitCounted(t.Context(), "connect")),
+		} {
+			if err == nil || !strings.HasPrefix(err.Error(), "emitter: ") {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+		if err := e.Emit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
+			t.Errorf("got %v, want ErrReserved", err)
+		}
+		w.want(t, "afterwards", "", "")
+	})
+}
+
+// TestVolatileCounted: a volatile packet that passes over a client is not counted for it.
+func TestVolatileCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, new(adapter.Memory), nil)
+		e := w.emitter(t)
+		w.clients["a"].Stall()
+		defer w.clients["a"].Resume()
+		for range 10 {
+			if err := e.To("x").Emit(t.Context(), "news", strings.Repeat("x", 32<<10)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Second) // the connection is known to be busy
+		if n, err := e.To("x").Volatile().EmitCounted(t.Context(), "news"); n != 1 || err != nil {
+			t.Errorf("volatile: got %d, %v, want b alone", n, err)
+		}
+		if n, err := e.To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
+			t.Errorf("got %d, %v, want both", n, err)
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package emitter
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// A Namespace is what can be done to the sockets of a namespace, on all nodes. Its methods may be called concurrently.
+type Namespace struct {
+	name       string
+	rooms      *adapter.Rooms
+	codec      packet.Codec
+	ackTimeout time.Duration
+	ready      func(context.Context) error // waits until there are nodes to be asked; nil: there are, or that does not matter
+	unusable   error                       // why nothing can be done
+}
+
+// NewNamespace returns the namespace of this name over the rooms of a hub that is its caller's. It is for servers: see [Emitter.Of]
+// otherwise. A nil codec means [packet.JSON]; ackTimeout is how long EmitWithAck waits without a deadline, and zero means [adapter.CallTimeout].
+func NewNamespace(name string, rooms *adapter.Rooms, codec packet.Codec, ackTimeout time.Duration) *Namespace {
+	if codec == nil {
+		codec = packet.JSON{}
+	}
+	if ackTimeout <= 0 {
+		ackTimeout = adapter.CallTimeout
+	}
+	return &Namespace{name: name, rooms: rooms, codec: codec, ackTimeout: ackTimeout}
+}
+
+// clean is a namespace's name as clients have it.
+func clean(name string) string {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	return name
+}
+
+// begin begins a call that asks other nodes: it gives ctx a deadline, if it has none, and waits until there are nodes to be asked.
+func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
+	cancel := func() {}
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	switch {
+	case ns.unusable != nil:
+		return ctx, cancel, ns.unusable
+	case ns.ready != nil:
+		return ctx, cancel, ns.ready(ctx)
+	}
+	return ctx, cancel, nil
+}
+
+// Name is the namespace's name, "/" for the one that clients get by default.
+func (ns *Namespace) Name() string { return ns.name }
+
+// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
+func (ns *Namespace) To(rooms ...string) Broadcast { return Broadcast{ns: ns}.To(rooms...) }
+
+// In is To.
+func (ns *Namespace) In(rooms ...string) Broadcast { return ns.To(rooms...) }
+
+// Except is the broadcast to all sockets but those in any of rooms.
+func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.To().Except(rooms...) }
+
+// Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
+func (ns *Namespace) Volatile() Broadcast { return ns.To().Volatile() }
+
+// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
+func (ns *Namespace) Compress(compress bool) Broadcast { return ns.To().Compress(compress) }
+
+// Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
+func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
+	return ns.To().Emit(ctx, event, args...)
+}
+
+// EmitCounted sends an event to all sockets of the namespace and returns how many have it: see [Broadcast.EmitCounted].
+func (ns *Namespace) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
+	return ns.To().EmitCounted(ctx, event, args...)
+}
+
+// EmitWithAck sends an event to all sockets of the namespace and waits for their acknowledgements: see [Broadcast.EmitWithAck].
+func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+	return ns.To().EmitWithAck(ctx, event, args...)
+}
+
+// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets].
+func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	return ns.To().FetchSockets(ctx)
+}
+
+// Count returns how many sockets the namespace has on all nodes: see [Broadcast.Count].
+func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.To().Count(ctx) }
+
+// SocketsJoin puts all sockets of the namespace into rooms: see [Broadcast.SocketsJoin].
+func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return ns.To().SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes all sockets of the namespace out of rooms: see [Broadcast.SocketsLeave].
+func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return ns.To().SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects all sockets of the namespace: see [Broadcast.DisconnectSockets].
+func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
+	return ns.To().DisconnectSockets(ctx, close)
+}
+
+// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
+// long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
+	ctx, cancel, err := ns.begin(ctx, adapter.CallTimeout)
+	defer cancel()
+	if err != nil {
+		return nil, wrap("list rooms", err)
+	}
+	rooms, err := ns.rooms.AllRooms(ctx)
+	return rooms, wrap("list rooms", err)
+}

@@ -1,0 +1,74 @@
+package natsadapter
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/natsadapter/natstest"
+)
+
+func TestServiceSubject(t *testing.T) {
+	for _, tc := range []struct{ prefix, cluster, want string }{
+		{"", "", "belfry.service.rbelfry"},
+		{"my.app", "chat", "my.app.service.rchat"},
+		{"", "a.*", "belfry.service.ra=2E=2A"},
+		{"a.", "chat", ""},
+		{"*", "chat", ""},
+	} {
+		a := New(Config{Prefix: tc.prefix, Cluster: tc.cluster})
+		got, err := a.ServiceSubject()
+		if got != tc.want || (err == nil) != (tc.want != "") {
+			t.Errorf("prefix %q, cluster %q: got %q, %v, want %q", tc.prefix, tc.cluster, got, err, tc.want)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "natsadapter: prefix") {
+			t.Errorf("prefix %q: got %v", tc.prefix, err)
+		}
+	}
+	if got := New(Config{Cluster: "chat"}).Cluster(); got != "chat" {
+		t.Errorf("Cluster: got %q", got)
+	}
+}
+
+// TestConnect: a connection besides those of the links has the adapter's servers and options, and comes back by itself.
+func TestConnect(t *testing.T) {
+	s := natstest.NewServer(t)
+	other := natstest.NewServer(t)
+	other.Shutdown()
+	a := quiet(other.URL()+","+s.URL(), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0), nats.CustomInboxPrefix("mine"))
+	again := make(chan struct{}, 1)
+	nc, err := a.Connect(nats.Name("beside"), nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if nc.Opts.Name != "beside" || !strings.HasPrefix(nc.NewInbox(), "mine.") {
+		t.Errorf("name %q, inbox %q", nc.Opts.Name, nc.NewInbox())
+	}
+	sub, err := nc.SubscribeSync("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Restart()
+	<-again
+	if err := nc.Publish("x", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(patience); err != nil {
+		t.Errorf("its own message, after a restart: %v", err)
+	}
+	failed := errors.New("no")
+	if _, err := a.Connect(func(*nats.Options) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("an option that fails: got %v", err)
+	}
+	s.Shutdown()
+	if _, err := a.Connect(); !errors.Is(err, nats.ErrNoServers) {
+		t.Errorf("without a server: got %v", err)
+	}
+	if _, err := quiet("http://x").Connect(); err == nil {
+		t.Error("a wrong URL: got no error")
+	}
+}

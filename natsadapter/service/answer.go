@@ -1,0 +1,104 @@
+package service
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
+)
+
+// An answer is what is known of what was done, in JSON.
+type answer interface{ result() *outcome }
+
+// An outcome is the part of an answer that says whether it is whole.
+type outcome struct {
+	OK          bool     `json:"ok"`
+	Error       string   `json:"error,omitempty"`
+	Missing     []string `json:"missing,omitempty"`
+	Unconfirmed []string `json:"unconfirmed,omitempty"`
+}
+
+// take makes o of the error of a call. What is no outcome, since nothing was done, is returned.
+func (o *outcome) take(err error) error {
+	var partial *adapter.PartialError
+	var unfenced *adapter.UnfencedError
+	if errors.As(err, &partial) {
+		o.Missing = partial.Nodes
+	}
+	if errors.As(err, &unfenced) {
+		o.Unconfirmed = unfenced.Nodes
+	}
+	switch {
+	case err == nil:
+		o.OK = true
+	case partial == nil && unfenced == nil:
+		return err
+	default:
+		o.Error = line(err.Error())
+	}
+	return nil
+}
+
+func (o *outcome) result() *outcome { return o }
+
+type plainAnswer struct{ outcome }
+
+type countAnswer struct {
+	outcome
+	Count int `json:"count"`
+}
+
+type fetchAnswer struct {
+	outcome
+	Sockets []socket `json:"sockets"`
+	More    bool     `json:"more,omitempty"`
+}
+
+// A socket is what fetch says of one.
+type socket struct {
+	ID        string             `json:"id"`
+	Node      string             `json:"node"`
+	Rooms     []string           `json:"rooms,omitempty"`
+	Data      json.RawMessage    `json:"data,omitempty"`
+	Handshake *emitter.Handshake `json:"handshake,omitempty"`
+	Truncated bool               `json:"truncated,omitempty"`
+}
+
+// newFetchAnswer says as much of sockets as is wanted, in the order of their ids: of those behind after, limit at the most, and as many as fit
+// into an answer of most bytes.
+func newFetchAnswer(sockets []emitter.RemoteSocket, after string, limit int, handshake bool, most int) *fetchAnswer {
+	const reserve = 16 << 10 // for what else is in an answer
+	left := max(most-reserve, most/2)
+	slices.SortFunc(sockets, func(a, b emitter.RemoteSocket) int { return strings.Compare(a.ID, b.ID) })
+	a := &fetchAnswer{Sockets: []socket{}}
+	for _, r := range sockets {
+		if r.ID <= after {
+			continue
+		}
+		s := socket{ID: r.ID, Node: r.Node, Rooms: r.Rooms, Data: r.Data}
+		if handshake {
+			s.Handshake = &r.Handshake
+		}
+		size := s.size()
+		if size > left && len(a.Sockets) == 0 { // it would never fit
+			s = socket{ID: r.ID, Node: r.Node, Truncated: true}
+			size = s.size()
+		}
+		if size > left || len(a.Sockets) == limit {
+			a.More = true
+			break
+		}
+		left -= size
+		a.Sockets = append(a.Sockets, s)
+	}
+	return a
+}
+
+// size is how many bytes the socket takes of an answer.
+func (s *socket) size() int {
+	data, _ := json.Marshal(s) // what is of a program was JSON when it came
+	return len(data) + 1
+}

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// An endpoint is what the service can be asked for.
+type endpoint struct {
+	name        string
+	description string
+	example     string // a request
+	new         func() request
+	answer      answer // of its type
+}
+
+var endpoints = []endpoint{
+	{"emit", "sends an event to the selected sockets, and says how many have it",
+		`{"rooms":["lobby"],"event":"news","args":["hi"]}`,
+		func() request { return new(emitRequest) }, new(countAnswer)},
+	{"join", "puts the selected sockets into rooms",
+		`{"rooms":["lobby"],"join":["tower"]}`,
+		func() request { return new(joinRequest) }, new(plainAnswer)},
+	{"leave", "takes the selected sockets out of rooms",
+		`{"rooms":["lobby"],"leave":["tower"]}`,
+		func() request { return new(leaveRequest) }, new(plainAnswer)},
+	{"disconnect", "disconnects the selected sockets",
+		`{"rooms":["lobby"],"close":true}`,
+		func() request { return new(disconnectRequest) }, new(plainAnswer)},
+	{"count", "says how many sockets are selected",
+		`{"rooms":["lobby"]}`,
+		func() request { return new(countRequest) }, new(countAnswer)},
+	{"fetch", "says which sockets are selected, with their rooms and data",
+		`{"rooms":["lobby"],"limit":100}`,
+		func() request { return new(fetchRequest) }, new(fetchAnswer)},
+}
+
+// metadata is what those who look for the service are told of the endpoint.
+func (e endpoint) metadata() map[string]string {
+	text := func(v any) string {
+		data, _ := json.Marshal(v) // maps of strings always become JSON
+		return string(data)
+	}
+	return map[string]string{
+		"description":     e.description,
+		"request_example": e.example,
+		"request_schema":  text(schema(reflect.TypeOf(e.new()))),
+		"response_schema": text(schema(reflect.TypeOf(e.answer))),
+	}
+}
+
+// meaning is what the fields of requests and answers mean, by their names in JSON; those of a socket follow "socket.".
+var meaning = map[string]string{
+	"namespace":   `of which namespace; "/" if left out`,
+	"rooms":       "selects the sockets in any of these rooms, each once; a socket's id is a room, too. All of the namespace if left out",
+	"except":      "selects none of the sockets in any of these rooms",
+	"timeout":     "how long to wait for the servers, in milliseconds, 30000 at the most",
+	"event":       "the event's name",
+	"args":        "the event's arguments",
+	"volatile":    "passes over the clients whose connections are busy",
+	"compress":    "whether the event may be compressed",
+	"join":        "the rooms to put the sockets into",
+	"leave":       "the rooms to take the sockets out of",
+	"close":       "ends the clients' connections, with their sockets in all namespaces",
+	"all":         "must be true to disconnect all of the namespace",
+	"limit":       "how many sockets at the most",
+	"after":       "the id of a socket: those with a greater one",
+	"handshake":   "asks for what the clients said when they connected, credentials among it",
+	"ok":          "all was done, on all servers",
+	"error":       "why not",
+	"missing":     "ids of the servers that have not said that they have done it",
+	"unconfirmed": "ids of the servers that may not know yet of the rooms that were joined",
+	"count":       "how many sockets; those of missing servers are not counted",
+	"sockets":     "in the order of their ids",
+	"more":        "there are more sockets: ask for those after the last one",
+
+	"socket.id":        "names the socket in the whole cluster, and is the room of its own",
+	"socket.node":      "the id of its server",
+	"socket.rooms":     "its own, then the others in the order of joining",
+	"socket.data":      "what the server's program has noted of it",
+	"socket.handshake": "what its client said when it connected",
+	"socket.truncated": "the rest of it does not fit into an answer",
+}
+
+// schema is the JSON schema of what a type is in JSON.
+func schema(t reflect.Type) map[string]any {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return schema(t.Elem())
+	case t == reflect.TypeFor[json.RawMessage]():
+		return map[string]any{}
+	case t == reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int:
+		return map[string]any{"type": "integer"}
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": schema(t.Elem())}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": schema(t.Elem())}
+	}
+	prefix := ""
+	if t == reflect.TypeFor[socket]() {
+		prefix = "socket."
+	}
+	properties, required := make(map[string]any), []string{}
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous {
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		property := schema(f.Type)
+		if text, ok := meaning[prefix+name]; ok {
+			property["description"] = text
+		}
+		properties[name] = property
+		if f.Tag.Get("schema") == "required" {
+			required = append(required, name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+}

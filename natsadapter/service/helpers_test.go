@@ -1,0 +1,298 @@
+package service_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if stacks, left := leaked(); left {
+			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaked waits until no goroutine of the project, or of nats.go, is left.
+func leaked() (stacks string, left bool) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		b := make([]byte, 1<<20)
+		stacks = string(b[:runtime.Stack(b, true)])
+		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
+		if !strings.Contains(others, "belfry/") && !strings.Contains(others, "nats-io/nats.go") {
+			return "", false
+		}
+		if time.Now().After(deadline) {
+			return stacks, true
+		}
+	}
+}
+
+var silent = slog.New(slog.DiscardHandler)
+
+// A world is a NATS server, two belfry servers with two clients each (a is in the room x, b in x and y, c in y, d in none), a service, and a
+// program that knows nothing but NATS.
+type world struct {
+	nats    *natstest.Server
+	adapter *natsadapter.Adapter
+	srvs    []*wsserver.Server
+	clients map[string]*wstest.Client
+	names   map[string]string // by id
+	service *service.Service
+	nc      *nats.Conn
+}
+
+func newWorld(t *testing.T, cfg service.Config) *world {
+	t.Helper()
+	w := &world{nats: natstest.NewServer(t), clients: make(map[string]*wstest.Client), names: make(map[string]string)}
+	w.adapter = natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})
+	for range 2 {
+		w.srvs = append(w.srvs, newServer(t, w.adapter))
+	}
+	for i, name := range []string{"a", "b", "c", "d"} {
+		w.dial(t, w.srvs[i/2], name, [][]string{{"x"}, {"x", "y"}, {"y"}, {}}[i]...)
+	}
+	cfg.Adapter = w.adapter
+	w.service = start(t, cfg)
+	w.nc = connect(t, w.nats)
+	return w
+}
+
+func newServer(t *testing.T, a adapter.Adapter) *wsserver.Server {
+	t.Helper()
+	srv := wsserver.New(wsserver.Config{Adapter: a, Logger: silent})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := srv.Close(ctx); err != nil {
+			t.Errorf("Close of a server: %v", err)
+		}
+	})
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+		wsserver.OnAck(s, "join", func(ctx context.Context, rooms []string) (int, error) { return len(rooms), s.Join(ctx, rooms...) })
+		wsserver.OnAck(s, "echo", func(ctx context.Context, v int) (int, error) { return v, nil })
+		return nil
+	})
+	if err := srv.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return srv
+}
+
+// dial connects a client and puts it into rooms.
+func (w *world) dial(t *testing.T, srv *wsserver.Server, name string, rooms ...string) {
+	t.Helper()
+	c := wstest.Dial(t, srv, wstest.Config{Auth: map[string]string{"name": name}})
+	s, _ := srv.Of("/").Socket(c.ID())
+	s.SetData(map[string]string{"name": name})
+	c.EmitWithAck("join", rooms)
+	w.clients[name], w.names[c.ID()] = c, name
+}
+
+// start starts a service that is closed when the test ends.
+func start(t *testing.T, cfg service.Config) *service.Service {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = silent
+	}
+	s, err := service.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, s) })
+	return s
+}
+
+func stop(t *testing.T, s *service.Service) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Errorf("Close of the service: %v", err)
+	}
+}
+
+// connect is what a program in another language does.
+func connect(t *testing.T, server *natstest.Server, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(server.URL(), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// An answer is what comes back from a request.
+type answer struct {
+	OK          bool
+	Count       int
+	Error       string
+	Missing     []string
+	Unconfirmed []string
+	More        bool
+	Sockets     []struct {
+		ID, Node  string
+		Rooms     []string
+		Data      json.RawMessage
+		Handshake *struct{ Auth json.RawMessage }
+		Truncated bool
+	}
+
+	code   string // of an error
+	reason string // beside the code
+	text   string // all of it
+}
+
+// request sends what `nats req` would, and waits for the answer.
+func (w *world) request(t *testing.T, endpoint, body string) answer {
+	t.Helper()
+	return request(t, w.nc, w.service.Subject()+"."+endpoint, body)
+}
+
+func request(t *testing.T, nc *nats.Conn, subject, body string) (a answer) {
+	t.Helper()
+	msg, err := nc.Request(subject, []byte(body), patience)
+	if err != nil {
+		t.Errorf("%s %s: %v", subject, body, err)
+		return a
+	}
+	if err := json.Unmarshal(msg.Data, &a); err != nil {
+		t.Errorf("%s %s: answer %s: %v", subject, body, msg.Data, err)
+	}
+	a.code, a.reason, a.text = msg.Header.Get("Nats-Service-Error-Code"), msg.Header.Get("Nats-Service-Error"), string(msg.Data)
+	if a.OK == (a.Error != "") {
+		t.Errorf("%s %s: answer %s", subject, body, msg.Data)
+	}
+	return a
+}
+
+// want checks that the clients that are named, and no others, have got an event, once; it waits for those.
+func (w *world) want(t *testing.T, what, names, event string) {
+	t.Helper()
+	for _, name := range names {
+		if got := w.clients[string(name)].Next("").String(); got != event {
+			t.Errorf("%s: %c got %s, want %s", what, name, got, event)
+		}
+	}
+	for name, c := range w.clients {
+		select {
+		case <-c.Disconnected():
+			continue
+		default:
+		}
+		c.EmitWithAck("echo", 1) // everything has come that was sent before
+		if got := c.Pending(); len(got) > 0 {
+			t.Errorf("%s: %s got %s besides", what, name, got)
+		}
+	}
+}
+
+// who are the names of the sockets of an answer, in their order.
+func (w *world) who(a answer) string {
+	var names []string
+	for _, s := range a.Sockets {
+		names = append(names, w.names[s.ID])
+	}
+	slices.Sort(names)
+	return strings.Join(names, "")
+}
+
+// A hangingAdapter joins a node that can hang: it neither says nor hears anything then, and its connection stays.
+type hangingAdapter struct {
+	adapter.Adapter
+	hangs atomic.Bool
+}
+
+func (a *hangingAdapter) hang() { a.hangs.Store(true) }
+func (a *hangingAdapter) wake() { a.hangs.Store(false) }
+
+func (a *hangingAdapter) Open(ctx context.Context, recv func([]byte)) (adapter.Link, error) {
+	link, err := a.Adapter.Open(ctx, func(msg []byte) {
+		if !a.hangs.Load() {
+			recv(msg)
+		}
+	})
+	return &hangingLink{link, a}, err
+}
+
+type hangingLink struct {
+	adapter.Link
+	adapter *hangingAdapter
+}
+
+func (l *hangingLink) Publish(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	if l.adapter.hangs.Load() {
+		return nil
+	}
+	return l.Link.Publish(ctx, topic, msg)
+}
+
+// found is what a service says of itself.
+type found struct {
+	Name, ID, Version, Description, Type string
+	Metadata                             map[string]string
+	Endpoints                            []struct {
+		Name, Subject string
+		QueueGroup    string `json:"queue_group"`
+		Metadata      map[string]string
+		NumRequests   int `json:"num_requests"`
+		NumErrors     int `json:"num_errors"`
+		Data          struct {
+			Servers, Running           int
+			Requests, Refused, Partial int
+			State                      string
+		}
+	}
+}
+
+// discover asks for services as the nats command line does, and waits for n of them.
+func discover(t *testing.T, nc *nats.Conn, verb string, n int) []found {
+	t.Helper()
+	inbox := nc.NewRespInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Unsubscribe()
+	if err := nc.PublishRequest("$SRV."+verb, inbox, nil); err != nil {
+		t.Fatal(err)
+	}
+	var services []found
+	for range n {
+		msg, err := sub.NextMsg(patience)
+		if err != nil {
+			t.Fatalf("$SRV.%s: %d services have answered, want %d: %v", verb, len(services), n, err)
+		}
+		var f found
+		if err := json.Unmarshal(msg.Data, &f); err != nil {
+			t.Fatalf("$SRV.%s: %s: %v", verb, msg.Data, err)
+		}
+		services = append(services, f)
+	}
+	return services
+}
