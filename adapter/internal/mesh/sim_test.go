@@ -81,7 +81,10 @@ func TestWorlds(t *testing.T) {
 
 // counts says what a world contained.
 func (w *world) counts() map[string]int {
-	n := map[string]int{"emitters": w.emitters(), "operations": w.operations, "emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
+	n := map[string]int{
+		"operations": w.operations, "emitters": w.emitters(), "emitted": w.emitted, "unions": w.unions, "requests": w.requests,
+		"missed": w.missed, "unknown": w.unknown,
+	}
 	for _, node := range w.nodes {
 		c := node.m.Counts()
 		for name, count := range map[string]uint64{
@@ -369,37 +372,4 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 	}
 	w.quiet()
 	return w
-}
-
-// breakRoute ends a route in both directions, and with it the interest that came by it.
-func (w *world) breakRoute(a, b *broker) {
-	a.cut[b], b.cut[a] = true, true
-	for _, c := range w.clients {
-		if c.broker == a {
-			delete(b.interest, c)
-		}
-		if c.broker == b {
-			delete(a.interest, c)
-		}
-	}
-}
-
-// mendRoute restores a route: each side tells the other its interest first.
-func (w *world) mendRoute(a, b *broker) {
-	w.trace("the route is back")
-	a.cut[b], b.cut[a] = false, false
-	for _, c := range w.clients {
-		if c.dead || c.broker != a && c.broker != b {
-			continue
-		}
-		from, to := a, b
-		if c.broker == b {
-			from, to = b, a
-		}
-		var topics []string
-		for topic := range from.interest[c] {
-			topics = append(topics, topic)
-		}
-		w.through(from.routes[to], func() { w.see(to, c, topics, true, false) })
-	}
 }
