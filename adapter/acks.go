@@ -119,7 +119,7 @@ type question struct {
 	left     int        // how many have not
 	replies  []envelope.Reply
 	bytes    int           // of replies
-	some     chan struct{} // has room for one: an answer has come, or the last is not to come
+	some     chan struct{} // has room for one: an answer has come since the last take, or the last is not to come
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
 }
 
@@ -180,12 +180,21 @@ func signal(c chan struct{}) {
 	}
 }
 
+func unsignal(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
 // take returns the answers that have come since the last take, and how many members have not answered.
 func (q *question) take() (replies []envelope.Reply, left int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	replies = q.replies
 	q.replies, q.bytes = nil, 0
+	unsignal(q.some)
+	unsignal(q.full)
 	return replies, q.left
 }
 

@@ -71,7 +71,8 @@ const DefaultMaxMessage = 512 << 10
 
 // A Limiter is a [Link] that knows what size of message its broker takes.
 type Limiter interface {
-	// MaxMessage is the size of the largest message that Publish takes, in bytes; 0 means any size. It does not wait for the broker.
+	// MaxMessage is the size of the largest message that Publish takes, in bytes, 4 KiB at the least; 0 means any size. It does not wait
+	// for the broker. Hub sends what is larger in parts.
 	// It may change whenever the link becomes Connected; before the first time it is a guess, and while the link is Degraded what it
 	// was last. A message over it is refused with an error, and costs nothing but itself.
 	MaxMessage() int

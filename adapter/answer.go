@@ -10,8 +10,9 @@ import (
 
 // The bounds of what a Hub does for others at a time. What is beyond is answered with ErrBusy.
 const (
-	maxLookups  = 256  // fetches, counts and lists of rooms, and confirmations of changes
+	maxLookups  = 256  // fetches, counts and lists of rooms
 	maxHandlers = 256  // handlers of server events and calls that are answered
+	maxChanges  = 4096 // joins, leaves and disconnections that are confirmed: most of the time, they wait for a fence
 	maxAsks     = 4096 // broadcasts whose answers are collected
 
 	maxPage = 64 << 10 // bytes of a page of an answer; one item may be larger
@@ -32,16 +33,20 @@ type duty int
 const (
 	lookup duty = iota
 	handling
+	changing
 	asking
 )
 
-var maxDuties = [...]int{lookup: maxLookups, handling: maxHandlers, asking: maxAsks}
+var maxDuties = [...]int{lookup: maxLookups, handling: maxHandlers, changing: maxChanges, asking: maxAsks}
 
 // asker says whose request an answer is for.
 type asker struct {
 	node string
 	id   uint64
 }
+
+// errExit is what the asker hears when what the program does for it ends its goroutine, as a test's Fatal does.
+var errExit = errors.New("adapter: the goroutine has ended that was to answer")
 
 // answer is one that is being given.
 type answer struct {
@@ -97,7 +102,7 @@ func (h *Hub) serve(b *envelope.Broadcast) {
 	case envelope.KindAsk:
 		h.collect(b)
 	case envelope.KindTell:
-		h.tell(b)
+		h.handOn(b)
 	case envelope.KindEvent, envelope.KindCall:
 		h.handle(b)
 	default:
@@ -123,12 +128,19 @@ func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
 	h.answers.under[a.to] = a
 	h.answers.mu.Unlock()
 	h.tasks.Go(func() {
+		returned := false
+		defer func() {
+			if !returned {
+				a.fail(errExit)
+			}
+			a.end()
+			h.answers.mu.Lock()
+			h.answers.running[d]--
+			delete(h.answers.under, a.to)
+			h.answers.mu.Unlock()
+		}()
 		do(a)
-		a.end()
-		h.answers.mu.Lock()
-		h.answers.running[d]--
-		delete(h.answers.under, a.to)
-		h.answers.mu.Unlock()
+		returned = true
 	})
 	return true
 }

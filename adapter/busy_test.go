@@ -35,8 +35,9 @@ func TestBusy(t *testing.T) {
 		settle()
 		_, err := r.Fetch(t.Context(), Selection{})
 		missing(t, "one Fetch too many", err, 0, ErrBusy, hubs[1].Node())
-		err = r.JoinMembers(t.Context(), Selection{}, "red")
-		missing(t, "a JoinMembers that cannot be confirmed", err, 0, ErrBusy, hubs[1].Node())
+		if err := r.JoinMembers(t.Context(), Selection{}, "red"); err != nil {
+			t.Errorf("JoinMembers: %v", err)
+		}
 		if n := len(hubs[1].Rooms("/", frame).Members("red")); n != 1 {
 			t.Errorf("%d members have joined, want 1", n)
 		}
@@ -48,8 +49,8 @@ func TestBusy(t *testing.T) {
 		if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"none"}}); err != nil || acks.Members != 0 {
 			t.Errorf("BroadcastWithAck: %+v, %v", acks, err)
 		}
-		if s := hubs[1].Stats(); s.Busy != 3 {
-			t.Errorf("%d were refused, want 3", s.Busy)
+		if s := hubs[1].Stats(); s.Busy != 2 {
+			t.Errorf("%d were refused, want 2", s.Busy)
 		}
 		close(hold)
 		settle()

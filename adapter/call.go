@@ -96,7 +96,7 @@ type page func(from string, n *asked, content []byte, last bool) error
 type asked struct {
 	waited bool // it is believed to be alive, and has not answered
 	done   bool // it has answered, or failed
-	late   bool // it was met after the request had been sent: its part is welcome, and not missed
+	late   bool // it was met after the request had been sent: its part is welcome, and not missed unless it has begun
 	err    error
 	next   uint64 // the number of its next page
 	buf    []byte // for page
@@ -256,6 +256,10 @@ func (k *calls) take(b *envelope.Broadcast) {
 	}
 	n.next++
 	if err == nil && a.More {
+		if n.late && !c.ended {
+			n.late, n.waited = false, true // a part of its answer alone would go unnoticed
+			c.left++
+		}
 		return
 	}
 	c.settle(n, err)

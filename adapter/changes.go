@@ -9,9 +9,10 @@ import (
 )
 
 // JoinMembers puts the members that are selected into rooms, each node's in one step, in its place among the broadcasts of this goroutine:
-// what was emitted before is selected by the rooms of before, and what comes after by those of after. nil means that it is done, and live
-// everywhere, as [Rooms.Join] means it. An error may be, or wrap, an [*UnfencedError]: joined, but not confirmed to be live; and see
-// [PartialError]. [ErrRoomName] means that nothing was joined.
+// what was emitted before is selected by the rooms of before, and what comes after by those of after; where the broker has lost some of
+// that, only what has a room in common with the selection. nil means that it is done, and live everywhere, as [Rooms.Join] means it. An
+// error may be, or wrap, an [*UnfencedError]: joined, but not confirmed to be live; and see [PartialError]. [ErrRoomName] means that
+// nothing was joined.
 //
 // On this node it is done before JoinMembers waits for others, and whatever the error.
 func (r *Rooms) JoinMembers(ctx context.Context, s Selection, rooms ...string) error {
@@ -26,8 +27,9 @@ func (r *Rooms) LeaveMembers(ctx context.Context, s Selection, rooms ...string) 
 	return r.changeMembers(ctx, envelope.KindLeave, s, appendStrings(rooms), rooms)
 }
 
-// DisconnectMembers calls Disconnect of the members that are selected, in its place among the broadcasts of this goroutine: what was
-// emitted before reaches them first. nil means that each of them was told everywhere; what its disconnection has to run may go on.
+// DisconnectMembers calls Disconnect of the members that are selected, in its place as JoinMembers: what was emitted before to the same
+// selection reaches them first, also if the broker has lost it and it is sent again. nil means that each of them was told everywhere; what
+// its disconnection has to run may go on.
 func (r *Rooms) DisconnectMembers(ctx context.Context, s Selection, close bool) error {
 	arg := []byte{0}
 	if close {
@@ -143,7 +145,7 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		wait = r.change(&b.Body, names)
 		tell = r.tellAll
 	}
-	begun := h.begin(b, lookup, func(a *answer) {
+	begun := h.begin(b, changing, func(a *answer) {
 		tell()
 		var unfenced *UnfencedError
 		switch err := h.fenced(a.ctx, wait); {

@@ -311,6 +311,7 @@ func TestAssembly(t *testing.T) {
 		{"without the first", []step{{"a", chunk(1, 1, 2), ""}}, 0},
 		{"without one", []step{{"a", chunk(1, 0, 3), ""}, {"a", chunk(1, 2, 3), ""}, {"a", chunk(1, 1, 3), ""}}, 0},
 		{"doubled", []step{{"a", chunk(1, 0, 2), ""}, {"a", chunk(1, 0, 2), ""}, {"a", chunk(1, 1, 2), "1/0 1/1 "}, {"a", chunk(1, 1, 2), ""}}, 0},
+		{"doubled in the middle", []step{{"a", chunk(1, 0, 3), ""}, {"a", chunk(1, 1, 3), ""}, {"a", chunk(1, 1, 3), ""}, {"a", chunk(1, 0, 3), ""}, {"a", chunk(1, 2, 3), "1/0 1/1 1/2 "}}, 0},
 		{"the next message before the end", []step{{"a", chunk(1, 0, 2), ""}, {"a", chunk(2, 0, 2), ""}, {"a", chunk(2, 1, 2), "2/0 2/1 "}, {"a", chunk(1, 1, 2), ""}}, 0},
 		{"a stale one between", []step{{"a", chunk(2, 0, 2), ""}, {"a", chunk(1, 1, 2), ""}, {"a", chunk(2, 1, 2), ""}}, 0},
 		{"a stale beginning between", []step{{"a", chunk(2, 0, 2), ""}, {"a", chunk(1, 0, 2), ""}, {"a", chunk(2, 1, 2), ""}}, 0},
@@ -383,6 +384,21 @@ func TestAssemblyOfTheDead(t *testing.T) {
 	if got := slow(2*assemblyAge-2, 2); string(got) != "xxx" || a.partial["dead"] != nil || a.bytes != 0 {
 		t.Errorf("the slow node's message: %q, and %d bytes are left; want it whole, and nothing of the dead one's", got, a.bytes)
 	}
+}
+
+func TestHubForgetsTheDeadsChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 2)
+		wires[0].recv(envelope.Chunks(nodeA, 1, make([]byte, 9000), 4<<10)[0])
+		if n := len(hubs[0].assembly.partial); n != 1 {
+			t.Errorf("%d messages are kept, want one", n)
+		}
+		time.Sleep(assemblyAge + 2*time.Second) // Beats come
+		synctest.Wait()
+		if a := &hubs[0].assembly; len(a.partial) != 0 || a.bytes != 0 {
+			t.Errorf("%d bytes of %d messages are kept for a node that is silent", a.bytes, len(a.partial))
+		}
+	})
 }
 
 // Chunks of what calls itself a node and is none, or brings another node's messages, are not understood, and take no room.

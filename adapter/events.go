@@ -49,6 +49,9 @@ type RoomEvent struct {
 // later, and may itself join and leave, of which it is told when it has returned. But it must not block, nor wait for the cluster: whoever
 // made the change waits for it, and the changes of all others wait to be told.
 //
+// What another node asks for by [Rooms.JoinMembers] and the like is told on a goroutine of the Hub, which Close waits for, before that node
+// hears that it is done. No broadcast waits for it.
+//
 // Of more than 4,096 that wait, those are left out that undo each other: joins and leaves of one member in one room, and what they have
 // made of the room, but for a last one that counts. Stats.Elided counts them. So what waits is bounded by the memberships that there were
 // and are, and not by how often they change.

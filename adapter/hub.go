@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -353,13 +355,16 @@ func (h *Hub) receive(msg []byte) {
 	})
 }
 
-// read decodes a message, whose sender must be a node by its form.
+// read decodes a message. All nodes that it names are nodes by their form: their ids are parts of topics, which drivers rely on.
 func read(msg []byte) (*envelope.Message, error) {
 	m, err := envelope.Decode(msg)
-	if err == nil && !validNode(m.From) {
-		err = envelope.ErrMalformed
+	if err != nil {
+		return nil, err
 	}
-	return m, err
+	if ack, ok := m.Mesh.(*mesh.Ack); ok && slices.ContainsFunc(ack.Members, func(id string) bool { return !validNode(id) }) || !validNode(m.From) {
+		return nil, envelope.ErrMalformed
+	}
+	return m, nil
 }
 
 func (h *Hub) malformed(err error) {
@@ -421,8 +426,18 @@ func (h *Hub) lost(e mesh.Lost[Topic]) {
 			"after", e.After, "upto", e.Upto, "unknown", e.Unknown)
 	}
 	if h.cfg.OnLoss != nil {
-		h.cfg.OnLoss(Loss{Node: e.Node, Unknown: e.Unknown})
+		h.tell(Loss{Node: e.Node, Unknown: e.Unknown})
 	}
+}
+
+// tell calls OnLoss, which is the program's: a panic is its own.
+func (h *Hub) tell(l Loss) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	h.cfg.OnLoss(l)
 }
 
 // apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.

@@ -108,8 +108,7 @@ func TestRequestPastInOneRoom(t *testing.T) {
 					})
 					synctest.Wait()
 					wg.Go(func() {
-						acks, err := r.BroadcastWithAck( // x keeps silent
-							t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")})
+						acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")}) // x keeps silent
 						if (acks.Members == 1) != c.toX || len(acks.Answers) != 0 || (err != nil) != c.toX {
 							t.Errorf("BroadcastWithAck: %+v, %v", acks, err)
 						}

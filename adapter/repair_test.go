@@ -187,6 +187,33 @@ func TestLossBeyondRepair(t *testing.T) {
 	})
 }
 
+// A program that cannot take the news has the others go on.
+func TestOnLossPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(Memory)
+		s := newSieve(memory)
+		var log journal
+		told := 0
+		from := openWith(t, HubConfig{Adapter: memory, RepairBytes: 1})
+		h := openWith(t, HubConfig{Adapter: s, Logger: slog.New(&log), OnLoss: func(Loss) {
+			told++
+			panic("cannot take it")
+		}})
+		_, m := add(t, h, "red")
+		s.set(broadcasts)
+		say(t, from, "1", Broadcast{Rooms: []string{"red"}})
+		say(t, from, "2", Broadcast{Rooms: []string{"red"}})
+		synctest.Wait()
+		s.set(nil)
+		say(t, from, "3", Broadcast{Rooms: []string{"red"}})
+		time.Sleep(time.Second)
+		got(t, "the member", m, "3")
+		if lines := log.logged(); told != 2 || !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "panicked") }) {
+			t.Errorf("told %d times, logged %q; want 2, and the panics", told, lines)
+		}
+	})
+}
+
 // What is missing of a node that has died is not known: that is told once, and what is held behind it comes.
 func TestUnknownLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

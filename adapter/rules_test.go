@@ -11,7 +11,7 @@ import (
 )
 
 // What Socket.IO's adapters promise (socket.io-adapter 2.5, in-memory and cluster), rule by rule. Each has a test that is named after it:
-// here, or in package wsserver if it is about sockets (W). Where belfry deliberately does something else, the test says so.
+// here, or in package wsserver if it is about sockets (W), or both. Where belfry deliberately does something else, the test says so.
 //
 //	   The state
 //	 1   every namespace has rooms of its own: who is in a room, and the rooms of one; of this node alone
@@ -32,12 +32,17 @@ import (
 //	14   what changes during a broadcast does not disturb it
 //	   Broadcasts
 //	15 W a packet is encoded once for all; here: framed once, local if asked for
-//	16 W what was emitted comes before the disconnection that follows it; here: before the leave
+//	16 W what was emitted comes before the disconnection that follows it; here: before the leave, and on all nodes
 //	17   members of this node get it whatever the broker does
 //	18   a node does not deliver what it has sent itself, nor what is another namespace's or not understood
-//	   19 to 22 and 24 are about calls between nodes
+//	19 W every member is asked once, with one id; every node says once how many it has asked
+//	20 W the answers are whole when every node has said so and all have answered; otherwise an error comes with those so far
+//	   What nodes ask of each other
+//	21   all nodes' members are fetched as a broadcast selects them
+//	22 W members of all nodes join, leave and are disconnected as a broadcast selects them, which is told where they are
 //	23   the members of rooms, and the rooms of a member
-//	25 W one server without a cluster counts one
+//	24 W server events go to the other nodes, and are answered by each
+//	25 W one server without a cluster counts one; in a cluster, those that are alive count
 //	26   sessions that are resumed with what they have missed: belfry has none yet
 //	27 W the adapter opens in the background, and closing says goodbye; a dynamic namespace goes with its last socket
 //	28 W a parent reaches its children

@@ -239,11 +239,18 @@ func (h *Hub) queue(e ServerEvent) {
 
 // drain handles the events of a node until there are none, or the Hub ends.
 func (h *Hub) drain(node string, q *eventQueue) {
+	returned := false
+	defer func() {
+		if !returned { // a handler has ended its goroutine
+			h.tasks.Go(func() { h.drain(node, q) })
+		}
+	}()
 	for {
 		h.answers.mu.Lock()
 		if len(q.list) == 0 || h.ctx.Err() != nil {
 			delete(h.answers.events, node)
 			h.answers.mu.Unlock()
+			returned = true
 			return
 		}
 		e := q.list[0]

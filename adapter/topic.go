@@ -17,8 +17,12 @@ const (
 // MaxRoomName is the longest name of a room or a namespace, in bytes.
 const MaxRoomName = 1024
 
-// maxUnionTopics is how many rooms a broadcast may have to travel by the topics of its rooms rather than by its namespace's.
-const maxUnionTopics = 4
+// maxUnionTopics is how many rooms a broadcast may have to travel by the topics of its rooms rather than by its namespace's. The first way
+// costs a message for each room and each node with a member of it, the second one for each node. So the break-even depends on the size of
+// the cluster and on where the members are. With 10 nodes it lies below 2 rooms if each has members everywhere, at about 3 with members on
+// a quarter of the nodes, and at about 6 with members on one node each; with 30 nodes below 2, at about 3, and at 13; with 3 nodes below 2.
+// 4 is the number that is least wrong in the worst of these cases: see BenchmarkUnion, which changes it, and bench/RESULTS.md.
+var maxUnionTopics = 4
 
 func validNode(id string) bool {
 	if len(id) != nodeLen {

@@ -85,9 +85,11 @@ func (f *field) open(ctx context.Context, nodes, sockets int) (addresses []strin
 		if f.broker, err = f.start(ctx, "broker"); err != nil {
 			return nil, err
 		}
-		if err := f.broker.call("start", none{}, &cfg.Broker, 0); err != nil {
+		var urls brokerAddresses
+		if err := f.broker.call("start", brokerConfig{}, &urls, 0); err != nil {
 			return nil, err
 		}
+		cfg.Broker = urls.Client
 	}
 	for range nodes {
 		s, err := f.start(ctx, "server")

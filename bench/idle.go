@@ -8,10 +8,10 @@ import (
 
 // An idle is what sockets cost that are connected, in no room but their own, and silent.
 type idle struct {
-	Run     int          `json:"run"` // from 1 on
-	Sockets int          `json:"sockets"`
-	Before  serverMemory `json:"before"` // with idleBase sockets, so that what the first ones bring about is not counted
-	After   serverMemory `json:"after"`
+	Run     int    `json:"run"` // from 1 on
+	Sockets int    `json:"sockets"`
+	Before  memory `json:"before"` // with idleBase sockets, so that what the first ones bring about is not counted
+	After   memory `json:"after"`
 }
 
 const (
@@ -20,13 +20,13 @@ const (
 )
 
 // perSocket is the growth of what bytes returns, for each socket.
-func (i *idle) perSocket(bytes func(serverMemory) int64) float64 {
+func (i *idle) perSocket(bytes func(memory) int64) float64 {
 	return float64(bytes(i.After)-bytes(i.Before)) / float64(i.Sockets)
 }
 
 // freed is the anonymous memory after what is free was returned, natural before.
-func freed(m serverMemory) int64   { return m.Freed.Anonymous }
-func natural(m serverMemory) int64 { return m.Natural.Anonymous }
+func freed(m memory) int64   { return m.Freed.Anonymous }
+func natural(m memory) int64 { return m.Natural.Anonymous }
 
 // measureIdle does one run, with processes of its own.
 func measureIdle(ctx context.Context, cfg config, number int) (result *idle, err error) {
@@ -42,7 +42,7 @@ func measureIdle(ctx context.Context, cfg config, number int) (result *idle, err
 	result = &idle{Run: number, Sockets: cfg.Idle}
 	for _, step := range []struct {
 		sockets int
-		memory  *serverMemory
+		memory  *memory
 	}{{idleBase, &result.Before}, {cfg.Idle, &result.After}} {
 		if err := f.load.call("dial", dialArgs{Addresses: addresses, Sockets: step.sockets}, nil, 5*time.Minute); err != nil {
 			return nil, err

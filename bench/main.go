@@ -1,7 +1,10 @@
 // Bench measures what fan-out costs the server: a room on one node and over several, beside a loop that does nothing but write, and
 // what an idle socket costs. Every delivery is checked. Servers, NATS and the load each have a process of their own, on this machine.
+// Its rooms command measures a node with very many rooms: its memory, how fast it joins them, and what it does not hear after its NATS
+// server was killed.
 //
 //	go run ./bench
+//	go run ./bench rooms
 //
 // The report is Markdown, on standard output; progress is on standard error. It runs on Linux.
 package main
@@ -41,32 +44,53 @@ func exitCode(err error) int {
 
 // run does what args ask for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == roomsCommand {
+		cfg, err := parseRooms(args[1:])
+		if err != nil {
+			return err
+		}
+		return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.help, roomsHelp, cfg.JSON, stdout, stderr)
+	}
 	cfg, err := parse(args)
 	if err != nil {
 		return err
 	}
-	if cfg.help {
+	return do(ctx, &report{Origin: findOrigin(ctx, args), Config: cfg}, cfg.help, help, cfg.JSON, stdout, stderr)
+}
+
+// A measurement is what a command does.
+type measurement interface {
+	measure(ctx context.Context, progress io.Writer) error
+	write(w io.Writer)
+	err() error // what is wrong with what was measured
+}
+
+// do measures and reports; or it writes help, if that is wanted.
+func do(ctx context.Context, m measurement, wanted bool, help, path string, stdout, stderr io.Writer) error {
+	if wanted {
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
 	if err := supported(); err != nil {
 		return err
 	}
-	r := &report{Origin: findOrigin(ctx, args), Config: cfg}
-	if err := r.measure(ctx, stderr); err != nil {
+	if err := m.measure(ctx, stderr); err != nil {
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
 		return err
 	}
-	r.Origin.After = loadAverage()
-	r.write(stdout)
-	if cfg.JSON != "" {
-		if err := r.save(cfg.JSON); err != nil {
+	m.write(stdout)
+	if path != "" {
+		text, err := json.MarshalIndent(m, "", "\t")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
 			return err
 		}
 	}
-	return r.err()
+	return m.err()
 }
 
 // measure does all runs. From run to run the order of the setups is reversed, so that what changes on the machine meanwhile does not
@@ -99,14 +123,6 @@ func (r *report) measure(ctx context.Context, progress io.Writer) error {
 			fmt.Fprintf(progress, "%.0f B a socket\n", i.perSocket(freed))
 		}
 	}
+	r.Origin.After = loadAverage()
 	return nil
-}
-
-// save writes everything that was measured to a file.
-func (r *report) save(path string) error {
-	text, err := json.MarshalIndent(r, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }

@@ -50,6 +50,8 @@ var roles = map[string]func() map[string]handler{
 	"broker": newBrokerRole,
 	"bare":   newBareRole,
 	"load":   newLoadRole,
+	"node":   newNodeRole,
+	"client": newClientRole,
 }
 
 // child runs a role if args, the arguments of the process, name one; it does not return then. The process ends when its standard input
@@ -114,6 +116,7 @@ type process struct {
 	in     io.WriteCloser
 	out    *json.Decoder
 	cancel context.CancelFunc // ends the child
+	killed bool
 }
 
 // startProcess starts a child, which ends with ctx at the latest. cancel and wait must be called.
@@ -172,10 +175,16 @@ func (p *process) call(op string, args, reply any, extra time.Duration) error {
 	return nil
 }
 
+// kill ends the child with SIGKILL, as a crash would. It does not wait for the end.
+func (p *process) kill() error {
+	p.killed = true
+	return p.cmd.Process.Kill()
+}
+
 // wait waits for the child to end, after cancel, which tells it to. An error says that it failed, or had to be killed.
 func (p *process) wait() error {
 	p.cmd.Wait() // that it was told to end is its error
-	if !p.cmd.ProcessState.Success() {
+	if !p.killed && !p.cmd.ProcessState.Success() {
 		return fmt.Errorf("%s: %v", p.role, p.cmd.ProcessState)
 	}
 	return nil

@@ -119,17 +119,22 @@ func (t table) write(w io.Writer) {
 
 // write writes the report as Markdown.
 func (r *report) write(w io.Writer) {
-	o, cfg := r.Origin, r.Config
-	fmt.Fprintf(w, "- Command: `%s`\n", o.Command)
-	fmt.Fprintf(w, "- Date: %s; commit: %s\n", o.Date.Format(time.RFC3339), o.Commit)
-	fmt.Fprintf(w, "- Machine: %s, %d cores, %s, %s\n", o.CPU, o.Cores, o.Kernel, o.Go)
-	fmt.Fprintf(w, "- Load average before: %s; after: %s\n\n", o.Before, o.After)
+	cfg := r.Config
+	r.Origin.write(w)
 	if len(r.Fanouts) > 0 {
 		r.writeFanouts(w, cfg)
 	}
 	if len(r.Idles) > 0 {
 		r.writeIdles(w, cfg)
 	}
+}
+
+// write writes o as Markdown.
+func (o origin) write(w io.Writer) {
+	fmt.Fprintf(w, "- Command: `%s`\n", o.Command)
+	fmt.Fprintf(w, "- Date: %s; commit: %s\n", o.Date.Format(time.RFC3339), o.Commit)
+	fmt.Fprintf(w, "- Machine: %s, %d cores, %s, %s\n", o.CPU, o.Cores, o.Kernel, o.Go)
+	fmt.Fprintf(w, "- Load average before: %s; after: %s\n\n", o.Before, o.After)
 }
 
 // setups are those of the report: bare loops first, then by nodes.

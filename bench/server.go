@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -55,13 +54,6 @@ func (s serverStats) add(b serverStats) serverStats {
 	return s
 }
 
-// serverMemory is what a server occupies.
-type serverMemory struct {
-	Natural    resident `json:"natural"` // as it is
-	Freed      resident `json:"freed"`   // after what is free was returned to the system
-	Goroutines int      `json:"goroutines"`
-}
-
 // spareFiles is how many files a process opens besides its sockets.
 const spareFiles = 100
 
@@ -81,16 +73,7 @@ func newServerRole() map[string]handler {
 				Frames: s.Frames, Bytes: s.Bytes, Writes: s.Writes, Lost: s.Lost + s.Dropped, Failures: s.Failures,
 			}, nil
 		}),
-		"memory": handle(func(none) (serverMemory, error) {
-			natural, err := residentMemory()
-			if err != nil {
-				return serverMemory{}, err
-			}
-			debug.FreeOSMemory()
-			debug.FreeOSMemory() // what finalizers and pools held on to the first time
-			freed, err := residentMemory()
-			return serverMemory{Natural: natural, Freed: freed, Goroutines: runtime.NumGoroutine()}, err
-		}),
+		"memory": handle(func(none) (memory, error) { return usedMemory() }),
 		"profile": handle(func(path string) (none, error) {
 			if path == "" {
 				pprof.StopCPUProfile()

@@ -15,11 +15,5 @@ func (c cpu) total() time.Duration { return c.User + c.System }
 func (c cpu) sub(b cpu) cpu        { return cpu{c.User - b.User, c.System - b.System} }
 func (c cpu) add(b cpu) cpu        { return cpu{c.User + b.User, c.System + b.System} }
 
-// resident is the memory that a process occupies, in bytes.
-type resident struct {
-	Total     int64 `json:"total"`
-	Anonymous int64 `json:"anonymous"` // without what it shares with its file
-}
-
 // errClosed is what read returns when the peer has closed.
 var errClosed = errors.New("closed by the peer")

@@ -12,6 +12,12 @@
 // nothing is kept to be sent later, because it would then arrive behind newer messages. What the old connection had not delivered is
 // lost, as NATS promises no more; the protocol in package adapter sees that it is missing.
 //
+// A node with 1,000 rooms or more does not wait for its subscriptions, which take seconds for 100,000: the new connection begins with a
+// single one, to all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives
+// the connection its own subscriptions beside it after a second, and then ends that one. The price is that until then the node receives
+// what is sent to the rooms of all nodes, and in the end its own messages twice. If it cannot keep up, the link gives this up, and is
+// Degraded until its subscriptions stand. Config.NoCover turns it off.
+//
 // When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
 // while: nothing is lost, some messages arrive twice.
 //
@@ -61,6 +67,11 @@ type Config struct {
 	// Logger receives what happens to the connections. nil means slog.Default().
 	Logger *slog.Logger
 
+	// NoCover keeps a link from subscribing to all rooms of the cluster at once when a lost connection is replaced, which it otherwise does
+	// from 1,000 rooms on, until its own subscriptions stand again: see the package's documentation. Set it where that may be more than a
+	// node, or its network, can take. A link also does without where the server denies it, and after a connection that was lost under it.
+	NoCover bool
+
 	// Options are further options of the connections: credentials, TLS, time-outs. What concerns servers, name, echo and reconnecting,
 	// and the handlers of errors, lame duck mode and closing, the link sets by itself and overrides.
 	Options []nats.Option
@@ -79,7 +90,7 @@ const (
 type Adapter struct {
 	cfg   Config
 	times times
-	stats struct{ connections, dropped, refused atomic.Uint64 }
+	stats struct{ connections, dropped, refused, overheard atomic.Uint64 }
 }
 
 // times are the bounds of a link; tests shorten them.
@@ -90,6 +101,8 @@ type times struct {
 	closeFlush   time.Duration // for what was published before Close, or before a connection is replaced
 	syncFlush    time.Duration // until the server has taken all subscriptions of a new connection
 	recount      time.Duration // between two counts of dropped messages
+	coverFrom    int           // rooms; with fewer, a new connection is given all subscriptions before it is used
+	uncoverAfter time.Duration // how long a cover stands before rooms are subscribed one by one
 }
 
 // Stats counts what happened to the links of an Adapter since it was made.
@@ -97,6 +110,7 @@ type Stats struct {
 	Connections uint64 // connections made; more than one a link: it was lost or replaced
 	Dropped     uint64 // messages that came in and were dropped since the link's receiver was too slow; a lower bound
 	Refused     uint64 // refusals by the server: subscriptions or messages that it denied
+	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside; see Config.NoCover
 }
 
 var _ adapter.Adapter = (*Adapter)(nil)
@@ -114,6 +128,8 @@ func New(cfg Config) *Adapter {
 		closeFlush:   time.Second,
 		syncFlush:    10 * time.Second,
 		recount:      time.Second,
+		coverFrom:    1000,
+		uncoverAfter: time.Second,
 	}}
 }
 
@@ -123,6 +139,7 @@ func (a *Adapter) Stats() Stats {
 		Connections: a.stats.connections.Load(),
 		Dropped:     a.stats.dropped.Load(),
 		Refused:     a.stats.refused.Load(),
+		Overheard:   a.stats.overheard.Load(),
 	}
 }
 

@@ -21,8 +21,11 @@ type conn struct {
 
 	subs map[string]*nats.Subscription // by subject; guarded by link.mu
 
+	cover *nats.Subscription // to all rooms, in the place of theirs, or nil; not changed any more once messages are read
+
 	// Guarded by link.stateMu.
 	refused map[string]error           // by subject: subscriptions that the server denies
+	exposed bool                       // it denies the cover
 	shown   string                     // the one of these that is the reason for being Degraded
 	other   error                      // the first refusal that concerns no subscription
 	drops   map[*nats.Subscription]int // those that have dropped messages, and how many of these are counted

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
@@ -29,13 +30,19 @@ type link struct {
 	inflow chan *conn     // from run to read: connections in the order in which to read them
 	known  serverList     // run's own
 
+	bare     bool        // run's own: the server denies the cover
+	covering atomic.Bool // a connection began under the cover, and no later one has all subscriptions yet
+
 	// mu puts what the link tells NATS into one order. It is held while calling nats.go, which keeps each write below writeTimeout
 	// and calls back from goroutines of its own.
 	mu     sync.Mutex
-	topics map[string]adapter.Topic // what is subscribed, by subject; every connection in conns carries it
+	topics map[string]adapter.Topic // what is subscribed, by subject; every connection in conns carries it, but for what its cover carries. See wanted
+	few    map[string]struct{}      // those of them that are no rooms, or were denied: a new connection gets them first
 	conns  []*conn                  // the open ones: mostly one, two while one replaces the other
 	cur    *conn                    // the one to publish on, or nil; changed with stateMu held as well, so that either lock suffices to read it
 	closed bool                     // as cur
+
+	wantedMu sync.RWMutex // held as well as mu where topics changes, so that either lock suffices to read it
 
 	// stateMu comes after mu where both are held.
 	stateMu sync.Mutex
@@ -64,6 +71,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		inflow:  make(chan *conn),
 		known:   serverList{configured: set.servers},
 		topics:  map[string]adapter.Topic{},
+		few:     map[string]struct{}{},
 		changed: make(chan struct{}),
 		down:    fmt.Errorf("natsadapter: %w", errors.New("connecting")),
 		told:    map[string]bool{},
@@ -132,7 +140,12 @@ func (l *link) Subscribe(ctx context.Context, topics ...adapter.Topic) error {
 				return err
 			}
 		}
+		l.wantedMu.Lock()
 		l.topics[subject] = topic
+		l.wantedMu.Unlock()
+		if topic.Kind != adapter.Room {
+			l.few[subject] = struct{}{}
+		}
 		return nil
 	})
 }
@@ -141,7 +154,10 @@ func (l *link) Subscribe(ctx context.Context, topics ...adapter.Topic) error {
 func (l *link) Unsubscribe(ctx context.Context, topics ...adapter.Topic) error {
 	defer l.refresh()
 	return l.change(ctx, "unsubscribe from", topics, func(subject string, _ adapter.Topic) error {
+		l.wantedMu.Lock()
 		delete(l.topics, subject)
+		l.wantedMu.Unlock()
+		delete(l.few, subject)
 		for _, c := range l.conns {
 			if err := c.unsubscribe(subject); err != nil {
 				return err
@@ -215,13 +231,13 @@ func (l *link) readFrom(c *conn) {
 	for l.ctx.Err() == nil {
 		select { // cheaper than the one below
 		case m := <-c.msgs:
-			l.recv(m.Data)
+			l.take(c, m)
 			continue
 		default:
 		}
 		select {
 		case m := <-c.msgs:
-			l.recv(m.Data)
+			l.take(c, m)
 		case <-l.ctx.Done():
 			return
 		case <-c.closed:
@@ -230,4 +246,18 @@ func (l *link) readFrom(c *conn) {
 			}
 		}
 	}
+}
+
+// take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
+func (l *link) take(c *conn, m *nats.Msg) {
+	if c.cover != nil && m.Sub == c.cover {
+		l.wantedMu.RLock()
+		_, ok := l.topics[m.Subject]
+		l.wantedMu.RUnlock()
+		if !ok {
+			l.adapter.stats.overheard.Add(1)
+			return
+		}
+	}
+	l.recv(m.Data)
 }

@@ -199,6 +199,14 @@ func TestSubscribingWhileReplacing(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+	eventually(t, func() error { // or messages come twice
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(a.conns) != 1 {
+			return fmt.Errorf("there are %d connections, want the last one alone", len(a.conns))
+		}
+		return nil
+	})
 	a.unsubscribe(topics...)
 	a.subscribe(topics[:100]...)
 	a.settle()

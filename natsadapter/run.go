@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/adapter"
 )
 
 // subscribeBatch is how many subscriptions a new connection is given before other calls of the link may go on.
@@ -24,7 +26,7 @@ const shortLife = time.Second
 // run keeps the link connected until it is closed.
 func (l *link) run() {
 	for attempt := 0; l.ctx.Err() == nil; attempt++ {
-		c, err := l.connect()
+		c, err := l.connect(true)
 		if err != nil {
 			l.fail(err)
 			if attempt == 0 {
@@ -48,6 +50,9 @@ func (l *link) run() {
 			l.first <- nil
 		} else {
 			l.log.Info("natsadapter: connected", "server", c.server.url.Host)
+		}
+		if c.cover != nil {
+			l.tasks.Go(func() { l.uncover(c) })
 		}
 		l.serve(c)
 		if time.Since(since) < shortLife {
@@ -111,7 +116,7 @@ func (l *link) serve(c *conn) {
 			}
 		}
 		l.known.learn(c.nc, c.server)
-		next, err := l.connect()
+		next, err := l.connect(false)
 		if err != nil {
 			l.log.Warn("natsadapter: no other connection yet", "server", c.server.url.Host, "error", err)
 			replace = time.After(l.options.ReconnectWait + l.options.ReconnectJitter)
@@ -126,11 +131,12 @@ func (l *link) serve(c *conn) {
 	}
 }
 
-// connect makes a connection that has all subscriptions; it is in conns then.
-func (l *link) connect() (*conn, error) {
+// connect makes a connection that has all subscriptions, or, if it may be covered, one that stands in for those of the rooms. It is in
+// conns then.
+func (l *link) connect(cover bool) (*conn, error) {
 	var failed error
 	for _, s := range l.known.order() {
-		c, err := l.dial(s)
+		c, err := l.dial(s, cover)
 		if err == nil {
 			return c, nil
 		}
@@ -147,7 +153,7 @@ func (l *link) connect() (*conn, error) {
 }
 
 // dial is connect for one server.
-func (l *link) dial(s server) (*conn, error) {
+func (l *link) dial(s server, cover bool) (*conn, error) {
 	c := newConn(s)
 	o := l.options
 	setServer(&o, s)
@@ -167,33 +173,65 @@ func (l *link) dial(s server) (*conn, error) {
 	l.adapter.stats.connections.Add(1)
 	c.nc, c.msgs = nc, make(chan *nats.Msg, l.adapter.times.queue)
 
-	l.mu.Lock()
-	l.conns = append(l.conns, c) // from here on Subscribe sees to new topics
-	subjects := slices.Collect(maps.Keys(l.topics))
-	l.mu.Unlock()
-	for batch := range slices.Chunk(subjects, subscribeBatch) {
-		if err = l.subscribeAll(c, batch); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = nc.FlushTimeout(l.adapter.times.syncFlush)
-	}
-	if err != nil {
+	if err := l.begin(c, cover); err != nil {
 		l.end(c)
 		return nil, fmt.Errorf("subscriptions: %w", err)
 	}
 	c.limit = int(nc.MaxPayload()) // what the account allows is told behind the greeting, and known by now
-	if isRefusal(nc.LastError()) {
-		// The server has refused a subscription, and trouble is about to be told: the state shall never have been Connected.
-		select {
-		case <-c.refusal:
-			notify(c.refusal) // for serve
-		case <-c.closed:
-		case <-l.ctx.Done():
+	return c, nil
+}
+
+// begin gives c all subscriptions, or the cover in the place of the rooms', if cover allows that.
+func (l *link) begin(c *conn, cover bool) error {
+	l.mu.Lock()
+	l.conns = append(l.conns, c) // from here on Subscribe sees to new topics
+	few := slices.Collect(maps.Keys(l.few))
+	rooms := len(l.topics) - len(few)
+	l.mu.Unlock()
+	covered := l.takeCover(c, cover, rooms)
+	refused, err := l.subscribeNew(c, few)
+	if err != nil || covered && !(refused && l.coverRefused(c)) {
+		return err
+	}
+	c.cover = nil
+	_, err = l.subscribeNew(c, l.roomSubjects())
+	return err
+}
+
+// roomSubjects returns the subjects of all rooms that are wanted.
+func (l *link) roomSubjects() []string {
+	l.wantedMu.RLock()
+	defer l.wantedMu.RUnlock()
+	subjects := make([]string, 0, len(l.topics))
+	for subject, topic := range l.topics {
+		if topic.Kind == adapter.Room {
+			subjects = append(subjects, subject)
 		}
 	}
-	return c, nil
+	return subjects
+}
+
+// subscribeNew subscribes subjects on c, which is not in use yet, and waits until the server has them. It reports whether the server has
+// refused something: the state shall never have been Connected then.
+func (l *link) subscribeNew(c *conn, subjects []string) (refused bool, err error) {
+	for batch := range slices.Chunk(subjects, subscribeBatch) {
+		if err := l.subscribeAll(c, batch); err != nil {
+			return false, err
+		}
+	}
+	if err := c.nc.FlushTimeout(l.adapter.times.syncFlush); err != nil {
+		return false, err
+	}
+	if !isRefusal(c.nc.LastError()) {
+		return false, nil
+	}
+	select { // trouble is about to be told
+	case <-c.refusal:
+		notify(c.refusal) // for serve
+	case <-c.closed:
+	case <-l.ctx.Done():
+	}
+	return true, nil
 }
 
 // subscribeAll subscribes those of subjects on c that the link still wants.

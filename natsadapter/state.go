@@ -126,7 +126,9 @@ func (l *link) refuse(c *conn, err error) {
 	case wanted:
 		err = fmt.Errorf("natsadapter: the server denies subscribing to %s, subject %s: %w", topic, subject, nats.ErrPermissionViolation)
 		c.refused[subject] = err
-	case subject != "": // unsubscribed meanwhile
+		l.few[subject] = struct{}{} // on the next connection it shows at once
+	case subject != "": // the cover, or unsubscribed meanwhile
+		c.exposed = c.exposed || subject == l.naming.allRooms()
 		l.stateMu.Unlock()
 		l.mu.Unlock()
 		notify(c.refusal)

@@ -97,6 +97,9 @@ func (n naming) subscribe(t adapter.Topic) (string, error) {
 	return n.publish(t)
 }
 
+// allRooms returns the subject that brings the messages of all rooms of all namespaces.
+func (n naming) allRooms() string { return n.root + "r.>" }
+
 // appendToken appends the token of a name: 'r' and the name, in which every byte but letters, digits, '-' and '_' is "=XX"; or, where
 // that would be over maxToken, 'h' and the name's SHA-256. It is injective, as far as SHA-256 is, and never yields a dot, a wildcard,
 // white space or a token of one letter.

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"wsserver/internal/outbox":     {"std"},
 	"wsserver/internal/transport":  {"wsserver/internal/engineio", "wsserver/internal/netpoll", "wsserver/internal/outbox", "github.com/gobwas/ws"},
 	"examples/chat":                {"adapter", "natsadapter", "natsadapter/embedded", "natsadapter/service", "wsserver", "std"},
-	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "std"},
+	"bench":                        {"adapter", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/nats-io/nats.go", "std"},
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},

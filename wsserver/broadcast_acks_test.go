@@ -298,6 +298,10 @@ func TestAckDisconnect(t *testing.T) {
 				if got := w.fetched(t, w.ns.To()); got != "ac" {
 					t.Errorf("later: fetched %q, want a and c", got)
 				}
+				if err := w.sockets["d"].Expect(); err == nil || err != context.Cause(w.sockets["d"].Context()) {
+					t.Errorf("asked at the moment of its end: got %v, want the reason", err)
+				}
+				w.noAcks(t)
 			})
 		})
 	}

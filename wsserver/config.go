@@ -81,7 +81,8 @@ type Config struct {
 	AllowRequest func(r *http.Request) error
 
 	// KeepHeaders names the headers of a connection's first request that [Socket.Handshake] returns. They take memory as long as the
-	// connection lives. nil means Authorization, Cookie, Origin, User-Agent and X-Forwarded-For.
+	// connection lives, and travel through the cluster when the socket is fetched. nil means Authorization, Cookie, Origin, User-Agent
+	// and X-Forwarded-For.
 	KeepHeaders []string
 
 	// Cookie is set on a client that begins by polling, with the connection's id as its value, so that a load balancer can send all its

@@ -182,7 +182,7 @@ func TestRule15EncodedOnce(t *testing.T) {
 	})
 }
 
-// Here on the sockets of this node; the cluster's are in package adapter.
+// Here on the sockets of this node, one by one; those of all nodes are in rules_cluster_test.go.
 func TestRule16EmitThenDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})

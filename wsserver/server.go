@@ -2,7 +2,8 @@
 // node of a cluster.
 //
 // A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
-// A [Broadcast] is a value that selects sockets, on all nodes. Which cluster the server belongs to is one field of [Config].
+// A [Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
+// the server belongs to is one field of [Config].
 package wsserver
 
 import (
@@ -125,6 +126,11 @@ func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) { srv.r
 // OnConnect is that of the namespace "/".
 func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) {
 	srv.root.OnConnect(handle)
+}
+
+// OnServerSide is that of the namespace "/": see [Namespace.OnServerSide].
+func (srv *Server) OnServerSide(event string, handle ServerHandler) {
+	srv.root.OnServerSide(event, handle)
 }
 
 // To is the broadcast to the sockets of the namespace "/" in any of rooms: see [Broadcast.To].

@@ -80,8 +80,8 @@ func (h *hooks) onServerSide(event string) []ServerHandler {
 	return collect(h, func(h *hooks) []ServerHandler { return h.serverSide[event] })
 }
 
-// OnServerSide sets a handler of ns, a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type T, or more,
-// which are ignored. An event whose argument does not fit is an error of the handler.
+// OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type
+// T, or more, which are ignored. An event whose argument does not fit is an error of the handler.
 func OnServerSide[T any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) error) {

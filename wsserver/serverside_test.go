@@ -32,7 +32,7 @@ func TestServerSideEmit(t *testing.T) {
 					return nil
 				})
 			}
-			srv.Of("/").OnServerSide("said", func(ctx context.Context, e *wsserver.ServerEvent) error {
+			srv.OnServerSide("said", func(ctx context.Context, e *wsserver.ServerEvent) error {
 				args, err := e.Args()
 				n[i].add("again %s %d %v %v %t %v", e.Namespace(), e.Len(), args[1:], e.Node() == srvs[0].Node(), e.WantsAck(), errors.Join(err, e.Ack("nobody waits")))
 				return nil

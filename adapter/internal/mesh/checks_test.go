@@ -135,8 +135,8 @@ func (n *node) lost(l Lost[string]) {
 	w := n.w
 	o := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.id == l.Node })]
 	w.trace("%s: lost %+v", n.id, l)
-	if !w.any {
-		w.fail("%s: lost %+v in a healthy world", n.id, l)
+	if w.roomy {
+		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
 	}
 	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool { return l.After < d.e.stamp.G && d.e.stamp.G <= l.Upto })
 	if l.Unknown {

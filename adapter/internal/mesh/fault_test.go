@@ -16,7 +16,7 @@ var plant = flag.String("plant", "", "plant the faults whose `name` contains thi
 // TestPlantedFaults checks the checks: each fault of the table is planted into the package, and a test must fail.
 func TestPlantedFaults(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("SKIPPED: each fault needs a build of its own")
+		t.Skip("each fault needs a build of its own: not with -short, nor with the race detector")
 	}
 	command, err := exec.LookPath("go")
 	if err != nil {
@@ -28,44 +28,62 @@ func TestPlantedFaults(t *testing.T) {
 		}
 		t.Run(f.name, func(t *testing.T) {
 			binary := f.build(t, command)
-			args := []string{"-test.run", "^(" + f.test + ")$", "-test.timeout", "5m"}
 			if f.setting != "" {
-				args = []string{"-test.run", "TestWorlds", "-setting", f.setting, "-worlds", fmt.Sprint(f.bound()), "-test.timeout", "20m"}
+				fails(t, binary, "-test.run", "^TestWorlds$", "-setting", f.setting, "-worlds", fmt.Sprint(50+8*f.worlds))
 			}
-			run := exec.CommandContext(t.Context(), binary, args...)
-			output, err := run.CombinedOutput()
-			switch text := string(output); {
-			case err == nil:
-				t.Errorf("nothing has failed:\n%s", text)
-			case !strings.Contains(text, "--- FAIL"):
-				t.Errorf("%v, and no failure of a test:\n%.2000s", err, text)
-			default:
-				for line := range strings.Lines(text) {
-					if strings.Contains(line, "_test.go:") || strings.Contains(line, "replay with") {
-						t.Log(strings.TrimSpace(line))
-					}
-				}
+			if f.test != "" {
+				fails(t, binary, "-test.run", "^("+f.test+")$")
 			}
 		})
 	}
 }
 
-// build compiles the tests of the package with the fault in it.
-func (f *fault) build(t *testing.T, command string) string {
+// fails runs tests, of which one must fail, and logs what they say.
+func fails(t *testing.T, binary string, args ...string) {
+	output, err := exec.CommandContext(t.Context(), binary, append(args, "-test.timeout", "20m")...).CombinedOutput()
+	switch text := string(output); {
+	case err == nil:
+		t.Errorf("%v: nothing has failed:\n%s", args, text)
+	case !strings.Contains(text, "--- FAIL"):
+		t.Errorf("%v: %v, and no failure of a test:\n%.2000s", args, err, text)
+	default:
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "_test.go:") || strings.Contains(line, "replay with") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// TestFaultsFit fails when a text that is to be replaced is not there any more, without planting it.
+func TestFaultsFit(t *testing.T) {
+	for _, f := range plantable {
+		f.planted(t)
+	}
+}
+
+// planted returns the file with the fault in it.
+func (f *fault) planted(t *testing.T) string {
+	t.Helper()
 	source, err := os.ReadFile(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), f.old); n != 1 {
-		t.Fatalf("%s contains %d times what is to be changed, want once:\n%s", f.file, n, f.old)
+		t.Fatalf("%s: %s contains %d times what is to be changed, want once:\n%s", f.name, f.file, n, f.old)
 	}
-	dir := t.TempDir()
+	return strings.Replace(string(source), f.old, f.new, 1)
+}
+
+// build compiles the tests of the package with the fault in it.
+func (f *fault) build(t *testing.T, command string) string {
+	source, dir := f.planted(t), t.TempDir()
 	path, err := filepath.Abs(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	planted := filepath.Join(dir, f.file)
-	if err := os.WriteFile(planted, []byte(strings.Replace(string(source), f.old, f.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(planted, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})

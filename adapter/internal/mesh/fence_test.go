@@ -316,8 +316,12 @@ func TestClientsAreWaitedFor(t *testing.T) {
 	s.answers("o", 5)
 	s.wait(FenceTimeout)
 	s.ended(2, []string{"emitter"})
-	if len(s.Servers()) != 1 {
-		t.Errorf("servers %v, want o", s.Servers())
+	if got, want := fmt.Sprint(s.Servers(), s.Suspects(), s.Silent()), "[o] [emitter] []"; got != want {
+		t.Errorf("servers, suspects, and servers among them %s, want %s", got, want)
+	}
+	s.wait(SuspectAfter)
+	if got := s.Silent(); !slices.Equal(got, []string{"o"}) {
+		t.Errorf("silent servers %v, want o", got)
 	}
 	m := New(Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
 	m.LinkUp(0)

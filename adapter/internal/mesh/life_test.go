@@ -169,6 +169,9 @@ func TestDeadNodeReturns(t *testing.T) {
 	if s.Suspects() != nil || s.Members() != nil || s.Counts().Deaths != 1 {
 		t.Fatalf("suspects %v, members %v, %d deaths; want nobody, and one", s.Suspects(), s.Members(), s.Counts().Deaths)
 	}
+	if n := len(effects[Membership[string]](s)); n != 2 {
+		t.Errorf("%d changes of the members, want one by the suspicion and one by the death", n)
+	}
 	s.loses() // nothing was known to be missing
 	if p := s.peers["o"]; p == nil || p.floor != 5 || p.last[hashOf("a")] != 6 {
 		t.Fatalf("of the dead node %+v is kept, want its place", p)

@@ -286,6 +286,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		for _, beat := range m.beats(msg.A, m.handed()) {
 			m.emit(Send[T]{To: from, Message: beat})
 		}
+		m.closeAt = min(now+FenceTimeout, m.closeBy)
 	case *Nack:
 		m.answer(from, msg)
 		m.closeAt = min(now+FenceTimeout, m.closeBy)

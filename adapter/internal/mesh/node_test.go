@@ -26,7 +26,8 @@ type node struct {
 
 	alive, closing, closed, ready bool
 	hung                          bool
-	deaf                          bool          // takes nothing, but for that does what it does
+	deaf                          bool          // it takes nothing, and sends as ever
+	emitter                       bool          // it has no members
 	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
 	inbox                         []func()      // while hung
 
@@ -105,6 +106,8 @@ func (w *world) open() *node {
 	}
 	cfg := config(n.id, hash)
 	cfg.Limits = w.limits
+	n.emitter = len(w.nodes) >= 2 && w.chance(0.15)
+	cfg.Client = n.emitter
 	n.m = New(cfg)
 	n.checks = newChecks()
 	n.subs[all], n.subs["@"+n.id] = true, true

@@ -80,7 +80,7 @@ func TestWorlds(t *testing.T) {
 
 // counts says what a world contained.
 func (w *world) counts() map[string]int {
-	n := map[string]int{"operations": w.operations, "emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
+	n := map[string]int{"emitters": w.emitters(), "operations": w.operations, "emitted": w.emitted, "unions": w.unions, "requests": w.requests, "missed": w.missed, "unknown": w.unknown}
 	for _, node := range w.nodes {
 		c := node.m.Counts()
 		for name, count := range map[string]uint64{
@@ -91,6 +91,16 @@ func (w *world) counts() map[string]int {
 		}
 	}
 	return n
+}
+
+func (w *world) emitters() int {
+	emitters := 0
+	for _, n := range w.nodes {
+		if n.emitter {
+			emitters++
+		}
+	}
+	return emitters
 }
 
 // shortage is a ring that is too small, or too little room for what comes early.
@@ -166,6 +176,12 @@ func (w *world) act() {
 	}
 	w.operations++
 	switch k := w.rng.IntN(100); {
+	case n.emitter:
+		if !w.any && !n.ready || w.chance(0.5) {
+			w.operations--
+			return
+		}
+		n.emit(w.draft())
 	case m == nil, k < 4 && len(n.members) < 5:
 		n.add()
 	case k < 20:
@@ -220,6 +236,7 @@ func (w *world) draft() *emission {
 // healthy is a world where nothing is lost: nodes come and go, and interest takes its time.
 func healthy(seed uint64, trace func(string, ...any)) *world {
 	w := begin(seed, faults{}, Limits{}, trace)
+	w.roomy = true
 	if w.chance(0.5) {
 		w.copies, w.over = 0.05, 0.2
 	}
@@ -251,6 +268,7 @@ func healthy(seed uint64, trace func(string, ...any)) *world {
 // faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.
 func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *world {
 	w := begin(seed, faults{any: true}, limits, trace)
+	w.roomy = !long && limits == Limits{}
 	messages := func() {
 		w.loss, w.copies, w.stale, w.over = 0, 0, 0, 0
 		if w.chance(0.5) {
@@ -282,7 +300,7 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 		}
 		w.operations++
 		b, other := w.brokers[w.rng.IntN(len(w.brokers))], w.brokers[w.rng.IntN(len(w.brokers))]
-		switch w.rng.IntN(9) {
+		switch w.rng.IntN(10) {
 		case 0:
 			n.hang(lasting(4 * time.Second))
 		case 1:
@@ -338,6 +356,9 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 			}
 		case 8:
 			messages()
+		case 9: // nothing comes in, and all goes out
+			n.deaf = true
+			w.after(lasting(3*time.Second), func() { n.deaf = false })
 		}
 	})
 	w.faults = faults{any: true}

@@ -26,6 +26,7 @@ type world struct {
 	emitted, unions, requests int
 	missed, unknown           int
 
+	roomy  bool // whatever is lost can be repaired
 	weak   bool // few hashes for all topics
 	limits Limits
 
