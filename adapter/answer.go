@@ -102,7 +102,7 @@ func (h *Hub) serve(b *envelope.Broadcast) {
 	case envelope.KindAsk:
 		h.collect(b)
 	case envelope.KindTell:
-		h.tell(b)
+		h.handOn(b)
 	case envelope.KindEvent, envelope.KindCall:
 		h.handle(b)
 	default:

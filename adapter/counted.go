@@ -37,8 +37,8 @@ func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) 
 	return taken, c.partial(0)
 }
 
-// tell hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
-func (h *Hub) tell(b *envelope.Broadcast) {
+// handOn hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
+func (h *Hub) handOn(b *envelope.Broadcast) {
 	taken := 0
 	if r := h.lookup(b.Namespace); r != nil {
 		var err error

@@ -10,9 +10,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A Broadcast is a selection of the sockets of a namespace, on all nodes, to emit to. It is a value: its methods return new ones, and it
-// may be kept, reused, and used concurrently. Emitters, servers, namespaces and sockets make it: the zero value selects nothing and must not
-// be used.
+// A Broadcast is a selection of the sockets of a namespace, on all nodes, to emit to, or to do something else with. It is a value: its
+// methods return new ones, and it may be kept, reused, and used concurrently. Emitters, servers, namespaces and sockets make it: the zero
+// value selects nothing and must not be used.
 type Broadcast struct {
 	ns       *Namespace
 	rooms    []string

@@ -37,15 +37,18 @@ func (s *Service) handler(e endpoint) micro.HandlerFunc {
 		}
 		s.counts.requests.Add(1)
 		if emit, ok := r.(*emitRequest); ok && req.Reply() == "" {
-			defer s.end()
+			defer s.tasks.Done()
 			if err := emit.forget(s.ctx, s.emitter); err != nil {
 				s.counts.refused.Add(1)
 			}
+			s.end()
 			return
 		}
 		go func() {
-			defer s.end()
-			s.carryOut(r, req.Reply())
+			defer s.tasks.Done()
+			msg := s.carryOut(r)
+			s.end() // before the answer, after which the next request may come
+			s.respond(req.Reply(), msg)
 		}()
 	}
 }
@@ -79,8 +82,8 @@ func (s *Service) decode(e endpoint, data []byte) (request, error) {
 	return r, nil
 }
 
-// carryOut does what a request asks for, and answers it.
-func (s *Service) carryOut(r request, reply string) {
+// carryOut does what a request asks for, and returns the answer.
+func (s *Service) carryOut(r request) *nats.Msg {
 	timeout := s.cfg.Timeout
 	if t := r.selected().Timeout; t > 0 {
 		timeout = time.Duration(t) * time.Millisecond
@@ -91,8 +94,7 @@ func (s *Service) carryOut(r request, reply string) {
 	var o outcome
 	if err = o.take(err); err != nil {
 		s.counts.refused.Add(1)
-		s.respond(reply, &nats.Msg{Header: refusalHeader(err), Data: refusalData(err)})
-		return
+		return &nats.Msg{Header: refusalHeader(err), Data: refusalData(err)}
 	}
 	if !o.OK {
 		s.counts.partial.Add(1)
@@ -101,9 +103,8 @@ func (s *Service) carryOut(r request, reply string) {
 	data, err := json.Marshal(a)
 	if err != nil { // not of these types
 		s.cfg.Logger.Error("belfry: an answer of the service", "error", err)
-		return
 	}
-	s.respond(reply, &nats.Msg{Data: data})
+	return &nats.Msg{Data: data}
 }
 
 // respond sends an answer, if one is wanted. Not by micro.Request, which notes its errors without a lock.

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
@@ -77,6 +78,9 @@ func newWorld(t *testing.T, cfg service.Config) *world {
 		w.dial(t, w.srvs[i/2], name, [][]string{{"x"}, {"x", "y"}, {"y"}, {}}[i]...)
 	}
 	cfg.Adapter = w.adapter
+	if cfg.Timeout == 0 {
+		cfg.Timeout = patience // the machine may be busy
+	}
 	w.service = start(t, cfg)
 	w.nc = connect(t, w.nats)
 	return w
@@ -125,6 +129,12 @@ func start(t *testing.T, cfg service.Config) *service.Service {
 	}
 	t.Cleanup(func() { stop(t, s) })
 	return s
+}
+
+func newEmitter(t *testing.T, a adapter.Adapter) *emitter.Emitter {
+	e := emitter.New(emitter.Config{Adapter: a, Logger: silent})
+	t.Cleanup(func() { e.Close(context.Background()) })
+	return e
 }
 
 func stop(t *testing.T, s *service.Service) {

@@ -274,7 +274,7 @@ func flush(ctx context.Context, nc *nats.Conn) error {
 	return nc.FlushWithContext(ctx)
 }
 
-// begin counts a request that is to be carried out. It returns why it is not.
+// begin counts a request that is to be carried out: end is to follow, and then tasks.Done. It returns why it is not.
 func (s *Service) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,7 +293,6 @@ func (s *Service) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
-	s.tasks.Done()
 }
 
 // stats is what STATS of the service says besides.

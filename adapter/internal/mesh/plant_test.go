@@ -126,6 +126,9 @@ var plantable = []fault{
 		test: "TestUnsentBroadcastsStay"},
 
 	// Nodes.
+	{name: "nodes that are new together take each other for the cluster", file: "machine.go",
+		old: "m.met = m.met || !m.fresh || !msg.Fresh", new: "m.met = true",
+		test: "TestReadyAmongNewNodes"},
 	{name: "an older node is met by its Beat", file: "machine.go",
 		old:  "m.meet(p, msg.About)\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
 		new:  "m.meet(p, msg.About)\n\t\tif !p.known {\n\t\t\tp.acked = m.f\n\t\t\tp.start(msg.B)\n\t\t}\n\t\tif p.known {\n\t\t\tm.beat(p, msg)",
