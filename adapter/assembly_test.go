@@ -108,10 +108,7 @@ func TestAssemblyOfTheDead(t *testing.T) {
 func TestHubForgetsTheDeadsChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, wires := cluster(t, 2)
-		wires[0].recv(envelope.Chunks(nodeA, 1, make([]byte, 9000), 4<<10)[0])
-		if n := len(hubs[0].assembly.partial); n != 1 {
-			t.Errorf("%d messages are kept, want one", n)
-		}
+		stranger(t, wires[0].Memory)(envelope.Chunks(nodeA, 1, make([]byte, 9000), 4<<10)[0])
 		time.Sleep(assemblyAge + 2*time.Second) // Beats come
 		synctest.Wait()
 		if a := &hubs[0].assembly; len(a.partial) != 0 || a.bytes != 0 {
@@ -125,11 +122,13 @@ func TestForgedChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(Memory)
 		hubs := clusterOn(t, &wire{Memory: memory}, &wire{Memory: memory})
+		speak := stranger(t, memory)
 		for i := range maxAssembled + 10 {
 			msg := make([]byte, 5000)
-			hubs[1].receive(envelope.Chunks(fmt.Sprint("no node ", i), 1, msg, 4<<10)[0])
+			speak(envelope.Chunks(fmt.Sprint("no node ", i), 1, msg, 4<<10)[0])
 		}
-		hubs[1].receive(envelope.Chunks(hubs[1].Node(), 1, make([]byte, 5000), 4<<10)[0]) // its own, which is no error
+		speak(envelope.Chunks(hubs[1].Node(), 1, make([]byte, 5000), 4<<10)[0]) // its own, which is no error
+		synctest.Wait()
 		if a, s := &hubs[1].assembly, hubs[1].Stats(); len(a.partial) != 0 || s.Malformed != maxAssembled+10 {
 			t.Errorf("parts of %d messages are kept, %d were malformed", len(a.partial), s.Malformed)
 		}
@@ -138,16 +137,18 @@ func TestForgedChunks(t *testing.T) {
 		for _, from := range []string{nodeB, nodeA} {
 			before := hubs[1].Stats().Malformed
 			for _, chunk := range envelope.Chunks(from, 1, inner, 4<<10) {
-				hubs[1].receive(chunk)
+				speak(chunk)
 			}
+			synctest.Wait()
 			if refused := hubs[1].Stats().Malformed > before; refused != (from == nodeB) {
 				t.Errorf("a message of %s in chunks of %s: refused %v", nodeA, from, refused)
 			}
 		}
 		before := hubs[1].Stats().Malformed
 		for _, chunk := range envelope.Chunks(nodeA, 2, append(envelope.Chunks(nodeA, 1, make([]byte, 5000), 4<<10)[0], make([]byte, 2000)...), 4<<10) {
-			hubs[1].receive(chunk)
+			speak(chunk)
 		}
+		synctest.Wait()
 		if hubs[1].Stats().Malformed != before+1 {
 			t.Error("a chunk in chunks was understood")
 		}

@@ -261,10 +261,11 @@ func TestChunksInDisorder(t *testing.T) {
 			hubs = append(hubs, openWith(t, HubConfig{Adapter: l}))
 		}
 		_, m := add(t, hubs[2], "red")
+		sizes := rand.New(rand.NewPCG(seed, 2))
 		var want [2][]string
 		for i := range 150 {
 			for j := range 2 {
-				payload := fmt.Sprint(j, ":", i, ":") + text(uint64(i), rng.IntN(60_000))
+				payload := fmt.Sprint(j, ":", i, ":") + text(uint64(i), sizes.IntN(60_000))
 				say(t, hubs[j], payload, Broadcast{Rooms: []string{"red"}})
 				want[j] = append(want[j], payload)
 			}

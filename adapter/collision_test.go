@@ -30,9 +30,9 @@ func TestRoomsWithOneHash(t *testing.T) {
 			_, a := add(t, hubs[0], twinA)
 			_, b := add(t, hubs[1], twinB)
 			_, both := add(t, hubs[1], twinA, twinB)
-			rng := rand.New(rand.NewPCG(1, 1))
 			if lossy {
-				for _, s := range sieves {
+				for i, s := range sieves {
+					rng := rand.New(rand.NewPCG(1, uint64(i)))
 					s.set(func(m *envelope.Message) bool { return broadcasts(m) && rng.IntN(3) == 0 })
 				}
 			}

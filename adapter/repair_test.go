@@ -38,8 +38,8 @@ func TestRepair(t *testing.T) {
 				hubs, sieves := sifted(t, 3)
 				own, x := add(t, hubs[0], "red")
 				_, y := add(t, hubs[1], "red", "blue", own)
-				rng := rand.New(rand.NewPCG(1, 1))
-				for _, s := range sieves[:2] {
+				for i, s := range sieves[:2] {
+					rng := rand.New(rand.NewPCG(1, uint64(i)))
 					s.set(func(m *envelope.Message) bool {
 						return broadcasts(m) && rng.IntN(3) == 0 || repairs(m) && rng.IntN(10) == 0
 					})

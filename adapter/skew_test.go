@@ -50,24 +50,33 @@ func works(t *testing.T, room string, hubs ...*Hub) {
 	}
 }
 
+// stranger returns a function that says something to all nodes of a cluster, as none of them.
+func stranger(t *testing.T, memory *Memory) func(msg []byte) {
+	t.Helper()
+	link, err := memory.Open(t.Context(), func([]byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { link.Close() })
+	return func(msg []byte) {
+		t.Helper()
+		if err := link.Publish(t.Context(), Topic{Kind: Cluster}, msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A node that says what this version does not know is ignored in that, and counted; the others are not disturbed, nor the rest of what it says.
 func TestNewerNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(Memory)
 		sieves := []*sieve{newSieve(memory), newSieve(memory)}
 		hubs := clusterOn(t, sieves[0].wire, sieves[1].wire)
-		newer, err := memory.Open(t.Context(), func([]byte) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer newer.Close()
-		all := Topic{Kind: Cluster}
+		newer := stranger(t, memory)
 		count := uint64(0)
 		speak := func(msg []byte) {
 			count++
-			if err := newer.Publish(t.Context(), all, msg); err != nil {
-				t.Fatal(err)
-			}
+			newer(msg)
 		}
 		say := func() {
 			id := string(append([]byte{byte(len(nodeA))}, nodeA...))
@@ -99,8 +108,8 @@ func TestAppendedFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(Memory)
 		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
-		rng := rand.New(rand.NewPCG(1, 1))
-		for _, w := range wires {
+		for i, w := range wires {
+			rng := rand.New(rand.NewPCG(1, uint64(i)))
 			w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 				if broadcast && rng.IntN(5) == 0 {
 					return // the messages of repair have more in them, too
@@ -155,9 +164,12 @@ func TestMessagesForOthers(t *testing.T) {
 					mu.Lock()
 					defer mu.Unlock()
 					for _, to := range wires {
-						if to.recv != nil {
+						to.mu.Lock()
+						recv := to.recv
+						to.mu.Unlock()
+						if recv != nil {
 							strayed++
-							to.recv(bytes.Clone(msg))
+							recv(bytes.Clone(msg))
 						}
 					}
 				}
@@ -186,6 +198,7 @@ func TestOrdersForOthers(t *testing.T) {
 		_, m := add(t, hubs[0], "red")
 		say(t, hubs[1], "1", Broadcast{Rooms: []string{"red"}})
 		synctest.Wait()
+		speak := stranger(t, wires[0].Memory)
 		hash := roomTopic("/", "red").hash()
 		about := mesh.About{Age: time.Second}
 		for _, message := range []mesh.Message{
@@ -198,10 +211,10 @@ func TestOrdersForOthers(t *testing.T) {
 			&mesh.Settled{},
 			&mesh.Bye{Last: 1 << 30},
 		} {
-			wires[0].recv(envelope.AppendMessage(nil, hubs[1].Node(), nodeA, message))
+			speak(envelope.AppendMessage(nil, hubs[1].Node(), nodeA, message))
 		}
 		body := envelope.AppendBody(nil, &envelope.Body{Route: envelope.ByRoom, Namespace: "/", Rooms: []string{"red"}, Payload: []byte("not yours")})
-		wires[0].recv(envelope.AppendRepair(nil, hubs[1].Node(), nodeA, mesh.Stamp{G: 2, Prev: []uint64{1}}, body))
+		speak(envelope.AppendRepair(nil, hubs[1].Node(), nodeA, mesh.Stamp{G: 2, Prev: []uint64{1}}, body))
 		say(t, hubs[1], "2", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(3 * time.Second)
 		got(t, "the member", m, "1", "2")
