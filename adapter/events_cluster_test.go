@@ -259,3 +259,35 @@ func TestChangesInRoomsOfTheirOwn(t *testing.T) {
 		idle(t, hubs...)
 	})
 }
+
+// The same for ids that are not made by NewID, and so are names as any other: a node is interested in one for the sake of others in the room.
+func TestChangesInAnOwnRoomOfAnyName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 2)
+		r := hubs[0].Rooms("/", frame)
+		far := hubs[1].Rooms("/", frame)
+		addAs(t, far, "a", "of a")
+		addAs(t, far, "b", "of b")
+		for _, c := range []struct {
+			what       string
+			change     func(context.Context, Selection, ...string) error
+			who        string
+			interested bool
+		}{
+			{"a joins its own", r.JoinMembers, "a", false},
+			{"b joins it", r.JoinMembers, "b", true},
+			{"a leaves it", r.LeaveMembers, "a", true},
+			{"a comes back", r.JoinMembers, "a", true},
+			{"b leaves it", r.LeaveMembers, "b", false},
+			{"a leaves it", r.LeaveMembers, "a", false},
+		} {
+			if err := c.change(t.Context(), Selection{Rooms: []string{"of " + c.who}}, "a"); err != nil {
+				t.Errorf("%s: %v", c.what, err)
+			}
+			time.Sleep(3 * time.Second)
+			if got := wires[1].subscriptions()[roomTopic("/", "a")]; got != c.interested {
+				t.Errorf("%s: interested %t, want %t", c.what, got, c.interested)
+			}
+		}
+	})
+}

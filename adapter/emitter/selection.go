@@ -79,7 +79,7 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 
 // DisconnectSockets disconnects the selected sockets of all nodes and leaves their clients connected for other namespaces, or, if close is
 // true, ends the clients' connections, with their sockets in all namespaces. What this goroutine has emitted to them before reaches
-// them first, on every node.
+// them first, on every node; of what the broker has lost meanwhile, which is sent again, what was emitted to the same selection does.
 //
 // nil means that no node delivers anything to them any more; their handlers of the disconnection may still run. An error wraps an
 // [*adapter.PartialError] that names the nodes which have not done it, or not said so, as that of SocketsJoin does.

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -170,4 +171,90 @@ func TestForgedNumbers(t *testing.T) {
 		}
 		lives(t, s)
 	})
+}
+
+// Whatever others say, in whatever order, a machine goes on, and does not grow beyond what its limits allow.
+func TestNonsense(t *testing.T) {
+	topics := []string{"a", "b", "c", "@me/x", "@you/x", all}
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		s := newScript(t, limited(Limits{RingStamps: 20, RingBytes: 1000, HeldBytes: 3000, HeldTotal: 5000}))
+		number := func() uint64 {
+			switch rng.IntN(12) {
+			case 0:
+				return rng.Uint64() >> rng.IntN(64)
+			case 1:
+				return math.MaxUint64 - uint64(rng.IntN(3))
+			case 2:
+				return maxSpan - 5 + uint64(rng.IntN(20))
+			}
+			return uint64(rng.IntN(30))
+		}
+		topic := func() string { return topics[rng.IntN(len(topics))] }
+		about := func() About {
+			return About{Age: time.Duration(rng.Int64N(int64(20 * time.Second))), Client: rng.IntN(5) == 0}
+		}
+		node := func() string { return string(rune('o' + rng.IntN(4))) }
+		var links []Link
+		for range 4 {
+			links = append(links, Link{Hash: hashOf(topic()), Prev: number()})
+		}
+		for range 400 {
+			from := node()
+			switch rng.IntN(16) {
+			case 0:
+				s.hears(from, &Fence{About: about(), F: number(), Sent: number(), Hello: rng.IntN(2) == 0})
+			case 1, 2:
+				s.hears(from, &Ack{About: about(), F: s.f - min(s.f, uint64(rng.IntN(3))), Sent: number(), Members: []string{node(), "me"}})
+			case 3, 4:
+				part := rng.IntN(3)
+				s.hears(from, &Beat{About: about(), A: number(), B: number(), S: number(), Part: part, Parts: part + rng.IntN(2),
+					Tails: []Tail{{Hash: hashOf(topic()), G: number()}, {Hash: hashOf(topic()), G: number()}}})
+			case 5:
+				s.hears(from, &Resync{About: about(), A: number()})
+			case 6:
+				s.hears(from, &Nack{Ranges: []Range{{hashOf(topic()), number(), number()}, {hashOf(topic()), number(), number()}}})
+			case 7:
+				s.hears(from, &Gone{S: number() >> rng.IntN(64), Numbers: []Number{{number(), links[:rng.IntN(5)]}, {number(), links[2:]}}})
+			case 8:
+				if rng.IntN(10) == 0 {
+					s.hears(from, &Bye{About: about(), Last: number()})
+				} else {
+					s.hears(from, &Settled{})
+				}
+			case 9:
+				s.joins(1, topic(), topic())
+			case 10:
+				s.Leave(s.at, topic())
+			case 11:
+				s.emits(rng.IntN(200), topic())
+			case 12:
+				s.wait(time.Duration(rng.Int64N(int64(3 * time.Second))))
+			case 13:
+				if rng.IntN(5) == 0 {
+					s.LinkDown(s.at, min(number(), s.Last()))
+					s.did(s.LinkUp(s.at))
+				}
+			default:
+				in := incoming(from, number(), []uint64{number(), number()}, topic(), topic())
+				in.Changes, in.Repaired = rng.IntN(5) == 0, rng.IntN(5) == 0
+				s.did(s.Broadcast(s.at, from, in))
+				s.did(s.Resume(s.at, from))
+			}
+			if s.heldBytes > 5000+1000 {
+				t.Fatalf("seed %d: %d bytes are held", seed, s.heldBytes)
+			}
+			for id, p := range s.peers {
+				if len(p.done.words) > maxSpan/64+1 {
+					t.Fatalf("seed %d: %d words for what is done of %s", seed, len(p.done.words), id)
+				}
+			}
+		}
+		s.wait(time.Minute)
+		s.did(s.Close(s.at))
+		s.wait(2 * maxClosing)
+		if !s.closed {
+			t.Fatalf("seed %d: not closed", seed)
+		}
+	}
 }

@@ -143,7 +143,7 @@ var plantable = []fault{
 	{name: "a node heard of is not waited for", file: "interest.go",
 		old: "if p.alive() {\n\t\t\treal", new: "if p.alive() && p.known {\n\t\t\treal",
 		test: "TestJoinWaitsForNodesHeardOf"},
-	{name: "the dead are forgotten", file: "machine.go",
+	{name: "the dead are forgotten", file: "config.go",
 		old: "maxTombstones  = 1 << 10", new: "maxTombstones  = 0",
 		setting: "long", worlds: 12},
 	{name: "nothing is kept of the dead but the last number that came", file: "membership.go",

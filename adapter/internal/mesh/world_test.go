@@ -207,3 +207,36 @@ func newWorld(seed uint64, f faults, brokers int) *world {
 	}
 	return w
 }
+
+// breakRoute ends a route in both directions, and with it the interest that came by it.
+func (w *world) breakRoute(a, b *broker) {
+	a.cut[b], b.cut[a] = true, true
+	for _, c := range w.clients {
+		if c.broker == a {
+			delete(b.interest, c)
+		}
+		if c.broker == b {
+			delete(a.interest, c)
+		}
+	}
+}
+
+// mendRoute restores a route: each side tells the other its interest first.
+func (w *world) mendRoute(a, b *broker) {
+	w.trace("the route is back")
+	a.cut[b], b.cut[a] = false, false
+	for _, c := range w.clients {
+		if c.dead || c.broker != a && c.broker != b {
+			continue
+		}
+		from, to := a, b
+		if c.broker == b {
+			from, to = b, a
+		}
+		var topics []string
+		for topic := range from.interest[c] {
+			topics = append(topics, topic)
+		}
+		w.through(from.routes[to], func() { w.see(to, c, topics, true, false) })
+	}
+}

@@ -1,0 +1,83 @@
+package mesh
+
+import "time"
+
+// Times and bounds of the protocol.
+const (
+	FenceTimeout = 250 * time.Millisecond // a node that has not answered a fence or a hello by then is suspect
+	BeatInterval = 500 * time.Millisecond
+	SuspectAfter = 2 * time.Second  // of silence
+	DeadAfter    = 30 * time.Second // of silence
+	Linger       = time.Second      // for which a topic stays subscribed after the last leave
+
+	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
+	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
+	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
+	tailsPerPart   = 1 << 15                // 300 kB or so, within the message size of every broker
+	maxSpan        = 1 << 20                // numbers above the floor that a receiver tells apart
+	maxTombstones  = 1 << 10
+
+	minAsk         = 10 * time.Millisecond  // between two Nacks to one node
+	askInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
+	maxAskInterval = 2 * time.Second        // up to this
+	maxRanges      = 1000                   // of a Nack
+	maxRepairs     = 512                    // broadcasts in the answer to a Nack
+	maxRepairBytes = 256 << 10              // and their bytes, but for the first
+
+	byeInterval = 100 * time.Millisecond // between two goodbyes
+	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
+)
+
+// Limits bound what a Machine remembers. Zero fields mean the defaults.
+type Limits struct {
+	RingBytes  int           // of own broadcasts, for repair: 64 MiB
+	RingStamps int           // numbers of own broadcasts, to count what cannot be repaired: 524,288; no more than this
+	RingAge    time.Duration // of own broadcasts; their numbers are remembered for twice as long: 30 s
+	HeldBytes  int           // of broadcasts of one node that came early: 8 MiB
+	HeldTotal  int           // of all nodes: 64 MiB
+}
+
+func (l Limits) defaults() Limits {
+	set := func(n *int, d, limit int) {
+		if *n <= 0 || *n > limit {
+			*n = d
+		}
+	}
+	set(&l.RingBytes, 64<<20, 1<<40)
+	set(&l.RingStamps, 1<<19, 1<<19)
+	set(&l.HeldBytes, 8<<20, 1<<40)
+	set(&l.HeldTotal, 64<<20, 1<<40)
+	if l.RingAge <= 0 {
+		l.RingAge = 30 * time.Second
+	}
+	return l
+}
+
+// A Config is what a Machine is told about its node and its topics.
+type Config[T comparable] struct {
+	Node   string              // this node's id
+	Client bool                // it has no members: it only emits
+	Hash   func(T) uint64      // the same on every node
+	Own    func(T) bool        // the topic needs no Subscribe here: it is subscribed before LinkUp, or covered by what is
+	Mine   func(h uint64) bool // a hash of which Own would be true; it may be wrong by chance, rarely
+	Limits Limits
+}
+
+// Counts is what a Machine has seen since its beginning.
+type Counts struct {
+	Delivered uint64 // broadcasts handed to the local members
+	Unwanted  uint64 // came for topics that this node does not receive
+	Copies    uint64 // came again, on another topic of their union or twice on the same
+	Stale     uint64 // came after they had been given up, or were not due, and were dropped
+	Overtaken uint64 // delivered after something newer of their origin, on another topic
+	Repaired  uint64 // came as an answer to a Nack, and were delivered
+	Missed    uint64 // will not come any more: each counts once
+	Unknown   uint64 // times that an unknown number of broadcasts, if any, will not come any more
+	Unheld    uint64 // came early, beyond what is held; they are asked for again if they are due
+
+	Nacks    uint64 // questions for what was missing
+	Repairs  uint64 // own broadcasts that were sent again
+	Rejoins  uint64 // joins of topics that still lingered
+	Suspects uint64 // times that a node has become suspect
+	Deaths   uint64 // times that a node was given up after a silence
+}

@@ -1,0 +1,140 @@
+package adapter
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
+)
+
+// The shell of the machine: it has the link, the time and the goroutines that the machine does without.
+
+// age is the time on the machine's clock.
+func (h *Hub) age() time.Duration { return time.Since(h.opened) }
+
+// run owns the link: it opens it, watches its state, and closes it in the end.
+func (h *Hub) run() {
+	link := h.open()
+	if link == nil {
+		return
+	}
+	h.writer.put(job{subscribe: []Topic{{Kind: Cluster}, {Kind: Node, Node: h.node}}}) // before the hello, which LinkUp asks for
+	close(h.linked)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { h.writer.run(h.ctx, link) })
+	var last State
+	for h.ctx.Err() == nil {
+		state, changed := link.State()
+		h.meshMu.Lock()
+		h.state = state
+		// The same state once more is one that was lost and came back before anybody looked.
+		if last.Status == Connected && (state.Status != Connected || fmt.Sprint(state.Reason) == fmt.Sprint(last.Reason)) {
+			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
+			last.Status = Degraded
+		}
+		if last.Status != Connected && state.Status == Connected {
+			h.apply(h.machine.LinkUp(h.age()))
+		}
+		last = state
+		h.meshMu.Unlock()
+		if state.Reason != nil {
+			h.cfg.Logger.Warn("belfry: adapter "+state.Status.String(), "node", h.node, "error", state.Reason)
+		}
+		select {
+		case <-changed:
+		case <-h.ctx.Done():
+		}
+	}
+	if err := link.Close(); err != nil {
+		h.cfg.Logger.Warn("belfry: close the adapter", "node", h.node, "error", err)
+	}
+	tasks.Wait()
+}
+
+// open opens the adapter, again and again if it must; nil if the Hub is closed first.
+func (h *Hub) open() Link {
+	pause := time.Second
+	for {
+		link, err := h.cfg.Adapter.Open(h.ctx, h.receive)
+		if err == nil {
+			return link
+		}
+		if h.ctx.Err() != nil {
+			return nil
+		}
+		err = fmt.Errorf("adapter: open: %w", err)
+		h.cfg.Logger.Error("belfry: the node is alone", "node", h.node, "error", err, "retry", pause)
+		h.meshMu.Lock()
+		h.state.Reason = err
+		h.becomeReady(err)
+		h.meshMu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-h.ctx.Done():
+			return nil
+		}
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// tick gives the machine its time.
+func (h *Hub) tick() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			h.step(func() []mesh.Effect[Topic] { return h.machine.Tick(h.age()) })
+		case <-h.wake:
+		case <-h.ctx.Done():
+			return
+		}
+		h.meshMu.Lock()
+		h.next = h.machine.Next()
+		timer.Reset(h.next - h.age())
+		h.meshMu.Unlock()
+	}
+}
+
+// apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
+// h.meshMu must be held.
+func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic]) {
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case mesh.Subscribe[Topic]:
+			h.writer.put(job{subscribe: e.Topics})
+		case mesh.Unsubscribe[Topic]:
+			h.writer.put(job{unsubscribe: e.Topics})
+		case mesh.Send[Topic]:
+			to := Topic{Kind: Cluster}
+			if e.To != "" {
+				to = Topic{Kind: Node, Node: e.To}
+			}
+			h.writer.put(job{publish: []Topic{to}, body: envelope.AppendMessage(nil, h.node, e.To, e.Message)})
+		case mesh.Resend[Topic]:
+			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast.([]byte))
+			h.writer.put(job{publish: []Topic{{Kind: Node, Node: e.To}}, body: body})
+		case mesh.Deliver[Topic], mesh.Lost[Topic]:
+			results = append(results, effect)
+		case mesh.Joined[Topic]:
+			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Membership[Topic]:
+			h.lookAround()
+		case mesh.Release[Topic]:
+			h.writer.release()
+		case mesh.Ready[Topic]:
+			h.becomeReady(nil)
+		case mesh.Closed[Topic]:
+			close(h.left)
+		}
+	}
+	if h.machine.Next() < h.next {
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	}
+	return results
+}
