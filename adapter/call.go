@@ -191,7 +191,7 @@ func (h *Hub) lookAround() {
 	if idle && h.answers.idle() {
 		return
 	}
-	servers, silent := h.others()
+	servers, _ := h.others()
 	h.calls.mu.Lock()
 	for _, c := range h.calls.pending {
 		for id, n := range c.nodes {
@@ -202,7 +202,8 @@ func (h *Hub) lookAround() {
 		}
 	}
 	h.calls.mu.Unlock()
-	h.answers.leave(func(id string) bool { return !slices.Contains(servers, id) && !slices.Contains(silent, id) })
+	askers := append(h.machine.Members(), h.machine.Suspects()...) // clients among them
+	h.answers.leave(func(id string) bool { return !slices.Contains(askers, id) })
 }
 
 // release notes that one node less is waited for. calls.mu must be held.

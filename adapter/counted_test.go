@@ -150,6 +150,57 @@ func TestCountWaitsForRoom(t *testing.T) {
 	})
 }
 
+// Whoever else comes or goes, a client is answered.
+func TestClientIsAnsweredThroughChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 3)
+		_, m := add(t, hubs[0])
+		answering(m, "late", 5*time.Second)
+		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
+		t.Cleanup(func() { client.Close(context.Background()) })
+		if err := client.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range []func(){
+			func() { open(t, wires[0].Memory) },
+			func() { hubs[1].Close(t.Context()) },
+			wires[2].die,
+		} {
+			time.AfterFunc(time.Second, change)
+			acks, err := client.Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("x")})
+			if len(acks.Answers) != 1 {
+				t.Errorf("%d answers, %v; want that of the member", len(acks.Answers), err)
+			}
+		}
+		client.Close(t.Context())
+		settle()
+		idle(t, hubs[0])
+	})
+}
+
+// A client that goes leaves no answer behind.
+func TestClientLeavesUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 1)
+		_, m := add(t, hubs[0])
+		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
+		if err := client.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		go client.Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+		settle()
+		if m.forgotten() != 0 {
+			t.Fatal("the question was given up too soon")
+		}
+		client.Close(t.Context())
+		settle()
+		if m.forgotten() != 1 {
+			t.Error("the client is gone, and its question is not forgotten")
+		}
+		idle(t, hubs[0])
+	})
+}
+
 // A node without members counts those of others, and counts as none.
 func TestClientCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

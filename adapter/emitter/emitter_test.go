@@ -178,7 +178,7 @@ func TestAcks(t *testing.T) {
 		if args, e := r.Args(); err != nil || e != nil || args[0] != "a" {
 			t.Errorf("RemoteSocket.EmitWithAck: got %v, %v, %v", args, e, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		responses, err = e.EmitWithAck(ctx, "nobody answers")
 		var partial *adapter.PartialError

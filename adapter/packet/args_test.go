@@ -24,6 +24,27 @@ func received(t testing.TB, array string, attachments ...string) Args {
 	return p.Args
 }
 
+func TestValues(t *testing.T) {
+	event, err := decode(nil, `51-["news",1.5,{"a":[null,true]},{"_placeholder":true,"num":0}]`, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []any{"news", 1.5, map[string]any{"a": []any{nil, true}}, []byte("b")}
+	if got, err := event.Args.Values(); err != nil || !reflect.DeepEqual(got, all) {
+		t.Errorf("of all arguments: got %v, %v, want %v", got, err, all)
+	}
+	if got, err := event.Values(); err != nil || !reflect.DeepEqual(got, all[1:]) {
+		t.Errorf("of an event: got %v, %v, want %v", got, err, all[1:])
+	}
+	if got, err := (Args{}).Values(); err != nil || len(got) != 0 {
+		t.Errorf("of none: got %v, %v", got, err)
+	}
+	ack := &Packet{Type: Ack, Args: received(t, `["x",2]`)}
+	if got, err := ack.Values(); err != nil || !reflect.DeepEqual(got, []any{"x", 2.0}) {
+		t.Errorf("of an ack: got %v, %v", got, err)
+	}
+}
+
 func TestArgsDecode(t *testing.T) {
 	a := received(t, `["a,]\"é\\", 1 ,[2,[3,"]"]],{"x":{"y":","}}, null,true,"\u0041"]`)
 	if a.Len() != 7 {

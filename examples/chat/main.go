@@ -7,6 +7,8 @@
 //
 //	go run ./examples/chat -adapter nats://127.0.0.1:4222 -addr 127.0.0.1:8080
 //
+// With -service, programs in any language may use the cluster by NATS: a line says how.
+//
 // Nothing is stored: who joins a room sees what is said from then on.
 package main
 

@@ -91,6 +91,9 @@ func (s *Service) carryOut(r request) *nats.Msg {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	a, err := r.do(ctx, s)
+	if err == nil && len(s.emitter.Nodes()) == 0 {
+		err = &refusal{503, fmt.Sprintf("no server of the cluster %q is known: is that its name, and does one run?", s.cfg.Adapter.Cluster())}
+	}
 	var o outcome
 	if err = o.take(err); err != nil {
 		s.counts.refused.Add(1)

@@ -47,8 +47,8 @@
 // larger by itself, there is no more than that it is truncated. Each request fetches all sockets that are selected from the servers.
 //
 // A request that was refused has an answer with the headers of a service's error: Nats-Service-Error-Code is 400 for a wrong request, 413 for
-// one that is too large, 429 if there are too many, and 503 if the service is closing or has not reached the cluster. Nats-Service-Error
-// says more, and so does error in its JSON. Nobody got anything then. Those who send requests one after the other, and wait for the answers,
+// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster, or knows no server of it.
+// Nats-Service-Error says more, and so does error in its JSON. Nobody got anything then. Those who send requests one after the other, and wait for the answers,
 // have them carried out in this order.
 //
 // # Who may use it
@@ -295,7 +295,7 @@ func (s *Service) end() {
 	s.running--
 }
 
-// stats is what STATS of the service says besides.
+// stats is what STATS of the service says besides. The processing times there are those of taking the requests.
 func (s *Service) stats() any {
 	s.mu.Lock()
 	running := s.running

@@ -281,7 +281,7 @@ func TestDeadNode(t *testing.T) {
 		{"emit", `{"rooms":["x"],"event":"news"}`, 2},
 		{"count", `{"rooms":["x"]}`, 2},
 		{"fetch", `{"rooms":["x"]}`, 0},
-		{"join", `{"rooms":["x"],"join":["z"]}`, 0},
+		{"join", `{"rooms":["x"],"join":["z"],"timeout":9000}`, 0},
 		{"leave", `{"rooms":["x"],"leave":["z"]}`, 0},
 		{"disconnect", `{"rooms":["x"]}`, 0},
 	} {
@@ -450,6 +450,17 @@ func TestCodec(t *testing.T) {
 	}
 	if got := c.Next("").String(); got != `["news",[1,"two"]]` {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestNoServer: a cluster without a server is not one without sockets.
+func TestNoServer(t *testing.T) {
+	w := newWorld(t, service.Config{})
+	s := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chta", Logger: silent})})
+	for endpoint, body := range map[string]string{"emit": `{"event":"news"}`, "count": ``, "fetch": ``, "disconnect": `{"all":true}`} {
+		if a := request(t, w.nc, s.Subject()+"."+endpoint, body); a.code != "503" || !strings.Contains(a.Error, `no server of the cluster "chta"`) {
+			t.Errorf("%s: got code %q, %s", endpoint, a.code, a.text)
+		}
 	}
 }
 
