@@ -8,7 +8,8 @@ import (
 
 // The bounds of messages that come in chunks.
 const (
-	maxAssembly  = 64 << 20         // bytes of all that are not whole yet, and so of one message
+	maxMessage   = 32 << 20         // bytes of a broadcast
+	maxAssembly  = 64 << 20         // bytes of all that are not whole yet
 	maxAssembled = 1024             // nodes that a part of a message is kept of
 	assemblyAge  = 10 * time.Second // without a next chunk: the node has died, or the chunk was lost
 )

@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -287,6 +288,32 @@ func TestChunksInDisorder(t *testing.T) {
 		}
 		if s := hubs[2].Stats(); s.Repaired == 0 || s.Missed+s.Unknown != 0 {
 			t.Errorf("seed %d: %+v, want repairs, and nothing missed", seed, s)
+		}
+	})
+}
+
+// What no other node would take is refused, and delivered here.
+func TestBroadcastThatIsTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		_, here := add(t, hubs[0], "red")
+		_, there := add(t, hubs[1], "red")
+		r := hubs[0].Rooms("/", frame)
+		payload := make([]byte, maxMessage)
+		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: payload}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("a broadcast of more than %d bytes: %v, want ErrTooLarge", maxMessage, err)
+		}
+		payload = payload[:maxMessage-100]
+		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
+			t.Errorf("a broadcast of %d bytes: %v", len(payload), err)
+		}
+		settle()
+		here.mu.Lock()
+		defer here.mu.Unlock()
+		there.mu.Lock()
+		defer there.mu.Unlock()
+		if len(here.got) != 2 || len(there.got) != 1 {
+			t.Errorf("%d came here and %d there, want 2 and 1", len(here.got), len(there.got))
 		}
 	})
 }

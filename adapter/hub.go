@@ -238,6 +238,9 @@ func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 	if h.closing {
 		return ErrClosed
 	}
+	if len(body) > maxMessage {
+		return ErrTooLarge
+	}
 	if err := h.writer.admit(len(body)); err != nil {
 		if errors.Is(err, ErrOverflow) {
 			h.counts.refused++

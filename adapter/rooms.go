@@ -251,7 +251,7 @@ func (h *Hub) fenced(ctx context.Context, wait chan []string) error {
 
 // Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
 //
-// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow] or [ErrClosed]. Broadcasts of
+// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge] or [ErrClosed]. Broadcasts of
 // one goroutine reach each member in their order, and each at most once.
 func (r *Rooms) Broadcast(b Broadcast) error {
 	body := envelope.Body{

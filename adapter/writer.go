@@ -16,6 +16,9 @@ import (
 // ErrOverflow is returned for a broadcast that was delivered on this node only, since too much waits for the broker already.
 var ErrOverflow = errors.New("adapter: the queue to the broker is full")
 
+// ErrTooLarge is returned for a broadcast that was delivered on this node only, since no other node would take a message of its size.
+var ErrTooLarge = fmt.Errorf("adapter: a broadcast of more than %d MiB", maxMessage>>20)
+
 // retryPause is how long the writer waits at the most before it tries an unavailable broker again.
 const retryPause = 250 * time.Millisecond
 

@@ -61,8 +61,8 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 // queues when Emit returns, those of other nodes as soon as the adapter has carried it there. What one goroutine emits reaches each
 // socket in that order. What is emitted before the node has met its cluster waits until it has.
 //
-// args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [adapter.ErrOverflow] or
-// [adapter.ErrClosed] means that the sockets of the own node got the packet, and that the cluster's part was refused; after any other
+// args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [adapter.ErrOverflow],
+// [adapter.ErrTooLarge] or [adapter.ErrClosed] means that the sockets of the own node got the packet, and that the cluster's part was refused; after any other
 // nobody got it. If ctx has ended, nothing is sent.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	m, err := b.message(ctx, event, args, false)

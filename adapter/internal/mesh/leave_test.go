@@ -71,6 +71,20 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 }
 
 // A node that has gone before all was settled is given up like one that fell silent.
+// Each goodbye is a chance to ask again, whatever was asked in vain before: the node stays for as long as somebody asks.
+func TestByeEndsTheBackOff(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.gets("o", 7, []uint64{6}, "a")
+	s.asks("o", missing("a", 5, 6))
+	s.wait(5 * askInterval) // in vain
+	for range 3 {
+		s.hears("o", &Bye{About: old, Last: 7})
+		s.asks("o", missing("a", 5, 6))
+		s.wait(byeInterval)
+	}
+}
+
 func TestByeOfANodeThatDies(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
