@@ -10,6 +10,8 @@ import (
 
 // TestInterrupt: belfry's programs end soon and in order when they are asked to, whatever their clients are doing.
 func TestInterrupt(t *testing.T) {
+	// It takes a second, or a busy machine a few; a program that waits for all that its clients may still do takes five.
+	const limit = 4500 * time.Millisecond
 	for _, program := range []struct{ pkg, path string }{{"wsserver/internal/engineecho", "/engine.io/"}, {"test/protocolapp", "/socket.io/"}} {
 		binary := build(t, program.pkg)
 		for _, state := range []struct {
@@ -44,8 +46,8 @@ func TestInterrupt(t *testing.T) {
 				cmd.Process.Signal(syscall.SIGINT)
 				select {
 				case err := <-exited:
-					if took := time.Since(started); err != nil || took > 3*time.Second {
-						t.Errorf("got %v after %v, want status 0 within 3s", err, took)
+					if took := time.Since(started); err != nil || took > limit {
+						t.Errorf("got %v after %v, want status 0 within %v", err, took, limit)
 					}
 				case <-time.After(patience):
 					t.Errorf("the program still runs")
