@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
+	"test/leak":                    {"std"},
 	"test/protocol":                {"std"},
 	"wsserver/msgpack":             {"adapter/packet", "github.com/tinylib/msgp/msgp"},
 }

@@ -3,10 +3,7 @@ package service_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +17,7 @@ import (
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/leak"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -27,31 +25,7 @@ import (
 // patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if stacks, left := leaked(); left {
-			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// leaked waits until no goroutine of the project, or of nats.go, is left.
-func leaked() (stacks string, left bool) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		b := make([]byte, 1<<20)
-		stacks = string(b[:runtime.Stack(b, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "belfry/") && !strings.Contains(others, "nats-io/nats.go") {
-			return "", false
-		}
-		if time.Now().After(deadline) {
-			return stacks, true
-		}
-	}
-}
+func TestMain(m *testing.M) { leak.Main(m, "belfry/", "nats-io/nats.go") }
 
 var silent = slog.New(slog.DiscardHandler)
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/need"
 )
 
 var plant = flag.String("plant", "", "plant the faults whose `name` contains this, or all, instead of a few")
@@ -20,7 +22,7 @@ func TestPlantedFaults(t *testing.T) {
 	}
 	command, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("SKIPPED: needs the go command")
+		need.Missing(t, "the go command", "add it to PATH")
 	}
 	for _, f := range plantable {
 		if *plant == "" && !f.often || *plant != "" && *plant != "all" && !strings.Contains(f.name, *plant) {
