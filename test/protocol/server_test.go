@@ -1,9 +1,10 @@
 package protocol
 
 import (
+	"bufio"
 	"bytes"
 	"flag"
-	"net"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,8 +67,7 @@ func TestSocketIO(t *testing.T) {
 // startBelfry builds and runs one of belfry's own programs.
 func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 	program := build(t, pkg)
-	address := freeAddress(t)
-	start(t, address, program, append(args, "-addr", address, "-path", path,
+	address := start(t, program, append(args, "-addr", "127.0.0.1:0", "-path", path,
 		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", "1000000")...)
 	return server{address: address, path: path}
 }
@@ -101,9 +101,7 @@ func raced() string {
 func startReference(t *testing.T, program, path string) server {
 	node, _ := need.Node(t, "engine.io")
 	depends(t, filepath.Join("node", program))
-	address := freeAddress(t)
-	_, port, _ := strings.Cut(address, ":")
-	start(t, address, node, filepath.Join("node", program), port)
+	address := start(t, node, filepath.Join("node", program))
 	return server{reference: true, address: address, path: path}
 }
 
@@ -114,56 +112,69 @@ func depends(t *testing.T, file string) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// start runs a program until the end of the test and its cases, which it must live to see, and waits until it listens.
-func start(t *testing.T, address, program string, args ...string) {
-	var log bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+// start runs a program until the end of the test and its cases, which it must live to see, and returns the address on which it listens.
+func start(t *testing.T, program string, args ...string) (address string) {
+	p := launch(t, program, args...)
 	t.Cleanup(func() {
 		select {
-		case err := <-exited:
-			t.Errorf("the server has ended: %v\n%s", err, log.String())
+		case <-p.exited:
+			t.Errorf("the server has ended: %v\n%s", p.err, p.log.String())
 		default:
-			cmd.Process.Kill()
-			<-exited
-			if s := log.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") || t.Failed() {
+			p.cmd.Process.Kill()
+			<-p.exited
+			if s := p.log.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") || t.Failed() {
 				t.Errorf("the server's log: %.20000s", s)
 			}
 		}
 	})
-	listens(t, address, exited)
+	return p.address
 }
 
-// listens waits until a program that was started listens.
-func listens(t *testing.T, address string, exited chan error) {
-	deadline := time.After(patience)
-	for {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		select {
-		case err := <-exited:
-			exited <- err
-			t.Fatal("the server did not start")
-		case <-deadline:
-			t.Fatalf("the server does not listen: %v", err)
-		case <-time.After(5 * time.Millisecond):
-		}
+// A process is a program that a test has started.
+type process struct {
+	cmd     *exec.Cmd
+	address string        // on which it listens
+	exited  chan struct{} // closed when it has
+	err     error         // with which status, then
+	log     bytes.Buffer  // what it has said, then
+}
+
+// launch starts a program and waits until it says on which address it listens: that nobody else does, it alone can know.
+func launch(t *testing.T, program string, args ...string) *process {
+	p := &process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
+	p.cmd.Stderr = &p.log
+	stdout, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening := make(chan string, 1)
+	go func() {
+		defer close(p.exited)
+		out := bufio.NewReader(stdout)
+		line, _ := out.ReadString('\n')
+		listening <- line
+		rest, _ := io.ReadAll(out)
+		p.err = p.cmd.Wait() // from here on nobody writes to log
+		p.log.Write(rest)
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.exited
+	})
+	select {
+	case line := <-listening:
+		address, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+		if !ok {
+			p.cmd.Process.Kill()
+			<-p.exited
+			t.Fatalf("%s says %q, %v, and does not listen\n%s", program, line, p.err, p.log.String())
+		}
+		p.address = address
+	case <-time.After(patience):
+		t.Fatalf("%s does not listen", program)
+	}
+	return p
 }

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -30,24 +29,16 @@ func TestInterrupt(t *testing.T) {
 		} {
 			t.Run(filepath.Base(program.pkg)+"/"+state.name, func(t *testing.T) {
 				t.Parallel()
-				address := freeAddress(t)
-				cmd := exec.Command(binary, "-addr", address, "-path", program.path, "-ping-interval", "1m")
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				exited := make(chan error, 1)
-				go func() { exited <- cmd.Wait() }()
-				t.Cleanup(func() { cmd.Process.Kill() })
-				listens(t, address, exited)
-				if err := try(func() { state.do(&check{t: t, server: server{address: address, path: program.path}}) }); err != "" {
+				p := launch(t, binary, "-addr", "127.0.0.1:0", "-path", program.path, "-ping-interval", "1m")
+				if err := try(func() { state.do(&check{t: t, server: server{address: p.address, path: program.path}}) }); err != "" {
 					t.Fatal(string(err))
 				}
 				started := time.Now()
-				cmd.Process.Signal(syscall.SIGINT)
+				p.cmd.Process.Signal(syscall.SIGINT)
 				select {
-				case err := <-exited:
-					if took := time.Since(started); err != nil || took > limit {
-						t.Errorf("got %v after %v, want status 0 within %v", err, took, limit)
+				case <-p.exited:
+					if took := time.Since(started); p.err != nil || took > limit {
+						t.Errorf("got %v after %v, want status 0 within %v", p.err, took, limit)
 					}
 				case <-time.After(patience):
 					t.Errorf("the program still runs")

@@ -1,4 +1,4 @@
-// The application on the reference's socket.io. Usage: node app.mjs PORT
+// The application on the reference's socket.io. It prints "listening on ADDRESS".
 import { createRequire } from "node:module";
 import { createServer } from "node:http";
 
@@ -15,4 +15,4 @@ io.on("connection", (socket) => {
   });
 });
 io.of("/custom").on("connection", (socket) => socket.emit("auth", socket.handshake.auth));
-http.listen(Number(process.argv[2]), "127.0.0.1");
+http.listen(0, "127.0.0.1", () => console.log(`listening on 127.0.0.1:${http.address().port}`));
