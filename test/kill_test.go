@@ -1,16 +1,13 @@
 package test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,9 +15,6 @@ import (
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 )
-
-// nodeURL is the environment variable that makes this program a node in a process of its own, on the NATS server that it names.
-const nodeURL = "BELFRY_TEST_NODE"
 
 // stuck is a member, and a server, that answers nothing.
 type stuck struct{}
@@ -33,9 +27,9 @@ func (stuck) Disconnect(bool)             {}
 
 const members = 10 // of each node
 
-// beNode is a node with members that are in "lobby" and answer nothing. It says its id, and stays until its input ends, or it is killed.
-func beNode(url string) int {
-	h := adapter.NewHub(adapter.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: url, Cluster: "test"})})
+// beStuck is a node, on the NATS server with this URL, whose members are in "lobby" and answer nothing. It says its id.
+func beStuck(args []string) error {
+	h := adapter.NewHub(adapter.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
 	h.HandleServerEvents(func(ctx context.Context, e adapter.ServerEvent) ([]byte, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -43,55 +37,17 @@ func beNode(url string) int {
 	ctx := context.Background()
 	r := h.Rooms("/", func(payload []byte, volatile bool) (any, error) { return payload, nil })
 	if err := h.Ready(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	for range members {
 		id := h.NewID()
 		if err := errors.Join(r.Add(ctx, id, stuck{}), r.Join(ctx, id, "lobby")); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
 	}
 	fmt.Println(h.Node())
 	io.Copy(io.Discard, os.Stdin)
-	return 0
-}
-
-// startNode starts a node in a process of its own. kill ends it as kill -9 does.
-func startNode(t *testing.T, url string) (id string, kill func()) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), nodeURL+"="+url)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	kill = func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		kill()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the node says %q, %v", line, err)
-	}
-	return strings.TrimSpace(line), kill
+	return nil
 }
 
 // TestNodeIsKilled loses a node of three to kill -9 while fetches, counts, joins, acknowledgements and server-side events wait for it: each
@@ -124,7 +80,8 @@ func TestNodeIsKilled(t *testing.T) {
 	}
 	goroutines, subscribed := runtime.NumGoroutine(), subscriptions()
 
-	third, kill := startNode(t, servers[2].URL())
+	node := startChild(t, "stuck", servers[2].URL())
+	third := node.line()
 	waitForHub(t, hubs[0], 2)
 	waitForHub(t, hubs[1], 2)
 
@@ -168,7 +125,7 @@ func TestNodeIsKilled(t *testing.T) {
 	case <-time.After(300 * time.Millisecond):
 	}
 	killed := time.Now()
-	kill()
+	node.kill()
 	for range rounds * len(calls) {
 		r := <-results
 		var partial *adapter.PartialError

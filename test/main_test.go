@@ -5,13 +5,10 @@ import (
 	"testing"
 )
 
-// TestMain runs the tests, or is a node or a NATS server of theirs in a process of its own: see startNode and victim.
+// TestMain runs the tests, or is a child of theirs.
 func TestMain(m *testing.M) {
-	if url := os.Getenv(nodeURL); url != "" {
-		os.Exit(beNode(url))
-	}
-	if ports := os.Getenv(natsPorts); ports != "" {
-		os.Exit(beNATS(ports))
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(beChild(role))
 	}
 	os.Exit(m.Run())
 }
