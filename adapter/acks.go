@@ -90,7 +90,7 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 			}
 		}
 	}
-	h.ask(c, body, true)
+	h.ask(ctx, c, body, true)
 	h.wait(ctx, c, body)
 	q.forget()
 	if first && len(acks.Answers) > 0 {

@@ -37,7 +37,8 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // have answered. One that is silent, has left or has failed is named here; it is not waited for from the moment on at which that is known,
 // within 2 s. ctx ends a call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
 //
-// Nodes that were not heard of for 30 s do not count any more. Where the link is down, all other nodes are silent.
+// Nodes that were not heard of for 30 s do not count any more. Where the link is down, all other nodes are silent; where it is new, calls
+// wait until the nodes have answered, or had 250 ms to.
 type PartialError struct {
 	Nodes   []string // whose part is missing, in order; not all of it, perhaps
 	Clients int      // of BroadcastWithAck: members that were reached and have not answered
@@ -121,8 +122,8 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc, time.Du
 }
 
 // ask sends a request to whom it concerns and makes c pending; wait is to follow. One that changes nothing is not sent where nobody is
-// waited for.
-func (h *Hub) ask(c *call, b *envelope.Body, change bool) {
+// waited for. Where the link is new, ask waits until the nodes are known that are to be asked, as long as ctx lasts.
+func (h *Hub) ask(ctx context.Context, c *call, b *envelope.Body, change bool) {
 	c.local = c.local || h.machine == nil
 	if c.local {
 		h.await(c, nil)
@@ -131,7 +132,7 @@ func (h *Hub) ask(c *call, b *envelope.Body, change bool) {
 	b.ID = c.id
 	body := envelope.AppendBody(nil, b)
 	to := topics(b)
-	h.meshMu.Lock()
+	c.cause = h.lockMet(ctx)
 	defer h.meshMu.Unlock()
 	servers, silent := h.others()
 	if c.only != "" {

@@ -65,7 +65,7 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 		unfenced = append(unfenced, nodes...)
 		return err
 	})
-	r.hub.ask(c, b, true)
+	r.hub.ask(ctx, c, b, true)
 	r.hub.wait(ctx, c, nil)
 	var local *UnfencedError
 	var errs []error

@@ -32,7 +32,7 @@ func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) 
 		taken += int(n)
 		return err
 	})
-	r.hub.ask(c, body, true)
+	r.hub.ask(ctx, c, body, true)
 	r.hub.wait(ctx, c, nil)
 	return taken, c.partial(0)
 }

@@ -78,7 +78,8 @@ type Hub struct {
 	machine *mesh.Machine[Topic]
 	next    time.Duration // when the ticker will run
 	state   State
-	openErr error // why the adapter could not be opened, when it was tried last
+	openErr error         // why the adapter could not be opened, when it was tried last
+	meeting chan struct{} // closed when the opening of the link ends; nil outside of it
 	counts  hubCounts
 	closing bool          // Close was called: nothing is published any more
 	left    chan struct{} // closed when nobody needs this node any more
@@ -160,12 +161,19 @@ func (h *Hub) NewID() string { return h.node + "." + randomID() }
 func (h *Hub) Ready(ctx context.Context) error {
 	select {
 	case <-h.ready:
+	case <-h.ctx.Done():
+	case <-ctx.Done():
+	}
+	// What counts is not which of them select has found first.
+	if h.ctx.Err() != nil {
+		return ErrClosed
+	}
+	select {
+	case <-h.ready:
 		h.meshMu.Lock()
 		defer h.meshMu.Unlock()
 		return h.openErr
-	case <-h.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
+	default:
 		if reason := h.State().Reason; reason != nil {
 			return fmt.Errorf("adapter: not connected to the cluster (%w): %w", reason, ctx.Err())
 		}

@@ -83,7 +83,7 @@ func (r *Rooms) gather(ctx context.Context, kind envelope.Kind, s Selection, p p
 	defer cancel()
 	b := r.request(kind, s.Rooms, s.Except, left)
 	c := r.hub.newCall(p)
-	r.hub.ask(c, b, false)
+	r.hub.ask(ctx, c, b, false)
 	r.hub.wait(ctx, c, b)
 	return c.partial(0)
 }

@@ -55,7 +55,7 @@ func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer
 		}
 		return nil
 	})
-	r.hub.ask(c, b, true)
+	r.hub.ask(ctx, c, b, true)
 	r.hub.wait(ctx, c, b)
 	return answers, c.partial(0)
 }
@@ -88,7 +88,7 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 		Payload: payload,
 		Request: envelope.Request{Kind: envelope.KindCall, To: node, Left: left, Arg: []byte(kind)},
 	}
-	h.ask(c, b, false)
+	h.ask(ctx, c, b, false)
 	h.wait(ctx, c, b)
 	switch n := c.nodes[node]; {
 	case n.err != nil:

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -31,10 +32,12 @@ func (h *Hub) run() {
 		h.state = state
 		// The same state once more is one that was lost and came back before anybody looked.
 		if last.Status == Connected && (state.Status != Connected || fmt.Sprint(state.Reason) == fmt.Sprint(last.Reason)) {
+			h.met()
 			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
 			last.Status = Degraded
 		}
 		if last.Status != Connected && state.Status == Connected {
+			h.meeting = make(chan struct{})
 			h.apply(h.machine.LinkUp(h.age()))
 		}
 		last = state
@@ -51,6 +54,41 @@ func (h *Hub) run() {
 		h.cfg.Logger.Warn("belfry: close the adapter", "node", h.node, "error", err)
 	}
 	tasks.Wait()
+}
+
+// met ends the opening of the link. h.meshMu must be held.
+func (h *Hub) met() {
+	if h.meeting != nil {
+		close(h.meeting)
+		h.meeting = nil
+	}
+}
+
+// lockMet locks h.meshMu, where the link is new after the nodes have had time to answer: they are not known before. An error says that ctx or
+// the Hub has ended first.
+func (h *Hub) lockMet(ctx context.Context) error {
+	for {
+		h.meshMu.Lock()
+		meeting := h.meeting
+		if meeting == nil {
+			return nil
+		}
+		h.meshMu.Unlock()
+		select {
+		case <-meeting:
+			continue
+		case <-ctx.Done():
+		case <-h.ctx.Done():
+		}
+		h.meshMu.Lock()
+		switch {
+		case h.meeting == nil:
+			return nil
+		case h.ctx.Err() != nil:
+			return ErrClosed
+		}
+		return fmt.Errorf("adapter: not all nodes of the cluster have answered yet: %w", context.Cause(ctx))
+	}
 }
 
 // open opens the adapter, again and again if it must; nil if the Hub is closed first.
@@ -125,6 +163,7 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 		case mesh.Release[Topic]:
 			h.writer.release()
 		case mesh.Ready[Topic]:
+			h.met()
 			h.becomeReady(nil)
 		case mesh.Closed[Topic]:
 			close(h.left)
