@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -45,7 +46,7 @@ type RoomEvent struct {
 // While nobody listens, changes cost nothing more.
 //
 // A change is told before the call returns that made it, and by a Join before it waits for the cluster, on the caller's goroutine; unless
-// another goroutine is telling, which goes on with it. No lock is held meanwhile: listen sees the rooms as they are, after the change or
+// another goroutine is telling, which goes on with it: [Rooms.Told] waits for that. No lock is held meanwhile: listen sees the rooms as they are, after the change or
 // later, and may itself join and leave, of which it is told when it has returned. But it must not block, nor wait for the cluster: whoever
 // made the change waits for it, and the changes of all others wait to be told.
 //
@@ -69,9 +70,23 @@ const maxEvents = 4096
 // events are what the listeners of Rooms have yet to be told.
 type events struct {
 	listeners []func(RoomEvent) // replaced, not changed
-	queue     []RoomEvent
-	telling   bool // a goroutine calls the listeners
-	limit     int  // twice what was left of the queue when it was looked through last
+	queue     []noted
+	last      uint64 // the number of the last event
+	telling   bool   // a goroutine calls the listeners
+	limit     int    // twice what was left of the queue when it was looked through last
+	waiting   []untold
+}
+
+// noted is an event in the queue.
+type noted struct {
+	RoomEvent
+	number uint64
+}
+
+// untold is somebody who waits until all events up to a number are told.
+type untold struct {
+	number uint64
+	told   chan struct{}
 }
 
 // joined notes that a member has joined a room, whose first it may be. It belongs to the step of the change: r.mu must be held.
@@ -98,7 +113,8 @@ func (r *Rooms) left(id string, m Member, room string, deleted bool) {
 
 func (r *Rooms) note(event RoomEvent) {
 	e := &r.events
-	e.queue = append(e.queue, event)
+	e.last++
+	e.queue = append(e.queue, noted{event, e.last})
 	if before := len(e.queue); before > max(e.limit, maxEvents) {
 		e.queue = elide(e.queue)
 		e.limit = 2 * len(e.queue) // looking through it costs each event the same, however many are left
@@ -109,12 +125,12 @@ func (r *Rooms) note(event RoomEvent) {
 // elide returns the events that are left when those have gone that cancel out. The two kinds that concern a member and a room take turns,
 // and so do the two of the room itself: an even number of them changes nothing, and of an odd number the last tells it all. The order is
 // right: whoever is in a room has joined after it was created last, and has left before it was deleted last.
-func elide(queue []RoomEvent) []RoomEvent {
+func elide(queue []noted) []noted {
 	type subject struct {
 		room, id string
 		whole    bool // the room itself, whatever member has made or deleted it
 	}
-	of := func(e RoomEvent) subject {
+	of := func(e noted) subject {
 		if e.Kind == CreateRoom || e.Kind == DeleteRoom {
 			return subject{room: e.Room, whole: true}
 		}
@@ -125,7 +141,7 @@ func elide(queue []RoomEvent) []RoomEvent {
 		total[of(e)]++
 	}
 	seen := make(map[subject]int, len(total))
-	var left []RoomEvent
+	var left []noted
 	for _, e := range queue {
 		s := of(e)
 		if seen[s]++; seen[s] == total[s] && total[s]%2 == 1 {
@@ -150,6 +166,32 @@ func (r *Rooms) unlock() {
 		r.tell()
 	}
 	r.events.queue, r.events.limit = nil, 0
+	r.events.told(r.events.last)
+}
+
+// told lets those go on who wait for events up to a number. Rooms.mu must be held.
+func (e *events) told(number uint64) {
+	for len(e.waiting) > 0 && e.waiting[0].number <= number {
+		close(e.waiting[0].told)
+		e.waiting = e.waiting[1:]
+	}
+}
+
+// Told waits until the listeners have been told of all changes up to now, or ctx ends. It must not be called by a listener, which would wait for
+// itself.
+func (r *Rooms) Told(ctx context.Context) {
+	r = r.lock(false)
+	if !r.events.telling {
+		r.unlock()
+		return
+	}
+	w := untold{r.events.last, make(chan struct{})}
+	r.events.waiting = append(r.events.waiting, w)
+	r.mu.Unlock()
+	select {
+	case <-w.told:
+	case <-ctx.Done():
+	}
 }
 
 // tellAll tells the listeners what there is to tell.
@@ -161,12 +203,15 @@ func (r *Rooms) tellAll() {
 // tell tells the listeners of the next event. r.mu must be held, and is meanwhile not.
 func (r *Rooms) tell() {
 	e, listeners := r.events.queue[0], r.events.listeners
-	r.events.queue[0] = RoomEvent{}
+	r.events.queue[0] = noted{}
 	r.events.queue = r.events.queue[1:]
 	r.mu.Unlock()
-	defer r.mu.Lock()
+	defer func() {
+		r.mu.Lock()
+		r.events.told(e.number)
+	}()
 	for _, listen := range listeners {
-		r.call(listen, e)
+		r.call(listen, e.RoomEvent)
 	}
 }
 

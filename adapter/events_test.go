@@ -333,7 +333,7 @@ func TestElide(t *testing.T) {
 		r.events.queue = nil
 		r.mu.Unlock()
 		for _, e := range left {
-			led.listen(e)
+			led.listen(e.RoomEvent)
 		}
 		led.want(r)
 		if t.Failed() {

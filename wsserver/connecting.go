@@ -13,10 +13,12 @@ import (
 // connect is the first thing that a socket's goroutine does: it finds the namespace, asks the middlewares, joins the cluster, greets the
 // client and runs the handlers of the connection, in this order. A client that goes away meanwhile ends it at the next step.
 func (s *Socket) connect() {
-	if s.enter() && s.admit() && s.join() && s.greet() {
-		s.welcome()
-	}
-	s.run()
+	s.persist(func() {
+		if s.enter() && s.admit() && s.join() && s.greet() {
+			s.welcome()
+		}
+		s.work()
+	})
 }
 
 // enter finds the namespace.
@@ -111,6 +113,7 @@ func (s *Socket) join() bool {
 		s.refuse(refusalData("server unavailable"))
 		return false
 	}
+	s.ns.rooms.Told(s.ctx)
 	return true
 }
 

@@ -48,8 +48,25 @@ func (s *Socket) start() {
 	}
 }
 
-// run handles what there is, in order, and ends.
-func (s *Socket) run() {
+// run is the socket's goroutine.
+func (s *Socket) run() { s.persist(s.work) }
+
+// persist does something with the program's handlers. If one of them ends the goroutine, as a test's Fatal does, the socket is disconnected as after a
+// panic, and another goroutine does what is left.
+func (s *Socket) persist(do func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.Disconnect()
+			s.conn.server.handlers.Go(s.run)
+		}
+	}()
+	do()
+	returned = true
+}
+
+// work handles what there is, in order.
+func (s *Socket) work() {
 	for {
 		s.mu.Lock()
 		var p *packet.Packet
@@ -185,30 +202,38 @@ func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	s.conn.forget(s, last, last != nil && s.greeted)
 }
 
-// leave is the last thing that a socket's goroutine does.
+// leave is the last thing that a socket's goroutine does. Another one goes on with it where the first was ended.
 func (s *Socket) leave() {
-	defer s.conn.forgotten()
-	if s.ns == nil {
-		return // it has entered none
+	if s.ns == nil { // it has entered none
+		s.conn.forgotten()
+		return
 	}
-	defer s.conn.server.exit(s.ns)
 	s.mu.Lock()
 	greeted := s.greeted
 	s.mu.Unlock()
-	if greeted {
-		s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *extras) []func(error) { return r.disconnecting })
+	if s.left == 0 {
+		s.left++
+		if greeted {
+			s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *extras) []func(error) { return r.disconnecting })
+		}
 	}
-	s.ns.rooms.Remove(s.id)
-	s.mu.Lock()
-	pausing := s.pausing
-	s.pausing = false
-	s.mu.Unlock()
-	if pausing {
-		s.conn.session.Resume()
+	if s.left == 1 {
+		s.ns.rooms.Remove(s.id)
+		s.mu.Lock()
+		pausing := s.pausing
+		s.pausing = false
+		s.mu.Unlock()
+		if pausing {
+			s.conn.session.Resume()
+		}
+		s.ns.rooms.Told(context.Background()) // the listeners are not to block
+		s.left++
+		if greeted {
+			s.farewell("disconnect", s.ns.onDisconnect(), func(r *extras) []func(error) { return r.disconnect })
+		}
 	}
-	if greeted {
-		s.farewell("disconnect", s.ns.onDisconnect(), func(r *extras) []func(error) { return r.disconnect })
-	}
+	s.conn.server.exit(s.ns)
+	s.conn.forgotten()
 }
 
 // farewell runs handlers of the end, those of the namespace first.

@@ -18,8 +18,8 @@ type roomHook struct {
 // The handlers of a namespace's room events are called one at a time, in the order of the changes, and see the rooms as they are: after the
 // change, or later. They may join and leave, of which they are told when they have returned. A change is told before the call returns that
 // made it, on the same goroutine; unless another goroutine is telling, which goes on with it. So a handler must not block, nor wait for
-// the cluster as [Socket.Join] does, unless its ctx has ended: it would hold up that goroutine, and all further room events of the
-// namespace. Of those that wait by the thousand, some that undo each other are left out, and counted in Stats.Adapter.Elided.
+// the cluster as [Socket.Join] does, unless its ctx has ended: it would hold up that goroutine, all further room events of the
+// namespace, and with them whoever connects to it or disconnects. Of those that wait by the thousand, some that undo each other are left out, and counted in Stats.Adapter.Elided.
 //
 // A panic is recovered and reported as one of "create-room", "join-room", "leave-room" or "delete-room", and has no other consequence.
 // A [ParentNamespace] has its handlers called for several children at a time.

@@ -3,6 +3,9 @@ package wsserver_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -159,4 +162,41 @@ func TestPanicInRoomHook(t *testing.T) {
 			t.Errorf("%d failures, connected %v, want 4 and true", got, s.Connected())
 		}
 	})
+}
+
+// TestRoomHooksBesideOthers has many sockets come and go at once: whoever tells of their rooms, each socket's own is told of before
+// OnConnect, and its leave before OnDisconnect.
+func TestRoomHooksBesideOthers(t *testing.T) {
+	srv := newServer(t, wsserver.Config{})
+	ns := srv.Of("/")
+	var in sync.Map
+	ns.OnJoinRoom(func(s *wsserver.Socket, room string) {
+		in.Store(s.ID(), true)
+		runtime.Gosched()
+	})
+	ns.OnLeaveRoom(func(s *wsserver.Socket, room string) { in.Delete(s.ID()) })
+	ns.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
+		if _, ok := in.Load(s.ID()); !ok {
+			t.Error("OnConnect before OnJoinRoom")
+		}
+		return nil
+	})
+	var gone atomic.Int32
+	ns.OnDisconnect(func(s *wsserver.Socket, _ error) {
+		gone.Add(1)
+		if _, ok := in.Load(s.ID()); ok {
+			t.Error("OnDisconnect before OnLeaveRoom")
+		}
+	})
+	const clients, rounds = 20, 20
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range rounds {
+				wstest.Dial(t, srv, wstest.Config{}).Abort()
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "the end of all sockets", func() bool { return gone.Load() == clients*rounds })
 }
