@@ -19,8 +19,6 @@ func TestAckEndsWithClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, wsserver.Config{})
 		w.clients["a"].On("q", func(wstest.Event) []any { return []any{1} })
-		release := make(chan struct{})
-		defer close(release)
 		w.srvs[1].Of("/").OnServerSide("q", func(ctx context.Context, e *wsserver.ServerEvent) error {
 			<-ctx.Done() // or Close would wait for it
 			return ctx.Err()

@@ -18,6 +18,10 @@ type Config struct {
 	// closes what it opened; several servers may share a value.
 	Adapter adapter.Adapter
 
+	// AdapterQueueBytes bounds what is emitted and waits for the Adapter, in bytes. Beyond it, Emit returns adapter.ErrOverflow when it has
+	// reached the sockets of this node. Zero means adapter.DefaultQueueBytes, 32 MiB.
+	AdapterQueueBytes int
+
 	// RepairBytes bounds the broadcasts that the server remembers, for 30 s at the most, to send them again to nodes which have missed
 	// them. Zero means 64 MiB. Without an Adapter none are.
 	RepairBytes int

@@ -95,7 +95,8 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 // where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more than 1,024
 // events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
+// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow], [adapter.ErrTooLarge] or
+// [adapter.ErrClosed], or ctx's.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	return ns.all.ServerSideEmit(ctx, event, args...)
 }

@@ -26,8 +26,9 @@ type ParentNamespace struct {
 // OfFunc makes a parent of all namespaces that match reports true for, such as regexp.MustCompile(`^/room-\d+$`).MatchString, and that
 // [Server.Of] has not made. Clients may then connect to them. If several parents match, the first that was made has the child.
 //
-// match gets a name with its "/". It is called concurrently, from goroutines that it may block for as long as it likes to hold up its
-// client alone. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
+// match gets a name with its "/". It is called concurrently: for a client that connects, on a goroutine of which it holds up that client alone;
+// by [Server.Of]; and for a server-side event of a namespace that does not exist here, where it holds up those that come behind it from the
+// same node. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
 	p.owner = p

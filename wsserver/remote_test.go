@@ -2,6 +2,7 @@ package wsserver_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -217,6 +219,44 @@ func TestRemoteSocket(t *testing.T) {
 		}
 		if got := w.fetched(t, w.ns.To()); got != "bc" {
 			t.Errorf("left are %q, want b and c", got)
+		}
+	})
+}
+
+// TestRemoteOfNobody: what was not fetched answers with an error.
+func TestRemoteOfNobody(t *testing.T) {
+	var r wsserver.RemoteSocket
+	if err := json.Unmarshal([]byte(`{"id":"x","node":"y"}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	_, acked := r.EmitWithAck(t.Context(), "x")
+	_, counted := wsserver.Broadcast{}.Count(t.Context())
+	for _, err := range []error{r.Emit(t.Context(), "x"), acked, r.Join(t.Context(), "x"), r.Disconnect(t.Context(), true), counted, wsserver.Broadcast{}.Emit(t.Context(), "x")} {
+		if !errors.Is(err, emitter.ErrNoNamespace) {
+			t.Errorf("got %v, want ErrNoNamespace", err)
+		}
+	}
+}
+
+// TestForeignJoinerLeaves: a socket in another one's room that is about to go does not answer for that one.
+func TestForeignJoinerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wsserver.Config{})
+		release := make(chan struct{})
+		w.ns.OnDisconnecting(func(*wsserver.Socket, error) { <-release })
+		defer close(release)
+		if err := w.sockets["b"].Join(t.Context(), w.id("a")); err != nil {
+			t.Fatal(err)
+		}
+		w.clients["a"].On("q", func(wstest.Event) []any { return []any{"a"} })
+		remotes, err := w.ns.To(w.id("a")).Except(w.id("b")).FetchSockets(t.Context())
+		if err != nil || len(remotes) != 1 {
+			t.Fatal(remotes, err)
+		}
+		w.clients["b"].Disconnect()
+		synctest.Wait()
+		if got, err := one(remotes[0].EmitWithAck(t.Context(), "q")); err != nil || got != "a" {
+			t.Errorf("got %q, %v", got, err)
 		}
 	})
 }

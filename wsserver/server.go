@@ -64,6 +64,7 @@ func New(cfg Config) *Server {
 	}
 	srv.hub = adapter.NewHub(adapter.HubConfig{
 		Adapter:     cfg.Adapter,
+		QueueBytes:  cfg.AdapterQueueBytes,
 		RepairBytes: cfg.RepairBytes,
 		OnLoss:      cfg.OnLoss,
 		Logger:      cfg.Logger,
@@ -184,6 +185,9 @@ func (srv *Server) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return srv.root.SocketsLeave(ctx, rooms...)
 }
 
+// AllRooms returns the names of the rooms of the namespace "/" with a socket on any node: see [Namespace.AllRooms].
+func (srv *Server) AllRooms(ctx context.Context) ([]string, error) { return srv.root.AllRooms(ctx) }
+
 // DisconnectSockets disconnects all sockets of the namespace "/": see [Broadcast.DisconnectSockets].
 func (srv *Server) DisconnectSockets(ctx context.Context, close bool) error {
 	return srv.root.DisconnectSockets(ctx, close)
@@ -280,8 +284,5 @@ func (srv *Server) Close(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("wsserver: close: handlers have not ended: %w", context.Cause(ctx)))
 		}
 	}
-	if e := srv.hub.Close(ctx); e != nil && err == nil {
-		err = e
-	}
-	return err
+	return errors.Join(err, srv.hub.Close(ctx))
 }

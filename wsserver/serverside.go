@@ -145,9 +145,9 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 		}
 		return e.answer, nil
 	case err == nil:
-		err = errNoAnswer
+		return nil, errNoAnswer
 	}
-	return nil, err
+	return nil, errors.New(err.Error()) // what it wraps is the handler's matter: adapter.ErrUnknown would mean that there is none
 }
 
 // handleServerEvent runs a handler. A panic is an error, and logged.

@@ -276,3 +276,35 @@ func TestServerSideParent(t *testing.T) {
 		}
 	})
 }
+
+// TestServerSideErrorIsText: what the error of a handler wraps is not taken for that of the node.
+func TestServerSideErrorIsText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srvs := newCluster(t, 2, wsserver.Config{})
+		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error {
+			return fmt.Errorf("my own trouble: %w", adapter.ErrUnknown)
+		})
+		_, err := srvs[0].ServerSideEmitWithAck(t.Context(), "x")
+		if err == nil || errors.Is(err, adapter.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
+			t.Errorf("got %v, want the text of the handler's error", err)
+		}
+	})
+}
+
+// TestCloseWithServerHandler: a handler that does not return holds up Close no longer than its ctx, and Close says so.
+func TestCloseWithServerHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srvs := newCluster(t, 2, wsserver.Config{})
+		release := make(chan struct{})
+		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error { <-release; return nil })
+		srvs[0].ServerSideEmit(t.Context(), "x")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := srvs[1].Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("got %v after %v, want the deadline after 1s", err, time.Since(start))
+		}
+		close(release)
+	})
+}

@@ -11,8 +11,8 @@ import (
 )
 
 // A Broadcast is a selection of the sockets of a namespace, on all nodes, to emit to, or to do something else with. It is a value: its
-// methods return new ones, and it may be kept, reused, and used concurrently. Emitters, servers, namespaces and sockets make it: the zero
-// value selects nothing and must not be used.
+// methods return new ones, and it may be kept, reused, and used concurrently. Emitters, servers, namespaces and sockets make it: what the
+// zero value is asked for is [ErrNoNamespace].
 type Broadcast struct {
 	ns       *Namespace
 	rooms    []string
@@ -130,8 +130,8 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 
 // message encodes an event for the selected sockets, once for the whole cluster.
 func (b Broadcast) message(ctx context.Context, event string, args []any, ack bool) (adapter.Broadcast, error) {
-	if b.ns.unusable != nil {
-		return adapter.Broadcast{}, b.ns.unusable
+	if err := b.ns.usable(); err != nil {
+		return adapter.Broadcast{}, err
 	}
 	if err := context.Cause(ctx); err != nil {
 		return adapter.Broadcast{}, err

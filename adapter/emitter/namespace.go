@@ -39,17 +39,28 @@ func clean(name string) string {
 	return name
 }
 
-// begin begins a call that asks other nodes: it gives ctx a deadline, if it has none, and waits until there are nodes to be asked.
+// usable says why nothing can be done with ns, which may be nil: that of a zero Broadcast.
+func (ns *Namespace) usable() error {
+	if ns == nil {
+		return ErrNoNamespace
+	}
+	return ns.unusable
+}
+
+// begin begins a call that asks other nodes: it gives ctx a deadline, if it has none, and waits until there are nodes to be asked. Who has no
+// time for that has nobody's part.
 func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
 	cancel := func() {}
+	if err := ns.usable(); err != nil {
+		return ctx, cancel, err
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
-	switch {
-	case ns.unusable != nil:
-		return ctx, cancel, ns.unusable
-	case ns.ready != nil:
-		return ctx, cancel, ns.ready(ctx)
+	if ns.ready != nil {
+		if err := ns.ready(ctx); err != nil {
+			return ctx, cancel, &adapter.PartialError{Err: err}
+		}
 	}
 	return ctx, cancel, nil
 }

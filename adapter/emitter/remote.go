@@ -9,6 +9,9 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
+// ErrNoNamespace is the error of the methods of a [RemoteSocket] or [Broadcast] that was not made by a namespace.
+var ErrNoNamespace = errors.New("emitter: the socket or broadcast was not made by a namespace")
+
 // ErrNoData is what [RemoteSocket.DecodeData] returns for a socket without data.
 var ErrNoData = errors.New("emitter: the socket has no data")
 
@@ -16,7 +19,8 @@ var ErrNoData = errors.New("emitter: the socket has no data")
 // change them, which does not change the socket. Its methods act on the socket, wherever it is; they select it by the room of its id, and
 // with it other sockets that have joined that room, as Socket.IO's do. A socket that has disconnected meanwhile is nobody.
 //
-// The zero value is no socket, and must not be used.
+// One that was not fetched, as the zero value or what was decoded from JSON, is its fields alone: what its methods are asked for is
+// [ErrNoNamespace].
 type RemoteSocket struct {
 	ID        string          `json:"id"`
 	Node      string          `json:"node"`           // where it is: the server's id
@@ -39,7 +43,12 @@ func (r RemoteSocket) DecodeData(dst any) error {
 }
 
 // self is the broadcast to the socket alone.
-func (r RemoteSocket) self() Broadcast { return r.ns.To(r.ID) }
+func (r RemoteSocket) self() Broadcast {
+	if r.ns == nil {
+		return Broadcast{}
+	}
+	return r.ns.To(r.ID)
+}
 
 // Emit sends an event to the socket: see [Broadcast.Emit].
 func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error {
@@ -68,11 +77,8 @@ func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any)
 		return Response{}, err
 	}
 	ack, err := r.ns.rooms.EmitWithAck(ctx, m)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Response{}, err
-	case len(ack.Payload) == 0:
-		return Response{}, adapter.ErrMember // it was not connected
 	}
 	return parseResponse(ack.Payload)
 }

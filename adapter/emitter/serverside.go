@@ -13,7 +13,8 @@ import (
 // each server, where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more
 // than 1,024 events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow] or [adapter.ErrClosed], or ctx's.
+// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow], [adapter.ErrTooLarge] or
+// [adapter.ErrClosed], or ctx's.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
@@ -57,8 +58,8 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 
 // serverSide makes the payload of a server-side event: its name and its arguments. They do not depend on the codec of the clients.
 func (ns *Namespace) serverSide(event string, args []any) ([]byte, error) {
-	if ns.unusable != nil {
-		return nil, ns.unusable
+	if err := ns.usable(); err != nil {
+		return nil, err
 	}
 	values, err := packet.ClusterLimits().MarshalEvent(event, args...)
 	if err != nil {
