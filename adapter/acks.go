@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,18 +32,21 @@ func (r *Rooms) BroadcastWithAck(ctx context.Context, b Broadcast) (Acks, error)
 	return r.broadcastWithAck(ctx, b, false)
 }
 
-// EmitWithAck is BroadcastWithAck that ends with the first answer, and is meant for one member, named by its id as the only room.
-// [ErrMember] means that there was none on any node; with an answer, the error is nil.
+// EmitWithAck is BroadcastWithAck that ends with the first answer, and is meant for one member, named by its id as the only room. An answer
+// without a payload stands for nobody. [ErrMember] means that there was none on any node; with an answer, the error is nil.
 func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Ack, error) {
 	acks, err := r.broadcastWithAck(ctx, b, true)
-	if len(acks.Answers) > 0 {
-		return acks.Answers[0], nil
+	if i := slices.IndexFunc(acks.Answers, Ack.some); i >= 0 {
+		return acks.Answers[i], nil
 	}
 	if err == nil {
 		err = ErrMember
 	}
 	return Ack{}, err
 }
+
+// some reports whether a is more than a word of nobody.
+func (a Ack) some() bool { return len(a.Payload) > 0 }
 
 func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
 	ctx, cancel, left := patience(ctx)
@@ -64,7 +68,7 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 		for _, reply := range replies {
 			acks.Answers = append(acks.Answers, Ack{Member: reply.Member, Node: from, Payload: reply.Payload})
 		}
-		if first && len(acks.Answers) > 0 {
+		if first && slices.ContainsFunc(acks.Answers, Ack.some) {
 			c.end()
 		}
 	}
@@ -93,9 +97,6 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 	h.ask(ctx, c, body, true)
 	h.wait(ctx, c, body)
 	q.forget()
-	if first && len(acks.Answers) > 0 {
-		return acks, nil
-	}
 	return acks, c.partial(acks.Members - len(acks.Answers))
 }
 

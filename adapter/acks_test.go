@@ -304,6 +304,59 @@ func TestNodeDiesWithQuestion(t *testing.T) {
 	})
 }
 
+// What a node is asked by a broadcast that was lost, and is repaired when the asker has said goodbye, nobody waits for.
+func TestAskedByOneWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, sieves := sifted(t, 2)
+		_, m := add(t, hubs[1])
+		sieves[1].set(func(m *envelope.Message) bool { return m.Broadcast != nil && !m.Broadcast.Repaired })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{Payload: []byte("ask")})
+		synctest.Wait()
+		if err := hubs[0].Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got(t, "the member", m, "ask")
+		if m.forgotten() != 1 {
+			t.Error("the member owes an answer to a node that has left")
+		}
+		idle(t, hubs[1])
+	})
+}
+
+// A call that ends since the other node is silent is taken back there, too: the request may reach it yet.
+func TestSilentNodeIsToldToForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(Memory)
+		hubs := []*Hub{openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory})}
+		_, m := add(t, hubs[1])
+		var handling atomic.Int32
+		hubs[1].HandleServerEvents(func(ctx context.Context, e ServerEvent) ([]byte, error) {
+			handling.Add(1)
+			defer handling.Add(-1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		restore := memory.Interrupt()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		r := hubs[0].Rooms("/", frame)
+		_, err := r.BroadcastWithAck(ctx, Broadcast{Payload: []byte("ask")})
+		missing(t, "BroadcastWithAck", err, 0, ErrNode, hubs[1].Node())
+		_, err = r.CallServers(ctx, nil)
+		missing(t, "CallServers", err, 0, ErrNode, hubs[1].Node())
+		restore()
+		time.Sleep(time.Second)
+		got(t, "the member", m, "ask")
+		if m.forgotten() != 1 || handling.Load() != 0 {
+			t.Errorf("the member was told to forget %d questions, want 1; %d handlers run still", m.forgotten(), handling.Load())
+		}
+		idle(t, hubs...)
+	})
+}
+
 // An asker that has left is not answered: its questions end at once, not with the patience that it had.
 func TestAskerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,7 +3,10 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
@@ -15,7 +18,8 @@ const (
 	maxChanges  = 4096 // joins, leaves and disconnections that are confirmed: most of the time, they wait for a fence
 	maxAsks     = 4096 // broadcasts whose answers are collected
 
-	maxPage = 64 << 10 // bytes of a page of an answer; one item may be larger
+	maxPage     = 64 << 10 // bytes of a page of an answer; one item may be larger
+	maxRefusals = 1 << 20  // bytes of answers without content, as refusals are, beyond the bound of the writer's queue: who waits should know
 )
 
 // answers are what this node does for others.
@@ -92,7 +96,10 @@ func (h *Hub) serve(b *envelope.Broadcast) {
 	to := asker{b.From, b.ID}
 	switch b.Kind {
 	case envelope.KindAnswer:
-		h.calls.take(b)
+		h.meshMu.Lock()
+		alive := slices.Contains(h.machine.Servers(), b.From)
+		h.meshMu.Unlock()
+		h.calls.take(b, alive)
 	case envelope.KindForget:
 		h.answers.forget(to)
 	case envelope.KindFetch, envelope.KindCount, envelope.KindRooms:
@@ -110,9 +117,49 @@ func (h *Hub) serve(b *envelope.Broadcast) {
 	}
 }
 
-// begin has do give an answer on a goroutine of its own, unless there are too many, or no answer is wanted. It reports whether it has.
+// duties are the goroutines on which a Hub does something for other nodes. Some of it is the program's: its end can be waited for, and not be
+// promised.
+type duties struct {
+	group   sync.WaitGroup
+	running atomic.Int64
+}
+
+func (d *duties) begin(do func()) {
+	d.running.Add(1)
+	d.group.Go(func() {
+		defer d.running.Add(-1)
+		do()
+	})
+}
+
+// wait waits until all have ended, or ctx has. Nothing begins meanwhile, unless by one of them.
+func (d *duties) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { // ends with the last of them
+		d.group.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		if n := d.running.Load(); n > 0 {
+			return fmt.Errorf("adapter: close: %d calls of the program for other nodes have not returned: %w", n, context.Cause(ctx))
+		}
+		<-done
+	}
+	return nil
+}
+
+// begin has do give an answer on a goroutine of its own, unless there are too many, or nobody wants it: what was lost of a node is repaired
+// also when it has left. It reports whether it has.
 func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
 	if b.ID == 0 {
+		return false
+	}
+	h.meshMu.Lock()
+	wanted := slices.Contains(h.askers(), b.From)
+	h.meshMu.Unlock()
+	if !wanted {
 		return false
 	}
 	a := &answer{hub: h, to: asker{b.From, b.ID}}
@@ -127,7 +174,7 @@ func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
 	h.answers.running[d]++
 	h.answers.under[a.to] = a
 	h.answers.mu.Unlock()
-	h.tasks.Go(func() {
+	h.duties.begin(func() {
 		returned := false
 		defer func() {
 			if !returned {
@@ -148,7 +195,7 @@ func (h *Hub) begin(b *envelope.Broadcast, d duty, do func(*answer)) bool {
 // refuse answers a request that is not carried out, or fails at once.
 func (h *Hub) refuse(to asker, status envelope.Status, text string) {
 	if to.id != 0 {
-		_ = h.publish(answerBody(to, envelope.Answer{Status: status, Text: text}, nil)) // what is refused here, the asker's deadline ends
+		_ = h.publish(answerBody(to, envelope.Answer{Status: status, Text: text}, nil)) // what has no room even so, the asker's deadline ends
 	}
 }
 
@@ -211,7 +258,11 @@ func (a *answer) send(status envelope.Answer, content []byte) error {
 		if err := a.hub.writer.room(a.ctx, len(content)); err != nil {
 			return err
 		}
-		if err := a.hub.publish(b); !errors.Is(err, ErrOverflow) {
+		switch err := a.hub.publish(b); {
+		case errors.Is(err, ErrTooLarge):
+			a.fail(err) // which is small
+			return err
+		case !errors.Is(err, ErrOverflow):
 			return err
 		}
 	}

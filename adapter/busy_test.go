@@ -61,6 +61,56 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// Also a node whose queue is full says that it is busy. What it has not been refused counts as no refused broadcast.
+func TestBusyWithAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		stuck := make(chan struct{})
+		var full atomic.Bool
+		wires[1].publishing = func(context.Context, Topic) error {
+			if full.Load() {
+				<-stuck
+			}
+			return nil
+		}
+		near := openWith(t, HubConfig{Adapter: wires[0]})
+		far := openWith(t, HubConfig{Adapter: wires[1], QueueBytes: 1000})
+		add(t, far)
+		settle()
+		full.Store(true)
+		say(t, far, string(make([]byte, 2000)), Broadcast{})
+		settle()
+		calls := map[string]error{}
+		for _, kind := range []string{"call", "count"} {
+			go func() {
+				var err error
+				if kind == "call" {
+					r := near.Rooms("/", frame)
+					err = r.gather(t.Context(), 99, Selection{}, nil) // no node knows it
+				} else {
+					_, err = near.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{})
+				}
+				calls[kind] = err
+			}()
+			synctest.Wait()
+		}
+		close(stuck)
+		settle()
+		if err, ok := calls["call"]; !ok || !errors.Is(err, ErrUnknown) {
+			t.Errorf("Call of a kind that is not known: %v, returned %v", err, ok)
+		}
+		if err, ok := calls["count"]; !ok || err != nil {
+			t.Errorf("BroadcastCounted: %v, returned %v", err, ok)
+		}
+		if n := far.Stats().Refused; n != 0 {
+			t.Errorf("%d broadcasts were refused, want none", n)
+		}
+		near.Close(t.Context())
+		far.Close(t.Context())
+	})
+}
+
 // More questions than a node collects answers for: its members get the broadcast all the same.
 func TestTooManyQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

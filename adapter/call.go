@@ -82,6 +82,7 @@ type call struct {
 	left  int           // how many of nodes are waited for
 	done  chan struct{} // closed when that is none, or ended says so
 	ended bool          // done is closed
+	sent  bool          // the request is on its way
 	cause error         // why the call ended, or did not reach anybody
 	page  page
 
@@ -134,7 +135,7 @@ func (h *Hub) ask(ctx context.Context, c *call, b *envelope.Body, change bool) {
 	to := topics(b)
 	c.cause = h.lockMet(ctx)
 	defer h.meshMu.Unlock()
-	servers, silent := h.others()
+	servers, silent := h.machine.Servers(), h.machine.Silent()
 	if c.only != "" {
 		silent = nil
 		if !slices.Contains(servers, c.only) {
@@ -160,11 +161,10 @@ func (h *Hub) ask(ctx context.Context, c *call, b *envelope.Body, change bool) {
 		defer h.calls.mu.Unlock()
 		c.cause = err
 		c.end()
+		return
 	}
+	c.sent = true
 }
-
-// others are the servers that a request waits for, and those that are silent, which it does not. h.meshMu must be held.
-func (h *Hub) others() (servers, silent []string) { return h.machine.Servers(), h.machine.Silent() }
 
 // await makes c pending, with servers to be waited for besides those of its nodes that are already.
 func (h *Hub) await(c *call, servers []string) {
@@ -192,7 +192,7 @@ func (h *Hub) lookAround() {
 	if idle && h.answers.idle() {
 		return
 	}
-	servers, _ := h.others()
+	servers, askers := h.machine.Servers(), h.askers()
 	h.calls.mu.Lock()
 	for _, c := range h.calls.pending {
 		for id, n := range c.nodes {
@@ -203,9 +203,11 @@ func (h *Hub) lookAround() {
 		}
 	}
 	h.calls.mu.Unlock()
-	askers := append(h.machine.Members(), h.machine.Suspects()...) // clients among them
 	h.answers.leave(func(id string) bool { return !slices.Contains(askers, id) })
 }
+
+// askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must be held.
+func (h *Hub) askers() []string { return append(h.machine.Members(), h.machine.Suspects()...) }
 
 // release notes that one node less is waited for. calls.mu must be held.
 func (c *call) release() {
@@ -223,8 +225,8 @@ func (c *call) end() {
 	}
 }
 
-// take takes a page of an answer. What nobody waits for, or comes again, is ignored.
-func (k *calls) take(b *envelope.Broadcast) {
+// take takes a page of an answer, of a server that is alive or not. What nobody waits for, or comes again, is ignored.
+func (k *calls) take(b *envelope.Broadcast, alive bool) {
 	a, err := envelope.DecodeAnswer(b.Arg)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -258,9 +260,14 @@ func (k *calls) take(b *envelope.Broadcast) {
 	}
 	n.next++
 	if err == nil && a.More {
-		if n.late && !c.ended {
-			n.late, n.waited = false, true // a part of its answer alone would go unnoticed
-			c.left++
+		if n.late && !c.ended { // a part of its answer alone would go unnoticed
+			n.late = false
+			if alive {
+				n.waited = true
+				c.left++
+			} else {
+				n.err = ErrNode // until the rest has come
+			}
 		}
 		return
 	}
@@ -309,10 +316,10 @@ func (h *Hub) wait(ctx context.Context, c *call, forget *envelope.Body) {
 	}
 	owing := false
 	for id, n := range c.nodes {
-		owing = owing || n.waited && id != h.node
+		owing = owing || !n.done && id != h.node // also one that is silent: it may hear of the request yet
 	}
 	h.calls.mu.Unlock()
-	if owing && forget != nil {
+	if owing && c.sent && forget != nil {
 		_ = h.publish(&envelope.Body{
 			Route:     forget.Route,
 			Namespace: forget.Namespace,

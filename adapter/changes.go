@@ -161,6 +161,6 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		_ = a.flush(false)
 	})
 	if !begun {
-		h.tasks.Go(tell)
+		h.duties.begin(tell)
 	}
 }

@@ -218,6 +218,52 @@ func TestCloseInterrupted(t *testing.T) {
 	})
 }
 
+// Of two calls of Close the less patient one ends both.
+func TestCloseTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, sieves := sifted(t, 2)
+		add(t, hubs[1], "red")
+		sieves[1].set(func(m *envelope.Message) bool { return m.Broadcast != nil })
+		say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
+		patient := make(chan time.Time)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			hubs[0].Close(ctx)
+			patient <- time.Now()
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		hubs[0].Close(ctx)
+		if d := (<-patient).Sub(start); d != 10*time.Millisecond {
+			t.Errorf("the patient Close took %v", d)
+		}
+	})
+}
+
+// Close does not wait for the program for longer than its ctx, and says so.
+func TestCloseWithStuckHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		stuck := make(chan struct{})
+		hubs[1].HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) { <-stuck; return nil, nil })
+		go hubs[0].Rooms("/", frame).CallServers(t.Context(), nil)
+		settle()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := hubs[1].Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("Close: %v after %v, want the deadline after 1s", err, time.Since(start))
+		}
+		close(stuck)
+		if err := hubs[1].Close(t.Context()); err != nil {
+			t.Errorf("Close when the handler has returned: %v", err)
+		}
+	})
+}
+
 // A program that emits and ends at once is heard, though it may not have met anybody.
 func TestCloseAtOnce(t *testing.T) {
 	for _, client := range []bool{false, true} {

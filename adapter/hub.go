@@ -61,7 +61,8 @@ type Hub struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup // run and its helpers
+	tasks  sync.WaitGroup // run and tick
+	duties duties         // what is done for other nodes
 
 	linked    chan struct{} // closed when the adapter is open
 	ready     chan struct{} // closed when the node has met the cluster, or cannot
@@ -206,7 +207,8 @@ func (h *Hub) Nodes() []string {
 
 // Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
 // sent first, and what others have missed of it is sent again, until ctx ends, for two seconds at the most, or unless the broker is out of
-// reach; an error says that some of it was not sent. Rooms go on to work on this node.
+// reach; an error says that some of it was not sent. What the program does for other nodes (handlers, listeners, Describe) is waited for until
+// ctx ends; an error says that some of it has not ended. Rooms go on to work on this node.
 func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
@@ -220,6 +222,7 @@ func (h *Hub) Close(ctx context.Context) (err error) {
 			select {
 			case <-h.left:
 			case <-ctx.Done():
+			case <-h.ctx.Done(): // another Close was less patient
 			}
 			err = h.writer.close(ctx)
 		default: // there is nobody to send to
@@ -228,8 +231,8 @@ func (h *Hub) Close(ctx context.Context) (err error) {
 		}
 	}
 	h.cancel()
-	h.tasks.Wait()
-	return err
+	h.tasks.Wait() // nothing comes from other nodes any more
+	return errors.Join(err, h.duties.wait(ctx))
 }
 
 // publish numbers a broadcast and hands it to the writer.
@@ -249,8 +252,12 @@ func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 	if len(body) > maxMessage {
 		return ErrTooLarge
 	}
-	if err := h.writer.admit(len(body)); err != nil {
-		if errors.Is(err, ErrOverflow) {
+	over := 0
+	if b.Kind == envelope.KindAnswer && len(b.Payload) == 0 {
+		over = maxRefusals
+	}
+	if err := h.writer.admit(len(body), over); err != nil {
+		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindForget {
 			h.counts.refused++
 		}
 		return err

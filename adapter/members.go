@@ -128,7 +128,7 @@ func (h *Hub) look(a *answer, b *envelope.Broadcast) {
 		err = a.add(envelope.AppendNumber(nil, 0))
 	}
 	if err == nil {
-		_ = a.flush(false) // an error means that nobody waits for it
+		_ = a.flush(false) // an error means that nobody waits for it, or that the asker knows
 	}
 }
 

@@ -26,7 +26,8 @@ type ServerAnswer struct {
 
 // EmitToServers gives payload to the handler for server events of all other nodes, as an event of this namespace. It does not wait for
 // them. Events of one node come to each handler in their order, one at a time; more than 1,024 or 4 MiB that wait for a handler are
-// dropped there, and counted. An error wraps [ErrOverflow], [ErrClosed] or ctx's, and means that nothing was sent.
+// dropped there, and counted. An error wraps [ErrOverflow], [ErrTooLarge], [ErrClosed] or
+// ctx's, and means that nothing was sent.
 func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("adapter: emit to servers: %w", err)
@@ -62,7 +63,7 @@ func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer
 
 // Call calls the handler of a kind on one node, which may be this one, and returns what it returns. An error is a [*NodeError] if it is
 // the node's: it wraps [ErrNode] if the node is not known, is silent or has gone; [ErrUnknown] if it has no handler of this kind;
-// [ErrBusy]; or it has the text of the handler's error. Otherwise it wraps ctx's, [ErrClosed] or [ErrOverflow]. Without a deadline in ctx a
+// [ErrBusy]; or it has the text of the handler's error. Otherwise it wraps ctx's, [ErrClosed], [ErrOverflow] or [ErrTooLarge]. Without a deadline in ctx a
 // call takes [CallTimeout] at the most.
 func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]byte, error) {
 	ctx, cancel, left := patience(ctx)
@@ -227,7 +228,7 @@ func (h *Hub) queue(e ServerEvent) {
 	if q == nil {
 		q = new(eventQueue)
 		h.answers.events[e.Node] = q
-		h.tasks.Go(func() { h.drain(e.Node, q) })
+		h.duties.begin(func() { h.drain(e.Node, q) })
 	}
 	if len(q.list) > 0 && (len(q.list) >= maxServerEvents || q.bytes+len(e.Payload) > maxServerEventBytes) {
 		h.answers.refused++
@@ -242,7 +243,7 @@ func (h *Hub) drain(node string, q *eventQueue) {
 	returned := false
 	defer func() {
 		if !returned { // a handler has ended its goroutine
-			h.tasks.Go(func() { h.drain(node, q) })
+			h.duties.begin(func() { h.drain(node, q) })
 		}
 	}()
 	for {

@@ -13,10 +13,10 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// ErrOverflow is returned for a broadcast that was delivered on this node only, since too much waits for the broker already.
+// ErrOverflow is returned for what no other node gets, since too much waits for the broker already.
 var ErrOverflow = errors.New("adapter: the queue to the broker is full")
 
-// ErrTooLarge is returned for a broadcast that was delivered on this node only, since no other node would take a message of its size.
+// ErrTooLarge is returned for what no other node gets, since none would take a message of its size.
 var ErrTooLarge = fmt.Errorf("adapter: a broadcast of more than %d MiB", maxMessage>>20)
 
 // retryPause is how long the writer waits at the most before it tries an unavailable broker again.
@@ -71,14 +71,14 @@ func newWriter(node string, limit int, log *slog.Logger) *writer {
 	return &writer{node: node, limit: limit, log: log, held: true, more: make(chan struct{}, 1), idle: make(chan struct{})}
 }
 
-// admit says whether a broadcast of size bytes may be put.
-func (w *writer) admit(size int) error {
+// admit says whether a broadcast of size bytes may be put, where the limit may be exceeded by over.
+func (w *writer) admit(size, over int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.closed:
 		return ErrClosed
-	case w.bytes > 0 && w.bytes+size > w.limit:
+	case w.bytes > 0 && w.bytes+size > w.limit+over:
 		return fmt.Errorf("%w: %d of %d bytes", ErrOverflow, w.bytes, w.limit)
 	}
 	return nil
