@@ -87,7 +87,7 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 		c.nodes[h.node] = here
 		c.some = q.some
 		c.collect = func() {
-			replies, left := q.take()
+			replies, left, _ := q.take()
 			add(h.node, replies)
 			if left == 0 && !here.done {
 				c.settle(here, nil)
@@ -119,6 +119,7 @@ type question struct {
 	answered []bool     // by member; so is one that will not answer
 	left     int        // how many have not
 	replies  []envelope.Reply
+	dropped  bool          // an answer had no room
 	bytes    int           // of replies
 	some     chan struct{} // has room for one: an answer has come since the last take, or the last is not to come
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
@@ -164,7 +165,11 @@ func (q *question) answer(i int, payload []byte, ok bool) {
 	}
 	q.answered[i] = true
 	q.left--
-	if ok && (q.bound == 0 || q.bytes == 0 || q.bytes+len(payload) <= q.bound) {
+	switch {
+	case !ok:
+	case q.bound > 0 && q.bytes > 0 && q.bytes+len(payload) > q.bound:
+		q.dropped = true
+	default:
 		q.replies = append(q.replies, envelope.Reply{Member: q.ids[i], Payload: payload})
 		q.bytes += len(q.ids[i]) + len(payload)
 	}
@@ -188,15 +193,15 @@ func unsignal(c chan struct{}) {
 	}
 }
 
-// take returns the answers that have come since the last take, and how many members have not answered.
-func (q *question) take() (replies []envelope.Reply, left int) {
+// take returns the answers that have come since the last take, how many members have not answered, and whether an answer was dropped.
+func (q *question) take() (replies []envelope.Reply, left int, dropped bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	replies = q.replies
 	q.replies, q.bytes = nil, 0
 	unsignal(q.some)
 	unsignal(q.full)
-	return replies, q.left
+	return replies, q.left, q.dropped
 }
 
 // forget ends the question: the members that have not answered need not.
@@ -248,14 +253,16 @@ func (q *question) collect(a *answer) {
 		case <-a.ctx.Done():
 			return
 		}
-		replies, left := q.take()
+		replies, left, dropped := q.take()
 		for _, reply := range replies {
 			if a.add(reply.Append(nil)) != nil {
 				return
 			}
 		}
 		if left == 0 {
-			_ = a.flush(false)
+			if err := a.flush(dropped); err == nil && dropped {
+				a.busy()
+			}
 			return
 		}
 	}

@@ -249,6 +249,14 @@ func (a *answer) fail(err error) {
 	_ = a.send(status, nil)
 }
 
+// busy ends an answer of which something was dropped.
+func (a *answer) busy() {
+	a.hub.answers.mu.Lock()
+	a.hub.answers.refused++
+	a.hub.answers.mu.Unlock()
+	_ = a.send(envelope.Answer{Page: a.pages, Status: envelope.Busy}, nil)
+}
+
 func (a *answer) send(status envelope.Answer, content []byte) error {
 	b := answerBody(a.to, status, content)
 	for {
