@@ -25,7 +25,7 @@ type Socket struct {
 	outgoing atomic.Pointer[[]func(*OutgoingEvent)] // of OnAnyOutgoing; nil while nobody listens; changes under mu
 
 	state atomic.Uint32 // a socketState; changes under mu
-	left  int           // how far leave has come; used by it alone
+	left  uint8         // how far leave has come; used by it alone
 
 	mu       sync.Mutex // guards what follows
 	running  bool       // a goroutine handles events
