@@ -33,13 +33,16 @@ func main() {
 	origins := flag.String("cors", "*", "`origins` whose pages may connect, separated by commas; * is any, empty is none")
 	flag.Parse()
 
+	// A suite sends bursts of many messages and reads the echo of all: a client that stands still for a moment meanwhile, on a busy machine,
+	// is not one that does not read.
+	queue := max(8<<20, *maxPayload)
 	cfg := engine.Config{
 		Path:           "/" + strings.Trim(*path, "/") + "/",
 		PingInterval:   *pingInterval,
 		PingTimeout:    *pingTimeout,
 		UpgradeTimeout: *upgradeTimeout,
 		MaxPayload:     *maxPayload,
-		QueueBytes:     max(1<<20, *maxPayload),
+		QueueBytes:     queue,
 		Open:           func(_ *http.Request, s *engine.Session) engine.Receiver { return echo{s} },
 		Logger:         slog.Default(),
 	}
