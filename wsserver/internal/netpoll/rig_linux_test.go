@@ -1,12 +1,14 @@
 package netpoll
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -129,6 +131,17 @@ func eventually(t *testing.T, check func() error) {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// loops is an error if not exactly want pollers run. Close returns a moment before the goroutine is gone from the stacks: ask it
+// with eventually.
+func loops(want int) error {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	if got := bytes.Count(stacks, []byte("netpoll.(*Poller).run(")); got != want {
+		return fmt.Errorf("%d loops run, want %d:\n%s", got, want, stacks)
+	}
+	return nil
 }
 
 func await[T any](t *testing.T, what string, c <-chan T) (v T) {

@@ -2,11 +2,11 @@ package outbox
 
 import (
 	"bytes"
-	"fmt"
-	"os"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/leak"
 )
 
 // patience bounds every wait of the tests. It is long because the machine may be busy; nothing waits for it to pass.
@@ -14,20 +14,18 @@ const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	beClients()
-	code := m.Run()
-	if left := leaked(); left != "" && code == 0 {
-		fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
+	leak.Main(m, running...)
 }
 
-// leaked returns the stacks if a goroutine of this package runs besides the caller's.
+// running is what the stacks of this package's goroutines have in them.
+var running = []string{"outbox.(*shard).run(", "outbox.(*watch).run(", "outbox.(*Group).write("}
+
+// leaked returns the stacks if a goroutine of this package runs.
 func leaked() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, running := range []string{"outbox.(*shard).run(", "outbox.(*watch).run(", "outbox.(*Group).write("} {
-		if bytes.Contains(stacks, []byte(running)) {
+	for _, r := range running {
+		if bytes.Contains(stacks, []byte(r)) {
 			return string(stacks)
 		}
 	}
