@@ -139,6 +139,9 @@ type process struct {
 	log     bytes.Buffer  // what it has said, then
 }
 
+// startPatience is how long a program may take to listen: another package's tests may be built meanwhile. Nothing waits for it to pass.
+const startPatience = 30 * time.Second
+
 // launch starts a program and waits until it says on which address it listens: that nobody else does, it alone can know.
 func launch(t *testing.T, program string, args ...string) *process {
 	p := &process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
@@ -173,7 +176,7 @@ func launch(t *testing.T, program string, args ...string) *process {
 			t.Fatalf("%s says %q, %v, and does not listen\n%s", program, line, p.err, p.log.String())
 		}
 		p.address = address
-	case <-time.After(patience):
+	case <-time.After(startPatience):
 		t.Fatalf("%s does not listen", program)
 	}
 	return p

@@ -11,7 +11,14 @@ import (
 func TestInterrupt(t *testing.T) {
 	// It takes a second, or a busy machine a few; a program that waits for all that its clients may still do takes five.
 	const limit = 4500 * time.Millisecond
-	for _, program := range []struct{ pkg, path string }{{"wsserver/internal/engineecho", "/engine.io/"}, {"test/protocolapp", "/socket.io/"}} {
+	for _, program := range []struct {
+		pkg, path string
+		args      []string
+	}{
+		{"wsserver/internal/engineecho", "/engine.io/", nil},
+		// The clients connect to no namespace, and must be there still when the signal comes.
+		{"test/protocolapp", "/socket.io/", []string{"-connect-timeout", "1m"}},
+	} {
 		binary := build(t, program.pkg)
 		for _, state := range []struct {
 			name string
@@ -29,7 +36,7 @@ func TestInterrupt(t *testing.T) {
 		} {
 			t.Run(filepath.Base(program.pkg)+"/"+state.name, func(t *testing.T) {
 				t.Parallel()
-				p := launch(t, binary, "-addr", "127.0.0.1:0", "-path", program.path, "-ping-interval", "1m")
+				p := launch(t, binary, append(program.args, "-addr", "127.0.0.1:0", "-path", program.path, "-ping-interval", "1m")...)
 				if err := try(func() { state.do(&check{t: t, server: server{address: p.address, path: program.path}}) }); err != "" {
 					t.Fatal(string(err))
 				}
