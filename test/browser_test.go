@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,16 +18,18 @@ import (
 func TestChatInBrowser(t *testing.T) {
 	node, chromium := needNode(t), need.Chromium(t)
 	urls := startChat(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTime)
 	defer cancel()
-	args := []string{"chat.mjs", chromium, urls[0], urls[1]}
+	args := []string{chromium, urls[0], urls[1]}
 	if path := os.Getenv("SCREENSHOT"); path != "" {
 		args = append(args, path)
 	}
-	cmd := exec.CommandContext(ctx, node, args...)
-	cmd.Dir = "node"
+	cmd, err := script(ctx, node, "chat.mjs", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("node chat.mjs: %v\n%s", err, out)
+		t.Fatalf("node chat.mjs: %v\n%s", errors.Join(err, ctx.Err()), out)
 	}
 }
 

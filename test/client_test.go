@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"net/http/httptest"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -16,16 +15,18 @@ import (
 func TestOfficialClient(t *testing.T) {
 	node := needNode(t)
 	servers := natstest.NewCluster(t, 3)
-	args := []string{"client.mjs"}
+	var urls []string
 	for _, s := range servers {
 		srv := newServer(t, wsserver.Config{Adapter: natsadapter.New(natsadapter.Config{URL: s.URL(), Cluster: "test"})})
 		serveScenario(srv)
-		args = append(args, serve(t, srv))
+		urls = append(urls, serve(t, srv))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, args...)
-	cmd.Dir = "node"
+	cmd, err := script(ctx, node, "client.mjs", urls...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("node client.mjs: %v\n%s", err, out)
 	}

@@ -98,14 +98,16 @@ func interopConfig(parser string) wsserver.Config {
 // runChecks runs a script in the folder node that prints a checkResult on each line, and reports each that failed as an error of the test.
 func runChecks(t *testing.T, runner, program string, args ...string) []checkResult {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, runner, append([]string{program}, args...)...)
-	cmd.Dir = "node"
-	cmd.WaitDelay = time.Second
+	cmd, err := script(ctx, runner, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
+	err = errors.Join(err, ctx.Err())
 	var results []checkResult
 	failed := 0
 	for lines := json.NewDecoder(bytes.NewReader(out)); ; {

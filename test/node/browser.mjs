@@ -8,11 +8,16 @@ import puppeteer from "puppeteer-core";
 
 const [chromium, json] = process.argv.slice(2);
 const profile = mkdtempSync(join(tmpdir(), "belfry-interop-"));
+// Whoever runs this ends its standard input to end it before its time. The exit kills the browser; one that is driven over a pipe ends
+// also when this process is killed.
+process.stdin.on("end", () => process.exit(1)).resume();
 const browser = await puppeteer.launch({
   executablePath: chromium,
   userDataDir: profile,
+  pipe: true,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
+process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 10 })); // after puppeteer's, which kills the browser
 let failed = 0;
 
 // Each run has a session of its own: the browser opens six connections to a host in each, and polls need them.
@@ -47,6 +52,5 @@ try {
   console.log(JSON.stringify({ name: "the browser", ok: false, detail: String(e), ms: 0 }));
 } finally {
   await browser.close();
-  rmSync(profile, { recursive: true, force: true });
 }
 process.exit(failed ? 1 : 0);

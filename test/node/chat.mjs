@@ -7,11 +7,16 @@ import puppeteer from "puppeteer-core";
 
 const [chromium, first, second, screenshot] = process.argv.slice(2);
 const profile = mkdtempSync(join(tmpdir(), "belfry-chat-"));
+// Whoever runs this ends its standard input to end it before its time. The exit kills the browser; one that is driven over a pipe ends
+// also when this process is killed.
+process.stdin.on("end", () => process.exit(1)).resume();
 const browser = await puppeteer.launch({
   executablePath: chromium,
   userDataDir: profile,
+  pipe: true,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
+process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 10 })); // after puppeteer's, which kills the browser
 const now = { polling: "mutation" }; // a page in the background draws no frames to wait for
 const problems = [];
 const asked = [];
@@ -20,7 +25,7 @@ const asked = [];
 async function person(url, name) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   await page.setViewport({ width: 1000, height: 640 });
   page.on("pageerror", (e) => problems.push(name + ": " + e));
   page.on("console", (m) => m.type() === "error" && problems.push(name + ": " + m.text()));
@@ -107,5 +112,5 @@ try {
   console.log("ok");
 } finally {
   await browser.close();
-  rmSync(profile, { recursive: true, force: true });
+  process.stdin.destroy(); // which would keep this process
 }

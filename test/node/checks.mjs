@@ -145,7 +145,7 @@ class Client {
     });
   }
   async ask(...args) {
-    return this.socket.timeout(10_000).emitWithAck(...args);
+    return this.socket.timeout(patience).emitWithAck(...args);
   }
   // All arguments of an acknowledgement: emitWithAck keeps only the first.
   askAll(...args) {
