@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -40,10 +39,12 @@ func TestClientsAnswer(t *testing.T) {
 				}
 			}
 			slices.Sort(want)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), scriptTime)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, node, append([]string{"answers.mjs", parser}, urls...)...)
-			cmd.Dir = "node"
+			cmd, err := script(ctx, node, "answers.mjs", append([]string{parser}, urls...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			out, err := cmd.StdoutPipe()
@@ -62,9 +63,7 @@ func TestClientsAnswer(t *testing.T) {
 				fetchAll(ctx, t, srv, want)
 				askAll(ctx, t, srv.Of("/").To(), want)
 				room := fmt.Sprint("room ", i)
-				if err := srv.SocketsJoin(ctx, room); err != nil {
-					t.Fatal(err)
-				}
+				join(t, func() error { return srv.SocketsJoin(ctx, room) })
 				for _, other := range srvs {
 					askAll(ctx, t, other.To(room), want)
 					if n, err := other.To(room).Count(ctx); err != nil || n != len(want) {

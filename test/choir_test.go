@@ -147,12 +147,12 @@ func newSinger(h *adapter.Hub, origin int) (*singer, error) {
 		last:   make(map[string]uint64),
 		rep:    report{Got: make([]int, maxVoices)},
 	}
-	id := h.NewID()
-	if err := s.rooms.Add(context.Background(), id, s); err != nil {
+	id, err := add(context.Background(), h, s.rooms, s)
+	if err != nil {
 		return nil, err
 	}
 	for room := range choirRooms {
-		if err := s.rooms.Join(context.Background(), id, fmt.Sprintf("r%d", room)); err != nil {
+		if err := rejoin(func() error { return s.rooms.Join(context.Background(), id, fmt.Sprintf("r%d", room)) }); err != nil {
 			return nil, err
 		}
 	}

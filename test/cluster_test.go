@@ -112,9 +112,7 @@ func TestClusterAgainstModel(t *testing.T) {
 			for range rng.IntN(4) {
 				name := room()
 				m.rooms[name] = true
-				if err := m.server.Join(t.Context(), name); err != nil {
-					t.Fatal(err)
-				}
+				join(t, func() error { return m.server.Join(t.Context(), name) })
 			}
 		}
 		type emission struct {
@@ -245,8 +243,9 @@ func newHub(t *testing.T, a adapter.Adapter) (*adapter.Hub, *adapter.Rooms) {
 
 func newMember(t *testing.T, h *adapter.Hub, r *adapter.Rooms) (string, *probe) {
 	t.Helper()
-	id, p := h.NewID(), &probe{got: make(map[string]int), end: make(chan struct{})}
-	if err := r.Add(t.Context(), id, p); err != nil {
+	p := &probe{got: make(map[string]int), end: make(chan struct{})}
+	id, err := add(t.Context(), h, r, p)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return id, p
@@ -332,14 +331,10 @@ func TestOnlyNodesWithMembers(t *testing.T) {
 	other, otherRooms := newHub(t, nodes[2])
 	waitForHub(t, member, 2)
 	id, p := newMember(t, member, memberRooms)
-	if err := memberRooms.Join(t.Context(), id, "lobby"); err != nil {
-		t.Fatal(err)
-	}
+	join(t, func() error { return memberRooms.Join(t.Context(), id, "lobby") })
 	// The other node serves the namespace, and another room.
 	otherID, otherProbe := newMember(t, other, otherRooms)
-	if err := otherRooms.Join(t.Context(), otherID, "elsewhere"); err != nil {
-		t.Fatal(err)
-	}
+	join(t, func() error { return otherRooms.Join(t.Context(), otherID, "elsewhere") })
 	const n = 1_000
 	for i := range n {
 		originRooms.Broadcast(adapter.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)})
@@ -372,7 +367,7 @@ func TestHostileRoomNames(t *testing.T) {
 	var ids []string
 	for _, name := range names {
 		id, p := newMember(t, here, hereRooms)
-		switch err := hereRooms.Join(t.Context(), id, name); {
+		switch err := rejoin(func() error { return hereRooms.Join(t.Context(), id, name) }); {
 		case err == nil:
 			joined[name] = p
 			ids = append(ids, id)
@@ -415,9 +410,7 @@ func TestBrokerRestart(t *testing.T) {
 		rooms *adapter.Rooms
 		id    string
 	}{{hereRooms, hereID}, {thereRooms, id}} {
-		if err := j.rooms.Join(t.Context(), j.id, "lobby"); err != nil {
-			t.Fatal(err)
-		}
+		join(t, func() error { return j.rooms.Join(t.Context(), j.id, "lobby") })
 	}
 	server.Shutdown()
 	waitForState(t, here, adapter.Degraded)

@@ -40,8 +40,11 @@ func beStuck(args []string) error {
 		return err
 	}
 	for range members {
-		id := h.NewID()
-		if err := errors.Join(r.Add(ctx, id, stuck{}), r.Join(ctx, id, "lobby")); err != nil {
+		id, err := add(ctx, h, r, stuck{})
+		if err != nil {
+			return err
+		}
+		if err := rejoin(func() error { return r.Join(ctx, id, "lobby") }); err != nil {
 			return err
 		}
 	}
@@ -65,9 +68,7 @@ func TestNodeIsKilled(t *testing.T) {
 	for i, r := range rooms {
 		for range members {
 			id, _ := newMember(t, hubs[i], r)
-			if err := r.Join(t.Context(), id, "lobby"); err != nil {
-				t.Fatal(err)
-			}
+			join(t, func() error { return r.Join(t.Context(), id, "lobby") })
 		}
 	}
 	waitForHub(t, hubs[0], 1)
@@ -107,7 +108,7 @@ func TestNodeIsKilled(t *testing.T) {
 		took      time.Duration
 	}
 	const rounds = 20
-	results := make(chan result)
+	results := make(chan result, rounds*len(calls)) // so that the calls end, also if the test does before
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for name, call := range calls {

@@ -3,6 +3,8 @@ package test
 import (
 	"os"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/leak"
 )
 
 // TestMain runs the tests, or is a child of theirs.
@@ -10,5 +12,5 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(beChild(role))
 	}
-	os.Exit(m.Run())
+	leak.Main(m, "belfry/", "nats-io/")
 }
