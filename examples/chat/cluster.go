@@ -65,8 +65,8 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 		if c.service, err = startService(meeting, cfg.adapter, log); err != nil {
 			return c, err
 		}
-		fmt.Fprintf(out, `Service: nats req %s.emit '{"rooms":["chat:lobby"],"event":"said","args":[{"room":"lobby","from":"NATS","text":"hi"}]}'`+"\n",
-			c.service.Subject())
+		fmt.Fprintf(out, `Service: nats -s %s req %s.emit '{"rooms":["%slobby"],"event":"said","args":[{"room":"lobby","from":"NATS","text":"hi"}]}'`+"\n",
+			withoutUsers(cfg.adapter), c.service.Subject(), roomPrefix)
 	}
 	var links []link
 	for i, n := range c.nodes {
@@ -86,6 +86,22 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 		fmt.Fprintln(out, "Open it in a browser. Ctrl-C ends it.")
 	}
 	return c, nil
+}
+
+// withoutUsers returns the servers of an adapter's text, which is one of NATS, as the nats command takes them, without users and passwords.
+func withoutUsers(adapter string) string {
+	text, _, _ := strings.Cut(adapter, "?")
+	servers := strings.Split(text, ",")
+	for i, s := range servers {
+		scheme, rest, ok := strings.Cut(s, "://")
+		if !ok {
+			scheme, rest = "", s
+		} else {
+			scheme += "://"
+		}
+		servers[i] = scheme + rest[strings.LastIndexByte(rest, '@')+1:]
+	}
+	return strings.Join(servers, ",")
 }
 
 // startService starts the service for the cluster of an adapter, which is one of NATS.
