@@ -25,6 +25,7 @@ func TestClientsAnswer(t *testing.T) {
 	servers := natstest.NewCluster(t, 2)
 	for _, parser := range []string{"json", "msgpack"} {
 		t.Run(parser, func(t *testing.T) {
+			t.Parallel()
 			var srvs []*wsserver.Server
 			var urls, want []string
 			for i, s := range servers {

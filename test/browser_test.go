@@ -16,6 +16,7 @@ import (
 
 // TestChatInBrowser starts the chat as the README says, and drives its page in a real browser on two of its nodes.
 func TestChatInBrowser(t *testing.T) {
+	t.Parallel()
 	node, chromium := needNode(t), need.Chromium(t)
 	urls := startChat(t)
 	ctx, cancel := context.WithTimeout(t.Context(), scriptTime)

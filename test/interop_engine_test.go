@@ -21,7 +21,10 @@ func TestEngineClient(t *testing.T) {
 	} {
 		url := "http://" + listens(t, startProgram(t, "node", append(side.program, flags...)...))
 		for _, mode := range []string{"websocket", "polling", "default"} {
-			t.Run(side.name+"/"+mode, func(t *testing.T) { runChecks(t, node, "engine.mjs", url, mode) })
+			t.Run(side.name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				runChecks(t, node, "engine.mjs", url, mode)
+			})
 		}
 	}
 }
@@ -56,6 +59,9 @@ func TestProtocolApp(t *testing.T) {
 	node := needNode(t)
 	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "20s"))
 	for _, mode := range []string{"websocket", "polling", "default"} {
-		t.Run(mode, func(t *testing.T) { runChecks(t, node, "protocolapp.mjs", url, mode) })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			runChecks(t, node, "protocolapp.mjs", url, mode)
+		})
 	}
 }

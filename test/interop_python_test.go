@@ -21,7 +21,10 @@ func TestPythonClient(t *testing.T) {
 	belfry := serve(t, srv)
 	for _, mode := range []string{"websocket", "polling", "default"} {
 		for _, side := range []struct{ name, url string }{{"reference", reference}, {"belfry", belfry}} {
-			t.Run(side.name+"/"+mode, func(t *testing.T) { runChecks(t, systemPython, "../python/client.py", side.url, mode) })
+			t.Run(side.name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				runChecks(t, systemPython, "../python/client.py", side.url, mode)
+			})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -12,5 +13,8 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(beChild(role))
 	}
+	flag.Parse()
+	// The tests that are parallel wait for other processes more often than they compute.
+	flag.Set("test.parallel", "4")
 	leak.Main(m, "belfry/", "nats-io/")
 }

@@ -12,7 +12,7 @@ import time
 import engineio
 import socketio
 
-PATIENCE = 10  # seconds
+PATIENCE = 60  # seconds
 
 # By default, this client gives up on an answer with more than 16 packets, whichever server it is from.
 engineio.payload.Payload.max_decode_packets = 1000
