@@ -197,3 +197,19 @@ func TestCollisionWithOwnTopic(t *testing.T) {
 	s.delivers()
 	s.asks("o", missing("a", 8, 9))
 }
+
+// A topic ends before anything else of the step: what a node that is given up in it leaves behind is not delivered without interest.
+func TestEndOfTopicComesFirst(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a", "b")
+	s.gets("o", 7, []uint64{6}, "a")
+	s.gets("o", 9, []uint64{8}, "b")
+	s.wait(DeadAfter - Linger/2)
+	s.Leave(s.at, "a")
+	s.at += Linger // the tick is late: both are due
+	s.did(s.Tick(s.at))
+	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) || s.Counts().Deaths != 1 {
+		t.Fatalf("unsubscribed %v, %d deaths; want a, and one", off, s.Counts().Deaths)
+	}
+	s.delivers("o9")
+}

@@ -228,6 +228,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 // Tick does what is due. It is to be called at the time of Next, and may be called at any other.
 func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	m.now = now
+	m.dissolve() // first: what is delivered below is judged by what is received after this step
 	for _, p := range m.order {
 		if now-p.heard >= SuspectAfter || now >= m.due(p) {
 			m.suspect(p)
@@ -242,7 +243,6 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 		}
 		m.ask(p)
 	}
-	m.dissolve()
 	if m.calling() && now >= m.helloAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
 		m.helloAt = now + helloInterval
