@@ -251,8 +251,8 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
 		m.ring.expire(now, m.handed())
-		if !m.hold && !m.closing {
-			m.beatAll()
+		if m.up && !m.closing {
+			m.beatAll() // while broadcasts are held back, too: silence would make this node suspect
 		}
 	}
 	if m.closing && !m.closed && m.up && now >= m.byeAt {
@@ -266,12 +266,13 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 // calling reports whether this node is new and has been answered by nobody.
 func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.met }
 
-// beatAll tells all nodes the ends of the topics used since the last Beat.
+// beatAll tells all nodes the ends of the topics used since the last Beat, as far as they were handed to the link.
 func (m *Machine[T]) beatAll() {
-	for _, beat := range m.beats(m.beaten, m.ring.g) {
+	upto := m.handed()
+	for _, beat := range m.beats(m.beaten, upto) {
 		m.emit(Send[T]{Message: beat})
 	}
-	m.beaten = m.ring.g
+	m.beaten = upto
 }
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
