@@ -92,6 +92,22 @@ func TestReleaseWhenAllAreBack(t *testing.T) {
 	}
 }
 
+// A node that was never met, and that others name, is waited for like all during the opening, and no longer: it may have died before this node
+// was opened in its place.
+func TestUnmetNodesHoldNothing(t *testing.T) {
+	s := unlinked(t)
+	s.did(s.LinkUp(s.at))
+	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"dead"}})
+	s.wait(FenceTimeout - 1)
+	if released(s) {
+		t.Error("released before the end of the opening")
+	}
+	s.wait(1)
+	if !released(s) {
+		t.Error("not released at the end of the opening")
+	}
+}
+
 // A node that nobody answers calls again: the first hello of one of two that open at once may have missed the other.
 func TestHelloAgain(t *testing.T) {
 	s := unlinked(t)

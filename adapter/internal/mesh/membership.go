@@ -159,10 +159,11 @@ func (m *Machine[T]) due(p *peer) time.Duration {
 	return max(m.fencedAt, p.since) + FenceTimeout
 }
 
-// reunited reports whether all nodes that are not given up have answered since the link came up.
+// reunited reports whether all nodes that are known and not given up have answered since the link came up. One that is known by its name
+// alone may be dead; when it is met, it is told where it stands.
 func (m *Machine[T]) reunited() bool {
 	return !slices.ContainsFunc(m.order, func(p *peer) bool {
-		return !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
+		return p.known && !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
 	})
 }
 
