@@ -206,6 +206,9 @@ func (m *Machine[T]) answered(p *peer, f, x uint64) {
 
 // settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
 func (m *Machine[T]) settle() {
+	if m.inflight && m.now >= m.fencedAt+FenceTimeout {
+		m.suspectOverdue() // before the next fence gives them more time
+	}
 	real, acked := ^uint64(0), m.f
 	for _, p := range m.order {
 		if p.alive() {

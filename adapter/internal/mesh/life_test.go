@@ -327,3 +327,42 @@ func TestHungNodeCostsOnce(t *testing.T) {
 		})
 	}
 }
+
+// So does one that hears nothing among so many Joins that there is always a next fence, and that the ticks come behind them.
+func TestDeafNodeUnderLoadCostsOnce(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 0)
+	s.knows("deaf", 0)
+	var slow []time.Duration // Joins that named the deaf node
+	begin, f := s.at, s.f
+	ended := func() {
+		for _, j := range effects[Joined[string]](s) {
+			if len(j.Missing) > 0 {
+				slow = append(slow, j.Wait.(time.Duration))
+			}
+		}
+	}
+	for s.at < begin+3*time.Second {
+		s.at += ms
+		s.joins(s.at-begin, fmt.Sprint("room", s.at))
+		if ended(); s.f != f {
+			f = s.f
+			s.answers("o", 0)
+			ended()
+		}
+		if (s.at-begin)%BeatInterval == 0 {
+			s.hears("o", beat(0, 0))
+			s.hears("deaf", beat(0, 0))
+		}
+		for s.Next() <= s.at {
+			s.did(s.Tick(s.at))
+			ended()
+		}
+	}
+	if got := s.Suspects(); !slices.Equal(got, []string{"deaf"}) || s.Counts().Suspects != 1 {
+		t.Errorf("suspects %v, %d times; want the deaf node, once", got, s.Counts().Suspects)
+	}
+	if n := len(slow); n == 0 || slow[n-1] > FenceTimeout+ms {
+		t.Errorf("%d Joins named it, the last one begun after %v; want none that began after the first time-out", n, slow[max(0, n-1)])
+	}
+}

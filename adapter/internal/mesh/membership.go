@@ -159,6 +159,15 @@ func (m *Machine[T]) due(p *peer) time.Duration {
 	return max(m.fencedAt, p.since) + FenceTimeout
 }
 
+// suspectOverdue suspects all who should have answered by now.
+func (m *Machine[T]) suspectOverdue() {
+	for _, p := range m.order {
+		if m.now >= m.due(p) {
+			m.suspect(p)
+		}
+	}
+}
+
 // reunited reports whether all nodes that are known and not given up have answered since the link came up. One that is known by its name
 // alone may be dead; when it is met, it is told where it stands.
 func (m *Machine[T]) reunited() bool {
