@@ -70,7 +70,6 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	s.counted(Counts{Delivered: 1, Repaired: 1})
 }
 
-// A node that has gone before all was settled is given up like one that fell silent.
 // Each goodbye is a chance to ask again, whatever was asked in vain before: the node stays for as long as somebody asks.
 func TestByeEndsTheBackOff(t *testing.T) {
 	s := newScript(t)
@@ -85,6 +84,7 @@ func TestByeEndsTheBackOff(t *testing.T) {
 	}
 }
 
+// A node that has gone before all was settled is given up like one that fell silent.
 func TestByeOfANodeThatDies(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
@@ -92,13 +92,45 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 8})
 	s.wait(DeadAfter + BeatInterval)
 	s.delivers("o7")
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.loses(Lost[string]{Node: "o", After: 5, Upto: 8, Unknown: true})
 	if s.Suspects() != nil {
 		t.Errorf("suspects %v, want nobody", s.Suspects())
 	}
 	if s.heldBytes != 0 {
 		t.Errorf("%d bytes are held of nobody", s.heldBytes)
 	}
+}
+
+// What a node has named as its last number, or as sent before a Beat, and has not accounted for until it was given up, is a gap: it is
+// reported although no broadcast has shown it.
+func TestGapThatNothingElseShows(t *testing.T) {
+	for name, word := range map[string]Message{
+		"goodbye":          &Bye{About: old, Last: 9},
+		"Beat":             beat(9, 9),
+		"part of a Beat":   &Beat{About: old, A: 5, B: 9, Parts: 2},
+		"next part of one": &Beat{About: old, A: 5, B: 9, Part: 1, Parts: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			s.receives("o", 5, "a")
+			s.hears("o", word)
+			s.wait(DeadAfter - 1)
+			s.loses()
+			s.wait(BeatInterval)
+			s.loses(Lost[string]{Node: "o", After: 5, Upto: 9, Unknown: true})
+			s.empty("o", 9)
+			s.wait(2 * DeadAfter)
+			s.loses()
+		})
+	}
+	t.Run("accounted for", func(t *testing.T) {
+		s := newScript(t)
+		s.receives("o", 5, "a")
+		s.hears("o", beat(7, 9))
+		s.hears("o", beat(5, 9, tail("b", 7)))
+		s.wait(2 * DeadAfter)
+		s.loses()
+	})
 }
 
 // Of a node that was never met nothing was due.

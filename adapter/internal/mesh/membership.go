@@ -90,7 +90,7 @@ func (m *Machine[T]) bye(p *peer, b *Bye) {
 	}
 	m.meet(p, b.About)
 	m.changed = m.changed || p.alive()
-	p.leaving, p.bye = true, b.Last
+	p.leaving, p.bye, p.told = true, b.Last, max(p.told, b.Last)
 	p.pause, p.askAt = 0, min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
 	switch {
 	case !p.known: // nothing of it was ever due
@@ -127,9 +127,10 @@ func (m *Machine[T]) giveUp(p *peer) {
 			m.unhold(p, g)
 			m.counts.Unheld++
 		}
+		return
 	}
-	if len(p.want) > 0 {
-		m.jump(p, max(p.goal, p.seen))
+	if len(p.want) > 0 || p.told > p.goal {
+		m.jump(p, max(p.goal, p.seen, p.told))
 	}
 }
 

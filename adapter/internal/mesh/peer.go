@@ -26,6 +26,7 @@ type peer struct {
 
 	floor   uint64            // all that concerns us up to here is settled
 	goal    uint64            // Beats without a gap reach up to here
+	told    uint64            // the highest number that a Beat or a goodbye has named: above goal, a Beat is missing
 	seen    uint64            // the highest number that has come
 	highest uint64            // the highest number delivered
 	want    map[uint64]uint64 // streams with something missing up to this number

@@ -114,6 +114,7 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 
 // beat accounts for the numbers of p up to B: what is missing on a topic of ours has been sent, and is asked for.
 func (m *Machine[T]) beat(p *peer, b *Beat) {
+	p.told = max(p.told, b.B)
 	if b.A > p.goal {
 		m.resync(p)
 		return
