@@ -13,28 +13,28 @@ const (
 	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
 	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
 	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
-	tailsPerPart   = 1 << 15                // 300 kB or so, within the message size of every broker
 	maxSpan        = 1 << 20                // numbers above the floor that a receiver tells apart
 	maxTombstones  = 1 << 10
 
 	minAsk         = 10 * time.Millisecond  // between two Nacks to one node
 	askInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
 	maxAskInterval = 2 * time.Second        // up to this
-	maxRanges      = 1000                   // of a Nack
-	maxRepairs     = 512                    // broadcasts in the answer to a Nack
 	maxRepairBytes = 256 << 10              // and their bytes, but for the first
 
 	byeInterval = 100 * time.Millisecond // between two goodbyes
 	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
 )
 
-// Limits bound what a Machine remembers. Zero fields mean the defaults.
+// Limits bound what a Machine remembers, and what it says at once. Zero fields mean the defaults.
 type Limits struct {
 	RingBytes  int           // of own broadcasts, for repair: 64 MiB
 	RingStamps int           // numbers of own broadcasts, to count what cannot be repaired: 524,288; no more than this
 	RingAge    time.Duration // of own broadcasts; their numbers are remembered for twice as long: 30 s
 	HeldBytes  int           // of broadcasts of one node that came early: 8 MiB
 	HeldTotal  int           // of all nodes: 64 MiB
+	Ranges     int           // of a Nack: 1,000; no more than this
+	Repairs    int           // broadcasts in the answer to a Nack: 512; no more than this
+	Tails      int           // of a part of a Beat: 32,768; no more than this, which is 300 kB or so, within the message size of every broker
 }
 
 func (l Limits) defaults() Limits {
@@ -47,6 +47,9 @@ func (l Limits) defaults() Limits {
 	set(&l.RingStamps, 1<<19, 1<<19)
 	set(&l.HeldBytes, 8<<20, 1<<40)
 	set(&l.HeldTotal, 64<<20, 1<<40)
+	set(&l.Ranges, 1000, 1000)
+	set(&l.Repairs, 512, 512)
+	set(&l.Tails, 1<<15, 1<<15)
 	if l.RingAge <= 0 {
 		l.RingAge = 30 * time.Second
 	}

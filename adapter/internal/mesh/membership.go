@@ -91,7 +91,7 @@ func (m *Machine[T]) bye(p *peer, b *Bye) {
 	m.meet(p, b.About)
 	m.changed = m.changed || p.alive()
 	p.leaving, p.bye, p.told = true, b.Last, max(p.told, b.Last)
-	p.pause, p.askAt = 0, min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
+	p.pause, p.askAt = min(p.pause, askInterval/2), min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
 	switch {
 	case !p.known: // nothing of it was ever due
 		m.leave(p)

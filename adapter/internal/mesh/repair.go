@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// ask sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes.
+// ask sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes. It
+// names so many streams at a time, the oldest first. All of these may wait for something on others: so while nothing comes, the next ones
+// follow, at the end of each answer, and the interval begins when all have been named.
 func (m *Machine[T]) ask(p *peer) {
 	if len(p.want) == 0 {
 		if p.pause > 0 {
-			p.pause, p.askAt = 0, min(p.askAt, p.nacked+minAsk)
+			p.pause, p.askAt, p.window = 0, min(p.askAt, p.nacked+minAsk), 0
 		}
 		return
 	}
@@ -22,12 +24,22 @@ func (m *Machine[T]) ask(p *peer) {
 		ranges = append(ranges, Range{Hash: h, After: p.eff(h), Upto: upto})
 	}
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Or(cmp.Compare(a.After, b.After), cmp.Compare(a.Hash, b.Hash)) })
-	m.counts.Nacks++
-	m.emit(Send[T]{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), maxRanges)]}})
-	if p.moved {
+	switch {
+	case p.moved:
 		p.pause = 0
+	case p.pause > 0:
+		p.window += m.cfg.Limits.Ranges
 	}
-	p.pause = min(max(2*p.pause, askInterval), maxAskInterval)
+	if p.window >= len(ranges) {
+		p.window = 0
+	}
+	if p.window == 0 {
+		p.pause *= 2
+	}
+	p.pause = min(max(p.pause, askInterval), maxAskInterval)
+	ranges = ranges[p.window:]
+	m.counts.Nacks++
+	m.emit(Send[T]{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
 	p.nacked, p.askAt, p.moved = m.now, m.now+p.pause, false
 }
 
@@ -44,7 +56,7 @@ func (m *Machine[T]) answer(to string, n *Nack) {
 	}
 	gone := &Gone{S: m.ring.s}
 	count, bytes := 0, 0
-	for g := max(from, m.ring.s) + 1; g <= min(upto, m.handed()) && count < maxRepairs; g++ {
+	for g := max(from, m.ring.s) + 1; g <= min(upto, m.handed()) && count < m.cfg.Limits.Repairs; g++ {
 		e := m.ring.at(g)
 		if !slices.ContainsFunc(e.links, func(l Link) bool {
 			r, ok := wanted[l.Hash]
@@ -107,7 +119,7 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 		}
 	}
 	m.settlePeer(p)
-	if p.moved {
+	if p.moved || p.window+m.cfg.Limits.Ranges < len(p.want) {
 		p.askAt = m.now // the rest follows at once
 	}
 }
@@ -144,10 +156,11 @@ func (m *Machine[T]) beat(p *peer, b *Beat) {
 func (m *Machine[T]) beats(a, b uint64) []*Beat {
 	a = min(a, b)
 	tails := m.ring.since(a, b)
-	parts := max(1, (len(tails)+tailsPerPart-1)/tailsPerPart)
+	limit := m.cfg.Limits.Tails
+	parts := max(1, (len(tails)+limit-1)/limit)
 	beats := make([]*Beat, parts)
 	for i := range beats {
-		n := min(len(tails), tailsPerPart)
+		n := min(len(tails), limit)
 		beats[i] = &Beat{About: m.about(), A: a, B: b, S: min(m.ring.s, b), Part: i, Parts: parts, Tails: tails[:n:n]}
 		tails = tails[n:]
 	}

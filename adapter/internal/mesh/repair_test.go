@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -69,8 +70,9 @@ func TestNacksArePaced(t *testing.T) {
 func TestNackIsBounded(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 0)
+	limit := s.cfg.Limits.Ranges
 	var topics []string
-	for i := range maxRanges + 10 {
+	for i := range limit + 10 {
 		topics = append(topics, "@me/"+string(rune('0'+i)))
 	}
 	var tails []Tail
@@ -82,14 +84,81 @@ func TestNackIsBounded(t *testing.T) {
 	s.gets("o", last+1, []uint64{last + 2 - last - 1}, topics[0])
 	s.hears("o", beat(0, last+2, append(tails[1:], tail(topics[0], last+2))...))
 	got := sent[*Nack](s, "o")
-	if len(got) != 1 || len(got[0].Ranges) != maxRanges {
-		t.Fatalf("asked %d times, want once for %d ranges", len(got), maxRanges)
+	if len(got) != 1 || len(got[0].Ranges) != limit {
+		t.Fatalf("asked %d times, want once for %d ranges", len(got), limit)
 	}
 	for _, r := range got[0].Ranges {
 		if r.After != 0 {
 			t.Error("asked for the newest before the oldest")
 		}
 	}
+}
+
+// Where all that a Nack names wait for something on another topic, that is asked for next, and the interval begins when all have been asked for.
+func TestNackNamesAllInTurn(t *testing.T) {
+	topics := []string{"@me/a", "@me/b", "@me/c", "@me/d", "@me/e"}
+	slices.SortFunc(topics, func(a, b string) int { return cmp.Compare(hashOf(a), hashOf(b)) })
+	last := topics[4] // of those who miss something since the same number
+	open := func(t *testing.T) *script {
+		s := newScript(t, limited(Limits{Ranges: 2}))
+		s.knows("o", 0)
+		s.hears("o", beat(0, 5, tail(topics[0], 2), tail(topics[1], 3), tail(topics[2], 4), tail(topics[3], 5), tail(last, 5)))
+		s.asks("o", missing(topics[0], 0, 2), missing(topics[1], 0, 3))
+		return s
+	}
+	t.Run("one waits for the other", func(t *testing.T) {
+		s := open(t)
+		for i, topic := range topics[:4] { // 2 to 5 are on the last topic, too
+			s.repaired("o", uint64(i+2), []uint64{0, uint64(i + 1)}, topic, last)
+			s.delivers()
+			if i%2 == 0 {
+				continue
+			}
+			s.hears("o", &Gone{})
+			if i == 1 {
+				s.asks("o", missing(topics[2], 0, 4), missing(topics[3], 0, 5))
+			}
+		}
+		s.asks("o", missing(last, 0, 5))
+		s.repaired("o", 1, []uint64{0}, last)
+		s.delivers("o1", "o2", "o3", "o4", "o5")
+		s.hears("o", &Gone{})
+		s.asks("o")
+		s.empty("o", 5)
+	})
+	t.Run("without an answer", func(t *testing.T) {
+		s := open(t)
+		begin := s.at
+		var at []time.Duration
+		var first []uint64 // of each Nack
+		s.ticks(1200*ms, func() {
+			for _, n := range sent[*Nack](s, "o") {
+				at, first = append(at, s.at-begin), append(first, n.Ranges[0].Hash)
+			}
+		})
+		if want := []time.Duration{100 * ms, 200 * ms, 300 * ms, 500 * ms, 700 * ms, 900 * ms}; !slices.Equal(at, want) {
+			t.Errorf("asked again after %v, want %v", at, want)
+		}
+		for i, h := range first {
+			if want := hashOf(topics[(2*i+2)%6]); h != want {
+				t.Errorf("Nack %d begins with %x, want %x", i+2, h, want)
+			}
+		}
+	})
+	t.Run("what is asked for comes", func(t *testing.T) {
+		s := open(t)
+		s.repaired("o", 2, []uint64{0}, topics[0])
+		s.delivers("o2")
+		s.hears("o", &Gone{})
+		s.asks("o", missing(topics[1], 0, 3), missing(topics[2], 0, 4))
+	})
+	t.Run("a goodbye goes on in turn", func(t *testing.T) {
+		s := open(t)
+		s.hears("o", &Bye{About: old, Last: 5})
+		s.asks("o", missing(topics[2], 0, 4), missing(topics[3], 0, 5))
+		s.hears("o", &Bye{About: old, Last: 5})
+		s.asks("o", missing(last, 0, 5))
+	})
 }
 
 // Nobody is asked while the link is down, and at once when it is up again.
@@ -178,11 +247,12 @@ func TestNackIsAnswered(t *testing.T) {
 
 // An answer is a window: as many broadcasts as fit, and as many bytes. The asker goes on at its end.
 func TestAnswerIsBounded(t *testing.T) {
-	s := emitted(t, maxRepairs+5, 10)
-	s.nacked(missing("a", 0, maxRepairs+5))
-	s.resent(1, maxRepairs, Gone{})
-	s.nacked(missing("a", maxRepairs, maxRepairs+5))
-	s.resent(maxRepairs+1, maxRepairs+5, Gone{})
+	few := limited(Limits{Repairs: 20})
+	s := emitted(t, 25, 10, few)
+	s.nacked(missing("a", 0, 25))
+	s.resent(1, 20, Gone{})
+	s.nacked(missing("a", 20, 25))
+	s.resent(21, 25, Gone{})
 
 	s = emitted(t, 5, maxRepairBytes/2)
 	s.nacked(missing("a", 0, 5))
@@ -227,10 +297,10 @@ func TestAnswerOfWhatIsGone(t *testing.T) {
 	s.nacked(missing("a", 3, 4))
 	s.resent(1, 0, Gone{S: 2, Numbers: []Number{number(4, "a", 3)}})
 
-	s = emitted(t, maxRepairs+5, 10, limited(Limits{RingBytes: 20}))
-	s.nacked(missing("a", 0, maxRepairs+5)) // Gone is bounded, too
-	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Numbers) != maxRepairs || len(effects[Resend[string]](s)) != 0 {
-		t.Errorf("%d are gone in one answer, want %d", len(got[0].Numbers), maxRepairs)
+	s = emitted(t, 25, 10, limited(Limits{RingBytes: 20, Repairs: 20}))
+	s.nacked(missing("a", 0, 25)) // Gone is bounded, too
+	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Numbers) != 20 || len(effects[Resend[string]](s)) != 0 {
+		t.Errorf("%d are gone in one answer, want 20", len(got[0].Numbers))
 	}
 }
 

@@ -167,13 +167,14 @@ func TestSince(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	d := Limits{}.defaults()
-	if d != (Limits{RingBytes: 64 << 20, RingStamps: 1 << 19, RingAge: 30 * time.Second, HeldBytes: 8 << 20, HeldTotal: 64 << 20}) {
+	if d != (Limits{RingBytes: 64 << 20, RingStamps: 1 << 19, RingAge: 30 * time.Second, HeldBytes: 8 << 20, HeldTotal: 64 << 20,
+		Ranges: 1000, Repairs: 512, Tails: 1 << 15}) {
 		t.Errorf("defaults %+v", d)
 	}
-	if got := (Limits{RingBytes: -1, RingStamps: 1 << 20, RingAge: -1, HeldBytes: -1, HeldTotal: -1}).defaults(); got != d {
+	if got := (Limits{RingBytes: -1, RingStamps: 1 << 20, RingAge: -1, HeldBytes: -1, HeldTotal: -1, Ranges: 1001, Repairs: 513, Tails: -1}).defaults(); got != d {
 		t.Errorf("limits out of range become %+v, want the defaults", got)
 	}
-	set := Limits{RingBytes: 1, RingStamps: 2, RingAge: 3, HeldBytes: 4, HeldTotal: 5}
+	set := Limits{RingBytes: 1, RingStamps: 2, RingAge: 3, HeldBytes: 4, HeldTotal: 5, Ranges: 6, Repairs: 7, Tails: 8}
 	if got := set.defaults(); got != set {
 		t.Errorf("limits %+v become %+v", set, got)
 	}

@@ -24,14 +24,15 @@ type sortOfWorld struct {
 }
 
 var sorts = []sortOfWorld{
-	{"healthy", 150, healthy, []string{"deliveries", "unions", "requests", "copies", "rejoins"}},
-	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, Limits{}, false, trace) },
+	{"healthy", 150, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
+		[]string{"deliveries", "unions", "requests", "copies", "rejoins"}},
+	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
 		[]string{"deliveries", "unions", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
 		return faulty(seed, shortage(seed), false, trace)
 	},
 		[]string{"deliveries", "repaired", "missed", "unknown", "unheld"}},
-	{"long", 50, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, Limits{}, true, trace) },
+	{"long", 50, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), true, trace) },
 		[]string{"deliveries", "repaired", "suspects", "deaths"}},
 }
 
@@ -107,9 +108,22 @@ func (w *world) emitters() int {
 	return emitters
 }
 
+// windows are a usual ring, and now and then small windows of Nacks, their answers and Beats, so that one does not do.
+func windows(seed uint64) Limits {
+	n := int(2 + seed/5%3)
+	switch seed % 5 {
+	case 0:
+		return Limits{Ranges: n, Repairs: n, Tails: n}
+	case 1:
+		return Limits{Ranges: n}
+	}
+	return Limits{}
+}
+
 // shortage is a ring that is too small, or too little room for what comes early.
 func shortage(seed uint64) Limits {
-	l := Limits{RingBytes: 100 * int(5+seed%20)}
+	l := windows(seed)
+	l.RingBytes = 100 * int(5+seed%20)
 	if seed%3 == 0 {
 		l.RingStamps = int(8 + seed%40)
 	}
@@ -238,8 +252,8 @@ func (w *world) draft() *emission {
 }
 
 // healthy is a world where nothing is lost: nodes come and go, and interest takes its time.
-func healthy(seed uint64, trace func(string, ...any)) *world {
-	w := begin(seed, faults{}, Limits{}, trace)
+func healthy(seed uint64, limits Limits, trace func(string, ...any)) *world {
+	w := begin(seed, faults{}, limits, trace)
 	w.roomy = true
 	if w.chance(0.5) {
 		w.copies, w.over = 0.05, 0.2
@@ -272,7 +286,7 @@ func healthy(seed uint64, trace func(string, ...any)) *world {
 // faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.
 func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *world {
 	w := begin(seed, faults{any: true}, limits, trace)
-	w.roomy = !long && limits == Limits{}
+	w.roomy = !long && limits.RingBytes == 0
 	messages := func() {
 		w.loss, w.copies, w.stale, w.over = 0, 0, 0, 0
 		if w.chance(0.5) {
