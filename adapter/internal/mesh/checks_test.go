@@ -257,6 +257,9 @@ func (w *world) quiet() {
 		if held != r.m.heldBytes {
 			w.fail("%s: %d bytes are held of all nodes, and %d of each of them together", r.id, r.m.heldBytes, held)
 		}
+		if len(r.m.order)+len(r.m.tombs) != len(r.m.peers) {
+			w.fail("%s: %d nodes in order and %d tombs of %d nodes", r.id, len(r.m.order), len(r.m.tombs), len(r.m.peers))
+		}
 		topics := make(map[string]bool)
 		for _, m := range r.members {
 			for room := range m.in {

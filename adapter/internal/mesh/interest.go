@@ -148,7 +148,7 @@ func (m *Machine[T]) end(in *interest[T]) {
 		if m.cfg.Mine(h) {
 			return
 		}
-		for _, p := range m.order {
+		for _, p := range m.peers {
 			delete(p.want, h)
 			delete(p.last, h)
 		}

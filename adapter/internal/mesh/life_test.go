@@ -232,27 +232,64 @@ func TestTailOfADeadNodeIsNotGivenUpInSilence(t *testing.T) {
 	s.asks("o", missing("a", 5, 6))
 }
 
+// Those that have left go before those that died, and may return.
 func TestTombstonesAreBounded(t *testing.T) {
 	s := newScript(t)
+	s.receives("dead", 5, "a")
+	s.gets("dead", 6, []uint64{0}, "a")
+	s.wait(DeadAfter)
 	s.knows("first", 0)
-	for i := range maxTombstones {
-		id := fmt.Sprint("dead", i)
-		s.knows(id, 0)
-		s.hears(id, &Bye{About: old})
+	leave := func(name string, n int) {
+		for i := range n {
+			id := fmt.Sprint(name, i)
+			s.knows(id, 0)
+			s.hears(id, &Bye{About: old})
+		}
 	}
+	leave("left", maxTombstones-1)
 	s.hears("first", beat(0, 0))
-	for i := range 10 {
-		id := fmt.Sprint("more", i)
-		s.knows(id, 0)
-		s.hears(id, &Bye{About: old})
+	leave("more", 10)
+	s.knows("last", 0)
+	if len(s.order) != 2 || len(s.tombs) != maxTombstones || len(s.peers) != maxTombstones+2 {
+		t.Errorf("%d nodes in order, %d tombs, %d by id; want 2, %d and their sum", len(s.order), len(s.tombs), len(s.peers), maxTombstones)
 	}
-	s.knows("last", 0) // the tenth is counted with the next
-	if n := len(s.order); n != maxTombstones+2 || len(s.peers) != n {
-		t.Errorf("%d nodes in order and %d by id, want %d", n, len(s.peers), maxTombstones+2)
+	if s.peers["left9"] != nil || s.peers["left10"] == nil || s.peers["dead"] == nil || s.peers["first"] == nil {
+		t.Error("not the oldest of those that have left were forgotten")
 	}
-	if s.peers["dead9"] != nil || s.peers["dead10"] == nil || s.peers["first"] == nil {
-		t.Error("not the oldest of the dead were forgotten")
+	s.gets("dead", 6, []uint64{0}, "a") // it is back
+	s.delivers()
+	s.answers("dead", 6)
+	if got := s.Members(); !slices.Equal(got, []string{"first", "last", "dead"}) || len(s.tombs) != maxTombstones-1 {
+		t.Errorf("members %v, %d tombs; want the dead node to be back", got, len(s.tombs))
 	}
+
+	s = newScript(t) // where all have died, the oldest are forgotten
+	s.receives("dead", 5)
+	s.wait(DeadAfter)
+	for i := range maxTombstones {
+		s.knows(fmt.Sprint("more", i), 0)
+	}
+	s.wait(DeadAfter)
+	if len(s.order) != 0 || len(s.peers) != maxTombstones || s.peers["dead"] != nil || s.peers["more0"] == nil {
+		t.Errorf("%d nodes in order, %d by id; want none, and %d", len(s.order), len(s.peers), maxTombstones)
+	}
+}
+
+// A topic that ends is forgotten of the dead, too.
+func TestEndOfTopicOfADeadNode(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a", "b")
+	s.gets("o", 6, []uint64{0}, "a")
+	s.wait(DeadAfter)
+	s.Leave(s.at, "a")
+	s.wait(Linger)
+	if p := s.peers["o"]; !p.buried || len(p.last) != 0 {
+		t.Errorf("buried %v, last %v; want nothing of a topic that has ended", p.buried, p.last)
+	}
+	s.joins(2, "c") // presumed: what o sends there is due when it is back
+	s.gets("o", 8, []uint64{7}, "c")
+	s.delivers()
+	s.asks("o", missing("c", 5, 7))
 }
 
 // After an outage of the link every node that was known is asked for what was missed.

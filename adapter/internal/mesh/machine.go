@@ -30,7 +30,9 @@ type Machine[T comparable] struct {
 	beatAt time.Duration
 
 	peers     map[string]*peer
-	order     []*peer // in the order of meeting
+	order     []*peer // in the order of meeting, without the tombs
+	tombs     []*peer // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
+	ended     bool    // some of order have become so in this step
 	heldBytes int     // of all peers
 	changed   bool    // Members may have changed in this step
 	up        bool    // the link works
@@ -108,7 +110,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.fence(true)
 	m.openF = m.f
 	for _, p := range m.order {
-		if p.gone || p.dead(now) {
+		if p.dead(now) {
 			continue
 		}
 		p.suspect, p.since, p.heard, p.asked = false, now, now, now
@@ -233,8 +235,8 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 		if now-p.heard >= SuspectAfter || now >= m.due(p) {
 			m.suspect(p)
 		}
-		if !p.gone && p.dead(now) && !p.buried {
-			p.buried, m.changed = true, true
+		if p.dead(now) {
+			p.buried, m.ended, m.changed = true, true, true
 			m.counts.Deaths++
 			m.giveUp(p)
 		}
@@ -328,6 +330,7 @@ func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
 
 // take ends a step: it returns the effects.
 func (m *Machine[T]) take() []Effect[T] {
+	m.bury()
 	if m.changed {
 		m.changed = false
 		m.emit(Membership[T]{})

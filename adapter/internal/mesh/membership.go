@@ -10,7 +10,12 @@ import (
 func (m *Machine[T]) hear(id string) *peer {
 	p := m.hearOf(id)
 	p.heard = m.now
-	p.buried = false
+	if p.buried {
+		p.buried = false
+		m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
+		m.order = append(m.order, p)
+		m.suspect(p) // as it was, and of all fences since
+	}
 	return p
 }
 
@@ -21,7 +26,6 @@ func (m *Machine[T]) hearOf(id string) *peer {
 		p = &peer{id: id, since: m.now, heard: m.now, acked: m.f}
 		m.peers[id] = p
 		m.order = append(m.order, p)
-		m.bury()
 		m.hello(p)
 	}
 	return p
@@ -108,7 +112,7 @@ func (m *Machine[T]) farewell(p *peer) {
 }
 
 func (m *Machine[T]) leave(p *peer) {
-	p.gone = true
+	p.gone, m.ended = true, true
 	m.giveUp(p)
 	m.settled(p)
 }
@@ -134,22 +138,24 @@ func (m *Machine[T]) giveUp(p *peer) {
 	}
 }
 
-// bury forgets the oldest of those who are dead or gone beyond maxTombstones.
+// bury takes those that are gone or given up out of m.order, and forgets the oldest tombs beyond maxTombstones: of those that have left first,
+// since the dead may return.
 func (m *Machine[T]) bury() {
-	dead := 0
-	for _, p := range m.order {
-		if p.gone || p.dead(m.now) {
-			dead++
-		}
+	if !m.ended {
+		return
 	}
+	m.ended = false
 	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
-		if dead <= maxTombstones || !p.gone && !p.dead(m.now) {
-			return false
+		if p.gone || p.buried {
+			m.tombs = append(m.tombs, p)
 		}
-		dead--
-		delete(m.peers, p.id)
-		return true
+		return p.gone || p.buried
 	})
+	for len(m.tombs) > maxTombstones {
+		i := max(0, slices.IndexFunc(m.tombs, func(p *peer) bool { return p.leaving }))
+		delete(m.peers, m.tombs[i].id)
+		m.tombs = slices.Delete(m.tombs, i, i+1)
+	}
 }
 
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
