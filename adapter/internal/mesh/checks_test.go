@@ -96,7 +96,7 @@ func (n *node) joined(j *join, missing []string) {
 	n.joins--
 	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
 	wait := n.w.now - max(j.at, min(n.stretch, n.w.now))
-	if limit := 2 * FenceTimeout; wait > limit {
+	if limit := 2*FenceTimeout + maxLate; wait > limit {
 		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
 	if len(missing) > 0 {

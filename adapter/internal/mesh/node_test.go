@@ -214,7 +214,7 @@ func (n *node) hang(d time.Duration) {
 	n.w.trace("%s hangs for %v", n.id, d)
 	n.hung, n.stretch = true, max(n.stretch, n.w.now+d)
 	n.w.after(d, func() {
-		n.hung = false
+		n.hung, n.armed = false, -1
 		inbox := n.inbox
 		n.inbox = nil
 		for _, do := range inbox {
@@ -313,11 +313,17 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []Deliver[string]) {
 	return deliver
 }
 
-// arm lets the machine tick at the time that it asks for, and at no other.
+// maxLate is how late a tick may be.
+const maxLate = 20 * time.Millisecond
+
+// arm lets the machine tick at the time that it asks for, or a little later, and at no other.
 func (n *node) arm() {
 	at := n.opened + n.m.Next()
+	if at == n.armed {
+		return
+	}
 	n.armed = at
-	n.w.after(max(0, at-n.w.now), func() {
+	n.w.after(max(0, at-n.w.now)+n.w.between(0, maxLate), func() {
 		if n.alive && !n.hung && n.armed == at {
 			n.armed = -1
 			n.step(func() []Effect[string] { return n.m.Tick(n.clock()) })

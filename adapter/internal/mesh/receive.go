@@ -219,7 +219,8 @@ func (m *Machine[T]) jump(p *peer, x uint64) {
 	p.raise(x)
 }
 
-// flush delivers what is held up to x, although something is missing in front of it.
+// flush delivers what is held up to x, although something is missing in front of it. A request among it pauses nothing here: what is behind is
+// judged by what the node received before. All of that is within what was reported as unknown.
 func (m *Machine[T]) flush(p *peer, x uint64) {
 	for _, g := range p.inOrder() {
 		if g > x {
