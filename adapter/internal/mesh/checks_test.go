@@ -26,8 +26,20 @@ type checks struct {
 	high      map[stream]uint64 // the highest number delivered through the topic
 	dues      map[*node][]*due  // by origin, in order
 	gone      map[*emission]bool
-	unknown   map[*node][]Lost[string]
+	unknown   map[*node][]unknown
 	joins     int // waits not ended
+	steps     int // of the machine
+
+	fenced   uint64            // the last of the fences that it sent
+	behind   map[string]uint64 // the last one that it had sent before it subscribed a topic, of those that it is subscribed to
+	answered map[*node]uint64  // the last one that a node has answered
+	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
+}
+
+// unknown is an unknown loss that was reported.
+type unknown struct {
+	Lost[string]
+	step int
 }
 
 func newChecks() checks {
@@ -36,7 +48,11 @@ func newChecks() checks {
 		high:    make(map[stream]uint64),
 		dues:    make(map[*node][]*due),
 		gone:    make(map[*emission]bool),
-		unknown: make(map[*node][]Lost[string]),
+		unknown: make(map[*node][]unknown),
+
+		behind:   make(map[string]uint64),
+		answered: make(map[*node]uint64),
+		told:     make(map[*node]uint64),
 	}
 }
 
@@ -58,7 +74,10 @@ func (n *node) expect(e *emission) {
 		if slices.ContainsFunc(e.except, func(room string) bool { return m.in[room] != nil }) {
 			continue
 		}
-		confirmed := func(room string) bool { return m.in[room] != nil && m.in[room].confirmed }
+		confirmed := func(room string) bool {
+			ms := m.in[room]
+			return ms != nil && ms.confirmed && !slices.Contains(ms.but, o.id)
+		}
 		var via []string
 		for _, room := range e.rooms {
 			// By the topic of the namespace, that is what has to be confirmed.
@@ -99,14 +118,35 @@ func (n *node) joined(j *join, missing []string) {
 	if limit := 2*FenceTimeout + maxLate; wait > limit {
 		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
-	if len(missing) > 0 {
-		if !n.w.any {
-			n.w.fail("a Join of %s misses %v in a healthy world", j.member.id, missing)
+	if len(missing) > 0 && !n.w.any {
+		n.w.fail("a Join of %s misses %v in a healthy world", j.member.id, missing)
+	}
+	for i, id := range missing {
+		o := n.w.node(id)
+		switch {
+		case o == nil || o == n || slices.Contains(missing[:i], id):
+			n.w.fail("a Join of %s misses %v, which are not other nodes", j.member.id, missing)
+		case j.fence == 0 || n.answered[o] >= j.fence:
+			n.w.fail("a Join of %s, which needs an answer to fence %d, misses %s, which has answered %d", j.member.id, j.fence, id, n.answered[o])
 		}
-		return
 	}
 	for _, ms := range j.memberships {
-		ms.confirmed = true // also where it has ended: nobody looks at it then
+		ms.confirm(missing) // also where it has ended: nobody looks at it then
+	}
+}
+
+// heard notes what the machine has been told.
+func (n *node) heard(from *node, msg Message) {
+	switch msg := msg.(type) {
+	case *Ack:
+		// Before it is known where a node's broadcasts begin, its answer may be too old to say so.
+		if p := n.m.peers[from.id]; p != nil && p.known {
+			n.answered[from] = max(n.answered[from], msg.F)
+		}
+	case *Beat:
+		n.told[from] = max(n.told[from], msg.B)
+	case *Bye:
+		n.told[from] = max(n.told[from], msg.Last)
 	}
 }
 
@@ -133,7 +173,7 @@ func (n *node) tracks(topic string) bool {
 
 func (n *node) lost(l Lost[string]) {
 	w := n.w
-	o := w.nodes[slices.IndexFunc(w.nodes, func(o *node) bool { return o.id == l.Node })]
+	o := w.node(l.Node)
 	w.trace("%s: lost %+v", n.id, l)
 	if w.roomy {
 		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
@@ -141,7 +181,14 @@ func (n *node) lost(l Lost[string]) {
 	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool { return l.After < d.e.stamp.G && d.e.stamp.G <= l.Upto })
 	if l.Unknown {
 		w.unknown++
-		n.unknown[o] = append(n.unknown[o], l)
+		former := uint64(0)
+		if list := n.unknown[o]; list != nil {
+			former = list[len(list)-1].Upto
+		}
+		if l.After < former || l.Upto <= l.After || l.Upto > uint64(len(o.emissions)) {
+			w.fail("%s: lost %+v of %d, and before that up to %d", n.id, l, len(o.emissions), former)
+		}
+		n.unknown[o] = append(n.unknown[o], unknown{l, n.steps})
 		return
 	}
 	w.missed++
@@ -158,7 +205,7 @@ func (n *node) lost(l Lost[string]) {
 }
 
 // delivered checks what the machine delivers to the node.
-func (n *node) delivered(e *emission, past []bool) {
+func (n *node) delivered(e *emission, past []bool, step int) {
 	w := n.w
 	w.trace("%s delivers %v", n.id, e)
 	switch {
@@ -166,6 +213,8 @@ func (n *node) delivered(e *emission, past []bool) {
 		w.fail("%s: %v delivered twice", n.id, e)
 	case n.gone[e]:
 		w.fail("%s: %v delivered after it was counted as lost", n.id, e)
+	case slices.ContainsFunc(n.unknown[e.from], func(l unknown) bool { return l.step < step && l.After < e.stamp.G && e.stamp.G <= l.Upto }):
+		w.fail("%s: %v delivered after all up to there was reported as lost", n.id, e)
 	}
 	n.carried[e] = true
 	tracked := false
@@ -298,10 +347,10 @@ func (w *world) quiet() {
 			case !o.alive && p.alive():
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}
-			if !o.alive && w.any && !o.let(r) {
-				continue // it may have gone before it could say what was lost
-			}
 			for _, d := range r.dues[o] {
+				if !o.alive && w.any && !o.let(r) && (d.e.stamp.G > r.told[o] || !p.gone && !p.buried) {
+					continue // it went before it had said that there was something, or may still be heard of
+				}
 				name := "the node"
 				if d.member != nil {
 					name = d.member.id

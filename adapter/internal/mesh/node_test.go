@@ -248,7 +248,9 @@ func (n *node) receive(from *node, l *letter) {
 			case repair:
 				return n.m.Broadcast(n.clock(), from.id, msg.incoming(true))
 			}
-			return n.m.Receive(n.clock(), from.id, l.msg.(Message))
+			effects := n.m.Receive(n.clock(), from.id, l.msg.(Message))
+			n.heard(from, l.msg.(Message))
+			return effects
 		})
 	})
 }
@@ -257,9 +259,9 @@ func (n *node) receive(from *node, l *letter) {
 func (n *node) step(do func() []Effect[string]) {
 	deliver := n.carryOut(do())
 	for len(deliver) > 0 {
-		e, past := deliver[0].Broadcast.(*emission), deliver[0].Past
+		e, past, step := deliver[0].Broadcast.(*emission), deliver[0].Past, deliver[0].step
 		deliver = deliver[1:]
-		n.delivered(e, past)
+		n.delivered(e, past, step)
 		n.apply(e, past)
 		if e.kind != packet {
 			deliver = append(deliver, n.carryOut(n.m.Resume(n.clock(), e.from.id))...)
@@ -268,18 +270,26 @@ func (n *node) step(do func() []Effect[string]) {
 	n.arm()
 }
 
-// carryOut carries out effects, but for what is to be delivered.
-func (n *node) carryOut(effects []Effect[string]) (deliver []Deliver[string]) {
+// delivery is what is to be delivered, of the machine's step with this number.
+type delivery struct {
+	Deliver[string]
+	step int
+}
+
+// carryOut carries out the effects of a step of the machine, but for what is to be delivered.
+func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
+	n.steps++
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case Subscribe[string]:
 			for _, t := range e.Topics {
-				n.subs[t] = true
+				n.subs[t], n.behind[t] = true, n.fenced
 			}
 			n.announce(e.Topics, true)
 		case Unsubscribe[string]:
 			for _, t := range e.Topics {
 				delete(n.subs, t)
+				delete(n.behind, t)
 			}
 			n.ended(e.Topics)
 			n.announce(e.Topics, false)
@@ -288,11 +298,14 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []Deliver[string]) {
 			if e.To != "" {
 				topic = "@" + e.To
 			}
+			if fence, ok := e.Message.(*Fence); ok {
+				n.fenced = max(n.fenced, fence.F)
+			}
 			n.send(topic, &letter{e.To, e.Message})
 		case Resend[string]:
 			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast.(*emission)}})
 		case Deliver[string]:
-			deliver = append(deliver, e)
+			deliver = append(deliver, delivery{e, n.steps})
 		case Lost[string]:
 			n.lost(e)
 		case Joined[string]:

@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -62,7 +63,16 @@ type member struct {
 
 type membership struct {
 	since     time.Duration
-	confirmed bool // Join has returned nil
+	confirmed bool     // Join has returned: broadcasts of all nodes are due from now on
+	but       []string // those of nodes that it named are not
+}
+
+// confirm notes the end of a Join.
+func (ms *membership) confirm(missing []string) {
+	if ms.confirmed {
+		missing = slices.DeleteFunc(slices.Clone(missing), func(id string) bool { return !slices.Contains(ms.but, id) })
+	}
+	ms.confirmed, ms.but = true, missing
 }
 
 // join is a wait of a node.
@@ -70,6 +80,7 @@ type join struct {
 	member      *member
 	memberships []*membership
 	at          time.Duration
+	fence       uint64 // the answer to no older one of the node's fences is enough; 0 if none is needed
 }
 
 func (m *member) enter(room string) *membership {
@@ -111,6 +122,16 @@ func (n *node) join(m *member, rooms ...string) {
 func (n *node) wait(m *member, topics []string, ms ...*membership) {
 	n.joins++
 	j := &join{member: m, memberships: ms, at: n.w.now}
+	for _, topic := range topics {
+		if strings.HasPrefix(topic, "@"+n.id+"/") {
+			continue
+		}
+		behind, subscribed := n.behind[topic]
+		if !subscribed {
+			behind = n.fenced
+		}
+		j.fence = max(j.fence, behind+1)
+	}
 	n.step(func() []Effect[string] { return n.m.Join(n.clock(), topics, j) })
 }
 

@@ -90,6 +90,16 @@ func (w *world) between(a, b time.Duration) time.Duration {
 	return a + time.Duration(w.rng.Int64N(int64(b-a)+1))
 }
 
+// node returns the node with this id, or nil.
+func (w *world) node(id string) *node {
+	for _, n := range w.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	return nil
+}
+
 // pipe is one direction of a hop: what enters first leaves first.
 type pipe struct{ last time.Duration }
 
