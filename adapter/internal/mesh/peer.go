@@ -42,6 +42,7 @@ type peer struct {
 	nacked  time.Duration    // when the last Nack was sent
 	pause   time.Duration    // after the last Nack
 	window  int              // where among the streams that miss something the last Nack began
+	vain    int              // how many of them were answered in vain, one Nack after the other
 	moved   bool             // something that was missing has come since
 	buried  bool             // it was given up after a silence
 	settled bool             // it needs nothing more of this node, which is leaving

@@ -8,11 +8,11 @@ import (
 
 // ask sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes. It
 // names so many streams at a time, the oldest first. All of these may wait for something on others: so while nothing comes, the next ones
-// follow, at the end of each answer, and the interval begins when all have been named.
+// follow, at the end of each answer, until all have been answered in vain.
 func (m *Machine[T]) ask(p *peer) {
 	if len(p.want) == 0 {
 		if p.pause > 0 {
-			p.pause, p.askAt, p.window = 0, min(p.askAt, p.nacked+minAsk), 0
+			p.pause, p.askAt, p.window, p.vain = 0, min(p.askAt, p.nacked+minAsk), 0, 0
 		}
 		return
 	}
@@ -26,12 +26,15 @@ func (m *Machine[T]) ask(p *peer) {
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Or(cmp.Compare(a.After, b.After), cmp.Compare(a.Hash, b.Hash)) })
 	switch {
 	case p.moved:
-		p.pause = 0
+		p.pause, p.vain = 0, 0
 	case p.pause > 0:
 		p.window += m.cfg.Limits.Ranges
 	}
 	if p.window >= len(ranges) {
 		p.window = 0
+	}
+	if p.vain >= len(ranges) {
+		p.vain = 0
 	}
 	if p.window == 0 {
 		p.pause *= 2
@@ -119,7 +122,10 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 		}
 	}
 	m.settlePeer(p)
-	if p.moved || p.window+m.cfg.Limits.Ranges < len(p.want) {
+	if !p.moved {
+		p.vain += m.cfg.Limits.Ranges
+	}
+	if p.moved || p.vain < len(p.want) {
 		p.askAt = m.now // the rest follows at once
 	}
 }

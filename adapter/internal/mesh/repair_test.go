@@ -152,6 +152,20 @@ func TestNackNamesAllInTurn(t *testing.T) {
 		s.hears("o", &Gone{})
 		s.asks("o", missing(topics[1], 0, 3), missing(topics[2], 0, 4))
 	})
+	t.Run("all in vain", func(t *testing.T) { // but the last: the answers to the first were lost
+		s := open(t)
+		s.wait(2 * askInterval)
+		for _, want := range [][]Range{
+			{missing(topics[0], 0, 2), missing(topics[1], 0, 3)},
+			{missing(topics[2], 0, 4), missing(topics[3], 0, 5)},
+			nil,
+		} {
+			s.hears("o", &Gone{})
+			s.asks("o", want...)
+		}
+		s.hears("o", &Gone{}) // twice
+		s.asks("o")
+	})
 	t.Run("a goodbye goes on in turn", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", &Bye{About: old, Last: 5})
