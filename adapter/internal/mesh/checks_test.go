@@ -33,6 +33,7 @@ type checks struct {
 	fenced   uint64            // the last of the fences that it sent
 	behind   map[string]uint64 // the last one that it had sent before it subscribed a topic, of those that it is subscribed to
 	answered map[*node]uint64  // the last one that a node has answered
+	hears    map[*node]bool    // those of whom anything has come
 	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
 }
 
@@ -52,6 +53,7 @@ func newChecks() checks {
 
 		behind:   make(map[string]uint64),
 		answered: make(map[*node]uint64),
+		hears:    make(map[*node]bool),
 		told:     make(map[*node]uint64),
 	}
 }
@@ -175,7 +177,7 @@ func (n *node) lost(l Lost[string]) {
 	w := n.w
 	o := w.node(l.Node)
 	w.trace("%s: lost %+v", n.id, l)
-	if w.roomy {
+	if dead := n.m.peers[o.id].buried && !o.alive; w.roomy && !dead {
 		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
 	}
 	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool { return l.After < d.e.stamp.G && d.e.stamp.G <= l.Upto })

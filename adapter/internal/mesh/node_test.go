@@ -122,7 +122,7 @@ func (n *node) clock() time.Duration { return n.w.now - n.opened }
 // connect is what a link does by itself: subscriptions first. Then it says that it is up.
 func (n *node) connect() {
 	w := n.w
-	n.client = &client{node: n, broker: w.brokers[w.rng.IntN(len(w.brokers))]}
+	n.client = &client{node: n, broker: w.brokers[w.rng.IntN(len(w.brokers))], since: w.now}
 	w.clients = append(w.clients, n.client)
 	n.announce(n.topics(), true)
 	n.stretch = max(n.stretch, w.now)
@@ -241,6 +241,7 @@ func (n *node) receive(from *node, l *letter) {
 	}
 	n.awake(func() {
 		n.w.trace("%s < %s: %+v", n.id, from.id, l.msg)
+		n.hears[from] = true
 		n.step(func() []Effect[string] {
 			switch msg := l.msg.(type) {
 			case *emission:
@@ -267,6 +268,7 @@ func (n *node) step(do func() []Effect[string]) {
 			deliver = append(deliver, n.carryOut(n.m.Resume(n.clock(), e.from.id))...)
 		}
 	}
+	n.steady()
 	n.arm()
 }
 

@@ -12,7 +12,7 @@ var (
 	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few hundred")
 	first   = flag.Uint64("first", 1, "the `seed` of the first world")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
-	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, faulty, short or long")
+	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, faulty, short or long")
 )
 
 // sortOfWorld is a sort of worlds.
@@ -26,6 +26,8 @@ type sortOfWorld struct {
 var sorts = []sortOfWorld{
 	{"healthy", 150, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
 		[]string{"deliveries", "unions", "requests", "copies", "rejoins"}},
+	{"steady", 100, func(seed uint64, trace func(string, ...any)) *world { return steady(seed, windows(seed), trace) },
+		[]string{"deliveries", "unions", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
 		[]string{"deliveries", "unions", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
@@ -379,11 +381,10 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 			w.after(lasting(3*time.Second), func() { n.deaf = false })
 		}
 	})
-	w.faults = faults{any: true}
-	w.run(w.now + 10*time.Second)
+	while := 7 * time.Second
 	if long {
-		w.run(w.now + 90*time.Second)
+		while = 90 * time.Second // all that are dead are given up
 	}
-	w.quiet()
+	w.mend(while)
 	return w
 }

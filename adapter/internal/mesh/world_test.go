@@ -27,6 +27,7 @@ type world struct {
 	missed, unknown           int
 
 	roomy  bool // whatever is lost can be repaired
+	steady bool // nothing is lost but with a connection, and no node hangs
 	weak   bool // few hashes for all topics
 	limits Limits
 
@@ -122,6 +123,7 @@ type client struct {
 	node     *node
 	broker   *broker
 	up, down pipe
+	since    time.Duration
 	dead     bool
 }
 

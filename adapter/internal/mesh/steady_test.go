@@ -1,0 +1,121 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// steady is a world where connections break and nodes are killed and started again, and nothing else goes wrong: whoever is connected is
+// heard, and hears.
+func steady(seed uint64, limits Limits, trace func(string, ...any)) *world {
+	w := begin(seed, faults{any: true}, limits, trace)
+	w.roomy, w.steady = true, true
+	for range 3 + w.rng.IntN(3) {
+		w.open()
+		w.run(w.now + w.between(60*time.Millisecond, 600*time.Millisecond))
+	}
+	w.turns(40*time.Millisecond, func() {
+		if !w.chance(0.03) {
+			w.act()
+			return
+		}
+		n := w.pick()
+		if n == nil {
+			return
+		}
+		w.operations++
+		switch w.rng.IntN(5) {
+		case 0:
+			if len(w.nodes) < 10 && w.living() > 2 {
+				n.die()
+				w.run(w.now + w.between(30*time.Millisecond, 2*time.Second))
+				w.open()
+			}
+		case 1: // nobody does anything
+			w.run(w.now + w.between(0, 4*time.Second))
+		default:
+			n.drop(w.between(0, time.Second), w.between(0, 200*time.Millisecond), w.between(100*time.Millisecond, 3*time.Second))
+		}
+	})
+	w.mend(7 * time.Second)
+	return w
+}
+
+// meeting is how long it takes at the most, in a world in which nothing is lost, until a node that has connected is trusted by all others that
+// are connected: a fence that it was too late for ends, its next Beat is heard, and the hello that this brings is answered.
+const meeting = FenceTimeout + BeatInterval + 250*time.Millisecond
+
+// connected reports whether n has had a connection for so long.
+func (n *node) connected(d time.Duration) bool {
+	return n.alive && !n.closing && n.client != nil && !n.client.dead && n.w.now-n.client.since >= d
+}
+
+// steady checks what a node believes in a world that is steady.
+func (n *node) steady() {
+	w := n.w
+	if !w.steady || !n.connected(meeting) {
+		return
+	}
+	back := true // all that it has ever heard
+	for _, o := range w.nodes {
+		connected := o.connected(meeting)
+		if p := n.m.peers[o.id]; p != nil && p.suspect && connected {
+			w.fail("%s suspects %s, and both have been connected for more than %v", n.id, o.id, meeting)
+		}
+		if n.hears[o] && !connected && !o.closed {
+			back = false
+		}
+	}
+	if n.held && back {
+		w.fail("%s holds its broadcasts back, and all that it knows have been connected for more than %v", n.id, meeting)
+	}
+}
+
+// sound reports whether nothing is wrong with the world any more: all nodes are connected and live, all pipes flow.
+func (w *world) sound() bool {
+	if w.faults != (faults{any: w.any}) {
+		return false
+	}
+	flows := func(p *pipe) bool { return p.last <= w.now+10*time.Millisecond }
+	for _, b := range w.brokers {
+		for _, o := range w.brokers {
+			if b.cut[o] || !flows(b.routes[o]) {
+				return false
+			}
+		}
+	}
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool {
+		return n.alive && !n.closing && (n.hung || n.deaf || !n.connected(0) || !flows(&n.client.up) || !flows(&n.client.down))
+	})
+}
+
+// repairing is how long it takes at the most, in a sound world, until nothing is missing any more: the last question that was asked in vain may have
+// been a moment ago, and the next one comes after two seconds.
+const repairing = 2*time.Second + meeting
+
+// mend waits until a world is sound. Then all that is missing must have come in time; and after another while all is quiet.
+func (w *world) mend(while time.Duration) {
+	w.faults = faults{any: w.any}
+	for w.failure == "" && !w.sound() {
+		w.run(w.now + 20*time.Millisecond)
+	}
+	w.run(w.now + repairing)
+	for _, r := range w.nodes {
+		for _, o := range w.nodes {
+			if p := r.m.peers[o.id]; r != o && r.alive && o.alive && !r.closing && !o.closing && (p == nil || p.floor != o.m.ring.g || p.suspect) {
+				w.fail("%s of %s is not repaired: %s", r.id, o.id, p)
+			}
+		}
+	}
+	w.run(w.now + while)
+	w.quiet()
+}
+
+func (p *peer) String() string {
+	if p == nil {
+		return "not heard of"
+	}
+	return fmt.Sprintf("known %v, suspect %v, floor %d, goal %d, %d wanted, %d held, the last question %v ago",
+		p.known, p.suspect, p.floor, p.goal, len(p.want), len(p.held), p.heard-p.nacked)
+}
