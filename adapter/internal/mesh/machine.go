@@ -313,8 +313,11 @@ func (m *Machine[T]) Next() time.Duration {
 	}
 	for _, p := range m.order {
 		next = min(next, m.due(p))
-		if p.alive() {
+		switch {
+		case p.alive():
 			next = min(next, p.heard+SuspectAfter)
+		case p.suspect:
+			next = min(next, p.heard+DeadAfter)
 		}
 		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
 			next = min(next, p.asked+FenceTimeout)

@@ -338,10 +338,26 @@ func (n *node) arm() {
 		return
 	}
 	n.armed = at
+	if n.w.chance(0.1) && at > n.w.now {
+		n.w.after(n.w.between(0, at-n.w.now-1), n.early)
+	}
 	n.w.after(max(0, at-n.w.now)+n.w.between(0, maxLate), func() {
 		if n.alive && !n.hung && n.armed == at {
 			n.armed = -1
 			n.step(func() []Effect[string] { return n.m.Tick(n.clock()) })
 		}
 	})
+}
+
+// early lets the machine tick before it asks for it: then there is nothing to be done, or it would have been late.
+func (n *node) early() {
+	if next := n.m.Next(); n.alive && !n.hung && n.clock() < next {
+		n.step(func() []Effect[string] {
+			effects := n.m.Tick(n.clock())
+			if len(effects) > 0 {
+				n.w.fail("%s does %T at %v, and has asked for a tick at %v", n.id, effects[0], n.clock(), next)
+			}
+			return effects
+		})
+	}
 }
