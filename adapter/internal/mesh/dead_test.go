@@ -68,6 +68,44 @@ func TestDeadNodeLeavesAGap(t *testing.T) {
 	}
 }
 
+// A node that dies while it leaves is dead, although a request of it is carried out when it is given up, and is let go when it says goodbye again.
+func TestDeadNodeThatWasLeaving(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	request := incoming("o", 7, []uint64{6}, "a")
+	request.Changes = true
+	s.did(s.Broadcast(s.at, "o", request))
+	s.hears("o", &Bye{About: old, Last: 7})
+	s.wait(DeadAfter)
+	s.delivers("o7")
+	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.did(s.Resume(s.at, "o"))
+	if got := sent[*Settled](s, "o"); len(got) != 0 {
+		t.Errorf("told %d times that it is not needed, though it is dead", len(got))
+	}
+	s.hears("o", &Bye{About: old, Last: 7})
+	if got := sent[*Settled](s, "o"); len(got) != 1 {
+		t.Errorf("told %d times that it is not needed when it is back, want once", len(got))
+	}
+	s.wait(2 * DeadAfter)
+	if len(s.order) != 0 || len(s.tombs) != 1 || s.Counts().Deaths != 1 {
+		t.Errorf("%d nodes in order, %d tombs, %d deaths; want one tomb, and one", len(s.order), len(s.tombs), s.Counts().Deaths)
+	}
+}
+
+// A Join does not name a node that was dead when it began, although it has returned before the end.
+func TestDeadNodeReturnsDuringAJoin(t *testing.T) {
+	s := newScript(t)
+	s.knows("dead", 5)
+	s.wait(DeadAfter)
+	s.knows("o", 5)
+	s.joins(1, "a")
+	s.hears("dead", beat(5, 5))
+	s.ended()
+	s.answers("o", 5)
+	s.ended(1, none)
+}
+
 // A dead node of which nothing is known to be missing keeps its floor: its last broadcast may have been lost all the same.
 func TestTailOfADeadNodeIsNotGivenUpInSilence(t *testing.T) {
 	s := newScript(t)

@@ -15,6 +15,11 @@ func (m *Machine[T]) hear(id string) *peer {
 		m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
 		m.order = append(m.order, p)
 		m.suspect(p) // as it was, and of all fences since
+		for _, waits := range m.waits {
+			for i := range waits {
+				waits[i].excused = append(waits[i].excused, p.id)
+			}
+		}
 	}
 	return p
 }
@@ -106,7 +111,7 @@ func (m *Machine[T]) bye(p *peer, b *Bye) {
 
 // farewell lets p go, if it is leaving and nothing is missing of it.
 func (m *Machine[T]) farewell(p *peer) {
-	if p.leaving && !p.gone && p.floor >= p.bye {
+	if p.leaving && !p.gone && !p.buried && p.floor >= p.bye {
 		m.leave(p)
 	}
 }
@@ -175,8 +180,8 @@ func (m *Machine[T]) suspectOverdue() {
 	}
 }
 
-// reunited reports whether all nodes that are known and not given up have answered since the link came up. One that is known by its name
-// alone may be dead; when it is met, it is told where it stands.
+// reunited reports whether all nodes that are known and not given up have answered since the link came up. One that was only
+// named by others may be dead; whenever it is met, our answer says where our broadcasts begin for it.
 func (m *Machine[T]) reunited() bool {
 	return !slices.ContainsFunc(m.order, func(p *peer) bool {
 		return p.known && !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
