@@ -116,6 +116,6 @@ func (p *peer) String() string {
 	if p == nil {
 		return "not heard of"
 	}
-	return fmt.Sprintf("known %v, suspect %v, floor %d, goal %d, %d wanted, %d held, the last question %v ago",
-		p.known, p.suspect, p.floor, p.goal, len(p.want), len(p.held), p.heard-p.nacked)
+	return fmt.Sprintf("known %v, suspect %v, floor %d, goal %d, %d wanted, %d held; heard at %v and asked at %v, by the asker's clock",
+		p.known, p.suspect, p.floor, p.goal, len(p.want), len(p.held), p.heard, p.nacked)
 }
