@@ -42,8 +42,9 @@ type peer struct {
 	nacked  time.Duration    // when the last Nack was sent
 	pause   time.Duration    // after the last Nack
 	window  int              // where among the streams that miss something the last Nack began
+	asking  bool             // it has not been answered
 	vain    int              // how many of them were answered in vain, one Nack after the other
-	moved   bool             // something that was missing has come since
+	moved   bool             // something that was missing has come since, or something else is missing
 	buried  bool             // it was given up after a silence
 	settled bool             // it needs nothing more of this node, which is leaving
 
@@ -118,6 +119,9 @@ func (p *peer) miss(h, g uint64) {
 	}
 	if p.want == nil {
 		p.want = make(map[uint64]uint64)
+	}
+	if _, ok := p.want[h]; !ok {
+		p.moved = true // it has not been asked for, and so not in vain
 	}
 	p.want[h] = max(p.want[h], g)
 }

@@ -33,9 +33,6 @@ func (m *Machine[T]) ask(p *peer) {
 	if p.window >= len(ranges) {
 		p.window = 0
 	}
-	if p.vain >= len(ranges) {
-		p.vain = 0
-	}
 	if p.window == 0 {
 		p.pause *= 2
 	}
@@ -43,7 +40,7 @@ func (m *Machine[T]) ask(p *peer) {
 	ranges = ranges[p.window:]
 	m.counts.Nacks++
 	m.emit(Send[T]{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
-	p.nacked, p.askAt, p.moved = m.now, m.now+p.pause, false
+	p.nacked, p.askAt, p.asking, p.moved = m.now, m.now+p.pause, true, false
 }
 
 // answer sends what a Nack asks for: the broadcasts in ascending order, as many as fit into one answer, and a Gone behind them.
@@ -122,12 +119,16 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 		}
 	}
 	m.settlePeer(p)
-	if !p.moved {
+	if p.asking && !p.moved {
 		p.vain += m.cfg.Limits.Ranges
 	}
-	if p.moved || p.vain < len(p.want) {
+	switch {
+	case p.moved, p.asking && p.vain < len(p.want):
 		p.askAt = m.now // the rest follows at once
+	case p.asking:
+		p.vain = 0 // all follow once more after the interval
 	}
+	p.asking = false
 }
 
 // beat accounts for the numbers of p up to B: what is missing on a topic of ours has been sent, and is asked for.

@@ -175,6 +175,22 @@ func TestNackNamesAllInTurn(t *testing.T) {
 	})
 }
 
+// What an answer shows to be missing is asked for at its end, however long the interval has become, and whether anything could be delivered or not.
+func TestNackOfWhatAnAnswerShows(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a", "b", "c")
+	s.hears("o", beat(5, 9, tail("a", 9)))
+	s.wait(2 * time.Second) // in vain
+	s.repaired("o", 9, []uint64{5, 8}, "a", "b")
+	s.hears("o", &Gone{})
+	s.asks("o", missing("a", 5, 9), missing("b", 5, 8))
+	s.repaired("o", 8, []uint64{5, 7}, "b", "c")
+	s.hears("o", &Gone{})
+	s.asks("o", missing("a", 5, 9), missing("c", 5, 7), missing("b", 5, 8))
+	s.repaired("o", 7, []uint64{5}, "c")
+	s.delivers("o7", "o8", "o9")
+}
+
 // Nobody is asked while the link is down, and at once when it is up again.
 func TestNackAfterLinkDown(t *testing.T) {
 	s := newScript(t)
