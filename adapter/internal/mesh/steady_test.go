@@ -101,6 +101,9 @@ func (w *world) mend(while time.Duration) {
 		w.run(w.now + 20*time.Millisecond)
 	}
 	w.run(w.now + repairing)
+	if w.limits.Ranges > 0 {
+		w.run(w.now + 2*time.Second) // small windows: many answers, one behind the other
+	}
 	for _, r := range w.nodes {
 		for _, o := range w.nodes {
 			if p := r.m.peers[o.id]; r != o && r.alive && o.alive && !r.closing && !o.closing && (p == nil || p.floor != o.m.ring.g || p.suspect) {
