@@ -76,7 +76,7 @@ var plantable = []fault{
 	// Beats and repair.
 	{name: "the horizon in a Beat is ignored", file: "repair.go",
 		old: "if b.S > p.goal {", new: "if false && b.S > p.goal {",
-		setting: "short", worlds: 3, test: "TestHorizonPassedBy"},
+		setting: "short", worlds: 81, test: "TestHorizonPassedBy"},
 	{name: "a Beat that was missed is not asked for", file: "repair.go",
 		old: "if b.A > p.goal {\n\t\tm.resync(p)\n", new: "if b.A > p.goal {\n",
 		setting: "faulty", worlds: 3},
