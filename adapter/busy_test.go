@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,7 @@ func TestBusyWithAFullQueue(t *testing.T) {
 		full.Store(true)
 		say(t, far, string(make([]byte, 2000)), Broadcast{})
 		settle()
+		var mu sync.Mutex // guards calls
 		calls := map[string]error{}
 		for _, kind := range []string{"call", "count"} {
 			go func() {
@@ -91,12 +93,16 @@ func TestBusyWithAFullQueue(t *testing.T) {
 				} else {
 					_, err = near.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{})
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				calls[kind] = err
 			}()
 			synctest.Wait()
 		}
 		close(stuck)
 		settle()
+		mu.Lock()
+		defer mu.Unlock()
 		if err, ok := calls["call"]; !ok || !errors.Is(err, ErrUnknown) {
 			t.Errorf("Call of a kind that is not known: %v, returned %v", err, ok)
 		}
