@@ -111,21 +111,21 @@ var outageFlaws = []flaw{
 		var mu sync.Mutex // guards what follows
 		var lastTopic adapter.Topic
 		var last []byte
-		away := false
+		again := 0 // many times: the others may not be back yet, nor have got it before
 		l.lost = func() {
 			mu.Lock()
 			defer mu.Unlock()
-			away = true
+			again = 50
 		}
 		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if away && !l.degraded() {
-				away = false
+			if again > 0 && !l.degraded() {
+				again--
 				_ = l.Link.Publish(ctx, lastTopic, last)
 			}
 			err := l.Link.Publish(ctx, topic, msg)
-			if err == nil && topic.Kind != adapter.Node {
+			if err == nil && topic.Kind != adapter.Node && again == 0 {
 				lastTopic, last = topic, bytes.Clone(msg)
 			}
 			return err
