@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/belfry-io/belfry/adapter"
 )
@@ -55,12 +54,12 @@ func sendKept(l *link, refusing bool) {
 	}
 }
 
-// forgetRooms ends the subscriptions of rooms in the given outage and later ones. Unless late is zero they stand again that long
-// after the end of the outage.
-func forgetRooms(l *link, outage int, late time.Duration) {
+// forgetRooms ends the subscriptions of rooms in the given outage and later ones. If late is set they stand again when the link has
+// published on a room after the outage.
+func forgetRooms(l *link, outage int, late bool) {
 	var mu sync.Mutex // guards what follows
 	rooms := make(map[adapter.Topic]bool)
-	count := 0
+	count, due := 0, false
 	change := func(topics []adapter.Topic, subscribed bool) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -95,11 +94,23 @@ func forgetRooms(l *link, outage int, late time.Duration) {
 		if count++; count < outage {
 			return
 		}
-		topics := all()
-		_ = l.Link.Unsubscribe(context.Background(), topics...)
-		if late > 0 {
-			time.AfterFunc(late, func() { _ = l.Link.Subscribe(context.Background(), topics...) })
+		_ = l.Link.Unsubscribe(context.Background(), all()...)
+		mu.Lock()
+		defer mu.Unlock()
+		due = late
+	}
+	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		if err := l.Link.Publish(ctx, topic, msg); err != nil || topic.Kind != adapter.Room {
+			return err
 		}
+		mu.Lock()
+		subscribe := due
+		due = false
+		mu.Unlock()
+		if !subscribe {
+			return nil
+		}
+		return l.Link.Subscribe(ctx, all()...)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/belfry-io/belfry/adapter"
 )
@@ -144,9 +143,9 @@ var outageFlaws = []flaw{
 		}
 	})},
 
-	{"DoesNotResubscribe", []string{"OutageSubscriptions", "OutageFence", "OutageOrder", "OutageAgain"}, "", false, withLinks(func(l *link) { forgetRooms(l, 1, 0) })},
-	{"ResubscribesOnce", []string{"OutageSubscriptions"}, "outage 1: got", false, withLinks(func(l *link) { forgetRooms(l, 2, 0) })},
-	{"ResubscribesLate", []string{"OutageSubscriptions", "OutageFence"}, "missed", false, withLinks(func(l *link) { forgetRooms(l, 1, 20*time.Millisecond) })},
+	{"DoesNotResubscribe", []string{"OutageSubscriptions", "OutageFence", "OutageOrder", "OutageAgain"}, "", false, withLinks(func(l *link) { forgetRooms(l, 1, false) })},
+	{"ResubscribesOnce", []string{"OutageSubscriptions"}, "outage 1: got", false, withLinks(func(l *link) { forgetRooms(l, 2, false) })},
+	{"ResubscribesLate", []string{"OutageSubscriptions", "OutageFence"}, "missed", false, withLinks(func(l *link) { forgetRooms(l, 1, true) })},
 	{"ForgetsSubscriptionsOfTheOutage", []string{"OutageSubscriptions", "OutageFence", "OutageOpen"}, "", false, withLinks(func(l *link) {
 		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
 			if l.degraded() {
