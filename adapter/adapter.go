@@ -58,7 +58,7 @@ type Link interface {
 	// It works on a Degraded link as Subscribe does.
 	Unsubscribe(ctx context.Context, topics ...Topic) error
 
-	// State is the state now, and a channel that is closed at its next change. The channel of a closed link never closes.
+	// State is the state now, and a channel that is closed when any part of it changes. The channel of a closed link never closes.
 	State() (State, <-chan struct{})
 
 	// Close leaves the cluster: recv is not called after Close has returned, and the other methods return [ErrClosed].
@@ -156,4 +156,8 @@ func (s Status) String() string {
 type State struct {
 	Status Status
 	Reason error // Degraded: why. Connected: what the broker refuses (a topic without permission, say); nil if nothing
+
+	// Connections is how many times the link has become Connected. It grows by at least one with each time, and never otherwise: by it Hub
+	// knows a link that was lost and came back before it looked, and whose nodes have to meet anew, from one that is refused something.
+	Connections uint64
 }

@@ -78,17 +78,23 @@ func (w *wire) Open(ctx context.Context, recv func(msg []byte)) (Link, error) {
 	defer w.mu.Unlock()
 	w.recv, w.sent, w.link = recv, make(map[Kind]int), link.(*memoryLink)
 	if w.state.Status == 0 {
-		w.state = State{Status: Connected}
+		w.state = State{Status: Connected, Connections: 1}
 	}
 	w.changed = make(chan struct{})
 	return &wireLink{Link: link, wire: w}, nil
 }
 
-// set changes the state of the link.
-func (w *wire) set(s State) {
+// set changes the state of the link, to one after the other before anybody looks, and counts its connections.
+func (w *wire) set(states ...State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state = s
+	for _, s := range states {
+		s.Connections = w.state.Connections
+		if s.Status == Connected && w.state.Status != Connected {
+			s.Connections++
+		}
+		w.state = s
+	}
 	if w.changed != nil {
 		close(w.changed)
 		w.changed = make(chan struct{})

@@ -117,7 +117,7 @@ func NewHub(cfg HubConfig) *Hub {
 		opened: time.Now(),
 		wake:   make(chan struct{}, 1),
 		rooms:  make(map[string]*Rooms),
-		state:  State{Status: Connected},
+		state:  State{Status: Connected, Connections: 1},
 	}
 	h.calls.pending = make(map[uint64]*call)
 	h.answers.under = make(map[asker]*answer)
@@ -188,7 +188,7 @@ func (h *Hub) becomeReady(err error) {
 	h.readyOnce.Do(func() { close(h.ready) })
 }
 
-// State is that of the link. Without an adapter it is Connected.
+// State is that of the link. Without an adapter it is Connected, and was never anything else.
 func (h *Hub) State() State {
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()

@@ -576,7 +576,8 @@ func TestNodesThatOpenTogether(t *testing.T) {
 	})
 }
 
-// A link that was lost and came back before anybody looked is new all the same: the nodes meet again.
+// A link that was lost and came back before anybody looked is new all the same, and the nodes meet again, whatever else has changed; one that
+// is refused something is not: a meeting makes all nodes suspect, and would end the calls that are under way.
 func TestLinkThatFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(Memory)
@@ -592,16 +593,25 @@ func TestLinkThatFlaps(t *testing.T) {
 			}
 			recv(msg)
 		}
-		wires[0].set(State{Status: Connected})
-		synctest.Wait()
-		if hellos == 0 {
-			t.Error("no hello after the state of the link changed to what it had been")
-		}
-		hellos = 0
-		wires[0].set(State{Status: Connected, Reason: errors.New("a topic is denied")})
-		synctest.Wait()
-		if hellos != 0 || hubs[0].State().Reason == nil {
-			t.Errorf("%d hellos after something was refused on a link that stands; its state is %v", hellos, hubs[0].State())
+		lost := State{Status: Degraded, Reason: errors.New("lost")}
+		for _, change := range []struct {
+			what   string
+			states []State
+			meets  bool
+		}{
+			{"lost, and as it was", []State{lost, {Status: Connected}}, true},
+			{"denied a topic", []State{{Status: Connected, Reason: errors.New("a topic is denied")}}, false},
+			{"denied another one", []State{{Status: Connected, Reason: errors.New("another topic is denied")}}, false},
+			{"lost, and denied a third one", []State{lost, {Status: Connected, Reason: errors.New("a third topic is denied")}}, true},
+			{"lost, and denied nothing", []State{lost, {Status: Connected}}, true},
+			{"told of nothing", []State{{Status: Connected}}, false},
+		} {
+			hellos = 0
+			wires[0].set(change.states...)
+			settle()
+			if (hellos > 0) != change.meets || hubs[0].State() != wires[0].state {
+				t.Errorf("%s: %d hellos, and the state is %v", change.what, hellos, hubs[0].State())
+			}
 		}
 	})
 }

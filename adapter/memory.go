@@ -57,7 +57,9 @@ func (m *Memory) Open(ctx context.Context, recv func(msg []byte)) (Link, error) 
 		m.open = make(map[*memoryLink]struct{})
 	}
 	m.open[l] = struct{}{}
-	l.down = m.interrupted > 0
+	if l.down = m.interrupted > 0; !l.down {
+		l.connections = 1
+	}
 	go l.deliver()
 	return l, nil
 }
@@ -146,6 +148,8 @@ type memoryLink struct {
 	space   chan struct{} // closed when queue has been taken, and by Close; nil if no publisher waits for that
 	down    bool          // the memory is interrupted; changed under its mu as well
 	changed chan struct{} // closed at the next change of state
+
+	connections uint64 // how many times it has become Connected
 }
 
 func (l *memoryLink) Publish(ctx context.Context, topic Topic, msg []byte) error {
@@ -222,7 +226,9 @@ func (l *memoryLink) put(msg []byte) (space <-chan struct{}, err error) {
 func (l *memoryLink) turn(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.down = down
+	if l.down = down; !down {
+		l.connections++
+	}
 	clear(l.queue)
 	l.queue, l.bytes = l.queue[:0], 0
 	l.wakePublishers()
@@ -297,13 +303,14 @@ func (l *memoryLink) Unsubscribe(ctx context.Context, topics ...Topic) error {
 func (l *memoryLink) State() (State, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	state, changed := State{Status: Connected, Connections: l.connections}, l.changed
 	switch {
 	case l.closed():
-		return State{Status: Closed}, nil
+		state.Status, changed = Closed, nil
 	case l.down:
-		return State{Status: Degraded, Reason: errInterrupted}, l.changed
+		state.Status, state.Reason = Degraded, errInterrupted
 	}
-	return State{Status: Connected}, l.changed
+	return state, changed
 }
 
 // MaxMessage implements [Limiter].

@@ -30,8 +30,8 @@ func (h *Hub) run() {
 		state, changed := link.State()
 		h.meshMu.Lock()
 		h.state = state
-		// The same state once more is one that was lost and came back before anybody looked.
-		if last.Status == Connected && (state.Status != Connected || fmt.Sprint(state.Reason) == fmt.Sprint(last.Reason)) {
+		// A link that has become Connected once more was lost and came back before anybody looked.
+		if last.Status == Connected && (state.Status != Connected || state.Connections != last.Connections) {
 			h.met()
 			h.apply(h.machine.LinkDown(h.age(), h.writer.hold()))
 			last.Status = Degraded

@@ -173,6 +173,6 @@ func (nullLink) Publish(context.Context, adapter.Topic, []byte) error { return n
 func (nullLink) Subscribe(context.Context, ...adapter.Topic) error    { return nil }
 func (nullLink) Unsubscribe(context.Context, ...adapter.Topic) error  { return nil }
 func (l nullLink) State() (adapter.State, <-chan struct{}) {
-	return adapter.State{Status: adapter.Connected}, l.changed
+	return adapter.State{Status: adapter.Connected, Connections: 1}, l.changed
 }
 func (nullLink) Close() error { return nil }

@@ -49,6 +49,7 @@ type link struct {
 	old     *conn // what cur replaces, while it still delivers; or nil
 	state   adapter.State
 	changed chan struct{} // closed when state changes
+	ups     uint64        // how many times the link has become Connected
 	down    error         // why there is no connection
 	outage  outage
 	limit   int             // of cur, or the last one

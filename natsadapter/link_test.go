@@ -238,6 +238,9 @@ func TestClosedConnections(t *testing.T) {
 			if got := a.adapter.Stats().Connections; got != 2 {
 				t.Errorf("%d connections, want 2", got)
 			}
+			if state, _ := a.State(); state.Connections != 2 {
+				t.Errorf("the link has become connected %d times, want 2", state.Connections)
+			}
 		})
 	}
 }

@@ -436,6 +436,9 @@ func TestLossWhileReplacing(t *testing.T) {
 	}
 	release()
 	a.until(adapter.Connected)
+	if state, _ := a.State(); state.Connections != 2 {
+		t.Errorf("the link has become connected %d times, want 2", state.Connections)
+	}
 }
 
 // TestServersOfCluster checks that a link that knows one server finds the others when that one is gone, over TLS too, where the

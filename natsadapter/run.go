@@ -251,6 +251,9 @@ func (l *link) subscribeAll(c *conn, subjects []string) error {
 // use makes c the connection to publish on, in the place of old, which may be nil. mu must be held.
 func (l *link) use(c, old *conn) {
 	l.stateMu.Lock()
+	if l.cur == nil && !l.closed {
+		l.ups++
+	}
 	l.cur, l.old, l.outage = c, old, none
 	l.limit = c.limit
 	l.stateMu.Unlock()

@@ -24,12 +24,12 @@ func (l *link) State() (adapter.State, <-chan struct{}) {
 func (l *link) refresh() {
 	l.stateMu.Lock()
 	defer l.stateMu.Unlock()
-	state := adapter.State{Status: adapter.Connected}
+	state := adapter.State{Status: adapter.Connected, Connections: l.ups}
 	switch {
 	case l.closed:
 		state.Status = adapter.Closed
 	case l.cur == nil:
-		state = adapter.State{Status: adapter.Degraded, Reason: l.down}
+		state.Status, state.Reason = adapter.Degraded, l.down
 	default:
 		reason := l.cur.reason()
 		if reason == nil && l.old != nil {
@@ -37,7 +37,7 @@ func (l *link) refresh() {
 		}
 		state.Reason = reason
 	}
-	if state.Status == l.state.Status && fmt.Sprint(state.Reason) == fmt.Sprint(l.state.Reason) {
+	if state.Status == l.state.Status && state.Connections == l.state.Connections && fmt.Sprint(state.Reason) == fmt.Sprint(l.state.Reason) {
 		return
 	}
 	l.state = state

@@ -103,7 +103,7 @@ var cases = []testCase{
 		rule: "a link receives a message once, none of its own, and none on a topic that it has left"},
 
 	{name: "State", test: testState,
-		rule: "State is Connected with an open channel, then Closed, and the change closes the channel"},
+		rule: "State is Connected, for the first time, with an open channel, then Closed, and the change closes the channel"},
 	{name: "OpenContext", test: testOpenContext,
 		rule: "the ctx of Open bounds Open alone: it may end at any time without harm to a link, and an Open whose ctx has ended returns at once"},
 	{name: "EndedContext", test: testEndedContext,
@@ -126,7 +126,7 @@ var cases = []testCase{
 		rule: "a closed link leaves no goroutine behind"},
 
 	{name: "OutageState", test: testOutageState, cut: true,
-		rule: "a link is Degraded with a Reason while its broker is away, Connected by itself when it is back, and each change closes the channel"},
+		rule: "a link is Degraded with a Reason while its broker is away, Connected by itself, and once more, when it is back, and each change closes the channel"},
 	{name: "OutagePublish", test: testOutagePublish, cut: true,
 		rule: "Publish of a Degraded link returns ErrUnavailable within a bounded time, and what it has refused is not sent later"},
 	{name: "OutageSubscriptions", test: testOutageSubscriptions, cut: true,
@@ -142,7 +142,7 @@ var cases = []testCase{
 	{name: "OutageOpen", test: testOutageOpen, cut: true,
 		rule: "Open returns within a bounded time during an outage: an error, or a link that is Degraded and comes up by itself"},
 	{name: "OutageAgain", test: testOutageAgain, cut: true,
-		rule: "a link survives any number of outages, short ones too, tells of each, and leaves no goroutine behind"},
+		rule: "a link survives any number of outages, short ones too, tells of each by its Connections, and leaves no goroutine behind"},
 }
 
 // Run runs the suite, each case as a subtest of t on a cluster of its own. A case that fails prints the rule that it stands for.

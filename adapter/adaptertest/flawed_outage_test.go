@@ -19,7 +19,7 @@ func giveUpAfter(l *link, outages int64) {
 	l.state = func() (adapter.State, <-chan struct{}) {
 		state, changed := l.Link.State()
 		if state.Status == adapter.Connected && count.Load() >= outages {
-			state = adapter.State{Status: adapter.Degraded, Reason: errors.New("gave up")}
+			state.Status, state.Reason = adapter.Degraded, errors.New("gave up")
 		}
 		return state, changed
 	}

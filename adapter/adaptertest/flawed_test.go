@@ -325,16 +325,18 @@ func sharingBuffers(withPublisher bool) func(t *testing.T) adapter.Adapter {
 // reconnectOverLongName changes its state for a moment when it is given a long name.
 func reconnectOverLongName(l *link) {
 	var mu sync.Mutex // guards what follows
-	changed := make(chan struct{})
+	changed, times := make(chan struct{}), uint64(0)
 	l.state = func() (adapter.State, <-chan struct{}) {
 		mu.Lock()
 		defer mu.Unlock()
 		state, _ := l.Link.State()
+		state.Connections += times
 		return state, changed
 	}
 	l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
 		if len(topic.Room) >= 5000 {
 			mu.Lock()
+			times++
 			close(changed)
 			changed = make(chan struct{})
 			mu.Unlock()

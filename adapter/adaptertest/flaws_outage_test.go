@@ -15,8 +15,9 @@ import (
 var outageFlaws = []flaw{
 	{"StaysConnectedWithoutBroker", []string{"OutageState"}, "want degraded", true, withLinks(func(l *link) {
 		l.state = func() (adapter.State, <-chan struct{}) {
-			_, changed := l.Link.State()
-			return adapter.State{Status: adapter.Connected}, changed
+			state, changed := l.Link.State()
+			state.Status, state.Reason = adapter.Connected, nil
+			return state, changed
 		}
 	})},
 	{"ChannelStaysOpenInAnOutage", []string{"OutageState", "OutageAgain"}, "is still open", true, withLinks(func(l *link) {
@@ -52,7 +53,7 @@ var outageFlaws = []flaw{
 		l.state = func() (adapter.State, <-chan struct{}) {
 			state, changed := l.Link.State()
 			if tried.Load() {
-				state = adapter.State{Status: adapter.Connected}
+				state.Status, state.Reason = adapter.Connected, nil
 			}
 			return state, changed
 		}
@@ -65,6 +66,50 @@ var outageFlaws = []flaw{
 				last = state.Reason
 			}
 			state.Reason = last
+			return state, changed
+		}
+	})},
+	{"CountsLosses", []string{"OutageState"}, "it has become connected since", false, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			if state.Status == adapter.Degraded {
+				state.Connections++
+			}
+			return state, changed
+		}
+	})},
+	{"CountsNoSecondConnection", []string{"OutageState", "OutageAgain"}, "it has become connected since", false, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			state.Connections = min(state.Connections, 1)
+			return state, changed
+		}
+	})},
+	{"CountsNoConnectionAfterAShortOutage", []string{"OutageAgain"}, "it has become connected since", false, withLinks(func(l *link) {
+		var last adapter.State
+		count := uint64(0)
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			if state.Status == adapter.Connected && last.Status != adapter.Connected { // of what nobody has looked at it does not know
+				count++
+			}
+			last = state
+			state.Connections = count
+			return state, changed
+		}
+	})},
+	{"CountsAttempts", []string{"OutageState"}, "while its broker is away", false, withLinks(func(l *link) {
+		var tried atomic.Uint64
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			err := l.Link.Publish(ctx, topic, msg)
+			if errors.Is(err, adapter.ErrUnavailable) {
+				tried.Add(1)
+			}
+			return err
+		}
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			state.Connections += tried.Load()
 			return state, changed
 		}
 	})},
@@ -214,10 +259,11 @@ var outageFlaws = []flaw{
 			return l.Link.Close()
 		}
 		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
 			if closed.Load() {
-				return adapter.State{Status: adapter.Closed}, nil
+				state.Status, state.Reason, changed = adapter.Closed, nil, nil
 			}
-			return l.Link.State()
+			return state, changed
 		}
 		unlessClosed := func(do func() error) error {
 			if closed.Load() {
@@ -258,7 +304,7 @@ var outageFlaws = []flaw{
 		l.state = func() (adapter.State, <-chan struct{}) {
 			state, changed := l.Link.State()
 			if away.Load() {
-				state = adapter.State{Status: adapter.Degraded, Reason: errors.New("no broker")}
+				state.Status, state.Reason = adapter.Degraded, errors.New("no broker")
 			}
 			return state, changed
 		}
@@ -272,7 +318,7 @@ var outageFlaws = []flaw{
 			once.Do(func() { dead.Store(l.degraded()) }) // it was not there to see the change
 			state, changed := l.Link.State()
 			if dead.Load() {
-				state = adapter.State{Status: adapter.Degraded, Reason: errors.New("no broker")}
+				state.Status, state.Reason = adapter.Degraded, errors.New("no broker")
 			}
 			return state, changed
 		}
@@ -284,7 +330,7 @@ var outageFlaws = []flaw{
 			once.Do(func() { early = l.degraded() })
 			state, changed := l.Link.State()
 			if early {
-				state = adapter.State{Status: adapter.Connected}
+				state.Status, state.Reason = adapter.Connected, nil
 			}
 			return state, changed
 		}

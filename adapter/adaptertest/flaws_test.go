@@ -207,12 +207,15 @@ var flaws = []flaw{
 
 	{"StateNeverChanges", []string{"State"}, "the end of the channel after Close", true, withLinks(func(l *link) {
 		never := make(chan struct{})
-		l.state = func() (adapter.State, <-chan struct{}) { return adapter.State{Status: adapter.Connected}, never }
+		l.state = func() (adapter.State, <-chan struct{}) {
+			return adapter.State{Status: adapter.Connected, Connections: 1}, never
+		}
 	})},
 	{"StateStaysConnected", []string{"State"}, "want closed", false, withLinks(func(l *link) {
 		l.state = func() (adapter.State, <-chan struct{}) {
-			_, changed := l.Link.State()
-			return adapter.State{Status: adapter.Connected}, changed
+			state, changed := l.Link.State()
+			state.Status = adapter.Connected
+			return state, changed
 		}
 	})},
 	{"StateChannelIsClosedForNothing", []string{"State"}, "while nothing happened", false, withLinks(func(l *link) {
@@ -220,6 +223,34 @@ var flaws = []flaw{
 		close(changed)
 		l.state = func() (adapter.State, <-chan struct{}) {
 			state, _ := l.Link.State()
+			return state, changed
+		}
+	})},
+	{"CountsNoConnections", []string{"State"}, "Connections is 0", false, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			state.Connections = 0
+			return state, changed
+		}
+	})},
+	{"CountsMessages", []string{"State"}, "all the while", false, withLinks(func(l *link) {
+		var published atomic.Uint64
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+			published.Add(1)
+			return l.Link.Publish(ctx, topic, msg)
+		}
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			state.Connections += published.Load()
+			return state, changed
+		}
+	})},
+	{"ForgetsItsConnectionsOnceClosed", []string{"State"}, "after Close", false, withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			if state.Status == adapter.Closed {
+				state.Connections = 0
+			}
 			return state, changed
 		}
 	})},

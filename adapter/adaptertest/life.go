@@ -19,6 +19,10 @@ func testState(c *cluster) {
 	if changed == nil {
 		c.fatalf("the channel of a link that is %v is nil", state.Status)
 	}
+	if state.Connections == 0 {
+		c.fatalf("Connections is 0 of a link that is %v, want how many times it has become so", state.Status)
+	}
+	connections := state.Connections
 	a.subscribe(room("lobby"))
 	b.publish(room("lobby"), "traffic")
 	a.waitFor("traffic")
@@ -27,6 +31,9 @@ func testState(c *cluster) {
 		state, _ := a.link.State()
 		c.fatalf("the channel was closed while nothing happened; state is %v (%v)", state.Status, state.Reason)
 	default:
+	}
+	if state, _ := a.link.State(); state.Connections != connections {
+		c.fatalf("Connections was %d and is %d, though the link was %v all the while", connections, state.Connections, state.Status)
 	}
 
 	woken := make(chan struct{})
@@ -41,6 +48,9 @@ func testState(c *cluster) {
 	state, changed = a.link.State()
 	if state.Status != adapter.Closed || state.Reason != nil {
 		c.fatalf("state is %v (%v) after Close, want %v without a reason", state.Status, state.Reason, adapter.Closed)
+	}
+	if state.Connections != connections {
+		c.fatalf("Connections was %d and is %d after Close", connections, state.Connections)
 	}
 	select {
 	case <-changed:

@@ -110,6 +110,15 @@ func (n *node) become(want adapter.Status) adapter.State {
 	return state
 }
 
+// reconnected waits until the link is Connected, and checks that it has become so since it said before.
+func (n *node) reconnected(before adapter.State) {
+	n.c.t.Helper()
+	if state := n.become(adapter.Connected); state.Connections <= before.Connections {
+		n.c.fatalf("%s: Connections is %d after an outage, and was %d when the link was %v: it has become %v since",
+			n.id, state.Connections, before.Connections, before.Status, state.Status)
+	}
+}
+
 // progress waits until count, of the k-th of nodes, has risen by that much for each.
 func (c *cluster) progress(by int, count func(k int) int, nodes []*node) {
 	c.t.Helper()
@@ -152,10 +161,11 @@ func testOutageState(c *cluster) {
 			_, before[i] = n.link.State()
 		}
 		o.cut()
+		lost := make([]adapter.State, len(hit))
 		for i, n := range hit {
 			n.changes(before[i], "after its broker has gone")
-			if state := n.become(adapter.Degraded); state.Reason == nil {
-				c.fatalf("%s: state is %v without a reason", n.id, state.Status)
+			if lost[i] = n.become(adapter.Degraded); lost[i].Reason == nil {
+				c.fatalf("%s: state is %v without a reason", n.id, lost[i].Status)
 			}
 			for range 3 {
 				_ = c.try("Publish", func(ctx context.Context) error { return n.link.Publish(ctx, room("lobby"), nil) })
@@ -167,10 +177,14 @@ func testOutageState(c *cluster) {
 			if state, during[i] = n.link.State(); state.Status != adapter.Degraded || state.Reason == nil {
 				c.fatalf("%s: state is %v (%v) while its broker is away, want %v and why", n.id, state.Status, state.Reason, adapter.Degraded)
 			}
+			if state.Connections != lost[i].Connections {
+				c.fatalf("%s: Connections was %d and is %d while its broker is away", n.id, lost[i].Connections, state.Connections)
+			}
 		}
 		o.restore()
 		for i, n := range hit {
 			n.changes(during[i], "after its broker has come back")
+			n.reconnected(lost[i])
 		}
 		o.end()
 		for _, n := range nodes {

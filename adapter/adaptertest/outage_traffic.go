@@ -334,14 +334,17 @@ func testOutageAgain(c *cluster) {
 			if r == 1 { // what brokers in this process start once is started now
 				before = c.settledGoroutines()
 			}
-			changes := make(map[*node]<-chan struct{})
+			states, changes := make(map[*node]adapter.State), make(map[*node]<-chan struct{})
 			for _, n := range o.hit(nodes) {
-				_, changes[n] = n.link.State()
+				states[n], changes[n] = n.link.State()
 			}
 			o.cut()
 			o.restore() // at once
 			for n, changed := range changes {
 				n.changes(changed, "after its broker was away for a moment")
+			}
+			for n, before := range states {
+				n.reconnected(before) // whether anybody has seen it Degraded or not
 			}
 			o.end()
 			msg := fmt.Sprint("round ", r)
