@@ -18,6 +18,18 @@ type dialer struct {
 
 // newDialer returns a dialer that dials as o says.
 func newDialer(ctx context.Context, o *nats.Options) dialer {
+	if server := o.InProcessServer; server != nil {
+		return dialer{
+			ctx: ctx,
+			dial: func(context.Context, string, string) (net.Conn, error) {
+				nc, err := server.InProcessConn()
+				if err != nil {
+					return nil, &net.OpError{Op: "dial", Net: "in-process", Err: err} // it is down, and may come back
+				}
+				return nc, nil
+			},
+		}
+	}
 	if custom := o.CustomDialer; custom != nil {
 		skip, ok := custom.(interface{ SkipTLSHandshake() bool })
 		return dialer{

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -208,6 +209,28 @@ func TestServerThatComesLater(t *testing.T) {
 	b.until(adapter.Connected)
 	b.publish(room("x"), "1")
 	a.expect("1")
+}
+
+// TestInProcessServer has a server that can be reached in no other way, and is gone in the end.
+func TestInProcessServer(t *testing.T) {
+	s, err := natsserver.NewServer(&natsserver.Options{DontListen: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	adp := quiet("nats://not-looked-up.invalid", nats.InProcessServer(s))
+	a, b := open(t, adp), open(t, adp)
+	a.subscribe(room("x"))
+	a.settle()
+	b.publish(room("x"), strings.Repeat("1", 100_000))
+	a.expect(strings.Repeat("1", 100_000))
+	s.Shutdown()
+	a.until(adapter.Degraded)
+	open(t, adp).until(adapter.Degraded)
 }
 
 // TestClosedConnections closes connections in ways after which nats.go never connects again.

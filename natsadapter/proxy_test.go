@@ -171,6 +171,16 @@ func (c failingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// An inProcess is a server whose connections a failingDialer makes, as nats.InProcessServer takes it.
+type inProcess struct {
+	dialer *failingDialer
+	url    string
+}
+
+func (p inProcess) InProcessConn() (net.Conn, error) {
+	return p.dialer.Dial("tcp", strings.TrimPrefix(p.url, "nats://"))
+}
+
 // A gatedDialer makes connections unless it is held: then Dial waits.
 type gatedDialer struct {
 	mu      sync.Mutex    // guards what follows

@@ -321,14 +321,21 @@ func TestSilentServer(t *testing.T) {
 // TestFailedWriteEndsConnection lets a write fail of which nothing has left: nats.go would go on without what it had buffered.
 func TestFailedWriteEndsConnection(t *testing.T) {
 	s := natstest.NewServer(t)
-	d := &failingDialer{}
-	a, b := open(t, quiet(s.URL(), nats.SetCustomDialer(d))), open(t, quiet(s.URL()))
-	a.until(adapter.Connected)
-	d.fail()
-	a.subscribe(room("x"))
-	b.repeat(room("x"), "1", a)
-	if got := a.adapter.Stats().Connections; got != 2 {
-		t.Errorf("%d connections, want 2", got)
+	for name, option := range map[string]func(d *failingDialer) nats.Option{
+		"CustomDialer": func(d *failingDialer) nats.Option { return nats.SetCustomDialer(d) },
+		"InProcess":    func(d *failingDialer) nats.Option { return nats.InProcessServer(inProcess{d, s.URL()}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &failingDialer{}
+			a, b := open(t, quiet(s.URL(), option(d))), open(t, quiet(s.URL()))
+			a.until(adapter.Connected)
+			d.fail()
+			a.subscribe(room("x"))
+			b.repeat(room("x"), "1", a)
+			if got := a.adapter.Stats().Connections; got != 2 {
+				t.Errorf("%d connections, want 2", got)
+			}
+		})
 	}
 }
 
