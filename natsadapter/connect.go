@@ -1,6 +1,7 @@
 package natsadapter
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -23,8 +24,12 @@ func (a *Adapter) ServiceSubject() (string, error) {
 // besides. It is an ordinary connection, which reconnects by itself and for ever, and keeps nothing for later while it is lost. It is the
 // caller's, who closes it.
 //
-// Connect waits for a server to answer, for as long as the options say, which is two seconds for each server by default.
-func (a *Adapter) Connect(options ...nats.Option) (*nats.Conn, error) {
+// Connect waits for a server to answer, for as long as the options say, which is two seconds for each server by default, and no longer than
+// ctx, which bounds Connect alone and not the life of the connection. The look-up of a host's name takes its own time.
+func (a *Adapter) Connect(ctx context.Context, options ...nats.Option) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("natsadapter: connect: %w", err)
+	}
 	set, err := a.resolve()
 	if err != nil {
 		return nil, fmt.Errorf("natsadapter: connect: %w", err)
@@ -37,11 +42,23 @@ func (a *Adapter) Connect(options ...nats.Option) (*nats.Conn, error) {
 	o.AllowReconnect, o.MaxReconnect, o.IgnoreAuthErrorAbort = true, -1, true
 	o.ReconnectBufSize = -1
 	for _, option := range options {
+		if option == nil {
+			continue
+		}
 		if err := option(&o); err != nil {
 			return nil, fmt.Errorf("natsadapter: connect: option: %w", err)
 		}
 	}
+	dialing, end := context.WithCancel(context.Background()) // until Connect returns it ends with ctx, and then no more
+	useDialer(dialing, &o)
+	stop := context.AfterFunc(ctx, end)
 	nc, err := o.Connect()
+	if !stop() {
+		if err == nil {
+			nc.Close()
+		}
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("natsadapter: connect: %w", err)
 	}

@@ -1,6 +1,7 @@
 package natsadapter
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestConnect(t *testing.T) {
 	other.Shutdown()
 	a := quiet(other.URL()+","+s.URL(), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0), nats.CustomInboxPrefix("mine"))
 	again := make(chan struct{}, 1)
-	nc, err := a.Connect(nats.Name("beside"), nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
+	nc, err := a.Connect(t.Context(), nil, nats.Name("beside"), nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,11 @@ func TestConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Restart()
-	<-again
+	select {
+	case <-again:
+	case <-time.After(patience):
+		t.Fatal("the connection has not come back")
+	}
 	if err := nc.Publish("x", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -61,14 +66,47 @@ func TestConnect(t *testing.T) {
 		t.Errorf("its own message, after a restart: %v", err)
 	}
 	failed := errors.New("no")
-	if _, err := a.Connect(func(*nats.Options) error { return failed }); !errors.Is(err, failed) {
+	if _, err := a.Connect(t.Context(), func(*nats.Options) error { return failed }); !errors.Is(err, failed) {
 		t.Errorf("an option that fails: got %v", err)
 	}
 	s.Shutdown()
-	if _, err := a.Connect(); !errors.Is(err, nats.ErrNoServers) {
+	if _, err := a.Connect(t.Context()); !errors.Is(err, nats.ErrNoServers) {
 		t.Errorf("without a server: got %v", err)
 	}
-	if _, err := quiet("http://x").Connect(); err == nil {
+	if _, err := quiet("http://x").Connect(t.Context()); err == nil {
 		t.Error("a wrong URL: got no error")
+	}
+}
+
+// TestConnectWithContext: ctx ends a wait for servers that say nothing, and does no harm to a connection that stands.
+func TestConnectWithContext(t *testing.T) {
+	s := natstest.NewServer(t)
+	p := newProxy(t, s.URL())
+	ctx, cancel := context.WithCancel(t.Context())
+	again := make(chan struct{}, 1)
+	nc, err := quiet(p.url(), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0)).Connect(ctx, nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	cancel()
+	if err := nc.Flush(); err != nil {
+		t.Errorf("a connection whose ctx has ended: %v", err)
+	}
+	s.Disconnect()
+	select {
+	case <-again:
+	case <-time.After(patience):
+		t.Fatal("a connection whose ctx has ended does not come back")
+	}
+
+	p.hold()
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if nc, err := quiet(p.url()+","+p.url(), nats.Timeout(time.Hour)).Connect(ctx); !errors.Is(err, context.DeadlineExceeded) || nc != nil {
+		t.Errorf("a server that says nothing: %v, want the deadline", err)
+	}
+	if _, err := quiet(s.URL()).Connect(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a ctx that has ended: %v, want the deadline", err)
 	}
 }

@@ -50,8 +50,19 @@ func newDialer(ctx context.Context, o *nats.Options) dialer {
 	return dialer{ctx: ctx, dial: plain.DialContext}
 }
 
+// useDialer makes o connect by a dialer that dials as o has said, and whose connections end with ctx.
+func useDialer(ctx context.Context, o *nats.Options) {
+	o.CustomDialer = newDialer(ctx, o)
+	if o.InProcessServer != nil { // the dialer sees to it; nats.go would go past the dialer
+		o.InProcessServer, o.SkipHostLookup = nil, true
+	}
+}
+
 // Dial implements nats.CustomDialer.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
+	if err := d.ctx.Err(); err != nil { // not every dialer below looks
+		return nil, err
+	}
 	nc, err := d.dial(d.ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -78,10 +78,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		told:    map[string]bool{},
 		limit:   adapter.DefaultMaxMessage,
 	}
-	l.options.CustomDialer = newDialer(ctx, &set.options)
-	if l.options.InProcessServer != nil { // the dialer sees to it; nats.go would go past the dialer
-		l.options.InProcessServer, l.options.SkipHostLookup = nil, true
-	}
+	useDialer(ctx, &l.options)
 	l.state = adapter.State{Status: adapter.Degraded, Reason: l.down}
 	l.tasks.Go(l.run)
 	l.tasks.Go(l.read)

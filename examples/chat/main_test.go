@@ -204,7 +204,7 @@ func TestService(t *testing.T) {
 		c.ask("join", "lobby")
 	}
 	a := natsadapter.New(natsadapter.Config{URL: p.service[0]})
-	nc, err := a.Connect()
+	nc, err := a.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ func (s *Service) start(ctx context.Context) (err error) {
 	if s.emitter == nil {
 		s.emitter, s.own = emitter.New(emitter.Config{Adapter: s.cfg.Adapter, Logger: s.cfg.Logger}), true
 	}
-	s.nc, err = s.cfg.Adapter.Connect(
+	s.nc, err = s.cfg.Adapter.Connect(ctx,
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				s.cfg.Logger.Warn("belfry: the service has lost its connection", "subject", s.subject, "error", err)

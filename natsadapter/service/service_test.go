@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -501,5 +502,30 @@ func TestStartErrors(t *testing.T) {
 	cancel()
 	if _, err := service.Start(ctx, service.Config{Adapter: w.adapter, Logger: silent}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a context that has ended: got %v", err)
+	}
+}
+
+// TestStartWithoutAnswer: Start gives up a server that accepts connections and says nothing when ctx ends.
+func TestStartWithoutAnswer(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	a := natsadapter.New(natsadapter.Config{URL: "nats://" + mute.Addr().String(), Options: []nats.Option{nats.Timeout(time.Hour)}, Logger: silent})
+	done := make(chan error, 1)
+	go func() {
+		_, err := service.Start(ctx, service.Config{Adapter: a, Logger: silent})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the deadline", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Start does not return")
 	}
 }
