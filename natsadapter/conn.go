@@ -29,6 +29,7 @@ type conn struct {
 	shown   string                     // the one of these that is the reason for being Degraded
 	other   error                      // the first refusal that concerns no subscription
 	drops   map[*nats.Subscription]int // those that have dropped messages, and how many of these are counted
+	left    int                        // messages that were dropped on ended subscriptions, and are not counted yet
 }
 
 func newConn(s server) *conn {
@@ -80,6 +81,25 @@ func (c *conn) unsubscribe(subject string) error {
 		return err
 	}
 	return nil
+}
+
+// dropped returns how many messages were dropped on sub since the last call of it; none if sub has ended, when sub does not tell any more and is
+// forgotten. link.stateMu must be held.
+func (c *conn) dropped(sub *nats.Subscription) int {
+	total, err := sub.Dropped()
+	if err != nil {
+		delete(c.drops, sub)
+		return 0
+	}
+	since := total - c.drops[sub]
+	c.drops[sub] = total
+	return since
+}
+
+// leave does what is to be done for sub before it is ended. link.stateMu must be held.
+func (c *conn) leave(sub *nats.Subscription) {
+	c.left += c.dropped(sub)
+	delete(c.drops, sub)
 }
 
 // reason returns one of the things that the server refuses on this connection, the same one for as long as it is refused, or nil.

@@ -160,6 +160,11 @@ func (l *link) Unsubscribe(ctx context.Context, topics ...adapter.Topic) error {
 		l.wantedMu.Unlock()
 		delete(l.few, subject)
 		for _, c := range l.conns {
+			l.stateMu.Lock()
+			if sub := c.subs[subject]; sub != nil {
+				c.leave(sub)
+			}
+			l.stateMu.Unlock()
 			if err := c.unsubscribe(subject); err != nil {
 				return err
 			}

@@ -544,6 +544,48 @@ func TestDrops(t *testing.T) {
 	}
 }
 
+// TestDropsOfEndedSubscriptions ends subscriptions on which messages were dropped: these count, and nothing is kept of the subscriptions.
+func TestDropsOfEndedSubscriptions(t *testing.T) {
+	s := natstest.NewServer(t)
+	slow := quiet(s.URL())
+	slow.times.queue = 8
+	slow.times.recount = 5 * time.Millisecond
+	blocked := make(chan struct{})
+	l, err := slow.Open(t.Context(), func([]byte) { <-blocked })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := &node{link: l.(*link), t: t}, open(t, quiet(s.URL()))
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { close(blocked) })
+	const rooms, each = 100, 20
+	for i := range rooms {
+		a.subscribe(room(fmt.Sprint(i)))
+		a.settle()
+		for range each {
+			b.publish(room(fmt.Sprint(i)), "x")
+		}
+		b.settle()
+		a.settle()
+		a.unsubscribe(room(fmt.Sprint(i)))
+	}
+	eventually(t, func() error {
+		if got, want := slow.Stats().Dropped, uint64(rooms*each-9); got != want { // one message is with recv and 8 are in the queue
+			return fmt.Errorf("%d messages counted as dropped, want %d", got, want)
+		}
+		a.stateMu.Lock()
+		defer a.stateMu.Unlock()
+		if got := len(a.cur.drops); got > 0 {
+			return fmt.Errorf("%d subscriptions are kept, want none: all have ended", got)
+		}
+		return nil
+	})
+}
+
 // eventually waits until check returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()

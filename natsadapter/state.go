@@ -166,13 +166,11 @@ func (l *link) isRefused(c *conn) bool {
 
 // countDrops counts the messages that were dropped on c since the last count, and reports whether there were any.
 func (l *link) countDrops(c *conn) bool {
-	dropped := 0
 	l.stateMu.Lock()
-	for sub, counted := range c.drops {
-		if n, err := sub.Dropped(); err == nil { // an ended subscription does not tell any more
-			dropped += n - counted
-			c.drops[sub] = n
-		}
+	dropped := c.left
+	c.left = 0
+	for sub := range c.drops {
+		dropped += c.dropped(sub)
 	}
 	l.stateMu.Unlock()
 	if dropped == 0 {
