@@ -178,7 +178,7 @@ func TestDenialUnderCover(t *testing.T) {
 func TestFloodUnderCover(t *testing.T) {
 	s := natstest.NewServer(t)
 	var text syncBuffer
-	adp := covering(s.URL(), time.Second)
+	adp := covering(s.URL(), 20*time.Second) // the flood has to arrive within that; the link looks 20 times meanwhile
 	adp.cfg.Logger = slog.New(slog.NewTextHandler(&text, nil))
 	adp.times.queue = 64
 	blocked := make(chan struct{})

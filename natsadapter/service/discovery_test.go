@@ -67,8 +67,12 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("endpoints %q, want %q", names, want)
 	}
 	w.request(t, "emit", `{"wrong":1}`)
-	stats := discover(t, w.nc, "STATS.belfry."+clusters["chat"], 1)[0]
-	if e := stats.Endpoints[0]; e.NumRequests != 2 || e.NumErrors != 1 || e.Data.Servers != 2 || e.Data.Requests != 6 || e.Data.Refused != 1 || e.Data.State != "connected" {
+	var stats found
+	eventually(t, "STATS counts both requests to emit", func() bool { // micro counts one after its answer
+		stats = discover(t, w.nc, "STATS.belfry."+clusters["chat"], 1)[0]
+		return stats.Endpoints[0].NumRequests == 2
+	})
+	if e := stats.Endpoints[0]; e.NumErrors != 1 || e.Data.Servers != 2 || e.Data.Requests != 6 || e.Data.Refused != 1 || e.Data.State != "connected" {
 		t.Errorf("STATS: %+v", e)
 	}
 }

@@ -175,6 +175,16 @@ func request(t *testing.T, nc *nats.Conn, subject, body string) (a answer) {
 	return a
 }
 
+// eventually waits until what is to be seen is.
+func eventually(t *testing.T, what string, seen func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !seen(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
 // want checks that the clients that are named, and no others, have got an event, once; it waits for those.
 func (w *world) want(t *testing.T, what, names, event string) {
 	t.Helper()

@@ -68,9 +68,7 @@ func TestEmitWithoutReply(t *testing.T) {
 	if err := w.nc.Publish(w.service.Subject()+".join", []byte(`{"rooms":["x"],"join":["z"]}`)); err != nil {
 		t.Fatal(err)
 	}
-	for w.request(t, "count", `{"rooms":["z"]}`).Count != 2 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "a join without a reply", func() bool { return w.request(t, "count", `{"rooms":["z"]}`).Count == 2 })
 }
 
 func TestJoinLeaveCount(t *testing.T) {
@@ -407,13 +405,11 @@ func TestClose(t *testing.T) {
 	defer hung.wake()
 	answers := make(chan answer, 1)
 	go func() { answers <- request(t, w.nc, s.Subject()+".count", ``) }()
-	for running := 0; running == 0; time.Sleep(time.Millisecond) {
-		for _, found := range discover(t, w.nc, "STATS.belfry", 2) {
-			if found.Metadata["cluster"] == "elsewhere" {
-				running = found.Endpoints[0].Data.Running
-			}
-		}
-	}
+	eventually(t, "a request is being carried out", func() bool {
+		return slices.ContainsFunc(discover(t, w.nc, "STATS.belfry", 2), func(f found) bool {
+			return f.Metadata["cluster"] == "elsewhere" && f.Endpoints[0].Data.Running > 0
+		})
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
