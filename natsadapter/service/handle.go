@@ -39,7 +39,7 @@ func (s *Service) handler(e endpoint) micro.HandlerFunc {
 		if emit, ok := r.(*emitRequest); ok && req.Reply() == "" {
 			defer s.tasks.Done()
 			if err := emit.forget(s.ctx, s.emitter); err != nil {
-				s.counts.refused.Add(1)
+				s.refuse(req, err)
 			}
 			s.end()
 			return
@@ -90,8 +90,10 @@ func (s *Service) carryOut(r request) *nats.Msg {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
+	// A server that was known may have done it and left since. One that was not known, since the link is new, may be by now.
+	known := len(s.emitter.Nodes()) > 0
 	a, err := r.do(ctx, s)
-	if err == nil && len(s.emitter.Nodes()) == 0 {
+	if err == nil && !known && len(s.emitter.Nodes()) == 0 {
 		err = &refusal{503, fmt.Sprintf("no server of the cluster %q is known: is that its name, and does one run?", s.cfg.Adapter.Cluster())}
 	}
 	var o outcome

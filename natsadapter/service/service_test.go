@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -69,6 +71,35 @@ func TestEmitWithoutReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a join without a reply", func() bool { return w.request(t, "count", `{"rooms":["z"]}`).Count == 2 })
+}
+
+// TestRefusalWithoutReply: what could not be done, and nobody waits for, is in the log.
+func TestRefusalWithoutReply(t *testing.T) {
+	server := natstest.NewServer(t)
+	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Logger: silent})
+	e := newEmitter(t, a)
+	lines := make(logLines, 10)
+	s := start(t, service.Config{Adapter: a, Emitter: e, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	e.Close(t.Context())
+	if err := connect(t, server).Publish(s.Subject()+".emit", []byte(`{"event":"news"}`)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case line := <-lines:
+		if !strings.Contains(line, "was refused") || !strings.Contains(line, s.Subject()+".emit") || !strings.Contains(line, "closed") {
+			t.Errorf("the log says %s", line)
+		}
+	case <-time.After(patience):
+		t.Fatal("nothing in the log")
+	}
+}
+
+// logLines takes what is written line by line.
+type logLines chan string
+
+func (l logLines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
 }
 
 func TestJoinLeaveCount(t *testing.T) {

@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/natsadapter"
+)
+
+// A lastRequest is answered by the only server of the cluster, which leaves before it is looked for.
+type lastRequest struct {
+	countRequest
+	t   *testing.T
+	hub *adapter.Hub
+}
+
+func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
+	if err := r.hub.Close(ctx); err != nil {
+		r.t.Errorf("Close of the server: %v", err)
+	}
+	for deadline := time.Now().Add(MaxTimeout); len(s.emitter.Nodes()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatal("the server is known still")
+		}
+	}
+	return &countAnswer{Count: 1}, nil
+}
+
+// TestServerThatLeavesAfterwards: a request that was carried out is not refused for want of a server, or its client would send it again.
+func TestServerThatLeavesAfterwards(t *testing.T) {
+	memory, silent := new(adapter.Memory), slog.New(slog.DiscardHandler)
+	hub := adapter.NewHub(adapter.HubConfig{Adapter: memory, Logger: silent})
+	e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
+	defer e.Close(t.Context())
+	for _, ready := range []func(context.Context) error{hub.Ready, e.Ready} {
+		if err := ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &Service{cfg: Config{Adapter: natsadapter.New(natsadapter.Config{}), Timeout: MaxTimeout, Logger: silent}.defaults(), emitter: e, ctx: t.Context()}
+	if msg := s.carryOut(&lastRequest{t: t, hub: hub}); string(msg.Data) != `{"ok":true,"count":1}` || msg.Header != nil {
+		t.Errorf("got %s, %v", msg.Data, msg.Header)
+	}
+	if msg := s.carryOut(&countRequest{}); msg.Header.Get("Nats-Service-Error-Code") != "503" {
+		t.Errorf("without a server: got %s, %v", msg.Data, msg.Header)
+	}
+}
