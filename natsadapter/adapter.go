@@ -15,7 +15,7 @@
 // A node with 1,000 rooms or more does not wait for its subscriptions, which take seconds for 100,000: the new connection begins with a
 // single one, to all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives
 // the connection its own subscriptions beside it after a second, and then ends that one. The price is that until then the node receives
-// what is sent to the rooms of all nodes, and in the end its own messages twice. If it cannot keep up, the link gives this up, and is
+// what is sent to the rooms of all nodes, and in the end what is sent to its own rooms twice. If it cannot keep up, the link gives this up, and is
 // Degraded until its subscriptions stand. Config.NoCover turns it off.
 //
 // When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
@@ -72,8 +72,9 @@ type Config struct {
 	// node, or its network, can take. A link also does without where the server denies it, and after a connection that was lost under it.
 	NoCover bool
 
-	// Options are further options of the connections: credentials, TLS, time-outs. What concerns servers, name, echo and reconnecting,
-	// and the handlers of errors, lame duck mode and closing, the link sets by itself and overrides.
+	// Options are further options of the connections: credentials, TLS, time-outs. What concerns servers, name and echo, whether to
+	// reconnect and how often, and the handlers of errors, lame duck mode and closing, the link sets by itself and overrides.
+	// nats.ReconnectWait and nats.ReconnectJitter are the pauses between its attempts.
 	Options []nats.Option
 }
 

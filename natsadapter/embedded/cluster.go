@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// StartCluster starts n servers that are joined by routes, and returns when each knows all the others. cfg configures each of them:
+// StartCluster starts n servers that are joined by routes, and returns when each knows all the others. ctx bounds all of that; without a
+// deadline in ctx, the start of each server and the wait for the routes may take 10 seconds each. cfg configures each server:
 // its ports must be zero and its Name and Routes empty. The caller must shut all of them down in the end.
 func StartCluster(ctx context.Context, n int, cfg Config) ([]*Server, error) {
 	if n < 1 || cfg.Port != 0 || cfg.ClusterPort != 0 || cfg.Name != "" || len(cfg.Routes) > 0 {
@@ -39,9 +40,10 @@ func StartCluster(ctx context.Context, n int, cfg Config) ([]*Server, error) {
 	return servers, nil
 }
 
-// WaitForRoutes returns when each of servers, which make up a whole cluster, has all its routes to all the others.
+// WaitForRoutes returns when each of servers, which make up a whole cluster, has all its routes to all the others, or with an error when ctx
+// ends; without a deadline in ctx, after 10 seconds.
 func WaitForRoutes(ctx context.Context, servers []*Server) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for _, s := range servers {
 		if err := poll(ctx, func() bool { return s.nats.NumRoutes() >= s.routes(len(servers)) }); err != nil {

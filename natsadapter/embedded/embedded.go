@@ -77,8 +77,16 @@ const (
 	lameDuckDuration   = 30 * time.Second
 )
 
-// startTimeout bounds Start where its ctx does not.
+// startTimeout bounds Start and WaitForRoutes where ctx has no deadline.
 const startTimeout = 10 * time.Second
+
+// bounded is ctx with a deadline.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, startTimeout)
+}
 
 // A Server is a NATS server in this process. Its methods may be called concurrently.
 type Server struct {
@@ -88,8 +96,8 @@ type Server struct {
 	shutdown sync.Once
 }
 
-// Start starts a server and returns when it accepts connections. ctx bounds the start alone, not the life of the server.
-// The caller must call Shutdown or LameDuck in the end.
+// Start starts a server and returns when it accepts connections. ctx bounds the start alone, not the life of the server; without a
+// deadline in ctx, Start gives up after 10 seconds. The caller must call Shutdown or LameDuck in the end.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	opts, err := cfg.options()
 	if err != nil {
@@ -103,7 +111,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	ns.SetLogger(log, false, false)
 	ns.Start()
 	s := &Server{nats: ns, cfg: cfg}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	err = poll(ctx, func() bool {
 		return log.failed() || ns.ReadyForConnections(time.Millisecond)
@@ -194,7 +202,7 @@ func redact(u *url.URL) string {
 }
 
 func clustered(cfg Config) bool {
-	return cfg.ClusterName != "" || cfg.ClusterPort != 0 || len(cfg.Routes) > 0 || cfg.ClusterUsername != "" ||
+	return cfg.ClusterName != "" || cfg.ClusterPort != 0 || len(cfg.Routes) > 0 || cfg.ClusterUsername != "" || cfg.ClusterPassword != "" ||
 		cfg.Options != nil && cfg.Options.Cluster.Port != 0
 }
 

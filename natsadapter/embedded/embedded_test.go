@@ -90,6 +90,43 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestClusterFields sets each field on the cluster alone: any of them makes one.
+func TestClusterFields(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"ClusterName":     {ClusterName: "belfry"},
+		"ClusterPort":     {ClusterPort: 1234},
+		"Routes":          {Routes: []string{"nats://127.0.0.1:1234"}},
+		"ClusterUsername": {ClusterUsername: "u"},
+		"ClusterPassword": {ClusterPassword: "p"},
+	} {
+		o, err := cfg.options()
+		if err != nil || o.Cluster.Name != "belfry" || o.Cluster.Port == 0 || o.Cluster.Password != cfg.ClusterPassword {
+			t.Errorf("%s: %v, and the cluster is %+v", name, err, o.Cluster)
+		}
+	}
+	if o, err := (Config{Username: "u", Password: "p"}).options(); err != nil || o.Cluster.Port != 0 {
+		t.Errorf("none: %v, and the cluster is %+v", err, o.Cluster)
+	}
+}
+
+// TestDeadline: that of the caller counts, be it early or late.
+func TestDeadline(t *testing.T) {
+	for _, far := range []time.Duration{time.Minute, time.Hour, 0} {
+		ctx, cancel := context.WithCancel(t.Context())
+		want := startTimeout
+		if far > 0 {
+			ctx, cancel = context.WithTimeout(t.Context(), far)
+			want = far
+		}
+		bound, end := bounded(ctx)
+		if deadline, _ := bound.Deadline(); time.Until(deadline) > want || time.Until(deadline) < want-startTimeout/2 {
+			t.Errorf("a ctx of %v ends in %v, want %v", far, time.Until(deadline), want)
+		}
+		end()
+		cancel()
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	taken := start(t, Config{})
 	var port int

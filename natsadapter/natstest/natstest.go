@@ -20,7 +20,8 @@ type Server struct {
 	cfg        embedded.Config // with the ports that were found free
 	url        string
 	clusterURL string
-	server     *embedded.Server // nil while it is down
+	server     *embedded.Server // nil while it is down; see up
+	retired    chan struct{}    // closed when it has stopped by itself after LameDuck; nil without LameDuck
 	lame       sync.WaitGroup   // LameDuck's goroutines
 }
 
@@ -88,7 +89,7 @@ func WaitForRoutes(t testing.TB, servers ...*Server) {
 	t.Helper()
 	up := make([]*embedded.Server, len(servers))
 	for i, s := range servers {
-		if up[i] = s.server; s.server == nil {
+		if up[i] = s.up(); up[i] == nil {
 			t.Fatalf("natstest: WaitForRoutes: %s is down", s.url)
 		}
 	}
@@ -137,16 +138,26 @@ func port(t testing.TB, text string) int {
 // URL returns the address for clients, "nats://127.0.0.1:port".
 func (s *Server) URL() string { return s.url }
 
+// up returns the server, or nil while it is down.
+func (s *Server) up() *embedded.Server {
+	select {
+	case <-s.retired:
+		s.server, s.retired = nil, nil
+	default:
+	}
+	return s.server
+}
+
 // Shutdown stops the server at once: its clients see their connections end. It is a no-op while the server is down.
 func (s *Server) Shutdown() {
-	if s.server != nil {
-		s.server.Shutdown()
-		s.server = nil
+	if server := s.up(); server != nil {
+		server.Shutdown()
+		s.server, s.retired = nil, nil
 	}
 }
 
-// Running reports whether the server is up.
-func (s *Server) Running() bool { return s.server != nil }
+// Running reports whether the server is up. One that has been told to go by LameDuck is, until it has stopped.
+func (s *Server) Running() bool { return s.up() != nil }
 
 // Restart starts the server anew on the same addresses, after a Shutdown if it is up. The server of a cluster joins it again, but
 // Restart does not wait for that: see [WaitForRoutes].
@@ -164,10 +175,11 @@ func (s *Server) Restart() {
 // Disconnect closes the connections of all clients without a word; the server goes on.
 func (s *Server) Disconnect() {
 	s.t.Helper()
-	if s.server == nil {
+	server := s.up()
+	if server == nil {
 		s.t.Fatalf("natstest: Disconnect: %s is down", s.url)
 	}
-	if err := s.server.Disconnect(); err != nil {
+	if err := server.Disconnect(); err != nil {
 		s.t.Fatalf("natstest: %v", err)
 	}
 }
@@ -175,24 +187,33 @@ func (s *Server) Disconnect() {
 // LameDuck makes the server tell its clients to go, and stop after a while; it does not wait for that. See [embedded.Server.LameDuck].
 func (s *Server) LameDuck() {
 	s.t.Helper()
-	if s.server == nil {
+	server := s.up()
+	if server == nil {
 		s.t.Fatalf("natstest: LameDuck: %s is down", s.url)
 	}
-	s.lame.Go(s.server.LameDuck)
+	if s.retired != nil {
+		return // it has been told
+	}
+	retired := make(chan struct{})
+	s.retired = retired
+	s.lame.Go(func() {
+		defer close(retired)
+		server.LameDuck()
+	})
 }
 
 // Clients returns how many clients are connected.
 func (s *Server) Clients() int {
-	if s.server == nil {
-		return 0
+	if server := s.up(); server != nil {
+		return server.Clients()
 	}
-	return s.server.Clients()
+	return 0
 }
 
 // Subscriptions returns how many subscriptions the clients of the server have.
 func (s *Server) Subscriptions() int {
-	if s.server == nil {
-		return 0
+	if server := s.up(); server != nil {
+		return server.Subscriptions()
 	}
-	return s.server.Subscriptions()
+	return 0
 }

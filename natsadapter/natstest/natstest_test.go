@@ -1,6 +1,9 @@
 package natstest
 
 import (
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,11 +109,51 @@ func TestLameDuck(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the client was not told")
 	}
-	if nc.IsClosed() {
+	if nc.IsClosed() || !s.Running() {
 		t.Error("the client was told and disconnected at once, want a second of grace")
 	}
+	s.LameDuck() // it has been told
+	for deadline := time.Now().Add(10 * time.Second); s.Running(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server is up still")
+		}
+	}
+	if got := fails(t, func(t testing.TB) { WaitForRoutes(t, s) }); !strings.Contains(got, s.URL()+" is down") {
+		t.Errorf("WaitForRoutes says %q of a server that has gone", got)
+	}
 	s.Restart()
+	if !s.Running() {
+		t.Error("the server is not running after Restart")
+	}
 	connect(t, s.URL())
+	s.LameDuck()
+	s.Restart() // before it has gone
+	if !s.Running() {
+		t.Error("the server is not running after a Restart that has cut LameDuck short")
+	}
+	connect(t, s.URL())
+}
+
+// A failing is a test that keeps to itself why it fails.
+type failing struct {
+	testing.TB
+	text string
+}
+
+func (f *failing) Fatalf(format string, args ...any) {
+	f.text = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// fails returns why a test that does f fails.
+func fails(t *testing.T, f func(t testing.TB)) string {
+	test, done := &failing{TB: t}, make(chan struct{})
+	go func() {
+		defer close(done)
+		f(test)
+	}()
+	<-done
+	return test.text
 }
 
 func TestURLs(t *testing.T) {
