@@ -91,7 +91,7 @@ const (
 type Adapter struct {
 	cfg   Config
 	times times
-	stats struct{ connections, dropped, refused, overheard atomic.Uint64 }
+	stats struct{ connections, covered, dropped, refused, overheard atomic.Uint64 }
 }
 
 // times are the bounds of a link; tests shorten them.
@@ -109,9 +109,10 @@ type times struct {
 // Stats counts what happened to the links of an Adapter since it was made.
 type Stats struct {
 	Connections uint64 // connections made; more than one a link: it was lost or replaced
+	Covered     uint64 // of these, those that began with one subscription to all rooms; see Config.NoCover
 	Dropped     uint64 // messages that came in and were dropped since the link's receiver was too slow; a lower bound
 	Refused     uint64 // refusals by the server: subscriptions or messages that it denied
-	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside; see Config.NoCover
+	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside
 }
 
 var _ adapter.Adapter = (*Adapter)(nil)
@@ -138,6 +139,7 @@ func New(cfg Config) *Adapter {
 func (a *Adapter) Stats() Stats {
 	return Stats{
 		Connections: a.stats.connections.Load(),
+		Covered:     a.stats.covered.Load(),
 		Dropped:     a.stats.dropped.Load(),
 		Refused:     a.stats.refused.Load(),
 		Overheard:   a.stats.overheard.Load(),

@@ -46,9 +46,10 @@ func open(t *testing.T, a *Adapter) *node {
 	return n
 }
 
-// quiet is an adapter on the servers at url that keeps its log to itself.
+// quiet is an adapter on the servers at url that keeps its log to itself, and whose links return soon unless options say otherwise.
 func quiet(url string, options ...nats.Option) *Adapter {
-	return New(Config{URL: url, Logger: slog.New(slog.DiscardHandler), Options: options})
+	soon := []nats.Option{nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond)}
+	return New(Config{URL: url, Logger: slog.New(slog.DiscardHandler), Options: append(soon, options...)})
 }
 
 // until waits for the link's status and returns the reason.

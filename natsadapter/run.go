@@ -190,8 +190,12 @@ func (l *link) begin(c *conn, cover bool) error {
 	l.mu.Unlock()
 	covered := l.takeCover(c, cover, rooms)
 	refused, err := l.subscribeNew(c, few)
-	if err != nil || covered && !(refused && l.coverRefused(c)) {
+	switch {
+	case err != nil:
 		return err
+	case covered && !(refused && l.coverRefused(c)):
+		l.adapter.stats.covered.Add(1)
+		return nil
 	}
 	c.cover = nil
 	_, err = l.subscribeNew(c, l.roomSubjects())

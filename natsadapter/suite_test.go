@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,37 @@ func TestSuiteMovingLinks(t *testing.T) {
 	servers := natstest.StartCluster(t, 3, taking(20<<10))
 	all := []int{0, 1, 2}
 	adaptertest.Run(t, suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all }))
+}
+
+// TestSuiteCovered has links that begin under a cover after each outage, and give it up for their own subscriptions while the case goes on.
+func TestSuiteCovered(t *testing.T) {
+	servers := natstest.StartCluster(t, 3, taking(20<<10))
+	all := []int{0, 1, 2}
+	cfg := suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all })
+	plain := cfg.New
+	cfg.New = func(t *testing.T) []adapter.Adapter {
+		if !strings.Contains(t.Name(), "/Outage") {
+			t.Skip("without an outage there is no cover")
+		}
+		adapters := plain(t)
+		for _, a := range adapters {
+			a.(*Adapter).times.coverFrom = 1
+			a.(*Adapter).times.uncoverAfter = 60 * time.Millisecond
+		}
+		t.Cleanup(func() {
+			covered := uint64(0)
+			for _, a := range adapters {
+				covered += a.(*Adapter).Stats().Covered
+			}
+			// A link without rooms, as those of OutageState are, has nothing to cover.
+			if covered == 0 && !t.Failed() && !strings.HasSuffix(t.Name(), "/OutageState") {
+				t.Error("no connection was covered")
+			}
+		})
+		return adapters
+	}
+	cfg.Exact = false // while there are both, messages come twice
+	adaptertest.Run(t, cfg)
 }
 
 // taking is unhurriedServer with another max_payload.
