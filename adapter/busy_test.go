@@ -130,6 +130,7 @@ func TestTooManyQuestions(t *testing.T) {
 		m.take()
 		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("one more")})
 		missing(t, "one question too many", err, 0, ErrBusy, hubs[1].Node())
+		synctest.Wait() // it is refused before the member is told
 		if len(acks.Answers) != 0 || m.forgotten() != 1 {
 			t.Errorf("%+v; the member was told to forget %d", acks, m.forgotten())
 		}
