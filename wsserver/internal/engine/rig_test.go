@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
@@ -302,8 +303,10 @@ func (o *owner) lives(t testing.TB) {
 	}
 }
 
+// wantMessages checks what the session has got when nothing is under way any more.
 func (o *owner) wantMessages(t testing.TB, want ...string) {
 	t.Helper()
+	synctest.Wait()
 	if got := o.messages(); !slices.Equal(got, want) {
 		t.Errorf("the session got %.100q, want %.100q", got, want)
 	}
