@@ -7,21 +7,17 @@ import (
 	"testing"
 )
 
-// TestEngineClient runs node/engine.mjs: the official Engine.IO client, against an echo on belfry's engine and on the reference's.
+// TestEngineClient runs node/engine.mjs: the official Engine.IO client, against an echo on belfry's engine, and with -reference on that of
+// the reference.
 func TestEngineClient(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
 	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "20s"}
-	for _, side := range []struct {
-		name    string
-		program []string
-	}{
-		{"reference", []string{node, "engineecho.mjs"}},
-		{"belfry", []string{buildProgram(t, "wsserver/internal/engineecho")}},
-	} {
-		url := "http://" + listens(t, startProgram(t, "node", append(side.program, flags...)...))
+	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho")}, "reference": {node, "engineecho.mjs"}}
+	for _, side := range sides() {
+		url := "http://" + listens(t, startProgram(t, "node", append(programs[side], flags...)...))
 		for _, mode := range []string{"websocket", "polling", "default"} {
-			t.Run(side.name+"/"+mode, func(t *testing.T) {
+			t.Run(side+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				runChecks(t, node, "engine.mjs", url, mode)
 			})
