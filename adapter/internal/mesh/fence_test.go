@@ -201,6 +201,25 @@ func TestSuspectDuringJoin(t *testing.T) {
 	s.ended(2, none)
 }
 
+// A node that was silent when a Join began, and is back by its answer to an older fence, is waited for, and named.
+func TestSilentNodeIsBackDuringAJoin(t *testing.T) {
+	s := newScript(t)
+	s.hears("o", &Fence{About: old, F: 1, Hello: true})
+	s.wait(FenceTimeout)
+	s.knows("p", 5)
+	f := s.f
+	s.joins(1, "a")
+	s.wait(time.Millisecond)
+	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	s.answers("p", 5)
+	s.ended()
+	if got := s.Suspects(); got != nil {
+		t.Fatalf("suspects %v, want none", got)
+	}
+	s.wait(FenceTimeout - time.Millisecond)
+	s.ended(1, []string{"o"})
+}
+
 // A hello to one node is no fence of all: the others are not waited for.
 func TestHelloToOne(t *testing.T) {
 	s := newScript(t)

@@ -265,10 +265,11 @@ func (m *Machine[T]) release() {
 	m.emit(Release[T]{})
 }
 
+// missing are the nodes that have not answered a fence: those that were silent before the Join are left out, unless they are back.
 func (m *Machine[T]) missing(fno uint64, w wait) []string {
 	var missing []string
 	for _, p := range m.order {
-		if p.real < fno && !slices.Contains(w.excused, p.id) && !p.gone && !p.leaving {
+		if p.real < fno && !(p.suspect && slices.Contains(w.excused, p.id)) && !p.gone && !p.leaving {
 			missing = append(missing, p.id)
 		}
 	}
