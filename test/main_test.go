@@ -14,7 +14,9 @@ func TestMain(m *testing.M) {
 		os.Exit(beChild(role))
 	}
 	flag.Parse()
-	// The tests that are parallel wait for other processes more often than they compute.
-	flag.Set("test.parallel", "4")
+	if !raceEnabled {
+		// The tests that are parallel wait for other processes more often than they compute.
+		flag.Set("test.parallel", "4")
+	}
 	leak.Main(m, "belfry/", "nats-io/")
 }
