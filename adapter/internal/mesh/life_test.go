@@ -75,6 +75,84 @@ func TestReadyAmongNewNodes(t *testing.T) {
 	}
 }
 
+// A link that was silent for so long that nodes were given up is as good as a node's first: whom another node names is waited for.
+func TestReadyAfterALongSilence(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 0, "a")
+	s.knows("p", 0)
+	s.wait(FenceTimeout)
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.wait(DeadAfter)
+	if len(s.tombs) != 2 {
+		t.Fatalf("%d nodes were given up, want 2", len(s.tombs))
+	}
+	s.did(s.LinkUp(s.at))
+	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}})
+	if isReady(s) {
+		t.Error("ready before p has answered, who was named")
+	}
+	if got := sent[*Resync](s, "p"); len(got) != 1 {
+		t.Errorf("p is asked %d times what it has sent meanwhile, want once", len(got))
+	}
+	s.answers("p", 2)
+	if got := s.Members(); !isReady(s) || !slices.Equal(got, []string{"o", "p"}) {
+		t.Errorf("ready %v, members %v; want o and p", isReady(s), got)
+	}
+
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.wait(DeadAfter)
+	s.did(s.LinkUp(s.at))
+	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}}) // it does not know yet that p has died
+	s.wait(FenceTimeout - 1)
+	if isReady(s) {
+		t.Error("ready before the end of the opening")
+	}
+	s.wait(1)
+	if got := s.Members(); !isReady(s) || !slices.Equal(got, []string{"o"}) {
+		t.Errorf("ready %v, members %v at the end of the opening; want o", isReady(s), got)
+	}
+	s.wait(DeadAfter - FenceTimeout - 1)
+	s.answers("o", 0)
+	s.wait(1)
+	s.answers("o", 0)
+	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}}) // outside of an opening that is nothing to us
+	if p := s.peers["p"]; !p.buried {
+		t.Error("p was not given up again")
+	}
+}
+
+// Where the whole cluster was silent for so long, nobody knows who else is there.
+func TestReadyAfterASilenceOfAll(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 0)
+	s.knows("p", 0)
+	s.wait(FenceTimeout)
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.wait(DeadAfter)
+	s.did(s.LinkUp(s.at))
+	s.hears("o", &Fence{About: old, F: 1, Hello: true})
+	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
+		t.Errorf("after a long silence the node says %+v of itself", acks)
+	}
+	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, F: s.f})
+	if isReady(s) {
+		t.Error("ready although p has had no time to answer")
+	}
+	s.wait(FenceTimeout)
+	if !isReady(s) {
+		t.Error("not ready at the end of the opening")
+	}
+
+	s.answers("o", 0)
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.wait(DeadAfter - SuspectAfter - 1) // nobody who was there has been given up
+	s.did(s.LinkUp(s.at))
+	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, F: s.f})
+	if !isReady(s) {
+		t.Error("not ready although all that were known have answered")
+	}
+}
+
 func TestJoinBeforeTheLinkIsUp(t *testing.T) {
 	s := unlinked(t)
 	s.joins(1, "a")

@@ -30,18 +30,19 @@ type Machine[T comparable] struct {
 	beatAt time.Duration
 
 	peers     map[string]*peer
-	order     []*peer // in the order of meeting, without the tombs
-	tombs     []*peer // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
-	ended     bool    // some of order have become so in this step
-	heldBytes int     // of all peers
-	changed   bool    // Members may have changed in this step
-	up        bool    // the link works
-	hold      bool    // broadcasts are held back, until Release
-	sent      uint64  // while they are: the last number that was handed to the link
+	order     []*peer       // in the order of meeting, without the tombs
+	tombs     []*peer       // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
+	ended     bool          // some of order have become so in this step
+	heldBytes int           // of all peers
+	changed   bool          // Members may have changed in this step
+	up        bool          // the link works
+	downAt    time.Duration // when it was lost
+	hold      bool          // broadcasts are held back, until Release
+	sent      uint64        // while they are: the last number that was handed to the link
 
 	opening bool          // the link is new: not all nodes need be known yet
 	openF   uint64        // the fence that was sent when it came up
-	fresh   bool          // no link has been longer than its opening
+	fresh   bool          // no link has been longer than its opening, or none was for so long that nodes were given up
 	met     bool          // somebody has answered since, who knows the cluster
 	upAt    time.Duration // when it came up
 	helloAt time.Duration // when a hello is sent again if nobody has answered
@@ -107,17 +108,13 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.sent = m.handed()
 	m.up, m.hold = true, true
 	m.opening, m.met, m.upAt, m.helloAt, m.readyAt = true, false, now, now+helloInterval, now+FenceTimeout
+	m.fresh = m.fresh || now-m.downAt >= DeadAfter-SuspectAfter // nodes that are there were given up for the silence of the link
 	m.fence(true)
 	m.openF = m.f
 	for _, p := range m.order {
-		if p.dead(now) {
-			continue
+		if !p.dead(now) {
+			m.reopen(p)
 		}
-		p.suspect, p.since, p.heard, p.asked = false, now, now, now
-		if p.known {
-			m.resync(p)
-		}
-		m.ask(p)
 	}
 	m.changed = true
 	m.settle()
@@ -129,7 +126,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
 	m.sent = sent
-	m.up, m.hold = false, true
+	m.up, m.hold, m.downAt = false, true, now
 	for _, p := range m.order {
 		m.suspect(p)
 	}
@@ -191,7 +188,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		m.met = m.met || !m.fresh || !msg.Fresh
 		for _, id := range msg.Members {
 			if id != m.cfg.Node {
-				m.hearOf(id)
+				m.named(id)
 			}
 		}
 		m.answered(p, msg.F, msg.Sent)

@@ -11,17 +11,22 @@ func (m *Machine[T]) hear(id string) *peer {
 	p := m.hearOf(id)
 	p.heard = m.now
 	if p.buried {
-		p.buried = false
-		m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
-		m.order = append(m.order, p)
-		m.suspect(p) // as it was, and of all fences since
-		for _, waits := range m.waits {
-			for i := range waits {
-				waits[i].excused = append(waits[i].excused, p.id)
-			}
-		}
+		m.unbury(p)
 	}
 	return p
+}
+
+// unbury takes back that p was given up. It is suspect, as it was.
+func (m *Machine[T]) unbury(p *peer) {
+	p.buried = false
+	m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
+	m.order = append(m.order, p)
+	m.suspect(p) // of all fences since
+	for _, waits := range m.waits {
+		for i := range waits {
+			waits[i].excused = append(waits[i].excused, p.id)
+		}
+	}
 }
 
 // hearOf returns the peer with this id. One never heard of is asked to answer.
@@ -34,6 +39,30 @@ func (m *Machine[T]) hearOf(id string) *peer {
 		m.hello(p)
 	}
 	return p
+}
+
+// named takes from another node that id is alive. Where the link is new, and was silent for so long that id was given up, it is waited for
+// like those that were not.
+func (m *Machine[T]) named(id string) {
+	p := m.hearOf(id)
+	if !m.up || !m.opening || p.gone || p.leaving || !p.dead(m.now) {
+		return
+	}
+	if p.buried {
+		m.unbury(p)
+	}
+	m.reopen(p)
+	m.hello(p)
+	m.changed = true
+}
+
+// reopen has p waited for on a new link, and asks for what it has sent meanwhile.
+func (m *Machine[T]) reopen(p *peer) {
+	p.suspect, p.since, p.heard, p.asked = false, m.now, m.now, m.now
+	if p.known {
+		m.resync(p)
+	}
+	m.ask(p)
 }
 
 // meet takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this

@@ -174,7 +174,7 @@ var plantable = []fault{
 		old: "maxTombstones  = 1 << 10", new: "maxTombstones  = 0",
 		setting: "long", worlds: 12},
 	{name: "a dead node that returns has answered no fence since", file: "membership.go",
-		old: "m.suspect(p) // as it was, and of all fences since", new: "",
+		old: "m.suspect(p) // of all fences since", new: "",
 		test: "TestEndOfTopicOfADeadNode"},
 	{name: "a Join names a node that was dead when it began", file: "membership.go",
 		old: "waits[i].excused = append(waits[i].excused, p.id)", new: "_ = waits[i]",
