@@ -35,6 +35,7 @@ type checks struct {
 	answered map[*node]uint64  // the last one that a node has answered
 	hears    map[*node]bool    // those of whom anything has come
 	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
+	named    map[string]bool   // those that others have named since the link came up
 }
 
 // unknown is an unknown loss that was reported.
@@ -55,6 +56,7 @@ func newChecks() checks {
 		answered: make(map[*node]uint64),
 		hears:    make(map[*node]bool),
 		told:     make(map[*node]uint64),
+		named:    make(map[string]bool),
 	}
 }
 
@@ -145,10 +147,26 @@ func (n *node) heard(from *node, msg Message) {
 		if p := n.m.peers[from.id]; p != nil && p.known {
 			n.answered[from] = max(n.answered[from], msg.F)
 		}
+		for _, id := range msg.Members {
+			n.named[id] = true
+		}
 	case *Beat:
 		n.told[from] = max(n.told[from], msg.B)
 	case *Bye:
 		n.told[from] = max(n.told[from], msg.Last)
+	}
+}
+
+// isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
+func (n *node) isReady() {
+	n.ready = true
+	if n.m.now >= n.m.readyAt {
+		return
+	}
+	for id := range n.named {
+		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.real < n.m.openF {
+			n.w.fail("%s is ready before %s has answered, of whom it has heard", n.id, id)
+		}
 	}
 }
 

@@ -102,6 +102,19 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter)
 	s.did(s.LinkUp(s.at))
+	s.hears("p", beat(0, 2))
+	s.answers("o", 0)
+	if isReady(s) {
+		t.Error("ready before p has answered, of which a Beat has come")
+	}
+	s.answers("p", 2)
+	if !isReady(s) {
+		t.Error("not ready although all have answered")
+	}
+
+	s.did(s.LinkDown(s.at, s.Last()))
+	s.wait(DeadAfter)
+	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}}) // it does not know yet that p has died
 	s.wait(FenceTimeout - 1)
 	if isReady(s) {

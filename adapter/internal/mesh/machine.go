@@ -188,7 +188,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		m.met = m.met || !m.fresh || !msg.Fresh
 		for _, id := range msg.Members {
 			if id != m.cfg.Node {
-				m.named(id)
+				m.expect(m.hearOf(id))
 			}
 		}
 		m.answered(p, msg.F, msg.Sent)

@@ -13,6 +13,7 @@ func (m *Machine[T]) hear(id string) *peer {
 	if p.buried {
 		m.unbury(p)
 	}
+	m.expect(p)
 	return p
 }
 
@@ -41,11 +42,9 @@ func (m *Machine[T]) hearOf(id string) *peer {
 	return p
 }
 
-// named takes from another node that id is alive. Where the link is new, and was silent for so long that id was given up, it is waited for
-// like those that were not.
-func (m *Machine[T]) named(id string) {
-	p := m.hearOf(id)
-	if !m.up || !m.opening || p.gone || p.leaving || !p.dead(m.now) {
+// expect waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
+func (m *Machine[T]) expect(p *peer) {
+	if !m.up || !m.opening || !p.suspect || p.gone || p.leaving {
 		return
 	}
 	if p.buried {

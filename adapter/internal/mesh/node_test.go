@@ -126,6 +126,7 @@ func (n *node) connect() {
 	w.clients = append(w.clients, n.client)
 	n.announce(n.topics(), true)
 	n.stretch = max(n.stretch, w.now)
+	clear(n.named)
 	n.step(func() []Effect[string] { return n.m.LinkUp(n.clock()) })
 }
 
@@ -313,7 +314,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 		case Joined[string]:
 			n.joined(e.Wait.(*join), e.Missing)
 		case Ready[string]:
-			n.ready = true
+			n.isReady()
 		case Release[string]:
 			n.held = false
 			for _, send := range n.parked {
