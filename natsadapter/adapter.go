@@ -97,7 +97,7 @@ type Adapter struct {
 // times are the bounds of a link; tests shorten them.
 type times struct {
 	queue        int           // messages between a connection and recv: what is over it is dropped
-	linger       time.Duration // how long the old connection delivers beside the new one that replaces it
+	linger       time.Duration // how long what is replaced delivers beside what replaces it: an old connection, or a cover
 	retryRefused time.Duration // until a connection is replaced because the server refused something on it; doubles up to 16 times this
 	closeFlush   time.Duration // for what was published before Close, or before a connection is replaced
 	syncFlush    time.Duration // until the server has taken all subscriptions of a new connection

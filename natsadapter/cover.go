@@ -56,7 +56,8 @@ func (l *link) coverRefused(c *conn) bool {
 
 // uncover subscribes c to what its cover stands in for, and ends the cover. It returns early if c ends.
 func (l *link) uncover(c *conn) {
-	flooded := !l.restUnderCover(c)
+	// Above all the servers forget the subscriptions of one that was lost, for which they stop everything else.
+	flooded := !l.rest(c, l.adapter.times.uncoverAfter)
 	if flooded {
 		l.suspend(c)
 	}
@@ -80,15 +81,17 @@ func (l *link) uncover(c *conn) {
 	l.covering.Store(false)
 	if flooded {
 		l.resume(c)
-	} else {
-		l.endCover(c)
+		return
 	}
+	// A server looks up who is to get a message before it hands it over: one that was looked up before the last subscriptions came may have to
+	// come by the cover yet.
+	l.rest(c, l.adapter.times.linger)
+	l.endCover(c)
 }
 
-// restUnderCover waits until the servers have done what the loss of one gives them to do: above all they forget its subscriptions, for which
-// they stop everything else. It reports false at once if too much comes in meanwhile.
-func (l *link) restUnderCover(c *conn) bool {
-	tick := time.NewTicker(max(l.adapter.times.uncoverAfter/floodChecks, 1))
+// rest waits until the servers have done what they have to do for a change, unless c ends. It reports false at once if too much comes in meanwhile.
+func (l *link) rest(c *conn, d time.Duration) bool {
+	tick := time.NewTicker(max(d/floodChecks, 1))
 	defer tick.Stop()
 	for range floodChecks {
 		if c.flooded() {

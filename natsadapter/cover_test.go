@@ -55,9 +55,9 @@ func TestCover(t *testing.T) {
 	few := []adapter.Topic{{Kind: adapter.Cluster}, {Kind: adapter.Namespace, Namespace: "/"}, {Kind: adapter.Node, Node: "a"}}
 	a.subscribe(topics...)
 	a.subscribe(few...)
-	b.repeat(topics[0], "before", a)
+	b.reaches(a, topics[0])
 	b.subscribe(room("back"))
-	a.repeat(room("back"), "before", b)
+	a.reaches(b, room("back"))
 	old := a.current()
 
 	servers[0].Shutdown()
@@ -66,7 +66,7 @@ func TestCover(t *testing.T) {
 	if c := a.current(); c.cover == nil || len(c.subs) != len(few) {
 		t.Fatalf("the new connection has %d subscriptions, want the cover and %d", len(c.subs), len(few))
 	}
-	b.repeat(topics[0], "again", a)
+	b.reaches(a, topics[0])
 	others := 0
 	for i, topic := range append(topics, few...) {
 		b.publish(room(fmt.Sprint("another node's ", i)), "not for a")
@@ -85,17 +85,19 @@ func TestCover(t *testing.T) {
 	b.publish(topics[1], "left")
 	b.publish(topics[2], "stayed")
 	a.expect("stayed")
-	b.repeat(room("late"), "late", a)
-	a.repeat(room("back"), "after", b)
+	b.reaches(a, room("late"))
+	a.reaches(b, room("back"))
 }
 
 // TestUncover streams to a node while its cover gives way to its own subscriptions: nothing is lost or out of order.
 func TestUncover(t *testing.T) {
 	servers := natstest.NewCluster(t, 3)
-	a, b := open(t, covering(natstest.URLs(servers...), 50*time.Millisecond)), open(t, quiet(servers[1].URL()))
+	adp := covering(natstest.URLs(servers...), 50*time.Millisecond)
+	adp.times.linger = 200 * time.Millisecond
+	a, b := open(t, adp), open(t, quiet(servers[1].URL()))
 	topics := rooms(3000)
 	a.subscribe(topics...)
-	b.repeat(topics[0], "0", a)
+	b.reaches(a, topics[0])
 	for range 5 {
 		old := a.current()
 		old.nc.Close()
@@ -104,7 +106,7 @@ func TestUncover(t *testing.T) {
 		if a.current().cover == nil {
 			t.Fatal("the new connection has no cover")
 		}
-		b.repeat(topics[0], "0", a)
+		b.reaches(a, topics[0])
 		stop := b.stream(topics...)
 		a.uncovered()
 		last := stop()
@@ -151,7 +153,7 @@ func TestCoverDenied(t *testing.T) {
 		if got := a.adapter.Stats().Refused; got != 1 {
 			t.Errorf("round %d: %d refusals, want 1 in all", round, got)
 		}
-		b.repeat(topics[0], fmt.Sprint("round ", round), a)
+		b.reaches(a, topics[0])
 	}
 }
 
@@ -262,7 +264,7 @@ func TestLameDuckUnderCover(t *testing.T) {
 	old.nc.Close()
 	<-old.closed
 	a.until(adapter.Connected)
-	b.repeat(topics[0], "0", a)
+	b.reaches(a, topics[0])
 	covered := a.current()
 	stop := b.stream(topics...)
 	notify(covered.lame)

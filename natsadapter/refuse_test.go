@@ -164,7 +164,7 @@ func TestDeniedPublish(t *testing.T) {
 	a.until(adapter.Connected)
 	b := open(t, quiet(s.URL()))
 	b.subscribe(room("x"))
-	a.repeat(room("x"), "2", b)
+	a.reaches(b, room("x"))
 }
 
 func TestTooManySubscriptions(t *testing.T) {
@@ -179,6 +179,6 @@ func TestTooManySubscriptions(t *testing.T) {
 	}
 	a.unsubscribe(room("1"))
 	a.until(adapter.Connected)
-	b.repeat(room("2"), "two", a)
-	b.repeat(room("3"), "three", a)
+	b.reaches(a, room("2"))
+	b.reaches(a, room("3"))
 }

@@ -161,7 +161,7 @@ var plantable = []fault{
 		setting: "long", worlds: 1, test: "TestReadyAfterALongSilence"},
 	{name: "a node of which something comes after a long silence of the link is not waited for", file: "membership.go",
 		old: "m.expect(p)", new: "_ = p",
-		setting: "long", worlds: 119, test: "TestReadyAfterALongSilence"},
+		test: "TestReadyAfterALongSilence"},
 	{name: "after a long silence of all the first answer says who is there", file: "machine.go",
 		old: "m.fresh = m.fresh || now-m.downAt", new: "m.fresh = m.fresh || false && now-m.downAt",
 		test: "TestReadyAfterASilenceOfAll"},
