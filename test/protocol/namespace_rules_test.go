@@ -139,7 +139,7 @@ var namespaceRules = []rule{
 	{name: "Socket.IO 5/Connection to a namespace/what was sent before the end waits for a GET", check: func(c *check) {
 		s := c.poll()
 		s.post("40/random,")
-		for started := time.Now(); time.Since(started) < connectTimeout+pingInterval/2; <-time.After(pingTimeout / 2) {
+		for started := time.Now(); time.Since(started) < connectTimeout+pingInterval/2; <-time.After(pingInterval / 3) {
 			c.do("POST", s.query, "3") // pongs for pings that wait for a GET as well
 		}
 		equal(c, "what was left", strings.Join(s.finished(), " "), "44/random"+invalidNamespace)

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,15 +82,19 @@ func (s *session) next() string {
 	}
 }
 
-// arrived returns the packets that a pending GET brings. If that is a ping, it is answered, and the next GET counts.
+// arrived returns the packets that a pending GET brings. A ping among them is answered; if it is the only one, the next GET counts.
 func (s *session) arrived(k *conn) string {
 	for {
 		a := k.answer()
 		s.c.status("GET", a, 200)
-		if a.body != "2" {
-			return a.body
+		packets := strings.Split(a.body, "\x1e")
+		rest := slices.DeleteFunc(slices.Clone(packets), func(p string) bool { return p == "2" })
+		if len(rest) < len(packets) {
+			s.post("3")
 		}
-		s.post("3")
+		if len(rest) > 0 {
+			return strings.Join(rest, "\x1e")
+		}
 		k = s.get()
 	}
 }

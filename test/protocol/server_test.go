@@ -3,12 +3,14 @@ package protocol
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"flag"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +20,10 @@ import (
 	_ "github.com/belfry-io/belfry/wsserver"
 )
 
-// The settings of both programs, short enough for a test to wait for.
+// The settings of all programs, short enough for a test to wait for, and long enough for a machine with other work.
 const (
 	pingInterval   = 300 * time.Millisecond
-	pingTimeout    = 200 * time.Millisecond
+	pingTimeout    = time.Second
 	connectTimeout = time.Second
 	upgradeTimeout = 3 * time.Second
 	maxPayload     = 1_000_000
@@ -68,7 +70,7 @@ func TestSocketIO(t *testing.T) {
 func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 	program := build(t, pkg)
 	address := start(t, program, append(args, "-addr", "127.0.0.1:0", "-path", path,
-		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", "1000000")...)
+		"-ping-interval", pingInterval.String(), "-ping-timeout", pingTimeout.String(), "-max-payload", strconv.Itoa(maxPayload))...)
 	return server{address: address, path: path}
 }
 
@@ -101,7 +103,12 @@ func raced() string {
 func startReference(t *testing.T, program, path string) server {
 	node, _ := need.Node(t, "engine.io")
 	depends(t, filepath.Join("node", program))
-	address := start(t, node, filepath.Join("node", program))
+	settings, err := json.Marshal(map[string]any{"pingInterval": pingInterval.Milliseconds(), "pingTimeout": pingTimeout.Milliseconds(),
+		"connectTimeout": connectTimeout.Milliseconds(), "upgradeTimeout": upgradeTimeout.Milliseconds(), "maxHttpBufferSize": maxPayload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := start(t, node, filepath.Join("node", program), string(settings))
 	return server{reference: true, address: address, path: path}
 }
 

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 const { Server } = createRequire(new URL("../../node/", import.meta.url))("socket.io");
 
 const http = createServer((req, res) => res.writeHead(404).end());
-const io = new Server(http, { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000, connectTimeout: 1000, serveClient: false });
+const io = new Server(http, { ...JSON.parse(process.argv[2]), serveClient: false });
 io.on("connection", (socket) => {
   socket.emit("auth", socket.handshake.auth);
   socket.on("message", (...args) => socket.emit("message-back", ...args));
