@@ -39,8 +39,14 @@ func Example() {
 	cluster := new(adapter.Memory)
 	srv := wsserver.New(wsserver.Config{Adapter: cluster})
 	defer srv.Close(ctx)
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return s.Join(ctx, "lobby") })
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+		if err := s.Join(ctx, "lobby"); err != nil {
+			return err
+		}
+		return s.Emit(ctx, "welcome")
+	})
 	ann := wstest.Dial(t, srv, wstest.Config{})
+	ann.Next("welcome") // she is in the lobby
 
 	worker := emitter.New(emitter.Config{Adapter: cluster})
 	defer func() {

@@ -338,7 +338,7 @@ func (r *rig) openWebSocket() (*socket, *owner) {
 	return ws, r.owner(open.SID)
 }
 
-// probe opens a WebSocket for a session and sends the probe; it reads the answer.
+// probe opens a WebSocket for a session and sends the probe; it reads the answer, and returns when the poll that waited has its own.
 func (r *rig) probe(sid string) *socket {
 	r.t.Helper()
 	ws, err := r.openSocket(sid)
@@ -347,6 +347,7 @@ func (r *rig) probe(sid string) *socket {
 	}
 	ws.mustSend(r.t, "2probe")
 	ws.wantRead(r.t, "3probe")
+	synctest.Wait()
 	return ws
 }
 
