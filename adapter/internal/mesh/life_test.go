@@ -223,6 +223,36 @@ func TestYoungerNodeBeginsAtItsBirth(t *testing.T) {
 	s.counted(Counts{Delivered: 2, Repaired: 1, Missed: 1})
 }
 
+// A node that was stopped does not take its own silence for that of the others.
+func TestOwnStall(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 0)
+	s.knows("p", 0)
+	s.wait(SuspectAfter) // p and o are silent
+	s.knows("o", 0)
+	s.wait(BeatInterval)
+	s.at += DeadAfter + time.Minute
+	s.did(s.Tick(s.at))
+	if got := s.Members(); !slices.Equal(got, []string{"o"}) {
+		t.Errorf("members %v after a stall, want o", got)
+	}
+	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
+		t.Errorf("suspects %v after a stall, want p", got)
+	}
+	s.wait(SuspectAfter)
+	if got := s.Suspects(); !slices.Equal(got, []string{"o", "p"}) {
+		t.Errorf("suspects %v of whom nothing has come after the stall, want both", got)
+	}
+	s.hears("o", beat(0, 0))
+	s.at += time.Hour
+	s.hears("o", beat(0, 0)) // before the tick
+	s.did(s.Tick(s.at))
+	s.wait(DeadAfter - 1)
+	if len(s.tombs) != 1 || len(s.order) != 1 {
+		t.Errorf("%d given up and %d not, want one each", len(s.tombs), len(s.order))
+	}
+}
+
 // A silent node is suspect, and so it stays when it sends again: until it answers, it is not certain that anything reaches it.
 func TestSilence(t *testing.T) {
 	s := newScript(t)

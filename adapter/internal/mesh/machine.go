@@ -21,6 +21,7 @@ import "time"
 type Machine[T comparable] struct {
 	cfg    Config[T]
 	now    time.Duration // since Open, at this step
+	ticked time.Duration // at the last Tick
 	out    []Effect[T]
 	counts Counts
 	links  []Link // of the broadcast that is coming in
@@ -227,6 +228,8 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 // Tick does what is due. It is to be called at the time of Next, and may be called at any other.
 func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	m.now = now
+	m.stalled(now - m.ticked - BeatInterval)
+	m.ticked = now
 	m.dissolve() // first: what is delivered below is judged by what is received after this step
 	for _, p := range m.order {
 		if now-p.heard >= SuspectAfter || now >= m.due(p) {

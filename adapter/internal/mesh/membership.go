@@ -90,6 +90,17 @@ func (m *Machine[T]) returned(p *peer) {
 	m.ask(p)
 }
 
+// stalled is told for how long this node did nothing: that is nobody else's silence. Without it, a node that was stopped for long would have given
+// up all others before it takes what has come from them meanwhile.
+func (m *Machine[T]) stalled(d time.Duration) {
+	if d < SuspectAfter {
+		return
+	}
+	for _, p := range m.order {
+		p.heard = min(m.now, p.heard+d)
+	}
+}
+
 // trust ends the suspicion of a node that has answered a fence.
 func (m *Machine[T]) trust(p *peer, f uint64) {
 	if p.suspect && m.up && f >= p.missed {
