@@ -14,7 +14,7 @@
 //
 // A node with 1,000 rooms or more does not wait for its subscriptions, which take seconds for 100,000: the new connection begins with a
 // single one, to all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives
-// the connection its own subscriptions beside it after a second, and then ends that one. The price is that until then the node receives
+// the connection its own subscriptions beside it after a second, and ends that one half a second after they stand. The price is that until then the node receives
 // what is sent to the rooms of all nodes, and in the end what is sent to its own rooms twice. If it cannot keep up, the link gives this up, and is
 // Degraded until its subscriptions stand. Config.NoCover turns it off.
 //

@@ -11,8 +11,8 @@ import (
 
 // The cover is one subscription to all rooms of the cluster. It stands in for the many of a node on a connection that takes the place of a
 // lost one: so the node is reached after one round trip, not after one subscription for each of its rooms; what is sent to the rooms of
-// others alone is left aside. Then uncover gives the connection its own subscriptions, and ends the cover when all of them stand. Servers tell
-// each other of subscriptions in their order, so there is no moment without either. While there are both, messages come twice.
+// others alone is left aside. Then uncover gives the connection its own subscriptions, and ends the cover when all of them have stood for a
+// while. Servers tell each other of subscriptions in their order, so there is no moment without either. While there are both, messages come twice.
 
 const (
 	// uncoverBatch is how many subscriptions a covered connection is given before the server is waited for: what is published meanwhile

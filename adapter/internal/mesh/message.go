@@ -16,7 +16,7 @@ type Message interface{ message() }
 type About struct {
 	Age    time.Duration // time since its Open
 	Client bool          // it has no members and is asked nothing: it only emits
-	Fresh  bool          // it has not met the cluster itself: whoever else is there, it may not know
+	Fresh  bool          // it has not met the cluster itself, or not since a long silence: whoever else is there, it may not know
 }
 
 // A Fence asks every node, or one, for an [Ack]: whoever has received it publishes to all topics that the sender subscribed before.

@@ -439,7 +439,7 @@ func FuzzInflate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		const limit = 100_000
 		if len(payload) > limit {
-			t.Skip()
+			t.Skip("longer than the limit that is tested")
 		}
 		in := inflaters.Get().(*inflater)
 		defer in.free()
@@ -477,7 +477,7 @@ func FuzzDeflate(f *testing.F) {
 	f.Add([]byte(noise(300)+strings.Repeat("x", 3000)), 2000, 1024)
 	f.Fuzz(func(t *testing.T, data []byte, size, threshold int) {
 		if len(data) > 1<<16 {
-			t.Skip()
+			t.Skip("more than a frame of the test")
 		}
 		frame := new(outbox.Frame)
 		for chunk := range slices.Chunk(data, min(max(size, 1+len(data)/20), 1<<16)) {
