@@ -18,7 +18,7 @@ type Group struct {
 // NewGroup returns a Group without goroutines.
 func NewGroup(c Config) *Group {
 	g := &Group{}
-	g.queues = lane{runner: g, limit: c.limit(), blocking: true, slow: &g.slow}
+	g.queues.init(c, g, &g.slow, true)
 	return g
 }
 

@@ -15,7 +15,7 @@ type held struct {
 
 func newHeld(c Config) *held {
 	h := &held{shard: &shard{}, w: newWriter(shardScratch, shardMax)}
-	h.shard.queues = lane{limit: c.limit(), slow: &h.slow, runner: h.shard}
+	h.shard.queues.init(c, h.shard, &h.slow, false)
 	h.shard.wake.L = &h.shard.queues.mu
 	h.w.lane = &h.shard.queues
 	return h
@@ -52,6 +52,13 @@ type owner struct {
 	mu      sync.Mutex // guards what follows
 	failed  []error
 	flushed int
+	large   func() // if not nil, called by Large
+}
+
+func (o *owner) Large() {
+	if o.large != nil {
+		o.large()
+	}
 }
 
 func (o *owner) Failed(err error) {
@@ -136,4 +143,10 @@ func (r *rig) wrote(t *testing.T, want string) {
 	if got := r.sink.got.String(); got != want {
 		t.Errorf("sink got %q, want %q", got, want)
 	}
+}
+
+// queued is how many bytes wait in a queue.
+func queued(q *Queue) int {
+	n, _ := q.Waiting()
+	return n
 }

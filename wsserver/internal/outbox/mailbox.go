@@ -1,12 +1,23 @@
 package outbox
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// A fetch carries about as much as its peer takes in a second, between these bounds, or one frame: so a ping never waits for long behind it.
+const (
+	minFetch   = 16 << 10
+	firstFetch = 64 << 10
+	maxFetch   = 1 << 20
+)
 
 // A Mailbox is the outgoing queue of a peer that fetches what is for it. It begins with Init and is not copied; while empty it owns no
 // memory besides itself. Its methods may be called concurrently.
 //
-// It has the bounds of a [Queue], with one difference: nothing shows how a peer gets on between two fetches, so that it is too slow only
-// when its mailbox exceeds HardCap times the limit. A peer is blocked, and gets no volatile frames, unless a fetch waits.
+// It has the bounds of a [Queue]: what a peer takes is what [Mailbox.Wrote] says of its fetches. A peer is blocked, and gets no volatile
+// frames, unless a fetch waits.
 type Mailbox struct {
 	group *Group
 	owner Owner
@@ -16,9 +27,13 @@ type Mailbox struct {
 	mu      sync.Mutex // guards what follows
 	frames  []*Frame
 	bytes   int
-	waiting bool   // a fetch found nothing and waits
-	heir    *Queue // takes all that comes; nil until MoveTo
-	state   state  // volatile, closing, closed
+	waiting bool     // a fetch found nothing and waits
+	heir    *Queue   // takes all that comes; nil until MoveTo
+	written uint64   // in all
+	backlog *backlog // nil unless the mailbox is over its limit
+	fetch   int      // how much the last fetch that left something could carry, in bytes
+	fetched int64    // when that was; zero if the last one has left nothing
+	state   state    // volatile, pinging, asked, closing, closed
 }
 
 // Init makes m ready to be used. The owner is told Failed as that of a [Queue] is, from a goroutine of g, and never Flushed: Take says so.
@@ -38,7 +53,18 @@ func (m *Mailbox) Append(f *Frame) bool {
 		return heir.Append(f)
 	}
 	defer m.mu.Unlock()
-	if m.state&(closing|closed) != 0 || !m.admit(f) {
+	switch {
+	case m.state&(closing|closed) != 0:
+		return false
+	case f.Ping && m.state&pinging != 0:
+		return true
+	case f.Ping:
+		m.state |= pinging
+		m.frames = slices.Insert(m.frames, 0, f)
+		m.bytes += len(f.Bytes)
+		m.wake()
+		return true
+	case !m.admit(f):
 		return false
 	}
 	m.push(f)
@@ -47,28 +73,20 @@ func (m *Mailbox) Append(f *Frame) bool {
 
 // admit decides whether f may be queued, and makes room. mu must be held.
 func (m *Mailbox) admit(f *Frame) bool {
-	counters := &m.group.queues.counters
-	if f.Volatile && !m.waiting {
-		counters.dropped.Add(1)
+	lane := &m.group.queues
+	if f.Volatile && (!m.waiting || lane.budget.Full()) {
+		lane.counters.dropped.Add(1)
 		return false
 	}
-	limit, size := m.group.queues.limit, len(f.Bytes)
-	if m.bytes == 0 || size <= limit-m.bytes {
+	fits := func() bool { return m.bytes == 0 || len(f.Bytes) <= lane.limit-m.bytes }
+	if fits() {
 		return true
 	}
 	if m.state&volatile != 0 {
 		m.dropVolatile()
 	}
-	switch {
-	case m.bytes == 0:
-	case f.Volatile && size > limit-m.bytes:
-		counters.dropped.Add(1)
-		return false
-	case size > HardCap*limit-m.bytes:
-		counters.lost.Add(1)
-		counters.tooSlow.Add(1)
-		m.close()
-		m.group.start(func() { m.owner.Failed(ErrTooSlow) })
+	if !fits() && f.Volatile {
+		lane.counters.dropped.Add(1)
 		return false
 	}
 	return true
@@ -76,12 +94,37 @@ func (m *Mailbox) admit(f *Frame) bool {
 
 // push appends f. mu must be held.
 func (m *Mailbox) push(f *Frame) {
+	f.hold(m.group.queues.budget)
 	m.frames = append(m.frames, f)
 	m.bytes += len(f.Bytes)
 	if f.Volatile {
 		m.state |= volatile
 	}
+	if m.backlog != nil {
+		m.backlog.in += uint64(len(f.Bytes))
+	} else if m.bytes > m.group.queues.limit {
+		m.backlog = newBacklog(m.group.queues.pace, m.written)
+		m.group.slow.add(m)
+	}
 	m.wake()
+}
+
+// judge implements [watched].
+func (m *Mailbox) judge() (done bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lane := &m.group.queues
+	if m.state&closed != 0 || m.bytes <= lane.limit {
+		m.backlog = nil
+		return true
+	}
+	why := m.backlog.judge(lane.pace, m.written, true)
+	if why != nil {
+		lane.counters.slow(why)
+		m.close()
+		m.group.start(func() { m.owner.Failed(why) })
+	}
+	return why != nil
 }
 
 // wake makes Arrived readable.
@@ -98,6 +141,7 @@ func (m *Mailbox) dropVolatile() {
 	for _, f := range m.frames {
 		if f.Volatile {
 			m.bytes -= len(f.Bytes)
+			f.release(m.group.queues.budget)
 			m.group.queues.counters.dropped.Add(1)
 		} else {
 			kept = append(kept, f)
@@ -108,48 +152,122 @@ func (m *Mailbox) dropVolatile() {
 	m.state &^= volatile
 }
 
-// Take takes all frames, in their order, for a fetch to carry away. If there are none, the fetch counts as waiting, until a later Take
-// finds some or Leave. The frame of CloseAfterFlush is taken by itself, after all others: the official client would forget what came
-// with it. last reports that it is taken, and closes the mailbox, or that the mailbox was closed before.
+// DropVolatile drops the volatile frames that wait.
+func (m *Mailbox) DropVolatile() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state&volatile != 0 && m.state&closed == 0 {
+		m.dropVolatile()
+	}
+}
+
+// Take takes frames, in their order, for a fetch to carry away: all, or as many as it carries. The caller says what becomes of them: see
+// Wrote and Done. If there are none, the fetch counts as waiting, until a later Take finds some or Leave. The frame of CloseAfterFlush is
+// taken by itself, after all others: the official client would forget what came with it. last reports that it is taken, and closes the
+// mailbox, or that the mailbox was closed before.
+//
+// The owner is told of a large frame before it is taken, if it is the next, as that of a [Queue] is.
 func (m *Mailbox) Take() (frames []*Frame, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	frames = m.frames
-	if n := len(frames); m.state&closing != 0 && n > 1 {
-		m.frames, frames = frames[n-1:], frames[:n-1:n-1]
-		m.bytes = len(m.frames[0].Bytes)
-		m.count(frames)
+	if m.state&(asked|closing|closed) == 0 && len(m.frames) > 0 && len(m.frames[0].Bytes) >= Large {
+		m.state |= asked
+		m.mu.Unlock()
+		m.owner.Large()
+		m.mu.Lock()
+	}
+	carried, n, most := 0, 0, m.carries()
+	for n < len(m.frames) && (n == 0 || carried+len(m.frames[n].Bytes) <= most) {
+		if n > 0 && n == len(m.frames)-1 && m.state&closing != 0 {
+			break
+		}
+		carried += len(m.frames[n].Bytes)
+		n++
+	}
+	m.waiting = n == 0
+	frames = m.frames[:n:n]
+	m.frames = m.frames[n:]
+	m.bytes -= carried
+	m.count(frames)
+	if len(m.frames) > 0 {
+		m.fetch, m.fetched = most, now()
 		m.wake()
 		return frames, false
 	}
-	m.count(frames)
-	m.frames, m.bytes = nil, 0
+	m.frames, m.fetched = nil, 0
 	m.state &^= volatile
-	m.waiting = len(frames) == 0
 	if m.state&closing != 0 {
 		m.state |= closed
 	}
 	return frames, m.state&closed != 0
 }
 
-// count counts frames that were taken.
+// carries is how many bytes the next fetch carries. How long the peer has taken since the last one tells it, if that has left something.
+// mu must be held.
+func (m *Mailbox) carries() int {
+	if m.fetch == 0 {
+		m.fetch = firstFetch
+	}
+	switch passed := time.Duration(now() - m.fetched); {
+	case m.fetched == 0:
+	case passed < time.Second/2:
+		return min(2*m.fetch, maxFetch)
+	case passed > 2*time.Second:
+		return max(m.fetch/2, minFetch)
+	}
+	return m.fetch
+}
+
+// count counts frames that were taken. mu must be held.
 func (m *Mailbox) count(frames []*Frame) {
 	if len(frames) == 0 {
 		return
 	}
+	m.state &^= asked
 	c := &m.group.queues.counters
 	c.writes.Add(1)
 	c.frames.Add(uint64(len(frames)))
 	for _, f := range frames {
 		c.bytes.Add(uint64(len(f.Bytes)))
+		if f.Ping {
+			m.state &^= pinging
+		}
 	}
 }
 
-// Bytes returns how many bytes are queued.
-func (m *Mailbox) Bytes() int {
+// Wrote says that the peer has taken n more bytes of what a fetch carries.
+func (m *Mailbox) Wrote(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.bytes
+	m.written += uint64(n)
+}
+
+// Done ends the use of frames that were taken.
+func (m *Mailbox) Done(frames []*Frame) {
+	for _, f := range frames {
+		f.release(m.group.queues.budget)
+	}
+}
+
+// Waiting returns how many bytes are queued, and since when the first of the frames has been waiting.
+func (m *Mailbox) Waiting() (bytes int, since time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes, oldest(m.frames)
+}
+
+// Taken is how many bytes the peer has taken in all.
+func (m *Mailbox) Taken() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.written
+}
+
+// PingTaken reports whether a fetch has taken the last ping.
+func (m *Mailbox) PingTaken() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state&pinging == 0
 }
 
 // Leave says that the fetch that waits goes away with nothing.
@@ -184,6 +302,7 @@ func (m *Mailbox) Close() {
 // close closes m and drops what is queued. mu must be held.
 func (m *Mailbox) close() {
 	m.group.queues.counters.lost.Add(uint64(len(m.frames)))
+	m.Done(m.frames)
 	m.frames, m.bytes = nil, 0
 	m.state |= closed
 	m.wake()
@@ -198,6 +317,7 @@ func (m *Mailbox) MoveTo(q *Queue) bool {
 		return false
 	}
 	q.adopt(m.frames)
+	m.Done(m.frames) // q holds them now
 	m.frames, m.bytes = nil, 0
 	m.heir = q
 	m.state |= closed

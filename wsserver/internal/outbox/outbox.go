@@ -1,6 +1,7 @@
 // Package outbox holds what is on its way out to a socket.
 //
-// Each socket has a [Queue] of frames, bounded in bytes. [Shards] write the queues of sockets whose Write does not wait, a few goroutines
+// Each socket has a [Queue] of frames. Its peer is held to a [Pace] while more waits for it than a limit, and a budget bounds what waits in all
+// queues together. [Shards] write the queues of sockets whose Write does not wait, a few goroutines
 // for all of them; a [Group] writes those whose Write does, with a goroutine for each queue that is not empty. Either writes all that has
 // gathered in a queue at once: nothing is delayed for it, so that batches grow from backlog alone, and with them the throughput.
 package outbox
@@ -8,52 +9,30 @@ package outbox
 import (
 	"errors"
 	"io"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
 )
 
-// ErrTooSlow is what the Owner of a queue is told when its peer takes too little.
-var ErrTooSlow = errors.New("outbox: peer too slow")
+// Why the Owner of a queue is told Failed, besides the errors of its Sink. See [Pace].
+var (
+	ErrTooSlow = errors.New("outbox: the peer takes less than the lowest rate")
+	ErrBehind  = errors.New("outbox: the peer has been behind for too long")
+)
 
 const (
-	// DefaultLimit is how many bytes a queue may hold, unless Config says otherwise.
+	// DefaultLimit is how many bytes a queue may hold before its peer is judged, unless Config says otherwise.
 	DefaultLimit = 1 << 20
 
-	// HardCap is how many times its limit a queue may hold whatever its progress.
-	HardCap = 4
-
-	// SlowAfter is how long a queue over its limit may go without progress. It is looked at every SlowCheck.
-	SlowAfter = time.Second
-	SlowCheck = SlowAfter / 10
+	// Large is from how many bytes on a frame may keep a ping behind it waiting for long: see [Owner].
+	Large = 128 << 10
 
 	// BlockedAfter is how long a single Write of a Group's sink may take before the socket counts as blocked for volatile frames. Such a
 	// sink cannot say that it is blocked.
 	BlockedAfter = 100 * time.Millisecond
 )
-
-// A Frame is bytes ready for the wire, encoded and framed once. It is immutable from its first Append or Send on, and shared by every
-// queue that holds it.
-type Frame struct {
-	Bytes []byte
-
-	// Volatile says that the frame may be dropped: when the socket is blocked, or to make room.
-	Volatile bool
-
-	// NoCompress says that the frame goes out as it is, whatever was negotiated.
-	NoCompress bool
-
-	once sync.Once
-	twin *Frame
-}
-
-// Twin returns a frame that stands for f in some queues. The first call has makeTwin make it of f, others wait for that meanwhile, and it is
-// the same for all; it may be f itself.
-func (f *Frame) Twin(makeTwin func(f *Frame) *Frame) *Frame {
-	f.once.Do(func() { f.twin = makeTwin(f) })
-	return f.twin
-}
 
 // A Sink is what a queue writes to, never from two goroutines at once. Neither method modifies or keeps its argument.
 //
@@ -62,6 +41,12 @@ func (f *Frame) Twin(makeTwin func(f *Frame) *Frame) *Frame {
 type Sink interface {
 	Write(p []byte) (n int, err error)
 	Writev(bufs [][]byte) (n int, err error) // writes the concatenation of bufs
+}
+
+// An Acknowledger is a Sink that knows how many of the bytes written to it its peer has not acknowledged. What others have written counts as
+// taken by the peer.
+type Acknowledger interface {
+	Unacknowledged() int
 }
 
 // Stream makes a Sink for a [Group] of any writer.
@@ -79,33 +64,51 @@ func (s Stream) Writev(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// An Owner is told of the end of its queue: one call, of one of its methods, and none after [Queue.Close] unless it was already on its
-// way. The call comes from a goroutine of Shards or Group, without locks, and must not block; the queue is closed by then.
+// An Owner is told of the end of its queue: one call, of Failed or Flushed, and none after [Queue.Close] unless it was already on its
+// way. All calls come without locks, from a goroutine of Shards or Group, and must not block.
 type Owner interface {
-	// Failed says that nothing more is written: the sink returned err, or err is ErrTooSlow.
+	// Failed says that nothing more is written: the sink returned err, or err is ErrTooSlow or ErrBehind. The queue is closed.
 	Failed(err error)
 
-	// Flushed says that all that was queued up to CloseAfterFlush has been written.
+	// Flushed says that all that was queued up to CloseAfterFlush has been written. The queue is closed.
 	Flushed()
+
+	// Large says that a frame of Large bytes or more is the next to be written. A Ping that the owner queues in the call goes out before it.
+	Large()
 }
 
 // Config configures Shards or a Group. The zero value works.
 type Config struct {
 	// Limit is how many bytes a queue may hold, besides which one frame is always accepted into an empty queue. A queue over its limit
-	// loses its volatile frames; it is too slow when it has then made no progress for SlowAfter, or exceeds HardCap times the limit.
-	// Zero means DefaultLimit.
+	// loses its volatile frames, and its peer is then held to Pace. Zero means DefaultLimit.
 	Limit int
+
+	// Pace is what a peer has to keep while its queue is over its limit.
+	Pace Pace
+
+	// Budget counts the frames that wait. While it is used up, no volatile ones are queued. nil means no bound.
+	Budget *budget.Budget
+
+	// NextEnd returns where the message ends that the byte at offset of a frame's bytes belongs to: there, a ping may come between. nil
+	// means that a frame is one message.
+	NextEnd func(frame []byte, offset int) int
 
 	// Shards is how many goroutines the queues of Shards are spread over. Zero means half of GOMAXPROCS: the fewer there are, the more
 	// gathers for each write, and the kernel's share of a write runs on the goroutine's processor. A Group ignores it.
 	Shards int
 }
 
-func (c Config) limit() int {
-	if c.Limit <= 0 {
-		return DefaultLimit
+// init makes l the lane of the queues that r writes.
+func (l *lane) init(c Config, r runner, slow *watch, blocking bool) {
+	l.runner, l.slow, l.blocking = r, slow, blocking
+	l.limit, l.pace, l.budget, l.nextEnd = c.Limit, c.Pace.Defaults(), c.Budget, c.NextEnd
+	slow.tick = l.pace.tick()
+	if l.limit <= 0 {
+		l.limit = DefaultLimit
 	}
-	return min(c.Limit, math.MaxInt/HardCap)
+	if l.nextEnd == nil {
+		l.nextEnd = func(frame []byte, _ int) int { return len(frame) }
+	}
 }
 
 // A Scheduler decides who writes a queue: [Shards] or [Group].
@@ -126,6 +129,9 @@ type runner interface {
 type lane struct {
 	runner
 	limit    int
+	pace     Pace
+	budget   *budget.Budget
+	nextEnd  func(frame []byte, offset int) int
 	blocking bool // the sinks' Write waits
 	slow     *watch
 	counters counters
@@ -171,11 +177,12 @@ type Stats struct {
 	Dropped uint64 // volatile frames that were dropped
 	Lost    uint64 // frames still queued when their queue failed or was closed
 	TooSlow uint64 // queues that failed with ErrTooSlow
+	Behind  uint64 // queues that failed with ErrBehind
 	Failed  uint64 // queues that failed with an error of their sink
 }
 
 type counters struct {
-	frames, bytes, writes, dropped, lost, tooSlow, failed atomic.Uint64
+	frames, bytes, writes, dropped, lost, tooSlow, behind, failed atomic.Uint64
 }
 
 func (c *counters) addTo(s *Stats) {
@@ -185,5 +192,15 @@ func (c *counters) addTo(s *Stats) {
 	s.Dropped += c.dropped.Load()
 	s.Lost += c.lost.Load()
 	s.TooSlow += c.tooSlow.Load()
+	s.Behind += c.behind.Load()
 	s.Failed += c.failed.Load()
+}
+
+// slow counts a queue that fails with why.
+func (c *counters) slow(why error) {
+	if why == ErrBehind {
+		c.behind.Add(1)
+	} else {
+		c.tooSlow.Add(1)
+	}
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -18,10 +19,14 @@ type Queue struct {
 	frames   []*Frame   // pending from head on; nil or empty when nothing is
 	offset   int        // bytes of frames[head] that are written
 	bytes    int        // not written yet, that of a Send under way included
-	since    int64      // last progress of a stalled queue; start of the running Write of a blocking sink
+	written  uint64     // in all
+	since    int64      // start of the running Write of a blocking sink
+	backlog  *backlog   // nil unless the queue is over its limit
+	ping     *Frame     // goes ahead of what waits as soon as no writer reads frames
 	head     int32
 	inFlight int32 // frames from head on that a writer is reading
 	state    state
+	after    uint32 // bytes written after the last ping, as far as it can count
 }
 
 type state uint16
@@ -33,7 +38,8 @@ const (
 	woken                      // Writable came while flushing
 	stalled                    // the last write was cut short
 	volatile                   // volatile frames may be pending
-	watched                    // over the limit and in the lane's watch
+	pinging                    // a ping is queued and not written whole
+	asked                      // the owner was told of the large frame that is next
 	closing                    // CloseAfterFlush was called
 	closed
 )
@@ -48,7 +54,18 @@ func (q *Queue) Init(s Scheduler, sink Sink, owner Owner) {
 func (q *Queue) Append(f *Frame) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.state&(closing|closed) == 0 && q.admit(f) && q.push(f)
+	return q.queue(f)
+}
+
+// queue queues f. mu must be held.
+func (q *Queue) queue(f *Frame) bool {
+	switch {
+	case q.state&(closing|closed) != 0:
+		return false
+	case f.Ping:
+		return q.queuePing(f)
+	}
+	return q.admit(f) && q.push(f)
 }
 
 // Send queues f as Append does, or writes it on the caller's goroutine if nothing is ahead of it and the sink never waits: that spares a
@@ -57,10 +74,13 @@ func (q *Queue) Send(f *Frame) bool {
 	q.mu.Lock()
 	if q.lane.blocking || q.bytes > 0 || q.state&(dirty|flushing|blocked|closing|closed) != 0 || len(f.Bytes) == 0 {
 		defer q.mu.Unlock()
-		return q.state&(closing|closed) == 0 && q.admit(f) && q.push(f)
+		return q.queue(f)
 	}
 	q.bytes = len(f.Bytes)
 	q.state |= flushing
+	if f.Ping {
+		q.state |= pinging
+	}
 	q.mu.Unlock()
 
 	n, err := q.sink.Write(f.Bytes)
@@ -76,6 +96,7 @@ func (q *Queue) Send(f *Frame) bool {
 	case n == offered:
 		c.frames.Add(1)
 		q.bytes -= n
+		q.count(uint64(n), 0, f.Ping)
 		n, offered = 0, 0
 	case q.state&closed != 0:
 		c.lost.Add(1)
@@ -84,7 +105,8 @@ func (q *Queue) Send(f *Frame) bool {
 	default:
 		// What was queued meanwhile waits behind the rest of f.
 		q.reserve()
-		q.frames = slices.Insert(q.frames, 0, f)
+		f.hold(q.lane.budget)
+		q.setFrames(slices.Insert(q.frames, int(q.head), f))
 		if f.Volatile {
 			q.state |= volatile
 		}
@@ -118,12 +140,16 @@ func (q *Queue) adopt(frames []*Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, f := range frames {
-		if q.state&(closing|closed) == 0 {
-			q.push(f)
-		} else {
+		switch {
+		case q.state&(closing|closed) != 0:
 			q.lane.counters.lost.Add(1)
+		case f.Ping:
+			q.queuePing(f)
+		default:
+			q.push(f)
 		}
 	}
+	q.watch()
 }
 
 // CloseAfterFlush queues f, unless it is nil, as the last frame: from now on Append and Send return false, and once all is written the
@@ -158,9 +184,59 @@ func (q *Queue) Bytes() int {
 	return q.bytes
 }
 
+// Waiting returns how many bytes are queued, and since when the first of the frames has been waiting.
+func (q *Queue) Waiting() (bytes int, since time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes, oldest(q.frames[q.head:])
+}
+
+// oldest is how long the first frame has been waiting, in this queue or in another.
+func oldest(frames []*Frame) time.Duration {
+	for _, f := range frames {
+		if !f.Ping {
+			return time.Duration(now() - f.born.Load())
+		}
+	}
+	return 0
+}
+
+// Taken is how many bytes the peer has taken in all: what it has acknowledged, of a sink that is an [Acknowledger], or what was written.
+func (q *Queue) Taken() uint64 {
+	q.mu.Lock()
+	written := q.written
+	q.mu.Unlock()
+	return written - min(q.unacknowledged(), written)
+}
+
+// PingTaken reports whether the peer has got the last ping.
+func (q *Queue) PingTaken() bool {
+	q.mu.Lock()
+	waits, after := q.state&pinging != 0, q.after
+	q.mu.Unlock()
+	return !waits && q.unacknowledged() <= uint64(after)
+}
+
+// unacknowledged is how much of what was written the peer has not acknowledged yet. It asks the sink: mu must not be held.
+func (q *Queue) unacknowledged() uint64 {
+	if sink, ok := q.sink.(Acknowledger); ok {
+		return uint64(max(0, sink.Unacknowledged()))
+	}
+	return 0
+}
+
+// DropVolatile drops the volatile frames that wait.
+func (q *Queue) DropVolatile() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state&volatile != 0 && q.state&closed == 0 {
+		q.dropVolatile()
+	}
+}
+
 // admit decides whether f may be queued, and makes room. mu must be held.
 func (q *Queue) admit(f *Frame) bool {
-	if f.Volatile && q.isBlocked() {
+	if f.Volatile && (q.isBlocked() || q.lane.budget.Full()) {
 		q.lane.counters.dropped.Add(1)
 		return false
 	}
@@ -171,18 +247,9 @@ func (q *Queue) admit(f *Frame) bool {
 	if q.state&volatile != 0 {
 		q.dropVolatile()
 	}
-	switch {
-	case q.fits(size):
-	case f.Volatile:
+	if !q.fits(size) && f.Volatile {
 		q.lane.counters.dropped.Add(1)
 		return false
-	case size > HardCap*q.lane.limit-q.bytes:
-		q.lane.counters.lost.Add(1)
-		q.tooSlow()
-		return false
-	case q.state&watched == 0:
-		q.state |= watched
-		q.lane.slow.add(q)
 	}
 	return true
 }
@@ -197,12 +264,85 @@ func (q *Queue) push(f *Frame) bool {
 		return false
 	}
 	q.reserve()
-	q.frames = append(q.frames, f)
+	f.hold(q.lane.budget)
+	if len(q.frames) < cap(q.frames) {
+		q.frames = append(q.frames, f)
+	} else {
+		q.setFrames(append(q.frames, f))
+	}
 	q.bytes += len(f.Bytes)
 	if f.Volatile {
 		q.state |= volatile
 	}
+	if q.backlog != nil {
+		q.backlog.in += uint64(len(f.Bytes))
+	} else if q.bytes > q.lane.limit {
+		q.watch()
+	}
 	return true
+}
+
+// watch has the peer judged from now on if the queue is over its limit. mu must be held.
+func (q *Queue) watch() {
+	if q.backlog == nil && q.bytes > q.lane.limit && q.state&closed == 0 {
+		q.backlog = newBacklog(q.lane.pace, q.written)
+		q.lane.slow.add(q)
+	}
+}
+
+// queuePing queues a ping ahead of what waits. mu must be held.
+func (q *Queue) queuePing(f *Frame) bool {
+	if q.state&pinging != 0 {
+		return true
+	}
+	if !q.schedule() {
+		return false
+	}
+	q.state |= pinging
+	q.bytes += len(f.Bytes)
+	q.ping = f
+	if q.inFlight == 0 {
+		q.placePing()
+	}
+	return true
+}
+
+// placePing puts the ping that waits for it at the next end of a message. mu must be held, and no writer may be reading frames.
+func (q *Queue) placePing() {
+	f := q.ping
+	q.ping = nil
+	q.reserve()
+	at := int(q.head)
+	if q.offset > 0 {
+		head := q.frames[at]
+		if end := q.lane.nextEnd(head.Bytes, q.offset); end < len(head.Bytes) {
+			first, second := head.cut(end)
+			q.frames[at] = first
+			q.setFrames(slices.Insert(q.frames, at+1, second))
+		}
+		at++
+	}
+	q.setFrames(slices.Insert(q.frames, at, f))
+}
+
+// countedSlots is from how many frames on a queue's slice counts against the budget: what the lane keeps for all is bounded by itself.
+const countedSlots = 1 << 10
+
+// setFrames replaces the slice of frames, which counts against the budget. mu must be held.
+func (q *Queue) setFrames(frames []*Frame) {
+	const slot = 8 // bytes
+	before, after := cap(q.frames), cap(frames)
+	q.frames = frames
+	if before == after || max(before, after) < countedSlots {
+		return
+	}
+	counted := func(n int) int {
+		if n < countedSlots {
+			return 0
+		}
+		return n * slot
+	}
+	q.lane.budget.Take(counted(after) - counted(before))
 }
 
 // schedule hands q to the runner, unless it is there, being written or blocked. A queue whose runner is closed is closed too: schedule then
@@ -223,8 +363,9 @@ func (q *Queue) schedule() bool {
 func (q *Queue) reserve() {
 	if cap(q.frames) == 0 {
 		q.lane.mu.Lock()
-		q.frames = q.lane.take()
+		frames := q.lane.take()
 		q.lane.mu.Unlock()
+		q.setFrames(frames)
 	}
 }
 
@@ -239,6 +380,7 @@ func (q *Queue) dropVolatile() {
 	for _, f := range q.frames[keep:] {
 		if f.Volatile {
 			q.bytes -= len(f.Bytes)
+			f.release(q.lane.budget)
 			dropped++
 		} else {
 			kept = append(kept, f)
@@ -248,6 +390,34 @@ func (q *Queue) dropVolatile() {
 	q.frames = kept
 	q.state &^= volatile
 	q.lane.counters.dropped.Add(uint64(dropped))
+}
+
+// next begins a write of what is next, unless the queue is closed. The owner is asked first whether something belongs before it.
+func (q *Queue) next() (batch []*Frame, offset int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state &^= dirty
+	if q.state&closed != 0 {
+		return nil, 0, false
+	}
+	if q.largeIsNext() {
+		q.state |= asked | flushing
+		q.mu.Unlock()
+		q.owner.Large()
+		q.mu.Lock()
+		q.state &^= flushing
+		if q.state&closed != 0 {
+			q.release()
+			return nil, 0, false
+		}
+	}
+	batch, offset = q.begin()
+	return batch, offset, true
+}
+
+// largeIsNext reports whether a large frame is the next to be begun. mu must be held.
+func (q *Queue) largeIsNext() bool {
+	return q.state&(asked|closing) == 0 && q.offset == 0 && !q.isEmpty() && len(q.frames[q.head].Bytes) >= Large
 }
 
 // begin starts the writing of the next batch, which it returns with what of its first frame is written already. mu must be held.
@@ -276,11 +446,11 @@ func (q *Queue) wrote(n, offered int, err error) (frames int, more bool) {
 	if err != nil {
 		return frames, false
 	}
+	if q.ping != nil {
+		q.placePing()
+	}
 	q.state |= volatile // dropVolatile could not touch what was in flight
 	if n < offered {
-		if n > 0 || q.state&stalled == 0 {
-			q.since = now()
-		}
 		q.state |= stalled
 		if !wasWoken {
 			q.state |= blocked
@@ -295,18 +465,30 @@ func (q *Queue) wrote(n, offered int, err error) (frames int, more bool) {
 // frames.
 func (q *Queue) advance(n int) (frames int) {
 	q.bytes -= n
+	all, after, pinged := uint64(n), uint64(0), false
 	for !q.isEmpty() {
-		left := len(q.frames[q.head].Bytes) - q.offset
+		f := q.frames[q.head]
+		left := len(f.Bytes) - q.offset
 		if n < left {
 			q.offset += n
 			break
 		}
 		n -= left
+		if f.Ping {
+			pinged, after = true, uint64(n)
+		}
+		f.release(q.lane.budget)
 		q.offset = 0
 		q.frames[q.head] = nil
 		q.head++
-		frames++
+		if !f.part || f.of != nil {
+			frames++
+		}
 	}
+	if frames > 0 {
+		q.state &^= asked
+	}
+	q.count(all, after, pinged)
 	// A queue that never becomes empty must not grow at one end for ever.
 	if rest := len(q.frames) - int(q.head); rest <= int(q.head) {
 		copy(q.frames, q.frames[q.head:])
@@ -315,6 +497,17 @@ func (q *Queue) advance(n int) (frames int) {
 		q.head = 0
 	}
 	return frames
+}
+
+// count counts n bytes that were written. pinged says that a ping was completed among them, and after how many of them came behind it. mu
+// must be held.
+func (q *Queue) count(n, after uint64, pinged bool) {
+	q.written += n
+	if pinged {
+		q.after, n = 0, after
+		q.state &^= pinging
+	}
+	q.after = uint32(min(uint64(q.after)+n, math.MaxUint32))
 }
 
 // isEmpty reports whether no frame is pending. mu must be held.
@@ -329,14 +522,6 @@ func (q *Queue) fail() bool {
 	return true
 }
 
-// tooSlow has q fail with ErrTooSlow. mu must be held.
-func (q *Queue) tooSlow() {
-	if q.fail() {
-		q.lane.counters.tooSlow.Add(1)
-		q.lane.report(q, ErrTooSlow)
-	}
-}
-
 // close closes q and drops what is queued. mu must be held.
 func (q *Queue) close() {
 	q.state |= closed
@@ -348,7 +533,11 @@ func (q *Queue) close() {
 // release drops what is queued in a closed queue. mu must be held, and no writer may be reading frames.
 func (q *Queue) release() {
 	q.lane.counters.lost.Add(uint64(len(q.frames) - int(q.head)))
-	q.frames, q.head, q.offset, q.bytes = nil, 0, 0, 0
+	for _, f := range q.frames[q.head:] {
+		f.release(q.lane.budget)
+	}
+	q.setFrames(nil)
+	q.head, q.offset, q.bytes, q.ping = 0, 0, 0, nil
 }
 
 // isBlocked reports whether the socket takes nothing at present. mu must be held.
@@ -359,21 +548,23 @@ func (q *Queue) isBlocked() bool {
 	return q.state&blocked != 0
 }
 
-// checkSlow has q fail if it is over its limit and has made no progress for too long, and reports whether it needs no more checks.
-func (q *Queue) checkSlow() (done bool) {
+// judge implements [watched].
+func (q *Queue) judge() (done bool) {
+	taken := q.Taken()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.state&closed != 0 || q.bytes <= q.lane.limit {
-		q.state &^= watched
+		q.backlog = nil
 		return true
 	}
 	// Otherwise the queue waits for the runner, not for its peer.
-	waiting := q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
-	if waiting && now()-q.since >= int64(SlowAfter) {
-		q.tooSlow()
-		return true
+	waits := q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
+	why := q.backlog.judge(q.lane.pace, taken, waits)
+	if why != nil && q.fail() {
+		q.lane.counters.slow(why)
+		q.lane.report(q, why)
 	}
-	return false
+	return why != nil
 }
 
 var epoch = time.Now()

@@ -44,89 +44,211 @@ func (s *settable) allow(n int) {
 	s.room += n
 }
 
-func TestSlowRule(t *testing.T) {
+// A settable sink that knows what its peer has not acknowledged.
+type acking struct {
+	settable
+	unacked int // guarded by settable.mu
+}
+
+func (s *acking) Unacknowledged() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unacked
+}
+
+// TestPace: a peer is slow by time and progress alone. Limits are of 64 KiB.
+func TestPace(t *testing.T) {
+	const limit = 64 << 10
 	type world struct {
 		q     Queue
-		sink  settable
+		sink  acking
 		owner owner
+		start time.Time
 	}
 	run := func(name string, test func(t *testing.T, w *world)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := NewShards(Config{Limit: 10, Shards: 1})
+				s := NewShards(Config{Limit: limit, Shards: 1})
 				defer s.Close()
-				w := &world{}
+				w := &world{start: time.Now()}
 				w.q.Init(s, &w.sink, &w.owner)
 				test(t, w)
 			})
 		})
 	}
-	over := func(t *testing.T, w *world) {
+	queue := func(t *testing.T, w *world, n int) {
 		t.Helper()
-		for range 2 {
-			if !w.q.Append(frame("123456")) {
-				t.Fatal("a frame was refused below the hard cap")
-			}
+		if !w.q.Append(&Frame{Bytes: make([]byte, n)}) {
+			t.Fatalf("after %v a frame was refused", time.Since(w.start))
 		}
+	}
+	take := func(w *world, n int) {
+		w.sink.allow(n)
+		w.q.Writable()
 		synctest.Wait()
 	}
+	// endsBy has the owner told why at a time between these two, from now on.
+	endsBy := func(t *testing.T, w *world, why error, after, before time.Duration) {
+		t.Helper()
+		time.Sleep(after)
+		failedWith(t, &w.owner)
+		time.Sleep(before - after)
+		failedWith(t, &w.owner, why)
+		time.Sleep(10 * time.Minute)
+		failedWith(t, &w.owner, why)
+	}
 	run("no progress", func(t *testing.T, w *world) {
-		over(t, w)
-		time.Sleep(SlowAfter - 1)
-		failedWith(t, &w.owner)
-		time.Sleep(SlowCheck)
-		failedWith(t, &w.owner, ErrTooSlow)
-		time.Sleep(time.Minute)
-		failedWith(t, &w.owner, ErrTooSlow)
+		queue(t, w, limit+1)
+		endsBy(t, w, ErrTooSlow, 15*time.Second, 18*time.Second)
 	})
-	run("some progress", func(t *testing.T, w *world) {
-		w.q.Append(frame(strings.Repeat("x", 20)))
-		over(t, w)
-		for range 10 {
-			time.Sleep(SlowAfter - time.Millisecond)
-			w.sink.allow(1)
-			w.q.Writable()
+	run("any number of bytes may wait", func(t *testing.T, w *world) {
+		for range 1000 {
+			queue(t, w, limit)
+		}
+		endsBy(t, w, ErrTooSlow, 15*time.Second, 18*time.Second)
+	})
+	run("a rate that is just enough", func(t *testing.T, w *world) {
+		queue(t, w, limit+300<<10)
+		for range 300 {
+			time.Sleep(time.Second)
+			take(w, 1<<10)
 		}
 		failedWith(t, &w.owner)
-		// Being asked without taking anything is no progress.
-		for range 9 {
-			time.Sleep(SlowAfter / 10)
-			w.q.Writable()
+	})
+	run("a rate that is not", func(t *testing.T, w *world) {
+		queue(t, w, limit+300<<10)
+		for range 60 {
+			time.Sleep(time.Second)
+			take(w, 900)
 		}
 		failedWith(t, &w.owner)
-		time.Sleep(2 * SlowCheck)
+		for range 240 {
+			time.Sleep(time.Second)
+			take(w, 900)
+		}
 		failedWith(t, &w.owner, ErrTooSlow)
 	})
-	run("long stall below the limit", func(t *testing.T, w *world) {
-		w.q.Append(frame("123456"))
-		time.Sleep(time.Minute)
+	run("stalls of five seconds, and of fifteen", func(t *testing.T, w *world) {
+		queue(t, w, limit+64<<20)
+		for range 20 {
+			for _, stall := range []time.Duration{5, 15} {
+				time.Sleep(stall * time.Second)
+				take(w, 20<<10)
+			}
+		}
 		failedWith(t, &w.owner)
-		w.q.Append(frame("123456"))
-		time.Sleep(SlowCheck)
+	})
+	run("4 kB/s in steps of 64 KiB", func(t *testing.T, w *world) {
+		queue(t, w, limit+64<<20)
+		for range 100 {
+			time.Sleep(65483 * time.Second / 4000)
+			take(w, 65483)
+		}
+		failedWith(t, &w.owner)
+	})
+	run("being asked is no progress", func(t *testing.T, w *world) {
+		queue(t, w, limit+1)
+		for range 1000 {
+			time.Sleep(20 * time.Millisecond)
+			take(w, 0)
+		}
 		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("what the kernel took and the peer did not", func(t *testing.T, w *world) {
+		queue(t, w, limit+64<<20)
+		for range 1000 {
+			time.Sleep(20 * time.Millisecond)
+			w.sink.mu.Lock()
+			w.sink.unacked += 2000
+			w.sink.mu.Unlock()
+			take(w, 2000)
+		}
+		failedWith(t, &w.owner, ErrTooSlow)
+	})
+	run("what the peer acknowledges of what the kernel took before", func(t *testing.T, w *world) {
+		w.sink.allow(1 << 20)
+		w.sink.unacked = 1 << 20
+		queue(t, w, 1<<20)
+		synctest.Wait()
+		queue(t, w, limit+1)
+		for range 500 {
+			time.Sleep(time.Second)
+			w.sink.mu.Lock()
+			w.sink.unacked -= 2000
+			w.sink.mu.Unlock()
+		}
+		failedWith(t, &w.owner)
+		endsBy(t, w, ErrTooSlow, 0, 18*time.Second)
+	})
+	run("a long stall below the limit", func(t *testing.T, w *world) {
+		queue(t, w, limit)
+		time.Sleep(10 * time.Minute)
+		failedWith(t, &w.owner)
+		queue(t, w, 1)
+		endsBy(t, w, ErrTooSlow, 15*time.Second, 18*time.Second)
 	})
 	run("back below the limit", func(t *testing.T, w *world) {
-		over(t, w)
-		time.Sleep(SlowAfter / 2)
-		w.sink.allow(2)
-		w.q.Writable()
-		time.Sleep(time.Minute)
+		queue(t, w, limit+1)
+		time.Sleep(14 * time.Second)
+		take(w, 1)
+		time.Sleep(10 * time.Minute)
 		failedWith(t, &w.owner)
 		if stacks := leaked(); strings.Contains(stacks, "watch).run(") {
 			t.Error("the watch runs although no queue is over its limit")
 		}
-		w.q.Append(frame("123456"))
-		time.Sleep(SlowCheck)
-		failedWith(t, &w.owner, ErrTooSlow)
+		queue(t, w, 1)
+		endsBy(t, w, ErrTooSlow, 15*time.Second, 18*time.Second)
+	})
+	run("behind for a minute: what comes is as much as what is taken", func(t *testing.T, w *world) {
+		queue(t, w, 2*limit)
+		for range 59 {
+			time.Sleep(time.Second)
+			take(w, 10_000)
+			queue(t, w, 10_000)
+		}
+		failedWith(t, &w.owner)
+		time.Sleep(2 * time.Second)
+		failedWith(t, &w.owner, ErrBehind)
+	})
+	run("behind for a minute, and catching up", func(t *testing.T, w *world) {
+		queue(t, w, 50<<20) // a history, and then chat
+		for range 300 {
+			time.Sleep(time.Second)
+			take(w, 100_000)
+			queue(t, w, 1000)
+		}
+		failedWith(t, &w.owner)
+	})
+	run("one large message", func(t *testing.T, w *world) {
+		queue(t, w, 5<<20)
+		for range 100 {
+			time.Sleep(time.Second)
+			take(w, 50_000)
+		}
+		failedWith(t, &w.owner)
+	})
+	run("a short break below the limit ends the minute", func(t *testing.T, w *world) {
+		queue(t, w, limit)
+		for range 5 {
+			queue(t, w, 10_000)
+			for range 50 {
+				time.Sleep(time.Second)
+				queue(t, w, 10_000)
+				take(w, 10_000)
+			}
+			take(w, 10_001)
+			time.Sleep(time.Second)
+			queue(t, w, 1)
+		}
+		failedWith(t, &w.owner)
 	})
 	run("volatile makes room", func(t *testing.T, w *world) {
-		w.q.lane.counters.dropped.Store(0)
 		w.sink.allow(1)
-		w.q.Append(frame("1"))
+		queue(t, w, 1)
 		synctest.Wait()
-		w.q.Append(volatileFrame("vvvvvvvvvv"))
+		w.q.Append(&Frame{Bytes: make([]byte, limit), Volatile: true})
 		synctest.Wait() // offered, and refused
-		w.q.Append(frame("123456"))
+		queue(t, w, 6)
 		time.Sleep(time.Minute)
 		failedWith(t, &w.owner)
 		if got := w.q.lane.counters.dropped.Load(); got != 1 {
@@ -154,7 +276,7 @@ func TestBusyShardIsNotSlowPeer(t *testing.T) {
 		r.drain(t)
 		failedWith(t, &r.owner)
 		r.wrote(t, "0123456123456")
-		time.Sleep(SlowCheck)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if r.slow.running {
 			t.Error("the watch runs although no queue is over its limit")
@@ -289,7 +411,7 @@ func TestGroup(t *testing.T) {
 		q.Append(&Frame{Bytes: make([]byte, 200_000)})
 		q.Append(frame("over the limit"))
 		for range 13 {
-			time.Sleep(SlowAfter * 9 / 10)
+			time.Sleep(14 * time.Second)
 			sink.permits <- struct{}{}
 		}
 		failedWith(t, o)
@@ -300,9 +422,9 @@ func TestGroup(t *testing.T) {
 	run("too slow", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
 		q.Append(&Frame{Bytes: make([]byte, 200_000)})
 		q.Append(frame("over the limit"))
-		time.Sleep(SlowAfter - 1)
+		time.Sleep(15 * time.Second)
 		failedWith(t, o)
-		time.Sleep(2 * SlowCheck)
+		time.Sleep(3 * time.Second)
 		failedWith(t, o, ErrTooSlow) // although Write still waits
 	})
 	run("volatile", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {

@@ -27,8 +27,8 @@ func NewShards(c Config) *Shards {
 	}
 	s := &Shards{shards: make([]*shard, n)}
 	for i := range s.shards {
-		sh := &shard{queues: lane{limit: c.limit(), slow: &s.slow}}
-		sh.queues.runner = sh
+		sh := new(shard)
+		sh.queues.init(c, sh, &s.slow, false)
 		sh.wake.L = &sh.queues.mu
 		s.shards[i] = sh
 		s.done.Go(sh.run)

@@ -138,6 +138,8 @@ func (s *socket) Failed(err error) {
 	s.server.flushed.Done()
 }
 
+func (s *socket) Large() {}
+
 func (s *socket) Flushed() {
 	s.conn.CloseWrite()
 	s.server.flushed.Done()

@@ -5,18 +5,26 @@ import (
 	"time"
 )
 
-// A watch looks at the queues that are over their limit, with a goroutine that exists only while there are any.
+// watched is a Queue or a Mailbox that is over its limit.
+type watched interface {
+	// judge has it fail if its peer is too slow, and reports whether it needs no more looks.
+	judge() (done bool)
+}
+
+// A watch looks at what is over its limit, with a goroutine that exists only while there is any.
 type watch struct {
-	mu      sync.Mutex // guards what follows; taken under a Queue's mu
-	queues  []*Queue
+	tick time.Duration // how often
+
+	mu      sync.Mutex // guards what follows; taken under a Queue's mu, or a Mailbox's
+	queues  []watched
 	stop    chan struct{} // closed by close; nil before the first start
 	running bool
 	closed  bool
 	done    sync.WaitGroup
 }
 
-// add has q checked until checkSlow says that it is done.
-func (w *watch) add(q *Queue) {
+// add has q judged until that says that it is done.
+func (w *watch) add(q watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -44,7 +52,7 @@ func (w *watch) close() {
 }
 
 func (w *watch) run() {
-	tick := time.NewTicker(SlowCheck)
+	tick := time.NewTicker(w.tick)
 	defer tick.Stop()
 	for {
 		select {
@@ -58,7 +66,7 @@ func (w *watch) run() {
 		w.mu.Unlock()
 		kept := queues[:0]
 		for _, q := range queues {
-			if !q.checkSlow() {
+			if !q.judge() {
 				kept = append(kept, q)
 			}
 		}

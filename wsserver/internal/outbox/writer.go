@@ -29,14 +29,10 @@ func newWriter(scratch, max int) *writer {
 // flush writes a batch of q and reports whether more can be written now: q is then dirty still, and the caller is to flush it again after
 // the queues that wait.
 func (w *writer) flush(q *Queue) (again bool) {
-	q.mu.Lock()
-	q.state &^= dirty
-	if q.state&closed != 0 {
-		q.mu.Unlock()
+	batch, offset, ok := q.next()
+	if !ok {
 		return false
 	}
-	batch, offset := q.begin()
-	q.mu.Unlock()
 
 	n, offered, err := w.write(q.sink, batch, offset)
 
@@ -54,7 +50,7 @@ func (w *writer) flush(q *Queue) (again bool) {
 	case q.isEmpty():
 		if q.frames != nil {
 			w.free = append(w.free, q.frames)
-			q.frames = nil
+			q.setFrames(nil)
 		}
 		if q.state&closing != 0 {
 			flushed = q.fail()
@@ -81,7 +77,7 @@ func (w *writer) write(sink Sink, batch []*Frame, offset int) (n, offered int, e
 		if i == 0 {
 			b = b[offset:]
 			b = b[:min(len(b), w.max)]
-		} else if len(b) > w.max-offered {
+		} else if len(b) > w.max-offered || len(b) >= Large {
 			break
 		}
 		if len(b) <= maxCopy && len(batch) > 1 {

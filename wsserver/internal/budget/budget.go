@@ -1,0 +1,99 @@
+// Package budget bounds the memory of all that waits in a server, in both directions: what is queued for clients, what clients have sent and
+// nobody has dealt with yet, and what has come of it only in part.
+package budget
+
+import (
+	"math"
+	"runtime/debug"
+	"sync/atomic"
+)
+
+const (
+	// Minimum is the least that Default returns, in bytes.
+	Minimum = 64 << 20
+
+	// fallback is what Default returns where nothing says how much memory there is.
+	fallback = 1 << 30
+
+	// shares is into how many parts the memory that is left is divided for those that may wait for it: see Share.
+	shares = 16
+)
+
+// A Budget counts bytes that wait, against a limit. It refuses nothing: whoever adds to it asks it first whether it may, or is told afterwards,
+// by Over, that somebody has to go. Its methods may be called concurrently. A nil Budget counts nothing and is never used up.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+	over  chan struct{}
+}
+
+// New returns a Budget of limit bytes. Zero means Default.
+func New(limit int64) *Budget {
+	if limit <= 0 {
+		limit = Default()
+	}
+	return &Budget{limit: limit, over: make(chan struct{}, 1)}
+}
+
+// Default is half of the memory limit that GOMEMLIMIT sets, or else a quarter of what the machine, or the container, has; 64 MiB at the least.
+func Default() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	switch machine := machineMemory(); {
+	case limit < math.MaxInt64:
+		limit /= 2
+	case machine > 0:
+		limit = machine / 4
+	default:
+		limit = fallback
+	}
+	return max(limit, Minimum)
+}
+
+// Take counts n more bytes. A negative n gives bytes back.
+func (b *Budget) Take(n int) {
+	if b == nil || n == 0 {
+		return
+	}
+	if used := b.used.Add(int64(n)); n > 0 && used >= b.limit {
+		select {
+		case b.over <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Give gives back n bytes that were taken.
+func (b *Budget) Give(n int) { b.Take(-n) }
+
+// Over is readable after a Take that has reached the limit. It is for one goroutine.
+func (b *Budget) Over() <-chan struct{} { return b.over }
+
+// Used is how many bytes wait now.
+func (b *Budget) Used() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.used.Load()
+}
+
+// Limit is the limit in bytes.
+func (b *Budget) Limit() int64 {
+	if b == nil {
+		return math.MaxInt64
+	}
+	return b.limit
+}
+
+// Full reports whether the budget is used up.
+func (b *Budget) Full() bool { return b.Used() >= b.Limit() }
+
+// Relieved reports whether an eighth of the budget is free: whoever frees memory, once the budget was used up, goes on until then, so that it
+// is not used up again at once.
+func (b *Budget) Relieved() bool { return b.Used() <= b.Limit()-b.Limit()/8 }
+
+// Share is how many bytes one of many may have waiting if it can do with less: a part of what is free. So however many there are, together
+// they never use up the budget, and a newcomer finds some left. It shrinks to zero.
+func (b *Budget) Share() int {
+	free := b.Limit() - b.Limit()/8 - b.Used()
+	return int(min(max(free, 0)/shares, math.MaxInt32))
+}

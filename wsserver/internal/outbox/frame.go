@@ -1,0 +1,74 @@
+package outbox
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
+)
+
+// frameOverhead is what a Frame takes besides its bytes.
+const frameOverhead = 128
+
+// A Frame is bytes ready for the wire, encoded and framed once. It is immutable from its first Append or Send on, and shared by every
+// queue that holds it.
+type Frame struct {
+	Bytes []byte
+
+	// Volatile says that the frame may be dropped: when the socket is blocked, or to make room.
+	Volatile bool
+
+	// NoCompress says that the frame goes out as it is, whatever was negotiated.
+	NoCompress bool
+
+	// Ping says that the frame is one of the heartbeat: it goes out ahead of all that waits, at the next end of a message, and the queue
+	// says whether the peer has got it. There is one of them in a queue at a time; a second one is left out. It counts against no budget.
+	Ping bool
+
+	once sync.Once
+	twin *Frame
+
+	holds atomic.Int32 // queues that hold the frame
+	born  atomic.Int64 // when the first of them got it
+
+	// A frame that is cut in two for a ping stays one to the budget: its second part ends it.
+	part bool
+	of   *Frame // the whole, of a second part
+}
+
+// Twin returns a frame that stands for f in some queues. The first call has makeTwin make it of f, others wait for that meanwhile, and it is
+// the same for all; it may be f itself.
+func (f *Frame) Twin(makeTwin func(f *Frame) *Frame) *Frame {
+	f.once.Do(func() { f.twin = makeTwin(f) })
+	return f.twin
+}
+
+// hold says that one more queue has f. The first one counts it against the budget.
+func (f *Frame) hold(b *budget.Budget) {
+	if !f.Ping && f.holds.Add(1) == 1 {
+		f.born.Store(now())
+		b.Take(len(f.Bytes) + frameOverhead)
+	}
+}
+
+// release says that a queue is done with f. The last one frees it.
+func (f *Frame) release(b *budget.Budget) {
+	switch {
+	case f.of != nil:
+		f.of.release(b)
+	case !f.Ping && !f.part && f.holds.Add(-1) == 0:
+		b.Give(len(f.Bytes) + frameOverhead)
+	}
+}
+
+// cut cuts f at the byte end.
+func (f *Frame) cut(end int) (first, second *Frame) {
+	first = &Frame{Bytes: f.Bytes[:end:end], part: true}
+	second = &Frame{Bytes: f.Bytes[end:], part: true, of: f}
+	first.born.Store(f.born.Load())
+	second.born.Store(f.born.Load())
+	if f.part { // a second part itself
+		second.of = f.of
+	}
+	return first, second
+}
