@@ -21,6 +21,7 @@ type Conn struct {
 	gen   uint32     // never changes once the Conn is in the Poller's table
 	refs  int32      // system calls under way; the last one closes fd once the Conn is closed
 	flags connFlags
+	isTCP bool // never changes
 }
 
 type connFlags uint8
@@ -91,7 +92,8 @@ func (c *Conn) Writev(bufs [][]byte) (n int, err error) {
 }
 
 // Pause stops reading until Resume. One more Data may come if it was already on its way. While reading is paused, an orderly close by
-// the peer waits behind the bytes that were not read; a failure does not: Closed is called at once and what was not read is lost.
+// the peer waits behind the bytes that were not read, which Handler.HungUp says; a failure does not: Closed is called at once and what was
+// not read is lost.
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,6 +105,20 @@ func (c *Conn) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.change(0, paused)
+}
+
+// Unacknowledged returns how many of the bytes written the peer's TCP has not acknowledged. It is zero for a Unix socket, and for a closed
+// connection.
+func (c *Conn) Unacknowledged() int {
+	if !c.isTCP || !c.acquire() {
+		return 0
+	}
+	defer c.release()
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(c.fd), siocOutq, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // CloseWrite sends FIN after what was written. Reading goes on.
@@ -157,7 +173,9 @@ func (c *Conn) handle(events uint32, buf []byte) {
 		return
 	}
 	reading := c.reads() && events&(syscall.EPOLLIN|broken) != 0
-	failed := c.flags&(started|paused|ended) == started|paused && events&syscall.EPOLLERR != 0
+	waits := c.flags&(started|paused|ended) == started|paused
+	failed := waits && events&syscall.EPOLLERR != 0
+	hungUp := waits && !failed && events&syscall.EPOLLRDHUP != 0
 	writable := c.flags&wantWrite != 0 && events&syscall.EPOLLOUT != 0 // a failed one counts as writable
 	if writable {
 		c.change(0, wantWrite)
@@ -182,6 +200,9 @@ func (c *Conn) handle(events uint32, buf []byte) {
 	if err != nil && c.end() {
 		c.handler.Closed(err)
 	}
+	if hungUp && c.isOpen() {
+		c.handler.HungUp()
+	}
 	if writable && c.isOpen() {
 		c.handler.Writable()
 	}
@@ -192,10 +213,10 @@ func (c *Conn) reads() bool { return c.flags&(started|paused|ended) == started }
 
 // interest returns the events to wait for. c.mu must be held once the Conn is attached.
 //
-// The peer's FIN needs no event of its own: it makes the connection readable. Errors and hang-ups are always reported, asked for or
-// not. While nothing is read they would be reported for ever, so the connection is then edge-triggered: it tells each once.
+// The peer's FIN makes the connection readable; while nothing is read, it is an event of its own. Errors and hang-ups are always reported,
+// asked for or not. While nothing is read they would be reported for ever, so the connection is then edge-triggered: it tells each once.
 func (c *Conn) interest() uint32 {
-	var events uint32 = edge
+	var events uint32 = edge | syscall.EPOLLRDHUP
 	if c.reads() {
 		events = syscall.EPOLLIN
 	}

@@ -3,6 +3,7 @@ package netpoll
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -459,4 +460,78 @@ func TestCloseWithDuplicate(t *testing.T) {
 	c.Close()
 	io.WriteString(peer, "to the duplicate")
 	quiet(t, p, barrier)
+}
+
+// TestHungUp: while reading is paused, the peer's FIN is told at once, whatever waits before it; Resume then shows all, and the end.
+func TestHungUp(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, unread := range []int{0, 1, 100_000} {
+			t.Run(fmt.Sprint(network, " ", unread), func(t *testing.T) {
+				p := newPoller(t)
+				server, peer := pipe(t, network)
+				hungUp, closed := make(chan struct{}, 1), make(chan error, 1)
+				got := 0 // used by the poller alone until closed
+				h := &handler{
+					data:   func(p []byte) { got += len(p) },
+					hungUp: func() { hungUp <- struct{}{} },
+					closed: func(err error) { closed <- err },
+				}
+				c := attach(t, p, server, h)
+				c.Pause()
+				start(t, c)
+				written := make(chan error, 1)
+				go func() {
+					_, err := peer.Write(make([]byte, unread))
+					if err == nil {
+						err = peer.(interface{ CloseWrite() error }).CloseWrite()
+					}
+					written <- err
+				}()
+				if err := <-written; err != nil {
+					t.Fatal(err)
+				}
+				await(t, "hang-up", hungUp)
+				select {
+				case err := <-closed:
+					t.Fatalf("Closed(%v) while paused", err)
+				default:
+				}
+				c.Resume()
+				if err := await(t, "end", closed); err != io.EOF || got != unread {
+					t.Errorf("got %d bytes and then %v, want %d and EOF", got, err, unread)
+				}
+			})
+		}
+	}
+}
+
+// TestUnacknowledged: a peer that does not read acknowledges what its kernel has room for, and no more.
+func TestUnacknowledged(t *testing.T) {
+	p := newPoller(t)
+	server, peer := pipe(t, "tcp")
+	h := &handler{writable: func() {}}
+	c := attach(t, p, server, h)
+	written := 0
+	eventually(t, func() error { // until the kernels are full
+		n, err := c.Write(make([]byte, 1<<20))
+		written += n
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case n > 0 || c.Unacknowledged() == 0:
+			return fmt.Errorf("the kernel took %d bytes more, %d are not acknowledged", n, c.Unacknowledged())
+		}
+		return nil
+	})
+	go io.Copy(io.Discard, peer)
+	eventually(t, func() error {
+		if n := c.Unacknowledged(); n > 0 {
+			return fmt.Errorf("%d of %d bytes are not acknowledged by a peer that reads", n, written)
+		}
+		return nil
+	})
+	c.Close()
+	if n := c.Unacknowledged(); n != 0 {
+		t.Errorf("closed: got %d", n)
+	}
 }

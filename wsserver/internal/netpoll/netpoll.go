@@ -5,25 +5,19 @@
 // keeps a goroutine for each connection.
 package netpoll
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // ErrClosed is what a Handler is told when its Poller is closed, and what Attach returns from then on.
 var ErrClosed = errors.New("netpoll: poller closed")
 
-// Options that Attach sets on a TCP connection. A Unix socket has neither: there a stalled peer costs the kernel's default send buffer.
-const (
-	// UserTimeout is TCP_USER_TIMEOUT: a connection fails when what was sent has not been acknowledged for so long, or when the peer's
-	// window has been shut for so long while something waits. It finds a peer that vanished without FIN.
-	UserTimeout = 20 * time.Second
-
-	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes: the kernel takes no more while so much waits that it has not sent once. A stalled
-	// peer then costs about 150 KB of kernel memory instead of megabytes, and what is still queued can still be dropped. The price is
-	// paid by bulk: frames of 64 KiB cost about twice the CPU time, small ones nothing.
-	NotSentLowat = 16 << 10
-)
+// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes, which Attach sets on a TCP connection: the kernel takes no more while so much waits that it
+// has not sent once. A stalled peer then costs about 150 KB of kernel memory instead of megabytes, and what is still queued can still be
+// dropped, or overtaken by a ping. The price is paid by bulk: frames of 64 KiB cost about twice the CPU time, small ones nothing. A Unix
+// socket has no such option: there a stalled peer costs the kernel's default send buffer.
+//
+// TCP_USER_TIMEOUT is left alone. It takes a peer that reads slowly for one that is gone: while the first segment that waits is larger than
+// the peer's window, the kernel counts the time from when the window was shut first, whatever the peer takes meanwhile.
+const NotSentLowat = 16 << 10
 
 // readBuffer is the size of the buffer that all connections of a Poller share, in bytes. One event reads at most so much, so that a
 // connection that floods waits its turn like all others.
@@ -39,6 +33,9 @@ type Handler interface {
 	// Writable says that the connection takes bytes again, or that it has failed and the next Write will say how. It is called once
 	// after each Write that was cut short; it may come before that Write has returned.
 	Writable()
+
+	// HungUp says, while reading is paused, that the peer has closed its side: what is not read yet is the last. Resume shows it.
+	HungUp()
 
 	// Closed says that nothing more will be read: the peer has closed its side (io.EOF), the connection has failed, or the Poller was
 	// closed (ErrClosed). It comes after all Data, at most once, and not because of Conn.Close, nor after it, unless the call was

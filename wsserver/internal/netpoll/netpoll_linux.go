@@ -66,7 +66,7 @@ func (p *Poller) Attach(c net.Conn, h Handler) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: duplicate descriptor: %w", err)
 	}
-	conn := &Conn{poller: p, handler: h, fd: int32(fd)}
+	conn := &Conn{poller: p, handler: h, fd: int32(fd), isTCP: isTCP}
 	if err := p.add(conn); err != nil {
 		syscall.Close(fd)
 		return nil, err
@@ -233,22 +233,17 @@ func duplicate(raw syscall.RawConn) (fd int, err error) {
 	return fd, err
 }
 
-// Socket options that package syscall does not name on every architecture.
+// Numbers that package syscall does not name on every architecture.
 const (
-	tcpUserTimeout  = 0x12
 	tcpNotSentLowat = 0x19
+	siocOutq        = 0x5411 // SIOCOUTQ: what the peer has not acknowledged
 )
 
 func setOptions(fd int) error {
-	for _, o := range []struct{ name, value int }{
-		{tcpUserTimeout, int(UserTimeout / time.Millisecond)},
-		{tcpNotSentLowat, NotSentLowat},
-	} {
-		err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, o.name, o.value)
-		// A kernel without the option (gVisor lacks some) serves as well; a stalled or vanished peer then costs more.
-		if err != nil && err != syscall.ENOPROTOOPT {
-			return os.NewSyscallError("setsockopt", err)
-		}
+	err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpNotSentLowat, NotSentLowat)
+	// A kernel without the option (gVisor) serves as well; a stalled peer then costs more.
+	if err != nil && err != syscall.ENOPROTOOPT {
+		return os.NewSyscallError("setsockopt", err)
 	}
 	return nil
 }

@@ -259,7 +259,6 @@ func TestOptions(t *testing.T) {
 		name         string
 		option, want int
 	}{
-		{"TCP_USER_TIMEOUT", tcpUserTimeout, 20_000},
 		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, 16 << 10},
 		{"TCP_NODELAY", syscall.TCP_NODELAY, 1},
 	} {

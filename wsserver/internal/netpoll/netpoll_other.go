@@ -41,6 +41,9 @@ func (c *Conn) Pause() {}
 // Resume does nothing.
 func (c *Conn) Resume() {}
 
+// Unacknowledged returns zero.
+func (c *Conn) Unacknowledged() int { return 0 }
+
 // CloseWrite fails.
 func (c *Conn) CloseWrite() error { return errUnsupported }
 

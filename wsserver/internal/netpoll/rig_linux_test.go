@@ -19,6 +19,7 @@ type handler struct {
 	t        *testing.T
 	data     func(p []byte)
 	writable func()
+	hungUp   func() // nil: allowed
 	closed   func(err error)
 }
 
@@ -36,6 +37,12 @@ func (h *handler) Writable() {
 		return
 	}
 	h.writable()
+}
+
+func (h *handler) HungUp() {
+	if h.hungUp != nil { // else nobody minds
+		h.hungUp()
+	}
 }
 
 func (h *handler) Closed(err error) {
