@@ -5,6 +5,7 @@ package budget
 import (
 	"math"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 )
 
@@ -25,6 +26,9 @@ type Budget struct {
 	limit int64
 	used  atomic.Int64
 	over  chan struct{}
+
+	mu     sync.Mutex    // guards what follows
+	relief chan struct{} // closed by Relieve; nil if nobody waits for it
 }
 
 // New returns a Budget of limit bytes. Zero means Default.
@@ -90,6 +94,29 @@ func (b *Budget) Full() bool { return b.Used() >= b.Limit() }
 // Relieved reports whether an eighth of the budget is free: whoever frees memory, once the budget was used up, goes on until then, so that it
 // is not used up again at once.
 func (b *Budget) Relieved() bool { return b.Used() <= b.Limit()-b.Limit()/8 }
+
+// Relief returns a channel that is closed once the budget is relieved; nil if it is not used up.
+func (b *Budget) Relief() <-chan struct{} {
+	if !b.Full() {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.relief == nil {
+		b.relief = make(chan struct{})
+	}
+	return b.relief
+}
+
+// Relieve ends the waits for Relief. Whoever listens to Over calls it, after memory was freed.
+func (b *Budget) Relieve() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.relief != nil {
+		close(b.relief)
+		b.relief = nil
+	}
+}
 
 // Share is how many bytes one of many may have waiting if it can do with less: a part of what is free. So however many there are, together
 // they never use up the budget, and a newcomer finds some left. It shrinks to zero.

@@ -162,7 +162,7 @@ func (c *channel) take() bool {
 	c.limit = nil
 	s.ws.Store(&c.ws)
 	s.polling.Store(nil) // after ws, so that there is always one of them
-	if s.pauses > 0 {
+	if s.halted {
 		c.ws.Pause()
 		polling.Resume() // a POST that waits came before
 	}
@@ -170,14 +170,20 @@ func (c *channel) take() bool {
 }
 
 // Fed implements [transport.Receiver].
-func (c *channel) Fed(partial bool) {
+func (c *channel) Fed(n int, partial bool) {
 	if !c.probing && c.state == channelOpen {
 		s := c.session
 		s.receiving.Lock()
-		s.fed(partial)
+		s.fed(n, partial)
 		s.receiving.Unlock()
 	}
 }
+
+// HungUp implements [transport.Receiver].
+func (c *channel) HungUp() { c.session.hungUp() }
+
+// Large implements [transport.Receiver].
+func (c *channel) Large() { c.session.large() }
 
 // Closing implements [transport.Receiver].
 func (c *channel) Closing(err error) {

@@ -22,13 +22,13 @@ import (
 
 	"github.com/rs/cors"
 
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 const (
-	messageTimeout   = 30 * time.Second // for a message to be complete once it has begun
 	closeTimeout     = 5 * time.Second  // for a client to close its end of a WebSocket once the server has closed its own
 	pollShutTimeout  = time.Second      // for a client that polls to ask for what was sent to it, when the server shuts down
 	pollCloseTimeout = 30 * time.Second // for a client that polls to fetch what was sent before the server closed its session
@@ -49,8 +49,10 @@ type Config struct {
 	// DisableUpgrades keeps sessions from changing their transport.
 	DisableUpgrades bool
 
-	MaxPayload int // of one message or POST request of a client, in bytes
-	QueueBytes int // bounds what waits for a client: see [outbox.Config]
+	MaxPayload int            // of one message or POST request of a client, in bytes
+	QueueBytes int            // from where on what waits for a client has it judged: see [outbox.Config]
+	Pace       outbox.Pace    // what a client has to keep, in what it takes and in what it sends
+	Budget     *budget.Budget // of all that waits, either way; nil means no bound
 
 	CompressMessages int // WebSocket messages of so many bytes are compressed for clients that can (permessage-deflate); zero means none
 	CompressHTTP     int // payloads of so many bytes are compressed for clients that can; zero means none
@@ -73,11 +75,16 @@ type Config struct {
 // A Receiver is the owner of a session. No method may block: other sessions wait meanwhile.
 type Receiver interface {
 	// Message takes a message of the client. They come one at a time and in order. payload is the receiver's to modify until it
-	// returns. more says that the message is a part of something that is to be complete in 30 seconds. An error ends the session.
+	// returns. more says that the message is a part of something that is not complete: the client has to go on at Config.Pace. An error
+	// ends the session.
 	Message(binary bool, payload []byte) (more bool, err error)
 
+	// Waiting returns how many bytes of the client's messages wait to be dealt with, and for how long the first of them have.
+	Waiting() (bytes int, oldest time.Duration)
+
 	// Ended says that the session has ended, for a reason that is one of this package, [engineio.ErrParse] and its like,
-	// [transport.ErrPeerClosed], [outbox.ErrTooSlow], an error of Message or the network, or what [Session.Close] was given.
+	// [transport.ErrPeerClosed], [outbox.ErrTooSlow], [outbox.ErrBehind], an error of Message or the network, or what [Session.Close] was
+	// given.
 	// It is called once; a Message that was on its way may still come after it.
 	Ended(reason error)
 }
@@ -87,8 +94,11 @@ var (
 	// ErrNotAccepted is the end of AcceptTimeout.
 	ErrNotAccepted = errors.New("engine: session was not accepted in time")
 
-	// ErrIncomplete is a message that was begun and not completed in time.
-	ErrIncomplete = errors.New("engine: message was not completed in time")
+	// ErrIncomplete is a message that was begun and comes too slowly.
+	ErrIncomplete = errors.New("engine: the rest of a message comes too slowly")
+
+	// ErrOverBudget is a session that had to go since what waits in the server, in all, has used up its budget.
+	ErrOverBudget = errors.New("engine: the memory for what waits is used up")
 )
 
 // A Server holds the sessions of clients. Its methods may be called concurrently.
@@ -97,7 +107,10 @@ type Server struct {
 	transports *transport.Transports
 	deadlines  *engineio.Deadlines
 
-	pingDelay, pongDelay, upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
+	pingDelay, takenDelay, restDelay, pongDelay                                        *engineio.Delay // of the heartbeat
+	upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
+
+	warden *warden
 
 	live sync.WaitGroup // sessions and refused WebSockets that are not gone yet
 
@@ -111,6 +124,7 @@ type Server struct {
 
 // New returns a server. Close it in the end.
 func New(cfg Config) *Server {
+	cfg.Pace = cfg.Pace.Defaults()
 	srv := &Server{
 		cfg:       cfg,
 		sessions:  make(map[string]*Session),
@@ -119,19 +133,25 @@ func New(cfg Config) *Server {
 		transports: transport.New(transport.Config{
 			MaxMessage:   cfg.MaxPayload,
 			QueueBytes:   cfg.QueueBytes,
+			Pace:         cfg.Pace,
+			Budget:       cfg.Budget,
 			Deflate:      cfg.CompressMessages,
 			CompressHTTP: cfg.CompressHTTP,
 			Logger:       cfg.Logger,
 		}),
 	}
 	srv.pingDelay = srv.deadlines.Delay(cfg.PingInterval)
+	look := cfg.look()
+	srv.takenDelay = srv.deadlines.Delay(look)
+	srv.restDelay = srv.deadlines.Delay(cfg.PingTimeout - look)
 	srv.pongDelay = srv.deadlines.Delay(cfg.PingTimeout)
 	srv.upgradeDelay = srv.deadlines.Delay(cfg.UpgradeTimeout)
 	srv.acceptDelay = srv.deadlines.Delay(cfg.AcceptTimeout)
-	srv.messageDelay = srv.deadlines.Delay(messageTimeout)
+	srv.messageDelay = srv.deadlines.Delay(cfg.Pace.Patience())
 	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
 	srv.pollShutDelay = srv.deadlines.Delay(pollShutTimeout)
 	srv.pollCloseDelay = srv.deadlines.Delay(pollCloseTimeout)
+	srv.warden = newWarden(srv)
 	return srv
 }
 
@@ -377,6 +397,7 @@ func (srv *Server) Close(ctx context.Context) error {
 			c.ws.Abort()
 		}
 	}
+	srv.warden.close()
 	srv.transports.Close()
 	srv.deadlines.Close()
 	return err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
@@ -28,9 +29,16 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows
 	probe    *channel   // the WebSocket that probes
-	pauses   int32
+	taken    uint64     // what the client had taken when that was looked at last, in bytes
+	looks    uint16     // how often that was the same
 	state    engineio.Session
-	partial  bool // a message has begun and is not complete
+	halted   bool  // what carries the session does not read
+	partial  bool  // a message has begun and is not complete
+	arrived  int32 // of what is incomplete, since the limit was armed, in bytes
+	parts    int32 // the receiver has of a message that is not complete, in bytes
+	pauses   int32
+	onward   int32 // how much is read on although pauses says not to, in bytes
+	held     bool  // the warden has it paused
 	accepted bool
 	ended    bool
 	told     bool // the receiver has been told so
@@ -118,43 +126,20 @@ func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
 	return s.ws.Load(), nil
 }
 
-// Pause stops receiving until Resume was called as often: what the client sends stays in the network, and in the end with the client. A
-// little may still come. A ping that is not answered meanwhile is forgiven: the answer may be among what is not received.
-func (s *Session) Pause() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pauses++
-	if s.pauses == 1 && !s.ended {
-		s.wait(s.state.Pause())
-		s.limitMessage()
-		s.halt(true)
-	}
+// A outlet is what is on its way to the client, as what carries the session knows it.
+type outlet interface {
+	Waiting() (out int, oldest time.Duration, in int)
+	Taken() uint64
+	PingTaken() bool
+	DropVolatile()
 }
 
-// Resume undoes a Pause.
-func (s *Session) Resume() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pauses--
-	if s.pauses == 0 && !s.ended {
-		s.wait(s.state.Resume())
-		s.limitMessage()
-		s.halt(false)
-	}
-}
-
-// halt pauses or resumes what carries the session. mu must be held.
-func (s *Session) halt(pause bool) {
-	ws, polling := s.carrier()
-	switch {
-	case ws != nil && pause:
-		ws.Pause()
-	case ws != nil:
-		ws.Resume()
-	case pause:
-		polling.Pause()
-	default:
-		polling.Resume()
+// outlet returns that of what carries the session.
+func (s *Session) outlet() outlet {
+	if ws, polling := s.carrier(); ws == nil {
+		return polling
+	} else {
+		return ws
 	}
 }
 
@@ -162,9 +147,10 @@ func (s *Session) halt(pause bool) {
 func (s *Session) payload(body []byte) error {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
+	n := len(body)
 	err := engineio.DecodePayload(body, s.take)
 	if err == nil {
-		s.fed(false)
+		s.fed(n, false)
 	}
 	return err
 }
@@ -181,7 +167,7 @@ func (s *Session) take(binary bool, data []byte) error {
 	s.mu.Lock()
 	event, payload, err := s.state.Receive(binary, data)
 	if event == engineio.EventPong {
-		s.server.pingDelay.Arm(&s.beat, s)
+		s.answered()
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -191,8 +177,10 @@ func (s *Session) take(binary bool, data []byte) error {
 	case engineio.EventClose:
 		s.leave()
 	case engineio.EventMessage:
+		n := len(payload)
 		s.more, err = s.receiver.Message(binary, payload)
 		s.whole = s.whole || !s.more
+		s.assemble(n)
 	}
 	return err
 }
@@ -206,75 +194,6 @@ func (s *Session) leave() {
 		ws.Close(transport.CloseNoStatus)
 	} else {
 		polling.Dismiss()
-	}
-}
-
-// fed follows the messages that arrived at once: one that has begun may not take for ever. receiving must be held.
-func (s *Session) fed(partial bool) {
-	partial = partial || s.more
-	whole := s.whole
-	s.whole = false
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if partial != s.partial || partial && whole {
-		s.partial = partial
-		s.limitMessage()
-	}
-}
-
-// limitMessage moves the limit to what is incomplete, if that can be completed: not while the server does not receive. mu must be held.
-func (s *Session) limitMessage() {
-	switch {
-	case s.ended || !s.accepted: // another limit runs
-	case s.partial && s.pauses == 0:
-		s.server.messageDelay.Arm(&s.limit, s)
-	default:
-		s.server.deadlines.Stop(&s.limit)
-	}
-}
-
-// wait moves the deadline of the heartbeat. mu must be held.
-func (s *Session) wait(w engineio.Wait) {
-	switch w {
-	case engineio.WaitPing:
-		s.server.pingDelay.Arm(&s.beat, s)
-	case engineio.WaitPong:
-		s.server.pongDelay.Arm(&s.beat, s)
-	case engineio.WaitNothing:
-		s.server.deadlines.Stop(&s.beat)
-	}
-}
-
-var pingFrame = &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte{byte(engineio.PacketPing)})}
-
-// Expired implements [engineio.Expirer].
-func (s *Session) Expired(d *engineio.Deadline) {
-	s.mu.Lock()
-	if !s.server.deadlines.Confirm(d) {
-		s.mu.Unlock()
-		return
-	}
-	ended, accepted := s.ended, s.accepted
-	var ping bool
-	var err error
-	if d == &s.beat && !ended {
-		var next engineio.Wait
-		ping, next, err = s.state.Expired()
-		s.wait(next)
-	}
-	s.mu.Unlock()
-	switch {
-	case err != nil:
-		s.close(err, endVanished)
-	case ping:
-		s.Send(pingFrame)
-	case d == &s.beat:
-	case ended:
-		s.Abort()
-	case !accepted:
-		s.Close(ErrNotAccepted)
-	default:
-		s.Close(ErrIncomplete)
 	}
 }
 
@@ -327,8 +246,11 @@ func (s *Session) hurry() {
 }
 
 // Abort ends what carries the session, at once. The session itself has ended, or ends with an error of the network.
-func (s *Session) Abort() {
-	s.end(errAborted, s.server.closeDelay)
+func (s *Session) Abort() { s.fail(errAborted) }
+
+// fail ends the session, unless it has ended, and what carries it, at once: nothing that waits is kept.
+func (s *Session) fail(reason error) {
+	s.end(reason, s.server.closeDelay)
 	if ws, polling := s.carrier(); ws != nil {
 		ws.Abort()
 	} else {
@@ -347,6 +269,7 @@ func (s *Session) end(reason error, delay *engineio.Delay) bool {
 	}
 	s.ended = true
 	s.state.End()
+	s.server.cfg.Budget.Give(int(s.parts))
 	s.server.deadlines.Stop(&s.beat)
 	if !s.gone {
 		delay.Arm(&s.limit, s)
@@ -396,6 +319,7 @@ func (s *Session) closing(err error) { s.end(err, s.server.closeDelay) }
 type poller Session
 
 func (p *poller) Payload(body []byte) error { return (*Session)(p).payload(body) }
+func (p *poller) Large()                    { (*Session)(p).large() }
 func (p *poller) Closing(err error) {
 	s := (*Session)(p)
 	s.closing(err)

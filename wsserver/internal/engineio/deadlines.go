@@ -158,6 +158,16 @@ func (s *Deadlines) Stop(d *Deadline) {
 	d.at = 0
 }
 
+// Left returns how long d still has; zero if it is not armed, or has passed.
+func (s *Deadlines) Left(d *Deadline) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.list == nil {
+		return 0
+	}
+	return max(0, time.Duration(d.at-s.now()))
+}
+
 // Confirm reports whether d has passed and was neither armed nor stopped since; it is true once. See [Expirer].
 func (s *Deadlines) Confirm(d *Deadline) bool {
 	s.mu.Lock()

@@ -304,15 +304,16 @@ func TestDeadlinesConcurrent(t *testing.T) {
 
 // client is a session with its deadline, as a server has it.
 type client struct {
-	deadlines         *Deadlines
-	interval, timeout *Delay
-	start             time.Time
-	answer            time.Duration // from ping to pong; zero: none
-	mu                sync.Mutex    // guards what follows
-	session           Session
-	deadline          Deadline
-	pings             []time.Duration
-	ended             time.Duration
+	deadlines                     *Deadlines
+	interval, look, rest, timeout *Delay
+	start                         time.Time
+	answer                        time.Duration // from ping to pong; zero: none
+	got                           time.Duration // from ping to when the client has it
+	mu                            sync.Mutex    // guards what follows
+	session                       Session
+	deadline                      Deadline
+	pings                         []time.Duration
+	ended                         time.Duration
 }
 
 func (c *client) wait(w Wait) {
@@ -321,6 +322,10 @@ func (c *client) wait(w Wait) {
 		c.deadlines.Stop(&c.deadline)
 	case WaitPing:
 		c.interval.Arm(&c.deadline, c)
+	case WaitTaken:
+		c.look.Arm(&c.deadline, c)
+	case WaitRest:
+		c.rest.Arm(&c.deadline, c)
 	case WaitPong:
 		c.timeout.Arm(&c.deadline, c)
 	}
@@ -332,7 +337,11 @@ func (c *client) Expired(d *Deadline) {
 	if !c.deadlines.Confirm(d) {
 		return
 	}
-	ping, next, err := c.session.Expired()
+	var e Evidence
+	if n := len(c.pings); n > 0 {
+		e.Taken = time.Since(c.start)-c.pings[n-1] >= c.got
+	}
+	ping, next, err := c.session.Expired(e)
 	c.wait(next)
 	if err != nil {
 		c.ended = time.Since(c.start)
@@ -357,24 +366,25 @@ func TestHeartbeat(t *testing.T) {
 	const s = time.Second
 	for _, test := range []struct {
 		rule          string
-		answer        time.Duration
+		got, answer   time.Duration
 		pause, resume time.Duration
 		pings         []time.Duration
 		ended         time.Duration
 	}{
-		{"interval from the last pong", 2 * s, 0, 0, []time.Duration{25 * s, 52 * s, 79 * s, 106 * s}, 0},
-		{"no answer", 0, 0, 0, []time.Duration{25 * s}, 45 * s},
-		{"answer just in time", 20*s - 1, 0, 0, []time.Duration{25 * s, 70*s - 1, 115*s - 2}, 0},
-		{"answer too late", 20*s + 1, 0, 0, []time.Duration{25 * s}, 45 * s},
-		{"not read for a minute, then a timeout", 0, 30 * s, 90 * s, []time.Duration{25 * s}, 110 * s},
-		{"not read from before the ping on", 0, 10 * s, 90 * s, []time.Duration{25 * s}, 110 * s},
-		{"never read again", 0, 10 * s, 0, []time.Duration{25 * s}, 0},
+		{"interval from the last pong", 0, 2 * s, 0, 0, []time.Duration{25 * s, 52 * s, 79 * s, 106 * s}, 0},
+		{"no answer", 0, 0, 0, 0, []time.Duration{25 * s}, 45 * s},
+		{"answer just in time", 0, 20*s - 1, 0, 0, []time.Duration{25 * s, 70*s - 1, 115*s - 2}, 0},
+		{"answer too late", 0, 20*s + 1, 0, 0, []time.Duration{25 * s}, 45 * s},
+		{"a ping behind a message that takes half a minute", 30 * s, 32 * s, 0, 0, []time.Duration{25 * s, 82 * s}, 0},
+		{"the same, and no answer", 30 * s, 0, 0, 0, []time.Duration{25 * s}, 75 * s},
+		{"resumed after the client has got the ping", 0, 0, 30 * s, 40 * s, []time.Duration{25 * s}, 60 * s},
+		{"a pause alone changes nothing", 0, 0, 10 * s, 0, []time.Duration{25 * s}, 45 * s},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			deadlines := NewDeadlines()
 			c := &client{
-				deadlines: deadlines, interval: deadlines.Delay(25 * s), timeout: deadlines.Delay(20 * s),
-				start: time.Now(), answer: test.answer,
+				deadlines: deadlines, interval: deadlines.Delay(25 * s), look: deadlines.Delay(s), rest: deadlines.Delay(19 * s),
+				timeout: deadlines.Delay(20 * s), start: time.Now(), answer: test.answer, got: test.got,
 			}
 			c.wait(WaitPing)
 			do := func(at time.Duration, f func() Wait) {
@@ -385,7 +395,7 @@ func TestHeartbeat(t *testing.T) {
 					c.mu.Unlock()
 				}
 			}
-			do(test.pause, c.session.Pause)
+			do(test.pause, func() Wait { c.session.Pause(); return WaitUnchanged })
 			do(test.resume, c.session.Resume)
 			time.Sleep(120*s - time.Since(c.start))
 			deadlines.Close()
@@ -397,6 +407,28 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLeft: how long a deadline still has.
+func TestLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewDeadlines()
+		defer s.Close()
+		w := &waiter{deadlines: s}
+		long := s.Delay(time.Minute)
+		if got := s.Left(&w.deadline); got != 0 {
+			t.Errorf("not armed: got %v", got)
+		}
+		long.Arm(&w.deadline, w)
+		time.Sleep(20 * time.Second)
+		if got := s.Left(&w.deadline); got != 40*time.Second {
+			t.Errorf("a third has passed: got %v", got)
+		}
+		s.Stop(&w.deadline)
+		if got := s.Left(&w.deadline); got != 0 {
+			t.Errorf("stopped: got %v", got)
+		}
+	})
 }
 
 func BenchmarkArm(b *testing.B) {

@@ -31,16 +31,27 @@ const (
 	WaitUnchanged Wait = iota // the deadline stays as it is
 	WaitNothing               // no deadline runs
 	WaitPing                  // a ping interval begins; a ping is due at its end
+	WaitTaken                 // a short while, after which the owner is to look whether the client has got the ping
+	WaitRest                  // a ping timeout, less that short while
 	WaitPong                  // a ping timeout begins
 )
+
+// Evidence is what the owner knows of a client that has not answered a ping.
+type Evidence struct {
+	Taken    bool // the client has got the ping
+	Silent   bool // it has not, and has taken nothing else for as long as a client may
+	Partial  bool // a message of the client has begun and is not complete: no pong can come inside it
+	NotHeard bool // the owner reads nothing from the client at present: the pong may be among what is not read
+}
 
 // A Session is the state of one client's session (Engine.IO 4): what its packets mean and when the client is gone. It does not know its
 // transport, which may change. It does no I/O and has no clock: its owner keeps one deadline for it and moves it as the methods say. The
 // zero value is a session that has just sent its open packet, and waits for [WaitPing].
 //
-// The server pings, the client answers. A session ends one ping timeout after a ping that got no answer; if another packet came
-// in that time, the answer may be behind it on the way, and it gets a second one (checkPingTimeout in engine.io/lib/socket.ts, which
-// gives any number).
+// The server pings, the client answers. A session ends one ping timeout after the client has got a ping that it has not answered. If another
+// packet came in that time, the answer may be behind it on the way, and it gets a second one (checkPingTimeout in engine.io/lib/socket.ts, which
+// gives any number); so it does, again and again, while a message comes that is not complete, and while packets come that wait for the client's
+// own handlers. A ping that the client does not get is the business of whoever judges what it takes.
 //
 // The methods must not be called concurrently.
 type Session struct {
@@ -51,9 +62,11 @@ type sessionState uint8
 
 const (
 	pinged   sessionState = 1 << iota // a ping is out and its pong has not come
+	untaken                           // and the client has not got it, as far as is known
+	fresh                             // and nobody has looked yet
 	heard                             // since that ping another packet came
 	extended                          // that ping is in its second timeout
-	paused                            // the owner does not read
+	paused                            // what comes from the client waits for its handlers
 	ended
 )
 
@@ -81,7 +94,7 @@ func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte
 		if s.state&pinged == 0 {
 			return EventNone, nil, nil
 		}
-		s.state &^= pinged
+		s.state &^= pinged | untaken | fresh
 		return EventPong, nil, nil
 	case PacketNoop, PacketUpgrade:
 		// The reference takes an upgrade packet outside of an upgrade for a noop, too.
@@ -98,17 +111,24 @@ func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte
 	return EventNone, nil, ErrParse
 }
 
+// Pinged reports whether a ping is out that was not answered.
+func (s *Session) Pinged() bool { return s.state&pinged != 0 }
+
 // Expired says what to do when the deadline has passed: to send a ping if ping is true, and to set the next deadline. An error, which
-// is [ErrPingTimeout], ends the session.
-func (s *Session) Expired() (ping bool, next Wait, err error) {
+// is [ErrPingTimeout], ends the session. e has a meaning if the session is Pinged.
+func (s *Session) Expired(e Evidence) (ping bool, next Wait, err error) {
 	switch {
 	case s.state&ended != 0:
 		return false, WaitNothing, nil
 	case s.state&pinged == 0:
-		s.state = s.state&paused | pinged
-		return true, s.waitPong(), nil
-	case s.state&paused != 0:
-		return false, WaitNothing, nil
+		return true, s.Ping(), nil
+	case s.state&untaken != 0:
+		return s.look(e)
+	case e.NotHeard || e.Partial:
+		return false, WaitPong, nil
+	case s.state&heard != 0 && s.state&paused != 0:
+		s.state &^= heard
+		return false, WaitPong, nil
 	case s.state&heard != 0 && s.state&extended == 0:
 		s.state |= extended
 		return false, WaitPong, nil
@@ -117,26 +137,56 @@ func (s *Session) Expired() (ping bool, next Wait, err error) {
 	return false, WaitNothing, ErrPingTimeout
 }
 
-// Pause says that the owner does not read from the client for now. The pong may then be among what is not read: no ping timeout
-// runs. Pings are still sent.
-func (s *Session) Pause() Wait {
-	if s.state&(ended|paused) != 0 {
-		return WaitUnchanged
+// look deals with a ping that the client may not have got yet.
+func (s *Session) look(e Evidence) (ping bool, next Wait, err error) {
+	first := s.state&fresh != 0
+	s.state &^= fresh
+	switch {
+	case e.Taken && first:
+		s.state &^= untaken
+		return false, WaitRest, nil
+	case e.Taken:
+		s.state &^= untaken
+		return false, WaitPong, nil
+	case e.Silent:
+		s.End()
+		return false, WaitNothing, ErrPingTimeout
 	}
-	s.state |= paused
-	if s.state&pinged != 0 {
-		return WaitNothing
-	}
-	return WaitUnchanged
+	return false, WaitTaken, nil
 }
 
-// Resume ends a pause. A ping that is not answered yet gets its whole timeout again.
+// Ping says that a ping goes out now, due or not. The session must not be Pinged.
+func (s *Session) Ping() Wait {
+	if s.state&ended != 0 {
+		return WaitNothing
+	}
+	s.state = s.state&paused | pinged | untaken | fresh
+	return WaitTaken
+}
+
+// Forgive takes a ping that was not answered for answered: the client is alive, and its pong is among what the owner does not read.
+func (s *Session) Forgive() Wait {
+	if s.state&(ended|pinged) != pinged {
+		return WaitUnchanged
+	}
+	s.state &= paused
+	return WaitPing
+}
+
+// Pause says that what comes from the client waits for its handlers.
+func (s *Session) Pause() {
+	if s.state&ended == 0 {
+		s.state |= paused
+	}
+}
+
+// Resume ends a pause. A ping that the client has got and not answered yet gets its whole timeout again.
 func (s *Session) Resume() Wait {
 	if s.state&ended != 0 || s.state&paused == 0 {
 		return WaitUnchanged
 	}
 	s.state &^= paused | heard | extended
-	if s.state&pinged != 0 {
+	if s.state&(pinged|untaken) == pinged {
 		return WaitPong
 	}
 	return WaitUnchanged
@@ -147,10 +197,3 @@ func (s *Session) End() { s.state = ended }
 
 // Ended reports whether the session has ended.
 func (s *Session) Ended() bool { return s.state&ended != 0 }
-
-func (s *Session) waitPong() Wait {
-	if s.state&paused != 0 {
-		return WaitNothing
-	}
-	return WaitPong
-}

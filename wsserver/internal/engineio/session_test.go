@@ -9,7 +9,7 @@ func TestSessionReceive(t *testing.T) {
 	fresh := func() *Session { return new(Session) }
 	awaiting := func() *Session {
 		s := new(Session)
-		s.Expired()
+		s.Expired(Evidence{})
 		return s
 	}
 	tests := []struct {
@@ -58,7 +58,7 @@ func TestSessionReceive(t *testing.T) {
 				t.Errorf("%s, then %q: got %d, %q, %v, want nothing", test.rule, later, event, payload, err)
 			}
 		}
-		if ping, next, err := test.session.Expired(); ping || next != WaitNothing || err != nil {
+		if ping, next, err := test.session.Expired(Evidence{}); ping || next != WaitNothing || err != nil {
 			t.Errorf("%s, then the deadline: got %v, %d, %v, want nothing", test.rule, ping, next, err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestSessionPayload(t *testing.T) {
 		{"unknown type", "4a\x1e7\x1e4b", []string{"text a"}, ErrParse, true},
 	} {
 		var s Session
-		s.Expired() // a pong is awaited
+		s.Expired(Evidence{}) // a pong is awaited
 		var events []string
 		err := DecodePayload([]byte(test.payload), func(binary bool, packet []byte) error {
 			event, payload, err := s.Receive(binary, packet)
@@ -121,35 +121,47 @@ func TestSessionReceiveAllTypes(t *testing.T) {
 // TestSessionHeartbeat plays sequences of what can happen and checks each answer.
 func TestSessionHeartbeat(t *testing.T) {
 	type step struct {
-		do   string // expired, pause, resume, or a packet
+		do   string // of play, or a packet
 		want string
 	}
 	for _, test := range []struct {
 		rule  string
 		steps []step
 	}{
-		{"ping, pong, ping, pong", []step{{"expired", "ping, await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}}},
-		{"no pong", []step{{"expired", "ping, await pong"}, {"expired", "timeout"}}},
-		{"a stray pong does not count for later", []step{{"3", "none"}, {"expired", "ping, await pong"}, {"expired", "timeout"}}},
-		{"another packet instead of the pong extends the timeout once", []step{
-			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"4x", "message"}, {"expired", "timeout"}}},
-		{"a packet before the ping does not extend its timeout", []step{{"4x", "message"}, {"expired", "ping, await pong"}, {"expired", "timeout"}}},
+		{"ping, pong, ping, pong", []step{{"expired", "ping, look"}, {"3", "pong"}, {"expired", "ping, look"}, {"taken", "await rest"}, {"3", "pong"},
+			{"expired", "ping, look"}}},
+		{"no pong", []step{{"expired", "ping, look"}, {"taken", "await rest"}, {"expired", "timeout"}}},
+		{"a stray pong does not count for later", []step{{"3", "none"}, {"expired", "ping, look"}, {"taken", "await rest"}, {"expired", "timeout"}}},
+		{"another packet instead of the pong extends the timeout once", []step{{"expired", "ping, look"}, {"taken", "await rest"},
+			{"4x", "message"}, {"expired", "await pong"}, {"4x", "message"}, {"expired", "timeout"}}},
+		{"a packet before the ping does not extend its timeout", []step{{"4x", "message"}, {"expired", "ping, look"}, {"taken", "await rest"},
+			{"expired", "timeout"}}},
 		{"each ping may be extended", []step{
-			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"3", "pong"},
-			{"expired", "ping, await pong"}, {"6", "none"}, {"expired", "await pong"}, {"expired", "timeout"}}},
-		{"pause suspends the timeout", []step{
-			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"expired", "await nothing"}, {"resume", "await pong"}, {"expired", "timeout"}}},
-		{"pause before the ping: it goes out, but no timeout runs", []step{
-			{"pause", "unchanged"}, {"expired", "ping, await nothing"}, {"resume", "await pong"}, {"3", "pong"}, {"expired", "ping, await pong"}}},
-		{"pause and resume before the ping change nothing", []step{{"pause", "unchanged"}, {"resume", "unchanged"}, {"expired", "ping, await pong"}}},
-		{"pong that was read before the pause took effect", []step{
-			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"3", "pong"}, {"resume", "unchanged"}, {"expired", "ping, await pong"}}},
-		{"twice paused, twice resumed", []step{
-			{"expired", "ping, await pong"}, {"pause", "await nothing"}, {"pause", "unchanged"}, {"resume", "await pong"}, {"resume", "unchanged"}}},
+			{"expired", "ping, look"}, {"taken", "await rest"}, {"4x", "message"}, {"expired", "await pong"}, {"3", "pong"},
+			{"expired", "ping, look"}, {"taken", "await rest"}, {"6", "none"}, {"expired", "await pong"}, {"expired", "timeout"}}},
+		{"the timeout begins when the client has got the ping", []step{{"expired", "ping, look"}, {"expired", "look"}, {"expired", "look"},
+			{"expired", "look"}, {"taken", "await pong"}, {"expired", "timeout"}}},
+		{"pong to a ping that was not seen to be taken", []step{{"expired", "ping, look"}, {"expired", "look"}, {"3", "pong"}, {"expired", "ping, look"}}},
+		{"a client that takes nothing", []step{{"expired", "ping, look"}, {"expired", "look"}, {"silent", "timeout"}}},
+		{"no pong can come inside a message", []step{{"expired", "ping, look"}, {"taken", "await rest"}, {"partial", "await pong"},
+			{"partial", "await pong"}, {"partial", "await pong"}, {"expired", "timeout"}}},
+		{"a ping that is not due", []step{{"ping", "look"}, {"taken", "await rest"}, {"3", "pong"}, {"ping", "look"}, {"taken", "await rest"},
+			{"expired", "timeout"}}},
+		{"while packets wait for handlers, any of them shows life", []step{{"pause", ""}, {"expired", "ping, look"}, {"taken", "await rest"},
+			{"4x", "message"}, {"expired", "await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"4x", "message"}, {"expired", "await pong"},
+			{"expired", "timeout"}}},
+		{"what is not read counts against nobody", []step{{"pause", ""}, {"expired", "ping, look"}, {"taken", "await rest"},
+			{"not heard", "await pong"}, {"not heard", "await pong"}, {"expired", "timeout"}}},
+		{"forgiven", []step{{"pause", ""}, {"expired", "ping, look"}, {"forgive", "await ping"}, {"forgive", "unchanged"},
+			{"3", "none"}, {"expired", "ping, look"}, {"taken", "await rest"}, {"expired", "timeout"}}},
+		{"pause and resume before the ping change nothing", []step{{"pause", ""}, {"resume", "unchanged"}, {"expired", "ping, look"}}},
+		{"a ping that is out gets its timeout again", []step{{"expired", "ping, look"}, {"taken", "await rest"}, {"pause", ""}, {"resume", "await pong"},
+			{"expired", "timeout"}}},
 		{"a resumed timeout may be extended", []step{
-			{"expired", "ping, await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"pause", "await nothing"},
+			{"expired", "ping, look"}, {"taken", "await rest"}, {"4x", "message"}, {"expired", "await pong"}, {"pause", ""},
 			{"resume", "await pong"}, {"4x", "message"}, {"expired", "await pong"}, {"expired", "timeout"}}},
-		{"nothing after the end", []step{{"1", "close"}, {"pause", "unchanged"}, {"resume", "unchanged"}, {"expired", "await nothing"}}},
+		{"nothing after the end", []step{{"1", "close"}, {"pause", ""}, {"resume", "unchanged"}, {"forgive", "unchanged"}, {"ping", "await nothing"},
+			{"expired", "await nothing"}}},
 	} {
 		var s Session
 		for i, step := range test.steps {
@@ -162,11 +174,14 @@ func TestSessionHeartbeat(t *testing.T) {
 
 func play(s *Session, do string) string {
 	wait := func(w Wait) string {
-		return []string{WaitUnchanged: "unchanged", WaitNothing: "await nothing", WaitPing: "await ping", WaitPong: "await pong"}[w]
+		return []string{WaitUnchanged: "unchanged", WaitNothing: "await nothing", WaitPing: "await ping", WaitTaken: "look", WaitRest: "await rest",
+			WaitPong: "await pong"}[w]
 	}
-	switch do {
-	case "expired":
-		ping, next, err := s.Expired()
+	evidence := map[string]Evidence{
+		"expired": {}, "taken": {Taken: true}, "silent": {Silent: true}, "partial": {Partial: true}, "not heard": {NotHeard: true},
+	}
+	if e, ok := evidence[do]; ok {
+		ping, next, err := s.Expired(e)
 		switch {
 		case err == ErrPingTimeout && !ping && next == WaitNothing && s.Ended():
 			return "timeout"
@@ -176,8 +191,15 @@ func play(s *Session, do string) string {
 			return "ping, " + wait(next)
 		}
 		return wait(next)
+	}
+	switch do {
+	case "ping":
+		return wait(s.Ping())
+	case "forgive":
+		return wait(s.Forgive())
 	case "pause":
-		return wait(s.Pause())
+		s.Pause()
+		return ""
 	case "resume":
 		return wait(s.Resume())
 	}
@@ -200,7 +222,9 @@ func FuzzSession(f *testing.F) {
 			var err error
 			switch step[0] {
 			case 'e':
-				_, _, err = s.Expired()
+				_, _, err = s.Expired(Evidence{Taken: len(step) > 1})
+			case 'f':
+				s.Forgive()
 			case 'p':
 				s.Pause()
 			case 'r':
@@ -216,8 +240,8 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 		s.Resume()
-		for range 3 { // a ping, its timeout, its second timeout
-			s.Expired()
+		for range 4 { // a ping, which is taken, its timeout, its second timeout
+			s.Expired(Evidence{Taken: true})
 		}
 		if !s.Ended() {
 			t.Fatal("the session does not end although its client is silent")

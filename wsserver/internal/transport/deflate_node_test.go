@@ -25,7 +25,9 @@ type echo struct {
 func (e *echo) Message(op Opcode, payload []byte) error {
 	return e.w.Send(&outbox.Frame{Bytes: AppendFrame(nil, op, payload)})
 }
-func (e *echo) Fed(bool)      {}
+func (e *echo) Fed(int, bool) {}
+func (e *echo) HungUp()       {}
+func (e *echo) Large()        {}
 func (e *echo) Closing(error) {}
 func (e *echo) Closed()       { close(e.closed) }
 

@@ -154,6 +154,19 @@ func Messages(frames []byte) iter.Seq2[Opcode, []byte] {
 	}
 }
 
+// nextEnd returns where the frame ends in which the byte at offset is, in frames as [Messages] walks them.
+func nextEnd(frames []byte, offset int) int {
+	end := 0
+	for end <= offset && len(frames)-end >= 2 {
+		length, start := parseLength(frames[end:])
+		if start == 0 || length > uint64(len(frames)-end-start) {
+			return len(frames)
+		}
+		end += start + int(length)
+	}
+	return max(end, offset)
+}
+
 // grow makes room for n more bytes, and no more than that where there is nothing yet.
 func grow(dst []byte, n int) []byte {
 	if dst == nil {

@@ -11,17 +11,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
-const (
-	// payloadTimeout bounds the writing of a payload to a client that takes it slowly.
-	payloadTimeout = 30 * time.Second
-
-	// bodyTimeout bounds the arrival of a POST request's body.
-	bodyTimeout = 30 * time.Second
-
-	// probePoll is how long a poll may wait while a WebSocket probes: the client cannot finish its upgrade before the poll has its
-	// answer. It is the reference's, and not shorter, since the client may poll again at once.
-	probePoll = 100 * time.Millisecond
-)
+// probePoll is how long a poll may wait while a WebSocket probes: the client cannot finish its upgrade before the poll has its
+// answer. It is the reference's, and not shorter, since the client may poll again at once.
+const probePoll = 100 * time.Millisecond
 
 var (
 	// ErrOverlap is a second GET, or a second POST, while there is one (Engine.IO 4, "Sending and receiving data").
@@ -40,8 +32,11 @@ type PollingReceiver interface {
 	// [engineio.ErrParse] or [engineio.ErrDirection] refuses the request as well.
 	Payload(body []byte) error
 
-	// Closing says why nothing more will come: an error of Payload, of this package, of the network, or [outbox.ErrTooSlow]. It is
-	// called once, unless Close or Abort came first.
+	// Large says that a large frame is the next to be fetched: see [outbox.Owner].
+	Large()
+
+	// Closing says why nothing more will come: an error of Payload, of this package, of the network, [outbox.ErrTooSlow] or
+	// [outbox.ErrBehind]. It is called once, unless Close or Abort came first.
 	Closing(err error)
 
 	// Closed says that nothing more goes either way. It is called once after Init, unless the session has moved to a WebSocket.
@@ -61,6 +56,7 @@ type Polling struct {
 	writing chan struct{} // closed when the latest GET that carries frames away has written them; nil if there was none
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
+	held    int                      // of that body has come, in bytes
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
 	state   pollingState
@@ -164,6 +160,7 @@ func (p *Polling) turnAway(w http.ResponseWriter, overlap bool) {
 func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, frames []*outbox.Frame, last bool) {
 	written := make(chan struct{})
 	defer close(written)
+	defer p.box.Done(frames)
 	p.mu.Lock()
 	waits := p.poll == own
 	if waits {
@@ -193,7 +190,7 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 	if last {
 		p.Abort() // before the answer, so that no session is known to a client that has it
 	}
-	if err := p.transports.WritePayload(w, r, payload, noCompress); err != nil && !last {
+	if err := p.transports.writePayload(w, r, payload, noCompress, p.box.Wrote); err != nil && !last {
 		p.fail(fmt.Errorf("%w: %w", ErrAborted, err))
 	}
 }
@@ -264,8 +261,23 @@ func (p *Polling) MoveTo(ws *WebSocket) bool {
 func (p *Polling) Idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.poll == nil && p.box.Bytes() == 0
+	waiting, _ := p.box.Waiting()
+	return p.poll == nil && waiting == 0
 }
+
+// Waiting returns how many bytes wait for the client, and for how long the first of them have; in is how many have come of a body that is not
+// complete.
+func (p *Polling) Waiting() (out int, oldest time.Duration, in int) {
+	out, oldest = p.box.Waiting()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return out, oldest, p.held
+}
+
+// Taken, PingTaken and DropVolatile are those of its [outbox.Mailbox].
+func (p *Polling) Taken() uint64   { return p.box.Taken() }
+func (p *Polling) PingTaken() bool { return p.box.PingTaken() }
+func (p *Polling) DropVolatile()   { p.box.DropVolatile() }
 
 // Close ends the session: what was queued and a close packet are for the GET that waits, or for the next one. How long to wait for that,
 // before Abort, is the caller's decision.
@@ -333,3 +345,4 @@ type mailboxOwner Polling
 
 func (o *mailboxOwner) Failed(err error) { (*Polling)(o).fail(err) }
 func (o *mailboxOwner) Flushed()         {}
+func (o *mailboxOwner) Large()           { o.receiver.Large() }

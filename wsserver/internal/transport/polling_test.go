@@ -49,6 +49,7 @@ func (o *pollingOwner) Closing(err error) {
 }
 
 func (o *pollingOwner) Closed() { o.note("closed") }
+func (o *pollingOwner) Large()  {}
 
 var errOwner = errors.New("the owner's")
 
@@ -211,7 +212,7 @@ func TestPollingSlowReader(t *testing.T) {
 			t.Errorf("the second GET got %q", body)
 		default:
 		}
-		if p.box.Bytes() == 0 {
+		if waiting, _, _ := p.Waiting(); waiting == 0 {
 			t.Error("nothing is queued")
 		}
 		close(slow.take)
@@ -233,7 +234,7 @@ func TestPollingSlowReader(t *testing.T) {
 			second <- body
 		}()
 		synctest.Wait()
-		for range outbox.HardCap {
+		for range 10 {
 			p.Append(textFrame("4" + strings.Repeat("x", 1000)))
 		}
 		if body := <-second; body != "1" {
@@ -359,11 +360,11 @@ func TestPollingDeadlines(t *testing.T) {
 			if len(w.write) == 0 || !w.write[0].IsZero() {
 				t.Errorf("a GET waits with a deadline for its answer: %v", w.write) // which ends it in HTTP/2
 			}
-			wantDeadlines(t, "write of a GET", w.write, payloadTimeout)
+			wantDeadlines(t, "write of a GET", w.write, p.transports.pace.Patience())
 			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			p.Post(w, httptest.NewRequest("POST", "/", strings.NewReader("4x")))
-			wantDeadlines(t, "read of a POST", w.read, bodyTimeout)
-			wantDeadlines(t, "write of a POST", w.write, payloadTimeout)
+			wantDeadlines(t, "read of a POST", w.read, p.transports.pace.Patience())
+			wantDeadlines(t, "write of a POST", w.write, p.transports.pace.Patience())
 			p.Pause()
 			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			go func() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
@@ -15,7 +16,7 @@ import (
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 	// It outlasts a refusal: net/http reads on, to the end of a small body, before it closes the connection. Without deadlines, as under a
 	// recorder of tests, the request's own end is the only bound.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.transports.pace.Patience()))
 	p.mu.Lock()
 	overlap := p.posting
 	gone := p.state >= pollingMoved
@@ -45,7 +46,7 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			p.finish(own.error)
 		}
-		writeAnswer(w, []byte("ok"))
+		p.transports.writeAnswer(w, []byte("ok"), func(int) {})
 	case errors.Is(err, errOver):
 		refuseRequest(w)
 	default:
@@ -68,6 +69,12 @@ func (p *Polling) take(w http.ResponseWriter, r *http.Request) error {
 		return ErrContentType
 	}
 	body, err := p.readBody(w, r)
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.transports.budget.Give(p.held)
+		p.held = 0
+	}()
 	if err != nil {
 		return err
 	}
@@ -87,7 +94,8 @@ func (p *Polling) take(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// readBody reads a body of at most as many bytes as a message may have. What it holds grows with what has come, whatever was announced.
+// readBody reads a body of at most as many bytes as a message may have, from a client that keeps the pace. What it holds grows with what
+// has come, whatever was announced.
 func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
 	limit := int64(p.transports.reader.MaxMessage)
 	if r.ContentLength > limit {
@@ -109,14 +117,58 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 	if ended {
 		return nil, errOver
 	}
-	body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+	for err == nil && int64(len(body)) <= limit {
+		if err := p.awaitBudget(w, r); err != nil {
+			return nil, err
+		}
+		body, err = p.readPart(control, r.Body, body)
+	}
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrAborted, err)
 	case int64(len(body)) > limit:
 		return nil, errTooLarge
+	case err != io.EOF:
+		return nil, fmt.Errorf("%w: %w", ErrAborted, err)
 	}
 	return body, nil
+}
+
+// readPart reads as much more of a body as a client has to send in the time that it is given for it.
+func (p *Polling) readPart(control *http.ResponseController, from io.Reader, body []byte) ([]byte, error) {
+	p.mu.Lock()
+	if p.state != pollingClosed { // else abort has set one for good
+		control.SetReadDeadline(time.Now().Add(p.transports.pace.Patience()))
+	}
+	p.mu.Unlock()
+	for end := len(body) + p.transports.pace.Bytes(); len(body) < end; {
+		if len(body) == cap(body) {
+			body = slices.Grow(body, minBuffer)
+			p.mu.Lock()
+			p.transports.budget.Take(cap(body) - p.held)
+			p.held = cap(body)
+			p.mu.Unlock()
+		}
+		n, err := from.Read(body[len(body):min(cap(body), end)])
+		body = body[:len(body)+n]
+		if err != nil {
+			return body, err
+		}
+	}
+	return body, nil
+}
+
+// awaitBudget waits while the budget is used up.
+func (p *Polling) awaitBudget(w http.ResponseWriter, r *http.Request) error {
+	for relief := p.transports.budget.Relief(); relief != nil; relief = p.transports.budget.Relief() {
+		unhurried(w)
+		select {
+		case <-relief:
+		case <-p.ending:
+			return errOver
+		case <-r.Context().Done():
+			return ErrAborted
+		}
+	}
+	return nil
 }
 
 // awaitTurn waits until the session is not paused, or over, and returns its state.

@@ -120,6 +120,9 @@ func (r *Reader) Partial() bool {
 	return r.state&(inPayload|inFragments) != 0 || r.headerLen > 0
 }
 
+// Held is how much memory what is incomplete takes, in bytes.
+func (r *Reader) Held() int { return cap(r.buf) }
+
 // Feed decodes p, the bytes that arrived next, and hands h what is complete. It modifies p, and keeps no part of it.
 //
 // A breach of the protocol is a [ProtocolError]. After an error, or a Close frame, the rest of p and of all later calls is discarded,

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
@@ -16,8 +18,10 @@ var ErrPeerClosed = errors.New("transport: closed by the peer")
 
 // A Config is what the connections of a server share.
 type Config struct {
-	MaxMessage int // see [ReaderConfig]
-	QueueBytes int // bounds what waits for a peer: see [outbox.Config]
+	MaxMessage int            // see [ReaderConfig]
+	QueueBytes int            // from where on a peer is judged: see [outbox.Config]
+	Pace       outbox.Pace    // what a peer has to keep
+	Budget     *budget.Budget // of all that waits, either way; nil means no bound
 	Logger     *slog.Logger
 
 	// Deflate is from how many bytes on a message is compressed for the peers with which permessage-deflate is negotiated. Zero means that
@@ -37,6 +41,8 @@ type Transports struct {
 	compressHTTP int // Config.CompressHTTP
 
 	twin   func(*outbox.Frame) *outbox.Frame
+	pace   outbox.Pace
+	budget *budget.Budget
 	logger *slog.Logger
 	shards *outbox.Shards
 	group  *outbox.Group
@@ -51,7 +57,7 @@ type Transports struct {
 
 // New starts what the connections share. Close it in the end.
 func New(cfg Config) *Transports {
-	queues := outbox.Config{Limit: cfg.QueueBytes}
+	queues := outbox.Config{Limit: cfg.QueueBytes, Pace: cfg.Pace, Budget: cfg.Budget, NextEnd: nextEnd}
 	return &Transports{
 		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
 		inflating: ReaderConfig{MaxMessage: cfg.MaxMessage, Deflate: true},
@@ -60,6 +66,8 @@ func New(cfg Config) *Transports {
 		compressHTTP: cfg.CompressHTTP,
 
 		twin:   func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
+		pace:   cfg.Pace.Defaults(),
+		budget: cfg.Budget,
 		logger: cfg.Logger,
 		shards: outbox.NewShards(queues),
 		group:  outbox.NewGroup(queues),
@@ -113,6 +121,7 @@ func (t *Transports) Stats() outbox.Stats {
 		Dropped: a.Dropped + b.Dropped,
 		Lost:    a.Lost + b.Lost,
 		TooSlow: a.TooSlow + b.TooSlow,
+		Behind:  a.Behind + b.Behind,
 		Failed:  a.Failed + b.Failed,
 	}
 }
@@ -123,11 +132,17 @@ type Receiver interface {
 	// Message takes a message, whose payload is valid and the receiver's to modify until it returns. An error closes the connection.
 	Message(op Opcode, payload []byte) error
 
-	// Fed follows the Messages of what was read at once. partial reports whether a message has begun that is not complete.
-	Fed(partial bool)
+	// Fed follows the Messages of what was read at once, which was n bytes. partial reports whether a message has begun that is not complete.
+	Fed(n int, partial bool)
 
-	// Closing says why nothing more will come: an error of Message, a [*ProtocolError], [ErrPeerClosed], [outbox.ErrTooSlow], or an
-	// error of the network. It is called once, unless Close or Abort came first.
+	// HungUp says that the peer has closed its side while reading is paused: Resume shows what it sent last, and its end.
+	HungUp()
+
+	// Large says that a large frame is the next to be written: see [outbox.Owner].
+	Large()
+
+	// Closing says why nothing more will come: an error of Message, a [*ProtocolError], [ErrPeerClosed], [outbox.ErrTooSlow],
+	// [outbox.ErrBehind], or an error of the network. It is called once, unless Close or Abort came first.
 	Closing(err error)
 
 	// Closed says that nothing is left of the connection. It is called once after Serve, whatever happens.
@@ -144,10 +159,11 @@ type WebSocket struct {
 	polled     *netpoll.Conn // one of polled and stream is not nil
 	stream     *stream
 
-	deflate bool // the peer inflates; set once by Serve
-
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards held and state
+	held  int32      // what the reader holds, as the budget knows it, in bytes
 	state wsState
+
+	deflate bool // the peer inflates; set once by Serve
 }
 
 type wsState uint8
@@ -234,6 +250,20 @@ func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
 	return f.Twin(t.twin)
 }
 
+// Waiting returns how many bytes wait for the peer, and for how long the first of them have; in is how many have come of a message that is
+// not complete.
+func (w *WebSocket) Waiting() (out int, oldest time.Duration, in int) {
+	out, oldest = w.queue.Waiting()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return out, oldest, int(w.held)
+}
+
+// Taken, PingTaken and DropVolatile are those of its [outbox.Queue].
+func (w *WebSocket) Taken() uint64   { return w.queue.Taken() }
+func (w *WebSocket) PingTaken() bool { return w.queue.PingTaken() }
+func (w *WebSocket) DropVolatile()   { w.queue.DropVolatile() }
+
 // Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.
 func (w *WebSocket) Pause() {
 	if w.polled != nil {
@@ -288,6 +318,7 @@ func (w *WebSocket) Abort() {
 		return
 	}
 	w.state |= wsClosing | wsClosed
+	w.transports.budget.Give(int(w.held)) // held itself is the reading goroutine's to change
 	w.mu.Unlock()
 	w.queue.Close()
 	if w.polled != nil {
@@ -312,9 +343,11 @@ func (w *WebSocket) fail(err error) {
 
 // feed decodes what was read.
 func (w *WebSocket) feed(p []byte) {
+	n := len(p)
 	err := w.reader.Feed(p, (*frameHandler)(w))
+	w.hold(w.reader.Held())
 	if err == nil {
-		w.receiver.Fed(w.reader.Partial())
+		w.receiver.Fed(n, w.reader.Partial())
 		return
 	}
 	code := CloseNoStatus
@@ -323,6 +356,19 @@ func (w *WebSocket) feed(p []byte) {
 		code = broken.Code
 	}
 	w.shut(code, 0, err)
+}
+
+// hold counts against the budget what the reader holds. The goroutine that reads alone calls it, so that it may look at held.
+func (w *WebSocket) hold(n int) {
+	if n == int(w.held) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state&wsClosed == 0 {
+		w.transports.budget.Take(n - int(w.held))
+		w.held = int32(n)
+	}
 }
 
 // ended takes the end of what can be read.
@@ -364,6 +410,8 @@ type queueOwner WebSocket
 
 func (o *queueOwner) Failed(err error) { (*WebSocket)(o).fail(err) }
 
+func (o *queueOwner) Large() { o.receiver.Large() }
+
 func (o *queueOwner) Flushed() {
 	w := (*WebSocket)(o)
 	w.mu.Lock()
@@ -386,4 +434,5 @@ type pollHandler WebSocket
 
 func (h *pollHandler) Data(p []byte)    { (*WebSocket)(h).feed(p) }
 func (h *pollHandler) Writable()        { (*WebSocket)(h).queue.Writable() }
+func (h *pollHandler) HungUp()          { h.receiver.HungUp() }
 func (h *pollHandler) Closed(err error) { (*WebSocket)(h).ended(err) }

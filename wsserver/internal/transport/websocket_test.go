@@ -44,7 +44,10 @@ func (o *owner) Message(op Opcode, payload []byte) error {
 	return o.fail
 }
 
-func (o *owner) Fed(partial bool) {
+func (o *owner) HungUp() { o.note("hung up") }
+func (o *owner) Large()  {}
+
+func (o *owner) Fed(_ int, partial bool) {
 	if partial {
 		o.note("partial")
 	}
@@ -285,13 +288,14 @@ func TestWebSocketPause(t *testing.T) {
 func TestWebSocketTooSlow(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{QueueBytes: 10_000})
+			transports := newTransports(t, Config{QueueBytes: 10_000, Pace: outbox.Pace{Rate: 1 << 10, Over: 100 * time.Millisecond}})
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
 			transports.Serve(w, kind.wrap(near), false, o)
 			w.Start(nil)
 			frame := &outbox.Frame{Bytes: AppendFrame(nil, OpText, bytes.Repeat([]byte("x"), 5000))}
-			for w.queue.Send(frame) {
+			for range 4000 { // more than the kernels hold
+				w.queue.Send(frame)
 			}
 			o.wait(t, "closing", "closed")
 			if !errors.Is(o.reason, outbox.ErrTooSlow) {
