@@ -39,9 +39,9 @@ func serveScenario(srv *wsserver.Server) {
 		text          string
 	}
 	ns := srv.Of("/")
-	ns.OnDisconnecting(func(s *wsserver.Socket, reason error) {
+	ns.OnDisconnecting(func(ctx context.Context, s *wsserver.Socket, reason error) {
 		rooms := s.Rooms()
-		s.OnDisconnect(func(reason error) {
+		s.OnDisconnect(func(ctx context.Context, reason error) {
 			ns.Emit(context.Background(), "gone", s.ID(), reason.Error(), rooms, append([]string{}, s.Rooms()...))
 		})
 	})

@@ -124,9 +124,9 @@ func serveCommon(ns handlers) {
 // serveMain sets what only the main namespace has.
 func (a *interopApp) serveMain(ns *wsserver.Namespace) {
 	ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return s.Emit(ctx, "welcome", s.ID()) })
-	ns.OnDisconnecting(func(s *wsserver.Socket, reason error) {
+	ns.OnDisconnecting(func(ctx context.Context, s *wsserver.Socket, reason error) {
 		rooms := slices.Sorted(slices.Values(s.Rooms()))
-		s.OnDisconnect(func(reason error) {
+		s.OnDisconnect(func(ctx context.Context, reason error) {
 			a.mu.Lock()
 			watchers, watched := a.watch[s.ID()]
 			a.mu.Unlock()

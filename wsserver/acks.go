@@ -72,6 +72,9 @@ func (srv *Server) ackContext(ctx context.Context) (context.Context, context.Can
 // A handler may wait for it. But a client that emits so much meanwhile that Config.MaxEvents is reached is not read, nor is its
 // acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
+	if err := context.Cause(ctx); err != nil {
+		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+	}
 	ctx, cancel := s.conn.server.ackContext(ctx)
 	defer cancel()
 	answer := make(chan Response, 1)
@@ -86,7 +89,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 	defer func() { _ = s.expected(id) }()
 	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
-	if err := s.emit(ctx, p, false, event, args); err != nil {
+	if err := s.emit(p, false, event, args); err != nil {
 		return Response{}, err
 	}
 	var reason error

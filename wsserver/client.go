@@ -9,10 +9,6 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
-// maxSockets bounds the sockets of a connection: a client that connects and disconnects again and again, while handlers block, cannot
-// make goroutines without end.
-const maxSockets = 256
-
 // errState is a packet that has no place here: Socket.IO closes the connection.
 var errState = errors.New("wsserver: packet out of place")
 
@@ -41,7 +37,9 @@ func (c *conn) route(p *packet.Packet) error {
 		c.server.counts.events.Add(1)
 		s.push(p)
 	case packet.Ack:
-		s.acknowledge(p)
+		if p.HasID { // one without answers nothing, and is ignored, as by the reference
+			s.acknowledge(p)
+		}
 	case packet.Disconnect:
 		s.finish(ErrClientDisconnect, nil)
 	default:
@@ -50,7 +48,11 @@ func (c *conn) route(p *packet.Packet) error {
 	return nil
 }
 
-// connect makes a socket, which finds out whether it may connect on a goroutine of its own.
+// connect makes a socket, which finds out whether it may connect on a goroutine of its own. A client that is connected already, or about to
+// be, stays so: a second CONNECT, of a program that calls connect() once too often, is ignored. The reference closes the connection.
+//
+// Sockets count until their handlers have ended: a client that connects and disconnects again and again, while handlers block, cannot make
+// goroutines without end.
 func (c *conn) connect(p *packet.Packet) error {
 	if !c.server.known(p.Namespace) {
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
@@ -63,24 +65,32 @@ func (c *conn) connect(p *packet.Packet) error {
 		return nil
 	}
 	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
-		return fmt.Errorf("%w: connected already", errState)
+		return nil
 	}
-	if c.live >= maxSockets {
-		return fmt.Errorf("%w: %d sockets whose handlers have not ended", errState, c.live)
+	cfg := &c.server.cfg
+	switch {
+	case int(c.live) >= cfg.MaxSockets:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
+		return nil
+	case c.auth+len(p.Data) > cfg.HandshakeBytes:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
+		return nil
 	}
 	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == p.Namespace })
 	c.sockets = append(c.sockets, s)
 	c.live++
+	c.auth += len(s.auth)
 	s.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
 	return nil
 }
 
 // forgotten says that the handlers of a socket have ended.
-func (c *conn) forgotten() {
+func (c *conn) forgotten(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live--
+	c.auth -= len(s.auth)
 }
 
 // refusal is the packet that refuses a namespace for a reason of the server's own.
@@ -89,7 +99,7 @@ func (srv *Server) refusal(namespace, message string) packet.Encoded {
 }
 
 // maxLeft bounds what a connection remembers of namespaces that the server has disconnected.
-const maxLeft = maxSockets
+const maxLeft = 256
 
 // forget says that s has ended. last is what the client is told, nil if it knows. It is queued before the client can connect anew, so that
 // it does not concern the next socket; and once the client has it, s is not in its way. late says that packets for s may be on their way.

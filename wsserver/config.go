@@ -1,9 +1,10 @@
 package wsserver
 
 import (
+	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// A Config is what a Server is made of. Its zero value works: one node with the defaults of Socket.IO.
+// A Config is what a Server is made of. Its zero value works: one node with the defaults of Socket.IO. What cannot be meant, such as a negative
+// size, is an error: see [Server.Ready].
 type Config struct {
 	// Adapter joins the server to others, so that rooms and broadcasts span them. nil is one node. The server opens it once and
 	// closes what it opened; several servers may share a value.
@@ -31,7 +33,7 @@ type Config struct {
 	// that the first is logged; Stats.Adapter counts them.
 	OnLoss func(adapter.Loss)
 
-	// Path is where clients find the server, as their option "path". Empty means "/socket.io/".
+	// Path is where clients find the server, as their option "path". Empty means "/socket.io/"; "/" is all paths.
 	Path string
 
 	// PingInterval is the time between a client's last sign of life and the next ping. Zero means 25 seconds.
@@ -53,6 +55,15 @@ type Config struct {
 	// MaxEvents bounds the events of a socket that wait for its handlers; another bound is 1 MiB. While one is reached, the server does
 	// not read from the socket's connection. Zero means 256.
 	MaxEvents int
+
+	// MaxSockets bounds the namespaces that one connection is in at a time; it counts a socket until its handlers have ended. Beyond it, a
+	// CONNECT is refused with "too many namespaces on one connection". Zero means 256.
+	MaxSockets int
+
+	// Limits bound what a packet may claim, of clients and of this server's own: how many attachments and arguments, and how deep they
+	// are nested. A field that is zero means its default; that of AttachmentBytes is MaxPayload. All servers and emitters of a cluster
+	// should have the same.
+	Limits packet.Limits
 
 	// Transports are those that clients may use, "polling" and "websocket". nil means both.
 	Transports []string
@@ -78,7 +89,15 @@ type Config struct {
 
 	// AllowOrigin decides whether a page may connect, by the request's Origin header, for WebSockets too, which CORS does not protect.
 	// nil means pages of the server's own host, those that CORS lists, and clients that send no Origin, which no browser leaves out here.
+	// A page is one of the server's own if the browser says so (Sec-Fetch-Site), or if its Origin has the host and the port of the request's
+	// Host, or of a trusted proxy's X-Forwarded-Host. Others are refused, and logged at Warn, once a minute at the most. The change from
+	// polling to a WebSocket is not asked about: it names a session, whose id the page has from an answer that others cannot read.
 	AllowOrigin func(r *http.Request) bool
+
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-Host and X-Forwarded-Proto say where the page is, such as
+	// netip.MustParsePrefix("10.0.0.0/8"). They must replace what a client sends by these names. What comes over a Unix socket counts as
+	// theirs if there are any. nil means none.
+	TrustedProxies []netip.Prefix
 
 	// AllowRequest decides on a request that would begin a connection or change its transport, after AllowOrigin has. The text of its
 	// error is what the client gets. nil allows all. To decide by what a client says of itself, see [Namespace.Use].
@@ -89,9 +108,20 @@ type Config struct {
 	// and X-Forwarded-For.
 	KeepHeaders []string
 
+	// HandshakeBytes bounds what is kept of a connection's first request, its query and the headers of KeepHeaders together, and likewise
+	// the auth of its sockets. A request beyond is refused with the status 431, rather than cut: half a cookie or a token would mean
+	// something else. An auth beyond it is refused with "auth too large". Zero means 64 KiB.
+	HandshakeBytes int
+
 	// Cookie is set on a client that begins by polling, with the connection's id as its value, so that a load balancer can send all its
-	// requests to one node. With an empty Name it is "io", for the path "/", HttpOnly and SameSite=Lax. nil means none.
+	// requests to one node. What is left out is as with Socket.IO: the Name "io", the Path "/", SameSite=Lax. It is HttpOnly in any case,
+	// since the id is a secret, and Secure if the request came over TLS, here or to a trusted proxy. nil means none.
 	Cookie *http.Cookie
+
+	// ClientFiles holds the client's files, by the names that they have in the folder dist of npm's socket.io-client: GET requests for
+	// "socket.io.js", "socket.io.min.js", "socket.io.esm.min.js" and the like below Path are answered with them. nil, or one without
+	// the file, means that they are told where the client is to be had.
+	ClientFiles fs.FS
 
 	// MaxNamespaces bounds the namespaces that clients have made by connecting to a name that a parent matches ([Server.OfFunc]), at one
 	// time. Beyond it they are told "too many namespaces". Zero means 1,000.
@@ -116,10 +146,14 @@ type Config struct {
 
 // defaults returns c with all zero values replaced.
 func (c Config) defaults() Config {
-	if c.Path = strings.Trim(c.Path, "/"); c.Path == "" {
-		c.Path = "socket.io"
+	switch path := strings.Trim(c.Path, "/"); {
+	case c.Path == "":
+		c.Path = "/socket.io/"
+	case path == "":
+		c.Path = "/"
+	default:
+		c.Path = "/" + path + "/"
 	}
-	c.Path = "/" + c.Path + "/"
 	set(&c.PingInterval, 25*time.Second)
 	set(&c.PingTimeout, 20*time.Second)
 	set(&c.ConnectTimeout, 45*time.Second)
@@ -127,6 +161,9 @@ func (c Config) defaults() Config {
 	set(&c.QueueBytes, 1<<20)
 	set(&c.MaxEvents, 256)
 	set(&c.MaxNamespaces, 1000)
+	set(&c.MaxSockets, 256)
+	set(&c.HandshakeBytes, 64<<10)
+	set(&c.Limits.AttachmentBytes, c.MaxPayload)
 	set(&c.AckTimeout, 30*time.Second)
 	if c.Codec == nil {
 		c.Codec = packet.JSON{}
@@ -136,8 +173,8 @@ func (c Config) defaults() Config {
 	if c.KeepHeaders == nil {
 		c.KeepHeaders = []string{"Authorization", "Cookie", "Origin", "User-Agent", "X-Forwarded-For"}
 	}
-	if c.Cookie != nil && c.Cookie.Name == "" {
-		c.Cookie = &http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	if c.Cookie != nil {
+		c.Cookie = c.cookie()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -157,6 +194,23 @@ func set[T int | time.Duration](v *T, zero T) {
 	}
 }
 
+// cookie is Cookie with what it leaves out, and without a value.
+func (c Config) cookie() *http.Cookie {
+	cookie := *c.Cookie
+	if cookie.Name == "" {
+		cookie.Name = "io"
+	}
+	if cookie.Path == "" {
+		cookie.Path = "/"
+	}
+	if cookie.SameSite == 0 {
+		cookie.SameSite = http.SameSiteLaxMode
+	}
+	cookie.HttpOnly = true
+	cookie.Value = ""
+	return &cookie
+}
+
 // compressFrom is the size from which on something is compressed for the engine, where zero means never.
 func (c Config) compressFrom(enabled bool) int {
 	if !enabled {
@@ -165,28 +219,11 @@ func (c Config) compressFrom(enabled bool) int {
 	return c.CompressionThreshold
 }
 
-// transports are Transports as the engine has them. Names that it does not know are left out, and logged.
+// transports are Transports as the engine has them.
 func (c Config) transports() engineio.Transport {
 	var set engineio.Transport
 	for _, name := range c.Transports {
-		switch name {
-		case engineio.TransportPolling.String():
-			set |= engineio.TransportPolling
-		case engineio.TransportWebSocket.String():
-			set |= engineio.TransportWebSocket
-		default:
-			c.Logger.Error("belfry: unknown transport in Config.Transports", "transport", name)
-		}
+		set |= transportOf(name)
 	}
 	return set
-}
-
-// sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own host only.
-func sameOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
 }

@@ -27,6 +27,7 @@ type conn struct {
 	sockets []*Socket
 	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
 	live    int32    // sockets whose handlers have not ended, those in sockets among them
+	auth    int      // bytes that these have as their auth
 	closed  bool
 }
 
@@ -88,7 +89,7 @@ func (c *conn) close() {
 
 // reasonOf is the end of a session as the reason of a disconnection.
 func reasonOf(err error) error {
-	for _, known := range [...]error{ErrServerClose, ErrShutdown, ErrParse} {
+	for _, known := range [...]error{ErrServerClose, ErrForcedClose, ErrShutdown, ErrParse} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -22,7 +22,7 @@ func TestClosedDuringEnd(t *testing.T) {
 	s.ns = srv.Of("/")
 	s.greeted = true
 	handled := make(chan struct{})
-	s.OnDisconnect(func(error) { close(handled) })
+	s.OnDisconnect(func(context.Context, error) { close(handled) })
 	c.sockets = append(c.sockets, s)
 
 	s.mu.Lock() // holds up end
@@ -185,11 +185,11 @@ func TestExitDiscards(t *testing.T) {
 	}
 }
 
-// TestForgedAttachments: what claims more attachments than a broadcast can have is refused before memory is taken for them.
+// TestForgedAttachments: what claims more attachments than it can have placeholders is refused before memory is taken for them.
 func TestForgedAttachments(t *testing.T) {
-	forged := packet.Encoded{Text: []byte(`511-["x"]`)}
-	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), forged); !errors.Is(err, packet.ErrAttachments) {
-		t.Errorf("got %v, want ErrAttachments", err)
+	forged := packet.Encoded{Text: []byte(`5999999999-["x"]`)}
+	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), forged); !errors.Is(err, packet.ErrPlaceholder) {
+		t.Errorf("got %v, want ErrPlaceholder", err)
 	}
 	short := packet.Encoded{Text: []byte(`51-["x",{"_placeholder":true,"num":0}]`)}
 	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), short); err == nil {

@@ -1,10 +1,7 @@
 package wsserver
 
 import (
-	"errors"
-	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/rs/cors"
@@ -17,8 +14,8 @@ type CORS struct {
 	// for any origin.
 	Origins []string
 
-	// Credentials lets these pages send cookies and the like, as clients do with the option withCredentials. It is refused beside the
-	// origin "*", which would let any page act for the user that looks at it.
+	// Credentials lets these pages send cookies and the like, as clients do with the option withCredentials. Beside the origin "*", which
+	// would let any page act for the user that looks at it, it is a mistake.
 	Credentials bool
 
 	// Headers are the request headers that pages may set. nil means any.
@@ -28,15 +25,9 @@ type CORS struct {
 	MaxAge time.Duration
 }
 
-var errCORS = errors.New(`wsserver: Config.CORS: Credentials beside the origin "*": list the origins`)
-
 // handler applies c to requests; nil if there is nothing to apply.
-func (c *CORS) handler(log *slog.Logger) *cors.Cors {
+func (c *CORS) handler() *cors.Cors {
 	if c == nil || len(c.Origins) == 0 {
-		return nil
-	}
-	if c.Credentials && slices.Contains(c.Origins, "*") {
-		log.Error("belfry: pages of other origins are refused", "error", errCORS)
 		return nil
 	}
 	headers := c.Headers

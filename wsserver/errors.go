@@ -15,6 +15,7 @@ var (
 	ErrPingTimeout      = errors.New("ping timeout")                // the client did not answer a ping
 	ErrParse            = errors.New("parse error")                 // the client broke the rules of Engine.IO or Socket.IO
 	ErrServerClose      = errors.New("forced server close")         // Socket.Close
+	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
 	ErrShutdown         = errors.New("server shutting down")        // Server.Close
 	ErrTooSlow          = errors.New("too slow")                    // the client does not read what is sent to it
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace

@@ -65,12 +65,23 @@ func (e *Event) Ack(args ...any) error {
 	return nil
 }
 
-// On sets a handler of s for events with one argument of type T, or more, which are ignored. An event whose argument does not fit is an
-// error of the handler.
+// first is the first argument of an event for a handler of one argument.
+func first[T any](e interface {
+	Len() int
+	Decode(dst ...any) error
+}) (arg T, err error) {
+	if e.Len() > 0 {
+		err = e.Decode(&arg)
+	}
+	return arg, err
+}
+
+// On sets a handler of s for events with one argument of type T. Further arguments are ignored; an event without any has T's zero value,
+// as JavaScript's handler has undefined. An event whose argument does not fit is an error of the handler.
 func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) error) {
 	s.On(event, func(ctx context.Context, e *Event) error {
-		var arg T
-		if err := e.Decode(&arg); err != nil {
+		arg, err := first[T](e)
+		if err != nil {
 			return err
 		}
 		return handle(ctx, arg)
@@ -83,8 +94,8 @@ func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) 
 // answered is handled all the same.
 func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	s.On(event, func(ctx context.Context, e *Event) error {
-		var arg T
-		if err := e.Decode(&arg); err != nil {
+		arg, err := first[T](e)
+		if err != nil {
 			return err
 		}
 		result, err := handle(ctx, arg)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // handshake is what is kept of a connection's first request. It is small, since it is kept as long as the connection.
@@ -28,6 +30,25 @@ func (srv *Server) handshake(r *http.Request) handshake {
 		time:   time.Now().UnixMilli(),
 		secure: r.TLS != nil,
 	}
+}
+
+// errHandshake refuses a request of which too much would be kept (RFC 6585 section 5).
+var errHandshake = &engineio.Error{
+	Code:     engineio.CodeBadRequest,
+	Message:  "Request header fields too large",
+	Detail:   "the query and the headers that are kept are more than Config.HandshakeBytes",
+	TooLarge: true,
+}
+
+// keeps is how many bytes of a request are to be kept, about.
+func keeps(r *http.Request, headers []string) int {
+	n := len(r.URL.RawQuery)
+	for _, name := range headers {
+		for _, line := range r.Header.Values(name) {
+			n += len(line)
+		}
+	}
+	return n
 }
 
 // Between the names, and between several lines of one name: neither can be in a header's value (RFC 9110 section 5.5).

@@ -18,8 +18,8 @@ type hooks struct {
 	mu            sync.RWMutex // guards what follows; slices are replaced, not changed
 	use           []func(context.Context, *Socket) error
 	connect       []func(context.Context, *Socket) error
-	disconnecting []func(*Socket, error)
-	disconnect    []func(*Socket, error)
+	disconnecting []func(context.Context, *Socket, error)
+	disconnect    []func(context.Context, *Socket, error)
 	any           []Handler
 	handlers      map[string][]Handler
 	room          []roomHook
@@ -47,15 +47,16 @@ func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) {
 	h.connect = append(slices.Clip(h.connect), handle)
 }
 
-// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is context.Cause of the socket's context.
-func (h *hooks) OnDisconnecting(handle func(s *Socket, reason error)) {
+// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is context.Cause of the socket's context. ctx is
+// not that one, which has ended: it ends if the ctx does that [Server.Close] was given.
+func (h *hooks) OnDisconnecting(handle func(ctx context.Context, s *Socket, reason error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disconnecting = append(slices.Clip(h.disconnecting), handle)
 }
 
-// OnDisconnect sets a handler for sockets that have left all rooms. reason is context.Cause of the socket's context.
-func (h *hooks) OnDisconnect(handle func(s *Socket, reason error)) {
+// OnDisconnect sets a handler for sockets that have left all rooms. ctx and reason are those of OnDisconnecting.
+func (h *hooks) OnDisconnect(handle func(ctx context.Context, s *Socket, reason error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disconnect = append(slices.Clip(h.disconnect), handle)
@@ -139,12 +140,12 @@ func (h *hooks) onConnect() []func(context.Context, *Socket) error {
 	return collect(h, func(h *hooks) []func(context.Context, *Socket) error { return h.connect })
 }
 
-func (h *hooks) onDisconnecting() []func(*Socket, error) {
-	return collect(h, func(h *hooks) []func(*Socket, error) { return h.disconnecting })
+func (h *hooks) onDisconnecting() []func(context.Context, *Socket, error) {
+	return collect(h, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnecting })
 }
 
-func (h *hooks) onDisconnect() []func(*Socket, error) {
-	return collect(h, func(h *hooks) []func(*Socket, error) { return h.disconnect })
+func (h *hooks) onDisconnect() []func(context.Context, *Socket, error) {
+	return collect(h, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnect })
 }
 
 func (h *hooks) onAny() []Handler { return collect(h, func(h *hooks) []Handler { return h.any }) }

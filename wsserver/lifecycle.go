@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
@@ -119,7 +120,9 @@ func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
 // dispatch runs the handlers of an event, those for all events first, and returns their errors.
 func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	var errs []error
+	handled := false
 	run := func(handlers []Handler) {
+		handled = handled || len(handlers) > 0
 		for _, handle := range handlers {
 			if err := s.guard(func() error { return handle(ctx, e) }); err != nil && !s.ended(err) {
 				errs = append(errs, err)
@@ -144,6 +147,9 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	}
 	s.mu.Unlock()
 	run(own)
+	if !handled {
+		s.conn.server.counts.unhandled.Add(1)
+	}
 	if len(errs) == 1 {
 		return errs[0]
 	}
@@ -170,10 +176,12 @@ func (s *Socket) guard(handle func() error) (err error) {
 	return handle()
 }
 
-// ended reports whether err only says that the socket has disconnected meanwhile.
+// ended reports whether err only says that the socket has disconnected meanwhile. What a broadcast could not do is more than that: it
+// concerns others.
 func (s *Socket) ended(err error) bool {
 	reason := context.Cause(s.ctx)
-	return reason != nil && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, adapter.ErrMember))
+	var broadcast *emitter.Error
+	return reason != nil && !errors.As(err, &broadcast) && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, adapter.ErrMember))
 }
 
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
@@ -205,7 +213,7 @@ func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 // leave is the last thing that a socket's goroutine does. Another one goes on with it where the first was ended.
 func (s *Socket) leave() {
 	if s.ns == nil { // it has entered none
-		s.conn.forgotten()
+		s.conn.forgotten(s)
 		return
 	}
 	s.mu.Lock()
@@ -214,7 +222,7 @@ func (s *Socket) leave() {
 	if s.left == 0 {
 		s.left++
 		if greeted {
-			s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *extras) []func(error) { return r.disconnecting })
+			s.farewell("disconnecting", s.ns.onDisconnecting(), func(r *extras) []func(context.Context, error) { return r.disconnecting })
 		}
 	}
 	if s.left == 1 {
@@ -229,26 +237,28 @@ func (s *Socket) leave() {
 		s.ns.rooms.Told(context.Background()) // the listeners are not to block
 		s.left++
 		if greeted {
-			s.farewell("disconnect", s.ns.onDisconnect(), func(r *extras) []func(error) { return r.disconnect })
+			s.farewell("disconnect", s.ns.onDisconnect(), func(r *extras) []func(context.Context, error) { return r.disconnect })
 		}
 	}
 	s.conn.server.exit(s.ns)
-	s.conn.forgotten()
+	s.conn.forgotten(s)
 }
 
 // farewell runs handlers of the end, those of the namespace first.
-func (s *Socket) farewell(event string, shared []func(*Socket, error), of func(*extras) []func(error)) {
-	reason := context.Cause(s.ctx)
+func (s *Socket) farewell(
+	event string, shared []func(context.Context, *Socket, error), of func(*extras) []func(context.Context, error),
+) {
+	ctx, reason := s.conn.server.ctx, context.Cause(s.ctx)
 	for _, handle := range shared {
-		s.protect(event, func() error { handle(s, reason); return nil })
+		s.protect(event, func() error { handle(ctx, s, reason); return nil })
 	}
-	var own []func(error)
+	var own []func(context.Context, error)
 	s.mu.Lock()
 	if s.extras != nil {
 		own = of(s.extras)
 	}
 	s.mu.Unlock()
 	for _, handle := range own {
-		s.protect(event, func() error { handle(reason); return nil })
+		s.protect(event, func() error { handle(ctx, reason); return nil })
 	}
 }

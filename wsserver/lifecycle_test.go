@@ -28,8 +28,8 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 				parent.Use(func(context.Context, *wsserver.Socket) error { exit("middleware"); return nil })
 				parent.OnConnect(func(context.Context, *wsserver.Socket) error { exit("connect"); return nil })
 				parent.On("x", func(context.Context, *wsserver.Event) error { exit("event"); return nil })
-				parent.OnDisconnecting(func(*wsserver.Socket, error) { exit("disconnecting") })
-				parent.OnDisconnect(func(_ *wsserver.Socket, reason error) { left = reason; exit("disconnect") })
+				parent.OnDisconnecting(func(context.Context, *wsserver.Socket, error) { exit("disconnecting") })
+				parent.OnDisconnect(func(_ context.Context, _ *wsserver.Socket, reason error) { left = reason; exit("disconnect") })
 				root := wstest.Dial(t, srv, wstest.Config{})
 				c, refusal := root.Try("/x", nil)
 				if (refusal != nil) != (where == "middleware") {

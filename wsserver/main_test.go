@@ -81,7 +81,7 @@ type farewell struct {
 // farewells collects the calls of OnDisconnect.
 func farewells(ns *wsserver.Namespace) <-chan farewell {
 	c := make(chan farewell, 10_000)
-	ns.OnDisconnect(func(s *wsserver.Socket, reason error) { c <- farewell{s.ID(), reason, time.Now()} })
+	ns.OnDisconnect(func(ctx context.Context, s *wsserver.Socket, reason error) { c <- farewell{s.ID(), reason, time.Now()} })
 	return c
 }
 

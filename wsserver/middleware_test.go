@@ -62,7 +62,7 @@ func TestRefusal(t *testing.T) {
 				admin := srv.Of("/admin")
 				refuse := true
 				admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
-					s.OnDisconnect(func(error) {
+					s.OnDisconnect(func(context.Context, error) {
 						if refuse {
 							t.Error("OnDisconnect was called for a refused client")
 						}
@@ -160,7 +160,7 @@ func TestMiddlewares(t *testing.T) {
 				steps = append(steps, "any: "+e.Name())
 				return nil
 			})
-			s.OnDisconnect(func(reason error) { steps = append(steps, "gone") })
+			s.OnDisconnect(func(ctx context.Context, reason error) { steps = append(steps, "gone") })
 			return nil
 		})
 		srv.Of("/").Use(func(ctx context.Context, s *wsserver.Socket) error {
@@ -214,7 +214,7 @@ func TestGoneInMiddleware(t *testing.T) {
 		{"an event before the CONNECT answer", func(c *wstest.Client) { c.Send(`42["x"]`) }, wsserver.ErrParse},
 		{"an ack before the CONNECT answer", func(c *wstest.Client) { c.Send(`430[]`) }, wsserver.ErrParse},
 		{"DISCONNECT before the CONNECT answer", func(c *wstest.Client) { c.Send(`41`) }, wsserver.ErrParse},
-		{"a second CONNECT", func(c *wstest.Client) { c.Send(`40`) }, wsserver.ErrParse},
+		{"a second CONNECT, which is ignored, and no CONNECT answer", func(c *wstest.Client) { c.Send(`40`) }, wsserver.ErrConnectTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -92,11 +92,11 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 
 // ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
 // and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server,
-// where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more than 1,024
+// where a handler that blocks holds up this node's later events; an event that nobody handles there is counted in its Stats.Unhandled. Where more than 1,024
 // events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
 // args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow], [adapter.ErrTooLarge] or
-// [adapter.ErrClosed], or ctx's.
+// [adapter.ErrClosed]. ctx may have ended: the event goes out all the same.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	return ns.all.ServerSideEmit(ctx, event, args...)
 }

@@ -136,7 +136,9 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 		parent.children[ns] = struct{}{}
 	}
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
-	ns.all = emitter.NewNamespace(name, ns.rooms, srv.codec, srv.cfg.AckTimeout)
+	ns.all = emitter.NewNamespace(name, ns.rooms, emitter.NamespaceConfig{
+		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
+	})
 	if parent != nil && parent.listening {
 		ns.listen()
 	}

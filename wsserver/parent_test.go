@@ -61,13 +61,13 @@ func TestParentNamespace(t *testing.T) {
 				ns.On("x", func(context.Context, *wsserver.Event) error { step("child's x"); return nil })
 				ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { step("child's any"); return nil })
 				ns.OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { step("child sends %s", e.Name()) })
-				ns.OnDisconnecting(func(*wsserver.Socket, error) { step("child's disconnecting") })
-				ns.OnDisconnect(func(*wsserver.Socket, error) { step("child's disconnect") })
+				ns.OnDisconnecting(func(context.Context, *wsserver.Socket, error) { step("child's disconnecting") })
+				ns.OnDisconnect(func(context.Context, *wsserver.Socket, error) { step("child's disconnect") })
 			}
 			return nil
 		})
-		rooms.OnDisconnecting(func(s *wsserver.Socket, _ error) { step("disconnecting, %d rooms", len(s.Rooms())) })
-		rooms.OnDisconnect(func(s *wsserver.Socket, _ error) {
+		rooms.OnDisconnecting(func(_ context.Context, s *wsserver.Socket, _ error) { step("disconnecting, %d rooms", len(s.Rooms())) })
+		rooms.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			step("disconnect, %d rooms", len(s.Rooms()))
 			if !slices.Contains(rooms.Namespaces(), s.Namespace()) {
 				t.Error("OnDisconnect: the namespace has gone before the handlers of its last socket")

@@ -243,7 +243,7 @@ func TestForeignJoinerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, wsserver.Config{})
 		release := make(chan struct{})
-		w.ns.OnDisconnecting(func(*wsserver.Socket, error) { <-release })
+		w.ns.OnDisconnecting(func(context.Context, *wsserver.Socket, error) { <-release })
 		defer close(release)
 		if err := w.sockets["b"].Join(t.Context(), w.id("a")); err != nil {
 			t.Fatal(err)

@@ -182,7 +182,7 @@ func TestRoomHooksBesideOthers(t *testing.T) {
 		return nil
 	})
 	var gone atomic.Int32
-	ns.OnDisconnect(func(s *wsserver.Socket, _ error) {
+	ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 		gone.Add(1)
 		if _, ok := in.Load(s.ID()); ok {
 			t.Error("OnDisconnect before OnLeaveRoom")

@@ -193,8 +193,8 @@ func TestDisconnectHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		var steps []string
-		note := func(who string) func(s *wsserver.Socket, reason error) {
-			return func(s *wsserver.Socket, reason error) {
+		note := func(who string) func(ctx context.Context, s *wsserver.Socket, reason error) {
+			return func(ctx context.Context, s *wsserver.Socket, reason error) {
 				steps = append(steps, fmt.Sprintf("%s: %d rooms, connected %v, %v", who, len(s.Rooms()), s.Connected(), reason))
 			}
 		}
@@ -202,8 +202,8 @@ func TestDisconnectHandlers(t *testing.T) {
 		ns.OnDisconnecting(note("namespace disconnecting"))
 		ns.OnDisconnect(note("namespace disconnect"))
 		ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			s.OnDisconnecting(func(reason error) { note("socket disconnecting")(s, reason) })
-			s.OnDisconnect(func(reason error) { note("socket disconnect")(s, reason) })
+			s.OnDisconnecting(func(ctx context.Context, reason error) { note("socket disconnecting")(ctx, s, reason) })
+			s.OnDisconnect(func(ctx context.Context, reason error) { note("socket disconnect")(ctx, s, reason) })
 			return s.Join(ctx, "x")
 		})
 		c := wstest.Dial(t, srv, wstest.Config{})

@@ -82,10 +82,10 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		_ = s.Join(t.Context(), "x", "y")
 		var n notes
 		listenTo(&n, ns)
-		ns.OnDisconnecting(func(s *wsserver.Socket, _ error) {
+		ns.OnDisconnecting(func(_ context.Context, s *wsserver.Socket, _ error) {
 			n.add("disconnecting from %d rooms, %d in y", len(s.Rooms()), len(ns.Sockets("y")))
 		})
-		ns.OnDisconnect(func(s *wsserver.Socket, _ error) {
+		ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			_, ok := ns.Socket(s.ID())
 			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.Sockets("y")), ok)
 			if err := s.Join(t.Context(), "x"); !errors.Is(err, adapter.ErrMember) {

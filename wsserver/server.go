@@ -24,11 +24,15 @@ import (
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
 type Server struct {
-	cfg    Config
-	hub    *adapter.Hub
-	codec  packet.Codec
-	limits packet.Limits
-	root   *Namespace
+	cfg      Config
+	unusable error // what is wrong with the Config that it was given: nothing is served
+	hub      *adapter.Hub
+	codec    packet.Codec
+	limits   packet.Limits
+	root     *Namespace
+
+	ctx context.Context // of handlers of disconnections; ends with the ctx that Close was given
+	end context.CancelCauseFunc
 
 	engine *engine.Server
 	cors   *cors.Cors // nil without Config.CORS
@@ -47,21 +51,33 @@ type Server struct {
 	crowded   rarely // logs that there are too many namespaces
 	unmatched rarely // logs that a match has panicked
 	undecoded rarely // logs that a broadcast cannot be decoded
+	foreign   rarely // logs that a page of another origin was refused
 }
 
 type counts struct {
-	events, failures atomic.Uint64
+	events, unhandled, failures, refused atomic.Uint64
 }
 
-// New returns a server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in the end.
+// New returns a server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in the end. If there is a mistake in cfg, the
+// server joins nothing and serves nobody: the mistake is logged, and is the answer to every request and the error of whatever would
+// reach the cluster.
 func New(cfg Config) *Server {
+	unusable := cfg.check()
+	if unusable != nil {
+		cfg = Config{Logger: cfg.Logger, OnError: cfg.OnError}
+	}
 	cfg = cfg.defaults()
 	srv := &Server{
 		cfg:        cfg,
+		unusable:   unusable,
 		codec:      cfg.Codec,
-		limits:     packet.Limits{AttachmentBytes: cfg.MaxPayload},
+		limits:     cfg.Limits,
 		namespaces: make(map[string]*Namespace),
 	}
+	if unusable != nil {
+		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
+	}
+	srv.ctx, srv.end = context.WithCancelCause(context.Background())
 	srv.hub = adapter.NewHub(adapter.HubConfig{
 		Adapter:     cfg.Adapter,
 		QueueBytes:  cfg.AdapterQueueBytes,
@@ -70,7 +86,7 @@ func New(cfg Config) *Server {
 		Logger:      cfg.Logger,
 	})
 	srv.hub.HandleServerEvents(srv.serverEvent)
-	srv.cors = cfg.CORS.handler(cfg.Logger)
+	srv.cors = cfg.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
 		PingInterval:     cfg.PingInterval,
@@ -83,7 +99,7 @@ func New(cfg Config) *Server {
 		QueueBytes:       cfg.QueueBytes,
 		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
-		Cookie:           cfg.Cookie,
+		Cookie:           srv.cookie,
 		Allow:            srv.allow,
 		CORS:             srv.cors,
 		Open:             srv.newConn,
@@ -204,8 +220,14 @@ func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args
 }
 
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had 250 ms to. Without an adapter it
-// returns nil at once. An error says why the adapter cannot be opened, or wraps ctx's. Clients are served before, too.
-func (srv *Server) Ready(ctx context.Context) error { return srv.hub.Ready(ctx) }
+// returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, or wraps ctx's. Clients are served
+// before, too.
+func (srv *Server) Ready(ctx context.Context) error {
+	if srv.unusable != nil {
+		return srv.unusable
+	}
+	return srv.hub.Ready(ctx)
+}
 
 // Node is the id of this server among the nodes of its cluster. Every server has a new one.
 func (srv *Server) Node() string { return srv.hub.Node() }
@@ -218,13 +240,25 @@ func (srv *Server) ServerCount() int { return len(srv.hub.Nodes()) + 1 }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	srv.engine.ServeHTTP(w, r)
+	switch {
+	case srv.unusable != nil:
+		srv.serveUnusable(w)
+	case srv.serveClientFile(w, r):
+	default:
+		srv.engine.ServeHTTP(w, r)
+	}
 }
 
-// allow decides on a request that begins or upgrades a session.
-func (srv *Server) allow(r *http.Request) error {
-	if !srv.allowOrigin(r) {
-		return errOrigin
+// allow decides on a request that opens or upgrades a session. One that upgrades it names its id, a secret that only the page has which was
+// allowed to open it.
+func (srv *Server) allow(r *http.Request, opens bool) error {
+	if opens {
+		if !srv.allowOrigin(r) {
+			return errOrigin
+		}
+		if keeps(r, srv.cfg.KeepHeaders) > srv.cfg.HandshakeBytes {
+			return errHandshake
+		}
 	}
 	if srv.cfg.AllowRequest != nil {
 		return srv.cfg.AllowRequest(r)
@@ -232,14 +266,15 @@ func (srv *Server) allow(r *http.Request) error {
 	return nil
 }
 
-func (srv *Server) allowOrigin(r *http.Request) bool {
-	if srv.cfg.AllowOrigin != nil {
-		return srv.cfg.AllowOrigin(r)
+// cookie is what a session that r opens has as its cookie.
+func (srv *Server) cookie(r *http.Request) *http.Cookie {
+	if srv.cfg.Cookie == nil {
+		return nil
 	}
-	return sameOrigin(r) || srv.cors != nil && srv.cors.OriginAllowed(r)
+	cookie := *srv.cfg.Cookie
+	cookie.Secure = cookie.Secure || srv.secure(r)
+	return &cookie
 }
-
-var errOrigin = errors.New("origin not allowed")
 
 // plain encodes a packet that the server itself has made.
 func (srv *Server) plain(p *packet.Packet) packet.Encoded {
@@ -262,12 +297,14 @@ func (srv *Server) report(s *Socket, event string, err error) {
 }
 
 // Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
-// has ended; for clients and handlers no longer than ctx allows, and then with an error. A handler that calls it waits for itself. An
+// has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A handler that calls it waits for itself. An
 // http.Server that serves srv is to be shut down beside it: it does not know of the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true
 	srv.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { srv.end(context.Cause(ctx)) })
+	defer stop()
 	srv.engine.Shut(ErrShutdown)
 	handled := make(chan struct{})
 	go func() {

@@ -81,13 +81,13 @@ func (h *hooks) onServerSide(event string) []ServerHandler {
 }
 
 // OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type
-// T, or more, which are ignored. An event whose argument does not fit is an error of the handler.
+// T, as [On] does for those of clients.
 func OnServerSide[T any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) error) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		var arg T
-		if err := e.Decode(&arg); err != nil {
+		arg, err := first[T](e)
+		if err != nil {
 			return err
 		}
 		return handle(ctx, arg)
@@ -100,8 +100,8 @@ func OnServerSideAck[T, R any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		var arg T
-		if err := e.Decode(&arg); err != nil {
+		arg, err := first[T](e)
+		if err != nil {
 			return err
 		}
 		result, err := handle(ctx, arg)
@@ -128,6 +128,7 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 	e := &ServerEvent{node: event.Node, namespace: event.Namespace, packet: p, name: p.Event(), wanted: event.Answer}
 	handlers := srv.hooksOf(event.Namespace).onServerSide(e.name)
 	if len(handlers) == 0 {
+		srv.counts.unhandled.Add(1)
 		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", adapter.ErrUnknown, e.name)
 	}
 	var errs []error

@@ -79,10 +79,18 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := srvs[0].ServerSideEmit(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
+		if _, err := srvs[0].ServerSideEmitWithAck(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want Canceled", err)
 		}
 		n[1].want(t, "what failed")
+		unhandled := srvs[1].Stats().Unhandled
+		if err := srvs[0].Of("/chat").ServerSideEmit(ctx, "said", "x"); err != nil {
+			t.Errorf("a ctx that has ended: got %v", err)
+		}
+		n[1].want(t, "a ctx that has ended", "/chat x")
+		if unhandled != 3 {
+			t.Errorf("Stats.Unhandled: got %d, want 3", unhandled)
+		}
 	})
 }
 

@@ -56,8 +56,8 @@ type extras struct {
 	data          any       // of SetData
 	middlewares   []Handler // as Use has wrapped them
 	any           []Handler
-	disconnecting []func(error)
-	disconnect    []func(error)
+	disconnecting []func(context.Context, error)
+	disconnect    []func(context.Context, error)
 }
 
 func newSocket(c *conn, namespace string, auth json.RawMessage) *Socket {
@@ -134,23 +134,20 @@ func (s *Socket) Except(rooms ...string) Broadcast { return s.Broadcast().Except
 // Broadcast is the broadcast to all sockets of the namespace but this one.
 func (s *Socket) Broadcast() Broadcast { return s.ns.Except(s.id) }
 
-// Emit sends an event to the client. It does not wait for the network. args are anything that encoding/json takes, with []byte anywhere
-// inside sent as binary. After the socket has disconnected, the error wraps the reason; before it is connected, in a middleware, it is
-// [ErrNotConnected].
+// Emit sends an event to the client. It does not wait for the network, nor does it matter whether ctx has ended. args are anything that
+// encoding/json takes, with []byte anywhere inside sent as binary. After the socket has disconnected, the error wraps the reason; before
+// it is connected, in a middleware, it is [ErrNotConnected].
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
+	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
 }
 
 // EmitVolatile is Emit for an event that is of no use later: it is dropped if the connection cannot take it at once, or if it waits and
 // room is needed. That is no error; Stats.Dropped counts it.
 func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
-	return s.emit(ctx, &packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
+	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
 }
 
-func (s *Socket) emit(ctx context.Context, p *packet.Packet, volatile bool, event string, args []any) error {
-	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
+func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any) error {
 	encoded, err := s.conn.server.encode(p, event, args)
 	if err != nil {
 		return err
@@ -213,6 +210,11 @@ func (s *Socket) goodbye() *outbox.Frame {
 // does not connect anew by itself.
 func (s *Socket) Close() { s.conn.close() }
 
+// CloseTransport ends the client's connection, and with it its sockets in all namespaces, with ErrForcedClose. The client is not told that
+// it is disconnected, so that the official one connects anew, with new sockets: what was sent to it before still reaches it, and what has
+// come from it is still handled.
+func (s *Socket) CloseTransport() { s.conn.session.Close(ErrForcedClose) }
+
 // On sets a handler for an event. Several handlers of one event run in the order in which they were set.
 // No event has a name that Socket.IO keeps for itself, such as "disconnect": see OnDisconnect.
 func (s *Socket) On(event string, handle Handler) {
@@ -258,16 +260,18 @@ func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) {
 	s.outgoing.Store(&listeners)
 }
 
-// OnDisconnecting sets a handler that runs when the socket has disconnected and still is in its rooms. reason is the cause of Context.
-func (s *Socket) OnDisconnecting(handle func(reason error)) {
+// OnDisconnecting sets a handler that runs when the socket has disconnected and still is in its rooms. reason is the cause of Context. ctx
+// is not that one, which has ended: it ends if the ctx does that [Server.Close] was given.
+func (s *Socket) OnDisconnecting(handle func(ctx context.Context, reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.extend()
 	r.disconnecting = append(slices.Clip(r.disconnecting), handle)
 }
 
-// OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms. reason is the cause of Context.
-func (s *Socket) OnDisconnect(handle func(reason error)) {
+// OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms. ctx and reason are those of
+// OnDisconnecting.
+func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.extend()

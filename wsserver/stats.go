@@ -8,6 +8,7 @@ type Stats struct {
 	Accepted    uint64 // connections so far
 	Refused     uint64 // requests answered with an error
 	Events      uint64 // received from clients
+	Unhandled   uint64 // events, of clients and of other servers' programs, for which there was no handler: most likely a name is misspelt
 	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; a refusal is none
 
 	Frames  uint64 // written to clients; a broadcast counts once for each
@@ -23,8 +24,8 @@ type Stats struct {
 // Stats returns the counts as they are now. They are read one by one, so they may differ by what happens meanwhile.
 func (srv *Server) Stats() Stats {
 	engine := srv.engine.Stats()
-	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused}
-	s.Events, s.Failures = srv.counts.events.Load(), srv.counts.failures.Load()
+	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused + srv.counts.refused.Load()}
+	s.Events, s.Unhandled, s.Failures = srv.counts.events.Load(), srv.counts.unhandled.Load(), srv.counts.failures.Load()
 	out := engine.Outbox
 	s.Frames, s.Bytes, s.Writes = out.Frames, out.Bytes, out.Writes
 	s.Dropped, s.Lost, s.TooSlow = out.Dropped, out.Lost, out.TooSlow

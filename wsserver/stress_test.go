@@ -51,12 +51,12 @@ func TestStress(t *testing.T) {
 				s.On("close me", func(ctx context.Context, e *wsserver.Event) error { s.Close(); return nil })
 				return nil
 			})
-			ns.OnDisconnecting(func(s *wsserver.Socket, reason error) {
+			ns.OnDisconnecting(func(ctx context.Context, s *wsserver.Socket, reason error) {
 				if got := s.Rooms(); len(got) == 0 || got[0] != s.ID() {
 					t.Errorf("seed %d: OnDisconnecting: got rooms %q", seed, got)
 				}
 			})
-			ns.OnDisconnect(func(s *wsserver.Socket, reason error) {
+			ns.OnDisconnect(func(ctx context.Context, s *wsserver.Socket, reason error) {
 				if got := s.Rooms(); len(got) > 0 {
 					t.Errorf("seed %d: OnDisconnect: got rooms %q, want none", seed, got)
 				}

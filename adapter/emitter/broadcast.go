@@ -63,9 +63,9 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 //
 // args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [adapter.ErrOverflow],
 // [adapter.ErrTooLarge] or [adapter.ErrClosed] means that the sockets of the own node got the packet, and that the cluster's part was refused; after any other
-// nobody got it. If ctx has ended, nothing is sent.
+// nobody got it. ctx may have ended, as that of a handler has whose client is gone: the event goes out all the same.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
-	m, err := b.message(ctx, event, args, false)
+	m, err := b.message(event, args, false)
 	if err == nil {
 		err = b.ns.rooms.Broadcast(m)
 	}
@@ -80,7 +80,7 @@ func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 // With an error that wraps an [*adapter.PartialError] comes the number of those that are known to have it; on the nodes that it names, some
 // may have it, too. After any other error nobody got the packet.
 func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	m, err := b.message(ctx, event, args, false)
+	m, err := b.asking(ctx, event, args, false)
 	if err != nil {
 		return 0, wrapEvent("emit", event, err)
 	}
@@ -103,7 +103,7 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 // waits for too many answers already, which gets the event all the same, and one that a volatile event passes over. Any other error is
 // one of Emit, after which nobody got the packet.
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	m, err := b.message(ctx, event, args, true)
+	m, err := b.asking(ctx, event, args, true)
 	if err != nil {
 		return nil, wrapEvent("emit", event, err)
 	}
@@ -128,15 +128,20 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 	return responses, wrapEvent("emit", event, err)
 }
 
-// message encodes an event for the selected sockets, once for the whole cluster.
-func (b Broadcast) message(ctx context.Context, event string, args []any, ack bool) (adapter.Broadcast, error) {
-	if err := b.ns.usable(); err != nil {
-		return adapter.Broadcast{}, err
-	}
+// asking is message for a call that waits: if ctx has ended, nothing is sent.
+func (b Broadcast) asking(ctx context.Context, event string, args []any, ack bool) (adapter.Broadcast, error) {
 	if err := context.Cause(ctx); err != nil {
 		return adapter.Broadcast{}, err
 	}
-	values, err := packet.MarshalEvent(event, args...)
+	return b.message(event, args, ack)
+}
+
+// message encodes an event for the selected sockets, once for the whole cluster.
+func (b Broadcast) message(event string, args []any, ack bool) (adapter.Broadcast, error) {
+	if err := b.ns.usable(); err != nil {
+		return adapter.Broadcast{}, err
+	}
+	values, err := b.ns.limits.MarshalEvent(event, args...)
 	if err != nil {
 		return adapter.Broadcast{}, err
 	}

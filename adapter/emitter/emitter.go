@@ -38,8 +38,32 @@ type Config struct {
 	// adapter.DefaultRepairBytes.
 	RepairBytes int
 
+	// Limits bound what is emitted, as the clients' own do: one that accepts more than Socket.IO's 10 attachments can be sent more. A field
+	// that is zero means its default; AttachmentBytes does not count.
+	Limits packet.Limits
+
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
+}
+
+// check reports what is wrong with cfg.
+func (cfg Config) check() error {
+	var errs []error
+	if cfg.Adapter == nil {
+		errs = append(errs, ErrNoAdapter)
+	}
+	negative := func(name string, value int64) {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("emitter: Config.%s is negative", name))
+		}
+	}
+	negative("AckTimeout", int64(cfg.AckTimeout))
+	negative("QueueBytes", int64(cfg.QueueBytes))
+	negative("RepairBytes", int64(cfg.RepairBytes))
+	if err := cfg.Limits.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("emitter: Config.Limits: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // An Emitter is a node of a cluster without sockets of its own. Its methods may be called concurrently. What it does of itself is done in the
@@ -56,19 +80,22 @@ type Emitter struct {
 	unusable error
 }
 
-// New returns an Emitter, which begins to join its adapter's cluster; see [Emitter.Ready]. Close it in the end. Without an adapter there is
-// no cluster, and whatever the Emitter is asked for is [ErrNoAdapter].
+// New returns an Emitter, which begins to join its adapter's cluster; see [Emitter.Ready]. Close it in the end. Without an adapter, or with
+// another mistake in cfg, it joins none: the error, which wraps [ErrNoAdapter] if that is it, is what the Emitter answers whatever it is
+// asked for.
 func New(cfg Config) *Emitter {
-	e := &Emitter{cfg: cfg, hub: adapter.NewHub(adapter.HubConfig{
+	e := &Emitter{unusable: cfg.check()}
+	if e.unusable != nil {
+		cfg = Config{Logger: cfg.Logger}
+	}
+	e.cfg = cfg
+	e.hub = adapter.NewHub(adapter.HubConfig{
 		Adapter:     cfg.Adapter,
 		Client:      true,
 		QueueBytes:  cfg.QueueBytes,
 		RepairBytes: cfg.RepairBytes,
 		Logger:      cfg.Logger,
-	})}
-	if cfg.Adapter == nil {
-		e.unusable = ErrNoAdapter
-	}
+	})
 	e.root = e.Of("/")
 	return e
 }
@@ -78,8 +105,10 @@ func (e *Emitter) Of(name string) *Namespace {
 	name = clean(name)
 	rooms := e.hub.Rooms(name, noFrame)
 	rooms.Discard() // works on, see there
-	ns := NewNamespace(name, rooms, e.cfg.Codec, e.cfg.AckTimeout)
-	ns.ready, ns.unusable = e.Ready, e.unusable
+	ns := NewNamespace(name, rooms, NamespaceConfig{
+		Codec: e.cfg.Codec, Limits: &e.cfg.Limits, AckTimeout: e.cfg.AckTimeout, Unusable: e.unusable,
+	})
+	ns.ready = e.Ready
 	return ns
 }
 

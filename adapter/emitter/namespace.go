@@ -14,21 +14,32 @@ type Namespace struct {
 	name       string
 	rooms      *adapter.Rooms
 	codec      packet.Codec
+	limits     *packet.Limits // of what is emitted
 	ackTimeout time.Duration
 	ready      func(context.Context) error // waits until there are nodes to be asked; nil: there are, or that does not matter
 	unusable   error                       // why nothing can be done
 }
 
+// A NamespaceConfig is how a namespace does what it is asked for. Its zero value works.
+type NamespaceConfig struct {
+	Codec      packet.Codec   // nil means packet.JSON
+	Limits     *packet.Limits // of what is emitted; nil means the defaults
+	AckTimeout time.Duration  // how long EmitWithAck waits without a deadline; zero means adapter.CallTimeout
+	Unusable   error          // is returned for everything that the namespace is asked for; nil: it works
+}
+
 // NewNamespace returns the namespace of this name over the rooms of a hub that is its caller's. It is for servers: see [Emitter.Of]
-// otherwise. A nil codec means [packet.JSON]; ackTimeout is how long EmitWithAck waits without a deadline, and zero means [adapter.CallTimeout].
-func NewNamespace(name string, rooms *adapter.Rooms, codec packet.Codec, ackTimeout time.Duration) *Namespace {
-	if codec == nil {
-		codec = packet.JSON{}
+// otherwise.
+func NewNamespace(name string, rooms *adapter.Rooms, cfg NamespaceConfig) *Namespace {
+	if cfg.Codec == nil {
+		cfg.Codec = packet.JSON{}
 	}
-	if ackTimeout <= 0 {
-		ackTimeout = adapter.CallTimeout
+	if cfg.AckTimeout <= 0 {
+		cfg.AckTimeout = adapter.CallTimeout
 	}
-	return &Namespace{name: name, rooms: rooms, codec: codec, ackTimeout: ackTimeout}
+	return &Namespace{
+		name: name, rooms: rooms, codec: cfg.Codec, limits: cfg.Limits, ackTimeout: cfg.AckTimeout, unusable: cfg.Unusable,
+	}
 }
 
 // clean is a namespace's name as clients have it.

@@ -61,13 +61,13 @@ func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
 	answer, err := r.emitWithAck(ctx, event, args)
 	if err != nil {
-		return Response{}, fmt.Errorf("emitter: emit %q to socket %s: %w", event, r.ID, err)
+		return Response{}, wrapEvent("emit", event, fmt.Errorf("socket %s: %w", r.ID, err))
 	}
 	return answer, nil
 }
 
 func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any) (Response, error) {
-	m, err := r.self().message(ctx, event, args, true)
+	m, err := r.self().asking(ctx, event, args, true)
 	if err != nil {
 		return Response{}, err
 	}

@@ -2,7 +2,6 @@ package emitter
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/belfry-io/belfry/adapter"
 )
@@ -90,20 +89,4 @@ func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) error {
 		err = b.ns.rooms.DisconnectMembers(ctx, b.selection(), close)
 	}
 	return wrap("disconnect sockets", err)
-}
-
-// wrap says what has failed.
-func wrap(what string, err error) error {
-	if err != nil {
-		return fmt.Errorf("emitter: %s: %w", what, err)
-	}
-	return nil
-}
-
-// wrapEvent says what has failed of an event.
-func wrapEvent(what, event string, err error) error {
-	if err != nil {
-		return fmt.Errorf("emitter: %s %q: %w", what, event, err)
-	}
-	return nil
 }

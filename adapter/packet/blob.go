@@ -41,7 +41,7 @@ func uvarintSize(n int) int {
 // the rest is as large as the blob; what the messages say is not looked at. A blob that AppendBlob would have written otherwise is refused.
 func ParseBlob(blob []byte, l *Limits) (Encoded, error) {
 	rest := blob
-	n, err := takeUvarint(&rest, l.attachments())
+	n, err := takeUvarint(&rest, min(l.attachments(), len(blob))) // each has a length, of a byte at least
 	if err != nil {
 		return Encoded{}, fmt.Errorf("%w: number of attachments", err)
 	}

@@ -30,7 +30,7 @@ func (JSON) Encode(p *Packet) (Encoded, error) {
 		payload = p.Args.JSON()
 	}
 	attachments := p.Args.Attachments()
-	const widest = len("6") + len("9223372036854775807-") + len(",") + len("999999999999999")
+	const widest = len("6") + len("9223372036854775807-") + len(",") + idDigits
 	text := make([]byte, 0, widest+len(p.Namespace)+len(payload))
 	if n := len(attachments); n > 0 {
 		text = append(text, '0'+byte(p.Type)+binaryTypes)
@@ -69,7 +69,7 @@ func (JSON) WithID(e Encoded, id uint64) (Encoded, error) {
 	if len(h.rest) == 0 || h.rest[0] != '[' {
 		return Encoded{}, fmt.Errorf("%w: byte %d", ErrPayload, at)
 	}
-	text := make([]byte, 0, len(e.Text)+len("999999999999999"))
+	text := make([]byte, 0, len(e.Text)+idDigits)
 	text = append(text, e.Text[:at]...)
 	text = strconv.AppendUint(text, id, 10)
 	text = append(text, h.rest...)
@@ -78,9 +78,9 @@ func (JSON) WithID(e Encoded, id uint64) (Encoded, error) {
 
 // NewDecoder implements [Codec]. A decoder holds 16 bytes while it awaits no attachments.
 //
-// It is strict: what Socket.IO's own parser ignores or reads by a conversion of JavaScript is an error, such as an event without
-// arguments, an ack without an id, an id or a number of attachments with a sign or a leading zero, and a placeholder with further
-// members.
+// It is strict: what Socket.IO's own parser reads by a conversion of JavaScript is an error, such as an event without arguments, an id or
+// a number of attachments with a sign or a leading zero, and a placeholder with further members. An ack without an id, which that
+// parser lets pass, is a packet here as well.
 func (JSON) NewDecoder(l *Limits) Decoder { return &decoder{limits: l} }
 
 type decoder struct {
@@ -202,17 +202,19 @@ func parseHeader(msg []byte) (header, error) {
 
 // parseID takes the ack id from the front of text and returns what follows.
 func (p *Packet) parseID(text []byte) (rest []byte, err error) {
-	const longest = len("999999999999999")
 	n := 0
 	for n < len(text) && digit(text[n]) {
-		if n == longest {
-			return nil, fmt.Errorf("%w: more than %d digits", ErrID, longest)
+		if n == idDigits {
+			return nil, fmt.Errorf("%w: more than %d digits", ErrID, idDigits)
 		}
 		p.ID = p.ID*10 + uint64(text[n]-'0')
 		n++
 	}
 	if n > 1 && text[0] == '0' {
 		return nil, fmt.Errorf("%w: leading zero", ErrID)
+	}
+	if p.ID > MaxID {
+		return nil, fmt.Errorf("%w: %d", ErrID, p.ID)
 	}
 	p.HasID = n > 0
 	return text[n:], nil

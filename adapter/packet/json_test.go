@@ -61,10 +61,14 @@ var golden = []struct {
 	{text: `2/admin,456["project:delete",123]`, want: flat{Type: Event, Namespace: "/admin", ID: 456, HasID: true, Event: "project:delete", Len: 2, Payload: `["project:delete",123]`}},
 	{text: `212["foo"]`, want: flat{Type: Event, Namespace: "/", ID: 12, HasID: true, Event: "foo", Len: 1, Payload: `["foo"]`}},
 	{text: `20["foo"]`, want: flat{Type: Event, Namespace: "/", HasID: true, Event: "foo", Len: 1, Payload: `["foo"]`}},
-	{text: `2999999999999999["foo"]`, want: flat{Type: Event, Namespace: "/", ID: MaxID, HasID: true, Event: "foo", Len: 1, Payload: `["foo"]`}},
+	{text: `29007199254740991["foo"]`, want: flat{Type: Event, Namespace: "/", ID: MaxID, HasID: true, Event: "foo", Len: 1, Payload: `["foo"]`}},
 	{text: `3/admin,13["bar"]`, want: flat{Type: Ack, Namespace: "/admin", ID: 13, HasID: true, Len: 1, Payload: `["bar"]`}},
 	{text: `37[]`, want: flat{Type: Ack, Namespace: "/", ID: 7, HasID: true, Payload: `[]`}},
 	{text: `30["connect"]`, want: flat{Type: Ack, Namespace: "/", HasID: true, Len: 1, Payload: `["connect"]`}},
+	{text: `3["x"]`, want: flat{Type: Ack, Namespace: "/", Len: 1, Payload: `["x"]`}},
+	{text: `3/admin,[]`, want: flat{Type: Ack, Namespace: "/admin", Payload: `[]`}},
+	{text: `61-[{"_placeholder":true,"num":0}]`, attachments: []string{"x"},
+		want: flat{Type: Ack, Namespace: "/", Len: 1, Payload: `[{"_placeholder":true,"num":0}]`, Attachments: "x"}},
 	{text: `4{"message":"Not authorized"}`, want: flat{Type: ConnectError, Namespace: "/", Payload: `{"message":"Not authorized"}`}},
 	{text: `4/nsp,{"message":"Invalid namespace"}`, want: flat{Type: ConnectError, Namespace: "/nsp", Payload: `{"message":"Invalid namespace"}`}},
 	{text: `4"Not authorized"`, want: flat{Type: ConnectError, Namespace: "/", Payload: `"Not authorized"`}},
@@ -173,10 +177,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{`0/` + strings.Repeat("a", 512), ErrNamespace}, {`0/` + strings.Repeat("a", 1_000_000) + `,`, ErrNamespace},
 		{"0/\xff,", ErrUTF8}, {"2/a\xc3,[\"x\"]", ErrUTF8},
 
-		{`21000000000000000["x"]`, ErrID}, {`218446744073709551616["x"]`, ErrID}, {`2` + strings.Repeat("1", 1_000_000) + `["x"]`, ErrID},
+		{`29007199254740992["x"]`, ErrID}, {`29999999999999999["x"]`, ErrID}, {`210000000000000000["x"]`, ErrID}, {`218446744073709551616["x"]`, ErrID}, {`2` + strings.Repeat("1", 1_000_000) + `["x"]`, ErrID},
 		{`200["x"]`, ErrID}, {`201["x"]`, ErrID}, {`2/a,012["x"]`, ErrID},
 		{`2-1["x"]`, ErrPayload}, {`2+1["x"]`, ErrPayload}, {`21e3["x"]`, ErrPayload}, {`21.5["x"]`, ErrPayload}, {`21 ["x"]`, ErrPayload}, {`212x`, ErrPayload},
-		{`01{}`, ErrID}, {`05`, ErrID}, {`11`, ErrID}, {`1/a,3`, ErrID}, {`41{"message":""}`, ErrID}, {`3[]`, ErrID}, {`3["x"]`, ErrID}, {`61-[` + ph + `]`, ErrID},
+		{`01{}`, ErrID}, {`05`, ErrID}, {`11`, ErrID}, {`1/a,3`, ErrID}, {`41{"message":""}`, ErrID},
 
 		{`0[]`, ErrPayload}, {`0"x"`, ErrPayload}, {`0null`, ErrPayload}, {`0true`, ErrPayload}, {`0 {}`, ErrPayload}, {`0/a,[{}]`, ErrPayload},
 		{`1{}`, ErrPayload}, {`1[]`, ErrPayload}, {`1/a,""`, ErrPayload}, {`1/a,{"x":1}`, ErrPayload}, {`1null`, ErrPayload},
@@ -201,7 +205,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"2[\"\xff\"]", ErrUTF8}, {"2[\"x\",\"\xed\xa0\x80\"]", ErrUTF8}, {"2[\"x\",\"\xc0\x80\"]", ErrUTF8}, {"2[\"x\",\"\xf4\x90\x80\x80\"]", ErrUTF8}, {"2[\"x\",{\"\xe2\x82\":1}]", ErrUTF8},
 		{"0{\"a\":\"\xff\"}", ErrUTF8}, {"4\"\xff\"", ErrUTF8}, {"2[\"x\"]\xff", ErrUTF8},
 
-		{`2["x",` + deep(1000) + `]`, ErrDepth}, {`2["x",` + deepObject(1000) + `]`, ErrDepth}, {`2` + strings.Repeat("[", 1_000_000), ErrDepth}, {`0` + deepObject(1001), ErrDepth},
+		{`2["x",` + deep(1001) + `]`, ErrDepth}, {`2["x",` + deepObject(1001) + `]`, ErrDepth}, {`2` + strings.Repeat("[", 1_000_000), ErrDepth}, {`0` + deepObject(1001), ErrDepth},
 		{`2["x"` + strings.Repeat(",0", 1000) + `]`, ErrArguments}, {`30[0` + strings.Repeat(",0", 1000) + `]`, ErrArguments},
 
 		{`51-["x"]`, ErrPlaceholder}, {`51-["x",{}]`, ErrPlaceholder}, {`52-["x",` + ph + `]`, ErrPlaceholder}, {`52-["x",` + ph + `,` + ph + `]`, ErrPlaceholder}, {`51-["x",` + ph + `,` + ph + `]`, ErrPlaceholder},
@@ -292,21 +296,25 @@ func TestDecodeLimits(t *testing.T) {
 	}{
 		{tight, `51-["x",` + ph + `]`, nil}, {tight, `52-["x",` + ph + `]`, ErrAttachments},
 		{tight, `2["x",1]`, nil}, {tight, `2["x",1,2]`, ErrArguments},
-		{tight, `2["x",[[]]]`, nil}, {tight, `2["x",[[[]]]]`, ErrDepth}, {tight, `0{"a":{"b":{}}}`, nil}, {tight, `0{"a":{"b":{"c":{}}}}`, ErrDepth},
+		{tight, `2["x",[[[]]]]`, nil}, {tight, `2["x",[[[[]]]]]`, ErrDepth}, {tight, `0{"a":{"b":{}}}`, nil}, {tight, `0{"a":{"b":{"c":{}}}}`, ErrDepth},
 		{tight, `0/ab`, nil}, {tight, `0/abc`, ErrNamespace},
 		{wide, `511-["x",` + strings.Join(eleven, ",") + `]`, nil}, {wide, `2["x"` + strings.Repeat(",1", 1500) + `]`, nil},
 		{wide, `0/` + strings.Repeat("a", 1000), nil}, {wide, `2["x",` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + `]`, nil},
-		{wide, `2["x",` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `]`, ErrDepth},
+		{wide, `2["x",` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `]`, ErrDepth},
+		{nil, `2["x",` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `]`, nil},
+		{nil, `2["x",1,` + strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000) + `]`, nil},
+		{nil, `2["x",[` + strings.Repeat("[],", 1000) + `[]]]`, nil},
+		{ClusterLimits(), `5999999999-["x",` + ph + `]`, ErrPlaceholder}, // and takes no memory for what it claims
 	} {
 		p, err := decode(tt.limits, tt.text)
 		if !errors.Is(err, tt.want) || err == nil && tt.want != nil {
-			t.Errorf("%.80s within %+v: got %v, want %v", tt.text, *tt.limits, err, tt.want)
+			t.Errorf("%.80s within %+v: got %v, want %v", tt.text, tt.limits.InForce(), err, tt.want)
 		}
 		if p == nil {
 			continue
 		}
 		if _, err := (JSON{}).Encode(p); err != nil {
-			t.Errorf("%.80s within %+v, encoded again: %v", tt.text, *tt.limits, err)
+			t.Errorf("%.80s within %+v, encoded again: %v", tt.text, tt.limits.InForce(), err)
 		}
 	}
 }
@@ -409,7 +417,7 @@ func TestEncode(t *testing.T) {
 		{Packet{Type: Connect, Namespace: "/", Data: []byte(`{"sid":"x"}`)}, `0{"sid":"x"}`},
 		{Packet{Type: Disconnect, Namespace: "/nsp"}, `1/nsp,`},
 		{Packet{Type: Ack, HasID: true}, `30[]`},
-		{Packet{Type: Ack, HasID: true, ID: MaxID}, `3999999999999999[]`},
+		{Packet{Type: Ack, HasID: true, ID: MaxID}, `39007199254740991[]`},
 		{Packet{Type: Event, ID: 5, Args: mustMarshal(t, "x")}, `2["x"]`},
 		{Packet{Type: Event, Namespace: "/a", HasID: true, Args: mustMarshal(t, "x", bytes, 1, bytes)}, `52-/a,0["x",{"_placeholder":true,"num":0},1,{"_placeholder":true,"num":1}]`},
 	} {
@@ -428,7 +436,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		{Packet{Type: 5, Args: x}, ErrType}, {Packet{Type: 255}, ErrType},
 		{Packet{Namespace: "admin"}, ErrNamespace}, {Packet{Namespace: "/a,b"}, ErrNamespace}, {Packet{Namespace: "/\xff"}, ErrNamespace}, {Packet{Namespace: ","}, ErrNamespace},
-		{Packet{Type: Event, Args: x, HasID: true, ID: MaxID + 1}, ErrID}, {Packet{Type: Ack, Args: x}, ErrID}, {Packet{HasID: true}, ErrID}, {Packet{Type: Disconnect, HasID: true}, ErrID},
+		{Packet{Type: Event, Args: x, HasID: true, ID: MaxID + 1}, ErrID}, {Packet{HasID: true}, ErrID}, {Packet{Type: Disconnect, HasID: true}, ErrID},
 		{Packet{Type: Event}, ErrName}, {Packet{Type: Event, Args: mustMarshal(t, nil)}, ErrName}, {Packet{Type: Event, Args: mustMarshal(t, []byte("x"))}, ErrName},
 		{Packet{Type: Event, Args: mustMarshal(t, "connect")}, ErrReserved},
 		{Packet{Type: Event, Args: x, Data: []byte("{}")}, ErrPayload}, {Packet{Type: Connect, Args: x}, ErrPayload}, {Packet{Type: Disconnect, Args: x}, ErrPayload}, {Packet{Type: Disconnect, Data: []byte("{}")}, ErrPayload},
@@ -450,7 +458,7 @@ func TestWithID(t *testing.T) {
 		err         error
 	}{
 		{`2["x",1]`, 0, 0, `20["x",1]`, nil},
-		{`2["x",1]`, 0, MaxID, `2999999999999999["x",1]`, nil},
+		{`2["x",1]`, 0, MaxID, `29007199254740991["x",1]`, nil},
 		{`2/admin,["x","/a,1["]`, 0, 7, `2/admin,7["x","/a,1["]`, nil},
 		{`51-["x",{"_placeholder":true,"num":0}]`, 1, 12, `51-12["x",{"_placeholder":true,"num":0}]`, nil},
 		{`52-/a-b,["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, 2, 12, `52-/a-b,12["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, nil},

@@ -1,6 +1,10 @@
 package packet
 
-import "math"
+import (
+	"errors"
+	"fmt"
+	"math"
+)
 
 // Limits bound what a packet may claim. A field that is zero or below means its default, and a nil *Limits means the defaults of all.
 // Limits are only read, so that any number of decoders share one.
@@ -8,7 +12,7 @@ type Limits struct {
 	Attachments     int // of one packet; default 10, as in Socket.IO's own parser
 	AttachmentBytes int // of all attachments of one packet together; default 1,000,000; a server sets it to its greatest message
 	Arguments       int // of one packet, an event's name among them; default 1,000
-	Depth           int // of arrays and objects inside each other, that of the arguments among them; default 1,000, at most 10,000
+	Depth           int // of arrays and objects inside each other, in one argument; default 1,000, at most 10,000
 	NamespaceBytes  int // default 512
 }
 
@@ -19,15 +23,35 @@ const maxDepth = 10_000
 var deepest = Limits{Depth: maxDepth}
 
 var ofCluster = Limits{
+	Attachments:     math.MaxInt,
 	AttachmentBytes: math.MaxInt,
 	Arguments:       math.MaxInt,
 	Depth:           math.MaxInt,
 	NamespaceBytes:  math.MaxInt,
 }
 
-// ClusterLimits are for what a node of one's own cluster has encoded. Its limits were its own: these bound nothing but the number of
-// attachments, which stands in front of a packet, so that memory is taken for it before they are there.
+// ClusterLimits are for what a node of one's own cluster has encoded, whose limits were its own: these bound nothing.
 func ClusterLimits() *Limits { return &ofCluster }
+
+// Check reports what cannot be meant: a limit below zero, or a Depth that nothing can have. It is for configurations.
+func (l *Limits) Check() error {
+	var errs []error
+	for _, limit := range [...]struct {
+		name  string
+		value int
+	}{
+		{"Attachments", l.Attachments}, {"AttachmentBytes", l.AttachmentBytes}, {"Arguments", l.Arguments}, {"Depth", l.Depth},
+		{"NamespaceBytes", l.NamespaceBytes},
+	} {
+		if limit.value < 0 {
+			errs = append(errs, fmt.Errorf("%s: %d is negative", limit.name, limit.value))
+		}
+	}
+	if l.Depth > maxDepth {
+		errs = append(errs, fmt.Errorf("Depth: %d is more than %d, where encoding/json gives up", l.Depth, maxDepth))
+	}
+	return errors.Join(errs...)
+}
 
 // InForce returns the limits that l means: with the defaults for what is not set, also if l is nil.
 func (l *Limits) InForce() Limits {

@@ -241,7 +241,7 @@ func TestMarshalRefuses(t *testing.T) {
 		deep = []any{deep}
 	}
 	var deeper any = 1
-	for range 1000 {
+	for range 1001 {
 		deeper = map[string]any{"a": deeper}
 	}
 	eleven := make([]any, 11)

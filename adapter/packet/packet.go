@@ -35,8 +35,10 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", uint8(t))
 }
 
-// MaxID is the highest ack id: the highest number of 15 digits, all of which JavaScript holds exactly.
-const MaxID = 999_999_999_999_999
+// MaxID is the highest ack id: the highest integer up to which JavaScript holds all exactly (Number.MAX_SAFE_INTEGER).
+const MaxID = 1<<53 - 1
+
+const idDigits = len("9007199254740991")
 
 // A Packet is one packet of Socket.IO. A packet that a [Decoder] returned shares no memory with what the decoder was given.
 // Packets are values without locks: whoever changes one sees to it that nobody else uses it.
@@ -44,7 +46,7 @@ type Packet struct {
 	Type      Type
 	Namespace string          // begins with '/'; empty, which only a caller may leave it, means "/"
 	ID        uint64          // the ack id, if HasID; at most MaxID
-	HasID     bool            // an Event that wants an answer, and every Ack
+	HasID     bool            // an Event that wants an answer, and an Ack, which answers nothing without
 	Args      Args            // of an Event, its name first, and of an Ack
 	Data      json.RawMessage // of a Connect, an object or nil; of a ConnectError, an object or a string
 }
@@ -90,9 +92,6 @@ func (p *Packet) Check(l *Limits) error {
 		}
 		if p.Type == Event {
 			return p.Args.checkName()
-		}
-		if !p.HasID {
-			return fmt.Errorf("%w: ack without one", ErrID)
 		}
 		return nil
 	case Connect, Disconnect, ConnectError:

@@ -20,7 +20,7 @@ type mark struct {
 type scanner struct {
 	text     []byte
 	pos      int
-	depth    int    // limit of open arrays and objects
+	depth    int    // limit of open arrays and objects, without that of the arguments
 	announce int    // attachments of the packet; 0 makes placeholders plain data
 	marks    []mark // the placeholders found, in the order of the text
 	seen     []bool // by attachment: there is a placeholder for it
@@ -36,11 +36,14 @@ func scanArgs(text []byte, attachments int, l *Limits) (array []byte, elements i
 		return nil, 0, nil, fmt.Errorf("%w: not an array", ErrPayload)
 	}
 	s := scanner{text: text, depth: l.depth(), announce: attachments}
+	if attachments > len(text)/len(shortestPlaceholder) { // nothing is allocated for what a number in front of the text claims
+		return nil, 0, nil, fmt.Errorf("%w: not for all attachments", ErrPlaceholder)
+	}
 	if attachments > 0 {
 		s.seen = make([]bool, attachments)
 		s.marks = make([]mark, 0, attachments)
 	}
-	elements, err = s.array(1, l.arguments())
+	elements, err = s.array(0, l.arguments())
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -53,6 +56,8 @@ func scanArgs(text []byte, attachments int, l *Limits) (array []byte, elements i
 	}
 	return array, elements, s.marks, nil
 }
+
+const shortestPlaceholder = `{"_placeholder":true,"num":0}`
 
 // scanValue checks that text is one JSON value within limits.
 func scanValue(text []byte, l *Limits) error {
@@ -87,7 +92,8 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// value checks the value that begins at the next byte. depth is how many arrays and objects are open if the value is one.
+// value checks the value that begins at the next byte. depth is how many arrays and objects are open if the value is one, without that
+// of the arguments.
 func (s *scanner) value(depth int) error {
 	switch c := s.next(); {
 	case c == '"':

@@ -168,7 +168,6 @@ func (c *chat) say(ctx context.Context, s *wsserver.Socket, room, text string) e
 		return refusal("You are not in this room. Join it first.")
 	}
 	name, _ := c.name(s)
-	ctx = context.WithoutCancel(ctx) // what was said is said, also if who said it is gone
 	return c.cluster(c.ns.To(roomPrefix+room).Emit(ctx, "said", c.message(s, name, room, text)))
 }
 
@@ -182,12 +181,11 @@ func (c *chat) cluster(err error) error {
 }
 
 // disconnecting tells a socket's rooms that it leaves, while it is still in them.
-func (c *chat) disconnecting(s *wsserver.Socket, _ error) {
+func (c *chat) disconnecting(ctx context.Context, s *wsserver.Socket, _ error) {
 	name, ok := c.name(s)
 	if !ok {
 		return
 	}
-	ctx := context.WithoutCancel(s.Context())
 	for _, r := range s.Rooms() {
 		if room, ok := strings.CutPrefix(r, roomPrefix); ok {
 			if err := s.To(r).Emit(ctx, "left", c.message(s, name, room, "")); err != nil {
@@ -197,7 +195,7 @@ func (c *chat) disconnecting(s *wsserver.Socket, _ error) {
 	}
 }
 
-func (c *chat) disconnect(s *wsserver.Socket, _ error) {
+func (c *chat) disconnect(ctx context.Context, s *wsserver.Socket, _ error) {
 	c.mu.Lock()
 	_, ok := c.names[s.ID()]
 	delete(c.names, s.ID())
@@ -205,7 +203,7 @@ func (c *chat) disconnect(s *wsserver.Socket, _ error) {
 	if !ok {
 		return
 	}
-	if err := c.tellPeople(context.WithoutCancel(s.Context())); err != nil {
+	if err := c.tellPeople(ctx); err != nil {
 		c.log.Warn("chat: the node has not heard who left", "error", err)
 	}
 }

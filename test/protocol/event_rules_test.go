@@ -124,7 +124,7 @@ var eventRules = []rule{
 	}},
 	{name: "Socket.IO 5/Acknowledgement/ACK has the id of the event", check: func(c *check) {
 		w := c.connected()
-		for _, id := range []string{"0", "1", "12", "999999999999999"} {
+		for _, id := range []string{"0", "1", "12", "999999999999999", "9007199254740991"} {
 			w.text(`42` + id + `["message-with-ack","foo",{"a":1}]`)
 			w.want(`43` + id + `["foo",{"a":1}]`)
 		}
@@ -161,6 +161,12 @@ var eventRules = []rule{
 		w.binary("x")
 		w.answers()
 	}},
+	{name: "Socket.IO 5/Acknowledgement/one without an id is ignored", check: func(c *check) {
+		w := c.connected()
+		w.text(`43["x"]`, `43[]`, `461-[`+placeholder+`]`)
+		w.binary("x")
+		w.answers()
+	}},
 	{name: "Socket.IO 5/Acknowledgement/the payload is an array", check: closes(`431{}`, `431"x"`, `431null`, `431true`)},
 	{name: "Socket.IO 5/Acknowledgement/over HTTP", check: func(c *check) {
 		s := c.polled()
@@ -170,7 +176,7 @@ var eventRules = []rule{
 	{name: "Socket.IO 5/Acknowledgement/an id that is more than a number closes the connection",
 		check: closes(`42-1["message-with-ack"]`, `421e3["message-with-ack"]`, `421.5["message-with-ack"]`, `421x["message-with-ack"]`, `421,["message-with-ack"]`)},
 	{name: "Socket.IO 5/Acknowledgement/an id that a number cannot hold closes the connection", deviates: "it rounds it",
-		check: closes(`4218446744073709551616["message-with-ack"]`, `42`+strings.Repeat("9", 400)+`["message-with-ack"]`)},
+		check: closes(`429007199254740992["message-with-ack"]`, `4218446744073709551616["message-with-ack"]`, `42`+strings.Repeat("9", 400)+`["message-with-ack"]`)},
 	{name: "Socket.IO 5/Acknowledgement/an id of a megabyte harms nobody", alone: true, check: func(c *check) {
 		w := c.connected()
 		w.text("42" + strings.Repeat("1", maxPayload-20) + `["x"]`)
@@ -237,7 +243,7 @@ var eventRules = []rule{
 	{name: "Socket.IO 5/Format/each attachment has one place", deviates: "it does not count them", check: closesAfter("x", `451-["message"]`, `451-["message",`+placeholder+`,`+placeholder+`]`)},
 	{name: "Socket.IO 5/Format/a broken packet is no success over HTTP either", check: func(c *check) {
 		payloads := []string{
-			`42["connect"]`, `42{}`, "47", "40", "bAQID",
+			`42["connect"]`, `42{}`, "47", `44{"message":"x"}`, "bAQID",
 			`451-["message",` + placeholder + "]\x1e" + `42["message"]`, `451-["message",{"_placeholder":true,"num":1}]` + "\x1ebAQID",
 		}
 		c.each(payloads, func(c *check, payload string) {
@@ -256,6 +262,17 @@ var eventRules = []rule{
 		w.text(`42["nobody",` + strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000) + `]`)
 		w.text(`42["nobody",` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `]`)
 		c.connected().answers()
+	}},
+	{name: "Socket.IO 5/Format/a thousand arrays or objects in one argument are accepted", check: func(c *check) {
+		w := c.connected()
+		for _, argument := range []string{
+			strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
+			strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000),
+			"[" + strings.Repeat("[],", 1000) + "[]]",
+		} {
+			w.text(`42["message",` + argument + `]`)
+			w.want(`42["message-back",` + argument + `]`)
+		}
 	}},
 	{name: "Socket.IO 5/Format/numbers beyond any size harm nobody", alone: true, check: func(c *check) {
 		w := c.connected()

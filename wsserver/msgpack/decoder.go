@@ -102,7 +102,7 @@ func (m *message) member(r *reader) error {
 			return err
 		}
 		r.text = make([]byte, 0, len(r.rest)+len(r.rest)/4)
-		err := r.value(1)
+		err := r.value(0) // the array of the arguments does not count
 		m.data, m.attachments = r.text, r.attachments
 		return err
 	case "id":

@@ -90,7 +90,7 @@ func TestRefused(t *testing.T) {
 		{"a namespace of 5 bytes", small, "\x83\xa4type\x02\xa3nsp\xa5/abcd\xa4data\x91\xa1x", `2/abcd,["x"]`, packet.ErrNamespace},
 
 		{"a negative id", nil, "\x84" + event + "\x91\xa1x\xa2id\xff", "", packet.ErrID},
-		{"an id of 16 digits", nil, "\x84" + event + "\x91\xa1x\xa2id\xcf\x00\x03\x8d\x7e\xa4\xc6\x80\x00", `21000000000000000["x"]`, packet.ErrID},
+		{"an id beyond the integers that JavaScript holds", nil, "\x84" + event + "\x91\xa1x\xa2id\xcf\x00\x20\x00\x00\x00\x00\x00\x00", `29007199254740992["x"]`, packet.ErrID},
 		{"an id of 64 bits", nil, "\x84" + event + "\x91\xa1x\xa2id\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "", packet.ErrID},
 		{"an id with a fraction", nil, "\x84" + event + "\x91\xa1x\xa2id\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00", "", packet.ErrID},
 		{"an infinite id", nil, "\x84" + event + "\x91\xa1x\xa2id\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", "", packet.ErrID},
@@ -98,8 +98,6 @@ func TestRefused(t *testing.T) {
 		{"an id that is nil", nil, "\x84" + event + "\x91\xa1x\xa2id\xc0", "", packet.ErrID},
 		{"an id that is a string", nil, "\x84" + event + "\x91\xa1x\xa2id\xa11", "", packet.ErrID},
 		{"a connect with an id", nil, "\x83\xa4type\x00\xa3nsp\xa1/\xa2id\x01", "01", packet.ErrID},
-		{"an ack without an id", nil, "\x83" + ack + "\x91\xa1x", `3["x"]`, packet.ErrID},
-		{"an ack with an undefined id", nil, "\x84" + ack + "\x91\xa1x\xa2id\xd4\x00\x00", "", packet.ErrID},
 
 		{"a connect with nil", nil, "\x83" + connect + "\xc0", "0null", packet.ErrPayload},
 		{"a connect with an array", nil, "\x83" + connect + "\x90", "0[]", packet.ErrPayload},
@@ -130,8 +128,8 @@ func TestRefused(t *testing.T) {
 		{"credentials that are no UTF-8", nil, "\x83" + connect + "\x81\xa1a\xa1\xff", "0{\"a\":\"\xff\"}", packet.ErrUTF8},
 		{"what is ignored is no UTF-8", nil, "\x84\xa1o\xa1\xff" + event + "\x91\xa1x", "", packet.ErrUTF8},
 
-		{"arrays too deep", small, "\x83" + event + "\x92\xa1x\x91\x91\x90", `2["x",[[[]]]]`, packet.ErrDepth},
-		{"objects too deep", small, "\x83" + event + "\x92\xa1x\x81\xa1a\x81\xa1a\x80", `2["x",{"a":{"a":{}}}]`, packet.ErrDepth},
+		{"arrays too deep", small, "\x83" + event + "\x92\xa1x\x91\x91\x91\x90", `2["x",[[[[]]]]]`, packet.ErrDepth},
+		{"objects too deep", small, "\x83" + event + "\x92\xa1x\x81\xa1a\x81\xa1a\x81\xa1a\x80", `2["x",{"a":{"a":{"a":{}}}}]`, packet.ErrDepth},
 		{"credentials too deep", small, "\x83" + connect + "\x81\xa1a\x81\xa1a\x81\xa1a\x80", `0{"a":{"a":{"a":{}}}}`, packet.ErrDepth},
 		{"what is ignored is too deep", small, "\x84\xa1o\x91\x91\x91\x90" + event + "\x91\xa1x", "", packet.ErrDepth},
 		{"a million arrays", nil, "\x83" + event + strings.Repeat("\x91", 1_000_000), "", packet.ErrDepth},
@@ -166,7 +164,11 @@ func TestRefused(t *testing.T) {
 func TestWithinLimits(t *testing.T) {
 	small := &packet.Limits{Attachments: 2, AttachmentBytes: 4, Arguments: 3, Depth: 3, NamespaceBytes: 4}
 	for _, tt := range []struct{ name, msg, want string }{
-		{"depth", "\x83" + event + "\x92\xa1x\x91\x90", `["x",[[]]]`},
+		{"depth", "\x83" + event + "\x92\xa1x\x91\x91\x90", `["x",[[[]]]]`},
+		{"an ack without an id", "\x83" + ack + "\x91\xa1x", `["x"]`},
+		{"an ack with an undefined id", "\x84" + ack + "\x91\xa1x\xa2id\xd4\x00\x00", `["x"]`},
+		{"the highest id", "\x84" + event + "\x91\xa1x\xa2id\xcf\x00\x1f\xff\xff\xff\xff\xff\xff", `["x"]`},
+		{"the highest id as a float", "\x84" + event + "\x91\xa1x\xa2id\xcb\x43\x3f\xff\xff\xff\xff\xff\xff", `["x"]`},
 		{"arguments", "\x83" + event + "\x93\xa1x\x01\x02", `["x",1,2]`},
 		{"attachments", "\x83" + event + "\x93\xa1x\xc4\x03abc\xc4\x01d", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`},
 		{"namespace", "\x83\xa4type\x02\xa3nsp\xa4/abc\xa4data\x91\xa1x", `["x"]`},
@@ -187,7 +189,7 @@ func TestWithinLimits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(p.Args.JSON()); p.Type != packet.Event || got != tt.want {
+			if got := string(p.Args.JSON()); got != tt.want {
 				t.Errorf("got %s, want %s", show(p), tt.want)
 			}
 		})
@@ -264,7 +266,6 @@ func TestEncodeRefuses(t *testing.T) {
 		{"type", packet.Packet{Type: 5}, packet.ErrType},
 		{"namespace", packet.Packet{Type: packet.Event, Namespace: "x", Args: args}, packet.ErrNamespace},
 		{"id", packet.Packet{Type: packet.Event, HasID: true, ID: packet.MaxID + 1, Args: args}, packet.ErrID},
-		{"ack", packet.Packet{Type: packet.Ack, Args: args}, packet.ErrID},
 		{"connect", packet.Packet{Type: packet.Connect, HasID: true}, packet.ErrID},
 		{"arguments", packet.Packet{Type: packet.Connect, Args: args}, packet.ErrPayload},
 		{"data", packet.Packet{Type: packet.Event, Args: args, Data: []byte("{}")}, packet.ErrPayload},

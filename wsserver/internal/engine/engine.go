@@ -57,11 +57,13 @@ type Config struct {
 	CompressMessages int // WebSocket messages of so many bytes are compressed for clients that can (permessage-deflate); zero means none
 	CompressHTTP     int // payloads of so many bytes are compressed for clients that can; zero means none
 
-	// Cookie, if it is not nil, is set with the session's id as its value when a session begins by polling.
-	Cookie *http.Cookie
+	// Cookie makes the cookie that is set, with the session's id as its value, when r begins a session by polling; nil, from it or in its
+	// place, means none.
+	Cookie func(r *http.Request) *http.Cookie
 
-	// Allow decides on a request that would begin or upgrade a session. The text of its error goes to the client. nil allows all.
-	Allow func(r *http.Request) error
+	// Allow decides on a request that would open a session, or upgrade one. The text of its error goes to the client; an [*engineio.Error]
+	// is the refusal itself. nil allows all.
+	Allow func(r *http.Request, opens bool) error
 
 	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
 	CORS *cors.Cors
@@ -201,7 +203,7 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		},
 	}
 	if srv.cfg.Allow != nil {
-		request.Allow = func() error { return srv.cfg.Allow(r) }
+		request.Allow = func() error { return srv.cfg.Allow(r, session == nil) }
 	}
 	action, refusal := request.Verify()
 	if refusal != nil {
@@ -247,7 +249,11 @@ func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio
 	h.Set("Content-Type", "text/html")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusBadRequest)
+	status := http.StatusBadRequest
+	if refusal.TooLarge {
+		status = refusal.Status()
+	}
+	w.WriteHeader(status)
 	w.Write([]byte(body))
 }
 
@@ -270,9 +276,10 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	s.polling.Store(polling)
 	srv.add(s)
 	if srv.cfg.Cookie != nil {
-		cookie := *srv.cfg.Cookie
-		cookie.Value = s.sid
-		http.SetCookie(w, &cookie)
+		if cookie := srv.cfg.Cookie(r); cookie != nil {
+			cookie.Value = s.sid
+			http.SetCookie(w, cookie)
+		}
 	}
 	if err := srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true); err != nil {
 		s.Abort() // nobody knows of it

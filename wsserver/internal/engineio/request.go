@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,13 +34,15 @@ var codeMessages = [...]string{
 
 // An Error is a refused request.
 //
-// An HTTP request is answered with Status, and with JSON of the type application/json. A refused upgrade is always answered with 400, and
-// with Message of the type text/html (abortUpgrade in engine.io/lib/server.ts).
+// An HTTP request is answered with Status, and with JSON of the type application/json. A refused upgrade is answered with 400, unless it is
+// TooLarge, and with Message of the type text/html (abortUpgrade in engine.io/lib/server.ts).
 type Error struct {
 	Code    Code
 	Message string   // goes to the client
 	Detail  string   // for the log: what was wrong, without anything that the client sent
 	Allow   []string // the methods that the session takes instead (RFC 9110 section 10.2.1); nil unless Status is 405
+
+	TooLarge bool // the request's headers are: Status is 431
 }
 
 // ErrBadRequest is the refusal of a request that has no place in its session.
@@ -58,6 +61,8 @@ func (e *Error) Status() int {
 	switch {
 	case e.Allow != nil:
 		return http.StatusMethodNotAllowed
+	case e.TooLarge:
+		return http.StatusRequestHeaderFieldsTooLarge
 	case e.Code == CodeForbidden:
 		return http.StatusForbidden
 	}
@@ -98,7 +103,8 @@ type Request struct {
 	Session func(sid string) (transport Transport, ok bool)
 
 	// Allow is the application's word on a request that would begin a session or open a WebSocket for one. It is called at most once.
-	// The text of its error is what the client gets as the message; an empty one stands for "Forbidden". nil allows all.
+	// The text of its error is what the client gets as the message; an empty one stands for "Forbidden". An [*Error] is the refusal
+	// itself. nil allows all.
 	Allow func() error
 }
 
@@ -199,7 +205,11 @@ func (r Request) verifyAllowed() *Error {
 	if err == nil {
 		return nil
 	}
-	refusal := refuse(CodeForbidden, "not allowed")
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	refusal = refuse(CodeForbidden, "not allowed")
 	if message := err.Error(); message != "" {
 		refusal.Message = message
 	}

@@ -1,0 +1,149 @@
+package wsserver
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+)
+
+// check reports all that is wrong with c, before its zero values are replaced.
+func (c Config) check() error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("wsserver: Config.%s: %w", field, fmt.Errorf(format, args...)))
+	}
+	for _, size := range [...]struct {
+		field string
+		value int
+	}{
+		{"AdapterQueueBytes", c.AdapterQueueBytes}, {"RepairBytes", c.RepairBytes}, {"MaxPayload", c.MaxPayload}, {"QueueBytes", c.QueueBytes},
+		{"MaxEvents", c.MaxEvents}, {"MaxSockets", c.MaxSockets}, {"MaxNamespaces", c.MaxNamespaces}, {"HandshakeBytes", c.HandshakeBytes},
+		{"CompressionThreshold", c.CompressionThreshold},
+	} {
+		if size.value < 0 {
+			wrong(size.field, "%d is negative", size.value)
+		}
+	}
+	for _, duration := range [...]struct {
+		field string
+		value time.Duration
+	}{
+		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
+		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout},
+	} {
+		if duration.value < 0 {
+			wrong(duration.field, "%v is negative", duration.value)
+		}
+	}
+	c.checkPings(wrong)
+	if err := c.Limits.Check(); err != nil {
+		wrong("Limits", "%w", err)
+	}
+	c.checkPath(wrong)
+	if c.Transports != nil && len(c.Transports) == 0 {
+		wrong("Transports", "none; leave it nil for both")
+	}
+	for _, name := range c.Transports {
+		if transportOf(name) == 0 {
+			wrong("Transports", `%q is neither "polling" nor "websocket"`, name)
+		}
+	}
+	for _, name := range c.KeepHeaders {
+		if !isToken(name) {
+			wrong("KeepHeaders", "%q is not the name of a header", name)
+		}
+	}
+	if c.Cookie != nil {
+		if err := c.cookie().Valid(); err != nil {
+			wrong("Cookie", "%w", err)
+		}
+	}
+	for _, prefix := range c.TrustedProxies {
+		if !prefix.IsValid() {
+			wrong("TrustedProxies", "a prefix is not valid")
+		}
+	}
+	if c.CORS != nil {
+		c.CORS.check(wrong)
+	}
+	return errors.Join(errs...)
+}
+
+// checkPings checks what clients are told in milliseconds, and what they then wait for: Node.js and browsers take a longer time than 31 bits
+// of milliseconds for none.
+func (c Config) checkPings(wrong func(field, format string, args ...any)) {
+	const longest = math.MaxInt32 * time.Millisecond
+	for field, value := range map[string]time.Duration{"PingInterval": c.PingInterval, "PingTimeout": c.PingTimeout} {
+		if value > 0 && value < time.Millisecond {
+			wrong(field, "%v is less than a millisecond, which is what clients count in", value)
+		}
+	}
+	if c = c.defaults(); c.PingInterval > longest || c.PingTimeout > longest-c.PingInterval {
+		wrong("PingInterval", "with PingTimeout it is more than %v, which clients cannot wait for", longest)
+	}
+}
+
+func (c Config) checkPath(wrong func(field, format string, args ...any)) {
+	path := strings.Trim(c.Path, "/")
+	if strings.ContainsAny(path, "?#") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		wrong("Path", "%q has a character that the path of a request cannot have", c.Path)
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if path != "" && (segment == "" || segment == "." || segment == "..") {
+			wrong("Path", "%q has the segment %q, which no request has", c.Path, segment)
+		}
+	}
+}
+
+func (c *CORS) check(wrong func(field, format string, args ...any)) {
+	if c.Credentials && slices.Contains(c.Origins, "*") {
+		wrong("CORS", `Credentials beside the origin "*", by which any page would act for the user that looks at it: list the origins`)
+	}
+	for _, origin := range c.Origins {
+		switch u, err := url.Parse(strings.ReplaceAll(origin, "*", "x")); {
+		case origin == "*" || origin == "null":
+		case strings.Count(origin, "*") > 1:
+			wrong("CORS", "the origin %q has more than one *", origin)
+		case err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+			wrong("CORS", "%q is no origin: want one such as https://app.example, without a path", origin)
+		}
+	}
+	for _, name := range c.Headers {
+		if name != "*" && !isToken(name) {
+			wrong("CORS", "%q in Headers is not the name of a header", name)
+		}
+	}
+	if c.MaxAge < 0 || c.MaxAge > 0 && c.MaxAge < time.Second {
+		wrong("CORS", "MaxAge is %v: want a second or more", c.MaxAge)
+	}
+}
+
+// isToken reports whether name may be that of a header (RFC 9110 section 5.6.2).
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
+// transportOf is the transport of this name; 0 if there is none.
+func transportOf(name string) engineio.Transport {
+	for _, t := range [...]engineio.Transport{engineio.TransportPolling, engineio.TransportWebSocket} {
+		if t.String() == name {
+			return t
+		}
+	}
+	return 0
+}
+
+// serveUnusable answers every request to a server whose Config is wrong.
+func (srv *Server) serveUnusable(w http.ResponseWriter) {
+	srv.counts.refused.Add(1)
+	http.Error(w, srv.unusable.Error(), http.StatusInternalServerError)
+}
