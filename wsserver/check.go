@@ -24,6 +24,7 @@ func (c Config) check() error {
 		value int
 	}{
 		{"AdapterQueueBytes", c.AdapterQueueBytes}, {"RepairBytes", c.RepairBytes}, {"MaxPayload", c.MaxPayload}, {"QueueBytes", c.QueueBytes},
+		{"SlowRate", c.SlowRate}, {"BudgetBytes", c.BudgetBytes},
 		{"MaxEvents", c.MaxEvents}, {"MaxSockets", c.MaxSockets}, {"MaxNamespaces", c.MaxNamespaces}, {"HandshakeBytes", c.HandshakeBytes},
 		{"CompressionThreshold", c.CompressionThreshold},
 	} {
@@ -36,7 +37,7 @@ func (c Config) check() error {
 		value time.Duration
 	}{
 		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
-		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout},
+		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"SlowAfter", c.SlowAfter}, {"BehindFor", c.BehindFor},
 	} {
 		if duration.value < 0 {
 			wrong(duration.field, "%v is negative", duration.value)

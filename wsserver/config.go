@@ -48,12 +48,32 @@ type Config struct {
 	// MaxPayload bounds one message of a client, in bytes, its attachments together likewise. Zero means 1,000,000.
 	MaxPayload int
 
-	// QueueBytes bounds what waits for a client that does not read, in bytes. A client that stays over it without progress for a
-	// second, or exceeds four times as much, is disconnected with ErrTooSlow. Zero means 1 MiB.
+	// QueueBytes is from how many bytes on that wait for a client the client is judged. Volatile events then give way to others; SlowAfter,
+	// SlowRate and BehindFor say when the client has to go. However much is sent to a client at once, it stays if it reads. Zero means 1 MiB.
 	QueueBytes int
 
-	// MaxEvents bounds the events of a socket that wait for its handlers; another bound is 1 MiB. While one is reached, the server does
-	// not read from the socket's connection. Zero means 256.
+	// A client is disconnected with ErrTooSlow if it takes less than SlowRate bytes a second, over the time SlowAfter, while more than
+	// QueueBytes wait for it. What it takes is what its TCP has acknowledged; over TLS and Unix sockets what was written; of a client that
+	// polls, what its requests carry away. A message or a request of a client that comes more slowly than that, before it is complete,
+	// ends its connection as well. Zero means 1,024 bytes a second, over 15 seconds.
+	SlowRate  int
+	SlowAfter time.Duration
+
+	// BehindFor is how long more than QueueBytes may wait for a client without a break while more keeps coming, before the client is
+	// disconnected with ErrTooSlow: one that takes enough but never catches up. Zero means 60 seconds.
+	BehindFor time.Duration
+
+	// BudgetBytes bounds the memory of all that waits in the server, in both directions: what is queued for clients, what clients have sent
+	// for handlers that are busy, and messages of which a part has come. What many clients wait for counts once. When it is used up, the
+	// server reads nothing on, drops volatile events, and then disconnects clients with ErrOverBudget, until an eighth is free: first those
+	// that have more than QueueBytes waiting, in either direction, then any, and of them those first for which something has waited
+	// longest. Zero means half of the process' memory limit (GOMEMLIMIT), or without one a quarter of the machine's memory, and 64 MiB at
+	// the least.
+	BudgetBytes int
+
+	// MaxEvents bounds the events of a socket that wait for its handlers; another bound is 1 MiB, and less while BudgetBytes runs short.
+	// While one is reached, the server does not read from the socket's connection, but to find out whether the client is still there. Zero
+	// means 256.
 	MaxEvents int
 
 	// MaxSockets bounds the namespaces that one connection is in at a time; it counts a socket until its handlers have ended. Beyond it, a

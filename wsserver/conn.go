@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
@@ -63,15 +64,29 @@ func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 // Ended implements [engine.Receiver].
 func (c *conn) Ended(reason error) {
 	defer c.server.handlers.Done() // the goroutines of its sockets count for themselves
-	reason = reasonOf(reason)
+	why := reason
+	reason = reasonOf(why)
 	c.mu.Lock()
 	c.closed = true
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
-	c.server.cfg.Logger.Debug("belfry: connection ends", "remote", c.handshake.remote, "reason", reason)
+	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, endingOf(why), reason)
 	for _, s := range sockets {
 		s.finish(reason, nil)
 	}
+}
+
+// Waiting implements [engine.Receiver].
+func (c *conn) Waiting() (bytes int, oldest time.Duration) {
+	c.mu.Lock()
+	sockets := slices.Clone(c.sockets)
+	c.mu.Unlock()
+	for _, s := range sockets {
+		n, waits := s.inbox()
+		bytes += n
+		oldest = max(oldest, waits)
+	}
+	return bytes, oldest
 }
 
 // close ends the connection, after it has told the client so in each namespace.
@@ -103,8 +118,10 @@ func reasonOf(err error) error {
 		return ErrConnectTimeout
 	case errors.Is(err, engineio.ErrParse):
 		return fmt.Errorf("%w: %w", ErrParse, err)
-	case errors.Is(err, outbox.ErrTooSlow):
+	case errors.Is(err, outbox.ErrTooSlow), errors.Is(err, outbox.ErrBehind):
 		return fmt.Errorf("%w: %w", ErrTooSlow, err)
+	case errors.Is(err, engine.ErrOverBudget):
+		return fmt.Errorf("%w: %w", ErrOverBudget, err)
 	}
 	return fmt.Errorf("%w: %w", ErrTransport, err)
 }

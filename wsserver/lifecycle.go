@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
@@ -23,18 +24,45 @@ func (s *Socket) push(p *packet.Packet) {
 	if socketState(s.state.Load()) == disconnected {
 		return // nobody would handle it, nor undo a pause
 	}
+	srv := s.conn.server
+	if len(s.events) == 0 && s.handling == 0 {
+		s.since = now()
+	}
+	n := size(p)
 	s.events = append(s.events, p)
-	s.waiting += size(p)
-	if !s.pausing && (len(s.events) >= s.conn.server.cfg.MaxEvents || s.waiting >= maxEventBytes) {
+	s.waiting += n
+	srv.budget.Take(n)
+	if !s.pausing && (len(s.events) >= srv.cfg.MaxEvents || s.waiting >= srv.eventBytes()) {
 		s.pausing = true
 		s.conn.session.Pause()
 	}
 	s.start()
 }
 
+// eventBytes bounds the events of a socket that wait, in bytes: the less of the budget is left, the fewer may.
+func (srv *Server) eventBytes() int { return min(maxEventBytes, srv.budget.Share()) }
+
+// inbox returns the size of the events that wait or are handled, and for how long the handlers have taken none.
+func (s *Socket) inbox() (bytes int, waits time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes = s.waiting + s.handling; bytes > 0 {
+		waits = time.Duration(now() - s.since)
+	}
+	return bytes, waits
+}
+
+var epoch = time.Now()
+
+// now returns a monotonic time in nanoseconds, to be compared with others only.
+func now() int64 { return int64(time.Since(epoch)) }
+
+// eventOverhead is what an event takes besides its arguments, in bytes.
+const eventOverhead = 256
+
 // size is what an event takes while it waits, in bytes.
 func size(p *packet.Packet) int {
-	n := len(p.Args.JSON())
+	n := eventOverhead + len(p.Args.JSON())
 	for _, a := range p.Args.Attachments() {
 		n += len(a)
 	}
@@ -70,13 +98,18 @@ func (s *Socket) persist(do func()) {
 func (s *Socket) work() {
 	for {
 		s.mu.Lock()
+		srv := s.conn.server
+		srv.budget.Give(s.handling)
+		s.handling = 0
 		var p *packet.Packet
 		if len(s.events) > 0 {
 			p = s.events[0]
 			s.events[0] = nil
 			s.events = s.events[1:]
-			s.waiting -= size(p)
-			if s.pausing && len(s.events) <= s.conn.server.cfg.MaxEvents/2 && s.waiting <= maxEventBytes/2 {
+			s.handling = size(p)
+			s.waiting -= s.handling
+			s.since = now()
+			if s.pausing && len(s.events) <= srv.cfg.MaxEvents/2 && s.waiting <= srv.eventBytes()/2 {
 				s.pausing = false
 				s.conn.session.Resume()
 			}
@@ -203,7 +236,10 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
-	if last != nil || reason == ErrServerClose || reason == ErrShutdown {
+	if last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget) {
+		srv := s.conn.server
+		srv.counts.discarded.Add(uint64(len(s.events)))
+		srv.budget.Give(s.waiting)
 		s.events, s.waiting = nil, 0
 	}
 	s.start() // before forget: from then on, Ended and so Server.Close do not know of s, and its goroutine has to count for itself

@@ -300,8 +300,8 @@ func TestIncompleteBehindConnect(t *testing.T) {
 		c.Send("40")
 		synctest.Wait()
 		c.Write(wstest.Frame(1, []byte(`42["x"]`))[:8])
-		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) || f.at.Sub(start) != 40*time.Second {
-			t.Errorf("got %v after %v, want ErrTransport 30s after the 10 of the middleware", f.reason, f.at.Sub(start))
+		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) || f.at.Sub(start) != 10*time.Second+standstill {
+			t.Errorf("got %v after %v, want ErrTransport 17s after the 10 of the middleware", f.reason, f.at.Sub(start))
 		}
 	})
 }

@@ -19,7 +19,9 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
@@ -27,6 +29,7 @@ type Server struct {
 	cfg      Config
 	unusable error // what is wrong with the Config that it was given: nothing is served
 	hub      *adapter.Hub
+	budget   *budget.Budget
 	codec    packet.Codec
 	limits   packet.Limits
 	root     *Namespace
@@ -48,6 +51,7 @@ type Server struct {
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
 	counts    counts
+	endings   endings
 	crowded   rarely // logs that there are too many namespaces
 	unmatched rarely // logs that a match has panicked
 	undecoded rarely // logs that a broadcast cannot be decoded
@@ -55,7 +59,7 @@ type Server struct {
 }
 
 type counts struct {
-	events, unhandled, failures, refused atomic.Uint64
+	events, unhandled, discarded, failures, refused atomic.Uint64
 }
 
 // New returns a server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in the end. If there is a mistake in cfg, the
@@ -70,6 +74,7 @@ func New(cfg Config) *Server {
 	srv := &Server{
 		cfg:        cfg,
 		unusable:   unusable,
+		budget:     budget.New(int64(cfg.BudgetBytes)),
 		codec:      cfg.Codec,
 		limits:     cfg.Limits,
 		namespaces: make(map[string]*Namespace),
@@ -97,6 +102,8 @@ func New(cfg Config) *Server {
 		DisableUpgrades:  cfg.DisableUpgrades,
 		MaxPayload:       cfg.MaxPayload,
 		QueueBytes:       cfg.QueueBytes,
+		Pace:             outbox.Pace{Rate: cfg.SlowRate, Over: cfg.SlowAfter, Behind: cfg.BehindFor},
+		Budget:           srv.budget,
 		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
 		Cookie:           srv.cookie,

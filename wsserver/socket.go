@@ -36,6 +36,8 @@ type Socket struct {
 	acks     acks
 	events   []*packet.Packet // not handled yet
 	waiting  int              // the size of all of them
+	handling int              // the size of the one that is handled
+	since    int64            // when the handlers took the last one, or when the first one came
 }
 
 type socketState uint32

@@ -9,6 +9,7 @@ type Stats struct {
 	Refused     uint64 // requests answered with an error
 	Events      uint64 // received from clients
 	Unhandled   uint64 // events, of clients and of other servers' programs, for which there was no handler: most likely a name is misspelt
+	Discarded   uint64 // events that waited for the handlers of a client when the server disconnected it
 	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; a refusal is none
 
 	Frames  uint64 // written to clients; a broadcast counts once for each
@@ -16,7 +17,10 @@ type Stats struct {
 	Writes  uint64 // system calls that it took
 	Dropped uint64 // volatile frames dropped, since their client was not ready: of broadcasts and of EmitVolatile
 	Lost    uint64 // frames queued for clients that went away
-	TooSlow uint64 // clients disconnected since they did not read
+	TooSlow uint64 // clients disconnected since they did not take what was sent to them: Ended.TooSlow and Ended.Behind
+	Ended   Ended  // connections that have ended, by reason
+
+	Waiting int64 // bytes that wait now, in both directions: what Config.BudgetBytes bounds
 
 	Adapter adapter.Stats
 }
@@ -26,9 +30,13 @@ func (srv *Server) Stats() Stats {
 	engine := srv.engine.Stats()
 	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused + srv.counts.refused.Load()}
 	s.Events, s.Unhandled, s.Failures = srv.counts.events.Load(), srv.counts.unhandled.Load(), srv.counts.failures.Load()
+	s.Discarded = srv.counts.discarded.Load()
 	out := engine.Outbox
 	s.Frames, s.Bytes, s.Writes = out.Frames, out.Bytes, out.Writes
-	s.Dropped, s.Lost, s.TooSlow = out.Dropped, out.Lost, out.TooSlow
+	s.Dropped, s.Lost = out.Dropped, out.Lost
+	s.Ended = srv.endings.stats()
+	s.TooSlow = s.Ended.TooSlow + s.Ended.Behind
+	s.Waiting = srv.budget.Used()
 	s.Adapter = srv.hub.Stats()
 	return s
 }

@@ -210,7 +210,7 @@ func TestSlowClient(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			const limit = 256 << 10
-			srv := newServer(t, wsserver.Config{QueueBytes: limit})
+			srv := newServer(t, wsserver.Config{QueueBytes: limit, SlowAfter: time.Second})
 			gone := farewells(srv.Of("/"))
 			dial := listen(t, srv, kind.listen(localhost(t)), false)
 			slow, other := wstest.New(t, dial(), wstest.Config{}), wstest.New(t, dial(), wstest.Config{})

@@ -157,6 +157,7 @@ func TestTinyPackets(t *testing.T) {
 type counter struct{}
 
 func (counter) Message(bool, []byte) (bool, error) { return false, nil }
+func (counter) Waiting() (int, time.Duration)      { return 0, 0 }
 func (counter) Ended(error)                        {}
 
 // TestUpgradesOverSockets: sessions on the loopback interface, which upgrade at once with messages under way both ways. The WebSockets are

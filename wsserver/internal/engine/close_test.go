@@ -122,3 +122,5 @@ func TestShutdownHurries(t *testing.T) {
 		o.wantEnded(t, errTest)
 	})
 }
+
+func (hasty) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }

@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -78,6 +81,10 @@ func TestVanished(t *testing.T) {
 	}
 }
 
+// standstill is how long a message that is incomplete may stand still.
+var standstill = outbox.Pace{}.Defaults().Patience()
+
+// TestPausePolling: a POST waits while the session is paused, until a ping is out: then the session reads on, for its pong.
 func TestPausePolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
@@ -86,25 +93,29 @@ func TestPausePolling(t *testing.T) {
 		o.session.Pause()
 		o.session.Pause()
 		post := r.start("POST", sid, "4one")
-		r.wantPoll(sid, "2") // pings are still sent
-		time.Sleep(time.Hour)
+		time.Sleep(24 * time.Second)
 		post.waits()
-		o.lives(t)
+		o.wantMessages(t)
+		r.wantPoll(sid, "2") // pings are still sent
+		post.want(200, "ok")
+		o.wantMessages(t, "one")
+		r.post(sid, "4two")
+		r.post(sid, "3")
+		post = r.start("POST", sid, "4three")
+		time.Sleep(24 * time.Second)
+		post.waits() // that was the pong
+		o.wantMessages(t, "one", "two")
 		o.session.Resume()
 		synctest.Wait()
 		post.waits()
-		o.wantMessages(t)
 		o.session.Resume()
 		post.want(200, "ok")
-		o.wantMessages(t, "one")
-		// The ping gets its whole timeout again.
+		o.wantMessages(t, "one", "two", "three")
 		begin := time.Now()
-		time.Sleep(19 * time.Second)
-		r.post(sid, "3")
+		o.session.Pause()
 		r.wantPoll(sid, "2")
-		o.lives(t)
-		o.wantAfter(t, begin, 64*time.Second, engineio.ErrPingTimeout)
-		o.session.Pause() // without an effect
+		o.wantAfter(t, begin, 21*time.Second, engineio.ErrPingTimeout) // nothing is to be read
+		o.session.Pause()                                              // without an effect
 		o.session.Resume()
 	})
 }
@@ -129,16 +140,21 @@ func TestPauseUpgrade(t *testing.T) {
 			defer close(sent)
 			ws.mustSend(t, "4two")
 		}()
-		time.Sleep(time.Minute) // a ping is sent, and its timeout does not run
+		time.Sleep(20 * time.Second)
 		o.wantMessages(t, "one")
 		o.send("down")
-		ws.wantRead(t, "2", "4down")
-		o.session.Resume()
+		ws.wantRead(t, "4down", "2")
 		<-sent
 		synctest.Wait()
+		o.wantMessages(t, "one", "two") // read on, for the pong
+		ws.mustSend(t, "3")
+		synctest.Wait()
+		go ws.mustSend(t, "4three")
+		time.Sleep(20 * time.Second)
 		o.wantMessages(t, "one", "two")
-		begin := time.Now()
-		o.wantAfter(t, begin, 40*time.Second, engineio.ErrPingTimeout) // "two" came after the ping
+		o.session.Resume()
+		synctest.Wait()
+		o.wantMessages(t, "one", "two", "three")
 		ws.nc.Close()
 	})
 }
@@ -183,7 +199,7 @@ func TestAcceptTimeout(t *testing.T) {
 	})
 }
 
-// TestIncomplete: what has begun is to be complete in 30 s, on each transport and across an upgrade; a pause does not count.
+// TestIncomplete: what has begun is not to stand still for 17 s, on each transport and across an upgrade; a pause does not count.
 func TestIncomplete(t *testing.T) {
 	attachments := func(m string) (bool, error) { return m != "bwhole", nil }
 	synctest.Test(t, func(t *testing.T) {
@@ -193,9 +209,9 @@ func TestIncomplete(t *testing.T) {
 		o.react = attachments
 		begin := time.Now()
 		r.post(sid, "4begin")
-		time.Sleep(20 * time.Second)
-		r.post(sid, "bAAAA") // more, but not complete: the time goes on
-		o.wantAfter(t, begin, 30*time.Second, ErrIncomplete)
+		time.Sleep(10 * time.Second)
+		r.post(sid, "bAAAA") // more, but too little: the time goes on
+		o.wantAfter(t, begin, standstill, ErrIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
@@ -203,21 +219,19 @@ func TestIncomplete(t *testing.T) {
 		o := r.owner(sid)
 		o.react = attachments
 		r.post(sid, "4begin")
-		time.Sleep(24 * time.Second)
+		time.Sleep(12 * time.Second)
 		r.post(sid, "bd2hvbGU=") // complete
 		r.post(sid, "4begin")    // and the next one
-		begin := time.Now()
-		r.wantPoll(sid, "2")
+		r.wantPoll(sid, "2")     // after 13 s
 		r.post(sid, "3")
-		time.Sleep(20 * time.Second)
+		time.Sleep(3 * time.Second)
 		r.post(sid, "bd2hvbGU=\x1e4begin") // both at once: the time begins anew
+		begin := time.Now()
 		time.Sleep(time.Second)
 		o.session.Pause()
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		o.session.Resume()
-		r.wantPoll(sid, "2")
-		r.post(sid, "3")
-		o.wantAfter(t, begin, (1+20+1+60+30)*time.Second, ErrIncomplete)
+		o.wantAfter(t, begin, 11*time.Second+standstill, ErrIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) { // one that is complete, and the next one's beginning, at once
 		r := newRig(t, nil)
@@ -225,12 +239,12 @@ func TestIncomplete(t *testing.T) {
 		o := r.owner(sid)
 		o.react = attachments
 		r.post(sid, "4begin")
-		time.Sleep(20 * time.Second)
+		time.Sleep(12 * time.Second)
 		r.post(sid, "bd2hvbGU=\x1e4begin")
 		begin := time.Now()
 		r.wantPoll(sid, "2")
 		r.post(sid, "3")
-		o.wantAfter(t, begin, 30*time.Second, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, ErrIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) { // across an upgrade
 		r := newRig(t, nil)
@@ -242,9 +256,7 @@ func TestIncomplete(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		ws := r.probe(sid)
 		ws.mustSend(t, "5", "bmore")
-		ws.wantRead(t, "2")
-		ws.mustSend(t, "3")
-		o.wantAfter(t, begin, 30*time.Second, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, ErrIncomplete)
 		ws.wantClosed(t)
 	})
 	synctest.Test(t, func(t *testing.T) { // a frame of a WebSocket
@@ -253,10 +265,9 @@ func TestIncomplete(t *testing.T) {
 		begin := time.Now()
 		frame := frames([]string{"4hello"})
 		ws.nc.Write(frame[:3])
-		time.Sleep(20 * time.Second)
+		time.Sleep(10 * time.Second)
 		ws.nc.Write(frame[3:5])
-		go ws.wantRead(t, "2")
-		o.wantAfter(t, begin, 30*time.Second, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, ErrIncomplete)
 		o.wantMessages(t)
 		ws.nc.Close()
 		o.wantEnded(t, ErrIncomplete)
@@ -266,7 +277,7 @@ func TestIncomplete(t *testing.T) {
 		ws, o := r.openWebSocket()
 		frame := frames([]string{"4hello"})
 		ws.nc.Write(frame[:3])
-		time.Sleep(20 * time.Second)
+		time.Sleep(standstill - time.Second)
 		ws.nc.Write(frame[3:])
 		ws.wantRead(t, "2")
 		ws.mustSend(t, "3")
@@ -276,4 +287,49 @@ func TestIncomplete(t *testing.T) {
 		ws.nc.Close()
 		o.wantEnded(t, transport.ErrPeerClosed)
 	})
+}
+
+// TestSlowMessage: a message may take any time at the lowest rate, and no pong can come inside it; at less, it ends the session.
+func TestSlowMessage(t *testing.T) {
+	for _, test := range []struct {
+		rate  int
+		lives bool
+	}{{1100, true}, {900, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			ws, o := r.openWebSocket()
+			go io.Copy(io.Discard, ws.nc)
+			frame := frames([]string{"4" + strings.Repeat("x", 200_000)})
+			begin := time.Now()
+			for len(frame) > 0 {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				select {
+				case <-o.ended:
+					frame = nil
+				default:
+					n := min(test.rate, len(frame))
+					ws.nc.Write(frame[:n])
+					frame = frame[n:]
+				}
+			}
+			synctest.Wait()
+			if !test.lives {
+				o.wantAfter(t, begin, time.Second+standstill, ErrIncomplete)
+				ws.nc.Close()
+				return
+			}
+			o.lives(t)
+			if got := o.messages(); len(got) != 1 || len(got[0]) != 200_000 {
+				t.Errorf("got %d messages, want the long one", len(got))
+			}
+			// From now on a pong can come, and it does not.
+			begin = time.Now()
+			o.wantEnded(t, engineio.ErrPingTimeout)
+			if d := time.Since(begin); d > 45*time.Second {
+				t.Errorf("the session ended %v after the message", d)
+			}
+			ws.nc.Close()
+		})
+	}
 }

@@ -46,9 +46,13 @@ type owner struct {
 	session *Session
 	request *http.Request
 
-	mu     sync.Mutex
-	got    []string // text as it came, binary behind "b"
-	react  func(message string) (more bool, err error)
+	mu    sync.Mutex
+	got   []string // text as it came, binary behind "b"
+	react func(message string) (more bool, err error)
+
+	waiting int // what Waiting says, since waits
+	waits   time.Time
+
 	ended  chan struct{}
 	reason error
 }
@@ -66,6 +70,15 @@ func (o *owner) Message(binary bool, payload []byte) (more bool, err error) {
 		return react(message)
 	}
 	return false, nil
+}
+
+func (o *owner) Waiting() (bytes int, oldest time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waits.IsZero() {
+		return 0, 0
+	}
+	return o.waiting, time.Since(o.waits)
 }
 
 func (o *owner) Ended(reason error) {

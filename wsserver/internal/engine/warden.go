@@ -17,6 +17,7 @@ const relieveAgain = 50 * time.Millisecond
 type warden struct {
 	server *Server
 	quit   chan struct{}
+	stop   func() // closes quit, once
 	done   sync.WaitGroup
 
 	mu   sync.Mutex // guards what follows; may be taken under a Session's
@@ -26,6 +27,7 @@ type warden struct {
 // newWarden starts the warden of a server that has a budget.
 func newWarden(srv *Server) *warden {
 	w := &warden{server: srv, quit: make(chan struct{})}
+	w.stop = sync.OnceFunc(func() { close(w.quit) })
 	if srv.cfg.Budget != nil {
 		w.done.Go(w.run)
 	}
@@ -33,7 +35,7 @@ func newWarden(srv *Server) *warden {
 }
 
 func (w *warden) close() {
-	close(w.quit)
+	w.stop()
 	w.done.Wait()
 }
 

@@ -102,3 +102,5 @@ func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
 }
 
 func (echo) Ended(error) {}
+
+func (echo) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }

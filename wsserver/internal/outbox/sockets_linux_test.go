@@ -99,6 +99,7 @@ func (c *client) Data(p []byte) {
 }
 
 func (c *client) Writable() {}
+func (c *client) HungUp()   {}
 
 func (c *client) Closed(err error) {
 	if err != io.EOF && c.err == nil {
@@ -138,7 +139,8 @@ func (s *socket) Failed(err error) {
 	s.server.flushed.Done()
 }
 
-func (s *socket) Large() {}
+func (s *socket) Large()  {}
+func (s *socket) HungUp() {}
 
 func (s *socket) Flushed() {
 	s.conn.CloseWrite()

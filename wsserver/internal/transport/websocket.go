@@ -135,7 +135,8 @@ type Receiver interface {
 	// Fed follows the Messages of what was read at once, which was n bytes. partial reports whether a message has begun that is not complete.
 	Fed(n int, partial bool)
 
-	// HungUp says that the peer has closed its side while reading is paused: Resume shows what it sent last, and its end.
+	// HungUp says that the peer has closed its side while reading is paused, or takes nothing any more: what it sent last, and its end, are
+	// to be read.
 	HungUp()
 
 	// Large says that a large frame is the next to be written: see [outbox.Owner].
@@ -408,7 +409,22 @@ func (h *frameHandler) Control(op Opcode, payload []byte) error {
 // queueOwner is the WebSocket as its Queue sees it.
 type queueOwner WebSocket
 
-func (o *queueOwner) Failed(err error) { (*WebSocket)(o).fail(err) }
+// Failed ends the connection, unless it was a write that failed: the peer may have sent something before it went away, which is still to be
+// received. The end of what can be read follows, or else no pong does.
+func (o *queueOwner) Failed(err error) {
+	if errors.Is(err, outbox.ErrTooSlow) || errors.Is(err, outbox.ErrBehind) {
+		(*WebSocket)(o).fail(err)
+		return
+	}
+	o.mu.Lock()
+	closing := o.state&wsClosing != 0
+	o.mu.Unlock()
+	if closing {
+		(*WebSocket)(o).Abort() // nothing is received any more
+		return
+	}
+	o.receiver.HungUp()
+}
 
 func (o *queueOwner) Large() { o.receiver.Large() }
 
