@@ -118,9 +118,9 @@ func (b *Budget) Relieve() {
 	}
 }
 
-// Share is how many bytes one of many may have waiting if it can do with less: a part of what is free. So however many there are, together
-// they never use up the budget, and a newcomer finds some left. It shrinks to zero.
+// Share is how many bytes one of many may have waiting if it can do with less: a part of what is free below three quarters of the limit. So
+// however many there are, together they hardly use up more than that, and a newcomer finds some left. It shrinks to zero.
 func (b *Budget) Share() int {
-	free := b.Limit() - b.Limit()/8 - b.Used()
+	free := b.Limit()/4*3 - b.Used()
 	return int(min(max(free, 0)/shares, math.MaxInt32))
 }

@@ -187,6 +187,9 @@ func (c *Conn) handle(events uint32, buf []byte) {
 	var err error
 	switch {
 	case reading:
+		if size := c.poller.ReadSize; size != nil {
+			buf = buf[:min(max(size(), minRead), maxRead)]
+		}
 		n, err = read(c.fd, buf, events&broken != 0)
 	case failed:
 		err = socketError(c.fd)

@@ -19,9 +19,12 @@ var ErrClosed = errors.New("netpoll: poller closed")
 // the peer's window, the kernel counts the time from when the window was shut first, whatever the peer takes meanwhile.
 const NotSentLowat = 16 << 10
 
-// readBuffer is the size of the buffer that all connections of a Poller share, in bytes. One event reads at most so much, so that a
-// connection that floods waits its turn like all others.
-const readBuffer = 64 << 10
+// One event reads at most maxRead bytes, so that a connection that floods waits its turn like all others, and no less than minRead if so
+// much has come, whatever [Poller.ReadSize] says.
+const (
+	maxRead = 64 << 10
+	minRead = 4 << 10
+)
 
 // A Handler is told what happens to a connection. All calls come from the Poller's goroutine, one at a time. Before [Conn.Start] there
 // are none, apart from Writable after a Write that was cut short and Closed when the Poller is closed. They must not block: every other

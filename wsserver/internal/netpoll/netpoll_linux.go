@@ -20,6 +20,9 @@ type Poller struct {
 	file *os.File      // epfd, waited for by the runtime's poller
 	done chan struct{} // closed when run has returned
 
+	// ReadSize, if it is not nil, bounds what one event reads, in bytes. It is set before the first Attach.
+	ReadSize func() int
+
 	mu     sync.Mutex // guards what follows; taken under no Conn's mu
 	conns  []*Conn    // by descriptor
 	gen    uint32     // of the last Conn attached
@@ -100,7 +103,7 @@ func (p *Poller) Close() error {
 func (p *Poller) run(raw syscall.RawConn) {
 	defer close(p.done)
 	events := make([]syscall.EpollEvent, maxEvents)
-	buf := make([]byte, readBuffer)
+	buf := make([]byte, maxRead)
 	var failure error
 	for failure == nil {
 		var n int

@@ -152,7 +152,7 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// A connection that floods gets one read of at most readBuffer bytes, then it is the others' turn.
+// A connection that floods gets one read of at most maxRead bytes, then it is the others' turn.
 func TestFairness(t *testing.T) {
 	p := newPoller(t)
 	// Alternation is visible only if both have much to read, so both wait unread until they are full.
@@ -165,8 +165,8 @@ func TestFairness(t *testing.T) {
 		const size = 1 << 20
 		left += size
 		conns[i] = attach(t, p, server, &handler{closed: func(error) {}, data: func(b []byte) {
-			if len(b) > readBuffer {
-				t.Errorf("Data got %d bytes, want %d or less", len(b), readBuffer)
+			if len(b) > maxRead {
+				t.Errorf("Data got %d bytes, want %d or less", len(b), maxRead)
 			}
 			order = append(order, i)
 			if left -= len(b); left == 0 {
@@ -179,7 +179,7 @@ func TestFairness(t *testing.T) {
 			if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(conns[i].fd), syscall.TIOCINQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
 				return errno
 			}
-			if n < 3*readBuffer/2 {
+			if n < 3*maxRead/2 {
 				return fmt.Errorf("only %d bytes wait to be read", n)
 			}
 			return nil

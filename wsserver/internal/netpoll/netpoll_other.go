@@ -10,7 +10,7 @@ import (
 )
 
 // A Poller waits for bytes on many connections. There is none on this system.
-type Poller struct{}
+type Poller struct{ ReadSize func() int }
 
 // A Conn is a connection whose Handler is called by a Poller. There is none on this system.
 type Conn struct{}

@@ -90,6 +90,7 @@ func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
 	t.tried = true
 	poller, err := netpoll.New()
 	if err == nil {
+		poller.ReadSize = t.budget.Share
 		t.poller = poller
 	} else if !errors.Is(err, errors.ErrUnsupported) {
 		t.logger.Error("belfry: no poller, every connection has a goroutine", "error", err)

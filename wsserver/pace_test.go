@@ -1,0 +1,429 @@
+package wsserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// A pipeListener hands out one end of each pipe that was dialled. Nothing waits in a pipe, so that what a client does not read waits in the
+// server, and time is that of a bubble.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	close func()
+}
+
+func newPipes() *pipeListener {
+	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	l.close = sync.OnceFunc(func() { close(l.done) })
+	return l
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { l.close(); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (l *pipeListener) dial() net.Conn {
+	near, far := net.Pipe()
+	l.conns <- far
+	return near
+}
+
+// A pacedConn reads so many bytes a second. Zero is no bound.
+type pacedConn struct {
+	net.Conn
+	rate int
+}
+
+func (c pacedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.rate > 0 {
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	}
+	return n, err
+}
+
+// inPipes runs a test in a bubble, with a way to connect a client that reads so many bytes a second.
+func inPipes(t *testing.T, cfg wsserver.Config, test func(t *testing.T, srv *wsserver.Server, client func(rate int, cfg wstest.Config) *wstest.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, cfg)
+		l := newPipes()
+		listen(t, srv, l, false)
+		test(t, srv, func(rate int, cfg wstest.Config) *wstest.Client {
+			cfg.Timeout = time.Hour
+			return wstest.New(t, pacedConn{l.dial(), rate}, cfg)
+		})
+	})
+}
+
+// stays checks that nobody was disconnected.
+func stays(t *testing.T, gone <-chan farewell) {
+	t.Helper()
+	select {
+	case f := <-gone:
+		t.Errorf("%s was disconnected: %v", f.id, f.reason)
+	default:
+	}
+}
+
+// TestLargeMessage: a client that reads gets a message of any size, and what comes behind it.
+func TestLargeMessage(t *testing.T) {
+	for _, size := range []int{900_000, 5_000_000, 30_000_000} {
+		for _, rate := range []int{0, 4_000_000, 250_000} {
+			t.Run(fmt.Sprint(size, " at ", rate), func(t *testing.T) {
+				inPipes(t, wsserver.Config{}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+					gone := farewells(srv.Of("/"))
+					big := strings.Repeat("x", size)
+					srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+						return errors.Join(s.Emit(ctx, "big", big), s.Emit(ctx, "small"))
+					})
+					c := client(rate, wstest.Config{})
+					var got string
+					if err := c.Next("big").Decode(&got); err != nil || got != big {
+						t.Errorf("the large one: got %d bytes, %v", len(got), err)
+					}
+					c.Next("small")
+					stays(t, gone)
+				})
+			})
+		}
+	}
+}
+
+// TestPingAmidBulk: pings reach a client that reads slowly ahead of what waits for it, so that neither end takes the other for gone.
+func TestPingAmidBulk(t *testing.T) {
+	const interval, timeout = time.Second, 1500 * time.Millisecond
+	for _, test := range []struct {
+		name  string
+		sizes []int // of the events that wait, in bytes
+	}{
+		{"one large event", []int{2_500_000}},
+		{"several", []int{500_000, 500_000, 500_000, 500_000, 500_000}},
+		{"many", slicesOf(20_000, 125)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inPipes(t, wsserver.Config{PingInterval: interval, PingTimeout: timeout},
+				func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+					gone := farewells(srv.Of("/"))
+					c := client(250_000, wstest.Config{})
+					for i, size := range test.sizes {
+						if err := srv.Emit(t.Context(), "n", i, strings.Repeat("x", size)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					begin := time.Now()
+					for i := range test.sizes {
+						var n int
+						if err := c.Next("n").Decode(&n); err != nil || n != i {
+							t.Fatalf("got event %d, %v, want %d", n, err, i)
+						}
+					}
+					if passed := time.Since(begin); passed < 9*time.Second || passed > 12*time.Second {
+						t.Errorf("all came in %v, want about 10 s", passed)
+					}
+					if pings := c.Pings(); len(test.sizes) > 100 && pings < 7 {
+						t.Errorf("%d pings came in 10 s amid small events, want about 9", pings)
+					} else if pings < len(test.sizes)-1 && len(test.sizes) < 10 {
+						t.Errorf("%d pings came amid %d large events", pings, len(test.sizes))
+					}
+					time.Sleep(time.Minute)
+					stays(t, gone)
+				})
+		})
+	}
+}
+
+func slicesOf(v, n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+// TestBurst: what comes at once, of others or after an outage, costs nobody the connection who reads, and one who does not is the only one to go.
+func TestBurst(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		rate           int // at which the members read
+		events, size   int // that come at once
+		after, later   int // how many events come afterwards, four a second, and their size
+		disconnectsOne bool
+	}{
+		{"eight uploads of another", 4_000_000, 8, 900_000, 0, 0, false},
+		{"300 at once", 0, 300, 20_000, 0, 0, true},
+		{"repair after an outage", 1_000_000, 96, 62_500, 100, 62_500, false},
+		{"repair of many", 10_000_000, 1023, 64 << 10, 0, 0, false},
+		{"a long history", 100_000, 40, 250_000, 400, 1000, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inPipes(t, wsserver.Config{}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+				gone := farewells(srv.Of("/"))
+				deaf := client(0, wstest.Config{})
+				var members []*wstest.Client
+				for range 3 {
+					members = append(members, client(test.rate, wstest.Config{}))
+				}
+				if test.disconnectsOne {
+					deaf.Stall()
+				}
+				text := strings.Repeat("x", test.size)
+				for i := range test.events + test.after {
+					if i >= test.events {
+						time.Sleep(250 * time.Millisecond)
+						text = text[:test.later]
+					}
+					if err := srv.Emit(t.Context(), "n", i, text); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, c := range members {
+					for i := range test.events + test.after {
+						var n int
+						if err := c.Next("n").Decode(&n); err != nil || n != i {
+							t.Fatalf("got event %d, %v, want %d", n, err, i)
+						}
+					}
+				}
+				time.Sleep(time.Minute)
+				if test.disconnectsOne {
+					if f := next(t, gone); f.id != deaf.ID() {
+						t.Errorf("%s was disconnected: %v", f.id, f.reason)
+					}
+				}
+				stays(t, gone)
+			})
+		})
+	}
+}
+
+// TestBehind: a client that reads less than comes, for ever, is disconnected after a minute over the bound.
+func TestBehind(t *testing.T) {
+	inPipes(t, wsserver.Config{}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+		gone := farewells(srv.Of("/"))
+		c := client(100_000, wstest.Config{})
+		text := strings.Repeat("x", 25_000)
+		begin := time.Now()
+		for range 300 { // 250 kB/s
+			time.Sleep(100 * time.Millisecond)
+			srv.Emit(t.Context(), "n", text)
+			if len(gone) > 0 {
+				break
+			}
+		}
+		stays(t, gone) // after 30 s, in which 4.5 MB have gathered
+		for len(gone) == 0 && time.Since(begin) < 3*time.Minute {
+			time.Sleep(100 * time.Millisecond)
+			srv.Emit(t.Context(), "n", text)
+		}
+		f := next(t, gone)
+		// 1 MiB has gathered after 7 s.
+		if passed := f.at.Sub(begin); f.id != c.ID() || !errors.Is(f.reason, wsserver.ErrTooSlow) || passed < 65*time.Second || passed > 70*time.Second {
+			t.Errorf("disconnected after %v: %v; want ErrTooSlow after 67 s", passed, f.reason)
+		}
+		if got := srv.Stats().Ended; got.Behind != 1 {
+			t.Errorf("Ended: got %+v, want one behind", got)
+		}
+	})
+}
+
+// TestNeverRead: many that never read go within 20 seconds after they have passed QueueBytes, and one line of the log says so.
+func TestNeverRead(t *testing.T) {
+	var log lines
+	inPipes(t, wsserver.Config{Logger: log.logger()}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+		gone := farewells(srv.Of("/"))
+		reader := client(0, wstest.Config{})
+		const n = 50
+		for range n {
+			client(0, wstest.Config{}).Stall()
+		}
+		text := strings.Repeat("x", 16_000)
+		var over time.Time
+		sent := 0
+		for len(gone) < n && sent < 5000 {
+			time.Sleep(20 * time.Millisecond)
+			if err := srv.Emit(t.Context(), "n", sent, text); err != nil {
+				t.Fatal(err)
+			}
+			if sent++; sent*len(text) > 1<<20 && over.IsZero() {
+				over = time.Now()
+			}
+		}
+		for range n {
+			if f := next(t, gone); f.id == reader.ID() || !errors.Is(f.reason, wsserver.ErrTooSlow) || f.at.Sub(over) > 20*time.Second {
+				t.Errorf("%s: %v, %v after passing the bound", f.id, f.reason, f.at.Sub(over))
+			}
+		}
+		for i := range sent {
+			var got int
+			if err := reader.Next("n").Decode(&got); err != nil || got != i {
+				t.Fatalf("the reader got event %d, %v, want %d", got, err, i)
+			}
+		}
+	})
+	if got := strings.Count(log.String(), "does not keep up"); got != 1 {
+		t.Errorf("%d lines in the log say so, want 1:\n%s", got, log.String())
+	}
+}
+
+// TestBudget: when the memory for what waits is used up, those go that are furthest behind, and no one who reads.
+func TestBudget(t *testing.T) {
+	inPipes(t, wsserver.Config{BudgetBytes: 4 << 20, QueueBytes: 256 << 10},
+		func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+			gone := farewells(srv.Of("/"))
+			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+				wsserver.On(s, "back", func(ctx context.Context, text string) error { return s.Emit(ctx, "back", text) })
+				return nil
+			})
+			reader := client(1_000_000, wstest.Config{})
+			const n = 20
+			for range n {
+				c := wstest.Dial(t, srv, wstest.Config{})
+				c.Stall()
+				for range 8 {
+					c.Send(`42["back","` + strings.Repeat("x", 200_000) + `"]`)
+				}
+			}
+			most := int64(0)
+			begin := time.Now()
+			for i := range 100 {
+				time.Sleep(20 * time.Millisecond)
+				if err := srv.Emit(t.Context(), "n", i, strings.Repeat("x", 10_000)); err != nil {
+					t.Fatal(err)
+				}
+				most = max(most, srv.Stats().Waiting)
+			}
+			for i := range 100 {
+				var got int
+				if err := reader.Next("n").Decode(&got); err != nil || got != i {
+					t.Fatalf("the reader got event %d, %v, want %d", got, err, i)
+				}
+			}
+			ended := len(gone)
+			for range ended {
+				if f := next(t, gone); f.id == reader.ID() || !errors.Is(f.reason, wsserver.ErrOverBudget) || f.at.Sub(begin) > 3*time.Second {
+					t.Errorf("%s: %v after %v", f.id, f.reason, f.at.Sub(begin))
+				}
+			}
+			// 1.6 MB each: with two of them whole and what is read of others the budget is used up.
+			if got := srv.Stats(); ended < n-5 || got.Ended.OverBudget != uint64(ended) || most > 6<<20 {
+				t.Errorf("%d ended of %d; %+v; most that waited: %d bytes", ended, n, got.Ended, most)
+			}
+			reader.EmitWithAck("echo")
+		})
+}
+
+// TestBlockedHandlers: events that wait for handlers which never return are bounded over all clients, and none of these is closed for that.
+func TestBlockedHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{BudgetBytes: 8 << 20})
+		gone := farewells(srv.Of("/"))
+		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
+		const n = 100
+		text := strings.Repeat("x", 10_000)
+		for range n {
+			c := wstest.Dial(t, srv, wstest.Config{})
+			for range 500 { // 5 MB
+				c.Send(`42["wait","` + text + `"]`)
+			}
+		}
+		other := wstest.Dial(t, srv, wstest.Config{})
+		time.Sleep(10 * time.Second)
+		other.EmitWithAck("echo", strings.Repeat("y", 300_000)) // there is room for others
+		time.Sleep(10 * time.Minute)                            // pings are answered meanwhile, behind all that is not read
+		if got := srv.Stats(); got.Waiting > 8<<20 || got.Connections != n+1 {
+			t.Errorf("%d bytes wait, %d connections of %d are left: %+v", got.Waiting, got.Connections, n+1, got.Ended)
+		}
+		stays(t, gone)
+	})
+}
+
+// TestSharedFrames: a broadcast that many wait for counts once.
+func TestSharedFrames(t *testing.T) {
+	inPipes(t, wsserver.Config{}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+		var clients []*wstest.Client
+		for range 20 {
+			c := client(0, wstest.Config{})
+			c.Stall()
+			clients = append(clients, c)
+		}
+		for range 10 {
+			srv.Emit(t.Context(), "n", strings.Repeat("x", 100_000))
+		}
+		synctest.Wait()
+		if got := srv.Stats().Waiting; got < 900_000 || got > 1_100_000 {
+			t.Errorf("%d bytes wait, want about 1 MB", got)
+		}
+		for _, c := range clients {
+			c.Resume()
+		}
+		synctest.Wait()
+		if got := srv.Stats().Waiting; got != 0 {
+			t.Errorf("%d bytes wait after all was read, want 0", got)
+		}
+	})
+}
+
+// TestDeafHandler: a handler waits for its socket's end, and the client's events are not read any more. Whether the client is there shows all
+// the same, within the time of a ping and 5 seconds.
+func TestDeafHandler(t *testing.T) {
+	for _, events := range []int{10, 1000} {
+		for _, test := range []struct {
+			name string
+			cfg  wstest.Config
+			do   func(c *wstest.Client)
+			gone bool
+		}{
+			{"answers pings", wstest.Config{}, func(*wstest.Client) {}, false},
+			{"answers no ping", wstest.Config{NoPong: true}, func(*wstest.Client) {}, true},
+			{"closes with a handshake", wstest.Config{}, func(c *wstest.Client) { go c.Close() }, true},
+			{"leaves without a word", wstest.Config{}, func(c *wstest.Client) { c.Abort() }, true},
+			{"reads no more", wstest.Config{}, func(c *wstest.Client) { c.Stall() }, true},
+		} {
+			t.Run(fmt.Sprint(test.name, " after ", events), func(t *testing.T) {
+				const interval, timeout = 5 * time.Second, 4 * time.Second
+				cfg := wsserver.Config{PingInterval: interval, PingTimeout: timeout}
+				synctest.Test(t, func(t *testing.T) {
+					srv := newServer(t, cfg)
+					gone := farewells(srv.Of("/"))
+					srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
+					c := wstest.Dial(t, srv, test.cfg)
+					event := wstest.Frame(1, []byte(`42["wait","`+strings.Repeat("x", 1000)+`"]`))
+					c.Write(bytes.Repeat(event, events))
+					time.Sleep(time.Millisecond)
+					begin := time.Now()
+					test.do(c)
+					if !test.gone {
+						time.Sleep(10 * time.Minute)
+						stays(t, gone)
+						return
+					}
+					f := next(t, gone)
+					if d := f.at.Sub(begin); d > interval+timeout+5*time.Second {
+						t.Errorf("gone after %v: %v", d, f.reason)
+					}
+				})
+			})
+		}
+	}
+}
