@@ -236,6 +236,8 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
+	s.conn.server.budget.Give(s.handling) // from here on, it is the handler's own
+	s.handling = 0
 	if last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget) {
 		srv := s.conn.server
 		srv.counts.discarded.Add(uint64(len(s.events)))

@@ -91,9 +91,9 @@ func (b *Budget) Limit() int64 {
 // Full reports whether the budget is used up.
 func (b *Budget) Full() bool { return b.Used() >= b.Limit() }
 
-// Relieved reports whether an eighth of the budget is free: whoever frees memory, once the budget was used up, goes on until then, so that it
-// is not used up again at once.
-func (b *Budget) Relieved() bool { return b.Used() <= b.Limit()-b.Limit()/8 }
+// RelievedBy reports whether an eighth of the budget is free once n more bytes are given back: whoever frees memory, when the budget was
+// used up, goes on until then, so that it is not used up again at once.
+func (b *Budget) RelievedBy(n int) bool { return b.Used()-int64(n) <= b.Limit()-b.Limit()/8 }
 
 // Relief returns a channel that is closed once the budget is relieved; nil if it is not used up.
 func (b *Budget) Relief() <-chan struct{} {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
@@ -128,7 +127,7 @@ func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
 
 // A outlet is what is on its way to the client, as what carries the session knows it.
 type outlet interface {
-	Waiting() (out int, oldest time.Duration, in int)
+	Waiting() (out outbox.Waiting, in int)
 	Taken() uint64
 	PingTaken() bool
 	DropVolatile()

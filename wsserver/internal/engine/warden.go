@@ -74,8 +74,9 @@ func (w *warden) hold(s *Session) {
 // A holder is a session for which something waits, or which waits to be dealt with.
 type holder struct {
 	session *Session
-	large   bool // more waits than the limit of a queue
-	oldest  time.Duration
+	large   bool          // more waits than the limit of a queue
+	oldest  time.Duration // how long the first of it has been waiting
+	later   int           // bytes that the end of the session frees a moment later
 }
 
 // relieve frees memory, and reports whether that was enough.
@@ -87,7 +88,7 @@ func (w *warden) relieve() bool {
 		for _, s := range sessions {
 			s.outlet().DropVolatile()
 		}
-		if !budget.Relieved() {
+		if !budget.RelievedBy(0) {
 			w.end(w.holders(sessions))
 		}
 	}
@@ -112,13 +113,13 @@ func (w *warden) relieve() bool {
 func (w *warden) holders(sessions []*Session) (holders []holder) {
 	limit := w.server.cfg.QueueBytes
 	for _, s := range sessions {
-		out, oldest, in := s.outlet().Waiting()
+		out, in := s.outlet().Waiting()
 		events, oldestEvent := s.receiver.Waiting()
 		s.mu.Lock()
 		in += events + int(s.parts)
 		s.mu.Unlock()
-		if out+in > 0 {
-			holders = append(holders, holder{s, out > limit || in > limit, max(oldest, oldestEvent)})
+		if out.Bytes+in > 0 {
+			holders = append(holders, holder{s, out.Bytes > limit || in > limit, max(out.Oldest, oldestEvent), out.Writing})
 		}
 	}
 	slices.SortFunc(holders, func(a, b holder) int {
@@ -135,10 +136,12 @@ func (w *warden) holders(sessions []*Session) (holders []holder) {
 
 // end ends sessions until an eighth of the budget is free.
 func (w *warden) end(holders []holder) {
+	later := 0
 	for _, h := range holders {
-		if w.server.cfg.Budget.Relieved() {
+		if w.server.cfg.Budget.RelievedBy(later) {
 			return
 		}
 		h.session.fail(ErrOverBudget)
+		later += h.later
 	}
 }

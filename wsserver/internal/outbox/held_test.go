@@ -147,6 +147,5 @@ func (r *rig) wrote(t *testing.T, want string) {
 
 // queued is how many bytes wait in a queue.
 func queued(q *Queue) int {
-	n, _ := q.Waiting()
-	return n
+	return q.Waiting().Bytes
 }

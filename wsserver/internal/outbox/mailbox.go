@@ -249,11 +249,11 @@ func (m *Mailbox) Done(frames []*Frame) {
 	}
 }
 
-// Waiting returns how many bytes are queued, and since when the first of the frames has been waiting.
-func (m *Mailbox) Waiting() (bytes int, since time.Duration) {
+// Waiting returns what the mailbox holds.
+func (m *Mailbox) Waiting() Waiting {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.bytes, oldest(m.frames)
+	return Waiting{Bytes: m.bytes, Oldest: oldest(m.frames)}
 }
 
 // Taken is how many bytes the peer has taken in all.

@@ -184,11 +184,22 @@ func (q *Queue) Bytes() int {
 	return q.bytes
 }
 
-// Waiting returns how many bytes are queued, and since when the first of the frames has been waiting.
-func (q *Queue) Waiting() (bytes int, since time.Duration) {
+// Waiting is what a queue or a mailbox holds.
+type Waiting struct {
+	Bytes   int           // queued
+	Writing int           // of these, in bytes: a queue that is closed gives them up only when the write that is under way has returned
+	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere
+}
+
+// Waiting returns what the queue holds.
+func (q *Queue) Waiting() Waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.bytes, oldest(q.frames[q.head:])
+	w := Waiting{Bytes: q.bytes, Oldest: oldest(q.frames[q.head:])}
+	for _, f := range q.frames[q.head : q.head+q.inFlight] {
+		w.Writing += len(f.Bytes)
+	}
+	return w
 }
 
 // oldest is how long the first frame has been waiting, in this queue or in another.
@@ -424,6 +435,13 @@ func (q *Queue) largeIsNext() bool {
 func (q *Queue) begin() (batch []*Frame, offset int) {
 	batch = q.frames[q.head:]
 	batch = batch[:min(len(batch), maxBatch)]
+	size := 0
+	for i, f := range batch {
+		if size += len(f.Bytes); i > 0 && size > shardMax {
+			batch = batch[:i]
+			break
+		}
+	}
 	q.inFlight = int32(len(batch))
 	q.state |= flushing
 	if q.lane.blocking {
@@ -522,22 +540,33 @@ func (q *Queue) fail() bool {
 	return true
 }
 
-// close closes q and drops what is queued. mu must be held.
+// close closes q and drops what is queued, but for what a writer is reading: that is dropped when it is done. mu must be held.
 func (q *Queue) close() {
 	q.state |= closed
 	if q.state&flushing == 0 {
 		q.release()
+		return
 	}
+	q.drop(int(q.head + q.inFlight))
 }
 
 // release drops what is queued in a closed queue. mu must be held, and no writer may be reading frames.
 func (q *Queue) release() {
-	q.lane.counters.lost.Add(uint64(len(q.frames) - int(q.head)))
-	for _, f := range q.frames[q.head:] {
-		f.release(q.lane.budget)
-	}
+	q.drop(int(q.head))
 	q.setFrames(nil)
 	q.head, q.offset, q.bytes, q.ping = 0, 0, 0, nil
+}
+
+// drop drops the frames from this one on. mu must be held.
+func (q *Queue) drop(from int) {
+	dropped := q.frames[from:]
+	q.lane.counters.lost.Add(uint64(len(dropped)))
+	for _, f := range dropped {
+		q.bytes -= len(f.Bytes)
+		f.release(q.lane.budget)
+	}
+	clear(dropped)
+	q.frames = q.frames[:from]
 }
 
 // isBlocked reports whether the socket takes nothing at present. mu must be held.

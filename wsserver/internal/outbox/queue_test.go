@@ -341,7 +341,7 @@ func TestLimits(t *testing.T) {
 	if failed, _ := r.owner.told(); len(failed) != 0 {
 		t.Fatalf("failed with %v", failed)
 	}
-	if got, _ := r.q.Waiting(); got != 2000 {
+	if got := queued(&r.q); got != 2000 {
 		t.Errorf("%d bytes wait, want 2000", got)
 	}
 }

@@ -261,17 +261,14 @@ func (p *Polling) MoveTo(ws *WebSocket) bool {
 func (p *Polling) Idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting, _ := p.box.Waiting()
-	return p.poll == nil && waiting == 0
+	return p.poll == nil && p.box.Waiting().Bytes == 0
 }
 
-// Waiting returns how many bytes wait for the client, and for how long the first of them have; in is how many have come of a body that is not
-// complete.
-func (p *Polling) Waiting() (out int, oldest time.Duration, in int) {
-	out, oldest = p.box.Waiting()
+// Waiting returns what waits for the client, and how many bytes have come of a body that was not received yet.
+func (p *Polling) Waiting() (out outbox.Waiting, in int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return out, oldest, p.held
+	return p.box.Waiting(), p.held
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Mailbox].

@@ -212,7 +212,7 @@ func TestPollingSlowReader(t *testing.T) {
 			t.Errorf("the second GET got %q", body)
 		default:
 		}
-		if waiting, _, _ := p.Waiting(); waiting == 0 {
+		if waiting, _ := p.Waiting(); waiting.Bytes == 0 {
 			t.Error("nothing is queued")
 		}
 		close(slow.take)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
@@ -252,13 +251,11 @@ func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
 	return f.Twin(t.twin)
 }
 
-// Waiting returns how many bytes wait for the peer, and for how long the first of them have; in is how many have come of a message that is
-// not complete.
-func (w *WebSocket) Waiting() (out int, oldest time.Duration, in int) {
-	out, oldest = w.queue.Waiting()
+// Waiting returns what waits for the peer, and how many bytes have come of a message that is not complete.
+func (w *WebSocket) Waiting() (out outbox.Waiting, in int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return out, oldest, int(w.held)
+	return w.queue.Waiting(), int(w.held)
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Queue].
