@@ -16,7 +16,8 @@ type channel struct {
 	state   channelState       // guarded by session.mu; changes only once, and only of one that probes
 	upgrade bool               // it came to take over a session, and counts in the server's live by itself
 
-	probing bool // used by Message and Fed alone, as is what follows
+	held    bool // the session was told so; used by Message, Fed and Held alone, as is what follows
+	probing bool
 	probe   engineio.Probe
 }
 
@@ -177,6 +178,19 @@ func (c *channel) Fed(partial bool) {
 		s.fed(partial)
 		s.receiving.Unlock()
 	}
+}
+
+// Held implements [transport.Holder]: an answer to a ping may be behind what is held.
+func (c *channel) Held(held bool) {
+	switch {
+	case held && !c.held && !c.probing && c.state == channelOpen:
+		c.session.Pause()
+	case !held && c.held:
+		c.session.Resume()
+	default:
+		return
+	}
+	c.held = held
 }
 
 // Closing implements [transport.Receiver].

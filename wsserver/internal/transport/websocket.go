@@ -31,8 +31,8 @@ type Config struct {
 // Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
 type Transports struct {
 	reader    ReaderConfig // of peers that do not compress
-	inflating ReaderConfig // of peers that may
-	threshold int          // Config.Deflate
+	inflating *inflateQueue
+	threshold int // Config.Deflate
 
 	compressHTTP int // Config.CompressHTTP
 
@@ -54,7 +54,7 @@ func New(cfg Config) *Transports {
 	queues := outbox.Config{Limit: cfg.QueueBytes}
 	return &Transports{
 		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
-		inflating: ReaderConfig{MaxMessage: cfg.MaxMessage, Deflate: true},
+		inflating: newInflateQueue(),
 		threshold: cfg.Deflate,
 
 		compressHTTP: cfg.CompressHTTP,
@@ -101,6 +101,7 @@ func (t *Transports) Close() {
 	t.shards.Close()
 	t.group.Close()
 	t.streams.Wait()
+	t.inflating.Close()
 }
 
 // Stats counts what was written to all peers.
@@ -157,6 +158,8 @@ const (
 	wsPeer                        // the peer has said that it closes: nothing is to be waited for after our Close frame
 	wsFlushed                     // our Close frame is out
 	wsClosed                      // the descriptor is gone
+	wsPaused                      // the owner does not want to read
+	wsHeld                        // nothing is read until a message is inflated
 )
 
 // Serve makes w the WebSocket of nc, which belongs to it from then on. deflate is what [Upgrade] says was negotiated. Nothing is read before
@@ -165,7 +168,7 @@ func (t *Transports) Serve(w *WebSocket, nc net.Conn, deflate bool, r Receiver) 
 	w.transports, w.receiver = t, r
 	w.reader.Config = &t.reader
 	if deflate {
-		w.reader.Config = &t.inflating
+		w.reader.Config = &t.newInflation(w).config
 		w.deflate = t.threshold > 0
 	}
 	if poller := t.pollerFor(nc); poller != nil {
@@ -235,22 +238,10 @@ func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
 }
 
 // Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.
-func (w *WebSocket) Pause() {
-	if w.polled != nil {
-		w.polled.Pause()
-	} else {
-		w.stream.pause(true)
-	}
-}
+func (w *WebSocket) Pause() { w.halt(wsPaused, 0) }
 
 // Resume ends a pause.
-func (w *WebSocket) Resume() {
-	if w.polled != nil {
-		w.polled.Resume()
-	} else {
-		w.stream.pause(false)
-	}
-}
+func (w *WebSocket) Resume() { w.halt(0, wsPaused) }
 
 // Close begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
 // connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
@@ -272,6 +263,7 @@ func (w *WebSocket) shut(code CloseCode, flags wsState, reason error) {
 			w.receiver.Closing(reason)
 		}
 		w.Resume() // the peer's answer is to be read
+		w.hurry()
 		if !w.queue.CloseAfterFlush(&outbox.Frame{Bytes: AppendClose(nil, code, "")}) {
 			w.Abort()
 		}
@@ -295,6 +287,7 @@ func (w *WebSocket) Abort() {
 	} else {
 		w.stream.close()
 	}
+	w.hurry()
 	w.receiver.Closed()
 }
 
@@ -312,7 +305,20 @@ func (w *WebSocket) fail(err error) {
 
 // feed decodes what was read.
 func (w *WebSocket) feed(p []byte) {
-	err := w.reader.Feed(p, (*frameHandler)(w))
+	w.fed(w.reader.Feed(p, (*frameHandler)(w)))
+	if w.reader.isHeld() {
+		w.hold()
+	}
+}
+
+// inflate decodes what was held, and reports whether something is held again.
+func (w *WebSocket) inflate(with *inflater) bool {
+	w.fed(w.reader.release(with, (*frameHandler)(w)))
+	return w.reader.isHeld()
+}
+
+// fed follows what was decoded.
+func (w *WebSocket) fed(err error) {
 	if err == nil {
 		w.receiver.Fed(w.reader.Partial())
 		return
