@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
 	"test/leak":                    {"std"},
+	"test/slowlink":                {"test/need", "std"},
 	"test/protocol":                {"std"},
 	"wsserver/msgpack":             {"adapter/packet", "github.com/tinylib/msgp/msgp"},
 }

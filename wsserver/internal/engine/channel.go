@@ -16,7 +16,7 @@ type channel struct {
 	state   channelState       // guarded by session.mu; changes only once, and only of one that probes
 	upgrade bool               // it came to take over a session, and counts in the server's live by itself
 
-	probing bool // used by Message and Fed alone, as is what follows
+	probing bool // used by Message, Fed and Held alone, as is what follows
 	probe   engineio.Probe
 }
 
@@ -184,6 +184,13 @@ func (c *channel) HungUp() { c.session.hungUp() }
 
 // Large implements [transport.Receiver].
 func (c *channel) Large() { c.session.large() }
+
+// Held implements [transport.Holder].
+func (c *channel) Held(held bool) {
+	if !c.probing && c.state == channelOpen {
+		c.session.inflating(held)
+	}
+}
 
 // Closing implements [transport.Receiver].
 func (c *channel) Closing(err error) {

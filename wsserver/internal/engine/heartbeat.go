@@ -73,7 +73,7 @@ func (s *Session) evidence() engineio.Evidence {
 		return engineio.Evidence{}
 	}
 	out := s.outlet()
-	e := engineio.Evidence{Taken: out.PingTaken(), Partial: s.partial, NotHeard: s.halted}
+	e := engineio.Evidence{Taken: out.PingTaken(), Partial: s.partial, NotHeard: s.halted || s.behind}
 	if e.Taken {
 		return e
 	}

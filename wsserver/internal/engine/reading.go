@@ -79,6 +79,14 @@ func (s *Session) hungUp() {
 	}
 }
 
+// inflating says whether what has come waits to be inflated, and nothing is read meanwhile.
+func (s *Session) inflating(behind bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = behind
+	s.limitMessage()
+}
+
 // fed follows the messages that arrived at once, as n bytes: one that has begun has to go on. receiving must be held.
 func (s *Session) fed(n int, partial bool) {
 	partial = partial || s.more
@@ -137,7 +145,7 @@ func (s *Session) assemble(n int) {
 func (s *Session) limitMessage() {
 	switch {
 	case s.ended || !s.accepted: // another limit runs
-	case s.partial && s.pauses == 0:
+	case s.partial && s.pauses == 0 && !s.behind:
 		s.arrived = 0
 		s.server.messageDelay.Arm(&s.limit, s)
 	default:

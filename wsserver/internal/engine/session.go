@@ -38,6 +38,7 @@ type Session struct {
 	pauses   int32
 	onward   int32 // how much is read on although pauses says not to, in bytes
 	held     bool  // the warden has it paused
+	behind   bool  // what has come waits to be inflated, and nothing is read
 	accepted bool
 	ended    bool
 	told     bool // the receiver has been told so

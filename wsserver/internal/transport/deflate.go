@@ -169,17 +169,6 @@ func (in *inflater) free() {
 	inflaters.Put(in)
 }
 
-// inflate decompresses a message and delivers it. What it needs for that it gives back before it returns.
-func (r *Reader) inflate(op Opcode, payload []byte, h Handler) error {
-	in := inflaters.Get().(*inflater)
-	defer in.free()
-	message, err := in.inflate(payload, r.maxMessage())
-	if err != nil {
-		return err
-	}
-	return r.deliver(op, false, message, h)
-}
-
 // tailed reads a payload and then a tail. It is an io.ByteReader, so that the flate package reads no byte that it does not need.
 type tailed struct {
 	payload []byte

@@ -78,6 +78,9 @@ type ReaderConfig struct {
 
 	// Client decodes what a server sends: its frames must not be masked. For test clients.
 	Client bool
+
+	// inflation, if there is one, holds the messages that take long to inflate. A Config with one is for one Reader.
+	inflation *inflation
 }
 
 // A Reader decodes the frames of one peer (RFC 6455 section 5), as they arrive and without I/O. The zero value, with or without a
@@ -111,6 +114,7 @@ const (
 	inFragments                         // a message has begun and its last fragment has not
 	isText                              // that message is text
 	isDeflated                          // that message is compressed
+	held                                // a compressed message, and what is behind it: see release
 	ended
 )
 
@@ -120,21 +124,30 @@ func (r *Reader) Partial() bool {
 	return r.state&(inPayload|inFragments) != 0 || r.headerLen > 0
 }
 
-// Held is how much memory what is incomplete takes, in bytes.
-func (r *Reader) Held() int { return cap(r.buf) }
+// Held is how much memory what is incomplete, or waits to be inflated, takes, in bytes.
+func (r *Reader) Held() int {
+	n := cap(r.buf)
+	if r.isHeld() {
+		n += cap(r.Config.inflation.payload) + cap(r.Config.inflation.rest)
+	}
+	return n
+}
 
-// Feed decodes p, the bytes that arrived next, and hands h what is complete. It modifies p, and keeps no part of it.
+// Feed decodes p, the bytes that arrived next, and hands h what is complete. It modifies p, and keeps no part of it, but for what is held.
 //
 // A breach of the protocol is a [ProtocolError]. After an error, or a Close frame, the rest of p and of all later calls is discarded,
 // without an error: RFC 6455 section 5.5.1 and 7.1.7. The clock is read for control frames only.
 func (r *Reader) Feed(p []byte, h Handler) error {
-	for len(p) > 0 && r.state&ended == 0 {
+	for len(p) > 0 && r.state&(ended|held) == 0 {
 		n, err := r.frame(p, h)
 		if err != nil {
 			r.end()
 			return err
 		}
 		p = p[n:]
+	}
+	if r.state&held != 0 {
+		r.Config.inflation.rest = p
 	}
 	return nil
 }
@@ -387,7 +400,7 @@ func checkClose(payload []byte) error {
 }
 
 func (r *Reader) end() {
-	*r = Reader{Config: r.Config, state: ended}
+	r.buf, r.left, r.headerLen, r.state = nil, 0, 0, ended
 }
 
 func (r *Reader) client() bool { return r.Config != nil && r.Config.Client }

@@ -34,8 +34,8 @@ type Config struct {
 // Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
 type Transports struct {
 	reader    ReaderConfig // of peers that do not compress
-	inflating ReaderConfig // of peers that may
-	threshold int          // Config.Deflate
+	inflating *inflateQueue
+	threshold int // Config.Deflate
 
 	compressHTTP int // Config.CompressHTTP
 
@@ -59,7 +59,7 @@ func New(cfg Config) *Transports {
 	queues := outbox.Config{Limit: cfg.QueueBytes, Pace: cfg.Pace, Budget: cfg.Budget, NextEnd: nextEnd}
 	return &Transports{
 		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
-		inflating: ReaderConfig{MaxMessage: cfg.MaxMessage, Deflate: true},
+		inflating: newInflateQueue(),
 		threshold: cfg.Deflate,
 
 		compressHTTP: cfg.CompressHTTP,
@@ -109,6 +109,7 @@ func (t *Transports) Close() {
 	t.shards.Close()
 	t.group.Close()
 	t.streams.Wait()
+	t.inflating.Close()
 }
 
 // Stats counts what was written to all peers.
@@ -174,6 +175,8 @@ const (
 	wsPeer                        // the peer has said that it closes: nothing is to be waited for after our Close frame
 	wsFlushed                     // our Close frame is out
 	wsClosed                      // the descriptor is gone
+	wsPaused                      // the owner does not want to read
+	wsHeld                        // nothing is read until a message is inflated
 )
 
 // Serve makes w the WebSocket of nc, which belongs to it from then on. deflate is what [Upgrade] says was negotiated. Nothing is read before
@@ -182,7 +185,7 @@ func (t *Transports) Serve(w *WebSocket, nc net.Conn, deflate bool, r Receiver) 
 	w.transports, w.receiver = t, r
 	w.reader.Config = &t.reader
 	if deflate {
-		w.reader.Config = &t.inflating
+		w.reader.Config = &t.newInflation(w).config
 		w.deflate = t.threshold > 0
 	}
 	if poller := t.pollerFor(nc); poller != nil {
@@ -264,22 +267,10 @@ func (w *WebSocket) PingTaken() bool { return w.queue.PingTaken() }
 func (w *WebSocket) DropVolatile()   { w.queue.DropVolatile() }
 
 // Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.
-func (w *WebSocket) Pause() {
-	if w.polled != nil {
-		w.polled.Pause()
-	} else {
-		w.stream.pause(true)
-	}
-}
+func (w *WebSocket) Pause() { w.halt(wsPaused, 0) }
 
 // Resume ends a pause.
-func (w *WebSocket) Resume() {
-	if w.polled != nil {
-		w.polled.Resume()
-	} else {
-		w.stream.pause(false)
-	}
-}
+func (w *WebSocket) Resume() { w.halt(0, wsPaused) }
 
 // Close begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
 // connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
@@ -301,6 +292,7 @@ func (w *WebSocket) shut(code CloseCode, flags wsState, reason error) {
 			w.receiver.Closing(reason)
 		}
 		w.Resume() // the peer's answer is to be read
+		w.hurry()
 		if !w.queue.CloseAfterFlush(&outbox.Frame{Bytes: AppendClose(nil, code, "")}) {
 			w.Abort()
 		}
@@ -325,6 +317,7 @@ func (w *WebSocket) Abort() {
 	} else {
 		w.stream.close()
 	}
+	w.hurry()
 	w.receiver.Closed()
 }
 
@@ -342,9 +335,22 @@ func (w *WebSocket) fail(err error) {
 
 // feed decodes what was read.
 func (w *WebSocket) feed(p []byte) {
-	n := len(p)
-	err := w.reader.Feed(p, (*frameHandler)(w))
-	w.hold(w.reader.Held())
+	w.fed(len(p), w.reader.Feed(p, (*frameHandler)(w)))
+	w.count(w.reader.Held())
+	if w.reader.isHeld() {
+		w.hold()
+	}
+}
+
+// inflate decodes what was held, and reports whether something is held again.
+func (w *WebSocket) inflate(with *inflater) bool {
+	w.fed(0, w.reader.release(with, (*frameHandler)(w)))
+	w.count(w.reader.Held())
+	return w.reader.isHeld()
+}
+
+// fed follows what was decoded, of n bytes that arrived.
+func (w *WebSocket) fed(n int, err error) {
 	if err == nil {
 		w.receiver.Fed(n, w.reader.Partial())
 		return
@@ -357,8 +363,8 @@ func (w *WebSocket) feed(p []byte) {
 	w.shut(code, 0, err)
 }
 
-// hold counts against the budget what the reader holds. The goroutine that reads alone calls it, so that it may look at held.
-func (w *WebSocket) hold(n int) {
+// count counts against the budget what the reader holds. Whoever feeds the reader alone calls it, so that it may look at held.
+func (w *WebSocket) count(n int) {
 	if n == int(w.held) {
 		return
 	}

@@ -1,0 +1,277 @@
+package transport
+
+import (
+	"container/heap"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	// Inflating for a client may take one part in inflateShare of the time that passes, and inflateBurst at once: some ten messages of 1 MB. Clients
+	// that want more share what all workers may use beyond that, one part in spareShare of their time.
+	inflateShare = 50
+	inflateBurst = 100 * time.Millisecond
+	spareShare   = 4
+
+	// inlineBurst is up to where a client's messages are inflated where they are read.
+	inlineBurst = 5 * time.Millisecond
+
+	// What is inflated where it was read, for all clients together, may take one part in pollerShare of the time, and pollerBurst at once. The
+	// poller has more to do.
+	pollerShare = 10
+	pollerBurst = 2 * time.Millisecond
+
+	maxInlineCost = 500 * time.Microsecond
+)
+
+// An allowance is time that may be used, one part in so many of the time that passes: it says when all that was used will have been paid. Time is since
+// the start of the queue. The zero value has used nothing.
+type allowance time.Duration
+
+// use takes from the budget.
+func (b *allowance) use(now, cost time.Duration, share int) {
+	*b = max(*b, allowance(now)) + allowance(cost*time.Duration(share))
+}
+
+// within returns when no more than burst of what was used is yet to be paid.
+func (b allowance) within(burst time.Duration, share int) time.Duration {
+	return time.Duration(b) - burst*time.Duration(share)
+}
+
+// An inflateQueue has compressed messages inflated that are not small: by a few workers, one message of a client at a time. The workers are
+// shared out by time to those that are within their budgets (start-time fair queueing). A client that is beyond its own waits until
+// it is not, or until it is the nearest to that and workers have time to spare: so it waits for itself, and others hardly for it.
+type inflateQueue struct {
+	start   time.Time
+	cpu     func() time.Duration // what the thread of a worker has used of a processor
+	most    int                  // workers
+	workers sync.WaitGroup
+
+	inflaters sync.Pool // of the workers, which keep the buffers of long messages: so many as there are workers, until the memory is wanted
+
+	mu      sync.Mutex // guards what follows
+	waiting jobs       // whose order is when they will be within their budgets
+	ready   jobs       // whose order is their turn
+	turn    time.Duration
+	seq     uint64
+	running int         // workers
+	poller  allowance   // what was inflated inline, for all
+	spare   allowance   // what workers did for those that waited
+	alarm   *time.Timer // rings when the first of waiting is ready, if no worker is sure to look
+	ringsAt time.Duration
+	closed  bool
+}
+
+// A place is what the queue knows of a client.
+type place struct {
+	used  allowance
+	turn  time.Duration // of its next message: what it got of the workers, or the turn of others if that is more
+	early bool          // the message that a worker has did not wait for the budget
+
+	line  *jobs // where it stands; nil if it is not queued
+	index int
+	order time.Duration
+	seq   uint64 // decides between equals
+}
+
+func newInflateQueue() *inflateQueue {
+	return &inflateQueue{
+		start:     time.Now(),
+		cpu:       cpuTime,
+		most:      max(1, runtime.GOMAXPROCS(0)/2),
+		inflaters: sync.Pool{New: inflaters.New},
+	}
+}
+
+// now is the time since the start of the queue.
+func (q *inflateQueue) now() time.Duration { return time.Since(q.start) }
+
+// mayInline reports whether a small message may be inflated at once.
+func (q *inflateQueue) mayInline(in *inflation) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	return in.used.within(inlineBurst, inflateShare) <= now && q.poller.within(pollerBurst, pollerShare) <= now
+}
+
+// charge counts what a worker has used for a client.
+func (q *inflateQueue) charge(in *inflation, cost time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	in.used.use(q.now(), cost, inflateShare)
+	if in.early {
+		q.spare.use(q.now(), cost/time.Duration(q.most), spareShare)
+	}
+	in.turn = max(in.turn, q.turn) + cost
+}
+
+// chargeInline counts what a small message took where it was read, which is measured as time that passed: beyond maxInlineCost that says more of
+// the machine than of the message.
+func (q *inflateQueue) chargeInline(in *inflation, took time.Duration) {
+	cost := min(took, maxInlineCost)
+	q.charge(in, cost)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.poller.use(q.now(), cost, pollerShare)
+}
+
+// submit queues what a client's Reader holds. A queue that is closed does nothing: so are its connections.
+func (q *inflateQueue) submit(in *inflation) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.seq++
+	in.seq = q.seq
+	if in.socket.closing() {
+		q.push(&q.ready, in, 0)
+	} else {
+		q.push(&q.waiting, in, in.used.within(inflateBurst, inflateShare))
+	}
+	q.rouse()
+}
+
+// hurry moves a client to the front, whatever it has used: it closes, and nothing of it is inflated.
+func (q *inflateQueue) hurry(in *inflation) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if in.line != nil && !q.closed {
+		heap.Remove(in.line, in.index)
+		q.push(&q.ready, in, 0)
+		q.rouse()
+	}
+}
+
+// push puts a job in its place in to. mu must be held.
+func (q *inflateQueue) push(to *jobs, in *inflation, order time.Duration) {
+	in.line, in.order = to, order
+	heap.Push(to, in)
+}
+
+// rouse moves to ready what has waited, and starts a worker if there is something to do and one more may run, or else sets the alarm. mu must
+// be held.
+func (q *inflateQueue) rouse() {
+	if q.closed {
+		return
+	}
+	now := q.now()
+	for len(q.waiting) > 0 && q.waiting[0].order <= now {
+		in := heap.Pop(&q.waiting).(*inflation)
+		q.push(&q.ready, in, max(in.turn, q.turn))
+	}
+	switch {
+	case q.running == q.most: // the first that has done its job comes here
+	case len(q.ready) > 0 || len(q.waiting) > 0 && q.spare.within(0, spareShare) <= now:
+		q.running++
+		q.workers.Go(q.work)
+	case len(q.waiting) > 0:
+		q.ring(now, min(q.waiting[0].order, q.spare.within(0, spareShare)))
+	}
+}
+
+// work does jobs while there are some that may begin.
+func (q *inflateQueue) work() {
+	runtime.LockOSThread() // for cpu
+	defer runtime.UnlockOSThread()
+	with := q.inflaters.Get().(*inflater)
+	defer func() {
+		with.source = tailed{}
+		q.inflaters.Put(with)
+	}()
+	for in := q.next(); in != nil; in = q.next() {
+		if in.socket.inflate(with) {
+			q.submit(in)
+		} else {
+			in.socket.unhold()
+		}
+	}
+}
+
+// next takes the next job. If there is none it returns nil, and the worker does not count any more.
+func (q *inflateQueue) next() (in *inflation) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.ready) > 0:
+		in = heap.Pop(&q.ready).(*inflation)
+		in.early = false
+		q.turn = max(q.turn, in.order)
+	case len(q.waiting) > 0 && q.spare.within(0, spareShare) <= q.now():
+		in = heap.Pop(&q.waiting).(*inflation)
+		in.early = true
+	default:
+		q.running--
+	}
+	q.rouse()
+	return in
+}
+
+// ring sets the alarm, unless it rings sooner. mu must be held.
+func (q *inflateQueue) ring(now, at time.Duration) {
+	if q.alarm != nil && q.ringsAt <= at {
+		return
+	}
+	q.silence()
+	q.workers.Add(1)
+	q.ringsAt = at
+	q.alarm = time.AfterFunc(at-now, func() {
+		defer q.workers.Done()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.now() >= q.ringsAt { // it is this one, or as good
+			q.alarm = nil
+		}
+		q.rouse()
+	})
+}
+
+// silence takes the alarm back. mu must be held.
+func (q *inflateQueue) silence() {
+	if q.alarm != nil && q.alarm.Stop() {
+		q.workers.Done()
+	}
+	q.alarm = nil
+}
+
+// Close forgets what waits, and waits for the workers. All connections must have been closed before.
+func (q *inflateQueue) Close() {
+	q.mu.Lock()
+	q.closed = true
+	q.waiting, q.ready = nil, nil
+	q.silence()
+	q.mu.Unlock()
+	q.workers.Wait()
+}
+
+// jobs is a heap of clients that each have a message to be inflated.
+type jobs []*inflation
+
+func (j jobs) Len() int { return len(j) }
+
+func (j jobs) Less(a, b int) bool {
+	if j[a].order != j[b].order {
+		return j[a].order < j[b].order
+	}
+	return j[a].seq < j[b].seq
+}
+
+func (j jobs) Swap(a, b int) {
+	j[a], j[b] = j[b], j[a]
+	j[a].index, j[b].index = a, b
+}
+
+func (j *jobs) Push(x any) {
+	in := x.(*inflation)
+	in.index = len(*j)
+	*j = append(*j, in)
+}
+
+func (j *jobs) Pop() any {
+	last := len(*j) - 1
+	in := (*j)[last]
+	(*j)[last], in.line = nil, nil
+	*j = (*j)[:last]
+	return in
+}
