@@ -97,7 +97,9 @@ func TestConnectTwice(t *testing.T) {
 			t.Errorf("asked %d times, connected %d times, with %d sockets, want 1, 1 and 1", asked, connected, len(srv.Of("/").Sockets()))
 		}
 		c.Send(`41`, `40{"n":1}`) // not a second one: the first is over
-		if got := c.Read(); !strings.HasPrefix(got, `40{"sid":`) || connected != 2 {
+		got := c.Read()
+		synctest.Wait()
+		if !strings.HasPrefix(got, `40{"sid":`) || connected != 2 {
 			t.Errorf("got %s, connected %d times, want again", got, connected)
 		}
 	})
