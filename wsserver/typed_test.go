@@ -92,7 +92,9 @@ func TestUnhandled(t *testing.T) {
 		srv := everyNamespace(t, wsserver.Config{})
 		srv.Of("/logged").OnAny(func(context.Context, *wsserver.Event) error { return nil })
 		srv.Of("/dropped").OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			s.Use(func(next wsserver.Handler) wsserver.Handler { return func(context.Context, *wsserver.Event) error { return nil } })
+			s.Use(func(next wsserver.Handler) wsserver.Handler {
+				return func(context.Context, *wsserver.Event) error { return nil }
+			})
 			return nil
 		})
 		srv.Of("/own").OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
