@@ -197,6 +197,11 @@ func (a *interopApp) serveMain(ns *wsserver.Namespace) {
 		e.Socket().Close()
 		return err
 	})
+	ns.On("close transport", func(ctx context.Context, e *wsserver.Event) error {
+		err := e.Socket().Emit(ctx, "last words", 0)
+		e.Socket().CloseTransport()
+		return err
+	})
 }
 
 // ask asks the client, on a goroutine of its own: the client may answer later questions first.

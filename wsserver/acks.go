@@ -47,14 +47,15 @@ func (s *Socket) expected(id uint64) func(answer packet.Args, ok bool) {
 	return answered
 }
 
-// acknowledge gives the client's answer to whoever waits for it. One that nobody waits for, or a second one, is ignored, as Socket.IO does.
+// acknowledge gives the client's answer to whoever waits for it. One that nobody waits for, a second one, or one without an id, which is that of
+// nobody, is ignored, as Socket.IO does.
 func (s *Socket) acknowledge(p *packet.Packet) {
 	if answered := s.expected(p.ID); answered != nil {
 		answered(p.Args, true)
 	}
 }
 
-// newAckID returns an id for an acknowledgement. No two of a server are the same, so that one id serves all sockets of a broadcast.
+// newAckID returns an id for an acknowledgement, never 0. No two of a server are the same, so that one id serves all sockets of a broadcast.
 func (srv *Server) newAckID() uint64 { return srv.lastAck.Add(1) }
 
 // ackContext gives ctx the deadline of Config.AckTimeout if it has none.

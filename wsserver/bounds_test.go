@@ -81,7 +81,8 @@ func TestMaxEventBytes(t *testing.T) {
 	})
 }
 
-// TestMaxSockets: a client that connects and disconnects while handlers block is closed before it has made goroutines without end.
+// TestMaxSockets: a client that connects and disconnects while handlers block is refused before it has made goroutines without end, and closed
+// when it goes on as if it had not been.
 func TestMaxSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})

@@ -37,9 +37,7 @@ func (c *conn) route(p *packet.Packet) error {
 		c.server.counts.events.Add(1)
 		s.push(p)
 	case packet.Ack:
-		if p.HasID { // one without answers nothing, and is ignored, as by the reference
-			s.acknowledge(p)
-		}
+		s.acknowledge(p)
 	case packet.Disconnect:
 		s.finish(ErrClientDisconnect, nil)
 	default:

@@ -50,6 +50,18 @@ func Chromium(t *testing.T) string {
 	return ""
 }
 
+// Nginx returns the path of nginx.
+func Nginx(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	Missing(t, "nginx", "install it, on Debian with `apt-get install nginx-light`")
+	return ""
+}
+
 // root is the folder of the module, which is above that of any test.
 func root(t *testing.T) string {
 	t.Helper()

@@ -598,6 +598,27 @@ check("the server closes the connection", async (t) => {
   await closed;
 });
 
+check("the server closes the transport, and the client reconnects", async (t) => {
+  const watcher = await t.connect();
+  const c = await t.connect("/", { reconnection: true, reconnectionDelay: 5, reconnectionDelayMax: 5 });
+  const n = await t.connect("/ns-8", {}, c.socket.io);
+  const room = t.name("watchers");
+  await watcher.ask("join", [room]);
+  await c.ask("watch", room);
+  const before = [c.socket.id, n.socket.id];
+  const reconnected = new Promise((resolve) => c.socket.io.once("reconnect", resolve));
+  c.socket.emit("close transport");
+  t.same(await c.received("last words"), [0]);
+  t.same(await c.disconnected(), "transport close", "the first");
+  t.same(await n.disconnected(), "transport close", "the other");
+  t.step = "the reconnection";
+  await reconnected;
+  await Promise.all([c.connected(), n.connected()]);
+  t.same(before.includes(c.socket.id) || before.includes(n.socket.id), false, "new ids");
+  t.same([await c.ask("ack", 1), await n.ask("ack", 2)], [1, 2]);
+  t.same((await watcher.received("gone")).slice(0, 2), [before[0], "forced close"], "what the server saw");
+});
+
 check("the client disconnects", async (t) => {
   const [watcher, c] = await Promise.all([t.connect(), t.connect()]);
   const room = t.name("watchers");

@@ -90,6 +90,10 @@ function serve(parser) {
       socket.emit("last words", 0);
       socket.disconnect(true);
     });
+    socket.on("close transport", () => {
+      socket.emit("last words", 0);
+      socket.conn.close();
+    });
   });
   common(main);
   for (let i = 1; i <= 20; i++) common(io.of("/ns-" + i));

@@ -23,7 +23,7 @@ const maxReceived = 1 << 28
 
 var (
 	readerConfig = transport.ReaderConfig{MaxMessage: maxReceived, Client: true}
-	limits       = packet.Limits{AttachmentBytes: maxReceived}
+	limits       = packet.Limits{Attachments: 1 << 16, AttachmentBytes: maxReceived, Arguments: 1 << 20, Depth: 10_000} // the server's are to be met
 )
 
 // conn is a connection, with a Client for each namespace.
