@@ -13,13 +13,17 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-var _ adapter.Limiter = (*link)(nil)
+var (
+	_ adapter.Limiter   = (*link)(nil)
+	_ adapter.Confirmer = (*link)(nil)
+)
 
 // A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
 type link struct {
 	adapter *Adapter
 	recv    func([]byte)
 	naming  naming
+	needs   []permission // while one of them is denied, the link is Refused
 	options nats.Options
 	log     *slog.Logger
 
@@ -64,6 +68,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		adapter: a,
 		recv:    recv,
 		naming:  set.naming,
+		needs:   set.needs,
 		options: set.options,
 		log:     set.log.With("cluster", a.cfg.Cluster),
 		ctx:     ctx,
@@ -256,6 +261,9 @@ func (l *link) readFrom(c *conn) {
 
 // take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
 func (l *link) take(c *conn, m *nats.Msg) {
+	if len(m.Data) == 0 && len(l.needs) > 0 {
+		return // somebody tries what it may (rehearse)
+	}
 	if c.cover != nil && m.Sub == c.cover {
 		l.wantedMu.RLock()
 		_, ok := l.topics[m.Subject]
