@@ -261,9 +261,6 @@ func (l *link) readFrom(c *conn) {
 
 // take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
 func (l *link) take(c *conn, m *nats.Msg) {
-	if len(m.Data) == 0 && len(l.needs) > 0 {
-		return // somebody tries what it may (rehearse)
-	}
 	if c.cover != nil && m.Sub == c.cover {
 		l.wantedMu.RLock()
 		_, ok := l.topics[m.Subject]

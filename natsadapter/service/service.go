@@ -47,7 +47,8 @@
 // larger by itself, there is no more than that it is truncated. Each request fetches all sockets that are selected from the servers.
 //
 // A request that was refused has an answer with the headers of a service's error: Nats-Service-Error-Code is 400 for a wrong request, 413 for
-// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster, or knows no server of it.
+// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster or is denied what it needs of
+// NATS, or knows no server of the cluster.
 // Nats-Service-Error says more, and so does error in its JSON. Nobody got anything then. Those who send requests one after the other, and wait for the answers,
 // have them carried out in this order.
 //
@@ -70,6 +71,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 )
@@ -216,7 +218,7 @@ func (s *Service) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("the service must be allowed to subscribe to %s.> and to %s.>: %w", s.subject, micro.APIPrefix, err)
+		return fmt.Errorf("%w: the service needs permission to subscribe to %s.> and to %s.>: %w", adapter.ErrRefused, s.subject, micro.APIPrefix, err)
 	}
 	return nil
 }
