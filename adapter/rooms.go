@@ -249,10 +249,18 @@ func (r *Rooms) disinterest(topics ...Topic) {
 	h.apply(nil)
 }
 
+// Closed is [ErrClosed] when the Hub is closed, and nil before.
+func (r *Rooms) Closed() error {
+	if r.hub.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return nil
+}
+
 // Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
 //
-// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge] or [ErrClosed]. Broadcasts of
-// one goroutine reach each member in their order, and each at most once.
+// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge], [ErrRefused] or
+// [ErrClosed], which it is of a Hub without an adapter, too. Broadcasts of one goroutine reach each member in their order, and each at most once.
 func (r *Rooms) Broadcast(b Broadcast) error {
 	body := envelope.Body{
 		Route:     envelope.ByNamespace,
@@ -266,7 +274,7 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 	}
 	r.deliver(&body)
 	if b.Local || r.hub.machine == nil {
-		return nil
+		return r.Closed()
 	}
 	if len(body.Rooms) > 1 {
 		body.Rooms = distinct(body.Rooms)

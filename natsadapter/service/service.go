@@ -24,7 +24,8 @@
 // A request is an object. These fields of it, all of which may be left out, select sockets, on all servers:
 //
 //	namespace   of which namespace; "/" if it is left out
-//	rooms       those in any of these rooms, each once; a socket's id is a room, too. If it is left out, all of the namespace; [] is refused
+//	rooms       those in any of these rooms, each once; a socket's id is a room, too. Of an empty list, [] or null, nobody: the answer is ok, and
+//	            counts none. If it is left out, all of the namespace
 //	except      without those in any of these rooms
 //	timeout     how long to wait for the servers, in milliseconds, 30,000 at the most; Config.Timeout if it is left out
 //
