@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // confirmTimeout is how long a Join waits for the broker to confirm a subscription.
@@ -17,6 +19,8 @@ type confirmer struct {
 	tickets map[Topic]*ticket
 	denied  map[Topic]struct{} // what the broker denied when it was asked last
 	handed  []Topic            // the link has been told of them since the last round trip
+
+	peakTickets, peakDenied int // see shrink.Map
 
 	more chan struct{} // has room for one: something was handed
 }
@@ -58,6 +62,7 @@ func (c *confirmer) forget(topics []Topic) {
 	defer c.mu.Unlock()
 	for _, topic := range topics {
 		delete(c.denied, topic)
+		c.denied = shrink.Map(c.denied, &c.peakDenied)
 	}
 }
 
@@ -128,6 +133,7 @@ func (c *confirmer) settle(topics []Topic, denied map[Topic]error) {
 			c.denied[topic] = struct{}{}
 		} else {
 			delete(c.denied, topic)
+			c.denied = shrink.Map(c.denied, &c.peakDenied)
 		}
 		t := c.tickets[topic]
 		if t == nil {
@@ -135,15 +141,10 @@ func (c *confirmer) settle(topics []Topic, denied map[Topic]error) {
 		}
 		if t.times--; t.times == 0 {
 			delete(c.tickets, topic)
+			c.tickets = shrink.Map(c.tickets, &c.peakTickets)
 			t.err = err
 			close(t.done)
 		}
-	}
-	if len(c.tickets) == 0 {
-		c.tickets = make(map[Topic]*ticket) // a map does not shrink
-	}
-	if len(c.denied) == 0 {
-		c.denied = make(map[Topic]struct{})
 	}
 }
 

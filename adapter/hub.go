@@ -87,8 +87,9 @@ type Hub struct {
 
 	elided atomic.Uint64 // room events
 
-	roomsMu sync.Mutex // guards rooms
-	rooms   map[string]*Rooms
+	roomsMu   sync.Mutex // guards what follows
+	rooms     map[string]*Rooms
+	peakRooms int // see shrink.Map
 
 	confirms *confirmer // what this node is subscribed to
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/rooms"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // Errors of Rooms.
@@ -133,6 +134,7 @@ func (r *Rooms) Discard() bool {
 	}
 	r.discarded = true
 	delete(r.hub.rooms, r.namespace)
+	r.hub.rooms = shrink.Map(r.hub.rooms, &r.hub.peakRooms)
 	return true
 }
 

@@ -231,7 +231,9 @@ func (w *writer) run(ctx context.Context, link Link) {
 		if more {
 			j = w.jobs[0]
 			w.jobs[0] = job{}
-			w.jobs = w.jobs[1:]
+			if w.jobs = w.jobs[1:]; len(w.jobs) == 0 {
+				w.jobs = nil // and with it what a burst has needed
+			}
 		}
 		w.mu.Unlock()
 		switch {

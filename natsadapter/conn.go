@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // A conn is one connection of a link to NATS. It is used until it is lost or replaced, and never again.
@@ -24,6 +25,7 @@ type conn struct {
 	slow    chan struct{} // gets a value when messages were dropped
 
 	subs map[string]*nats.Subscription // by subject; guarded by link.mu
+	peak int                           // of subs; see shrink.Map
 
 	cover *nats.Subscription // to all rooms, in the place of theirs, or nil; not changed any more once messages are read
 
@@ -89,6 +91,7 @@ func (c *conn) unsubscribe(subject string) error {
 		return nil
 	}
 	delete(c.subs, subject)
+	c.subs = shrink.Map(c.subs, &c.peak)
 	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return err
 	}

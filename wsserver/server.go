@@ -35,11 +35,12 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	mu         sync.Mutex // guards what follows
-	closed     bool
-	namespaces map[string]*Namespace
-	parents    []*ParentNamespace // in the order of their making; replaced, not changed
-	dynamic    int                // children of parents that may go
+	mu             sync.Mutex // guards what follows
+	closed         bool
+	namespaces     map[string]*Namespace
+	peakNamespaces int                // see shrink.Map
+	parents        []*ParentNamespace // in the order of their making; replaced, not changed
+	dynamic        int                // children of parents that may go
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
