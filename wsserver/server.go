@@ -205,7 +205,8 @@ func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args
 }
 
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had 250 ms to. Without an adapter it
-// returns nil at once. An error says why the adapter cannot be opened, or wraps ctx's. Clients are served before, too.
+// returns nil at once. An error says why the adapter cannot be opened, wraps [adapter.ErrRefused] and names the permissions without which the
+// broker keeps the server out of the cluster, or wraps ctx's. Clients are served before, too.
 func (srv *Server) Ready(ctx context.Context) error { return srv.hub.Ready(ctx) }
 
 // Node is the id of this server among the nodes of its cluster. Every server has a new one.
