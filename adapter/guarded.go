@@ -19,7 +19,7 @@ type Guarded interface {
 	Adapter
 
 	// OpenFor is Open for a node that cannot do without needs. On every connection its link tries all of them before it is Connected: it
-	// publishes an empty message, which a Hub ignores, and subscribes for a moment. While one of them is denied the link is [Refused]. It
+	// publishes a message that no link hands to its recv, and subscribes for a moment. While one of them is denied the link is [Refused]. It
 	// tries again by itself. Whenever the broker denies anything later, the link tries them anew.
 	OpenFor(ctx context.Context, needs Needs, recv func(msg []byte)) (Link, error)
 }

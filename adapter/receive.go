@@ -11,9 +11,6 @@ import (
 
 // receive takes a message from the link, from one goroutine at a time.
 func (h *Hub) receive(msg []byte) {
-	if len(msg) == 0 {
-		return // a node tries what it may (Guarded)
-	}
 	h.assembly.expire(h.age())
 	m, err := read(msg)
 	if err == nil && m.From == h.node {

@@ -265,6 +265,9 @@ func (l *link) readFrom(c *conn) {
 
 // take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
 func (l *link) take(c *conn, m *nats.Msg) {
+	if m.Header.Get(trialHeader) != "" {
+		return
+	}
 	if c.cover != nil && m.Sub == c.cover {
 		l.wantedMu.RLock()
 		_, ok := l.topics[m.Subject]

@@ -73,6 +73,9 @@ func isOutside(err error) bool {
 	return ok
 }
 
+// trialHeader marks a message that is for nobody: its sender tries what it may. No other message of a link has a header.
+const trialHeader = "Belfry-Trial"
+
 // rehearse tries all that the node needs on c. An [*outsideError] says what the server denies; any other error that c is of no use.
 func (l *link) rehearse(c *conn) error {
 	if len(l.needs) == 0 {
@@ -89,7 +92,11 @@ func (l *link) rehearse(c *conn) error {
 func (l *link) try(c *conn) error {
 	for _, p := range l.needs {
 		if p.publish {
-			if err := c.nc.Publish(p.subject, nil); err != nil {
+			trial := nats.NewMsg(p.subject)
+			if c.nc.HeadersSupported() { // where they are turned off, whoever receives it counts a message that is not understood
+				trial.Header.Set(trialHeader, "1")
+			}
+			if err := c.nc.PublishMsg(trial); err != nil {
 				return err
 			}
 			continue
