@@ -42,7 +42,7 @@ type Adapter interface {
 // Once Subscribe(T) has returned nil: whoever publishes on T after having received a message that this link published after the
 // return, and since it last became Connected, reaches this link. Hub's fence rests on this rule alone.
 //
-// A Link may be a [Limiter], too.
+// A Link may be a [Limiter] and a [Confirmer], too, and an Adapter [Guarded].
 type Link interface {
 	// Publish sends msg to every other link of the cluster that is subscribed to topic. It does not modify msg, nor keep it after it
 	// returns. It may block for as long as the broker takes, at the latest until ctx ends; while the link is Degraded it does not wait
@@ -137,6 +137,7 @@ const (
 	Connected Status = iota + 1 // messages flow, all subscriptions stand
 	Degraded                    // the broker is out of reach; the link works on it by itself
 	Closed                      // Close was called
+	Refused                     // as Degraded, but the broker can be reached: it denies what the node cannot do without ([Needs])
 )
 
 // String returns the status in lower case.
@@ -148,6 +149,8 @@ func (s Status) String() string {
 		return "degraded"
 	case Closed:
 		return "closed"
+	case Refused:
+		return "refused"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
@@ -155,7 +158,7 @@ func (s Status) String() string {
 // A State is a link's status, and what is wrong.
 type State struct {
 	Status Status
-	Reason error // Degraded: why. Connected: what the broker refuses (a topic without permission, say); nil if nothing
+	Reason error // Degraded, Refused: why. Connected: what the broker refuses (a topic without permission, say); nil if nothing
 
 	// Connections is how many times the link has become Connected. It grows by at least one with each time, and never otherwise: by it Hub
 	// knows a link that was lost and came back before it looked, and whose nodes have to meet anew, from one that is refused something.

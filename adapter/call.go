@@ -146,7 +146,10 @@ func (h *Hub) ask(ctx context.Context, c *call, b *envelope.Body, change bool) {
 	for _, id := range silent {
 		c.nodes[id] = &asked{err: ErrNode}
 	}
-	if h.state.Status != Connected {
+	switch {
+	case h.state.Status == Refused:
+		c.cause = h.refusal()
+	case h.state.Status != Connected:
 		c.cause = ErrUnavailable
 		if h.state.Reason != nil {
 			c.cause = fmt.Errorf("%w: %w", ErrUnavailable, h.state.Reason)

@@ -60,6 +60,7 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 		return r.hub.fenced(ctx, wait)
 	}
 	var unfenced []string
+	var broker error
 	c := r.hub.newCall(func(_ string, _ *asked, content []byte, _ bool) error {
 		nodes, err := envelope.Strings(content)
 		unfenced = append(unfenced, nodes...)
@@ -71,13 +72,13 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 	var errs []error
 	switch err := r.hub.fenced(ctx, wait); {
 	case errors.As(err, &local):
-		unfenced = append(unfenced, local.Nodes...)
+		unfenced, broker = append(unfenced, local.Nodes...), local.Broker
 	case err != nil && c.cause == nil:
 		errs = append(errs, err) // otherwise the cause is the same
 	}
-	if len(unfenced) > 0 {
+	if len(unfenced) > 0 || broker != nil {
 		slices.Sort(unfenced)
-		errs = append(errs, &UnfencedError{Nodes: slices.Compact(unfenced)})
+		errs = append(errs, &UnfencedError{Nodes: slices.Compact(unfenced), Broker: broker})
 	}
 	err := c.partial(0, errs...)
 	if p, ok := err.(*PartialError); ok && p.Nodes == nil && len(errs) == 1 && c.cause == nil {
@@ -88,7 +89,7 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 
 // change changes the members on this node that b selects, in one step. The result is for fenced. What there is to tell listeners of is
 // left to tellAll.
-func (r *Rooms) change(b *envelope.Body, names []string) (wait chan []string) {
+func (r *Rooms) change(b *envelope.Body, names []string) (wait *joining) {
 	if b.Kind == envelope.KindDisconnect {
 		for _, m := range r.Select(b.Rooms, b.Except) {
 			m.Disconnect(len(b.Arg) > 0 && b.Arg[0] == 1)
@@ -139,7 +140,7 @@ func (h *Hub) change(b *envelope.Broadcast) {
 			return
 		}
 	}
-	var wait chan []string
+	var wait *joining
 	tell := func() {} // not on this goroutine, which others wait for
 	if r := h.lookup(b.Namespace); r != nil {
 		wait = r.change(&b.Body, names)
@@ -150,7 +151,11 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		var unfenced *UnfencedError
 		switch err := h.fenced(a.ctx, wait); {
 		case errors.As(err, &unfenced):
-			for _, node := range unfenced.Nodes {
+			nodes := unfenced.Nodes
+			if unfenced.Broker != nil {
+				nodes = append(nodes, h.node) // its broker brings it nothing, whoever emits
+			}
+			for _, node := range nodes {
 				if err := a.add(envelope.AppendString(nil, node)); err != nil {
 					return
 				}

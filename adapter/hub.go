@@ -87,8 +87,11 @@ type Hub struct {
 
 	elided atomic.Uint64 // room events
 
-	roomsMu sync.Mutex // guards rooms
-	rooms   map[string]*Rooms
+	roomsMu   sync.Mutex // guards what follows
+	rooms     map[string]*Rooms
+	peakRooms int // see shrink.Map
+
+	confirms *confirmer // what this node is subscribed to
 
 	calls    calls    // what this node asks others
 	answers  answers  // what others ask this node
@@ -119,6 +122,7 @@ func NewHub(cfg HubConfig) *Hub {
 		rooms:  make(map[string]*Rooms),
 		state:  State{Status: Connected, Connections: 1},
 	}
+	h.confirms = newConfirmer()
 	h.calls.pending = make(map[uint64]*call)
 	h.answers.under = make(map[asker]*answer)
 	h.answers.events = make(map[string]*eventQueue)
@@ -139,6 +143,7 @@ func NewHub(cfg HubConfig) *Hub {
 	h.next = h.machine.Next()
 	h.state = State{Status: Degraded, Reason: errors.New("adapter: not open yet")}
 	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
+	h.writer.subscribed = h.confirms.subscribed
 	h.tasks.Go(h.run)
 	h.tasks.Go(h.tick)
 	return h
@@ -158,7 +163,8 @@ func (h *Hub) Node() string { return h.node }
 func (h *Hub) NewID() string { return h.node + "." + randomID() }
 
 // Ready waits until the node has met the cluster: nil means that it is connected and that every node that it has heard of has answered,
-// or had time to. An error says why the adapter cannot be opened, or wraps ctx's.
+// or had time to. An error says why the adapter cannot be opened, wraps [ErrRefused] and says what the broker denies a node that it keeps out of the
+// cluster, or wraps ctx's.
 func (h *Hub) Ready(ctx context.Context) error {
 	select {
 	case <-h.ready:
@@ -255,6 +261,10 @@ func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 	over := 0
 	if b.Kind == envelope.KindAnswer && len(b.Payload) == 0 {
 		over = maxRefusals
+	}
+	if err := h.refusal(); err != nil {
+		h.counts.refused++
+		return err
 	}
 	if err := h.writer.admit(len(body), over); err != nil {
 		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindForget {

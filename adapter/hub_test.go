@@ -31,7 +31,9 @@ func TestHubWithoutAdapter(t *testing.T) {
 		if err := h.Close(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		say(t, h, "y", Broadcast{})
+		if err := h.Rooms("/", frame).Broadcast(Broadcast{Payload: []byte("y")}); !errors.Is(err, ErrClosed) {
+			t.Errorf("Broadcast after Close: %v, want %v", err, ErrClosed)
+		}
 		got(t, "the member after Close", m, "y")
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // The bounds of the queue between the publishers and one link of a [Memory]. An empty queue takes a message of any size.
@@ -27,6 +29,7 @@ const (
 type Memory struct {
 	mu          sync.RWMutex            // guards what follows, and memoryLink.topics
 	links       map[Topic][]*memoryLink // the subscribers of each topic; what stands in a slice stays, so that it can be read without mu
+	peak        int                     // of links; see shrink.Map
 	open        map[*memoryLink]struct{}
 	interrupted int // how often Interrupt was called and not undone
 }
@@ -122,9 +125,11 @@ func (m *Memory) drop(l *memoryLink, topic Topic) {
 		return
 	}
 	delete(l.topics, topic)
+	l.topics = shrink.Map(l.topics, &l.peak)
 	old := m.links[topic]
 	if len(old) == 1 {
 		delete(m.links, topic)
+		m.links = shrink.Map(m.links, &m.peak)
 		return
 	}
 	i := slices.Index(old, l)
@@ -140,6 +145,7 @@ type memoryLink struct {
 	close   sync.Once
 
 	topics map[Topic]struct{} // what the link is subscribed to; guarded by memory.mu
+	peak   int                // of topics, likewise; see shrink.Map
 
 	mu      sync.Mutex // guards what follows
 	filled  sync.Cond  // signalled when queue is no longer empty, and by Close

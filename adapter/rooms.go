@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/rooms"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // Errors of Rooms.
@@ -19,13 +20,30 @@ var (
 	ErrRoomName = fmt.Errorf("adapter: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
 )
 
-// An UnfencedError is returned by a Join that stands, but may not be live everywhere: what the named nodes emitted within the next
-// moments may miss the member. They did not answer in time; nobody waits for them again until they do.
-type UnfencedError struct{ Nodes []string }
+// An UnfencedError is returned by a Join that stands, but may not be live everywhere.
+type UnfencedError struct {
+	// Nodes are those that did not answer in time: what they emit within the next moments may miss the member. Nobody waits for them again
+	// until they do.
+	Nodes []string
+
+	// Broker is why the broker brings this node nothing for the member, whoever emits; nil if it does. It wraps [ErrRefused] if a permission
+	// is missing, and names it, and [ErrUnavailable] if the broker has not answered in time.
+	Broker error
+}
 
 func (e *UnfencedError) Error() string {
-	return "adapter: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+	text := "adapter: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+	switch {
+	case e.Broker == nil:
+		return text
+	case len(e.Nodes) == 0:
+		return "adapter: joined on this node: " + e.Broker.Error()
+	}
+	return text + ": " + e.Broker.Error()
 }
+
+// Unwrap returns Broker.
+func (e *UnfencedError) Unwrap() error { return e.Broker }
 
 // A Member is what Rooms know of a socket.
 type Member interface {
@@ -116,6 +134,7 @@ func (r *Rooms) Discard() bool {
 	}
 	r.discarded = true
 	delete(r.hub.rooms, r.namespace)
+	r.hub.rooms = shrink.Map(r.hub.rooms, &r.hub.peakRooms)
 	return true
 }
 
@@ -158,7 +177,8 @@ func (r *Rooms) Remove(id string) {
 // it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
 //
 // The wait is short: a node that does not answer in 250 ms is not waited for, and the error is then an [*UnfencedError], with the
-// membership standing; behind a fence of earlier joins it may take twice that. It stands too if ctx ends first. While the broker is out of reach nobody is waited for.
+// membership standing; behind a fence of earlier joins it may take twice that. It stands too if ctx ends first, and if the broker denies the
+// subscription, which its Broker says then. While the broker is out of reach nobody is waited for.
 //
 // [ErrRoomName] and [ErrMember] mean that nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
@@ -205,16 +225,16 @@ func (r *Rooms) Leave(id string, names ...string) {
 }
 
 // interest tells the mesh that topics have members. The result is for fenced. r.mu must be held.
-func (r *Rooms) interest(topics ...Topic) chan []string {
+func (r *Rooms) interest(topics ...Topic) *joining {
 	h := r.hub
 	if h.machine == nil || len(topics) == 0 {
 		return nil
 	}
-	wait := make(chan []string, 1)
+	fence := make(chan []string, 1)
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
-	h.apply(h.machine.Join(h.age(), topics, wait))
-	return wait
+	h.apply(h.machine.Join(h.age(), topics, fence))
+	return &joining{fence: fence, tickets: h.confirms.pending(topics)}
 }
 
 // disinterest tells the mesh that topics have no member any more. r.mu must be held.
@@ -231,28 +251,18 @@ func (r *Rooms) disinterest(topics ...Topic) {
 	h.apply(nil)
 }
 
-// fenced waits for what interest returned.
-func (h *Hub) fenced(ctx context.Context, wait chan []string) error {
-	if wait == nil {
-		return nil
+// Closed is [ErrClosed] when the Hub is closed, and nil before.
+func (r *Rooms) Closed() error {
+	if r.hub.ctx.Err() != nil {
+		return ErrClosed
 	}
-	select {
-	case missing := <-wait:
-		if len(missing) > 0 {
-			return &UnfencedError{Nodes: missing}
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("adapter: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
-	case <-h.ctx.Done():
-		return fmt.Errorf("adapter: joined on this node: %w", ErrClosed)
-	}
+	return nil
 }
 
 // Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
 //
-// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge] or [ErrClosed]. Broadcasts of
-// one goroutine reach each member in their order, and each at most once.
+// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge], [ErrRefused] or
+// [ErrClosed], which it is of a Hub without an adapter, too. Broadcasts of one goroutine reach each member in their order, and each at most once.
 func (r *Rooms) Broadcast(b Broadcast) error {
 	body := envelope.Body{
 		Route:     envelope.ByNamespace,
@@ -266,7 +276,7 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 	}
 	r.deliver(&body)
 	if b.Local || r.hub.machine == nil {
-		return nil
+		return r.Closed()
 	}
 	if len(body.Rooms) > 1 {
 		body.Rooms = distinct(body.Rooms)

@@ -33,7 +33,7 @@ func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
 		return fmt.Errorf("adapter: emit to servers: %w", err)
 	}
 	if r.hub.machine == nil {
-		return nil
+		return r.Closed()
 	}
 	b := r.request(envelope.KindEvent, nil, nil, 0)
 	b.Payload = payload

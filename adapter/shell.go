@@ -25,6 +25,7 @@ func (h *Hub) run() {
 	close(h.linked)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
+	tasks.Go(func() { h.confirms.run(h.ctx, link) })
 	var last State
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
@@ -41,6 +42,9 @@ func (h *Hub) run() {
 			h.apply(h.machine.LinkUp(h.age()))
 		}
 		last = state
+		if err := h.refusal(); err != nil {
+			h.becomeReady(err)
+		}
 		h.meshMu.Unlock()
 		if state.Reason != nil {
 			h.cfg.Logger.Warn("belfry: adapter "+state.Status.String(), "node", h.node, "error", state.Reason)
@@ -95,7 +99,7 @@ func (h *Hub) lockMet(ctx context.Context) error {
 func (h *Hub) open() Link {
 	pause := time.Second
 	for {
-		link, err := h.cfg.Adapter.Open(h.ctx, h.receive)
+		link, err := h.openLink()
 		if err == nil {
 			return link
 		}
@@ -142,8 +146,10 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case mesh.Subscribe[Topic]:
+			h.confirms.expect(e.Topics)
 			h.writer.put(job{subscribe: e.Topics})
 		case mesh.Unsubscribe[Topic]:
+			h.confirms.forget(e.Topics)
 			h.writer.put(job{unsubscribe: e.Topics})
 		case mesh.Send[Topic]:
 			to := Topic{Kind: Cluster}

@@ -42,6 +42,8 @@ type writer struct {
 	limit int
 	log   *slog.Logger
 
+	subscribed func(topics []Topic) // told what the link was told to subscribe to; does not block
+
 	scratch []byte    // the message being published; used by run alone
 	whole   [1][]byte // the message as it goes over the link; used by run alone
 	chunked uint64    // the number of the last message that was sent in chunks; used by run alone
@@ -68,7 +70,10 @@ type writerCounts struct {
 }
 
 func newWriter(node string, limit int, log *slog.Logger) *writer {
-	return &writer{node: node, limit: limit, log: log, held: true, more: make(chan struct{}, 1), idle: make(chan struct{})}
+	return &writer{
+		node: node, limit: limit, log: log, subscribed: func([]Topic) {},
+		held: true, more: make(chan struct{}, 1), idle: make(chan struct{}),
+	}
 }
 
 // admit says whether a broadcast of size bytes may be put, where the limit may be exceeded by over.
@@ -226,7 +231,9 @@ func (w *writer) run(ctx context.Context, link Link) {
 		if more {
 			j = w.jobs[0]
 			w.jobs[0] = job{}
-			w.jobs = w.jobs[1:]
+			if w.jobs = w.jobs[1:]; len(w.jobs) == 0 {
+				w.jobs = nil // and with it what a burst has needed
+			}
 		}
 		w.mu.Unlock()
 		switch {
@@ -248,6 +255,7 @@ func (w *writer) do(ctx context.Context, link Link, j *job) {
 	switch {
 	case j.subscribe != nil:
 		w.fail(link.Subscribe(ctx, j.subscribe...))
+		w.subscribed(j.subscribe)
 	case j.unsubscribe != nil:
 		w.fail(link.Unsubscribe(ctx, j.unsubscribe...))
 	case j.stamp.G == 0:

@@ -21,8 +21,10 @@
 // When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
 // while: nothing is lost, some messages arrive twice.
 //
-// A server that denies a subscription leaves the link Connected, since everything else goes on, with a reason in its State that names
-// the topic; the link tries again by itself.
+// A node tries what it may before its link is Connected: to publish to each kind of subject, and to subscribe to it. While the server denies one of
+// them, the link is Refused, which means that the node is outside of the cluster, and its State names the permission that is missing. A
+// server that denies a room or a namespace alone leaves the link Connected, since everything else goes on, with a reason in its State that
+// names the permission and the topic, and so does the error of the Join that needs it. The link tries again by itself.
 //
 // # Order
 //
@@ -99,6 +101,8 @@ type times struct {
 	queue        int           // messages between a connection and recv: what is over it is dropped
 	linger       time.Duration // how long what is replaced delivers beside what replaces it: an old connection, or a cover
 	retryRefused time.Duration // until a connection is replaced because the server refused something on it; doubles up to 16 times this
+	retryOutside time.Duration // until a node that the server denies what it needs tries again; doubles up to 16 times this
+	rehearse     time.Duration // between two trials of what the node needs: no server tells that it withholds messages from now on
 	closeFlush   time.Duration // for what was published before Close, or before a connection is replaced
 	syncFlush    time.Duration // until the server has taken all subscriptions of a new connection
 	recount      time.Duration // between two counts of dropped messages
@@ -115,7 +119,7 @@ type Stats struct {
 	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside
 }
 
-var _ adapter.Adapter = (*Adapter)(nil)
+var _ adapter.Guarded = (*Adapter)(nil)
 
 // New returns an Adapter for cfg. Whether cfg makes sense, Open tells.
 func New(cfg Config) *Adapter {
@@ -127,6 +131,8 @@ func New(cfg Config) *Adapter {
 		queue:        64 << 10,
 		linger:       500 * time.Millisecond,
 		retryRefused: 30 * time.Second,
+		retryOutside: 2 * time.Second,
+		rehearse:     30 * time.Second,
 		closeFlush:   time.Second,
 		syncFlush:    10 * time.Second,
 		recount:      time.Second,
@@ -151,11 +157,19 @@ func (a *Adapter) Stats() Stats {
 //
 // Publish of the link blocks while the server does not read, for about a second at the longest, even if its ctx ends before.
 func (a *Adapter) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+	return a.OpenFor(ctx, adapter.Needs{}, recv)
+}
+
+// OpenFor implements [adapter.Guarded]; see Open.
+func (a *Adapter) OpenFor(ctx context.Context, needs adapter.Needs, recv func(msg []byte)) (adapter.Link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
 	set, err := a.resolve()
 	if err != nil {
+		return nil, fmt.Errorf("natsadapter: open: %w", err)
+	}
+	if set.needs, err = set.naming.needed(needs); err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
 	l := newLink(a, set, recv)
@@ -179,6 +193,7 @@ func (a *Adapter) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link
 // settings are what a Config amounts to.
 type settings struct {
 	naming  naming
+	needs   []permission
 	servers []*url.URL
 	options nats.Options
 	log     *slog.Logger

@@ -3,8 +3,13 @@ package natsadapter
 import (
 	"errors"
 	"regexp"
+	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // A conn is one connection of a link to NATS. It is used until it is lost or replaced, and never again.
@@ -20,16 +25,23 @@ type conn struct {
 	slow    chan struct{} // gets a value when messages were dropped
 
 	subs map[string]*nats.Subscription // by subject; guarded by link.mu
+	peak int                           // of subs; see shrink.Map
 
 	cover *nats.Subscription // to all rooms, in the place of theirs, or nil; not changed any more once messages are read
 
 	// Guarded by link.stateMu.
 	refused map[string]error           // by subject: subscriptions that the server denies
 	exposed bool                       // it denies the cover
+	denied  map[permission]struct{}    // what the node needs, and the server denies
+	full    error                      // the server takes no further subscriptions
 	shown   string                     // the one of these that is the reason for being Degraded
 	other   error                      // the first refusal that concerns no subscription
 	drops   map[*nats.Subscription]int // those that have dropped messages, and how many of these are counted
 	left    int                        // messages that were dropped on ended subscriptions, and are not counted yet
+
+	heardMu sync.Mutex    // guards what follows
+	heard   error         // what nats.go has reported last, and trouble has dealt with
+	more    chan struct{} // closed when heard changes
 }
 
 func newConn(s server) *conn {
@@ -41,6 +53,8 @@ func newConn(s server) *conn {
 		slow:    make(chan struct{}, 1),
 		subs:    map[string]*nats.Subscription{},
 		refused: map[string]error{},
+		denied:  map[permission]struct{}{},
+		more:    make(chan struct{}),
 		drops:   map[*nats.Subscription]int{},
 	}
 }
@@ -77,6 +91,7 @@ func (c *conn) unsubscribe(subject string) error {
 		return nil
 	}
 	delete(c.subs, subject)
+	c.subs = shrink.Map(c.subs, &c.peak)
 	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return err
 	}
@@ -118,16 +133,27 @@ func (c *conn) reason() error {
 	return nil
 }
 
-// deniedSubscription finds the subject in the server's words, which reach the client in no other form.
-var deniedSubscription = regexp.MustCompile(`(?i)permissions violation for subscription to "([^"]+)"`)
+// deniedPermission finds the permission in the server's words, which reach the client in no other form.
+var deniedPermission = regexp.MustCompile(`(?i)permissions violation for (subscription|publish) to "([^"]+)"`)
 
-// refusedSubject returns the subject of the subscription that err says was denied, or "".
-func refusedSubject(err error) string {
-	if m := deniedSubscription.FindStringSubmatch(err.Error()); m != nil {
-		return m[1]
+// refusedPermission returns the permission that err says is missing. Its subject is empty if err says something else.
+func refusedPermission(err error) permission {
+	if m := deniedPermission.FindStringSubmatch(err.Error()); m != nil {
+		return permission{strings.EqualFold(m[1], "publish"), m[2]}
 	}
-	return ""
+	return permission{}
 }
+
+// A denial is a refusal of the server, in the words of an operator.
+type denial struct {
+	text string
+	err  error
+}
+
+func (d *denial) Error() string {
+	return "natsadapter: the server denies " + d.text + ": " + d.err.Error()
+}
+func (d *denial) Unwrap() []error { return []error{adapter.ErrRefused, d.err} }
 
 // A configError is an error that trying again does not mend.
 type configError struct{ err error }

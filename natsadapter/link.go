@@ -11,15 +11,20 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
-var _ adapter.Limiter = (*link)(nil)
+var (
+	_ adapter.Limiter   = (*link)(nil)
+	_ adapter.Confirmer = (*link)(nil)
+)
 
 // A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
 type link struct {
 	adapter *Adapter
 	recv    func([]byte)
 	naming  naming
+	needs   []permission // while one of them is denied, the link is Refused
 	options nats.Options
 	log     *slog.Logger
 
@@ -35,12 +40,13 @@ type link struct {
 
 	// mu puts what the link tells NATS into one order. It is held while calling nats.go, which keeps each write below writeTimeout
 	// and calls back from goroutines of its own.
-	mu     sync.Mutex
-	topics map[string]adapter.Topic // what is subscribed, by subject; every connection in conns carries it, but for what its cover carries. See wanted
-	few    map[string]struct{}      // those of them that are no rooms, or were denied: a new connection gets them first
-	conns  []*conn                  // the open ones: mostly one, two while one replaces the other
-	cur    *conn                    // the one to publish on, or nil; changed with stateMu held as well, so that either lock suffices to read it
-	closed bool                     // as cur
+	mu                  sync.Mutex
+	topics              map[string]adapter.Topic // what is subscribed, by subject; every connection in conns carries it, but for what its cover carries. See wanted
+	few                 map[string]struct{}      // those of them that are no rooms, or were denied: a new connection gets them first
+	peakTopics, peakFew int                      // see shrink.Map
+	conns               []*conn                  // the open ones: mostly one, two while one replaces the other
+	cur                 *conn                    // the one to publish on, or nil; changed with stateMu held as well, so that either lock suffices to read it
+	closed              bool                     // as cur
 
 	wantedMu sync.RWMutex // held as well as mu where topics changes, so that either lock suffices to read it
 
@@ -64,6 +70,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		adapter: a,
 		recv:    recv,
 		naming:  set.naming,
+		needs:   set.needs,
 		options: set.options,
 		log:     set.log.With("cluster", a.cfg.Cluster),
 		ctx:     ctx,
@@ -157,8 +164,10 @@ func (l *link) Unsubscribe(ctx context.Context, topics ...adapter.Topic) error {
 	return l.change(ctx, "unsubscribe from", topics, func(subject string, _ adapter.Topic) error {
 		l.wantedMu.Lock()
 		delete(l.topics, subject)
+		l.topics = shrink.Map(l.topics, &l.peakTopics)
 		l.wantedMu.Unlock()
 		delete(l.few, subject)
+		l.few = shrink.Map(l.few, &l.peakFew)
 		for _, c := range l.conns {
 			l.stateMu.Lock()
 			if sub := c.subs[subject]; sub != nil {
@@ -256,6 +265,9 @@ func (l *link) readFrom(c *conn) {
 
 // take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
 func (l *link) take(c *conn, m *nats.Msg) {
+	if m.Header.Get(trialHeader) != "" {
+		return
+	}
 	if c.cover != nil && m.Sub == c.cover {
 		l.wantedMu.RLock()
 		_, ok := l.topics[m.Subject]

@@ -19,12 +19,16 @@ import (
 // subscribeBatch is how many subscriptions a new connection is given before other calls of the link may go on.
 const subscribeBatch = 1000
 
+// retryNeeds is how often a node tries at the most what it may, since the server has refused something.
+const retryNeeds = time.Second
+
 // shortLife is the age below which a connection that is lost counts as a failed attempt, so that a server that accepts
 // connections only to close them is not asked in a loop.
 const shortLife = time.Second
 
 // run keeps the link connected until it is closed.
 func (l *link) run() {
+	outside := l.adapter.times.retryOutside
 	for attempt := 0; l.ctx.Err() == nil; attempt++ {
 		c, err := l.connect(true)
 		if err != nil {
@@ -32,9 +36,15 @@ func (l *link) run() {
 			if attempt == 0 {
 				l.first <- err
 			}
-			l.pause()
+			if isOutside(err) {
+				l.pause(outside)
+				outside = min(2*outside, 16*l.adapter.times.retryOutside)
+			} else {
+				l.pause(l.options.ReconnectWait)
+			}
 			continue
 		}
+		outside = l.adapter.times.retryOutside
 		select {
 		case l.inflow <- c:
 		case <-l.ctx.Done():
@@ -56,14 +66,13 @@ func (l *link) run() {
 		}
 		l.serve(c)
 		if time.Since(since) < shortLife {
-			l.pause()
+			l.pause(l.options.ReconnectWait)
 		}
 	}
 }
 
 // pause waits between attempts.
-func (l *link) pause() {
-	wait := l.options.ReconnectWait
+func (l *link) pause(wait time.Duration) {
 	if jitter := l.options.ReconnectJitter; jitter > 0 {
 		wait += rand.N(jitter)
 	}
@@ -78,6 +87,7 @@ func (l *link) pause() {
 // serve looks after c, and after the connections that replace it, until one is lost or the link is closed.
 func (l *link) serve(c *conn) {
 	var replace, recount <-chan time.Time // nil while there is no need
+	try, tried := time.After(l.adapter.times.rehearse), time.Time{}
 	lame := false
 	wait := l.adapter.times.retryRefused
 	for {
@@ -100,7 +110,16 @@ func (l *link) serve(c *conn) {
 				recount = time.After(l.adapter.times.recount)
 			}
 			continue
+		case <-try:
+			try, tried = time.After(l.adapter.times.rehearse), time.Now()
+			if err := l.rehearse(c); isOutside(err) {
+				l.detach(c, err)
+				l.end(c)
+				return
+			}
+			continue
 		case <-c.refusal:
+			try = time.After(time.Until(tried.Add(retryNeeds)))
 			if replace == nil {
 				replace = time.After(wait)
 				wait = min(2*wait, 16*l.adapter.times.retryRefused)
@@ -173,6 +192,10 @@ func (l *link) dial(s server, cover bool) (*conn, error) {
 	l.adapter.stats.connections.Add(1)
 	c.nc, c.msgs = nc, make(chan *nats.Msg, l.adapter.times.queue)
 
+	if err := l.rehearse(c); err != nil {
+		l.end(c)
+		return nil, err
+	}
 	if err := l.begin(c, cover); err != nil {
 		l.end(c)
 		return nil, fmt.Errorf("subscriptions: %w", err)
@@ -279,7 +302,9 @@ func (l *link) detach(c *conn, reason error) {
 		if reason == nil {
 			reason = nats.ErrConnectionClosed
 		}
-		reason = fmt.Errorf("connection to %s lost: %w", c.server.url.Host, reason)
+		if !isOutside(reason) {
+			reason = fmt.Errorf("connection to %s lost: %w", c.server.url.Host, reason)
+		}
 		l.stateMu.Lock()
 		l.cur = nil
 		l.setDown(reason)

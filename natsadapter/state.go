@@ -3,6 +3,7 @@ package natsadapter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,6 +31,9 @@ func (l *link) refresh() {
 		state.Status = adapter.Closed
 	case l.cur == nil:
 		state.Status, state.Reason = adapter.Degraded, l.down
+		if l.outage == excluded {
+			state.Status = adapter.Refused
+		}
 	default:
 		reason := l.cur.reason()
 		if reason == nil && l.old != nil {
@@ -52,16 +56,20 @@ const (
 	none          outage = iota // what is over, or nothing yet
 	lasting                     // why there is no connection
 	misconfigured               // why there is none, and that trying again alone will not help
+	excluded                    // what the server denies the node, which it needs
 )
 
 // setDown records why there is no connection. What began an outage stays its reason, so that it does not change with every attempt; but
-// that the configuration is wrong is worth a change. stateMu must be held.
+// that the configuration is wrong is worth a change, and so is a permission that is missing, as long as it is. stateMu must be held.
 func (l *link) setDown(err error) {
 	grade := lasting
 	if _, ok := errors.AsType[*configError](err); ok {
 		grade = misconfigured
 	}
-	if l.outage < grade {
+	if isOutside(err) {
+		grade = excluded
+	}
+	if l.outage < grade || l.outage == excluded {
 		l.outage, l.down = grade, fmt.Errorf("natsadapter: %w", err)
 	}
 }
@@ -74,7 +82,11 @@ func (l *link) logDown(err error) {
 	l.stateMu.Lock()
 	skipped, ok := l.outages.allow(time.Now())
 	l.stateMu.Unlock()
-	if ok {
+	switch {
+	case !ok:
+	case isOutside(err):
+		l.log.Error("natsadapter: the node is kept out of the cluster, trying again", "error", err, "skipped", skipped)
+	default:
 		l.log.Warn("natsadapter: not connected, trying again", "error", err, "skipped", skipped)
 	}
 }
@@ -90,6 +102,7 @@ func (l *link) fail(err error) {
 
 // trouble takes what nats.go reports of c beside the results of calls. It is called from a goroutine of nats.go.
 func (l *link) trouble(c *conn, sub *nats.Subscription, err error) {
+	defer c.hear(err)
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		l.stateMu.Lock()
@@ -118,26 +131,41 @@ func isRefusal(err error) bool {
 // refuse records that the server refuses something on c, which no call of nats.go returns as an error.
 func (l *link) refuse(c *conn, err error) {
 	l.adapter.stats.refused.Add(1)
-	subject := refusedSubject(err)
+	missing := refusedPermission(err)
 	l.mu.Lock()
 	l.stateMu.Lock()
-	topic, wanted := l.topics[subject]
+	topic, wanted := l.topics[missing.subject]
 	switch {
-	case wanted:
-		err = fmt.Errorf("natsadapter: the server denies subscribing to %s, subject %s: %w", topic, subject, nats.ErrPermissionViolation)
-		c.refused[subject] = err
-		l.few[subject] = struct{}{} // on the next connection it shows at once
-	case subject != "": // the cover, or unsubscribed meanwhile
-		c.exposed = c.exposed || subject == l.naming.allRooms()
+	case slices.Contains(l.needs, missing):
+		c.denied[missing] = struct{}{}
 		l.stateMu.Unlock()
 		l.mu.Unlock()
 		notify(c.refusal)
 		return
-	default:
-		err = fmt.Errorf("natsadapter: the server refuses something: %w", err)
+	case missing.subject == "":
+		err = &denial{"something", err}
+		if errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+			err = &denial{"further subscriptions", nats.ErrMaxSubscriptionsExceeded}
+			c.full = err
+		}
 		if c.other == nil {
 			c.other = err
 		}
+	case missing.publish:
+		err = &denial{"permission to " + missing.String(), nats.ErrPermissionViolation}
+		if c.other == nil {
+			c.other = err
+		}
+	case wanted:
+		err = &denial{fmt.Sprintf("permission to %s, for %s", missing, topic), nats.ErrPermissionViolation}
+		c.refused[missing.subject] = err
+		l.few[missing.subject] = struct{}{} // on the next connection it shows at once
+	default: // the cover, or unsubscribed meanwhile
+		c.exposed = c.exposed || missing.subject == l.naming.allRooms()
+		l.stateMu.Unlock()
+		l.mu.Unlock()
+		notify(c.refusal)
+		return
 	}
 	skipped, tell := 0, false
 	if key := err.Error(); !l.told[key] {

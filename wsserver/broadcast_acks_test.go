@@ -295,7 +295,7 @@ func TestAckDisconnect(t *testing.T) {
 						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
 					}
 				}
-				if got := w.fetched(t, w.ns.To()); got != "ac" {
+				if got := w.fetched(t, w.ns.Except()); got != "ac" {
 					t.Errorf("later: fetched %q, want a and c", got)
 				}
 				if err := w.sockets["d"].Expect(); err == nil || err != context.Cause(w.sockets["d"].Context()) {

@@ -43,9 +43,9 @@ func TestCompression(t *testing.T) {
 		text       string
 		compressed bool
 	}{
-		{"from this node", srv.In(), text, true},
-		{"from another node", other.In(), text, true},
-		{"which is small", srv.In(), "small", false},
+		{"from this node", srv.Except(), text, true},
+		{"from another node", other.Except(), text, true},
+		{"which is small", srv.Except(), "small", false},
 		{"which is not to be, from this node", srv.Compress(false), text, false},
 		{"which is not to be, from another node", other.Of("/").Compress(false), text, false},
 		{"which is to be after all", srv.Compress(false).Compress(true), text, true},

@@ -44,7 +44,7 @@ func (ns *Namespace) Volatile() Broadcast { return ns.all.Volatile() }
 func (ns *Namespace) Compress(compress bool) Broadcast { return ns.all.Compress(compress) }
 
 // Local is the broadcast to all sockets of this node.
-func (ns *Namespace) Local() Broadcast { return ns.all.To().Local() }
+func (ns *Namespace) Local() Broadcast { return ns.all.Except().Local() }
 
 // Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
@@ -61,7 +61,7 @@ func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any)
 	return ns.all.EmitWithAck(ctx, event, args...)
 }
 
-// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets]. Sockets is for those of this node.
+// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets]. LocalSockets is for those of this node.
 func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	return ns.all.FetchSockets(ctx)
 }
@@ -115,8 +115,19 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 // Rooms returns the names of the rooms with a socket on this node, the sockets' own among them, in no order.
 func (ns *Namespace) Rooms() []string { return ns.rooms.Names() }
 
-// Sockets returns the sockets on this node that are in any of rooms, or all of them, in no order.
+// Sockets returns the sockets on this node that are in any of rooms, in no order: none if there are no rooms, such as with a list that is
+// empty. [Namespace.LocalSockets] has all of them.
 func (ns *Namespace) Sockets(rooms ...string) []*Socket {
+	if len(rooms) == 0 {
+		return nil
+	}
+	return ns.selected(rooms)
+}
+
+// LocalSockets returns all sockets on this node, in no order.
+func (ns *Namespace) LocalSockets() []*Socket { return ns.selected(nil) }
+
+func (ns *Namespace) selected(rooms []string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
 	sockets := make([]*Socket, 0, len(members))
 	for _, m := range members {

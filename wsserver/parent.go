@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
 // it, and has the parent's handlers before its own, also those that are set later. Its methods may be called concurrently.
 //
 // A child that clients have made goes again when its last socket has gone, with the handlers that were set on it. A [*Namespace] that was
-// kept is of use all the same: its broadcasts reach whatever sockets the name has then, here and on other nodes, and its Sockets and
+// kept is of use all the same: its broadcasts reach whatever sockets the name has then, here and on other nodes, and its LocalSockets and
 // Rooms are theirs; only handlers set on it concern nobody.
 type ParentNamespace struct {
 	hooks
@@ -20,6 +21,7 @@ type ParentNamespace struct {
 
 	// Server.mu guards what follows.
 	children  map[*Namespace]struct{}
+	peak      int  // of children; see shrink.Map
 	listening bool // the children's rooms tell of their events
 }
 
@@ -122,7 +124,9 @@ func (srv *Server) exit(ns *Namespace) {
 	}
 	srv.dynamic--
 	delete(srv.namespaces, ns.name)
+	srv.namespaces = shrink.Map(srv.namespaces, &srv.peakNamespaces)
 	delete(ns.parent.children, ns)
+	ns.parent.children = shrink.Map(ns.parent.children, &ns.parent.peak)
 	ns.rooms.Discard() // in one step with the rest: the next child of this name has rooms of its own
 }
 

@@ -217,7 +217,7 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s, who has gone: Local: got it", name)
 			}
 		}
-		if got := w.fetched(t, w.ns.To()); got != "bc" {
+		if got := w.fetched(t, w.ns.Except()); got != "bc" {
 			t.Errorf("left are %q, want b and c", got)
 		}
 	})

@@ -35,7 +35,9 @@ func TestBroadcast(t *testing.T) {
 		want      string
 		wantLocal string // on two servers, if that is another
 	}{
-		{"without rooms, all", func(w world) wsserver.Broadcast { return w.ns.To() }, "abcd", ""},
+		{"without To, all", func(w world) wsserver.Broadcast { return w.ns.Except() }, "abcd", ""},
+		{"To without rooms, nobody", func(w world) wsserver.Broadcast { return w.ns.To() }, "", ""},
+		{"a room, and To without rooms", func(w world) wsserver.Broadcast { return w.ns.To("x").To() }, "ab", ""},
 		{"a room", func(w world) wsserver.Broadcast { return w.ns.To("x") }, "ab", ""},
 		{"a union, each socket once", func(w world) wsserver.Broadcast { return w.ns.To("x", "y", "x") }, "abc", ""},
 		{"To adds to To", func(w world) wsserver.Broadcast { return w.ns.To("x").In("y") }, "abc", ""},
@@ -163,8 +165,8 @@ func TestRooms(t *testing.T) {
 				t.Errorf("Namespace.Sockets(%q): got %d, want %d", room, len(got), want)
 			}
 		}
-		if got := ns.Sockets(); len(got) != 1 || got[0] != s {
-			t.Errorf("Namespace.Sockets(): got %v, want the socket", got)
+		if got := ns.LocalSockets(); len(got) != 1 || got[0] != s {
+			t.Errorf("Namespace.LocalSockets(): got %v, want the socket", got)
 		}
 
 		c.Abort()
@@ -182,7 +184,7 @@ func TestRooms(t *testing.T) {
 		if s.Connected() {
 			t.Error("Connected: got true after the disconnection")
 		}
-		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || len(ns.Sockets()) > 0 {
+		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || len(ns.LocalSockets()) > 0 {
 			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
 		}
 	})
@@ -322,10 +324,10 @@ func TestNothingBeforeConnect(t *testing.T) {
 		if err := ns.Emit(t.Context(), "early"); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range ns.Sockets() {
+		for _, s := range ns.LocalSockets() {
 			s.Emit(t.Context(), "earlier")
 		}
-		if got := len(ns.Sockets()); got > 0 {
+		if got := len(ns.LocalSockets()); got > 0 {
 			t.Errorf("Sockets: got %d, want none before it is connected", got)
 		}
 		if _, ok := ns.Socket(ns.Rooms()[0]); ok { // a room of one is named by its socket

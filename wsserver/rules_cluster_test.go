@@ -152,7 +152,7 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 			}
 		}
 		for _, srv := range srvs {
-			for _, s := range srv.Of("/").Sockets() {
+			for _, s := range srv.Of("/").LocalSockets() {
 				if n := s.PendingAcks(); n != 0 {
 					t.Errorf("a socket still waits for %d answers", n)
 				}

@@ -192,7 +192,7 @@ func TestEmitThenDisconnect(t *testing.T) {
 						if i == 0 || !local {
 							want = 0
 						}
-						if got := len(srv.Of("/").Sockets()); got != want {
+						if got := len(srv.Of("/").LocalSockets()); got != want {
 							t.Errorf("node %d has %d sockets, want %d", i, got, want)
 						}
 					}

@@ -42,11 +42,12 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	mu         sync.Mutex // guards what follows
-	closed     bool
-	namespaces map[string]*Namespace
-	parents    []*ParentNamespace // in the order of their making; replaced, not changed
-	dynamic    int                // children of parents that may go
+	mu             sync.Mutex // guards what follows
+	closed         bool
+	namespaces     map[string]*Namespace
+	peakNamespaces int                // see shrink.Map
+	parents        []*ParentNamespace // in the order of their making; replaced, not changed
+	dynamic        int                // children of parents that may go
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
@@ -227,8 +228,8 @@ func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args
 }
 
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had 250 ms to. Without an adapter it
-// returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, or wraps ctx's. Clients are served
-// before, too.
+// returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, wraps [adapter.ErrRefused] and names the
+// permissions without which the broker keeps the server out of the cluster, or wraps ctx's. Clients are served before, too.
 func (srv *Server) Ready(ctx context.Context) error {
 	if srv.unusable != nil {
 		return srv.unusable

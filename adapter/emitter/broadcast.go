@@ -15,6 +15,7 @@ import (
 // zero value is asked for is [ErrNoNamespace].
 type Broadcast struct {
 	ns       *Namespace
+	chosen   bool // rooms alone are selected, even if there are none
 	rooms    []string
 	except   []string
 	volatile bool
@@ -22,9 +23,11 @@ type Broadcast struct {
 	plain    bool // not compressed
 }
 
-// To selects the sockets in any of rooms, besides those selected before; each gets a packet once. A socket's id is a room with that
-// socket in it. Without rooms, a broadcast goes to the whole namespace.
+// To selects the sockets in any of rooms, besides those that an earlier To has selected; each gets a packet once. A socket's id is a room with
+// that socket in it. Without any To, a broadcast goes to the whole namespace. To without rooms, such as with a list that is empty, selects
+// nobody, until another To adds a room: nothing is sent then, no node is asked, and what else is done is done to no socket, without an error.
 func (b Broadcast) To(rooms ...string) Broadcast {
+	b.chosen = true
 	b.rooms = slices.Concat(b.rooms, rooms)
 	return b
 }
@@ -32,7 +35,10 @@ func (b Broadcast) To(rooms ...string) Broadcast {
 // In is To.
 func (b Broadcast) In(rooms ...string) Broadcast { return b.To(rooms...) }
 
-// Except leaves out the sockets in any of rooms.
+// nobody reports whether no socket can be selected.
+func (b Broadcast) nobody() bool { return b.chosen && len(b.rooms) == 0 }
+
+// Except leaves out the sockets in any of rooms; without rooms, none.
 func (b Broadcast) Except(rooms ...string) Broadcast {
 	b.except = slices.Concat(b.except, rooms)
 	return b
@@ -62,11 +68,12 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 // socket in that order. What is emitted before the node has met its cluster waits until it has.
 //
 // args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [adapter.ErrOverflow],
-// [adapter.ErrTooLarge] or [adapter.ErrClosed] means that the sockets of the own node got the packet, and that the cluster's part was refused; after any other
-// nobody got it. ctx may have ended, as that of a handler has whose client is gone: the event goes out all the same.
+// [adapter.ErrTooLarge] or [adapter.ErrRefused] means that the sockets of the own node got the packet, and that the cluster's part was refused; so does
+// [adapter.ErrClosed], where the node is closing and has sockets yet. After any other nobody got it. ctx may have ended, as that of a handler has
+// whose client is gone: the event goes out all the same.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	m, err := b.message(event, args, false)
-	if err == nil {
+	if err == nil && !b.nobody() {
 		err = b.ns.rooms.Broadcast(m)
 	}
 	return wrapEvent("emit", event, err)
@@ -81,7 +88,7 @@ func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 // may have it, too. After any other error nobody got the packet.
 func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
 	m, err := b.asking(ctx, event, args, false)
-	if err != nil {
+	if err != nil || b.nobody() {
 		return 0, wrapEvent("emit", event, err)
 	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
@@ -104,7 +111,7 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 // one of Emit, after which nobody got the packet.
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
 	m, err := b.asking(ctx, event, args, true)
-	if err != nil {
+	if err != nil || b.nobody() {
 		return nil, wrapEvent("emit", event, err)
 	}
 	ctx, cancel, err := b.ns.begin(ctx, b.ns.ackTimeout)

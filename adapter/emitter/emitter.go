@@ -116,7 +116,7 @@ func (e *Emitter) Of(name string) *Namespace {
 func noFrame([]byte, bool) (any, error) { return nil, errors.ErrUnsupported }
 
 // Ready waits until the emitter has met its cluster: every node that it has heard of has answered, or had 250 ms to. An error says why the
-// adapter cannot be opened, or wraps ctx's.
+// adapter cannot be opened, wraps [adapter.ErrRefused] and names the permissions that are missing, or wraps ctx's.
 func (e *Emitter) Ready(ctx context.Context) error {
 	if e.unusable != nil {
 		return e.unusable

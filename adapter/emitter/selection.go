@@ -21,6 +21,9 @@ func (b Broadcast) selection() adapter.Selection {
 // A socket's data comes as JSON: see SetData of wsserver.Socket. With it comes all of its handshake, credentials among them, through the
 // adapter's broker; the server's Config.KeepHeaders bounds what that is.
 func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	if err := b.ns.usable(); err != nil || b.nobody() {
+		return nil, wrap("fetch sockets", err)
+	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
 	if err != nil {
@@ -39,6 +42,9 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 // Count returns how many sockets are selected on all nodes, without fetching them, which takes a fraction of the time. Those that are about
 // to connect or to leave may be among them. Errors are those of FetchSockets, with the number of the sockets that were counted.
 func (b Broadcast) Count(ctx context.Context) (int, error) {
+	if err := b.ns.usable(); err != nil || b.nobody() {
+		return 0, wrap("count sockets", err)
+	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
 	if err != nil {
@@ -57,6 +63,9 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 // that all sockets have joined, but that not all nodes may know yet. On a server's own node they have joined whatever the error, unless it
 // is [adapter.ErrRoomName]: nobody has.
 func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
+	if err := b.ns.usable(); err != nil || b.nobody() {
+		return wrap("join sockets", err)
+	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
 	if err == nil {
@@ -68,6 +77,9 @@ func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
 // SocketsLeave takes the selected sockets of all nodes out of rooms, and waits until that is done, as SocketsJoin does and in its place
 // likewise. Rooms that a socket is not in are left alone.
 func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
+	if err := b.ns.usable(); err != nil || b.nobody() {
+		return wrap("leave rooms", err)
+	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
 	if err == nil {
@@ -83,6 +95,9 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 // nil means that no node delivers anything to them any more; their handlers of the disconnection may still run. An error wraps an
 // [*adapter.PartialError] that names the nodes which have not done it, or not said so, as that of SocketsJoin does.
 func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) error {
+	if err := b.ns.usable(); err != nil || b.nobody() {
+		return wrap("disconnect sockets", err)
+	}
 	ctx, cancel, err := b.ns.begin(ctx, adapter.CallTimeout)
 	defer cancel()
 	if err == nil {

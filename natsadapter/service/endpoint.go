@@ -54,7 +54,7 @@ func (e endpoint) metadata() map[string]string {
 // meaning is what the fields of requests and answers mean, by their names in JSON; those of a socket follow "socket.".
 var meaning = map[string]string{
 	"namespace":   `of which namespace; "/" if left out`,
-	"rooms":       "selects the sockets in any of these rooms, each once; a socket's id is a room, too. All of the namespace if left out",
+	"rooms":       "selects the sockets in any of these rooms, each once; a socket's id is a room, too. Nobody if it is empty; all of the namespace if left out",
 	"except":      "selects none of the sockets in any of these rooms",
 	"timeout":     "how long to wait for the servers, in milliseconds, 30000 at the most",
 	"event":       "the event's name",
@@ -91,6 +91,8 @@ func schema(t reflect.Type) map[string]any {
 		return schema(t.Elem())
 	case t == reflect.TypeFor[json.RawMessage]():
 		return map[string]any{}
+	case t == reflect.TypeFor[rooms]():
+		return schema(reflect.TypeFor[[]string]())
 	case t == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
 	}

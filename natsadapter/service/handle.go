@@ -154,7 +154,7 @@ func explain(err error) (code, text string) {
 	switch {
 	case errors.As(err, &r):
 		n = r.code
-	case errors.Is(err, adapter.ErrClosed), errors.Is(err, adapter.ErrUnavailable), errors.Is(err, adapter.ErrOverflow),
+	case errors.Is(err, adapter.ErrClosed), errors.Is(err, adapter.ErrUnavailable), errors.Is(err, adapter.ErrOverflow), errors.Is(err, adapter.ErrRefused),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		n = 503
 	}

@@ -19,18 +19,27 @@ type request interface {
 
 // A selection is the part of a request that says which sockets it is about.
 type selection struct {
-	Namespace string    `json:"namespace,omitempty"`
-	Rooms     *[]string `json:"rooms,omitempty"`
-	Except    []string  `json:"except,omitempty"`
-	Timeout   int       `json:"timeout,omitempty"`
+	Namespace string   `json:"namespace,omitempty"`
+	Rooms     rooms    `json:"rooms,omitempty"`
+	Except    []string `json:"except,omitempty"`
+	Timeout   int      `json:"timeout,omitempty"`
+}
+
+// rooms are what a request names under "rooms", if it does: without names, and also by null, which is what some languages make of an empty list, it
+// selects nobody.
+type rooms struct {
+	given bool
+	names []string
+}
+
+func (r *rooms) UnmarshalJSON(data []byte) error {
+	r.given = true
+	return json.Unmarshal(data, &r.names)
 }
 
 func (s *selection) selected() *selection { return s }
 
 func (s *selection) check() error {
-	if s.Rooms != nil && len(*s.Rooms) == 0 {
-		return errors.New(`"rooms" is empty: leave it out to select all sockets of the namespace`)
-	}
 	if s.Timeout < 0 || s.Timeout > int(MaxTimeout.Milliseconds()) {
 		return fmt.Errorf(`"timeout" is %d: want milliseconds, up to %d`, s.Timeout, MaxTimeout.Milliseconds())
 	}
@@ -40,8 +49,8 @@ func (s *selection) check() error {
 // broadcast is the selection as an emitter has it.
 func (s *selection) broadcast(e *emitter.Emitter) emitter.Broadcast {
 	b := e.Of(s.Namespace).Except(s.Except...)
-	if s.Rooms != nil {
-		b = b.To(*s.Rooms...)
+	if s.Rooms.given {
+		b = b.To(s.Rooms.names...)
 	}
 	return b
 }
@@ -127,7 +136,7 @@ type disconnectRequest struct {
 }
 
 func (r *disconnectRequest) check() error {
-	switch whole := r.Rooms == nil && len(r.Except) == 0; {
+	switch whole := !r.Rooms.given && len(r.Except) == 0; {
 	case whole && !r.All:
 		return errors.New(`neither "rooms" nor "except" selects sockets: say "all": true to disconnect all of the namespace`)
 	case !whole && r.All:

@@ -24,7 +24,8 @@
 // A request is an object. These fields of it, all of which may be left out, select sockets, on all servers:
 //
 //	namespace   of which namespace; "/" if it is left out
-//	rooms       those in any of these rooms, each once; a socket's id is a room, too. If it is left out, all of the namespace; [] is refused
+//	rooms       those in any of these rooms, each once; a socket's id is a room, too. Of an empty list, [] or null, nobody: the answer is ok, and
+//	            counts none. If it is left out, all of the namespace
 //	except      without those in any of these rooms
 //	timeout     how long to wait for the servers, in milliseconds, 30,000 at the most; Config.Timeout if it is left out
 //
@@ -47,7 +48,8 @@
 // larger by itself, there is no more than that it is truncated. Each request fetches all sockets that are selected from the servers.
 //
 // A request that was refused has an answer with the headers of a service's error: Nats-Service-Error-Code is 400 for a wrong request, 413 for
-// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster, or knows no server of it.
+// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster or is denied what it needs of
+// NATS, or knows no server of the cluster.
 // Nats-Service-Error says more, and so does error in its JSON. Nobody got anything then. Those who send requests one after the other, and wait for the answers,
 // have them carried out in this order.
 //
@@ -70,6 +72,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 )
@@ -216,7 +219,7 @@ func (s *Service) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("the service must be allowed to subscribe to %s.> and to %s.>: %w", s.subject, micro.APIPrefix, err)
+		return fmt.Errorf("%w: the service needs permission to subscribe to %s.> and to %s.>: %w", adapter.ErrRefused, s.subject, micro.APIPrefix, err)
 	}
 	return nil
 }

@@ -253,7 +253,6 @@ func TestWrongRequests(t *testing.T) {
 		{"emit", `{"rooms":["x"],"args":["hi"]}`, `"event"`},
 		{"emit", `{"room":["x"],"event":"news"}`, `"room"`},
 		{"emit", `{"rooms":"x","event":"news"}`, "rooms"},
-		{"emit", `{"rooms":[],"event":"news"}`, `"rooms" is empty`},
 		{"emit", `{"rooms":["x"],"event":"news"} {}`, "something follows"},
 		{"emit", `{"rooms":["x"],"event":"news"`, "unexpected EOF"},
 		{"emit", `["news","hi"]`, "array"},
@@ -288,6 +287,33 @@ func TestWrongRequests(t *testing.T) {
 	w.want(t, "wrong requests", "", "")
 	if a := w.request(t, "count", `{"rooms":["x"]}`); a.Count != 2 {
 		t.Errorf("afterwards: %s", a.text)
+	}
+}
+
+// TestEmptyList: an empty list of rooms selects nobody, and an empty list of exceptions leaves out nobody.
+func TestEmptyList(t *testing.T) {
+	w := newWorld(t, service.Config{})
+	for _, rooms := range []string{`[]`, `null`} {
+		for endpoint, rest := range map[string]string{
+			"emit": `,"event":"news"`, "join": `,"join":["new"]`, "leave": `,"leave":["x"]`, "disconnect": `,"close":true`, "count": ``, "fetch": ``,
+		} {
+			a := w.request(t, endpoint, `{"rooms":`+rooms+rest+`}`)
+			if !a.OK || a.Count != 0 || len(a.Sockets) != 0 || endpoint == "fetch" && !strings.Contains(a.text, `"sockets":[]`) {
+				t.Errorf("%s of %s: got code %q, %s", endpoint, rooms, a.code, a.text)
+			}
+		}
+		if a := w.request(t, "disconnect", `{"rooms":`+rooms+`,"all":true}`); a.code != "400" {
+			t.Errorf("disconnect all of %s: got code %q, %s", rooms, a.code, a.text)
+		}
+		if a := w.request(t, "count", `{"except":`+rooms+`}`); a.Count != 4 {
+			t.Errorf("except %s: %s", rooms, a.text)
+		}
+	}
+	w.want(t, "an empty list", "", "")
+	for room, want := range map[string]int{"x": 2, "new": 0} {
+		if a := w.request(t, "count", fmt.Sprintf(`{"rooms":[%q]}`, room)); a.Count != want {
+			t.Errorf("afterwards, in %s: %s", room, a.text)
+		}
 	}
 }
 

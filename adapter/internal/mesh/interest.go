@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // interest is a topic that this node is subscribed to.
@@ -145,12 +147,14 @@ func (m *Machine[T]) end(in *interest[T]) {
 		m.interests[h] = in.next
 	default:
 		delete(m.interests, h)
+		m.interests = shrink.Map(m.interests, &m.peakInterests)
 		if m.cfg.Mine(h) {
 			return
 		}
 		for _, p := range m.peers {
 			delete(p.want, h)
 			delete(p.last, h)
+			p.shrink()
 		}
 	}
 }

@@ -60,10 +60,11 @@ type Machine[T comparable] struct {
 	fencedAt time.Duration
 	wanted   bool // topics were subscribed since it was sent
 
-	interests map[uint64]*interest[T] // by hash
-	batches   map[uint64][]uint64     // by fence: the hashes of the streams that it covers, until all known nodes have answered it
-	lingering []lingering[T]
-	waits     map[uint64][]wait // by the fence that they wait for
+	interests     map[uint64]*interest[T] // by hash
+	peakInterests int                     // see shrink.Map
+	batches       map[uint64][]uint64     // by fence: the hashes of the streams that it covers, until all known nodes have answered it
+	lingering     []lingering[T]
+	waits         map[uint64][]wait // by the fence that they wait for
 }
 
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.

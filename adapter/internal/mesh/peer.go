@@ -177,6 +177,7 @@ func (p *peer) recheck() {
 			delete(p.want, h)
 		}
 	}
+	p.shrink()
 	p.ready = nil
 	if len(p.held) > 0 {
 		p.ready = p.inOrder() // which is a heap
@@ -194,11 +195,19 @@ func (p *peer) raise(x uint64) {
 			delete(p.last, h)
 		}
 	}
+	p.shrink()
+	p.done.cut(x)
+	p.recheck()
+}
+
+// shrink gives back what is of no use any more.
+func (p *peer) shrink() {
+	if len(p.want) == 0 {
+		p.want = nil
+	}
 	if len(p.last) == 0 {
 		p.last = nil
 	}
-	p.done.cut(x)
-	p.recheck()
 }
 
 // start settles where p's broadcasts begin: above x.

@@ -1,6 +1,10 @@
 package mesh
 
-import "time"
+import (
+	"time"
+
+	"github.com/belfry-io/belfry/internal/shrink"
+)
 
 // A ring is what this node remembers of its own broadcasts, to repair what others have missed: the stamps of the numbers in (s, g], and
 // the newer ones of their payloads.
@@ -14,6 +18,7 @@ type ring struct {
 	entries []entry           // of the numbers from s+1 on, behind the first head ones, which are unused
 	head    int               //
 	last    map[uint64]uint64 // the last number of each stream, if it is above s
+	peak    int               // of last; see shrink.Map
 }
 
 type entry struct {
@@ -92,6 +97,7 @@ func (r *ring) forget() {
 	for _, l := range e.links {
 		if r.last[l.Hash] == r.s {
 			delete(r.last, l.Hash)
+			r.last = shrink.Map(r.last, &r.peak)
 		}
 	}
 	*e = entry{}

@@ -1,13 +1,16 @@
 // Package rooms is the index of a namespace's rooms: who is in which. It is pure and not safe for concurrent use.
 //
 // Members are small numbers, a room is a slice of them, and each membership knows its position in the room, so that a leave moves
-// one number and a broadcast walks a slice. The room that every member has of its own, named by its id, is not stored.
+// one number and a broadcast walks a slice. The room that every member has of its own, named by its id, is not stored. What rooms and members
+// have taken is given back when they are gone.
 package rooms
 
 import (
 	"iter"
 	"maps"
 	"slices"
+
+	"github.com/belfry-io/belfry/internal/shrink"
 )
 
 // An Index knows members of type M by their ids. Its zero value is empty.
@@ -17,9 +20,10 @@ type Index[M any] struct {
 	all     []uint32 // the numbers in use
 	free    []uint32 // unused numbers of members
 
-	names     map[string]uint32 // rooms by name
-	rooms     []room
-	freeRooms []uint32 // unused numbers of rooms
+	names map[string]uint32 // rooms by name
+	rooms slab[room]
+
+	peakIDs, peakNames int // see shrink.Map
 
 	epoch uint32 // of the last selection
 }
@@ -87,10 +91,40 @@ func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool 
 	pos := m.pos
 	x.all[pos] = x.all[end]
 	x.members[x.all[pos]].pos = pos
-	x.all = x.all[:end]
+	x.all = shrink.Slice(x.all[:end], enough)
 	*m = member[M]{}
 	x.free = append(x.free, n)
+	x.ids = shrink.Map(x.ids, &x.peakIDs)
+	if len(x.members) > enough && len(x.all) <= len(x.members)/4 {
+		x.compact()
+	}
 	return true
+}
+
+// enough is a number of members for which the arrays are not worth shrinking.
+const enough = 1024
+
+// compact gives the members the lowest numbers, and gives back the memory of the others.
+func (x *Index[M]) compact() {
+	low := uint32(len(x.all))
+	slices.Sort(x.free)
+	free := x.free // the lowest first: as many of them are below low as members are not
+	for i, n := range x.all {
+		if n < low {
+			continue
+		}
+		to := free[0]
+		free = free[1:]
+		m := &x.members[n]
+		x.members[to] = *m
+		x.all[i] = to
+		x.ids[m.id] = to
+		for _, ms := range m.in {
+			x.rooms.at(ms.room).members[ms.pos] = to
+		}
+	}
+	x.members = slices.Clip(append([]member[M](nil), x.members[:low]...))
+	x.free = nil
 }
 
 // Join puts a member into a room. joined is false if it was there already, or is not in the index; created says that it is the first.
@@ -108,20 +142,15 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 	r, ok := x.names[name]
 	if !ok {
 		created = !x.owned(name)
-		if k := len(x.freeRooms); k > 0 {
-			r = x.freeRooms[k-1]
-			x.freeRooms = x.freeRooms[:k-1]
-		} else {
-			r = uint32(len(x.rooms))
-			x.rooms = append(x.rooms, room{})
-		}
-		x.rooms[r].name = name
+		r = x.rooms.take()
+		x.rooms.at(r).name = name
 		x.names[name] = r
 	} else if x.find(n, r) >= 0 {
 		return false, false
 	}
-	m.in = append(m.in, membership{room: r, pos: uint32(len(x.rooms[r].members))})
-	x.rooms[r].members = append(x.rooms[r].members, n)
+	joins := x.rooms.at(r)
+	m.in = append(m.in, membership{room: r, pos: uint32(len(joins.members))})
+	joins.members = append(joins.members, n)
 	return true, created
 }
 
@@ -146,7 +175,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 		return false, false
 	}
 	_, deleted = x.take(m.in[i])
-	m.in = slices.Delete(m.in, i, i+1)
+	m.in = shrink.Slice(slices.Delete(m.in, i, i+1), 16)
 	if len(m.in) == 0 {
 		m.in = nil
 	}
@@ -155,7 +184,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 
 // find returns the index of room r among the memberships of member n, or -1. It looks through the shorter of both lists.
 func (x *Index[M]) find(n, r uint32) int {
-	in, members := x.members[n].in, x.rooms[r].members
+	in, members := x.members[n].in, x.rooms.at(r).members
 	if len(members) < len(in) && !slices.Contains(members, n) {
 		return -1
 	}
@@ -164,7 +193,7 @@ func (x *Index[M]) find(n, r uint32) int {
 
 // take removes a membership from its room's slice: the room's last member takes the place. The member's own list is left as it is.
 func (x *Index[M]) take(ms membership) (name string, last bool) {
-	r := &x.rooms[ms.room]
+	r := x.rooms.at(ms.room)
 	end := uint32(len(r.members) - 1)
 	if ms.pos != end {
 		moved := r.members[end]
@@ -172,17 +201,14 @@ func (x *Index[M]) take(ms membership) (name string, last bool) {
 		in := x.members[moved].in
 		in[slices.Index(in, membership{ms.room, end})].pos = ms.pos
 	}
-	r.members = r.members[:end]
+	r.members = shrink.Slice(r.members[:end], 16)
 	if end > 0 {
-		if int(end)*4 < cap(r.members) && cap(r.members) > 16 {
-			r.members = slices.Clip(append([]uint32(nil), r.members...))
-		}
 		return r.name, false
 	}
 	name = r.name
 	delete(x.names, name)
-	*r = room{}
-	x.freeRooms = append(x.freeRooms, ms.room)
+	x.names = shrink.Map(x.names, &x.peakNames)
+	x.rooms.free(ms.room)
 	return name, true
 }
 
@@ -251,7 +277,7 @@ func (x *Index[M]) in(name string) iter.Seq[uint32] {
 			return
 		}
 		if r, ok := x.names[name]; ok {
-			for _, n := range x.rooms[r].members {
+			for _, n := range x.rooms.at(r).members {
 				if !yield(n) {
 					return
 				}
@@ -299,7 +325,7 @@ func (x *Index[M]) RoomsOf(id string) []string {
 		names = append(names, id)
 	}
 	for _, ms := range m.in {
-		names = append(names, x.rooms[ms.room].name)
+		names = append(names, x.rooms.at(ms.room).name)
 	}
 	return names
 }

@@ -239,10 +239,7 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 	for who := range m.values {
 		x.Remove(who, nil)
 	}
-	if len(x.ids)+len(x.names)+len(x.all) != 0 || len(x.free) != len(x.members) || len(x.freeRooms) != len(x.rooms) {
-		t.Errorf("left behind: %d ids, %d names, %d of %d members free, %d of %d rooms free",
-			len(x.ids), len(x.names), len(x.free), len(x.members), len(x.freeRooms), len(x.rooms))
-	}
+	checkEmpty(t, &x)
 }
 
 func TestOrderOfRooms(t *testing.T) {
@@ -306,7 +303,7 @@ func TestRoomsShrink(t *testing.T) {
 	for i := range 9_990 {
 		x.Leave(fmt.Sprint("m", i), "r")
 	}
-	if r := x.rooms[x.names["r"]]; len(r.members) != 10 || cap(r.members) > 64 {
+	if r := x.rooms.at(x.names["r"]); len(r.members) != 10 || cap(r.members) > 64 {
 		t.Errorf("%d members in a slice of %d", len(r.members), cap(r.members))
 	}
 }

@@ -116,10 +116,11 @@ type Server struct {
 
 	live sync.WaitGroup // sessions and refused WebSockets that are not gone yet
 
-	mu       sync.Mutex            // guards what follows
-	closed   error                 // why, once Shut was called
-	sessions map[string]*Session   // by id
-	strays   map[*channel]struct{} // WebSockets that came to take over a session, and do not carry it
+	mu           sync.Mutex            // guards what follows
+	closed       error                 // why, once Shut was called
+	sessions     map[string]*Session   // by id
+	peakSessions int                   // see shrink.Map
+	strays       map[*channel]struct{} // WebSockets that came to take over a session, and do not carry it
 
 	accepted, refused atomic.Uint64
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/belfry-io/belfry/internal/shrink"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -295,6 +296,7 @@ func (s *Session) end(reason error, delay *engineio.Delay) bool {
 func (s *Session) vanish() {
 	s.server.mu.Lock()
 	delete(s.server.sessions, s.sid)
+	s.server.sessions = shrink.Map(s.server.sessions, &s.server.peakSessions)
 	s.server.mu.Unlock()
 	s.mu.Lock()
 	s.gone = true
