@@ -178,10 +178,10 @@ func (w *world) pick() *node {
 
 func (w *world) room() string { return fmt.Sprintf("room%d", w.rng.IntN(8)) }
 
-// own is the room of some member, of any node.
+// own is the room of some member, of any node, or of nobody; of none that is yet to come, whose id nobody can know.
 func (w *world) own() string {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	return fmt.Sprintf("%s.%d", n.id, 1+w.rng.IntN(n.born+1))
+	return fmt.Sprintf("%s.%d", n.id, w.rng.IntN(n.born+1))
 }
 
 // act lets a random node do something.
