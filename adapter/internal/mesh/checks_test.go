@@ -32,12 +32,25 @@ type checks struct {
 
 	fenced   uint64            // the last of the fences that it sent
 	behind   map[string]uint64 // the last one that it had sent before it subscribed a topic, of those that it is subscribed to
-	entered  map[string]int    // the machine's step that has subscribed the topic, of those that it is subscribed to
+	entered  map[string]moment // when it subscribed a topic, of those that it is subscribed to
+	cause    *node             // whose request is being carried out
 	answered map[*node]uint64  // the last one that a node has answered
 	hears    map[*node]bool    // those of whom anything has come
 	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
 	named    map[string]bool   // those that others have named since the link came up
 }
+
+// moment is when a node entered something: behind a step of the machine, by a request of cause or, if that is nil, by itself.
+type moment struct {
+	step  int
+	cause *node
+}
+
+// before reports whether the machine knew of what was entered then when it let e go in this step. What is behind a request of the same node it
+// must not let go before the request is carried out.
+func (at moment) before(e *emission, step int) bool { return at.step < step || at.cause == e.from }
+
+func (n *node) moment() moment { return moment{n.steps, n.cause} }
 
 // unknown is an unknown loss that was reported.
 type unknown struct {
@@ -54,7 +67,7 @@ func newChecks() checks {
 		unknown: make(map[*node][]unknown),
 
 		behind:   make(map[string]uint64),
-		entered:  make(map[string]int),
+		entered:  make(map[string]moment),
 		answered: make(map[*node]uint64),
 		hears:    make(map[*node]bool),
 		told:     make(map[*node]uint64),
@@ -254,7 +267,7 @@ func (n *node) delivered(e *emission, past []bool, step int) {
 	n.carried[e] = true
 	tracked := false
 	for i, t := range e.topics {
-		if !n.tracks(t) || past != nil && past[i] || n.entered[t] > step { // the machine did not know of it yet
+		if !n.tracks(t) || past != nil && past[i] || !n.entered[t].before(e, step) {
 			continue
 		}
 		tracked = true
@@ -287,8 +300,8 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 			continue
 		}
 		since = min(since, ms.since)
-		// The order in a room holds whatever way a broadcast to it has come, but for what the machine had let go before there was the membership.
-		if ms.step < step {
+		// The order in a room holds whatever way a broadcast to it has come.
+		if ms.at.before(e, step) {
 			if e.stamp.G < ms.high[e.from] {
 				w.fail("%s: %v came after %d in %s", m.id, e, ms.high[e.from], room)
 			}

@@ -264,7 +264,9 @@ func (n *node) step(do func() []Effect[string]) {
 		e, past, step := deliver[0].Broadcast.(*emission), deliver[0].Past, deliver[0].step
 		deliver = deliver[1:]
 		n.delivered(e, past, step)
+		n.cause = e.from
 		n.apply(e, past, step)
+		n.cause = nil
 		if e.kind != packet {
 			deliver = append(deliver, n.carryOut(n.m.Resume(n.clock(), e.from.id))...)
 		}
@@ -286,7 +288,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 		switch e := effect.(type) {
 		case Subscribe[string]:
 			for _, t := range e.Topics {
-				n.subs[t], n.behind[t], n.entered[t] = true, n.fenced, n.steps
+				n.subs[t], n.behind[t], n.entered[t] = true, n.fenced, moment{n.steps - 1, n.cause}
 			}
 			n.announce(e.Topics, true)
 		case Unsubscribe[string]:

@@ -117,6 +117,7 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 		}
 		if lost {
 			m.jump(p, msg.S)
+			p.moved = true // what waited above for something below the horizon does so no longer, and is asked for again at once
 		} else {
 			p.raise(msg.S)
 		}

@@ -59,7 +59,7 @@ type member struct {
 
 type membership struct {
 	since     time.Duration
-	step      int              // of the machine: the last one before it
+	at        moment
 	confirmed bool             // Join has returned: broadcasts of all nodes are due from now on
 	but       []string         // those of nodes that it named are not
 	high      map[*node]uint64 // the highest number of each node that the member has got in this room
@@ -85,7 +85,7 @@ func (m *member) enter(room string) *membership {
 	if ms := m.in[room]; ms != nil {
 		return ms
 	}
-	ms := &membership{since: m.node.w.now, step: m.node.steps, high: make(map[*node]uint64)}
+	ms := &membership{since: m.node.w.now, at: m.node.moment(), high: make(map[*node]uint64)}
 	m.in[room] = ms
 	return ms
 }
