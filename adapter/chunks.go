@@ -8,7 +8,8 @@ import (
 
 // The bounds of messages that come in chunks.
 const (
-	maxMessage   = 32 << 20         // bytes of a broadcast
+	maxMessage   = 32 << 20         // bytes of a broadcast, with the names of its rooms, and maxStamp for each name but the first
+	maxStamp     = 10               // bytes that the place on the topic of a room takes at the most
 	maxAssembly  = 64 << 20         // bytes of all that are not whole yet
 	maxAssembled = 1024             // nodes that a part of a message is kept of
 	assemblyAge  = 10 * time.Second // without a next chunk: the node has died, or the chunk was lost

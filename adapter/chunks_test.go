@@ -307,13 +307,18 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
 			t.Errorf("a broadcast of %d bytes: %v", len(payload), err)
 		}
+		many := union(2000, 0, "red") // their names take about 20 kB, and their places up to as much
+		payload = payload[:maxMessage-30_000]
+		if err := r.Broadcast(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("a broadcast to %d rooms of %d bytes: %v, want ErrTooLarge", len(many), len(payload), err)
+		}
 		settle()
 		here.mu.Lock()
 		defer here.mu.Unlock()
 		there.mu.Lock()
 		defer there.mu.Unlock()
-		if len(here.got) != 2 || len(there.got) != 1 {
-			t.Errorf("%d came here and %d there, want 2 and 1", len(here.got), len(there.got))
+		if len(here.got) != 3 || len(there.got) != 1 {
+			t.Errorf("%d came here and %d there, want 3 and 1", len(here.got), len(there.got))
 		}
 	})
 }

@@ -40,7 +40,7 @@ func TestRoomsWithOneHash(t *testing.T) {
 			for i := range 100 {
 				payload := string(rune('!' + i))
 				wantAll = append(wantAll, payload)
-				switch i % 3 {
+				switch i % 4 {
 				case 0:
 					say(t, hubs[2], payload, Broadcast{Rooms: []string{twinA}})
 					wantA = append(wantA, payload)
@@ -49,6 +49,9 @@ func TestRoomsWithOneHash(t *testing.T) {
 					wantB = append(wantB, payload)
 				case 2:
 					say(t, hubs[2], payload, Broadcast{Rooms: []string{twinA, twinB}})
+					wantA, wantB = append(wantA, payload), append(wantB, payload)
+				case 3: // by the topic of the namespace, in its place on both
+					say(t, hubs[2], payload, Broadcast{Rooms: []string{"1", twinA, "2", "3", "4", twinB}})
 					wantA, wantB = append(wantA, payload), append(wantB, payload)
 				}
 			}

@@ -255,7 +255,8 @@ func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 	if h.closing {
 		return ErrClosed
 	}
-	if len(body) > maxMessage {
+	travels := published(b, to)
+	if len(body)+maxStamp*(len(to)-1) > maxMessage {
 		return ErrTooLarge
 	}
 	over := 0
@@ -272,8 +273,8 @@ func (h *Hub) emit(b *envelope.Body, to []Topic, body []byte) error {
 		}
 		return err
 	}
-	stamp := h.machine.Emit(h.age(), to, body, len(body))
-	h.writer.put(job{publish: published(b, to), stamp: stamp, body: body})
+	stamp := h.machine.Emit(h.age(), to, len(travels), body, len(body))
+	h.writer.put(job{publish: travels, stamp: stamp, body: body})
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (r *Rooms) request(kind envelope.Kind, rooms, except []string, left time.Du
 		Except:    except,
 		Request:   envelope.Request{Kind: kind, Left: left},
 	}
-	if n := len(b.Rooms); n > 0 && n <= maxUnionTopics {
+	if len(b.Rooms) > 0 {
 		b.Flags |= envelope.InRooms
 	}
 	return b

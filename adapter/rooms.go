@@ -278,10 +278,10 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 	if b.Local || r.hub.machine == nil {
 		return r.Closed()
 	}
-	if len(body.Rooms) > 1 {
-		body.Rooms = distinct(body.Rooms)
-	}
-	if n := len(body.Rooms); n > 0 && n <= maxUnionTopics {
+	switch body.Rooms = distinct(body.Rooms); {
+	case len(body.Rooms) > maxUnionTopics:
+		body.Flags |= envelope.InRooms
+	case len(body.Rooms) > 0:
 		body.Route = envelope.ByRoom
 	}
 	return r.hub.publish(&body)
@@ -318,12 +318,22 @@ func (r *Rooms) hand(b *envelope.Body) (taken int, err error) {
 
 // distinct returns names without repetitions, in their order.
 func distinct(names []string) []string {
-	if len(names) > maxUnionTopics {
-		return names // the receivers' index takes care
+	if len(names) < 2 {
+		return names
 	}
 	out := make([]string, 0, len(names))
+	if len(names) <= 16 {
+		for _, name := range names {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
-		if !slices.Contains(out, name) {
+		if _, ok := seen[name]; !ok {
+			seen[name] = struct{}{}
 			out = append(out, name)
 		}
 	}

@@ -17,7 +17,7 @@ type Stats struct {
 	Unwanted  uint64 // broadcasts that came although no member is here
 	Copies    uint64 // came again: on another topic of their union, or twice
 	Stale     uint64 // came although they had been given up, or were from before the Join, and were dropped
-	Overtaken uint64 // came after something newer of their node in another room, and were delivered
+	Overtaken uint64 // came after something newer of their node to another room or to all, and were delivered
 	Repaired  uint64 // were lost, were asked for again, and came: part of Received
 	Missed    uint64 // were lost and will not come: the node that had sent them does not have them any more
 	Unknown   uint64 // times that nobody remembered what was lost, if anything

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"hash/fnv"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
@@ -48,20 +49,35 @@ func roomTopic(namespace, room string) Topic {
 	return Topic{Kind: Room, Namespace: namespace, Room: room}
 }
 
-// topics are those on which a broadcast has its place. They follow from its names, on every node alike.
+// topics are those on which a broadcast has its place: that of each room that it names, and those that it travels on. They follow from its names,
+// on every node alike.
 func topics(b *envelope.Body) []Topic {
+	var list []Topic
 	switch b.Route {
-	case envelope.ByNamespace:
-		return []Topic{{Kind: Namespace, Namespace: b.Namespace}}
 	case envelope.ByNode:
 		return []Topic{{Kind: Node, Node: b.To}}
 	case envelope.ByCluster:
-		if b.Flags&envelope.InRooms == 0 {
-			return []Topic{{Kind: Cluster}, {Kind: Namespace, Namespace: b.Namespace}}
-		}
-		return append([]Topic{{Kind: Cluster}}, roomTopics(b)...)
+		list = []Topic{{Kind: Cluster}}
 	}
-	return roomTopics(b)
+	if !b.AmongRooms() || b.Route == envelope.ByNamespace {
+		list = append(list, Topic{Kind: Namespace, Namespace: b.Namespace})
+	}
+	if b.AmongRooms() {
+		list = slices.Grow(list, len(b.Rooms))
+		for _, room := range b.Rooms {
+			list = append(list, roomTopic(b.Namespace, room))
+		}
+	}
+	return list
+}
+
+// published are those of its topics that a broadcast travels on, which are the first ones. Whoever has a member in one of its rooms receives what
+// travels by the namespace's topic, and everybody what travels by that of the cluster.
+func published(b *envelope.Body, topics []Topic) []Topic {
+	if b.Route == envelope.ByNamespace || b.Route == envelope.ByCluster {
+		return topics[:1]
+	}
+	return topics
 }
 
 // nobody is a room without members, as names are UTF-8.
@@ -69,39 +85,21 @@ const nobody = "\xff"
 
 // selecting are the rooms of a broadcast that select, where those whose topics are past do not.
 func selecting(b *envelope.Body, past []bool) []string {
-	if b.Route == envelope.ByCluster {
-		past = past[1:] // that of the cluster selects nobody
-	}
 	var rooms []string
-	if len(past) == len(b.Rooms) && (b.Route == envelope.ByRoom || b.Flags&envelope.InRooms != 0) {
+	if b.AmongRooms() {
+		past = past[len(past)-len(b.Rooms):] // another topic that it has travelled on selects nobody
 		for i, room := range b.Rooms {
 			if !past[i] {
 				rooms = append(rooms, room)
 			}
 		}
-	} else if len(past) > 0 && !past[0] {
+	} else if !past[len(past)-1] { // the namespace's
 		return b.Rooms
 	}
 	if rooms == nil {
 		return []string{nobody}
 	}
 	return rooms
-}
-
-func roomTopics(b *envelope.Body) []Topic {
-	list := make([]Topic, len(b.Rooms))
-	for i, room := range b.Rooms {
-		list[i] = roomTopic(b.Namespace, room)
-	}
-	return list
-}
-
-// published are those of its topics that a broadcast travels on.
-func published(b *envelope.Body, topics []Topic) []Topic {
-	if b.Route == envelope.ByCluster {
-		return topics[:1] // everybody receives it there
-	}
-	return topics
 }
 
 // hash is the topic on the wire. The upper half of the hash of a node's topic, or a private one, is the node's, so that a node knows its own.

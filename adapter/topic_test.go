@@ -103,6 +103,15 @@ func TestTopicsOfBroadcast(t *testing.T) {
 	if got, want := topics(b), []Topic{{Kind: Namespace, Namespace: "/n"}}; !slices.Equal(got, want) {
 		t.Errorf("by namespace: %v, want %v", got, want)
 	}
+	b.Flags = envelope.InRooms
+	among := topics(b)
+	if want := []Topic{{Kind: Namespace, Namespace: "/n"}, roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(among, want) {
+		t.Errorf("by namespace, in rooms: %v, want %v", among, want)
+	}
+	if got := published(b, among); !slices.Equal(got, among[:1]) {
+		t.Errorf("by namespace, in rooms: published on %v, want %v", got, among[:1])
+	}
+	b.Flags = 0
 	b.Route = envelope.ByRoom
 	if got, want := topics(b), []Topic{roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(got, want) {
 		t.Errorf("by room: %v, want %v", got, want)

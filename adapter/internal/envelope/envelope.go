@@ -45,7 +45,7 @@ type Route uint8
 
 // The routes. Their numbers are part of the wire format.
 const (
-	ByNamespace Route = 1 // the topic of the namespace
+	ByNamespace Route = 1 // the topic of the namespace alone; with InRooms it has its place on those of its rooms, too
 	ByRoom      Route = 2 // the topic of each room, in their order
 	ByCluster   Route = 3 // the topic of all nodes alone, for a Request; it has its place on the topics of its names, too
 	ByNode      Route = 4 // the topic of one node, for a Request
@@ -54,7 +54,7 @@ const (
 // Flags of a broadcast. Their numbers are part of the wire format.
 const (
 	Volatile = 1 // a member that is not writable is passed over
-	InRooms  = 2 // ByCluster: the topics of its names are those of its rooms, not that of the namespace
+	InRooms  = 2 // ByNamespace, ByCluster: it has its place on the topic of each of its rooms; ByCluster without it, on that of the namespace
 )
 
 // A Message is one that was decoded. One of Broadcast, Mesh and Chunk is not nil.
@@ -88,6 +88,24 @@ type Body struct {
 	Except    []string
 	Payload   []byte // opaque
 	Request          // of the routes ByCluster and ByNode
+}
+
+// AmongRooms reports whether b has its place on the topic of each of its rooms, behind another one that it travels on if that is not by them.
+func (b *Body) AmongRooms() bool {
+	return b.Route == ByRoom || b.Flags&InRooms != 0 && (b.Route == ByNamespace || b.Route == ByCluster)
+}
+
+// places is on how many topics b has its place.
+func (b *Body) places() int {
+	switch {
+	case b.Route == ByRoom:
+		return len(b.Rooms)
+	case b.AmongRooms():
+		return 1 + len(b.Rooms)
+	case b.Route == ByCluster:
+		return 2
+	}
+	return 1
 }
 
 // AppendBody appends b to dst, for AppendBroadcast.

@@ -123,6 +123,10 @@ func randomBroadcast(rng *rand.Rand) *Broadcast {
 			Payload: []byte(text(rng))},
 	}
 	links := 1
+	if b.Flags&InRooms != 0 {
+		b.Rooms = texts(rng, 1)
+		links = 1 + len(b.Rooms)
+	}
 	request := Request{Kind: Kind(rng.Uint32()), ID: number(rng), Left: age(rng), Arg: []byte(text(rng))}
 	switch rng.IntN(5) {
 	case 0, 1:
@@ -130,13 +134,12 @@ func randomBroadcast(rng *rand.Rand) *Broadcast {
 		links = len(b.Rooms)
 	case 2:
 		b.Route, b.Request = ByCluster, request
-		links = 2
-		if b.Flags&InRooms != 0 {
-			b.Rooms = texts(rng, 1)
-			links = 1 + len(b.Rooms)
+		if b.Flags&InRooms == 0 {
+			links = 2
 		}
 	case 3:
 		b.Route, b.Request = ByNode, request
+		links = 1
 		b.To = "n" + text(rng)
 	}
 	for range links {

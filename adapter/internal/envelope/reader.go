@@ -131,23 +131,14 @@ func (r *reader) broadcast() *Broadcast {
 	b.Except = r.strings()
 	b.Payload = r.bytes()
 	switch b.Route {
-	case ByNamespace:
-		r.bad = r.bad || len(b.Stamp.Prev) != 1
-	case ByRoom:
-		r.bad = r.bad || len(b.Rooms) == 0 || len(b.Stamp.Prev) != len(b.Rooms)
-	case ByCluster:
+	case ByNamespace, ByRoom:
+	case ByCluster, ByNode:
 		b.Request = r.request()
-		names := 1
-		if b.Flags&InRooms != 0 {
-			names = len(b.Rooms)
-		}
-		r.bad = r.bad || names == 0 || len(b.Stamp.Prev) != 1+names
-	case ByNode:
-		b.Request = r.request()
-		r.bad = r.bad || b.To == "" || len(b.Stamp.Prev) != 1
+		r.bad = r.bad || b.Route == ByNode && b.To == ""
 	default:
 		r.bad = true
 	}
+	r.bad = r.bad || b.AmongRooms() && len(b.Rooms) == 0 || len(b.Stamp.Prev) != b.places()
 	return b
 }
 

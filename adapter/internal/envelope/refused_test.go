@@ -33,6 +33,8 @@ func TestRefused(t *testing.T) {
 		{"request that is not there", head + "\x01\x01\x01\x04\x00\x00\x00\x00\x00", ErrMalformed},
 		{"stamp without topics", head + "\x01\x00\x01\x00\x00\x00\x00\x00", ErrMalformed},
 		{"namespace with two links", head + "\x02\x02\x01\x01\x01\x00\x00\x00\x00\x00", ErrMalformed},
+		{"namespace among rooms without rooms", head + "\x01\x01\x01\x01\x02\x00\x00\x00\x00", ErrMalformed},
+		{"namespace among rooms with two links for two", head + "\x02\x02\x01\x01\x01\x02\x00\x02\x01a\x01b\x00\x00", ErrMalformed},
 		{"rooms without rooms", head + "\x01\x00\x02\x00\x00\x00\x00\x00", ErrMalformed},
 		{"two links for a room", head + "\x02\x02\x01\x01\x02\x00\x00\x01\x01a\x00\x00", ErrMalformed},
 		{"link to itself", head + "\x01\x01\x00\x01\x00\x00\x00\x00\x00", ErrMalformed},

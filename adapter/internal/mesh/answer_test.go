@@ -112,6 +112,22 @@ func TestAnswerOfWhatIsGone(t *testing.T) {
 	}
 }
 
+// What is gone and waits for something beyond the horizon is asked for again at once: then it counts in its place.
+func TestGoneAboveTheHorizon(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.gets("o", 10, []uint64{9}, "a")
+	s.asks("o", missing("a", 5, 9))
+	gone := &Gone{S: 7, Numbers: []Number{number(9, "a", 6)}}
+	s.wait(minAsk)
+	s.hears("o", gone)
+	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.asks("o", missing("a", 7, 9))
+	s.hears("o", gone)
+	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+	s.delivers("o10")
+}
+
 // What is gone counts once each, in its place, and what waited for it goes on.
 func TestGone(t *testing.T) {
 	s := newScript(t)

@@ -248,8 +248,8 @@ func TestBeatsAreBounded(t *testing.T) {
 	for i := range topics {
 		topics[i] = string([]rune{rune(1000 + i/100), rune(1000 + i%100)})
 	}
-	m.Emit(time.Second, topics, "1", 10)
-	m.Emit(time.Second, []string{"one", "two", topics[0]}, "2", 10)
+	m.Emit(time.Second, topics, len(topics), "1", 10)
+	m.Emit(time.Second, []string{"one", "two", topics[0]}, 3, "2", 10)
 	beats := m.beats(0, 2)
 	if len(beats) != 2 || len(beats[0].Tails) != len(topics) || len(beats[1].Tails) != 2 || beats[0].Tails[2].G != 2 {
 		t.Fatalf("%d parts, the first with %d topics", len(beats), len(beats[0].Tails))

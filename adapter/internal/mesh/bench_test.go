@@ -33,3 +33,63 @@ func BenchmarkBroadcast(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkUnion takes unions of many rooms, of which a few are here, and BenchmarkEmit makes them.
+func BenchmarkUnion(b *testing.B) {
+	for _, rooms := range []int{5, 100, 1000} {
+		b.Run(fmt.Sprint(rooms, " rooms"), func(b *testing.B) {
+			topics, prev := wide(rooms), make([]uint64, 1+rooms)
+			m := New(config("me", hashOf))
+			m.LinkUp(0)
+			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Join(0, topics[:3], 1)
+			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			now := time.Second
+			b.ReportAllocs()
+			for g := uint64(1); b.Loop(); g++ {
+				for i := range prev {
+					prev[i] = g - 1
+				}
+				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{G: g, Prev: prev}, Topics: topics, Size: 100})
+				if g%1000 == 0 {
+					m.Receive(now, "o", beat(g-1000, g))
+				}
+			}
+			if n := m.Counts().Delivered; n != uint64(b.N) {
+				b.Fatalf("%d of %d were delivered", n, b.N)
+			}
+		})
+	}
+}
+
+func BenchmarkEmit(b *testing.B) {
+	for _, c := range []struct {
+		name            string
+		topics, travels int
+	}{{"a room", 1, 1}, {"4 rooms", 4, 4}, {"5 rooms", 6, 1}, {"100 rooms", 101, 1}, {"1000 rooms", 1001, 1}} {
+		b.Run(c.name, func(b *testing.B) {
+			topics := wide(c.topics)
+			m := New(config("me", hashOf))
+			m.LinkUp(0)
+			m.Tick(FenceTimeout)
+			now := time.Second
+			b.ReportAllocs()
+			for n := 1; b.Loop(); n++ {
+				m.Emit(now, topics[:c.topics], c.travels, "", 200)
+				if n%1000 == 0 {
+					now += BeatInterval
+					m.Tick(now)
+				}
+			}
+		})
+	}
+}
+
+// wide are the topics of a union of many rooms, with that of the namespace in front.
+func wide(rooms int) []string {
+	topics := []string{namespace}
+	for i := range rooms {
+		topics = append(topics, fmt.Sprint("room", i))
+	}
+	return topics
+}

@@ -19,7 +19,9 @@ const (
 	minAsk         = 10 * time.Millisecond  // between two Nacks to one node
 	askInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
 	maxAskInterval = 2 * time.Second        // up to this
-	maxRepairBytes = 256 << 10              // and their bytes, but for the first
+	maxRepairBytes = 256 << 10              // of the broadcasts in the answer to a Nack, but for the first
+	maxGoneLinks   = 1 << 15                // of the numbers that a Gone names, but for the first: 320 kB or so
+	linksPerStamp  = 4                      // links that the ring remembers for each number, on the average
 
 	byeInterval = 100 * time.Millisecond // between two goodbyes
 	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
@@ -27,8 +29,8 @@ const (
 
 // Limits bound what a Machine remembers, and what it says at once. Zero fields mean the defaults.
 type Limits struct {
-	RingBytes  int           // of own broadcasts, for repair: 64 MiB
-	RingStamps int           // numbers of own broadcasts, to count what cannot be repaired: 524,288; no more than this
+	RingBytes  int           // of own broadcasts and their links, for repair: 64 MiB
+	RingStamps int           // numbers of own broadcasts, to count what cannot be repaired: 524,288; no more than this, with four links each
 	RingAge    time.Duration // of own broadcasts; their numbers are remembered for twice as long: 30 s
 	HeldBytes  int           // of broadcasts of one node that came early: 8 MiB
 	HeldTotal  int           // of all nodes: 64 MiB

@@ -5,8 +5,9 @@
 // no goroutine, no clock and no link, so that seeded worlds of many machines replay exactly. It knows topics (of type T) and never
 // looks into a broadcast.
 //
-// Every broadcast of a node carries a running number, and for each of its topics a link to the node's previous number on that topic.
-// A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end. It
+// Every broadcast of a node carries a running number, and for each of its topics a link to the node's previous number on that topic. Its
+// topics are all on which it has its place, which may be more than it travels on: whatever way it went, a receiver of any of them sees
+// where it belongs. A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end. It
 // holds what is early, and asks the origin, which remembers what it has sent for a while, for what is missing. What the origin does not
 // remember any more is counted, and passed: so a topic is always delivered in order, each broadcast at most once.
 //
@@ -72,7 +73,7 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 	cfg.Limits = cfg.Limits.defaults()
 	return &Machine[T]{
 		cfg:       cfg,
-		ring:      ring{limits: cfg.Limits, last: make(map[uint64]uint64)},
+		ring:      ring{limits: cfg.Limits, last: make(map[uint64]ends)},
 		beatAt:    BeatInterval,
 		hold:      true,
 		opening:   true,
@@ -93,15 +94,16 @@ func (m *Machine[T]) Last() uint64 { return m.ring.g }
 
 func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh} }
 
-// Emit numbers a broadcast on topics, none of them twice. It is to be handed to the link in its place among the effects; from LinkDown, or
-// the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it. broadcast, of about size
-// bytes, is what [Resend] carries if somebody misses it.
-func (m *Machine[T]) Emit(now time.Duration, topics []T, broadcast any, size int) Stamp {
+// Emit numbers a broadcast on topics, none of them twice. It has its place on all of them, and travels on the first ones alone: whoever
+// receives it by any of its topics must receive it by one of these. It is to be handed to the link in its place among the effects; from LinkDown,
+// or the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it. broadcast, of about
+// size bytes, is what [Resend] carries if somebody misses it.
+func (m *Machine[T]) Emit(now time.Duration, topics []T, travels int, broadcast any, size int) Stamp {
 	hashes := make([]uint64, len(topics))
 	for i, topic := range topics {
 		hashes[i] = m.cfg.Hash(topic)
 	}
-	return m.ring.add(now, hashes, broadcast, size, m.handed())
+	return m.ring.add(now, hashes, travels, broadcast, size, m.handed())
 }
 
 // LinkUp says that the link works, for the first time or again: subscriptions stand, messages flow.

@@ -264,7 +264,9 @@ func (n *node) step(do func() []Effect[string]) {
 		e, past, step := deliver[0].Broadcast.(*emission), deliver[0].Past, deliver[0].step
 		deliver = deliver[1:]
 		n.delivered(e, past, step)
-		n.apply(e, past)
+		n.cause = e.from
+		n.apply(e, past, step)
+		n.cause = nil
 		if e.kind != packet {
 			deliver = append(deliver, n.carryOut(n.m.Resume(n.clock(), e.from.id))...)
 		}
@@ -286,17 +288,21 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 		switch e := effect.(type) {
 		case Subscribe[string]:
 			for _, t := range e.Topics {
-				n.subs[t], n.behind[t] = true, n.fenced
+				n.subs[t], n.behind[t], n.entered[t] = true, n.fenced, moment{n.steps - 1, n.cause}
 			}
 			n.announce(e.Topics, true)
 		case Unsubscribe[string]:
 			for _, t := range e.Topics {
 				delete(n.subs, t)
 				delete(n.behind, t)
+				delete(n.entered, t)
 			}
 			n.ended(e.Topics)
 			n.announce(e.Topics, false)
 		case Send[string]:
+			if nack, ok := e.Message.(*Nack); ok && !n.w.any && !n.w.weak {
+				n.asksForNothing(nack)
+			}
 			topic := all
 			if e.To != "" {
 				topic = "@" + e.To

@@ -63,8 +63,11 @@ type held struct {
 	broadcast any
 }
 
-// heldOverhead is what a held broadcast takes besides its bytes, about.
+// heldOverhead is what a held broadcast takes besides its bytes and links, about.
 const heldOverhead = 256
+
+// bytes is what b takes, about.
+func (b *held) bytes() int { return linked(b.size, len(b.links)) + heldOverhead }
 
 // numbers is a heap of numbers.
 type numbers []uint64
@@ -133,7 +136,7 @@ func (p *peer) hold(g uint64, b *held) {
 		p.behind = make(map[Link]uint64)
 	}
 	p.held[g] = b
-	p.bytes += b.size + heldOverhead
+	p.bytes += b.bytes()
 	for _, l := range b.links {
 		if l.Prev > p.eff(l.Hash) {
 			p.behind[l] = g
@@ -148,7 +151,7 @@ func (p *peer) unhold(g uint64) *held {
 		return nil
 	}
 	delete(p.held, g)
-	p.bytes -= b.size + heldOverhead
+	p.bytes -= b.bytes()
 	for _, l := range b.links {
 		if p.behind[l] == g {
 			delete(p.behind, l)

@@ -132,7 +132,7 @@ func (m *Machine[T]) missFront(p *peer, links []Link) {
 
 // keep holds a broadcast for later, if there is room. If there is none, it shows as missing in its time, and is asked for again.
 func (m *Machine[T]) keep(p *peer, g uint64, b held) {
-	switch size := b.size + heldOverhead; {
+	switch size := b.bytes(); {
 	case p.held[g] != nil:
 		m.counts.Copies++
 	case p.bytes > 0 && p.bytes+size > m.cfg.Limits.HeldBytes || m.heldBytes > 0 && m.heldBytes+size > m.cfg.Limits.HeldTotal:
@@ -147,7 +147,7 @@ func (m *Machine[T]) keep(p *peer, g uint64, b held) {
 func (m *Machine[T]) unhold(p *peer, g uint64) *held {
 	b := p.unhold(g)
 	if b != nil {
-		m.heldBytes -= b.size + heldOverhead
+		m.heldBytes -= b.bytes()
 	}
 	return b
 }

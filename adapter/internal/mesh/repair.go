@@ -55,7 +55,7 @@ func (m *Machine[T]) answer(to string, n *Nack) {
 		from, upto = min(from, r.After), max(upto, r.Upto)
 	}
 	gone := &Gone{S: m.ring.s}
-	count, bytes := 0, 0
+	count, bytes, links := 0, 0, 0
 	for g := max(from, m.ring.s) + 1; g <= min(upto, m.handed()) && count < m.cfg.Limits.Repairs; g++ {
 		e := m.ring.at(g)
 		if !slices.ContainsFunc(e.links, func(l Link) bool {
@@ -65,6 +65,9 @@ func (m *Machine[T]) answer(to string, n *Nack) {
 			continue
 		}
 		if e.payload == nil {
+			if links += len(e.links); links > maxGoneLinks && len(gone.Numbers) > 0 {
+				break
+			}
 			gone.Numbers = append(gone.Numbers, Number{G: g, Links: e.links})
 		} else if bytes > 0 && bytes+e.size > maxRepairBytes {
 			break
@@ -114,6 +117,7 @@ func (m *Machine[T]) gone(p *peer, msg *Gone) {
 		}
 		if lost {
 			m.jump(p, msg.S)
+			p.moved = true // what waited above for something below the horizon does so no longer, and is asked for again at once
 		} else {
 			p.raise(msg.S)
 		}

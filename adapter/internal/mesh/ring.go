@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/belfry-io/belfry/internal/shrink"
@@ -8,53 +9,74 @@ import (
 
 // A ring is what this node remembers of its own broadcasts, to repair what others have missed: the stamps of the numbers in (s, g], and
 // the newer ones of their payloads.
+//
+// A broadcast has its place on all its streams, and travels on the first ones of them alone: a union of many rooms travels on the
+// namespace's topic, and is linked on the stream of each room. Beats name what travelled, so that they do not grow with the rooms of a union;
+// links show what is missing, whatever way it went.
 type ring struct {
 	limits Limits
 	g      uint64 // the last number given
 	s      uint64 // the horizon: nothing is remembered about numbers up to s
 	bare   uint64 // payloads of numbers up to bare are gone
-	bytes  int    // of the payloads
+	bytes  int    // of the payloads, and of their links
+	links  int    // of the numbers in (s, g]
 
-	entries []entry           // of the numbers from s+1 on, behind the first head ones, which are unused
-	head    int               //
-	last    map[uint64]uint64 // the last number of each stream, if it is above s
-	peak    int               // of last; see shrink.Map
+	entries []entry         // of the numbers from s+1 on, behind the first head ones, which are unused
+	head    int             //
+	last    map[uint64]ends // of each stream with a number above s
+	peak    int             // of last; see shrink.Map
+}
+
+// ends are the last numbers of a stream.
+type ends struct {
+	g         uint64
+	travelled uint64 // the last one that travelled on it
 }
 
 type entry struct {
 	links   []Link
+	travels int // on the streams of the first so many links
 	payload any // nil: gone
-	size    int
+	size    int // of payload and links
 	at      time.Duration
 }
+
+// linkBytes is what a link takes, about, with its part of a map: each beyond the first of a broadcast, which is part of what the number takes.
+const linkBytes = 40
+
+// linked is what a broadcast of size bytes with so many links takes.
+func linked(size, links int) int { return size + linkBytes*max(0, links-1) }
 
 // at returns the entry of number g, which must be in (s, g].
 func (r *ring) at(g uint64) *entry { return &r.entries[r.head+int(g-r.s)-1] }
 
-// add gives the next number to a broadcast on the streams with these hashes. Numbers above handed have not been handed to the link: they
-// are kept whatever the limits, since the queue to the link has a limit of its own.
-func (r *ring) add(now time.Duration, hashes []uint64, payload any, size int, handed uint64) Stamp {
+// add gives the next number to a broadcast on the streams with these hashes, of which it travels on the first ones. Numbers above handed have
+// not been handed to the link: they are kept whatever the limits, since the queue to the link has a limit of its own.
+func (r *ring) add(now time.Duration, hashes []uint64, travels int, payload any, size int, handed uint64) Stamp {
 	r.g++
 	prev := make([]uint64, len(hashes))
 	links := make([]Link, len(hashes))
 	for i, h := range hashes {
-		p, ok := r.last[h]
+		last, ok := r.last[h]
+		p := last.g
 		switch {
 		case !ok:
 			p = r.s
 		case p == r.g: // two topics of one stream
-			for j := range i {
-				if links[j].Hash == h {
-					p = prev[j]
-				}
-			}
+			p = prev[slices.IndexFunc(links[:i], func(l Link) bool { return l.Hash == h })]
 		}
 		prev[i] = p
 		links[i] = Link{Hash: h, Prev: p}
-		r.last[h] = r.g
+		last.g = r.g
+		if i < travels {
+			last.travelled = r.g
+		}
+		r.last[h] = last
 	}
-	r.entries = append(r.entries, entry{links: links, payload: payload, size: size, at: now})
+	size = linked(size, len(links))
+	r.entries = append(r.entries, entry{links: links, travels: travels, payload: payload, size: size, at: now})
 	r.bytes += size
+	r.links += len(links)
 	r.trim(handed)
 	return Stamp{G: r.g, Prev: prev}
 }
@@ -64,7 +86,7 @@ func (r *ring) trim(handed uint64) {
 	for r.bytes > r.limits.RingBytes && r.bare < min(handed, r.g) {
 		r.strip()
 	}
-	for int(r.g-r.s) > r.limits.RingStamps && r.s < handed {
+	for (int(r.g-r.s) > r.limits.RingStamps || r.links > linksPerStamp*r.limits.RingStamps) && r.s < handed {
 		r.forget()
 	}
 }
@@ -94,8 +116,9 @@ func (r *ring) forget() {
 	}
 	r.s++
 	e := &r.entries[r.head]
+	r.links -= len(e.links)
 	for _, l := range e.links {
-		if r.last[l.Hash] == r.s {
+		if r.last[l.Hash].g == r.s {
 			delete(r.last, l.Hash)
 			r.last = shrink.Map(r.last, &r.peak)
 		}
@@ -118,13 +141,14 @@ func (r *ring) renew(now time.Duration, handed uint64) {
 	}
 }
 
-// since lists the streams with a number in (a, b] and the last one there, newest first.
+// since lists the streams on which a number in (a, b] travelled and the last one there, newest first.
 func (r *ring) since(a, b uint64) []Tail {
 	var tails []Tail
 	later := make(map[uint64]struct{}) // streams that go on after b, once they are listed
 	for g := min(b, r.g); g > max(a, r.s); g-- {
-		for _, l := range r.at(g).links {
-			last := r.last[l.Hash]
+		e := r.at(g)
+		for _, l := range e.links[:e.travels] {
+			last := r.last[l.Hash].travelled
 			if last > b {
 				if _, listed := later[l.Hash]; listed {
 					continue

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func newRing(l Limits) *ring { return &ring{limits: l.defaults(), last: make(map[uint64]uint64)} }
+func newRing(l Limits) *ring { return &ring{limits: l.defaults(), last: make(map[uint64]ends)} }
 
 func (r *ring) check(t *testing.T, s, bare uint64, bytes, streams int) {
 	t.Helper()
@@ -29,7 +29,7 @@ func TestLinks(t *testing.T) {
 		{[]uint64{1, 7, 7}, []uint64{5, 5, 5}},
 		{nil, nil},
 	} {
-		got := r.add(0, want.hashes, "payload", 10, r.g)
+		got := r.add(0, want.hashes, len(want.hashes), "payload", 10, r.g)
 		if !slices.Equal(got.Prev, want.prev) {
 			t.Errorf("broadcast %d on %v: previous %v, want %v", got.G, want.hashes, got.Prev, want.prev)
 		}
@@ -40,23 +40,23 @@ func TestLinks(t *testing.T) {
 func TestRingIsBounded(t *testing.T) {
 	r := newRing(Limits{RingBytes: 35, RingStamps: 6})
 	for range 3 {
-		r.add(0, []uint64{1}, "payload", 10, r.g)
+		r.add(0, []uint64{1}, 1, "payload", 10, r.g)
 	}
 	r.check(t, 0, 0, 30, 1)
 	for range 3 {
-		r.add(0, []uint64{2}, "payload", 10, r.g)
+		r.add(0, []uint64{2}, 1, "payload", 10, r.g)
 	}
 	r.check(t, 0, 3, 30, 2)
-	r.add(0, []uint64{2}, "payload", 35, r.g)
+	r.add(0, []uint64{2}, 1, "payload", 35, r.g)
 	r.check(t, 1, 6, 35, 2)
-	r.add(0, []uint64{2}, "payload", 100, r.g) // larger than all
-	r.add(0, []uint64{2}, "payload", 1, r.g)
+	r.add(0, []uint64{2}, 1, "payload", 100, r.g) // larger than all
+	r.add(0, []uint64{2}, 1, "payload", 1, r.g)
 	r.check(t, 3, 8, 1, 1)
-	if got := r.add(0, []uint64{1, 2}, "payload", 1, r.g); !slices.Equal(got.Prev, []uint64{3, 9}) {
+	if got := r.add(0, []uint64{1, 2}, 2, "payload", 1, r.g); !slices.Equal(got.Prev, []uint64{3, 9}) {
 		t.Errorf("previous %v, want the horizon 3 and the known 9", got.Prev)
 	}
 	for range 5000 {
-		r.add(0, []uint64{2}, "payload", 1, r.g)
+		r.add(0, []uint64{2}, 1, "payload", 1, r.g)
 	}
 	r.check(t, r.g-6, r.g-6, 6, 1)
 	if n := len(r.entries); n > 2500 {
@@ -68,7 +68,7 @@ func TestRingIsBounded(t *testing.T) {
 func TestUnsentNumbersStay(t *testing.T) {
 	r := newRing(Limits{RingBytes: 35, RingStamps: 6, RingAge: time.Second})
 	for range 20 {
-		r.add(0, []uint64{1}, "payload", 10, 5)
+		r.add(0, []uint64{1}, 1, "payload", 10, 5)
 	}
 	r.check(t, 5, 5, 150, 1)
 	r.expire(time.Hour, 5)
@@ -85,7 +85,7 @@ func TestUnsentNumbersStay(t *testing.T) {
 	if r.entries != nil {
 		t.Error("an empty ring has entries")
 	}
-	if got := r.add(time.Hour, []uint64{1}, "payload", 10, 20); got.G != 21 || got.Prev[0] != 20 {
+	if got := r.add(time.Hour, []uint64{1}, 1, "payload", 10, 20); got.G != 21 || got.Prev[0] != 20 {
 		t.Errorf("number %d with previous %v, want 21 and 20", got.G, got.Prev)
 	}
 }
@@ -133,14 +133,15 @@ func TestSince(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 40 {
 		r := newRing(Limits{RingStamps: 30})
-		var sent [][]uint64
+		var sent [][]uint64 // on which streams each number travelled
 		for range rng.IntN(50) {
 			hashes := make([]uint64, 1+rng.IntN(4))
 			for i := range hashes {
 				hashes[i] = uint64(rng.IntN(6))
 			}
-			sent = append(sent, hashes)
-			r.add(0, hashes, "payload", 1, r.g)
+			travels := 1 + rng.IntN(len(hashes))
+			sent = append(sent, hashes[:travels])
+			r.add(0, hashes, travels, "payload", 1, r.g)
 		}
 		for a := uint64(0); a <= r.g; a++ {
 			for b := a; b <= r.g; b++ {

@@ -14,7 +14,8 @@ type emission struct {
 	except []string
 	kind   kind
 	room   string   // of a request: where to or from
-	topics []string // of its stamp
+	topics []string // of its stamp; it travels on the first of them
+	travel int      // on so many
 	size   int
 	stamp  Stamp
 	at     time.Duration
@@ -41,16 +42,11 @@ func (e *emission) incoming(repaired bool) Incoming[string] {
 	return Incoming[string]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
 }
 
-// of returns the topic of a room as e has it, with its place among the topics.
-func (e *emission) of(room int) (topic string, place int) {
-	if e.kind != packet {
-		place = 1 // behind the cluster's
-	}
-	if len(e.topics) > place+room && e.topics[place] != namespace {
-		place += room
-	}
-	return e.topics[place], place
-}
+// place is that of a room among the topics of e; of the namespace, where e names no room.
+func (e *emission) place(room int) int { return len(e.topics) - max(1, len(e.rooms)) + room }
+
+// wide reports whether e travels by the topic of the namespace, and not by those of its rooms.
+func (e *emission) wide() bool { return e.topics[0] == namespace }
 
 // member is a socket of a node.
 type member struct {
@@ -63,8 +59,10 @@ type member struct {
 
 type membership struct {
 	since     time.Duration
-	confirmed bool     // Join has returned: broadcasts of all nodes are due from now on
-	but       []string // those of nodes that it named are not
+	at        moment
+	confirmed bool             // Join has returned: broadcasts of all nodes are due from now on
+	but       []string         // those of nodes that it named are not
+	high      map[*node]uint64 // the highest number of each node that the member has got in this room
 }
 
 // confirm notes the end of a Join.
@@ -87,7 +85,7 @@ func (m *member) enter(room string) *membership {
 	if ms := m.in[room]; ms != nil {
 		return ms
 	}
-	ms := &membership{since: m.node.w.now}
+	ms := &membership{since: m.node.w.now, at: m.node.moment(), high: make(map[*node]uint64)}
 	m.in[room] = ms
 	return ms
 }
@@ -177,22 +175,26 @@ func (n *node) uninterest(topic string) {
 func (n *node) emit(e *emission) {
 	w := n.w
 	e.from, e.at = n, w.now
-	e.topics = []string{namespace}
-	if len(e.rooms) > 0 && len(e.rooms) <= maxUnion {
-		e.topics = nil
-		for _, room := range e.rooms {
-			e.topics = append(e.topics, topicOf(room))
-		}
-	}
-	publish := e.topics
-	if e.kind != packet {
-		e.topics = append([]string{all}, e.topics...)
-		publish = e.topics[:1]
+	e.topics, e.travel = nil, 1
+	switch {
+	case e.kind != packet:
+		e.topics = []string{all}
 		w.requests++
-	} else if len(e.topics) > 1 {
+	case len(e.rooms) > maxUnion:
+		e.topics = []string{namespace}
+		w.wide++
+	case len(e.rooms) > 1:
+		e.travel = len(e.rooms)
 		w.unions++
 	}
-	e.stamp = n.m.Emit(n.clock(), e.topics, e, e.size)
+	for _, room := range e.rooms {
+		e.topics = append(e.topics, topicOf(room))
+	}
+	if len(e.rooms) == 0 {
+		e.topics = append(e.topics, namespace)
+	}
+	publish := e.topics[:e.travel]
+	e.stamp = n.m.Emit(n.clock(), e.topics, e.travel, e, e.size)
 	n.emissions = append(n.emissions, e)
 	w.emitted++
 	w.trace("%s emits %v %v", n.id, e, e.stamp.Prev)
@@ -201,7 +203,7 @@ func (n *node) emit(e *emission) {
 			r.expect(e)
 		}
 	}
-	n.apply(e, nil)
+	n.apply(e, nil, n.steps)
 	send := func() {
 		for _, t := range publish {
 			n.send(t, &letter{"", e})
@@ -215,22 +217,22 @@ func (n *node) emit(e *emission) {
 	send()
 }
 
-// apply gives an emission to the members of this node, without those who are in rooms that are past alone.
-func (n *node) apply(e *emission, past []bool) {
+// apply gives an emission to the members of this node, without those who are in rooms that are past alone. The machine has let go what comes
+// from others in that step.
+func (n *node) apply(e *emission, past []bool, step int) {
 	var in []string
 	for i, room := range e.rooms {
-		if _, place := e.of(i); past == nil || !past[place] {
+		if past == nil || !past[e.place(i)] {
 			in = append(in, room)
 		}
 	}
-	_, place := e.of(0)
-	if len(e.rooms) > 0 && len(in) == 0 || len(e.rooms) == 0 && past != nil && past[place] {
+	if len(e.rooms) > 0 && len(in) == 0 || len(e.rooms) == 0 && past != nil && past[e.place(0)] {
 		return
 	}
 	selected := n.index.Select(nil, in, e.except)
 	for _, m := range selected {
 		if e.from != n {
-			n.got(m, e, in)
+			n.got(m, e, in, step)
 		}
 		switch e.kind {
 		case requestJoin:

@@ -83,8 +83,12 @@ func (s *script) repaired(from string, g uint64, prev []uint64, topics ...string
 func (s *script) joins(ref any, topics ...string) { s.did(s.Join(s.at, topics, ref)) }
 
 func (s *script) emits(size int, topics ...string) Stamp {
-	stamp := s.Emit(s.at, topics, fmt.Sprint("me", s.Last()+1), size)
-	return stamp
+	return s.emitsOn(len(topics), size, topics...)
+}
+
+// emitsOn emits what travels on the first topics alone.
+func (s *script) emitsOn(travels, size int, topics ...string) Stamp {
+	return s.Emit(s.at, topics, travels, fmt.Sprint("me", s.Last()+1), size)
 }
 
 var old = About{Age: time.Hour} // of a node older than the script's

@@ -25,11 +25,11 @@ type sortOfWorld struct {
 
 var sorts = []sortOfWorld{
 	{"healthy", 150, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
-		[]string{"deliveries", "unions", "requests", "copies", "rejoins"}},
+		[]string{"deliveries", "unions", "wide", "requests", "copies", "rejoins"}},
 	{"steady", 100, func(seed uint64, trace func(string, ...any)) *world { return steady(seed, windows(seed), trace) },
-		[]string{"deliveries", "unions", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
+		[]string{"deliveries", "unions", "wide", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
-		[]string{"deliveries", "unions", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
+		[]string{"deliveries", "unions", "wide", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
 		return faulty(seed, shortage(seed), false, trace)
 	},
@@ -85,7 +85,7 @@ func TestWorlds(t *testing.T) {
 // counts says what a world contained.
 func (w *world) counts() map[string]int {
 	n := map[string]int{
-		"operations": w.operations, "emitters": w.emitters(), "emitted": w.emitted, "unions": w.unions, "requests": w.requests,
+		"operations": w.operations, "emitters": w.emitters(), "emitted": w.emitted, "unions": w.unions, "wide": w.wide, "requests": w.requests,
 		"missed": w.missed, "unknown": w.unknown,
 	}
 	for _, node := range w.nodes {
@@ -178,10 +178,10 @@ func (w *world) pick() *node {
 
 func (w *world) room() string { return fmt.Sprintf("room%d", w.rng.IntN(8)) }
 
-// own is the room of some member, of any node.
+// own is the room of some member, of any node, or of nobody; of none that is yet to come, whose id nobody can know.
 func (w *world) own() string {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	return fmt.Sprintf("%s.%d", n.id, 1+w.rng.IntN(n.born+1))
+	return fmt.Sprintf("%s.%d", n.id, w.rng.IntN(n.born+1))
 }
 
 // act lets a random node do something.
@@ -227,6 +227,17 @@ func (w *world) act() {
 	}
 }
 
+// size is a random number of rooms: mostly one, often a few, and up to all that there are.
+func (w *world) size() int {
+	switch k := w.rng.IntN(10); {
+	case k < 5:
+		return 1
+	case k < 8:
+		return 2 + w.rng.IntN(maxUnion-1)
+	}
+	return maxUnion + 1 + w.rng.IntN(5)
+}
+
 // draft is a random emission.
 func (w *world) draft() *emission {
 	e := &emission{rooms: []string{w.room()}, size: 50 + w.rng.IntN(100)}
@@ -239,13 +250,17 @@ func (w *world) draft() *emission {
 		e.kind = requestJoin + kind(w.rng.IntN(3))
 		e.room = w.room()
 	}
-	for e.rooms != nil && w.chance(0.4) && len(e.rooms) < 6 {
-		if r := w.room(); !slices.Contains(e.rooms, r) {
+	for size := w.size(); e.rooms != nil && len(e.rooms) < size; {
+		r := w.room()
+		if w.chance(0.1) {
+			r = w.own()
+		}
+		if !slices.Contains(e.rooms, r) {
 			e.rooms = append(e.rooms, r)
 		}
 	}
-	if w.chance(0.15) {
-		e.except = []string{w.room()}
+	for w.chance(0.15) {
+		e.except = append(e.except, w.room())
 	}
 	if e.kind == requestEnd && !w.chance(0.3) {
 		e.kind = requestLeave

@@ -22,9 +22,10 @@ type world struct {
 	clients []*client // all connections there ever were
 	nodes   []*node
 
-	operations                int // what was done to the world, each of it something
-	emitted, unions, requests int
-	missed, unknown           int
+	operations            int // what was done to the world, each of it something
+	emitted, unions, wide int // wide are the unions of so many rooms that they travel by the namespace's topic
+	requests              int
+	missed, unknown       int
 
 	roomy  bool // whatever is lost can be repaired
 	steady bool // nothing is lost but with a connection, and no node hangs
