@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // confirmTimeout is how long a Join waits for the broker to confirm a subscription.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // The bounds of the queue between the publishers and one link of a [Memory]. An empty queue takes a message of any size.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/rooms"
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // Errors of Rooms.

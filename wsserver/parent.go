@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/emitter"
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for

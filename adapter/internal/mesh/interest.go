@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // interest is a topic that this node is subscribed to.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // A ring is what this node remembers of its own broadcasts, to repair what others have missed: the stamps of the numbers in (s, g], and

@@ -10,7 +10,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/belfry-io/belfry/internal/shrink"
+	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
 // An Index knows members of type M by their ids. Its zero value is empty.
