@@ -43,6 +43,9 @@ func (c Config) check() error {
 			wrong(duration.field, "%v is negative", duration.value)
 		}
 	}
+	if d := c.defaults(); c.BudgetBytes > 0 && c.BudgetBytes < max(d.QueueBytes, d.MaxPayload) {
+		wrong("BudgetBytes", "%d, for all clients, is less than QueueBytes or MaxPayload is for one: %d and %d", c.BudgetBytes, d.QueueBytes, d.MaxPayload)
+	}
 	c.checkPings(wrong)
 	if err := c.Limits.Check(); err != nil {
 		wrong("Limits", "%w", err)

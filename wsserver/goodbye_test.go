@@ -66,7 +66,9 @@ func TestLastWords(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			hall := newHall(t, false)
-			client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return hall.dial(), nil }}}
+			client := &http.Client{Transport: &http.Transport{
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return hall.dial(), nil },
+			}}
 			defer client.CloseIdleConnections()
 			ask := func(method, query, body string) string {
 				r, err := http.NewRequest(method, "http://chat.example/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))

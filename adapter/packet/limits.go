@@ -48,7 +48,7 @@ func (l *Limits) Check() error {
 		}
 	}
 	if l.Depth > maxDepth {
-		errs = append(errs, fmt.Errorf("Depth: %d is more than %d, where encoding/json gives up", l.Depth, maxDepth))
+		errs = append(errs, fmt.Errorf("%s: %d is more than %d, where encoding/json gives up", "Depth", l.Depth, maxDepth))
 	}
 	return errors.Join(errs...)
 }
