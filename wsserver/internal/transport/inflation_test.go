@@ -170,6 +170,23 @@ func read(r io.Reader, p []byte) bool {
 	return err == nil
 }
 
+// TestInflatingKept: what is held does not lie in the buffer that was read.
+func TestInflatingKept(t *testing.T) {
+	long := "long " + strings.Repeat("hello, ", 10_000)
+	eachInflating(t, func(t *testing.T, w *WebSocket, o *owner, _ *net.TCPConn) {
+		q := w.transports.inflating
+		w.reader.Config.inflation.used, q.spare = never, never
+		input := slices.Concat(client(0xc1, squeeze(long)), client(0x81, "b"))
+		w.Start(input)
+		clear(input)
+		q.mu.Lock()
+		q.spare = 0
+		q.rouse()
+		q.mu.Unlock()
+		o.wait(t, "message 1 "+long[:20], "message 1 b")
+	})
+}
+
 // TestInflatingPaused: the owner's pause and that of a worker do not end each other.
 func TestInflatingPaused(t *testing.T) {
 	long := "long " + strings.Repeat("hello, ", 10_000)
@@ -272,12 +289,15 @@ func TestInflatingClose(t *testing.T) {
 		w.transports.inflating.spare = never
 		w.Start(nil)
 		peer.Write(slices.Concat(client(0xc1, squeeze(long)), client(0xc1, squeeze(long)), client(0x88, "\x03\xe8")))
-		for q := w.transports.inflating; ; time.Sleep(time.Millisecond) {
+		for q, deadline := w.transports.inflating, time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			q.mu.Lock()
 			n := len(q.waiting)
 			q.mu.Unlock()
 			if n == 1 {
 				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("nothing waits")
 			}
 		}
 		w.Close(CloseGoingAway)
