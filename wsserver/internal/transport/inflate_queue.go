@@ -33,7 +33,7 @@ const (
 // the start of the queue. The zero value has used nothing.
 type allowance time.Duration
 
-// use takes from the budget what was used until now.
+// use takes from the allowance what was used until now.
 func (b *allowance) use(now, cost time.Duration, share int) {
 	*b = max(*b, allowance(now-cost)) + allowance(cost*time.Duration(share))
 }

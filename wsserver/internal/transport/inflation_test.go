@@ -19,7 +19,7 @@ import (
 const never = allowance(1 << 60)
 
 // feedHeld is feed for a Reader that holds what is to be inflated, all of it or only what is not small, until a worker would come.
-func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string, first error, held int) {
+func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string, held int, first error) {
 	in := &inflation{socket: new(WebSocket), queue: newInflateQueue()}
 	in.config = config
 	in.config.inflation = in
@@ -46,7 +46,7 @@ func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string,
 			rec.events = append(rec.events, "second error: "+err.Error())
 		}
 	}
-	return rec.events, first, held
+	return rec.events, held, first
 }
 
 // TestHeld: a Reader that holds what is compressed hands out the same, in the same order, however it comes.
@@ -66,7 +66,7 @@ func TestHeld(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			for _, all := range []bool{false, true} {
 				for i, chunks := range [][][]byte{{test.input}, bytewise(test.input), randomSplit(rng, test.input), randomSplit(rng, test.input)} {
-					events, err, held := feedHeld(*test.config, all, chunks...)
+					events, held, err := feedHeld(*test.config, all, chunks...)
 					var want error
 					if test.err != nil {
 						want = test.err
@@ -272,9 +272,12 @@ func TestInflatingEnds(t *testing.T) {
 					io.Copy(io.Discard, far)
 					transports.Close()
 					g.wait(t, append(calls, test.want...)...)
-					if q := transports.inflating; len(q.ready)+len(q.waiting)+q.running > 0 {
+					q := transports.inflating
+					q.mu.Lock()
+					if len(q.ready)+len(q.waiting)+q.running > 0 {
 						t.Errorf("%d ready, %d waiting, %d workers are left", len(q.ready), len(q.waiting), q.running)
 					}
+					q.mu.Unlock()
 				}
 			})
 		}
