@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -214,9 +213,10 @@ func TestInflatingPaused(t *testing.T) {
 
 // isPaused reports whether reading is paused.
 func isPaused(w *WebSocket) bool {
-	if w.stream == nil {
-		const paused = 2 // netpoll's
-		return reflect.ValueOf(w.polled).Elem().FieldByName("flags").Uint()&paused != 0
+	if w.stream == nil { // netpoll's Conn does not tell
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.state&(wsPaused|wsHeld) != 0
 	}
 	w.stream.mu.Lock()
 	defer w.stream.mu.Unlock()
