@@ -2,6 +2,7 @@ package transport
 
 import (
 	"container/heap"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -13,6 +14,9 @@ const (
 	inflateShare = 50
 	inflateBurst = 100 * time.Millisecond
 	spareShare   = 4
+
+	// Who has used little lately goes first: what was used counts less by the factor e after recently.
+	recently = 10 * time.Second
 
 	// inlineBurst is up to where a client's messages are inflated where they are read.
 	inlineBurst = 5 * time.Millisecond
@@ -29,9 +33,9 @@ const (
 // the start of the queue. The zero value has used nothing.
 type allowance time.Duration
 
-// use takes from the budget.
+// use takes from the allowance what was used until now.
 func (b *allowance) use(now, cost time.Duration, share int) {
-	*b = max(*b, allowance(now)) + allowance(cost*time.Duration(share))
+	*b = max(*b, allowance(now-cost)) + allowance(cost*time.Duration(share))
 }
 
 // within returns when no more than burst of what was used is yet to be paid.
@@ -39,9 +43,9 @@ func (b allowance) within(burst time.Duration, share int) time.Duration {
 	return time.Duration(b) - burst*time.Duration(share)
 }
 
-// An inflateQueue has compressed messages inflated that are not small: by a few workers, one message of a client at a time. The workers are
-// shared out by time to those that are within their budgets (start-time fair queueing). A client that is beyond its own waits until
-// it is not, or until it is the nearest to that and workers have time to spare: so it waits for itself, and others hardly for it.
+// An inflateQueue has compressed messages inflated that are not small: by a few workers, one message of a client at a time. Of those that are
+// within their budgets, the clients that have used the least lately go first. A client that is beyond its own waits until it is not, or
+// until it is the nearest to that and workers have time to spare: so it waits for itself, and others hardly for it.
 type inflateQueue struct {
 	start   time.Time
 	cpu     func() time.Duration // what the thread of a worker has used of a processor
@@ -50,11 +54,9 @@ type inflateQueue struct {
 
 	inflaters sync.Pool // of the workers, which keep the buffers of long messages: so many as there are workers, until the memory is wanted
 
-	mu      sync.Mutex // guards what follows
-	waiting jobs       // whose order is when they will be within their budgets
-	ready   jobs       // whose order is their turn
-	turn    time.Duration
-	seq     uint64
+	mu      sync.Mutex  // guards what follows
+	waiting jobs        // whose order is when they will be within their budgets
+	ready   jobs        // whose order is their share
 	running int         // workers
 	poller  allowance   // what was inflated inline, for all
 	spare   allowance   // what workers did for those that waited
@@ -65,14 +67,27 @@ type inflateQueue struct {
 
 // A place is what the queue knows of a client.
 type place struct {
-	used  allowance
-	turn  time.Duration // of its next message: what it got of the workers, or the turn of others if that is more
-	early bool          // the message that a worker has did not wait for the budget
+	used   allowance
+	lately float64       // what it used, in nanoseconds, as much as that counted at since
+	since  time.Duration // see lately
+	early  bool          // the message that a worker has did not wait for the budget
 
 	line  *jobs // where it stands; nil if it is not queued
 	index int
-	order time.Duration
-	seq   uint64 // decides between equals
+	order float64
+}
+
+// share is the client's place among others: the logarithm of what it has used lately. A share of now can be compared with one of then, since
+// both have lost as much meanwhile.
+func (p *place) share(now time.Duration) float64 {
+	const nothing = 100 * time.Microsecond // who has used less is equal: then the first comes first
+	p.decay(now)
+	return math.Log(p.lately+float64(nothing)) + float64(now)/float64(recently)
+}
+
+func (p *place) decay(now time.Duration) {
+	p.lately *= math.Exp(-float64(now-p.since) / float64(recently))
+	p.since = now
 }
 
 func newInflateQueue() *inflateQueue {
@@ -99,11 +114,13 @@ func (q *inflateQueue) mayInline(in *inflation) bool {
 func (q *inflateQueue) charge(in *inflation, cost time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	in.used.use(q.now(), cost, inflateShare)
+	now := q.now()
+	in.used.use(now, cost, inflateShare)
 	if in.early {
-		q.spare.use(q.now(), cost/time.Duration(q.most), spareShare)
+		q.spare.use(now, cost/time.Duration(q.most), spareShare)
 	}
-	in.turn = max(in.turn, q.turn) + cost
+	in.decay(now)
+	in.lately += float64(cost)
 }
 
 // chargeInline counts what a small message took where it was read, which is measured as time that passed: beyond maxInlineCost that says more of
@@ -123,12 +140,10 @@ func (q *inflateQueue) submit(in *inflation) {
 	if q.closed {
 		return
 	}
-	q.seq++
-	in.seq = q.seq
 	if in.socket.closing() {
 		q.push(&q.ready, in, 0)
 	} else {
-		q.push(&q.waiting, in, in.used.within(inflateBurst, inflateShare))
+		q.push(&q.waiting, in, float64(in.used.within(inflateBurst, inflateShare)))
 	}
 	q.rouse()
 }
@@ -145,7 +160,7 @@ func (q *inflateQueue) hurry(in *inflation) {
 }
 
 // push puts a job in its place in to. mu must be held.
-func (q *inflateQueue) push(to *jobs, in *inflation, order time.Duration) {
+func (q *inflateQueue) push(to *jobs, in *inflation, order float64) {
 	in.line, in.order = to, order
 	heap.Push(to, in)
 }
@@ -157,9 +172,9 @@ func (q *inflateQueue) rouse() {
 		return
 	}
 	now := q.now()
-	for len(q.waiting) > 0 && q.waiting[0].order <= now {
+	for len(q.waiting) > 0 && q.waiting[0].order <= float64(now) {
 		in := heap.Pop(&q.waiting).(*inflation)
-		q.push(&q.ready, in, max(in.turn, q.turn))
+		q.push(&q.ready, in, in.share(now))
 	}
 	switch {
 	case q.running == q.most: // the first that has done its job comes here
@@ -167,7 +182,7 @@ func (q *inflateQueue) rouse() {
 		q.running++
 		q.workers.Go(q.work)
 	case len(q.waiting) > 0:
-		q.ring(now, min(q.waiting[0].order, q.spare.within(0, spareShare)))
+		q.ring(now, min(time.Duration(q.waiting[0].order), q.spare.within(0, spareShare)))
 	}
 }
 
@@ -197,7 +212,6 @@ func (q *inflateQueue) next() (in *inflation) {
 	case len(q.ready) > 0:
 		in = heap.Pop(&q.ready).(*inflation)
 		in.early = false
-		q.turn = max(q.turn, in.order)
 	case len(q.waiting) > 0 && q.spare.within(0, spareShare) <= q.now():
 		in = heap.Pop(&q.waiting).(*inflation)
 		in.early = true
@@ -248,15 +262,8 @@ func (q *inflateQueue) Close() {
 // jobs is a heap of clients that each have a message to be inflated.
 type jobs []*inflation
 
-func (j jobs) Len() int { return len(j) }
-
-func (j jobs) Less(a, b int) bool {
-	if j[a].order != j[b].order {
-		return j[a].order < j[b].order
-	}
-	return j[a].seq < j[b].seq
-}
-
+func (j jobs) Len() int           { return len(j) }
+func (j jobs) Less(a, b int) bool { return j[a].order < j[b].order }
 func (j jobs) Swap(a, b int) {
 	j[a], j[b] = j[b], j[a]
 	j[a].index, j[b].index = a, b

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 const never = allowance(1 << 60)
 
 // feedHeld is feed for a Reader that holds what is to be inflated, all of it or only what is not small, until a worker would come.
-func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string, first error, held int) {
+func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string, held int, first error) {
 	in := &inflation{socket: new(WebSocket), queue: newInflateQueue()}
 	in.config = config
 	in.config.inflation = in
@@ -46,7 +45,7 @@ func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string,
 			rec.events = append(rec.events, "second error: "+err.Error())
 		}
 	}
-	return rec.events, first, held
+	return rec.events, held, first
 }
 
 // TestHeld: a Reader that holds what is compressed hands out the same, in the same order, however it comes.
@@ -66,7 +65,7 @@ func TestHeld(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			for _, all := range []bool{false, true} {
 				for i, chunks := range [][][]byte{{test.input}, bytewise(test.input), randomSplit(rng, test.input), randomSplit(rng, test.input)} {
-					events, err, held := feedHeld(*test.config, all, chunks...)
+					events, held, err := feedHeld(*test.config, all, chunks...)
 					var want error
 					if test.err != nil {
 						want = test.err
@@ -170,6 +169,23 @@ func read(r io.Reader, p []byte) bool {
 	return err == nil
 }
 
+// TestInflatingKept: what is held does not lie in the buffer that was read.
+func TestInflatingKept(t *testing.T) {
+	long := "long " + strings.Repeat("hello, ", 10_000)
+	eachInflating(t, func(t *testing.T, w *WebSocket, o *owner, _ *net.TCPConn) {
+		q := w.transports.inflating
+		w.reader.Config.inflation.used, q.spare = never, never
+		input := slices.Concat(client(0xc1, squeeze(long)), client(0x81, "b"))
+		w.Start(input)
+		clear(input)
+		q.mu.Lock()
+		q.spare = 0
+		q.rouse()
+		q.mu.Unlock()
+		o.wait(t, "message 1 "+long[:20], "message 1 b")
+	})
+}
+
 // TestInflatingPaused: the owner's pause and that of a worker do not end each other.
 func TestInflatingPaused(t *testing.T) {
 	long := "long " + strings.Repeat("hello, ", 10_000)
@@ -197,9 +213,10 @@ func TestInflatingPaused(t *testing.T) {
 
 // isPaused reports whether reading is paused.
 func isPaused(w *WebSocket) bool {
-	if w.stream == nil {
-		const paused = 2 // netpoll's
-		return reflect.ValueOf(w.polled).Elem().FieldByName("flags").Uint()&paused != 0
+	if w.stream == nil { // netpoll's Conn does not tell
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.state&(wsPaused|wsHeld) != 0
 	}
 	w.stream.mu.Lock()
 	defer w.stream.mu.Unlock()
@@ -255,9 +272,12 @@ func TestInflatingEnds(t *testing.T) {
 					io.Copy(io.Discard, far)
 					transports.Close()
 					g.wait(t, append(calls, test.want...)...)
-					if q := transports.inflating; len(q.ready)+len(q.waiting)+q.running > 0 {
+					q := transports.inflating
+					q.mu.Lock()
+					if len(q.ready)+len(q.waiting)+q.running > 0 {
 						t.Errorf("%d ready, %d waiting, %d workers are left", len(q.ready), len(q.waiting), q.running)
 					}
+					q.mu.Unlock()
 				}
 			})
 		}
@@ -272,12 +292,15 @@ func TestInflatingClose(t *testing.T) {
 		w.transports.inflating.spare = never
 		w.Start(nil)
 		peer.Write(slices.Concat(client(0xc1, squeeze(long)), client(0xc1, squeeze(long)), client(0x88, "\x03\xe8")))
-		for q := w.transports.inflating; ; time.Sleep(time.Millisecond) {
+		for q, deadline := w.transports.inflating, time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			q.mu.Lock()
 			n := len(q.waiting)
 			q.mu.Unlock()
 			if n == 1 {
 				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("nothing waits")
 			}
 		}
 		w.Close(CloseGoingAway)
