@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
+	"test/child":                   {"std"},
+	"test/chaos":                   {"std"},
 	"test/leak":                    {"std"},
 	"test/slowlink":                {"test/need", "std"},
 	"test/protocol":                {"std"},

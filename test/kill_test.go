@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/child"
 )
 
 // stuck is a member, and a server, that answers nothing.
@@ -81,8 +82,11 @@ func TestNodeIsKilled(t *testing.T) {
 	}
 	goroutines, subscribed := runtime.NumGoroutine(), subscriptions()
 
-	node := startChild(t, "stuck", servers[2].URL())
-	third := node.line()
+	node := child.Start(t, "stuck", servers[2].URL())
+	third, err := node.Line()
+	if err != nil {
+		t.Fatal(err)
+	}
 	waitForHub(t, hubs[0], 2)
 	waitForHub(t, hubs[1], 2)
 
@@ -126,7 +130,7 @@ func TestNodeIsKilled(t *testing.T) {
 	case <-time.After(300 * time.Millisecond):
 	}
 	killed := time.Now()
-	node.kill()
+	node.Kill()
 	for range rounds * len(calls) {
 		r := <-results
 		var partial *adapter.PartialError
