@@ -61,7 +61,7 @@ func (c *choir) end() {
 		v.hush()
 	}
 	var reports []report
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		reports = nil
 		for _, v := range c.voices {
 			reports = append(reports, v.report())
@@ -139,7 +139,7 @@ func newSinger(h *adapter.Hub, origin int) (*singer, error) {
 }
 
 func (s *singer) meet(nodes int) error {
-	for deadline := time.Now().Add(10 * time.Second); len(s.hub.Nodes()) < nodes; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(s.hub.Nodes()) < nodes; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("node %s knows %v only", s.hub.Node(), s.hub.Nodes())
 		}

@@ -193,7 +193,7 @@ await Promise.all(
     const result = { name, ok: true, detail: "" };
     let timer;
     try {
-      const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("timed out")), 60_000)));
+      const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("timed out")), 240_000)));
       const session = (options) => {
         const s = new Session(options);
         s.closed.catch(() => {});
