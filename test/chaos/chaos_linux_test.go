@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"flag"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,8 @@ func (c *cluster) settle(t *testing.T) {
 			t.Fatal(err)
 		}
 		wrong, due := h.check()
-		if len(wrong) > 0 && time.Now().Before(deadline) {
+		lost := func(what string) bool { return strings.HasPrefix(what, "loss") || strings.HasPrefix(what, "silent") }
+		if len(wrong) > 0 && time.Now().Before(deadline) && !slices.ContainsFunc(wrong, func(what string) bool { return !lost(what) }) {
 			continue
 		}
 		if len(wrong) > 0 {

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few hundred")
+	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few dozen")
 	first   = flag.Uint64("first", 1, "the `seed` of the first world")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
 	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, faulty, short or long")
@@ -24,17 +24,17 @@ type sortOfWorld struct {
 }
 
 var sorts = []sortOfWorld{
-	{"healthy", 150, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
+	{"healthy", 40, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
 		[]string{"deliveries", "unions", "requests", "copies", "rejoins"}},
-	{"steady", 100, func(seed uint64, trace func(string, ...any)) *world { return steady(seed, windows(seed), trace) },
+	{"steady", 25, func(seed uint64, trace func(string, ...any)) *world { return steady(seed, windows(seed), trace) },
 		[]string{"deliveries", "unions", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
-	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
+	{"faulty", 60, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
 		[]string{"deliveries", "unions", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
-	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
+	{"short", 40, func(seed uint64, trace func(string, ...any)) *world {
 		return faulty(seed, shortage(seed), false, trace)
 	},
 		[]string{"deliveries", "repaired", "missed", "unknown", "unheld"}},
-	{"long", 50, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), true, trace) },
+	{"long", 12, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), true, trace) },
 		[]string{"deliveries", "repaired", "suspects", "deaths"}},
 }
 
@@ -54,7 +54,7 @@ func TestWorlds(t *testing.T) {
 			}
 			n := s.few
 			if testing.Short() || raceEnabled {
-				n /= 4
+				n /= 2
 			}
 			if *worlds > 0 {
 				n = *worlds
