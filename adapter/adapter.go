@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // ErrClosed is returned by the methods of a Link or a Hub that has been closed.
@@ -20,6 +21,8 @@ var ErrUnavailable = errors.New("adapter: broker out of reach")
 
 // An Adapter carries messages between the nodes of a cluster. It knows nothing of sockets, rooms or packets: it moves bytes by [Topic].
 //
+// An Adapter may be a [LogOpener], too.
+//
 // An Adapter is a fixed configuration and may be opened any number of times, also concurrently; each Open is one node.
 type Adapter interface {
 	// Open joins the cluster. Messages on the link's topics are handed to recv: from one goroutine at a time, and those of one
@@ -29,6 +32,12 @@ type Adapter interface {
 	// ctx bounds Open alone, not the life of the link. A broker that cannot be reached is not an error where the driver can go on
 	// trying by itself: the link then starts out as [Degraded]. An error means that the configuration cannot work.
 	Open(ctx context.Context, recv func(msg []byte)) (Link, error)
+}
+
+// A LogOpener is an [Adapter] whose links log.
+type LogOpener interface {
+	// OpenLogged is Open, with the logger of whoever opens the link. An adapter that was given a logger of its own goes on using that.
+	OpenLogged(ctx context.Context, recv func(msg []byte), log *slog.Logger) (Link, error)
 }
 
 // A Link is one node's membership of a cluster. Its methods may be called concurrently.

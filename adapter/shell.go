@@ -26,6 +26,7 @@ func (h *Hub) run() {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
 	var last State
+	watch := linkWatch{log: h.cfg.Logger, node: h.node}
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
 		h.meshMu.Lock()
@@ -42,9 +43,7 @@ func (h *Hub) run() {
 		}
 		last = state
 		h.meshMu.Unlock()
-		if state.Reason != nil {
-			h.cfg.Logger.Warn("belfry: adapter "+state.Status.String(), "node", h.node, "error", state.Reason)
-		}
+		watch.saw(state)
 		select {
 		case <-changed:
 		case <-h.ctx.Done():
@@ -91,11 +90,19 @@ func (h *Hub) lockMet(ctx context.Context) error {
 	}
 }
 
+// openLink opens the adapter once. What it has to say goes where the Hub's words go.
+func (h *Hub) openLink() (Link, error) {
+	if a, ok := h.cfg.Adapter.(LogOpener); ok {
+		return a.OpenLogged(h.ctx, h.receive, h.cfg.Logger)
+	}
+	return h.cfg.Adapter.Open(h.ctx, h.receive)
+}
+
 // open opens the adapter, again and again if it must; nil if the Hub is closed first.
 func (h *Hub) open() Link {
 	pause := time.Second
 	for {
-		link, err := h.cfg.Adapter.Open(h.ctx, h.receive)
+		link, err := h.openLink()
 		if err == nil {
 			return link
 		}
@@ -117,7 +124,7 @@ func (h *Hub) open() Link {
 	}
 }
 
-// tick gives the machine its time.
+// tick gives the machine its time, and logs what it says of the other nodes.
 func (h *Hub) tick() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -133,6 +140,7 @@ func (h *Hub) tick() {
 		h.next = h.machine.Next()
 		timer.Reset(h.next - h.age())
 		h.meshMu.Unlock()
+		h.news.log(h.cfg.Logger, h.node)
 	}
 }
 
@@ -158,6 +166,9 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 			results = append(results, effect)
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Stands[Topic]:
+			h.news.add(e)
+			h.wakeTicker()
 		case mesh.Membership[Topic]:
 			h.lookAround()
 		case mesh.Release[Topic]:
@@ -170,10 +181,15 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 		}
 	}
 	if h.machine.Next() < h.next {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		h.wakeTicker()
 	}
 	return results
+}
+
+// wakeTicker has tick look for what there is to do.
+func (h *Hub) wakeTicker() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
 }

@@ -64,7 +64,7 @@ type Config struct {
 	// Name is what the NATS server calls the connections in its reports. Empty means "belfry".
 	Name string
 
-	// Logger receives what happens to the connections. nil means slog.Default().
+	// Logger receives what happens to the connections. nil means the logger of the server or emitter that opens a link.
 	Logger *slog.Logger
 
 	// NoCover keeps a link from subscribing to all rooms of the cluster at once when a lost connection is replaced, which it otherwise does
@@ -115,7 +115,7 @@ type Stats struct {
 	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside
 }
 
-var _ adapter.Adapter = (*Adapter)(nil)
+var _ adapter.LogOpener = (*Adapter)(nil)
 
 // New returns an Adapter for cfg. Whether cfg makes sense, Open tells.
 func New(cfg Config) *Adapter {
@@ -151,12 +151,20 @@ func (a *Adapter) Stats() Stats {
 //
 // Publish of the link blocks while the server does not read, for about a second at the longest, even if its ctx ends before.
 func (a *Adapter) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
+	return a.OpenLogged(ctx, recv, slog.Default())
+}
+
+// OpenLogged implements [adapter.LogOpener]: log counts where Config.Logger is nil.
+func (a *Adapter) OpenLogged(ctx context.Context, recv func(msg []byte), log *slog.Logger) (adapter.Link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
 	set, err := a.resolve()
 	if err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
+	}
+	if set.log == nil {
+		set.log = log
 	}
 	l := newLink(a, set, recv)
 	select {
@@ -186,9 +194,6 @@ type settings struct {
 
 func (a *Adapter) resolve() (settings, error) {
 	s := settings{options: nats.GetDefaultOptions(), log: a.cfg.Logger}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
 	var err error
 	if s.servers, err = parseServers(a.cfg.URL); err != nil {
 		return s, err
