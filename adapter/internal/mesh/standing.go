@@ -32,7 +32,7 @@ func (p *peer) standing() Standing {
 // announce says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
 // again, they have time to answer.
 func (m *Machine[T]) announce() {
-	if !m.changed && !m.ended {
+	if !m.changed && !m.ended || m.closed {
 		return
 	}
 	for _, p := range m.order {
