@@ -60,23 +60,23 @@ func (n *news) log(log *slog.Logger, node string) {
 		}
 		line, say := "", log.Info
 		switch s.Is {
-		case mesh.Alive:
+		case mesh.StandingAlive:
 			line = "belfry: a node was met"
-			if s.Was != mesh.Unmet {
+			if s.Was != mesh.StandingUnmet {
 				line = "belfry: a node is back"
 				attrs = append(attrs, "after", s.For.Round(time.Millisecond))
 			}
-		case mesh.Suspect:
+		case mesh.StandingSuspect:
 			line, say = "belfry: a node is suspect: nobody waits for it until it answers", log.Warn
 			reason := "it does not answer"
 			if s.Silent >= mesh.SuspectAfter {
 				reason = "it is silent"
 			}
 			attrs = append(attrs, "reason", reason, "silent", s.Silent.Round(time.Millisecond))
-		case mesh.Dead:
+		case mesh.StandingDead:
 			line, say = "belfry: a node is gone: it was given up", log.Warn
 			attrs = append(attrs, "reason", "it was silent for too long", "silent", s.Silent.Round(time.Millisecond))
-		case mesh.Left:
+		case mesh.StandingLeft:
 			line = "belfry: a node has left"
 		default:
 			continue

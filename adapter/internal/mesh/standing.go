@@ -7,26 +7,26 @@ type Standing uint8
 
 // The standings of a node.
 const (
-	Unmet   Standing = iota // it has not said yet where its broadcasts begin
-	Alive                   // it is waited for
-	Suspect                 // it is silent, or did not answer: nobody waits for it
-	Dead                    // it was given up after a silence
-	Left                    // it said goodbye
+	StandingUnmet   Standing = iota // it has not said yet where its broadcasts begin
+	StandingAlive                   // it is waited for
+	StandingSuspect                 // it is silent, or did not answer: nobody waits for it
+	StandingDead                    // it was given up after a silence
+	StandingLeft                    // it said goodbye
 )
 
 // standing is how p stands.
 func (p *peer) standing() Standing {
 	switch {
 	case p.leaving || p.gone:
-		return Left
+		return StandingLeft
 	case p.buried:
-		return Dead
+		return StandingDead
 	case !p.known:
-		return Unmet
+		return StandingUnmet
 	case p.suspect:
-		return Suspect
+		return StandingSuspect
 	}
-	return Alive
+	return StandingAlive
 }
 
 // announce says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
@@ -37,7 +37,7 @@ func (m *Machine[T]) announce() {
 	}
 	for _, p := range m.order {
 		is := p.standing()
-		if is == p.shown || is == Suspect && !m.up || p.shown == Unmet && is > Suspect {
+		if is == p.shown || is == StandingSuspect && !m.up || p.shown == StandingUnmet && is > StandingSuspect {
 			continue
 		}
 		m.emit(Stands[T]{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heard})

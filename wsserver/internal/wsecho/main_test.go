@@ -211,6 +211,10 @@ func TestDeflate(t *testing.T) {
 			t.Errorf("got %.100q of %d bytes, want %.100q of %d", got, len(got), message, len(message))
 		}
 	}
+	again := strings.Repeat("again and again ", 1000)
+	if first, b, err := p.send(fin|text, again).frame(); err != nil || first != fin|compressed|text || len(b) > len(again)/10 {
+		t.Errorf("the echo of what compresses well is frame %#x of %d bytes, %v", first, len(b), err)
+	}
 	// In fragments, of which the first alone has the bit, with a ping between them.
 	whole := deflated(t, "in two parts")
 	p.send(compressed|bin, whole[:3]).send(fin|ping, "!").want(fin|pong, "!").send(fin|more, whole[3:])
