@@ -53,7 +53,7 @@ func listens(t *testing.T, line string) string {
 func TestProtocolApp(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
-	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s", "-upgrade-timeout", "120s"))
+	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))
 	for _, mode := range []string{"websocket", "polling", "default"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

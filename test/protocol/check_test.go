@@ -131,7 +131,7 @@ func try(do func()) (err failure) {
 const patience = 15 * time.Second
 
 // attempts is how often a case may fail when time may be the reason.
-const attempts = 3
+const attempts = 8
 
 // dial opens a connection to the server.
 func (c *check) dial() *conn {
