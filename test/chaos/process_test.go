@@ -122,7 +122,7 @@ func beServer(args []string) error {
 	fmt.Sscan(args[1], &s.seed)
 	s.hub = adapter.NewHub(adapter.HubConfig{Adapter: adapterOf(args[2]), Logger: quiet, OnLoss: s.lost})
 	s.rooms = s.hub.Rooms("/", frame)
-	s.ns = emitter.NewNamespace("/", s.rooms, nil, 0)
+	s.ns = emitter.NewNamespace("/", s.rooms, emitter.NamespaceConfig{})
 	fmt.Println(s.hub.Node())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		answer, err := s.obey(in.Text())

@@ -106,7 +106,11 @@ func (e *echo) Message(op transport.Opcode, payload []byte) error {
 	return e.ws.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, op, payload)})
 }
 
-func (e *echo) Fed(bool) {}
+func (e *echo) Fed(int, bool) {} // no time-out waits for messages
+
+func (e *echo) HungUp() {} // reading is never paused
+
+func (e *echo) Large() {} // nothing is to go ahead of a large frame
 
 func (e *echo) Closing(error) {
 	e.server.closing.Go(func() {
