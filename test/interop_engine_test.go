@@ -13,7 +13,7 @@ func TestEngineClient(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
 	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "120s", "-upgrade-timeout", "120s"}
-	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho")}, "reference": {node, "engineecho.mjs"}}
+	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho"), "-header-timeout", "120s"}, "reference": {node, "engineecho.mjs"}}
 	for _, side := range sides() {
 		url := "http://" + listens(t, startProgram(t, "node", append(programs[side], flags...)...))
 		for _, mode := range []string{"websocket", "polling", "default"} {
