@@ -3,18 +3,23 @@ package adapter
 import (
 	"context"
 	"errors"
+	"log/slog"
 )
 
 // ErrRefused is wrapped by errors that say what the broker denies a node, for want of a permission.
 var ErrRefused = errors.New("adapter: refused by the broker")
 
-// Needs are the topics that a node cannot do without. A topic that nobody has stands for all of its kind.
+// Needs are what a node wants of its link: the topics that it cannot do without, of which one that nobody has stands for all of its kind, and
+// where the link logs.
 type Needs struct {
 	Publish   []Topic
 	Subscribe []Topic
+
+	// Logger is the node's. An adapter that was given a logger of its own goes on using that. nil means slog.Default().
+	Logger *slog.Logger
 }
 
-// A Guarded is an [Adapter] whose broker may deny a node some of its topics.
+// A Guarded is an [Adapter] whose broker may deny a node some of its topics, or whose links log.
 type Guarded interface {
 	Adapter
 
@@ -48,6 +53,7 @@ func (h *Hub) needs() Needs {
 		private = Topic{Kind: Private, Namespace: rootNamespace, Node: noNode, Room: nobody}
 	)
 	n := Needs{
+		Logger:    h.cfg.Logger,
 		Publish:   []Topic{all, root, room, {Kind: Node, Node: noNode}, private},
 		Subscribe: []Topic{all, {Kind: Node, Node: h.node}},
 	}

@@ -86,6 +86,7 @@ type Hub struct {
 	left    chan struct{} // closed when nobody needs this node any more
 
 	elided atomic.Uint64 // room events
+	news   news          // of the other nodes, to be logged
 
 	roomsMu   sync.Mutex // guards what follows
 	rooms     map[string]*Rooms

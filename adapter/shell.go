@@ -27,6 +27,7 @@ func (h *Hub) run() {
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
 	tasks.Go(func() { h.confirms.run(h.ctx, link) })
 	var last State
+	watch := linkWatch{log: h.cfg.Logger, node: h.node}
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
 		h.meshMu.Lock()
@@ -46,9 +47,7 @@ func (h *Hub) run() {
 			h.becomeReady(err)
 		}
 		h.meshMu.Unlock()
-		if state.Reason != nil {
-			h.cfg.Logger.Warn("belfry: adapter "+state.Status.String(), "node", h.node, "error", state.Reason)
-		}
+		watch.saw(state)
 		select {
 		case <-changed:
 		case <-h.ctx.Done():
@@ -121,7 +120,7 @@ func (h *Hub) open() Link {
 	}
 }
 
-// tick gives the machine its time.
+// tick gives the machine its time, and logs what it says of the other nodes.
 func (h *Hub) tick() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -137,6 +136,7 @@ func (h *Hub) tick() {
 		h.next = h.machine.Next()
 		timer.Reset(h.next - h.age())
 		h.meshMu.Unlock()
+		h.news.log(h.cfg.Logger, h.node)
 	}
 }
 
@@ -164,6 +164,9 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 			results = append(results, effect)
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Stands[Topic]:
+			h.news.add(e)
+			h.wakeTicker()
 		case mesh.Membership[Topic]:
 			h.lookAround()
 		case mesh.Release[Topic]:
@@ -176,10 +179,15 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 		}
 	}
 	if h.machine.Next() < h.next {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		h.wakeTicker()
 	}
 	return results
+}
+
+// wakeTicker has tick look for what there is to do.
+func (h *Hub) wakeTicker() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
 }

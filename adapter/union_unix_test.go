@@ -99,7 +99,7 @@ func newUnion(b *testing.B, nodes int, share float64) *union {
 // join waits until all nodes have confirmed, which takes more than one call where many nodes begin at once.
 func (u *union) join(b *testing.B, r *adapter.Rooms, id, name string) {
 	b.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		err := r.Join(b.Context(), id, name)
 		if err == nil {
 			return
@@ -139,7 +139,7 @@ func (u *union) run(b *testing.B, rooms int, byRooms bool) {
 	sent := int64(0)
 	payload := make([]byte, 200)
 	wait := func(flying int64) {
-		for deadline := time.After(20 * time.Second); u.delivered.Load() < (sent-flying)*int64(len(reached)); {
+		for deadline := time.After(time.Minute); u.delivered.Load() < (sent-flying)*int64(len(reached)); {
 			select {
 			case <-u.wake:
 			case <-deadline:

@@ -66,7 +66,7 @@ type Config struct {
 	// Name is what the NATS server calls the connections in its reports. Empty means "belfry".
 	Name string
 
-	// Logger receives what happens to the connections. nil means slog.Default().
+	// Logger receives what happens to the connections. nil means the logger of the server or emitter that opens a link.
 	Logger *slog.Logger
 
 	// NoCover keeps a link from subscribing to all rooms of the cluster at once when a lost connection is replaced, which it otherwise does
@@ -169,6 +169,9 @@ func (a *Adapter) OpenFor(ctx context.Context, needs adapter.Needs, recv func(ms
 	if err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
+	if set.log == nil {
+		set.log = cmp.Or(needs.Logger, slog.Default())
+	}
 	if set.needs, err = set.naming.needed(needs); err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
@@ -201,9 +204,6 @@ type settings struct {
 
 func (a *Adapter) resolve() (settings, error) {
 	s := settings{options: nats.GetDefaultOptions(), log: a.cfg.Logger}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
 	var err error
 	if s.servers, err = parseServers(a.cfg.URL); err != nil {
 		return s, err

@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of the tests.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // A node is a link under test and what it has received.
 type node struct {

@@ -155,7 +155,7 @@ func askAll(ctx context.Context, t *testing.T, b wsserver.Broadcast, want []stri
 // askSome asks all clients what those that only poll do not answer.
 func askSome(ctx context.Context, t *testing.T, srv *wsserver.Server, want []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	responses, err := srv.EmitWithAck(ctx, "who are you")
 	var partial *adapter.PartialError

@@ -1,35 +1,23 @@
 package test
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/natsadapter"
 )
 
 // A choir is nodes that broadcast to each other's rooms all the time, with a member on each that is in all rooms and checks what it gets.
 type choir struct {
 	t      *testing.T
-	voices []voice
+	voices []*singer
 }
 
-// A voice is a node of a choir, in this process or in another one.
-type voice interface {
-	meet(nodes int) error // waits until the node knows as many others
-	sing()                // begins to broadcast, every millisecond
-	hush()                // ends that
-	report() report
-}
-
-// A report is what a voice has sent, and what its member has got.
+// A report is what a singer has sent, and what its member has got.
 type report struct {
 	Sent    int
 	Got     []int // by origin
@@ -53,15 +41,6 @@ func (c *choir) join(a adapter.Adapter) {
 	c.voices = append(c.voices, s)
 }
 
-// invite adds a node in a process of its own, on the NATS servers with this URL.
-func (c *choir) invite(url string) *child {
-	c.t.Helper()
-	p := startChild(c.t, "singer", fmt.Sprint(len(c.voices)), url)
-	p.line()
-	c.voices = append(c.voices, remote{p})
-	return p
-}
-
 // begin begins when all know each other.
 func (c *choir) begin() {
 	c.t.Helper()
@@ -82,7 +61,7 @@ func (c *choir) end() {
 		v.hush()
 	}
 	var reports []report
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		reports = nil
 		for _, v := range c.voices {
 			reports = append(reports, v.report())
@@ -124,7 +103,7 @@ func missing(reports []report) (what string) {
 	return what
 }
 
-// A singer is a voice in this process. It is also the member.
+// A singer is a node of a choir, which broadcasts every millisecond. It is also the member.
 type singer struct {
 	probe
 	hub    *adapter.Hub
@@ -160,7 +139,7 @@ func newSinger(h *adapter.Hub, origin int) (*singer, error) {
 }
 
 func (s *singer) meet(nodes int) error {
-	for deadline := time.Now().Add(10 * time.Second); len(s.hub.Nodes()) < nodes; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(s.hub.Nodes()) < nodes; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("node %s knows %v only", s.hub.Node(), s.hub.Nodes())
 		}
@@ -240,58 +219,4 @@ func (s *singer) Deliver(frame any) bool {
 	}
 	s.rep.Got[origin]++
 	return true
-}
-
-// beSinger is a voice: its number, and the URL of NATS servers.
-func beSinger(args []string) error {
-	h := adapter.NewHub(adapter.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[1], Cluster: "test"})})
-	defer h.Close(context.Background())
-	if err := h.Ready(context.Background()); err != nil {
-		return err
-	}
-	var origin int
-	fmt.Sscan(args[0], &origin)
-	s, err := newSinger(h, origin)
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var nodes int
-		var answer any = "done"
-		switch line := in.Text(); line {
-		case "sing":
-			s.sing()
-		case "hush":
-			s.hush()
-		case "report":
-			answer = s.report()
-		default:
-			fmt.Sscanf(line, "meet %d", &nodes)
-			if err := s.meet(nodes); err != nil {
-				return err
-			}
-		}
-		text, err := json.Marshal(answer)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s\n", text)
-	}
-	return nil
-}
-
-// remote is a singer in another process.
-type remote struct{ *child }
-
-func (r remote) meet(nodes int) error { r.ask(fmt.Sprintf("meet %d", nodes)); return nil }
-func (r remote) sing()                { r.ask("sing") }
-func (r remote) hush()                { r.ask("hush") }
-
-func (r remote) report() report {
-	var rep report
-	if err := json.Unmarshal([]byte(r.ask("report")), &rep); err != nil {
-		r.t.Fatal(err)
-	}
-	return rep
 }

@@ -156,7 +156,7 @@ func newServer(t *testing.T, cfg wsserver.Config) *wsserver.Server {
 	cfg.Logger = testLogger(t)
 	srv := wsserver.New(cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := srv.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)

@@ -12,8 +12,8 @@ import (
 func TestEngineClient(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
-	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "20s"}
-	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho")}, "reference": {node, "engineecho.mjs"}}
+	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "120s", "-upgrade-timeout", "120s"}
+	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho"), "-header-timeout", "120s"}, "reference": {node, "engineecho.mjs"}}
 	for _, side := range sides() {
 		url := "http://" + listens(t, startProgram(t, "node", append(programs[side], flags...)...))
 		for _, mode := range []string{"websocket", "polling", "default"} {
@@ -53,7 +53,7 @@ func listens(t *testing.T, line string) string {
 func TestProtocolApp(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
-	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "20s"))
+	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))
 	for _, mode := range []string{"websocket", "polling", "default"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -101,7 +101,9 @@ func TestInterop(t *testing.T) {
 // interopConfig is the configuration that node/checks.mjs expects: frequent pings, no pong that comes too late, and no client that counts
 // as too slow on a busy machine.
 func interopConfig(parser string) wsserver.Config {
-	cfg := wsserver.Config{PingInterval: 300 * time.Millisecond, QueueBytes: 8 << 20}
+	cfg := wsserver.Config{
+		PingInterval: 300 * time.Millisecond, PingTimeout: 2 * time.Minute, UpgradeTimeout: 2 * time.Minute, QueueBytes: 8 << 20,
+	}
 	if parser == "msgpack" {
 		cfg.Codec = msgpack.Codec{}
 	}
@@ -176,7 +178,7 @@ func startProgram(t *testing.T, dir string, args ...string) string {
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt)
 		defer stdin.Close()
-		killed := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		killed := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 		defer killed.Stop()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())

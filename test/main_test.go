@@ -2,17 +2,15 @@ package test
 
 import (
 	"flag"
-	"os"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/child"
 	"github.com/belfry-io/belfry/test/leak"
 )
 
 // TestMain runs the tests, or is a child of theirs.
 func TestMain(m *testing.M) {
-	if role := os.Getenv(childRole); role != "" {
-		os.Exit(beChild(role))
-	}
+	child.Main(map[string]child.Role{"stuck": beStuck})
 	flag.Parse()
 	if !raceEnabled {
 		// The tests that are parallel wait for other processes more often than they compute.

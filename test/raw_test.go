@@ -49,7 +49,7 @@ func dial(t *testing.T, url string) *client {
 func (c *client) read(t *testing.T) []byte {
 	t.Helper()
 	for {
-		c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 		h, err := ws.ReadHeader(c.r)
 		if err != nil {
 			t.Fatalf("a client of %s: %v", c.url, err)

@@ -7,7 +7,7 @@ import (
 )
 
 // scriptTime is how long a script may take. It is long because the machine may be busy; nothing waits for it to pass.
-const scriptTime = 5 * time.Minute
+const scriptTime = 10 * time.Minute
 
 // script returns a command that runs a script in the folder node. When ctx ends, so does its standard input, and with it a script that has
 // a browser to close; it is killed if it has not ended 10 s later. Its input ends also if the test is killed.

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait of the tests; none takes that long unless it fails.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // A client is a Socket.IO client with nothing but the standard library beneath it: one WebSocket (RFC 6455), text messages only.
 // It is for one goroutine.

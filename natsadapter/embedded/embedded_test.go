@@ -37,7 +37,7 @@ func dial(t *testing.T, url string) (string, error) {
 			t.Error(err)
 		}
 	}()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)

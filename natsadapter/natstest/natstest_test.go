@@ -25,7 +25,7 @@ func wait(t *testing.T, closed <-chan nats.Status) {
 	t.Helper()
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the connection is still there")
 	}
 }
@@ -74,7 +74,7 @@ func TestClusterForwards(t *testing.T) {
 		if err := a.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			if err := b.Publish("x", nil); err != nil {
 				t.Fatal(err)
 			}
@@ -106,14 +106,14 @@ func TestLameDuck(t *testing.T) {
 	s.LameDuck()
 	select {
 	case <-told:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the client was not told")
 	}
 	if nc.IsClosed() || !s.Running() {
 		t.Error("the client was told and disconnected at once, want a second of grace")
 	}
 	s.LameDuck() // it has been told
-	for deadline := time.Now().Add(10 * time.Second); s.Running(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); s.Running(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the server is up still")
 		}

@@ -25,7 +25,7 @@ const asked = [];
 async function person(url, name) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(240_000);
   await page.setViewport({ width: 1000, height: 640 });
   page.on("pageerror", (e) => problems.push(name + ": " + e));
   page.on("console", (m) => m.type() === "error" && problems.push(name + ": " + m.text()));

@@ -11,6 +11,7 @@ const { values } = parseArgs({
       path: "/engine.io/",
       "ping-interval": "300ms",
       "ping-timeout": "200ms",
+      "upgrade-timeout": "10s",
       "max-payload": "1000000",
       cors: "*",
       "connect-timeout": "1s", // Socket.IO's: nothing here
@@ -28,6 +29,7 @@ const milliseconds = (text) => {
 const engine = new Server({
   pingInterval: milliseconds(values["ping-interval"]),
   pingTimeout: milliseconds(values["ping-timeout"]),
+  upgradeTimeout: milliseconds(values["upgrade-timeout"]),
   maxHttpBufferSize: Number(values["max-payload"]),
   cors: values.cors && { origin: values.cors },
 });

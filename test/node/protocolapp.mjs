@@ -9,7 +9,7 @@ const next = (socket, event) => new Promise((resolve) => socket.once(event, (...
 let socket;
 
 async function talk() {
-  socket = io(url, { transports, reconnection: false, auth: { token: "123" } });
+  socket = io(url, { transports, reconnection: false, timeout: 240_000, auth: { token: "123" } });
   assert.deepEqual(await next(socket, "auth"), [{ token: "123" }]);
   const custom = socket.io.socket("/custom");
   assert.deepEqual(await next(custom, "auth"), [{}]);
@@ -22,7 +22,7 @@ async function talk() {
 }
 
 const start = Date.now();
-const late = new Promise((_, reject) => setTimeout(() => reject(new Error("timed out")), 60_000).unref());
+const late = new Promise((_, reject) => setTimeout(() => reject(new Error("timed out")), 240_000).unref());
 const error = await Promise.race([talk(), late]).then(() => null, (e) => e);
 console.log(JSON.stringify({ name: "talk", ok: !error, detail: error?.message ?? "", ms: Date.now() - start }));
 socket.io.engine.close();

@@ -9,7 +9,7 @@ const oddNames = ["", "message", "1", "__proto__", "constructor", "toString", 'a
 
 function serve(parser) {
   const http = createServer();
-  const io = new Server(http, { parser, pingInterval: 300, pingTimeout: 20_000, maxHttpBufferSize: 1e6, cors: { origin: true, credentials: true } });
+  const io = new Server(http, { parser, pingInterval: 300, pingTimeout: 120_000, upgradeTimeout: 120_000, maxHttpBufferSize: 1e6, cors: { origin: true, credentials: true } });
 
   // What every namespace has.
   function common(nsp) {

@@ -128,10 +128,10 @@ func try(do func()) (err failure) {
 }
 
 // patience is how long a case waits for what must come.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // attempts is how often a case may fail when time may be the reason.
-const attempts = 3
+const attempts = 8
 
 // dial opens a connection to the server.
 func (c *check) dial() *conn {

@@ -134,7 +134,7 @@ var heartbeatRules = []rule{
 
 // after fails the case unless wait has passed since started, and not much more.
 func (c *check) after(what string, started time.Time, wait time.Duration) {
-	if took := time.Since(started); took < wait-slack || took > wait+2*time.Second {
+	if took := time.Since(started); took < wait-slack || took > wait+patience {
 		c.Fatalf("%s came after %v, want %v", what, took, wait)
 	}
 }

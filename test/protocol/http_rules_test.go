@@ -110,7 +110,7 @@ var httpRules = []rule{
 			c.request("OPTIONS", polling, "", "Content-Length: 5", "Origin: "+allowedOrigin, "Access-Control-Request-Method: POST"),
 		} {
 			k := c.dial().send(strings.TrimSuffix(request, "never"))
-			k.SetDeadline(time.Now().Add(2 * time.Second))
+			k.SetDeadline(time.Now().Add(patience))
 			k.answer()
 		}
 		s.lives()

@@ -147,7 +147,7 @@ type process struct {
 }
 
 // startPatience is how long a program may take to listen: another package's tests may be built meanwhile. Nothing waits for it to pass.
-const startPatience = 30 * time.Second
+const startPatience = 2 * time.Minute
 
 // launch starts a program and waits until it says on which address it listens: that nobody else does, it alone can know.
 func launch(t *testing.T, program string, args ...string) *process {

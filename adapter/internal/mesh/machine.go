@@ -336,6 +336,7 @@ func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
 
 // take ends a step: it returns the effects.
 func (m *Machine[T]) take() []Effect[T] {
+	m.announce()
 	m.bury()
 	if m.changed {
 		m.changed = false

@@ -21,6 +21,9 @@ type peer struct {
 	missed uint64        // the fence whose answer ends the suspicion
 	bye    uint64        // its last number, once it is leaving
 
+	shown   Standing      // how the last Stands said that it stands
+	shownAt time.Duration // when
+
 	acked uint64 // our fences that it answered or that are presumed answered; while it is not known, the one whose answer makes it so
 	real  uint64 // our fences that it did answer
 

@@ -8,6 +8,6 @@ import (
 )
 
 // patience bounds every wait outside of a bubble. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) { leak.Main(m, "belfry/wsserver/internal/") }

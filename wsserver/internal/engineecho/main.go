@@ -31,6 +31,7 @@ func main() {
 	upgradeTimeout := flag.Duration("upgrade-timeout", 10*time.Second, "`time` that a client has to finish an upgrade")
 	maxPayload := flag.Int("max-payload", 1_000_000, "most `bytes` of a message or a request")
 	origins := flag.String("cors", "*", "`origins` whose pages may connect, separated by commas; * is any, empty is none")
+	headerTimeout := flag.Duration("header-timeout", 5*time.Second, "`time` that a client has to send the header of a request")
 	flag.Parse()
 
 	// A suite sends bursts of many messages and reads the echo of all: a client that stands still for a moment meanwhile, on a busy machine,
@@ -53,14 +54,14 @@ func main() {
 			AllowedHeaders: []string{"*"},
 		})
 	}
-	if err := serve(*addr, engine.New(cfg)); err != nil {
+	if err := serve(*addr, *headerTimeout, engine.New(cfg)); err != nil {
 		fmt.Fprintln(os.Stderr, "engineecho:", err)
 		os.Exit(1)
 	}
 }
 
 // serve serves until a signal asks it to end.
-func serve(addr string, srv *engine.Server) error {
+func serve(addr string, headerTimeout time.Duration, srv *engine.Server) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	l, err := net.Listen("tcp", addr)
@@ -68,7 +69,7 @@ func serve(addr string, srv *engine.Server) error {
 		return err
 	}
 	fmt.Printf("listening on %s\n", l.Addr())
-	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 16 << 10}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
 	select {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // owner is a Receiver that notes its calls.
 type owner struct {
