@@ -17,6 +17,7 @@ const childRole = "BELFRY_TEST_CHILD"
 // childRoles are what a child can be. It says a line when it is ready, and stays until its input ends, or it is killed.
 var childRoles = map[string]func(args []string) error{
 	"nats":   beNATS,
+	"calm":   beCalm,
 	"stuck":  beStuck,
 	"singer": beSinger,
 }
