@@ -63,6 +63,21 @@ var flaws = []flaw{
 			return l.Link.(adapter.Prober).Probe(ctx, adapter.Topic{Kind: adapter.Node, Node: "nowhere"}, back)
 		}
 	})},
+	{"ItselfIsSomebody", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
+		own := adapter.Topic{}
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			if topics[0].Kind == adapter.Node {
+				own = topics[0]
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			if topic == own {
+				return nil
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
+		}
+	})},
 	{"ProbesWithMessages", []string{"Probe"}, "was only probed", false, withLinks(func(l *link) {
 		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
 			if err := l.Link.Publish(ctx, topic, []byte("are you there?")); err != nil {

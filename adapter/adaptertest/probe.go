@@ -68,6 +68,8 @@ func testProbe(c *cluster) {
 		a.probe(nobody, back)
 		a.waitFor(back)
 	}
+	a.probe(a.topic(), backPrefix+"nobody else")
+	a.waitFor(backPrefix + "nobody else")
 	a.take()
 
 	// Who is there hears nothing of it, nor does the one that asks. What comes behind shows that nothing comes.

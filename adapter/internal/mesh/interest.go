@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"time"
 )
@@ -35,14 +34,11 @@ type wait struct {
 
 // until is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
 func (m *Machine[T]) until(fno uint64, longest time.Duration) time.Duration {
-	switch from := m.waits[fno][0].from; {
-	case fno > m.f: // it is sent at the end of the one in flight
-		return math.MaxInt64
-	case fno == m.f:
-		return max(from, m.fencedAt) + longest
-	default:
-		return from + longest
+	from := m.waits[fno][0].from
+	if fno == m.f { // it may have been sent when the one before had ended
+		from = max(from, m.fencedAt)
 	}
+	return from + longest
 }
 
 // find returns the interest in a topic, or nil.
