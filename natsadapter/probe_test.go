@@ -39,7 +39,7 @@ func TestProbeNeedsNoPermission(t *testing.T) {
 		t.Fatal(err)
 	}
 	for topic, back := range map[adapter.Topic]string{
-		nobody: "",
+		nobody:                               "",
 		{Kind: adapter.Node, Node: "two"}:    string(make([]byte, maxBack+1)),
 		{Kind: adapter.Cluster}:              "back",
 		{Kind: adapter.Room, Room: "nobody"}: "back",
