@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrClosed is returned by the methods of a Link or a Hub that has been closed.
@@ -42,7 +43,7 @@ type Adapter interface {
 // Once Subscribe(T) has returned nil: whoever publishes on T after having received a message that this link published after the
 // return, and since it last became Connected, reaches this link. Hub's fence rests on this rule alone.
 //
-// A Link may be a [Limiter] and a [Confirmer], too, and an Adapter [Guarded].
+// A Link may be a [Limiter], a [Confirmer], a [Prober] and a [Ranger], too, and an Adapter [Guarded].
 type Link interface {
 	// Publish sends msg to every other link of the cluster that is subscribed to topic. It does not modify msg, nor keep it after it
 	// returns. It may block for as long as the broker takes, at the latest until ctx ends; while the link is Degraded it does not wait
@@ -76,6 +77,25 @@ type Limiter interface {
 	// It may change whenever the link becomes Connected; before the first time it is a guess, and while the link is Degraded what it
 	// was last. A message over it is refused with an error, and costs nothing but itself.
 	MaxMessage() int
+}
+
+// A Prober is a [Link] whose broker says so at once if nobody is subscribed to a topic. By that Hub finds nodes that do not answer since they
+// have died, where it otherwise would have to wait.
+type Prober interface {
+	// Probe asks the broker whether any other link is subscribed to the topic of a node ([Node]). If none is, as far as the broker
+	// knows, it hands back to the link's recv, in its place among the messages; back is 64 bytes at the most, and treated as
+	// Publish treats msg. Otherwise nothing comes of it, here or there. The answer may be lost as a message may.
+	//
+	// The link must have subscribed to the topic of a node itself: by that topic the broker answers, so that the link needs no further
+	// permission. Probe waits no longer than Publish, and returns the same errors.
+	Probe(ctx context.Context, topic Topic, back []byte) error
+}
+
+// A Ranger is a [Link] that knows how far away its broker is.
+type Ranger interface {
+	// RoundTrip is the time to the broker and back, as it was when the link became Connected last; 0 if that is not known. It does not wait.
+	// Hub begins with it on a new connection, and then goes by how long the other nodes take to answer.
+	RoundTrip() time.Duration
 }
 
 // A Kind says to whom a [Topic] speaks.

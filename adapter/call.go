@@ -34,11 +34,16 @@ func (e *NodeError) Error() string { return fmt.Sprintf("node %s: %v", e.Node, e
 func (e *NodeError) Unwrap() error { return e.Err }
 
 // A PartialError comes with results that are not whole. All calls that ask other nodes end when the nodes that are believed to be alive
-// have answered. One that is silent, has left or has failed is named here; it is not waited for from the moment on at which that is known,
-// within 2 s. ctx ends a call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
+// have answered. One that is silent, has left or has failed is named here; a call stops waiting for it as soon as that is known. ctx ends a
+// call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
 //
-// Nodes that were not heard of for 30 s do not count any more. Where the link is down, all other nodes are silent; where it is new, calls
-// wait until the nodes have answered, or had 250 ms to.
+// That a node has crashed, or has lost its broker, is known 20 ms after it was asked, where the broker says that nobody is there ([Prober]), as NATS
+// does; otherwise after 2 s without a word of it. Since a node that reconnects cannot be told from one that has crashed, calls name
+// either, for [HubConfig.NameSuspects], 10 s by default; after that they count without it and return nil. A node that the broker still knows, and that
+// does not answer, is named for 30 s.
+//
+// Where the link is down, all other nodes are silent; where it is new, calls wait until the nodes have answered, or had twice the time of a
+// round trip to, 250 ms at the least and 2 s at the most.
 type PartialError struct {
 	Nodes   []string // whose part is missing, in order; not all of it, perhaps
 	Clients int      // of BroadcastWithAck: members that were reached and have not answered
@@ -70,7 +75,12 @@ type calls struct {
 	mu      sync.Mutex // guards what follows, and everything in the pending calls
 	last    uint64     // the id of the last one
 	pending map[uint64]*call
+	tells   bool                     // the broker says if it does not know a node
+	probed  map[string]time.Duration // when the broker was asked last whether a node is there that owes an answer
 }
+
+// probeInterval is how long a node may take to answer a call before the broker is asked whether it is there, and how often.
+const probeInterval = 20 * time.Millisecond
 
 // A call is a request of this node. Before it is pending, and after it has ended, it is the caller's alone.
 type call struct {
@@ -135,7 +145,7 @@ func (h *Hub) ask(ctx context.Context, c *call, b *envelope.Body, change bool) {
 	to := topics(b)
 	c.cause = h.lockMet(ctx)
 	defer h.meshMu.Unlock()
-	servers, silent := h.machine.Servers(), h.machine.Silent()
+	servers, silent := h.machine.Servers(), h.machine.Named(h.age())
 	if c.only != "" {
 		silent = nil
 		if !slices.Contains(servers, c.only) {
@@ -293,9 +303,18 @@ func (h *Hub) wait(ctx context.Context, c *call, forget *envelope.Body) {
 	if c.local {
 		closed = nil // it works on this node
 	}
+	var late <-chan time.Time
+	if !c.local {
+		ticker := time.NewTicker(probeInterval)
+		defer ticker.Stop()
+		late = ticker.C
+	}
 	var cause error
 	for waiting := true; waiting; {
 		select {
+		case <-late:
+			h.probeLate(c)
+			continue
 		case <-c.some:
 			h.calls.mu.Lock()
 			c.collect()
@@ -311,6 +330,9 @@ func (h *Hub) wait(ctx context.Context, c *call, forget *envelope.Body) {
 	}
 	h.calls.mu.Lock()
 	delete(h.calls.pending, c.id)
+	if len(h.calls.pending) == 0 {
+		clear(h.calls.probed)
+	}
 	if c.collect != nil {
 		c.collect() // what has come as well
 	}
@@ -328,6 +350,26 @@ func (h *Hub) wait(ctx context.Context, c *call, forget *envelope.Body) {
 			Namespace: forget.Namespace,
 			Request:   envelope.Request{Kind: envelope.KindForget, ID: c.id, To: forget.To},
 		}) // if it is refused they wait until the deadline that they know
+	}
+}
+
+// probeLate asks the broker whether those are there whom c waits for. A node that several calls wait for is asked for once at a time.
+func (h *Hub) probeLate(c *call) {
+	now := h.age()
+	var nodes []string
+	h.calls.mu.Lock()
+	for id, n := range c.nodes {
+		if !h.calls.tells {
+			break
+		}
+		if at, ok := h.calls.probed[id]; n.waited && id != h.node && (!ok || now-at >= probeInterval/2) {
+			h.calls.probed[id] = now
+			nodes = append(nodes, id)
+		}
+	}
+	h.calls.mu.Unlock()
+	for _, id := range nodes {
+		h.probe(id)
 	}
 }
 

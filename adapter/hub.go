@@ -19,6 +19,8 @@ import (
 const (
 	DefaultQueueBytes  = 32 << 20
 	DefaultRepairBytes = 64 << 20
+
+	DefaultNameSuspects = mesh.DefaultNameSuspects // 10 s
 )
 
 // A Loss is a broadcast that was due on this node and will not come.
@@ -41,6 +43,11 @@ type HubConfig struct {
 	// RepairBytes bounds the broadcasts that this node remembers, for 30 s at the most, to send them again to nodes that have missed them.
 	// Zero means DefaultRepairBytes.
 	RepairBytes int
+
+	// NameSuspects is how long the calls that ask other nodes name one that does not answer any more, in a [PartialError]: since anything was heard
+	// of it, or since the broker has not known it, where the broker tells ([Prober]). After that they count without it. It should be longer than
+	// a node takes to reconnect. Zero means DefaultNameSuspects; over 30 s is as much as 30 s, when a node is given up.
+	NameSuspects time.Duration
 
 	// OnLoss is told of broadcasts of other nodes that were due here and will not come: the broker lost them, and the node that had
 	// sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
@@ -125,6 +132,7 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	h.confirms = newConfirmer()
 	h.calls.pending = make(map[uint64]*call)
+	h.calls.probed = make(map[string]time.Duration)
 	h.answers.under = make(map[asker]*answer)
 	h.answers.events = make(map[string]*eventQueue)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -140,6 +148,8 @@ func NewHub(cfg HubConfig) *Hub {
 		Own:    func(t Topic) bool { return t.Kind == Cluster || t.Node == h.node },
 		Mine:   func(hash uint64) bool { return hash == all || uint32(hash>>32) == own },
 		Limits: mesh.Limits{RingBytes: cfg.RepairBytes},
+
+		NameSuspects: cfg.NameSuspects,
 	})
 	h.next = h.machine.Next()
 	h.state = State{Status: Degraded, Reason: errors.New("adapter: not open yet")}

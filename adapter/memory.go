@@ -23,7 +23,7 @@ const (
 // is called, and nothing is lost: each link has a queue of 4096 messages or 4 MiB, whichever is reached first, and Publish waits while
 // the queue of a receiver is full. As much again may be on its way from the queue to recv. Publish waits no longer than its ctx, its
 // own link and that receiver live; when ctx ends it returns an error, and every receiver that had room has the message nevertheless.
-// A message may have any size ([Limiter]).
+// A message may have any size ([Limiter]), and the memory says so if nobody is subscribed to a topic ([Prober]).
 //
 // A call with a ctx that has already ended does nothing and returns an error; so does Open.
 type Memory struct {
@@ -317,6 +317,21 @@ func (l *memoryLink) State() (State, <-chan struct{}) {
 		state.Status, state.Reason = Degraded, errInterrupted
 	}
 	return state, changed
+}
+
+// Probe implements [Prober]. back is lost where the link's own queue is full.
+func (l *memoryLink) Probe(ctx context.Context, topic Topic, back []byte) error {
+	if err := l.usable(ctx); err != nil {
+		return fmt.Errorf("memory: probe %s: %w", topic, err)
+	}
+	links, node, err := l.memory.subscribers(topic)
+	if err == nil && !slices.ContainsFunc(slices.Concat(links, node), func(other *memoryLink) bool { return other != l }) {
+		_, err = l.put(slices.Clone(back))
+	}
+	if err != nil {
+		return fmt.Errorf("memory: probe %s: %w", topic, err)
+	}
+	return nil
 }
 
 // MaxMessage implements [Limiter].

@@ -47,6 +47,9 @@ func (h *Hub) receive(msg []byte) {
 				Broadcast: b,
 			})
 		}
+		if _, nobody := m.Mesh.(*mesh.Nobody); nobody {
+			return h.machine.Absent(h.age(), m.From)
+		}
 		return h.machine.Receive(h.age(), m.From, m.Mesh)
 	})
 }

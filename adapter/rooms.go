@@ -176,9 +176,9 @@ func (r *Rooms) Remove(id string) {
 // Join puts a member into rooms. The membership stands at once, for everything that this node emits and receives. Join then waits until
 // it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
 //
-// The wait is short: a node that does not answer in 250 ms is not waited for, and the error is then an [*UnfencedError], with the
-// membership standing; behind a fence of earlier joins it may take twice that. It stands too if ctx ends first, and if the broker denies the
-// subscription, which its Broker says then. While the broker is out of reach nobody is waited for.
+// The wait is short: a node that does not answer within twice the time of a round trip, 250 ms at the least and 2 s at the most, is not waited for,
+// and the error is then an [*UnfencedError], with the membership standing; behind a fence of earlier joins it may take twice that. It stands too if
+// ctx ends first, and if the broker denies the subscription, which its Broker says then. While the broker is out of reach nobody is waited for.
 //
 // [ErrRoomName] and [ErrMember] mean that nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {

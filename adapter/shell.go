@@ -21,6 +21,9 @@ func (h *Hub) run() {
 	if link == nil {
 		return
 	}
+	h.calls.mu.Lock()
+	h.calls.tells = broker(link).Probes
+	h.calls.mu.Unlock()
 	h.writer.put(job{subscribe: []Topic{{Kind: Cluster}, {Kind: Node, Node: h.node}}}) // before the hello, which LinkUp asks for
 	close(h.linked)
 	var tasks sync.WaitGroup
@@ -40,6 +43,7 @@ func (h *Hub) run() {
 		}
 		if last.Status != Connected && state.Status == Connected {
 			h.meeting = make(chan struct{})
+			h.machine.Linked(broker(link))
 			h.apply(h.machine.LinkUp(h.age()))
 		}
 		last = state
@@ -57,6 +61,21 @@ func (h *Hub) run() {
 		h.cfg.Logger.Warn("belfry: close the adapter", "node", h.node, "error", err)
 	}
 	tasks.Wait()
+}
+
+// broker is what a link knows of its broker.
+func broker(link Link) (b mesh.Broker) {
+	if r, ok := link.(Ranger); ok {
+		b.RoundTrip = r.RoundTrip()
+	}
+	_, b.Probes = link.(Prober)
+	return b
+}
+
+// probe has the broker say if nobody receives what is for a node.
+func (h *Hub) probe(node string) {
+	back := envelope.AppendMessage(nil, node, h.node, &mesh.Nobody{})
+	h.writer.put(job{publish: []Topic{{Kind: Node, Node: node}}, probe: true, body: back})
 }
 
 // met ends the opening of the link. h.meshMu must be held.
@@ -157,6 +176,8 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 				to = Topic{Kind: Node, Node: e.To}
 			}
 			h.writer.put(job{publish: []Topic{to}, body: envelope.AppendMessage(nil, h.node, e.To, e.Message)})
+		case mesh.Probe[Topic]:
+			h.probe(e.Node)
 		case mesh.Resend[Topic]:
 			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast.([]byte))
 			h.writer.put(job{publish: []Topic{{Kind: Node, Node: e.To}}, body: body})

@@ -85,7 +85,7 @@ func TestNewerNode(t *testing.T) {
 					speak([]byte(string([]byte{version, byte(kind)}) + id + "\x00whatever there is"))
 				}
 			}
-			for _, kind := range []byte{0, 12, 100, 255} {
+			for _, kind := range []byte{0, 13, 100, 255} {
 				speak([]byte(string([]byte{envelope.Version, kind}) + id + "\x00whatever there is"))
 			}
 			body := envelope.AppendBody(nil, &envelope.Body{Route: 5, Namespace: "/"})

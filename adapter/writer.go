@@ -30,6 +30,7 @@ type job struct {
 
 	stamp mesh.Stamp // of a broadcast; G is zero for any other message
 	body  []byte     // a broadcast's body, or a whole message
+	probe bool       // the message is for this node itself, if nobody is subscribed to the topic
 }
 
 // writer calls the link: jobs in their order, from one goroutine. Broadcasts that wait are bounded in bytes; what else there is,
@@ -259,7 +260,11 @@ func (w *writer) do(ctx context.Context, link Link, j *job) {
 	case j.unsubscribe != nil:
 		w.fail(link.Unsubscribe(ctx, j.unsubscribe...))
 	case j.stamp.G == 0:
-		if err := w.publish(ctx, link, j.publish, j.body); !errors.Is(err, ErrUnavailable) {
+		publish := w.publish
+		if j.probe {
+			publish = w.ask
+		}
+		if err := publish(ctx, link, j.publish, j.body); !errors.Is(err, ErrUnavailable) {
 			w.fail(err)
 		} // else the mesh speaks anew when the link is up
 		w.mu.Lock()
@@ -332,6 +337,19 @@ func (w *writer) publish(ctx context.Context, link Link, topics []Topic, msg []b
 			w.counts.bytes += uint64(len(chunk))
 			w.mu.Unlock()
 		}
+	}
+	return failed
+}
+
+// ask asks the broker whether anybody is subscribed to topics, if it is one that tells.
+func (w *writer) ask(ctx context.Context, link Link, topics []Topic, back []byte) error {
+	prober, ok := link.(Prober)
+	if !ok {
+		return nil
+	}
+	var failed error
+	for _, topic := range topics {
+		failed = errors.Join(failed, prober.Probe(ctx, topic, back))
 	}
 	return failed
 }

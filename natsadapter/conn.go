@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -16,6 +17,7 @@ import (
 type conn struct {
 	nc     *nats.Conn
 	server server
+	trip   time.Duration  // to the server and back, as it was before the connection was used
 	limit  int            // the largest message that the server takes, as it said when all subscriptions stood
 	msgs   chan *nats.Msg // one for all subscriptions: only so do messages keep their order across subjects
 

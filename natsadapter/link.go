@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -17,6 +18,8 @@ import (
 var (
 	_ adapter.Limiter   = (*link)(nil)
 	_ adapter.Confirmer = (*link)(nil)
+	_ adapter.Prober    = (*link)(nil)
+	_ adapter.Ranger    = (*link)(nil)
 )
 
 // A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
@@ -47,6 +50,7 @@ type link struct {
 	conns               []*conn                  // the open ones: mostly one, two while one replaces the other
 	cur                 *conn                    // the one to publish on, or nil; changed with stateMu held as well, so that either lock suffices to read it
 	closed              bool                     // as cur
+	asker               string                   // the first node that was subscribed: its subjects bring the answers to probes
 
 	wantedMu sync.RWMutex // held as well as mu where topics changes, so that either lock suffices to read it
 
@@ -59,6 +63,7 @@ type link struct {
 	down    error         // why there is no connection
 	outage  outage
 	limit   int             // of cur, or the last one
+	trip    time.Duration   // likewise
 	told    map[string]bool // refusals that are in the log
 
 	outages, troubles, refusals limiter
@@ -110,6 +115,11 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.tell(subject, "", msg)
+}
+
+// tell hands a message to NATS, with a subject for the reply if there is to be one. mu must be held.
+func (l *link) tell(subject, reply string, msg []byte) error {
 	if l.closed {
 		return adapter.ErrClosed
 	}
@@ -118,7 +128,13 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 		defer l.stateMu.Unlock()
 		return fmt.Errorf("%w: %w", adapter.ErrUnavailable, errors.Unwrap(l.down))
 	}
-	switch err = l.cur.nc.Publish(subject, msg); {
+	var err error
+	if reply == "" {
+		err = l.cur.nc.Publish(subject, msg)
+	} else {
+		err = l.cur.nc.PublishRequest(subject, reply, msg)
+	}
+	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("a message of %d bytes, and the server takes %d: %w", len(msg), l.cur.nc.MaxPayload(), err)
 	case errors.Is(err, nats.ErrBadSubject):
@@ -153,6 +169,9 @@ func (l *link) Subscribe(ctx context.Context, topics ...adapter.Topic) error {
 		l.wantedMu.Unlock()
 		if topic.Kind != adapter.Room {
 			l.few[subject] = struct{}{}
+		}
+		if topic.Kind == adapter.Node && l.asker == "" {
+			l.asker = topic.Node
 		}
 		return nil
 	})
@@ -276,6 +295,9 @@ func (l *link) take(c *conn, m *nats.Msg) {
 			l.adapter.stats.overheard.Add(1)
 			return
 		}
+	}
+	if len(m.Data) == 0 && l.takeProbe(m) {
+		return
 	}
 	l.recv(m.Data)
 }

@@ -6,14 +6,17 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// A proxy stands between links and a server and can stop moving bytes, as a broken network or a hung server does.
+// A proxy stands between links and a server and can stop moving bytes, as a broken network or a hung server does, or move them late, as a long way.
 type proxy struct {
+	delay    time.Duration // each way
 	t        *testing.T
 	listener net.Listener
 	target   string
@@ -26,7 +29,10 @@ type proxy struct {
 }
 
 // newProxy returns a proxy for the server at target, a URL. It ends with the test.
-func newProxy(t *testing.T, target string) *proxy {
+func newProxy(t *testing.T, target string) *proxy { return newFarProxy(t, target, 0) }
+
+// newFarProxy is newProxy, with a delay each way.
+func newFarProxy(t *testing.T, target string, delay time.Duration) *proxy {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
@@ -36,11 +42,11 @@ func newProxy(t *testing.T, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, listener: ln, target: u.Host, conns: map[net.Conn]bool{}, gate: make(chan struct{})}
+	p := &proxy{t: t, delay: delay, listener: ln, target: u.Host, conns: map[net.Conn]bool{}, gate: make(chan struct{})}
 	close(p.gate)
 	p.tasks.Go(p.accept)
 	t.Cleanup(func() {
-		if err := ln.Close(); err != nil {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("proxy: %v", err)
 		}
 		p.cut()
@@ -66,13 +72,74 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		p.tasks.Go(func() { p.pump(client, server) })
-		p.tasks.Go(func() { p.pump(server, client) })
+		p.tasks.Go(func() { p.pump(client, p.far(server)) })
+		p.tasks.Go(func() { p.pump(server, p.far(client)) })
+	}
+}
+
+// far returns c, with a delay before each write.
+func (p *proxy) far(c net.Conn) net.Conn {
+	if p.delay == 0 {
+		return c
+	}
+	f := &farConn{Conn: c, delay: p.delay, late: make(chan lateBytes, 1<<12), closed: make(chan struct{})}
+	p.tasks.Go(f.run)
+	return f
+}
+
+// A farConn writes later.
+type farConn struct {
+	net.Conn
+	delay  time.Duration
+	late   chan lateBytes
+	close  sync.Once
+	closed chan struct{}
+}
+
+type lateBytes struct {
+	at    time.Time
+	bytes []byte
+}
+
+func (c *farConn) Write(p []byte) (int, error) {
+	select {
+	case c.late <- lateBytes{time.Now().Add(c.delay), slices.Clone(p)}:
+		return len(p), nil
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *farConn) Close() error {
+	c.close.Do(func() { close(c.closed) })
+	return nil // run closes it when it is through
+}
+
+func (c *farConn) run() {
+	defer func() { _ = c.Conn.Close() }() // the proxy may have closed it
+	for {
+		select {
+		case b := <-c.late:
+			time.Sleep(time.Until(b.at))
+			if _, err := c.Conn.Write(b.bytes); err != nil {
+				_ = c.Close() // nil
+				return
+			}
+		case <-c.closed:
+			if len(c.late) == 0 {
+				return
+			}
+		}
 	}
 }
 
 func (p *proxy) pump(from, to net.Conn) {
-	defer p.drop(from, to)
+	defer func() {
+		p.drop(from, to)
+		if far, ok := to.(*farConn); ok {
+			_ = far.Close() // nil
+		}
+	}()
 	buf := make([]byte, 16<<10)
 	for {
 		p.mu.Lock()
@@ -125,6 +192,14 @@ func (p *proxy) release() {
 		p.held = false
 		close(p.gate)
 	}
+}
+
+// end ends all connections, and takes no more.
+func (p *proxy) end() {
+	if err := p.listener.Close(); err != nil {
+		p.t.Errorf("proxy: %v", err)
+	}
+	p.cut()
 }
 
 // cut ends all connections.

@@ -246,8 +246,12 @@ func (l *link) subscribeNew(c *conn, subjects []string) (refused bool, err error
 			return false, err
 		}
 	}
+	asked := time.Now()
 	if err := c.nc.FlushTimeout(l.adapter.times.syncFlush); err != nil {
 		return false, err
+	}
+	if c.trip == 0 { // the first flush has few subscriptions before it
+		c.trip = time.Since(asked)
 	}
 	if !isRefusal(c.nc.LastError()) {
 		return false, nil
@@ -282,7 +286,7 @@ func (l *link) use(c, old *conn) {
 		l.ups++
 	}
 	l.cur, l.old, l.outage = c, old, none
-	l.limit = c.limit
+	l.limit, l.trip = c.limit, c.trip
 	l.stateMu.Unlock()
 }
 

@@ -22,6 +22,7 @@ const (
 //	<prefix>.v1.<cluster>.s.<namespace>                 a namespace
 //	<prefix>.v1.<cluster>.r.<namespace>.<room>          a room
 //	<prefix>.v1.<cluster>.n.<node>.c                    a node
+//	<prefix>.v1.<cluster>.n.<node>.q.<text>             answers of the server to this node's probes: see probe.go
 //	<prefix>.v1.<cluster>.n.<node>.p.<namespace>.<room> a private room at that node
 //
 // Besides, <prefix>.service.<cluster>.> is for the cluster's service.

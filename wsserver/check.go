@@ -38,6 +38,7 @@ func (c Config) check() error {
 	}{
 		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
 		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"SlowAfter", c.SlowAfter}, {"BehindFor", c.BehindFor},
+		{"NameSuspects", c.NameSuspects},
 	} {
 		if duration.value < 0 {
 			wrong(duration.field, "%v is negative", duration.value)

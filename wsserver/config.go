@@ -28,6 +28,10 @@ type Config struct {
 	// them. Zero means 64 MiB. Without an Adapter none are.
 	RepairBytes int
 
+	// NameSuspects is how long calls of all nodes, such as FetchSockets, name one that does not answer any more, in an adapter.PartialError; then
+	// they count without it: see [adapter.HubConfig]. Zero means 10 s. It should be longer than a node takes to reconnect to the broker.
+	NameSuspects time.Duration
+
 	// OnLoss is told of broadcasts of other nodes that were due here and will not come, although they were asked for again: the node that
 	// had sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
 	// that the first is logged; Stats.Adapter counts them.

@@ -26,6 +26,7 @@ func TestWrongConfig(t *testing.T) {
 	}{
 		{wsserver.Config{AdapterQueueBytes: -1}, "AdapterQueueBytes"},
 		{wsserver.Config{RepairBytes: -1}, "RepairBytes"},
+		{wsserver.Config{NameSuspects: negative}, "NameSuspects"},
 		{wsserver.Config{MaxPayload: -1}, "MaxPayload"},
 		{wsserver.Config{QueueBytes: -1}, "QueueBytes"},
 		{wsserver.Config{MaxEvents: -1}, "MaxEvents"},

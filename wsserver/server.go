@@ -90,6 +90,8 @@ func New(cfg Config) *Server {
 		RepairBytes: cfg.RepairBytes,
 		OnLoss:      cfg.OnLoss,
 		Logger:      cfg.Logger,
+
+		NameSuspects: cfg.NameSuspects,
 	})
 	srv.hub.HandleServerEvents(srv.serverEvent)
 	srv.cors = cfg.CORS.handler()
@@ -227,9 +229,10 @@ func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args
 	return srv.root.ServerSideEmitWithAck(ctx, event, args...)
 }
 
-// Ready waits until the server has met its cluster: every node that it has heard of has answered, or had 250 ms to. Without an adapter it
-// returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, wraps [adapter.ErrRefused] and names the
-// permissions without which the broker keeps the server out of the cluster, or wraps ctx's. Clients are served before, too.
+// Ready waits until the server has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms at
+// the least. Without an adapter it returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, wraps
+// [adapter.ErrRefused] and names the permissions without which the broker keeps the server out of the cluster, or wraps ctx's. Clients are served
+// before, too.
 func (srv *Server) Ready(ctx context.Context) error {
 	if srv.unusable != nil {
 		return srv.unusable

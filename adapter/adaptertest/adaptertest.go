@@ -102,6 +102,11 @@ var cases = []testCase{
 	{name: "ExactOnce", test: testExactOnce, exact: true,
 		rule: "a link receives a message once, none of its own, and none on a topic that it has left"},
 
+	{name: "Probe", test: testProbe,
+		rule: "a Prober hands back what it was given if no other link is subscribed to a node's topic, and otherwise nothing happens"},
+	{name: "RoundTrip", test: testRoundTrip,
+		rule: "a Ranger names a time that can have passed"},
+
 	{name: "State", test: testState,
 		rule: "State is Connected, for the first time, with an open channel, then Closed, and the change closes the channel"},
 	{name: "OpenContext", test: testOpenContext,
@@ -129,6 +134,8 @@ var cases = []testCase{
 		rule: "a link is Degraded with a Reason while its broker is away, Connected by itself, and once more, when it is back, and each change closes the channel"},
 	{name: "OutagePublish", test: testOutagePublish, cut: true,
 		rule: "Publish of a Degraded link returns ErrUnavailable within a bounded time, and what it has refused is not sent later"},
+	{name: "OutageProbe", test: testOutageProbe, cut: true,
+		rule: "Probe of a Degraded link returns ErrUnavailable within a bounded time, and is right again when the link is Connected"},
 	{name: "OutageSubscriptions", test: testOutageSubscriptions, cut: true,
 		rule: "a link that is Connected again has the subscriptions from before the outage and those made meanwhile, without those ended meanwhile"},
 	{name: "OutageFence", test: testOutageFence, cut: true,

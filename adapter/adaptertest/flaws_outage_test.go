@@ -37,6 +37,14 @@ var outageFlaws = []flaw{
 			return state, changed
 		}
 	})},
+	{"ProbesNobodyInAnOutage", []string{"OutageProbe"}, "while the broker is away", false, withLinks(func(l *link) {
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			if l.degraded() {
+				return nil
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
+		}
+	})},
 	{"DegradedForNoReason", []string{"OutageState"}, "without a reason", false, withLinks(func(l *link) {
 		l.state = func() (adapter.State, <-chan struct{}) {
 			state, changed := l.Link.State()

@@ -55,6 +55,74 @@ var flaws = []flaw{
 	{"DeliversConcurrently", []string{"RecvOneAtATime"}, "while another call of it was running", false, withLinks(func(l *link) { deliverByTopic(l, nil) })},
 	{"DropsWhenBusy", []string{"TwoWayTraffic"}, "order or a message is lost", false, withLinks(dropWhenBusy)},
 	{"PublishesAndReceivesUnderOneLock", []string{"TwoWayTraffic"}, "Publish in both directions", true, openLocking},
+	{"NobodyIsEverAbsent", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
+		l.probe = func(context.Context, adapter.Topic, []byte) error { return nil }
+	})},
+	{"EverybodyIsAbsent", []string{"Probe"}, "have handed back", false, withLinks(func(l *link) {
+		l.probe = func(ctx context.Context, _ adapter.Topic, back []byte) error {
+			return l.Link.(adapter.Prober).Probe(ctx, adapter.Topic{Kind: adapter.Node, Node: "nowhere"}, back)
+		}
+	})},
+	{"ItselfIsSomebody", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
+		own := adapter.Topic{}
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+			if topics[0].Kind == adapter.Node {
+				own = topics[0]
+			}
+			return l.Link.Subscribe(ctx, topics...)
+		}
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			if topic == own {
+				return nil
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
+		}
+	})},
+	{"ProbesWithMessages", []string{"Probe"}, "was only probed", false, withLinks(func(l *link) {
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			if err := l.Link.Publish(ctx, topic, []byte("are you there?")); err != nil {
+				return err
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
+		}
+	})},
+	{"HandsBackTheBeginning", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back[:min(len(back), 32)])
+		}
+	})},
+	{"KeepsWhatItHandsBack", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
+		var kept []byte
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			last := kept
+			if kept = back; last == nil {
+				return nil
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, last)
+		}
+	})},
+	{"RemembersWhoHasGone", []string{"Probe"}, "has subscribed again", false, withLinks(func(l *link) {
+		absent := false // for ever
+		recv := l.recv
+		var mu sync.Mutex
+		l.recv = func(msg []byte) {
+			mu.Lock()
+			absent = absent || string(msg) == backPrefix+"unsubscribed"
+			mu.Unlock()
+			recv(msg)
+		}
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if absent {
+				topic.Node = "nowhere"
+			}
+			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
+		}
+	})},
+	{"IsFartherThanItCanBe", []string{"RoundTrip"}, "after the beginning", false, withLinks(func(l *link) {
+		l.roundTrip = func() time.Duration { return time.Hour }
+	})},
 	{"LosesConcurrentSubscriptions", []string{"ConcurrentUse"}, "got ", false, withLinks(loseUpdates)},
 	{"LosesTheFirstOnATopic", []string{"Fence", "FenceUnderLoad"}, "is lost", false, openColdTopics},
 	{"SubscribesLate", []string{"Fence", "FenceUnderLoad"}, "is lost", false, withLinks(func(l *link) {

@@ -42,6 +42,10 @@ type Config struct {
 	// that is zero means its default; AttachmentBytes does not count.
 	Limits packet.Limits
 
+	// NameSuspects is how long calls name a server that does not answer any more, in an adapter.PartialError; then they count without it: see
+	// [adapter.HubConfig]. Zero means adapter.DefaultNameSuspects, 10 s.
+	NameSuspects time.Duration
+
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -60,6 +64,7 @@ func (cfg Config) check() error {
 	negative("AckTimeout", int64(cfg.AckTimeout))
 	negative("QueueBytes", int64(cfg.QueueBytes))
 	negative("RepairBytes", int64(cfg.RepairBytes))
+	negative("NameSuspects", int64(cfg.NameSuspects))
 	if err := cfg.Limits.Check(); err != nil {
 		errs = append(errs, fmt.Errorf("emitter: Config.Limits: %w", err))
 	}
@@ -95,6 +100,8 @@ func New(cfg Config) *Emitter {
 		QueueBytes:  cfg.QueueBytes,
 		RepairBytes: cfg.RepairBytes,
 		Logger:      cfg.Logger,
+
+		NameSuspects: cfg.NameSuspects,
 	})
 	e.root = e.Of("/")
 	return e
@@ -115,8 +122,8 @@ func (e *Emitter) Of(name string) *Namespace {
 // noFrame is the Framer of a node without members, which is never called.
 func noFrame([]byte, bool) (any, error) { return nil, errors.ErrUnsupported }
 
-// Ready waits until the emitter has met its cluster: every node that it has heard of has answered, or had 250 ms to. An error says why the
-// adapter cannot be opened, wraps [adapter.ErrRefused] and names the permissions that are missing, or wraps ctx's.
+// Ready waits until the emitter has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms
+// at the least. An error says why the adapter cannot be opened, wraps [adapter.ErrRefused] and names the permissions that are missing, or wraps ctx's.
 func (e *Emitter) Ready(ctx context.Context) error {
 	if e.unusable != nil {
 		return e.unusable

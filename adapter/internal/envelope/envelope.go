@@ -38,6 +38,7 @@ const (
 	kindSettled   = 9
 	kindRepair    = 10
 	kindChunk     = 11
+	kindNobody    = 12
 )
 
 // A Route says which topics a broadcast was published on; they follow from its names.
@@ -155,12 +156,13 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		header(kindFence)
 		dst = appendAbout(dst, m.About)
 		number(m.F, m.Sent)
-		return append(dst, flag(m.Hello))
+		return appendAge(append(dst, flag(m.Hello)), m.Distance)
 	case *mesh.Ack:
 		header(kindAck)
 		dst = appendAbout(dst, m.About)
 		number(m.F, m.Sent)
-		return appendStrings(dst, m.Members)
+		dst = appendStrings(dst, m.Members)
+		return appendAge(appendAge(appendAge(dst, m.Echo), m.Distance), m.Far)
 	case *mesh.Beat:
 		header(kindBeat)
 		dst = appendAbout(dst, m.About)
@@ -202,6 +204,9 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 	case *mesh.Settled:
 		header(kindSettled)
 		return dst
+	case *mesh.Nobody:
+		header(kindNobody)
+		return dst
 	}
 	panic(fmt.Sprintf("envelope: no wire form for %T", message)) // a kind was added to mesh and not here
 }
@@ -229,9 +234,10 @@ func Decode(msg []byte) (*Message, error) {
 	case kindChunk:
 		m.Chunk = r.chunk()
 	case kindFence:
-		m.Mesh = &mesh.Fence{About: r.about(), F: r.number(), Sent: r.number(), Hello: r.flag()}
+		m.Mesh = &mesh.Fence{About: r.about(), F: r.number(), Sent: r.number(), Hello: r.flag(), Distance: r.later()}
 	case kindAck:
-		m.Mesh = &mesh.Ack{About: r.about(), F: r.number(), Sent: r.number(), Members: r.strings()}
+		m.Mesh = &mesh.Ack{About: r.about(), F: r.number(), Sent: r.number(), Members: r.strings(),
+			Echo: r.later(), Distance: r.later(), Far: r.later()}
 	case kindBeat:
 		m.Mesh = r.beat()
 	case kindResync:
@@ -244,6 +250,8 @@ func Decode(msg []byte) (*Message, error) {
 		m.Mesh = &mesh.Bye{About: r.about(), Last: r.number()}
 	case kindSettled:
 		m.Mesh = &mesh.Settled{}
+	case kindNobody:
+		m.Mesh = &mesh.Nobody{}
 	default:
 		return nil, fmt.Errorf("%w %d", ErrKind, kind)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// golden pins the wire format: nodes of different versions share a cluster. Bytes that stand here never change.
+// golden pins the wire format: nodes of different versions share a cluster. Bytes that stand here never change; others may follow.
 var golden = []struct {
 	name string
 	hex  string
@@ -83,14 +83,24 @@ var golden = []struct {
 			Stamp: mesh.Stamp{G: 5, Prev: []uint64{0}},
 			Body:  Body{Route: ByNode, Payload: []byte{}, Request: Request{Kind: KindAnswer, ID: 7, To: "me", Arg: []byte{0, 0, 0, 0}}},
 		}}},
-	{"fence", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00",
+	{"fence", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00 00",
 		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128}}},
-	{"hello of a client to a node", "0102 0a6e6f64652d3030303031 026d65 01 00 01 00 01",
+	{"hello of a client to a node", "0102 0a6e6f64652d3030303031 026d65 01 00 01 00 01 00",
 		Message{From: sender, To: "me", Mesh: &mesh.Fence{About: mesh.About{Client: true}, F: 1, Hello: true}}},
-	{"ack of a node that knows nobody yet", "0103 0a6e6f64652d3030303031 026d65 02 c0843d 07 8001 00",
+	{"ack of a node that knows nobody yet", "0103 0a6e6f64652d3030303031 026d65 02 c0843d 07 8001 00 000000",
 		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second, Fresh: true}, F: 7, Sent: 128}}},
-	{"ack", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 02 0161 0162",
+	{"ack", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 02 0161 0162 000000",
 		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a", "b"}}}},
+	{"fence of a node that is far away", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00 e0a712",
+		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128, Distance: 300 * time.Millisecond}}},
+	{"ack to a fence with an age", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 01 0161 e8070000",
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a"},
+			Echo: time.Millisecond}}},
+	{"ack of a node that is far away", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 00 00 e0a712 e0a712",
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128,
+			Distance: 300 * time.Millisecond, Far: 300 * time.Millisecond}}},
+	{"nobody receives what is for a node", "010c 0a6e6f64652d3030303031 026d65",
+		Message{From: sender, To: "me", Mesh: &mesh.Nobody{}}},
 	{"beat", "0104 0a6e6f64652d3030303031 00 00 c0843d 05 09 02 01 03 02 0102030405060708 00 fffefdfcfbfaf9f8 03",
 		Message{From: sender, Mesh: &mesh.Beat{About: mesh.About{Age: time.Second}, A: 5, B: 9, S: 2, Part: 1, Parts: 3,
 			Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 9}, {Hash: 0xfffefdfcfbfaf9f8, G: 6}}}}},
@@ -134,7 +144,7 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
-	for kind := byte(kindBroadcast); kind <= kindChunk; kind++ {
+	for kind := byte(kindBroadcast); kind <= kindNobody; kind++ {
 		if !kinds[kind] {
 			t.Errorf("kind %d is not pinned", kind)
 		}
@@ -153,13 +163,47 @@ func TestTrailingBytesAreIgnored(t *testing.T) {
 	}
 }
 
+// later is how many bytes of a message its kind has not always had.
+func later(m mesh.Message) int {
+	age := func(d time.Duration) int { return len(appendAge(nil, d)) }
+	switch m := m.(type) {
+	case *mesh.Fence:
+		return age(m.Distance)
+	case *mesh.Ack:
+		return age(m.Echo) + age(m.Distance) + age(m.Far)
+	}
+	return 0
+}
+
+// What a kind has not always had may be missing.
+func TestFormerMessages(t *testing.T) {
+	for _, g := range golden {
+		msg := encode(&g.Message)
+		m, err := Decode(msg[:len(msg)-later(g.Mesh)])
+		want := g.Message
+		switch msg := want.Mesh.(type) {
+		case *mesh.Fence:
+			former := *msg
+			former.Distance = 0
+			want.Mesh = &former
+		case *mesh.Ack:
+			former := *msg
+			former.Echo, former.Distance, former.Far = 0, 0, 0
+			want.Mesh = &former
+		}
+		if err != nil || !reflect.DeepEqual(m, &want) {
+			t.Errorf("%s: decoded %+v, %v", g.name, m, err)
+		}
+	}
+}
+
 func TestTruncated(t *testing.T) {
 	for _, g := range golden {
 		msg := encode(&g.Message)
 		if g.Chunk != nil {
 			msg = msg[:len(msg)-len(g.Chunk.Bytes)+1] // any bytes are a chunk's, but none are not
 		}
-		for n := range msg {
+		for n := range msg[:len(msg)-later(g.Mesh)] {
 			if m, err := Decode(msg[:n:n]); !errors.Is(err, ErrMalformed) || m != nil {
 				t.Errorf("%s, %d of %d bytes: decoded %+v, %v; want ErrMalformed alone", g.name, n, len(msg), m, err)
 			}

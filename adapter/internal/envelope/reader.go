@@ -95,6 +95,14 @@ func (r *reader) age() time.Duration {
 	return time.Duration(us) * time.Microsecond
 }
 
+// later reads a duration at the end of a message that the first ones of its kind did not have.
+func (r *reader) later() time.Duration {
+	if len(r.rest) == 0 {
+		return 0
+	}
+	return r.age()
+}
+
 // below reads a number given as its distance from n.
 func (r *reader) below(n uint64) uint64 {
 	d := r.number()

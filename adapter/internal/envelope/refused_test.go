@@ -16,7 +16,7 @@ func TestRefused(t *testing.T) {
 		{"version 0", "\x00\x06\x01n\x00\x00", ErrVersion},
 		{"version 2", "\x02\x06\x01n\x00\x00", ErrVersion},
 		{"kind 0", "\x01\x00\x01n\x00\x00", ErrKind},
-		{"kind 12", "\x01\x0c\x01n\x00\x00", ErrKind},
+		{"kind 13", "\x01\x0d\x01n\x00\x00", ErrKind},
 		{"kind 255", "\x01\xff\x01n\x00\x00", ErrKind},
 		{"no sender", "\x01\x06\x00\x00\x00", ErrMalformed},
 		{"a broadcast of nobody", "\x01\x01\x00\x01\x01\x01\x01\x00\x00\x00\x00\x00", ErrMalformed},

@@ -134,11 +134,20 @@ func (n *node) joined(j *join, missing []string) {
 	n.joins--
 	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
 	wait := n.w.now - max(j.at, min(n.stretch, n.w.now))
-	if limit := 2*FenceTimeout + maxLate; wait > limit {
+	if limit := n.w.patience() + maxLate; wait > limit {
 		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
-	if len(missing) > 0 && !n.w.any {
+	young := func(o *node) bool { return n.w.distant && o.opened > j.at-MaxPatience }
+	// Where nodes are far away, one that has just been met may be so far that a Join does not wait for it, and one that is new cannot know how far the
+	// others are before the first of them has answered.
+	if !n.w.any && !n.closing && !young(n) && slices.ContainsFunc(missing, func(id string) bool { return !young(n.w.node(id)) }) {
 		n.w.fail("a Join of %s misses %v in a healthy world", j.member.id, missing)
+	}
+	if j.swift && !slices.ContainsFunc(n.w.nodes, young) {
+		n.w.swift++
+		if limit := 2*n.reach() + 50*time.Millisecond; wait > limit {
+			n.w.fail("a Join of %s took %v, more than %v, and found no fence under way", j.member.id, wait, limit)
+		}
 	}
 	for i, id := range missing {
 		o := n.w.node(id)
@@ -152,6 +161,28 @@ func (n *node) joined(j *join, missing []string) {
 	for _, ms := range j.memberships {
 		ms.confirm(missing) // also where it has ended: nobody looks at it then
 	}
+}
+
+// patience is how long a Join takes at the most: two fences. Where pipes stall and nodes hang, round trips are measured that are no distance.
+func (w *world) patience() time.Duration {
+	switch {
+	case w.any && !w.steady:
+		return 2 * MaxPatience
+	case w.distant:
+		return 2 * MaxPatience
+	}
+	return 2 * FenceTimeout
+}
+
+// reach is the way from n to the node that is farthest from it.
+func (n *node) reach() time.Duration {
+	reach := n.distance
+	for _, o := range n.w.nodes {
+		if o != n && o.alive {
+			reach = max(reach, n.distance+o.distance)
+		}
+	}
+	return reach
 }
 
 // heard notes what the machine has been told.
@@ -179,7 +210,7 @@ func (n *node) isReady() {
 		return
 	}
 	for id := range n.named {
-		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.real < n.m.openF {
+		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.real < n.m.openF && !(p.suspect && n.m.now >= n.m.upAt+FenceTimeout) {
 			n.w.fail("%s is ready before %s has answered, of whom it has heard", n.id, id)
 		}
 	}
@@ -311,7 +342,8 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 	switch {
 	case since > w.now:
 		w.fail("%s: %v came, and it is in none of %v", m.id, e, rooms)
-	case !w.any && !w.weak && since > e.at+200*time.Millisecond && !(e.wide() && slices.ContainsFunc(e.topics, n.private)): // see asksForNothing
+	case !w.any && !w.weak && since > e.at+200*time.Millisecond+n.distance+e.from.distance &&
+		!(e.wide() && slices.ContainsFunc(e.topics, n.private)): // see asksForNothing
 		w.fail("%s: %v came, %v older than the membership", m.id, e, since-e.at)
 	}
 	n.dues[e.from] = slices.DeleteFunc(n.dues[e.from], func(d *due) bool {
@@ -408,7 +440,9 @@ func (w *world) quiet() {
 				w.fail("%s: %v, due by %v, did not come to %s and was not reported", r.id, d.e, d.via, name)
 			}
 		}
-		if c := r.m.Counts(); c.Delivered != uint64(len(r.carried)) || !w.any && c.Missed+c.Unknown+c.Suspects != 0 || !w.any && !w.weak && c.Nacks == 0 && c.Overtaken != 0 {
+		c := r.m.Counts()
+		lost := !w.any && (c.Missed+c.Unknown != 0 || c.Suspects != 0 && !w.distant)
+		if c.Delivered != uint64(len(r.carried)) || lost || !w.any && !w.weak && c.Nacks == 0 && c.Overtaken != 0 {
 			w.fail("%s: counts %+v, %d delivered", r.id, c, len(r.carried))
 		}
 	}

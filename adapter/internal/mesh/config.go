@@ -4,13 +4,17 @@ import "time"
 
 // Times and bounds of the protocol.
 const (
-	FenceTimeout = 250 * time.Millisecond // a node that has not answered a fence or a hello by then is suspect
+	FenceTimeout = 250 * time.Millisecond // a near node that has not answered a fence or a hello by then is suspect
+	MaxPatience  = 2 * time.Second        // the same for a node that is as far away as any may be: see patience
 	BeatInterval = 500 * time.Millisecond
 	SuspectAfter = 2 * time.Second  // of silence
 	DeadAfter    = 30 * time.Second // of silence
 	Linger       = time.Second      // for which a topic stays subscribed after the last leave
 
 	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
+	probeInterval  = 20 * time.Millisecond  // between two questions to the broker whether a node is there that has not answered
+	vigilInterval  = 500 * time.Millisecond // between two whether one is there that is suspect
+	probeGrace     = time.Second            // for which the broker may take to say that it is not
 	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
 	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
 	maxSpan        = 1 << 20                // numbers above the floor that a receiver tells apart
@@ -66,6 +70,18 @@ type Config[T comparable] struct {
 	Own    func(T) bool        // the topic needs no Subscribe here: it is subscribed before LinkUp, or covered by what is
 	Mine   func(h uint64) bool // a hash of which Own would be true; it may be wrong by chance, rarely
 	Limits Limits
+
+	// NameSuspects is how long calls name a node that is suspect: see [Machine.Named]. Zero means DefaultNameSuspects.
+	NameSuspects time.Duration
+}
+
+// DefaultNameSuspects is the default of Config.NameSuspects.
+const DefaultNameSuspects = 10 * time.Second
+
+// A Broker is what a link knows of its broker. Its zero value is a near one that tells nothing.
+type Broker struct {
+	RoundTrip time.Duration // to the broker and back
+	Probes    bool          // it says at once if it knows of nobody who receives what is for a node: see [Probe]
 }
 
 // Counts is what a Machine has seen since its beginning.

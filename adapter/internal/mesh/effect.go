@@ -16,6 +16,9 @@ type Send[T comparable] struct {
 	Message Message
 }
 
+// Probe asks the broker whether anybody receives what is for a node. [Machine.Absent] takes the answer that nobody does; there is no other.
+type Probe[T comparable] struct{ Node string }
+
 // Resend hands a broadcast of this node to the node that misses it, as it was. Broadcast is what was passed to [Machine.Emit].
 type Resend[T comparable] struct {
 	To        string
@@ -62,6 +65,7 @@ type Closed[T comparable] struct{}
 func (Subscribe[T]) effect(T)   {}
 func (Unsubscribe[T]) effect(T) {}
 func (Send[T]) effect(T)        {}
+func (Probe[T]) effect(T)       {}
 func (Resend[T]) effect(T)      {}
 func (Deliver[T]) effect(T)     {}
 func (Lost[T]) effect(T)        {}

@@ -335,11 +335,11 @@ func TestClientsAreWaitedFor(t *testing.T) {
 	s.answers("o", 5)
 	s.wait(FenceTimeout)
 	s.ended(2, []string{"emitter"})
-	if got, want := fmt.Sprint(s.Servers(), s.Suspects(), s.Silent()), "[o] [emitter] []"; got != want {
+	if got, want := fmt.Sprint(s.Servers(), s.Suspects(), s.Named(s.at)), "[o] [emitter] []"; got != want {
 		t.Errorf("servers, suspects, and servers among them %s, want %s", got, want)
 	}
 	s.wait(SuspectAfter)
-	if got := s.Silent(); !slices.Equal(got, []string{"o"}) {
+	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
 		t.Errorf("silent servers %v, want o", got)
 	}
 	m := New(Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})

@@ -31,7 +31,16 @@ type lingering[T comparable] struct {
 type wait struct {
 	ref     any
 	excused []string      // nodes that were suspect already when it began
-	until   time.Duration // its end, whoever is met or returns meanwhile
+	from    time.Duration // when it began
+}
+
+// until is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
+func (m *Machine[T]) until(fno uint64, longest time.Duration) time.Duration {
+	from := m.waits[fno][0].from
+	if fno == m.f { // it may have been sent when the one before had ended
+		from = max(from, m.fencedAt)
+	}
+	return from + longest
 }
 
 // find returns the interest in a topic, or nil.
@@ -44,7 +53,7 @@ func (m *Machine[T]) find(hash uint64, topic T) *interest[T] {
 }
 
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
-// after the Subscribe, or, at the latest after [FenceTimeout], with the nodes that have not. Behind a fence that is under way it may take
+// after the Subscribe, or, at the latest when nobody has patience for them any more, with the nodes that have not. Behind a fence that is under way it may take
 // twice as long.
 func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 	m.now = now
@@ -82,10 +91,7 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 			m.fence(false)
 		}
 	}
-	w := wait{ref: ref, until: now + FenceTimeout}
-	if fno > m.f {
-		w.until = m.fencedAt + 2*FenceTimeout
-	}
+	w := wait{ref: ref, from: now}
 	for _, p := range m.order {
 		if p.suspect && p.real < fno {
 			w.excused = append(w.excused, p.id)
@@ -178,8 +184,13 @@ func (m *Machine[T]) fence(hello bool) {
 		}
 	}
 	if m.up {
-		m.emit(Send[T]{Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: hello}})
+		m.emit(Send[T]{Message: m.asking(hello)})
 	}
+}
+
+// asking is the last fence as a message.
+func (m *Machine[T]) asking(hello bool) *Fence {
+	return &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: hello, Distance: m.broker.RoundTrip}
 }
 
 // answered takes the answer of p to our fence f: x is the baseline of every topic that it covers.
@@ -210,7 +221,8 @@ func (m *Machine[T]) answered(p *peer, f, x uint64) {
 
 // settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
 func (m *Machine[T]) settle() {
-	if m.inflight && m.now >= m.fencedAt+FenceTimeout {
+	overdue := m.inflight && m.now >= m.fencedAt+m.longest()
+	if overdue {
 		m.suspectOverdue() // before the next fence gives them more time
 	}
 	real, acked := ^uint64(0), m.f
@@ -227,7 +239,8 @@ func (m *Machine[T]) settle() {
 			delete(m.batches, fno)
 		}
 	}
-	for m.inflight && (real >= m.f || m.now >= m.fencedAt+FenceTimeout) {
+	for m.inflight && (real >= m.f || overdue) {
+		overdue = false
 		m.inflight = false
 		if m.wanted {
 			m.fence(false)
@@ -250,9 +263,10 @@ func (m *Machine[T]) settle() {
 	if m.up && m.hold && (m.reunited() || m.now >= m.upAt+maxHold) {
 		m.release()
 	}
+	longest := m.longest()
 	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
 		waits := m.waits[fno]
-		if fno > min(real, m.f) && m.now < waits[0].until {
+		if fno > min(real, m.f) && m.now < m.until(fno, longest) {
 			continue
 		}
 		delete(m.waits, fno)

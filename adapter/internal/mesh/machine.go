@@ -37,6 +37,7 @@ type Machine[T comparable] struct {
 	ended     bool          // some of order have become so in this step
 	heldBytes int           // of all peers
 	changed   bool          // Members may have changed in this step
+	broker    Broker        // of the link
 	up        bool          // the link works
 	downAt    time.Duration // when it was lost
 	hold      bool          // broadcasts are held back, until Release
@@ -71,6 +72,9 @@ type Machine[T comparable] struct {
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
 func New[T comparable](cfg Config[T]) *Machine[T] {
 	cfg.Limits = cfg.Limits.defaults()
+	if cfg.NameSuspects <= 0 {
+		cfg.NameSuspects = DefaultNameSuspects
+	}
 	return &Machine[T]{
 		cfg:       cfg,
 		ring:      ring{limits: cfg.Limits, last: make(map[uint64]ends)},
@@ -111,15 +115,17 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
 	m.sent = m.handed()
 	m.up, m.hold = true, true
-	m.opening, m.met, m.upAt, m.helloAt, m.readyAt = true, false, now, now+helloInterval, now+FenceTimeout
+	m.opening, m.met, m.upAt, m.helloAt = true, false, now, now+helloInterval
 	m.fresh = m.fresh || now-m.downAt >= DeadAfter-SuspectAfter // nodes that are there were given up for the silence of the link
 	m.fence(true)
 	m.openF = m.f
 	for _, p := range m.order {
+		p.forget()
 		if !p.dead(now) {
 			m.reopen(p)
 		}
 	}
+	m.readyAt = now + m.longest()
 	m.changed = true
 	m.settle()
 	return m.take()
@@ -143,7 +149,7 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
 	m.closing = true
-	m.closeAt, m.closeBy, m.byeAt = now+FenceTimeout, now+maxClosing, now+byeInterval
+	m.closeAt, m.closeBy, m.byeAt = now+m.longest(), now+maxClosing, now+byeInterval
 	if m.up {
 		if m.hold {
 			m.release()
@@ -178,8 +184,10 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	switch msg := message.(type) {
 	case *Fence:
 		m.meet(p, msg.About)
+		m.place(p, msg.Distance)
 		if m.up {
-			m.emit(Send[T]{To: from, Message: &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members()}})
+			m.emit(Send[T]{To: from, Message: &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members(),
+				Echo: msg.Age, Distance: m.broker.RoundTrip, Far: m.farthest()}})
 		}
 		if msg.Hello && p.known {
 			m.resync(p)
@@ -189,10 +197,13 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		if msg.F > m.f {
 			break
 		}
+		m.place(p, msg.Distance)
+		m.measure(p, msg.Echo)
 		m.met = m.met || !m.fresh || !msg.Fresh
 		for _, id := range msg.Members {
 			if id != m.cfg.Node {
 				m.expect(m.hearOf(id))
+				m.mention(m.peers[id], msg.Far)
 			}
 		}
 		m.answered(p, msg.F, msg.Sent)
@@ -209,10 +220,10 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		for _, beat := range m.beats(msg.A, m.handed()) {
 			m.emit(Send[T]{To: from, Message: beat})
 		}
-		m.closeAt = min(now+FenceTimeout, m.closeBy)
+		m.closeAt = min(now+m.longest(), m.closeBy)
 	case *Nack:
 		m.answer(from, msg)
-		m.closeAt = min(now+FenceTimeout, m.closeBy)
+		m.closeAt = min(now+m.longest(), m.closeBy)
 	case *Gone:
 		if p.known {
 			m.gone(p, msg)
@@ -238,6 +249,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 		if now-p.heard >= SuspectAfter || now >= m.due(p) {
 			m.suspect(p)
 		}
+		m.probe(p)
 		if p.dead(now) {
 			p.buried, m.ended, m.changed = true, true, true
 			m.counts.Deaths++
@@ -251,7 +263,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if m.calling() && now >= m.helloAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
 		m.helloAt = now + helloInterval
-		m.emit(Send[T]{Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: true}})
+		m.emit(Send[T]{Message: m.asking(true)})
 	}
 	if now >= m.beatAt {
 		m.beatAt = now + BeatInterval
@@ -303,19 +315,20 @@ func (m *Machine[T]) Next() time.Duration {
 	if m.up && m.hold {
 		next = min(next, max(m.upAt+maxHold, m.readyAt))
 	}
+	longest := m.longest()
 	if m.inflight {
-		next = min(next, m.fencedAt+FenceTimeout)
+		next = min(next, m.fencedAt+longest)
 	}
 	if !m.opening {
-		for _, waits := range m.waits {
-			next = min(next, waits[0].until)
+		for fno := range m.waits {
+			next = min(next, m.until(fno, longest))
 		}
 	}
 	if len(m.lingering) > 0 {
 		next = min(next, m.lingering[0].until)
 	}
 	for _, p := range m.order {
-		next = min(next, m.due(p))
+		next = min(next, m.due(p), m.probeAt(p))
 		switch {
 		case p.alive():
 			next = min(next, p.heard+SuspectAfter)

@@ -126,7 +126,7 @@ func (m *Machine[T]) suspect(p *peer) {
 func (m *Machine[T]) hello(p *peer) {
 	p.asked = m.now
 	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: true}})
+		m.emit(Send[T]{To: p.id, Message: m.asking(true)})
 	}
 }
 
@@ -207,7 +207,7 @@ func (m *Machine[T]) due(p *peer) time.Duration {
 	if !p.alive() || p.real >= m.f {
 		return math.MaxInt64
 	}
-	return max(m.fencedAt, p.since) + FenceTimeout
+	return max(m.fencedAt, p.since) + m.patience(p)
 }
 
 // suspectOverdue suspects all who should have answered by now.
@@ -239,11 +239,6 @@ func (m *Machine[T]) Servers() []string {
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
 func (m *Machine[T]) Suspects() []string { return m.members(m.silent) }
-
-// Silent returns those of Suspects that are not clients.
-func (m *Machine[T]) Silent() []string {
-	return m.members(func(p *peer) bool { return m.silent(p) && !p.client })
-}
 
 func (m *Machine[T]) silent(p *peer) bool {
 	return p.suspect && !p.leaving && !p.gone && !p.dead(m.now)

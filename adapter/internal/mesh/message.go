@@ -9,7 +9,7 @@ type Stamp struct {
 }
 
 // A Message is what machines say to each other beside broadcasts: *Fence, *Ack, *Beat, *Resync, *Nack, *Gone, *Bye or *Settled. One that
-// is sent to a node is passed to the machine of that node alone, whatever the link delivers.
+// is sent to a node is passed to the machine of that node alone, whatever the link delivers. *Nobody is what the broker has to say.
 type Message interface{ message() }
 
 // About is what a node says of itself.
@@ -25,6 +25,8 @@ type Fence struct {
 	F     uint64 // the sender's running number of fences
 	Sent  uint64 // the sender's last number when this left
 	Hello bool   // the sender is new, or its link is up again: a Resync is wanted back
+
+	Distance time.Duration // from the sender to its broker and back
 }
 
 // An Ack answers a [Fence]. Its Sent is the baseline of every topic that the fence covers.
@@ -33,6 +35,10 @@ type Ack struct {
 	F       uint64
 	Sent    uint64
 	Members []string // the other nodes that the sender knows and believes to be alive
+
+	Echo     time.Duration // the Age in the Fence: how long ago that was is the round trip
+	Distance time.Duration // from the sender to its broker and back
+	Far      time.Duration // the longest that the sender waits for the answer of one of Members
 }
 
 // A Tail says that G is its origin's last number on the stream of topics with this hash.
@@ -91,6 +97,11 @@ type Bye struct {
 // Settled answers a [Bye]: the sender needs nothing more.
 type Settled struct{}
 
+// Nobody is no node's message: a shell leaves it with its broker for the case that nobody receives what is for the node that stands as its sender.
+// It is for [Machine.Absent].
+type Nobody struct{}
+
+func (*Nobody) message()  {}
 func (*Fence) message()   {}
 func (*Ack) message()     {}
 func (*Beat) message()    {}

@@ -28,6 +28,7 @@ type node struct {
 	hung                          bool
 	deaf                          bool          // it takes nothing, and sends as ever
 	emitter                       bool          // it has no members
+	distance                      time.Duration // to its broker
 	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
 	inbox                         []func()      // while hung
 
@@ -108,6 +109,12 @@ func (w *world) open() *node {
 	cfg.Limits = w.limits
 	n.emitter = len(w.nodes) >= 2 && w.chance(0.15)
 	cfg.Client = n.emitter
+	if w.distant && w.chance(0.6) {
+		n.distance = []time.Duration{farthest / 6, farthest / 3, farthest / 2, farthest}[w.rng.IntN(4)]
+		if len(w.nodes) > 0 { // of those that are farthest one is enough: the way to another would be longer than anybody waits
+			n.distance = min(n.distance, farthest/2)
+		}
+	}
 	n.m = New(cfg)
 	n.checks = newChecks()
 	n.subs[all], n.subs["@"+n.id] = true, true
@@ -123,10 +130,12 @@ func (n *node) clock() time.Duration { return n.w.now - n.opened }
 func (n *node) connect() {
 	w := n.w
 	n.client = &client{node: n, broker: w.brokers[w.rng.IntN(len(w.brokers))], since: w.now}
+	n.client.up.length, n.client.down.length = n.distance, n.distance
 	w.clients = append(w.clients, n.client)
 	n.announce(n.topics(), true)
 	n.stretch = max(n.stretch, w.now)
 	clear(n.named)
+	n.m.Linked(Broker{RoundTrip: 2 * n.distance, Probes: !w.mute})
 	n.step(func() []Effect[string] { return n.m.LinkUp(n.clock()) })
 }
 
@@ -159,6 +168,22 @@ func (n *node) send(topic string, l *letter) {
 	n.w.through(&c.up, func() {
 		if !c.dead {
 			n.w.publish(c.broker, c, topic, l)
+		}
+	})
+}
+
+// probe asks the broker who is there.
+func (n *node) probe(id string) {
+	c := n.client
+	if c == nil || n.w.mute {
+		n.w.fail("%s asks its broker, which does not answer", n.id)
+		return
+	}
+	n.w.through(&c.up, func() {
+		if !c.dead {
+			n.w.probe(c.broker, c, "@"+id, func() {
+				n.awake(func() { n.step(func() []Effect[string] { return n.m.Absent(n.clock(), id) }) })
+			})
 		}
 	})
 }
@@ -311,6 +336,8 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 				n.fenced = max(n.fenced, fence.F)
 			}
 			n.send(topic, &letter{e.To, e.Message})
+		case Probe[string]:
+			n.probe(e.Node)
 		case Resend[string]:
 			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast.(*emission)}})
 		case Deliver[string]:
@@ -329,7 +356,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			n.parked = nil
 		case Closed[string]:
 			n.alive, n.closed = false, true
-			n.w.after(100*time.Millisecond, func() { n.drop(0, time.Hour, time.Hour) })
+			n.w.after(100*time.Millisecond+2*n.distance, func() { n.drop(0, time.Hour, time.Hour) }) // what it has sent goes out
 		}
 	}
 	return deliver

@@ -24,6 +24,14 @@ type peer struct {
 	shown   Standing      // how the last Stands said that it stands
 	shownAt time.Duration // when
 
+	rtt      time.Duration // until it answers a fence, as measured; 0 if it was not
+	distance time.Duration // from it to its broker and back, as it says
+	hint     time.Duration // the longest that those who have named it wait for the nodes that they know
+
+	probed     time.Duration // when the broker was asked last whether it is there
+	unanswered time.Duration // when it was first asked since it last said no; 0 if it was not
+	sign       time.Duration // when the broker was asked last, and did not say no
+
 	acked uint64 // our fences that it answered or that are presumed answered; while it is not known, the one whose answer makes it so
 	real  uint64 // our fences that it did answer
 

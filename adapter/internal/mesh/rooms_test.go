@@ -79,6 +79,7 @@ type join struct {
 	memberships []*membership
 	at          time.Duration
 	fence       uint64 // the answer to no older one of the node's fences is enough; 0 if none is needed
+	swift       bool   // no fence was under way, and nobody is new: it takes one round trip
 }
 
 func (m *member) enter(room string) *membership {
@@ -119,7 +120,7 @@ func (n *node) join(m *member, rooms ...string) {
 
 func (n *node) wait(m *member, topics []string, ms ...*membership) {
 	n.joins++
-	j := &join{member: m, memberships: ms, at: n.w.now}
+	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up && !n.m.opening && !n.m.inflight}
 	for _, topic := range topics {
 		if strings.HasPrefix(topic, "@"+n.id+"/") {
 			continue

@@ -12,7 +12,7 @@ var (
 	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few dozen")
 	first   = flag.Uint64("first", 1, "the `seed` of the first world")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
-	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, faulty, short or long")
+	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, far, faulty, short or long")
 )
 
 // sortOfWorld is a sort of worlds.
@@ -27,7 +27,9 @@ var sorts = []sortOfWorld{
 	{"healthy", 150, func(seed uint64, trace func(string, ...any)) *world { return healthy(seed, windows(seed), trace) },
 		[]string{"deliveries", "unions", "wide", "requests", "copies", "rejoins"}},
 	{"steady", 100, func(seed uint64, trace func(string, ...any)) *world { return steady(seed, windows(seed), trace) },
-		[]string{"deliveries", "unions", "wide", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
+		[]string{"deliveries", "unions", "wide", "requests", "rejoins", "nacks", "repairs", "repaired", "suspects", "probes"}},
+	{"far", 60, func(seed uint64, trace func(string, ...any)) *world { return far(seed, windows(seed), trace) },
+		[]string{"deliveries", "unions", "wide", "requests", "copies", "rejoins", "swift"}},
 	{"faulty", 250, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), false, trace) },
 		[]string{"deliveries", "unions", "wide", "requests", "copies", "stale", "rejoins", "nacks", "repairs", "repaired", "suspects"}},
 	{"short", 150, func(seed uint64, trace func(string, ...any)) *world {
@@ -86,7 +88,7 @@ func TestWorlds(t *testing.T) {
 func (w *world) counts() map[string]int {
 	n := map[string]int{
 		"operations": w.operations, "emitters": w.emitters(), "emitted": w.emitted, "unions": w.unions, "wide": w.wide, "requests": w.requests,
-		"missed": w.missed, "unknown": w.unknown,
+		"missed": w.missed, "unknown": w.unknown, "probes": w.probes, "swift": w.swift,
 	}
 	for _, node := range w.nodes {
 		c := node.m.Counts()
@@ -139,6 +141,7 @@ func begin(seed uint64, f faults, limits Limits, trace func(string, ...any)) *wo
 	w := newWorld(seed, f, 1+int(seed%3))
 	w.limits = limits
 	w.weak = w.chance(0.15)
+	w.mute = w.chance(0.3)
 	if trace != nil {
 		w.trace = func(format string, args ...any) { trace(fmt.Sprintf("%v ", w.now) + fmt.Sprintf(format, args...)) }
 	}
@@ -271,6 +274,20 @@ func (w *world) draft() *emission {
 // healthy is a world where nothing is lost: nodes come and go, and interest takes its time.
 func healthy(seed uint64, limits Limits, trace func(string, ...any)) *world {
 	w := begin(seed, faults{}, limits, trace)
+	w.goWell()
+	return w
+}
+
+// far is a healthy world where nodes may be far away from their brokers.
+func far(seed uint64, limits Limits, trace func(string, ...any)) *world {
+	w := begin(seed, faults{}, limits, trace)
+	w.distant = true
+	w.goWell()
+	return w
+}
+
+// goWell lets a healthy world live.
+func (w *world) goWell() {
 	w.roomy = true
 	if w.chance(0.5) {
 		w.copies, w.over = 0.05, 0.2
@@ -279,10 +296,14 @@ func healthy(seed uint64, limits Limits, trace func(string, ...any)) *world {
 		w.open()
 		w.run(w.now + w.between(60*time.Millisecond, 600*time.Millisecond))
 	}
-	opened := w.now
+	opened, gap := w.now, 100*time.Millisecond
+	if w.distant {
+		gap = MaxPatience // a Join is as patient with one node that it meets, and not with one after the other
+		w.run(w.now + gap)
+	}
 	w.turns(30*time.Millisecond, func() {
 		switch {
-		case len(w.nodes) < 8 && w.now-opened > 100*time.Millisecond && w.chance(0.01):
+		case len(w.nodes) < 8 && w.now-opened > gap && w.chance(0.01):
 			w.open()
 			w.operations++
 			opened = w.now
@@ -297,7 +318,6 @@ func healthy(seed uint64, limits Limits, trace func(string, ...any)) *world {
 	})
 	w.run(w.now + 4*time.Second)
 	w.quiet()
-	return w
 }
 
 // faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.

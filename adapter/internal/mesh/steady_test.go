@@ -122,3 +122,6 @@ func (p *peer) String() string {
 	return fmt.Sprintf("known %v, suspect %v, floor %d, goal %d, %d wanted, %d held; heard at %v and asked at %v, by the asker's clock",
 		p.known, p.suspect, p.floor, p.goal, len(p.want), len(p.held), p.heard, p.nacked)
 }
+
+// farthest is how far a node may be from its broker.
+const farthest = 300 * time.Millisecond

@@ -26,11 +26,15 @@ type world struct {
 	emitted, unions, wide int // wide are the unions of so many rooms that they travel by the namespace's topic
 	requests              int
 	missed, unknown       int
+	probes                int // of nodes that were not there
+	swift                 int // Joins that found no fence under way
 
-	roomy  bool // whatever is lost can be repaired
-	steady bool // nothing is lost but with a connection, and no node hangs
-	weak   bool // few hashes for all topics
-	limits Limits
+	roomy   bool // whatever is lost can be repaired
+	steady  bool // nothing is lost but with a connection, and no node hangs
+	weak    bool // few hashes for all topics
+	mute    bool // the brokers do not say that nobody is there
+	distant bool // some nodes are far away from their brokers
+	limits  Limits
 
 	failure string
 	trace   func(format string, args ...any)
@@ -103,10 +107,13 @@ func (w *world) node(id string) *node {
 }
 
 // pipe is one direction of a hop: what enters first leaves first.
-type pipe struct{ last time.Duration }
+type pipe struct{ last, length time.Duration }
+
+// maxHop is how long something takes through a pipe without length.
+const maxHop = 8 * time.Millisecond
 
 func (w *world) through(p *pipe, do func()) {
-	p.last = max(p.last, w.now+w.between(0, 8*time.Millisecond))
+	p.last = max(p.last, w.now+p.length+w.between(0, maxHop))
 	w.after(p.last-w.now, do)
 }
 
@@ -158,6 +165,18 @@ func (w *world) see(b *broker, c *client, topics []string, on, pass bool) {
 				}
 			})
 		}
+	}
+}
+
+// probe answers client c at its broker b whether anybody wants a topic: only if nobody does.
+func (w *world) probe(b *broker, c *client, topic string, absent func()) {
+	if !slices.ContainsFunc(w.clients, func(r *client) bool { return r != c && b.wants(r, topic) }) {
+		w.probes++
+		w.through(&c.down, func() {
+			if !c.dead {
+				absent()
+			}
+		})
 	}
 }
 

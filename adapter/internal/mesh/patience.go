@@ -1,0 +1,74 @@
+package mesh
+
+import "time"
+
+// Patience is how long this node waits for the answer of another before that one is suspect: twice the round trip, as it was measured or as both
+// nodes know the ways to their brokers, FenceTimeout at the least and MaxPatience at the most.
+
+// patience is how long an answer of p is waited for.
+func (m *Machine[T]) patience(p *peer) time.Duration {
+	if p.rtt > 0 {
+		return bounded(2 * p.rtt)
+	}
+	return max(bounded(2*(m.broker.RoundTrip+p.distance)), p.hint)
+}
+
+func bounded(d time.Duration) time.Duration { return min(max(d, FenceTimeout), MaxPatience) }
+
+// longest is the patience for all who are waited for.
+func (m *Machine[T]) longest() time.Duration { return m.longestOf((*peer).alive) }
+
+// farthest is the patience for the nodes that Members names.
+func (m *Machine[T]) farthest() time.Duration {
+	return m.longestOf(func(p *peer) bool { return p.known && p.alive() })
+}
+
+func (m *Machine[T]) longestOf(which func(*peer) bool) time.Duration {
+	longest := bounded(2 * m.broker.RoundTrip)
+	for _, p := range m.order {
+		if which(p) {
+			longest = max(longest, m.patience(p))
+		}
+	}
+	return longest
+}
+
+// measure takes the time that p took to answer a fence. Only the last few answers count, and one that was late counts at once. What took
+// longer than anybody waits is no distance: one of the two nodes stood still.
+func (m *Machine[T]) measure(p *peer, echo time.Duration) {
+	rtt := m.now - echo
+	if echo <= 0 || rtt < 0 || rtt > MaxPatience {
+		return
+	}
+	p.rtt = max(rtt, p.rtt-(p.rtt-rtt)/2)
+}
+
+// forget has p measured anew: one of the two nodes has gone to another broker.
+func (p *peer) forget() {
+	if p.rtt > 0 {
+		p.hint, p.rtt = bounded(2*p.rtt), 0
+	}
+}
+
+// place notes how far p is from its broker, as it says.
+func (m *Machine[T]) place(p *peer, distance time.Duration) {
+	distance = min(max(distance, 0), MaxPatience)
+	if distance > p.distance {
+		p.forget() // it has gone to another broker
+	}
+	p.distance = distance
+	m.extend(p)
+}
+
+// mention notes how far p may be, as one that has named it says.
+func (m *Machine[T]) mention(p *peer, far time.Duration) {
+	p.hint = max(p.hint, bounded(far))
+	m.extend(p)
+}
+
+// extend gives p, which is far away, its time to answer on a new link.
+func (m *Machine[T]) extend(p *peer) {
+	if m.up && m.opening && p.alive() && p.real < m.openF {
+		m.readyAt = max(m.readyAt, m.upAt+m.patience(p))
+	}
+}
