@@ -30,6 +30,7 @@ type node struct {
 	emitter                       bool          // it has no members
 	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
 	inbox                         []func()      // while hung
+	greeted                       bool          // the message that it takes is a hello
 
 	index   rooms.Index[*member]
 	members []*member // those of index
@@ -158,6 +159,9 @@ func (n *node) send(topic string, l *letter) {
 	}
 	n.w.through(&c.up, func() {
 		if !c.dead {
+			if e, ok := l.msg.(*emission); ok {
+				e.handed = append(e.handed, topic)
+			}
 			n.w.publish(c.broker, c, topic, l)
 		}
 	})
@@ -242,7 +246,7 @@ func (n *node) receive(from *node, l *letter) {
 	}
 	n.awake(func() {
 		n.w.trace("%s < %s: %+v", n.id, from.id, l.msg)
-		n.hears[from] = true
+		n.hears[from], n.heardAt[from], n.knows[from.id] = true, n.w.now, true
 		n.step(func() []Effect[string] {
 			switch msg := l.msg.(type) {
 			case *emission:
@@ -250,6 +254,8 @@ func (n *node) receive(from *node, l *letter) {
 			case repair:
 				return n.m.Broadcast(n.clock(), from.id, msg.incoming(true))
 			}
+			fence, ok := l.msg.(*Fence)
+			n.greeted = ok && fence.Hello
 			effects := n.m.Receive(n.clock(), from.id, l.msg.(Message))
 			n.heard(from, l.msg.(Message))
 			return effects
@@ -288,7 +294,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 		switch e := effect.(type) {
 		case Subscribe[string]:
 			for _, t := range e.Topics {
-				n.subs[t], n.behind[t], n.entered[t] = true, n.fenced, moment{n.steps - 1, n.cause}
+				n.subs[t], n.behind[t], n.entered[t], n.begun[t] = true, n.fenced, moment{n.steps - 1, n.cause}, n.w.now
 			}
 			n.announce(e.Topics, true)
 		case Unsubscribe[string]:
@@ -310,6 +316,9 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			if fence, ok := e.Message.(*Fence); ok {
 				n.fenced = max(n.fenced, fence.F)
 			}
+			if ack, ok := e.Message.(*Ack); ok && n.greeted {
+				n.answers(ack, e.To)
+			}
 			n.send(topic, &letter{e.To, e.Message})
 		case Resend[string]:
 			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast.(*emission)}})
@@ -329,6 +338,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			n.parked = nil
 		case Closed[string]:
 			n.alive, n.closed = false, true
+			n.closes()
 			n.w.after(100*time.Millisecond, func() { n.drop(0, time.Hour, time.Hour) })
 		}
 	}

@@ -29,6 +29,7 @@ type world struct {
 
 	roomy  bool // whatever is lost can be repaired
 	steady bool // nothing is lost but with a connection, and no node hangs
+	mortal bool // nothing is lost at all, but nodes are killed
 	weak   bool // few hashes for all topics
 	limits Limits
 
