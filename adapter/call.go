@@ -37,6 +37,8 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // have answered. One that is silent, has left or has failed is named here; it is not waited for from the moment on at which that is known,
 // within 2 s. ctx ends a call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
 //
+// That of Close names the nodes that have not confirmed that they have everything.
+//
 // Nodes that were not heard of for 30 s do not count any more. Where the link is down, all other nodes are silent; where it is new, calls
 // wait until the nodes have answered, or had 250 ms to.
 type PartialError struct {
