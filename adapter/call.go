@@ -37,6 +37,8 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // have answered. One that is silent, has left or has failed is named here; a call stops waiting for it as soon as that is known. ctx ends a
 // call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
 //
+// That of Close names the nodes that have not confirmed that they have everything.
+//
 // That a node has crashed, or has lost its broker, is known 20 ms after it was asked, where the broker says that nobody is there ([Prober]), as NATS
 // does; otherwise after 2 s without a word of it. Since a node that reconnects cannot be told from one that has crashed, calls name
 // either, for [HubConfig.NameSuspects], 10 s by default; after that they count without it and return nil. A node that the broker still knows, and that

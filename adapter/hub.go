@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -224,8 +225,10 @@ func (h *Hub) Nodes() []string {
 
 // Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
 // sent first, and what others have missed of it is sent again, until ctx ends, for two seconds at the most, or unless the broker is out of
-// reach; an error says that some of it was not sent. What the program does for other nodes (handlers, listeners, Describe) is waited for until
-// ctx ends; an error says that some of it has not ended. Rooms go on to work on this node.
+// reach; an error says that some of it was not sent. A *PartialError names the nodes that have not confirmed that they have everything that
+// this node has ever sent. Those that are silent are not waited for, and are named until they were silent for a minute. What the program does
+// for other nodes (handlers, listeners, Describe) is waited for until ctx ends; an error says that some of it has not ended. Rooms go on to
+// work on this node.
 func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
@@ -247,10 +250,37 @@ func (h *Hub) Close(ctx context.Context) (err error) {
 			err = h.writer.close(h.ctx)
 		}
 	}
+	cause := context.Cause(ctx)
 	h.cancel()
 	h.tasks.Wait() // nothing comes from other nodes any more
-	return errors.Join(err, h.duties.wait(ctx))
+	return errors.Join(err, h.unconfirmed(cause), h.duties.wait(ctx))
 }
+
+// unconfirmed names the nodes that have not said that they have everything of this node, which has left. cause is why it waited no longer,
+// beside their silence.
+func (h *Hub) unconfirmed(cause error) error {
+	if h.machine == nil {
+		return nil
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	nodes := h.machine.Unconfirmed()
+	if nodes == nil {
+		return nil
+	}
+	errs := make([]error, 0, len(nodes)+1)
+	if cause != nil {
+		errs = append(errs, cause)
+	}
+	slices.Sort(nodes)
+	for _, id := range nodes {
+		errs = append(errs, &NodeError{id, errUnconfirmed})
+	}
+	return &PartialError{Nodes: nodes, Err: errors.Join(errs...)}
+}
+
+// errUnconfirmed is why Close names a node.
+var errUnconfirmed = errors.New("adapter: the node has not confirmed that it has everything that was sent")
 
 // publish numbers a broadcast and hands it to the writer.
 func (h *Hub) publish(b *envelope.Body) error {

@@ -60,7 +60,17 @@ func read(msg []byte) (*envelope.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ack, ok := m.Mesh.(*mesh.Ack); ok && slices.ContainsFunc(ack.Members, func(id string) bool { return !validNode(id) }) || !validNode(m.From) {
+	named := validNode(m.From)
+	heard := func(list []mesh.Heard) bool {
+		return !slices.ContainsFunc(list, func(h mesh.Heard) bool { return !validNode(h.Node) })
+	}
+	switch msg := m.Mesh.(type) {
+	case *mesh.Ack:
+		named = named && heard(msg.Heard) && !slices.ContainsFunc(msg.Members, func(id string) bool { return !validNode(id) })
+	case *mesh.Beat:
+		named = named && heard(msg.Heard)
+	}
+	if !named {
 		return nil, envelope.ErrMalformed
 	}
 	return m, nil

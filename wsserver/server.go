@@ -308,8 +308,10 @@ func (srv *Server) report(s *Socket, event string, err error) {
 }
 
 // Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
-// has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A handler that calls it waits for itself. An
-// http.Server that serves srv is to be shut down beside it: it does not know of the connections that it has handed over.
+// has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A
+// *[adapter.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
+// those that are silent are not waited for. A handler that calls Close waits for itself. An http.Server that serves srv is to be shut down beside
+// it: it does not know of the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true

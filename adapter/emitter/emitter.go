@@ -76,8 +76,7 @@ func (cfg Config) check() error {
 //
 // It may be used at once. What is emitted before it has met the cluster waits until it has, in its order, and calls that ask the servers
 // wait likewise, as long as they may. An emitter remembers what servers may have missed, so it is made to be kept. One that is needed for a
-// moment does as well, at the cost of a few round trips: if [Emitter.Close] returns nil, all that was emitted has gone out, and
-// what servers have missed of it, as far as they have said so, was sent again.
+// moment does as well, at the cost of a few round trips: if [Emitter.Close] returns nil, every server has all that was emitted.
 type Emitter struct {
 	cfg      Config
 	hub      *adapter.Hub
@@ -154,7 +153,9 @@ func (e *Emitter) Stats() adapter.Stats {
 
 // Close leaves the cluster, and waits for everything that the Emitter has started. What was emitted goes out first: if the cluster has not
 // been met yet, Close waits until it has, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. Then it waits, for
-// two seconds at the most, for servers that have missed something. An error says that some of it was not sent, and why.
+// two seconds at the most, for the servers to say that they have everything. nil means that they have. A *[adapter.PartialError] names those
+// that have not said so. A server that is silent is not waited for, and named for a minute: it may be cut off, and be back. Another error
+// says that some of it was not sent, and why.
 func (e *Emitter) Close(ctx context.Context) error {
 	var unmet error
 	if e.hub.Stats().Queued > 0 {

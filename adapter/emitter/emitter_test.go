@@ -396,11 +396,13 @@ func TestNoBroker(t *testing.T) {
 			}
 		}
 		idle := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
-		memory.Interrupt()
+		restore = memory.Interrupt()
 		start = time.Now()
 		if err := idle.Close(t.Context()); err != nil || time.Since(start) > time.Second {
 			t.Errorf("Close with nothing to send: got %v after %v", err, time.Since(start))
 		}
+		restore()
+		time.Sleep(time.Second) // those that are left say goodbye to each other
 	})
 }
 

@@ -352,6 +352,13 @@ func TestDeadNode(t *testing.T) {
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("it took %v", d)
 	}
+	hung.wake()
+	back := func(srv *wsserver.Server) bool { return len(srv.Nodes()) == 2 } // so that all can say that they have everything
+	for deadline := time.Now().Add(patience); !back(third) || !back(w.srvs[0]) || !back(w.srvs[1]); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the node that hung is not back")
+		}
+	}
 }
 
 // TestTimeout: a request that says so waits no longer.

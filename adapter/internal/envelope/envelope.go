@@ -154,27 +154,27 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 	switch m := message.(type) {
 	case *mesh.Fence:
 		header(kindFence)
-		dst = appendAbout(dst, m.About)
+		dst = appendAbout(dst, m.About, false)
 		number(m.F, m.Sent)
 		return appendAge(append(dst, flag(m.Hello)), m.Distance)
 	case *mesh.Ack:
 		header(kindAck)
-		dst = appendAbout(dst, m.About)
+		dst = appendAbout(dst, m.About, len(m.Heard) > 0)
 		number(m.F, m.Sent)
-		dst = appendStrings(dst, m.Members)
+		dst = appendHeard(appendStrings(dst, m.Members), m.Heard)
 		return appendAge(appendAge(appendAge(dst, m.Echo), m.Distance), m.Far)
 	case *mesh.Beat:
 		header(kindBeat)
-		dst = appendAbout(dst, m.About)
+		dst = appendAbout(dst, m.About, len(m.Heard) > 0)
 		number(m.A, m.B, m.S, uint64(m.Part), uint64(m.Parts), uint64(len(m.Tails)))
 		for _, t := range m.Tails {
 			dst = binary.BigEndian.AppendUint64(dst, t.Hash)
 			number(m.B - t.G)
 		}
-		return dst
+		return appendHeard(dst, m.Heard)
 	case *mesh.Resync:
 		header(kindResync)
-		dst = appendAbout(dst, m.About)
+		dst = appendAbout(dst, m.About, false)
 		number(m.A)
 		return dst
 	case *mesh.Nack:
@@ -198,7 +198,7 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		return dst
 	case *mesh.Bye:
 		header(kindBye)
-		dst = appendAbout(dst, m.About)
+		dst = appendAbout(dst, m.About, false)
 		number(m.Last)
 		return dst
 	case *mesh.Settled:
@@ -236,10 +236,9 @@ func Decode(msg []byte) (*Message, error) {
 	case kindFence:
 		m.Mesh = &mesh.Fence{About: r.about(), F: r.number(), Sent: r.number(), Hello: r.flag(), Distance: r.later()}
 	case kindAck:
-		m.Mesh = &mesh.Ack{About: r.about(), F: r.number(), Sent: r.number(), Members: r.strings(),
-			Echo: r.later(), Distance: r.later(), Far: r.later()}
+		m.Mesh = r.ack()
 	case kindBeat:
-		m.Mesh = r.beat()
+		m.Mesh = r.beat(m.To != "")
 	case kindResync:
 		m.Mesh = &mesh.Resync{About: r.about(), A: r.number()}
 	case kindNack:
@@ -284,15 +283,19 @@ func appendStrings(dst []byte, list []string) []byte {
 const (
 	aboutClient = 1
 	aboutFresh  = 2
+	aboutHeard  = 4 // an Ack or a Beat ends with what it has heard of others
 )
 
-func appendAbout(dst []byte, a mesh.About) []byte {
+func appendAbout(dst []byte, a mesh.About, heard bool) []byte {
 	var flags uint64
 	if a.Client {
 		flags |= aboutClient
 	}
 	if a.Fresh {
 		flags |= aboutFresh
+	}
+	if heard {
+		flags |= aboutHeard
 	}
 	return appendAge(binary.AppendUvarint(dst, flags), a.Age)
 }

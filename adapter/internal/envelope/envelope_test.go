@@ -66,9 +66,9 @@ func random(rng *rand.Rand) *Message {
 	case 0:
 		m.Mesh = &mesh.Fence{About: about(rng), F: number(rng), Sent: number(rng), Hello: rng.IntN(2) == 0}
 	case 1:
-		m.Mesh = &mesh.Ack{About: about(rng), F: number(rng), Sent: number(rng), Members: texts(rng, 0)}
+		m.Mesh = &mesh.Ack{About: about(rng), F: number(rng), Sent: number(rng), Members: texts(rng, 0), Heard: heard(rng)}
 	case 2:
-		b := &mesh.Beat{About: about(rng), B: number(rng), Part: rng.IntN(100), Tails: []mesh.Tail{}}
+		b := &mesh.Beat{About: about(rng), B: number(rng), Part: rng.IntN(100), Tails: []mesh.Tail{}, Heard: heard(rng), Asked: m.To != ""}
 		b.Parts = b.Part + 1 + rng.IntN(100)
 		b.A, b.S = upTo(rng, b.B), upTo(rng, b.B)
 		for range rng.IntN(5) {
@@ -110,6 +110,18 @@ func random(rng *rand.Rand) *Message {
 		}
 	}
 	return m
+}
+
+func heard(rng *rand.Rand) []mesh.Heard {
+	var list []mesh.Heard
+	for range rng.IntN(3) {
+		h := mesh.Heard{Node: text(rng), Client: rng.IntN(2) == 0, Absence: mesh.Absence(rng.IntN(3)), Age: age(rng), Ago: age(rng), Upto: number(rng)}
+		for range rng.IntN(3) {
+			h.Tails = append(h.Tails, mesh.Tail{Hash: rng.Uint64(), G: number(rng)})
+		}
+		list = append(list, h)
+	}
+	return list
 }
 
 // upTo draws a number that is not greater than n, often n itself or 0.

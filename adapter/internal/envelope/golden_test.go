@@ -106,7 +106,16 @@ var golden = []struct {
 			Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 9}, {Hash: 0xfffefdfcfbfaf9f8, G: 6}}}}},
 	{"list of a client to a node", "0104 0a6e6f64652d3030303031 026d65 01 01 00 ac02 ac02 00 01 00",
 		Message{From: sender, To: "me", Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Microsecond}, B: 300, S: 300, Parts: 1,
-			Tails: []mesh.Tail{}}}},
+			Asked: true, Tails: []mesh.Tail{}}}},
+	{"ack with what was heard of others", "0103 0a6e6f64652d3030303031 026d65 04 c0843d 07 8001 01 0161" +
+		"02 0162 01 c0843d e807 09 01 0102030405060708 0a 0163 04 00 8001 ac02 00",
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a"}, Heard: []mesh.Heard{
+			{Node: "b", Client: true, Age: time.Second, Ago: time.Millisecond, Upto: 9, Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 10}}},
+			{Node: "c", Absence: mesh.Left, Ago: 128 * time.Microsecond, Upto: 300},
+		}}}},
+	{"beat with what was heard of another", "0104 0a6e6f64652d3030303031 00 05 c0843d 05 05 00 00 01 00" + "01 0162 02 c0843d e807 09 00",
+		Message{From: sender, Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Second}, A: 5, B: 5, Parts: 1, Tails: []mesh.Tail{},
+			Heard: []mesh.Heard{{Node: "b", Absence: mesh.GivenUp, Age: time.Second, Ago: time.Millisecond, Upto: 9}}}}},
 	{"resync", "0105 0a6e6f64652d3030303031 026d65 00 c0843d 8001",
 		Message{From: sender, To: "me", Mesh: &mesh.Resync{About: mesh.About{Age: time.Second}, A: 128}}},
 	{"bye", "0106 0a6e6f64652d3030303031 00 00 c0843d ac02",

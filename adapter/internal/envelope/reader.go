@@ -82,8 +82,14 @@ func (r *reader) hash() uint64 {
 }
 
 func (r *reader) about() mesh.About {
+	about, _ := r.aboutHeard()
+	return about
+}
+
+// aboutHeard reads what a node says of itself, and whether the message ends with what it has heard of others.
+func (r *reader) aboutHeard() (about mesh.About, heard bool) {
 	flags := r.number()
-	return mesh.About{Client: flags&aboutClient != 0, Fresh: flags&aboutFresh != 0, Age: r.age()}
+	return mesh.About{Client: flags&aboutClient != 0, Fresh: flags&aboutFresh != 0, Age: r.age()}, flags&aboutHeard != 0
 }
 
 func (r *reader) age() time.Duration {
@@ -150,14 +156,18 @@ func (r *reader) broadcast() *Broadcast {
 	return b
 }
 
-func (r *reader) beat() *mesh.Beat {
-	b := &mesh.Beat{About: r.about(), A: r.number(), B: r.number(), S: r.number(), Part: r.small(), Parts: r.small()}
+func (r *reader) beat(asked bool) *mesh.Beat {
+	about, heard := r.aboutHeard()
+	b := &mesh.Beat{About: about, A: r.number(), B: r.number(), S: r.number(), Part: r.small(), Parts: r.small(), Asked: asked}
 	b.Tails = make([]mesh.Tail, r.count(9))
 	for i := range b.Tails {
 		b.Tails[i] = mesh.Tail{Hash: r.hash(), G: r.below(b.B)}
 	}
 	if b.A > b.B || b.S > b.B || b.Part >= b.Parts {
 		r.fail()
+	}
+	if heard {
+		b.Heard = r.heard()
 	}
 	return b
 }

@@ -30,14 +30,18 @@ type checks struct {
 	joins     int // waits not ended
 	steps     int // of the machine
 
-	fenced   uint64            // the last of the fences that it sent
-	behind   map[string]uint64 // the last one that it had sent before it subscribed a topic, of those that it is subscribed to
-	entered  map[string]moment // when it subscribed a topic, of those that it is subscribed to
-	cause    *node             // whose request is being carried out
-	answered map[*node]uint64  // the last one that a node has answered
-	hears    map[*node]bool    // those of whom anything has come
+	fenced   uint64                   // the last of the fences that it sent
+	behind   map[string]uint64        // the last one that it had sent before it subscribed a topic, of those that it is subscribed to
+	begun    map[string]time.Duration // when it subscribed a topic
+	answered map[*node]uint64         // the last one that a node has answered
+	hears    map[*node]bool           // those of whom anything has come
+	heardAt  map[*node]time.Duration
+	knows    map[string]bool   // those of whom it has heard, from them or from others
+	settled  map[*node]bool    // those that have said that they need nothing more of it, which leaves
 	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
 	named    map[string]bool   // those that others have named since the link came up
+	entered  map[string]moment // when it subscribed a topic, of those that it is subscribed to
+	cause    *node             // whose request is being carried out
 }
 
 // moment is when a node entered something: behind a step of the machine, by a request of cause or, if that is nil, by itself.
@@ -68,8 +72,12 @@ func newChecks() checks {
 
 		behind:   make(map[string]uint64),
 		entered:  make(map[string]moment),
+		begun:    make(map[string]time.Duration),
 		answered: make(map[*node]uint64),
 		hears:    make(map[*node]bool),
+		heardAt:  make(map[*node]time.Duration),
+		knows:    make(map[string]bool),
+		settled:  make(map[*node]bool),
 		told:     make(map[*node]uint64),
 		named:    make(map[string]bool),
 	}
@@ -189,18 +197,70 @@ func (n *node) reach() time.Duration {
 func (n *node) heard(from *node, msg Message) {
 	switch msg := msg.(type) {
 	case *Ack:
+		p := n.m.peers[from.id]
+		if p.gone {
+			return
+		}
 		// Before it is known where a node's broadcasts begin, its answer may be too old to say so.
-		if p := n.m.peers[from.id]; p != nil && p.known {
+		if p.known {
 			n.answered[from] = max(n.answered[from], msg.F)
 		}
 		for _, id := range msg.Members {
-			n.named[id] = true
+			n.named[id], n.knows[id] = true, true
+		}
+		for _, h := range msg.Heard {
+			n.knows[h.Node] = true
 		}
 	case *Beat:
 		n.told[from] = max(n.told[from], msg.B)
 	case *Bye:
 		n.told[from] = max(n.told[from], msg.Last)
+	case *Settled:
+		n.settled[from] = n.closing
 	}
+}
+
+// answers checks an answer to a hello: it names all that may be there.
+func (n *node) answers(ack *Ack, asker string) {
+	names := ack.Members
+	for _, h := range ack.Heard {
+		names = append(names, h.Node)
+	}
+	for o, at := range n.heardAt {
+		p := n.m.peers[o.id]
+		if o != n && o.id != asker && o.alive && !o.closing && p.known && n.w.now-at < DeadAfter && !slices.Contains(names, o.id) {
+			n.w.fail("%s does not name %s to %s, of which it has heard %v ago", n.id, o.id, asker, n.w.now-at)
+		}
+	}
+}
+
+// closes checks what a node knows when it goes: whoever does not have all is named.
+func (n *node) closes() {
+	names := n.m.Unconfirmed()
+	n.w.trace("%s has left, and names %v", n.id, names)
+	for _, r := range n.w.nodes {
+		named := slices.Contains(names, r.id)
+		switch {
+		case r == n || named && n.settled[r]:
+			if named {
+				n.w.fail("%s names %s, which has confirmed that it has everything", n.id, r.id)
+			}
+		case r.alive && !r.closing && !r.emitter && len(r.dues[n]) > 0 && !named && n.knows[r.id]:
+			if at, ok := n.heardAt[r]; !ok || n.w.now-at < 2*DeadAfter {
+				n.w.fail("%s has left and does not name %s, where %d are due, %v first", n.id, r.id, len(r.dues[n]), r.dues[n][0].e)
+			}
+		}
+	}
+}
+
+// witness is a node that stays and has heard of an emission of one that has gone: then who misses it must say so.
+func (w *world) witness(e *emission) *node {
+	for _, x := range w.nodes {
+		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.G || x.carried[e]) {
+			return x
+		}
+	}
+	return nil
 }
 
 // isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
@@ -254,17 +314,21 @@ func (n *node) lost(l Lost[string]) {
 	w := n.w
 	o := w.node(l.Node)
 	w.trace("%s: lost %+v", n.id, l)
-	if dead := n.m.peers[o.id].buried && !o.alive; w.roomy && !dead {
+	p := n.m.peers[o.id]
+	dead := (p.buried || p.gone) && !o.alive
+	if w.roomy && !dead || w.mortal && (l.Unknown || n.hadToCome(o.emissions[l.Upto-1])) {
 		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
 	}
-	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool { return l.After < d.e.stamp.G && d.e.stamp.G <= l.Upto })
+	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool {
+		return l.After < d.e.stamp.G && (d.e.stamp.G <= l.Upto || dead && l.Unknown)
+	})
 	if l.Unknown {
 		w.unknown++
 		former := uint64(0)
 		if list := n.unknown[o]; list != nil {
 			former = list[len(list)-1].Upto
 		}
-		if l.After < former || l.Upto <= l.After || l.Upto > uint64(len(o.emissions)) {
+		if l.After < former || l.Upto < l.After || l.Upto == l.After && !p.buried || l.Upto > uint64(len(o.emissions)) {
 			w.fail("%s: lost %+v of %d, and before that up to %d", n.id, l, len(o.emissions), former)
 		}
 		n.unknown[o] = append(n.unknown[o], unknown{l, n.steps})
@@ -281,6 +345,11 @@ func (n *node) lost(l Lost[string]) {
 		w.fail("%s: %v is counted as lost, and does not concern it", n.id, e)
 	}
 	n.gone[e] = true
+}
+
+// hadToCome reports whether an emission was handed to a broker on a topic that n was subscribed to before.
+func (n *node) hadToCome(e *emission) bool {
+	return slices.ContainsFunc(e.handed, func(topic string) bool { return n.tracks(topic) && n.begun[topic] < e.at })
 }
 
 // delivered checks what the machine delivers to the node.
@@ -430,8 +499,8 @@ func (w *world) quiet() {
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}
 			for _, d := range r.dues[o] {
-				if !o.alive && w.any && !o.let(r) && (d.e.stamp.G > r.told[o] || !p.gone && !p.buried) {
-					continue // it went before it had said that there was something, or may still be heard of
+				if !o.alive && w.any && !o.let(r) && (!p.gone && !p.buried || w.witness(d.e) == nil) {
+					continue // it may still be heard of, or nobody has ever heard of this
 				}
 				name := "the node"
 				if d.member != nil {

@@ -36,7 +36,8 @@ type Deliver[T comparable] struct {
 }
 
 // Lost says that a broadcast of a node that was due here will not come any more; or, if Unknown, that whatever is missing of its numbers
-// in (After, Upto] will not, of which nobody knows how much concerned this node, if anything.
+// in (After, Upto] will not, of which nobody knows how much concerned this node, if anything. Of a node that was given up, an unknown loss
+// is also of what it may have sent beyond Upto.
 type Lost[T comparable] struct {
 	Node        string
 	After, Upto uint64

@@ -199,7 +199,7 @@ func (m *Machine[T]) answered(p *peer, f, x uint64) {
 		if f < p.acked {
 			return // the topics of the fences between are not told apart any more; a later answer comes
 		}
-		p.acked = f
+		p.acked, p.even = f, m.now
 		p.start(x)
 		m.changed = true
 	}

@@ -35,6 +35,8 @@ type Machine[T comparable] struct {
 	order     []*peer       // in the order of meeting, without the tombs
 	tombs     []*peer       // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
 	ended     bool          // some of order have become so in this step
+	saying    []*peer       // the next Beats say what was heard of these
+	doubts    []*peer       // given up, and it is not decided what they may have sent
 	heldBytes int           // of all peers
 	changed   bool          // Members may have changed in this step
 	broker    Broker        // of the link
@@ -183,17 +185,21 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	}
 	switch msg := message.(type) {
 	case *Fence:
-		m.meet(p, msg.About)
+		m.meetAt(p, msg.About, msg.Sent)
 		m.place(p, msg.Distance)
 		if m.up {
-			m.emit(Send[T]{To: from, Message: &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members(),
-				Echo: msg.Age, Distance: m.broker.RoundTrip, Far: m.farthest()}})
+			ack := &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members(),
+				Echo: msg.Age, Distance: m.broker.RoundTrip, Far: m.farthest()}
+			if msg.Hello {
+				ack.Heard = m.absentees(p)
+			}
+			m.emit(Send[T]{To: from, Message: ack})
 		}
 		if msg.Hello && p.known {
 			m.resync(p)
 		}
 	case *Ack:
-		m.meet(p, msg.About)
+		m.meetAt(p, msg.About, msg.Sent)
 		if msg.F > m.f {
 			break
 		}
@@ -207,17 +213,23 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 			}
 		}
 		m.answered(p, msg.F, msg.Sent)
+		m.compare(msg.Heard)
 	case *Beat:
 		m.meet(p, msg.About)
 		if p.known {
 			m.beat(p, msg)
 		}
+		if !msg.Asked {
+			p.name(msg.B)
+		}
+		m.compare(msg.Heard)
 	case *Resync:
 		m.meet(p, msg.About)
 		if !m.up {
 			break
 		}
 		for _, beat := range m.beats(msg.A, m.handed()) {
+			beat.Asked = true
 			m.emit(Send[T]{To: from, Message: beat})
 		}
 		m.closeAt = min(now+m.longest(), m.closeBy)
@@ -254,12 +266,17 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 			p.buried, m.ended, m.changed = true, true, true
 			m.counts.Deaths++
 			m.giveUp(p)
+			m.tell(p)
+		}
+		if p.leaving && !p.gone && !p.buried && now >= p.leftAt {
+			m.goes(p)
 		}
 		if !p.known && !p.gone && !p.leaving && !p.dead(now) && now-p.asked >= FenceTimeout {
 			m.hello(p)
 		}
 		m.ask(p)
 	}
+	m.decide()
 	if m.calling() && now >= m.helloAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
 		m.helloAt = now + helloInterval
@@ -286,7 +303,9 @@ func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.met }
 // beatAll tells all nodes the ends of the topics used since the last Beat, as far as they were handed to the link.
 func (m *Machine[T]) beatAll() {
 	upto := m.handed()
-	for _, beat := range m.beats(m.beaten, upto) {
+	beats := m.beats(m.beaten, upto)
+	beats[0].Heard = m.says()
+	for _, beat := range beats {
 		m.emit(Send[T]{Message: beat})
 	}
 	m.beaten = upto
@@ -324,6 +343,9 @@ func (m *Machine[T]) Next() time.Duration {
 			next = min(next, m.until(fno, longest))
 		}
 	}
+	if len(m.doubts) > 0 && m.up {
+		next = min(next, m.upAt+DeadAfter)
+	}
 	if len(m.lingering) > 0 {
 		next = min(next, m.lingering[0].until)
 	}
@@ -337,6 +359,9 @@ func (m *Machine[T]) Next() time.Duration {
 		}
 		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
 			next = min(next, p.asked+FenceTimeout)
+		}
+		if p.leaving && !p.gone && !p.buried {
+			next = min(next, p.leftAt)
 		}
 		if at, ok := m.repairAt(p); ok {
 			next = min(next, at)

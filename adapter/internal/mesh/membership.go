@@ -9,6 +9,7 @@ import (
 // hear notes that something came from id.
 func (m *Machine[T]) hear(id string) *peer {
 	p := m.hearOf(id)
+	p.spoke = true
 	p.heard = m.now
 	if p.buried {
 		m.unbury(p)
@@ -69,10 +70,23 @@ func (m *Machine[T]) reopen(p *peer) {
 // our broker's interest has reached it.
 func (m *Machine[T]) meet(p *peer, a About) {
 	p.client = a.Client
+	if born := m.now - a.Age; p.age == 0 || born < p.born {
+		p.born = born
+	}
+	p.age = max(p.age, a.Age)
 	if !p.known && a.Age < m.now {
-		p.acked = m.f
+		p.acked, p.begun, p.even = m.f, m.f, p.born
 		p.start(0)
 		m.changed = true
+	}
+}
+
+// meetAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
+func (m *Machine[T]) meetAt(p *peer, a About, sent uint64) {
+	unmet := !p.known
+	m.meet(p, a)
+	if unmet && p.known {
+		p.told = max(p.told, sent)
 	}
 }
 
@@ -97,7 +111,7 @@ func (m *Machine[T]) stalled(d time.Duration) {
 		return
 	}
 	for _, p := range m.order {
-		p.heard = min(m.now, p.heard+d)
+		p.heard, p.leftAt = min(m.now, p.heard+d), p.leftAt+d
 	}
 }
 
@@ -117,6 +131,7 @@ func (m *Machine[T]) suspect(p *peer) {
 			m.counts.Suspects++
 		}
 		p.suspect, p.missed = true, m.f
+		m.tell(p)
 	}
 	if p.known {
 		p.acked = max(p.acked, m.f)
@@ -137,14 +152,23 @@ func (m *Machine[T]) bye(p *peer, b *Bye) {
 		return
 	}
 	m.meet(p, b.About)
-	m.changed = m.changed || p.alive()
-	p.leaving, p.bye, p.told = true, b.Last, max(p.told, b.Last)
+	p.name(b.Last)
+	m.depart(p, b.Last)
 	p.pause, p.askAt = min(p.pause, askInterval/2), min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
-	switch {
-	case !p.known: // nothing of it was ever due
-		m.leave(p)
-	case b.Last > p.goal:
+	if !p.gone && b.Last > p.goal {
 		m.resync(p)
+	}
+}
+
+// depart notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
+func (m *Machine[T]) depart(p *peer, last uint64) {
+	m.changed = m.changed || p.alive()
+	if !p.leaving {
+		p.leftAt = m.now + maxClosing + m.longest()
+	}
+	p.leaving, p.bye, p.told = true, max(p.bye, last), max(p.told, last)
+	if !p.known { // nothing of it was ever due
+		m.leave(p)
 	}
 }
 
@@ -156,9 +180,15 @@ func (m *Machine[T]) farewell(p *peer) {
 }
 
 func (m *Machine[T]) leave(p *peer) {
+	m.goes(p)
+	m.settled(p)
+}
+
+// goes ends p, which leaves.
+func (m *Machine[T]) goes(p *peer) {
 	p.gone, m.ended = true, true
 	m.giveUp(p)
-	m.settled(p)
+	m.tell(p)
 }
 
 func (m *Machine[T]) settled(p *peer) {
@@ -177,8 +207,9 @@ func (m *Machine[T]) giveUp(p *peer) {
 		}
 		return
 	}
-	if len(p.want) > 0 || p.told > p.goal {
-		m.jump(p, max(p.goal, p.seen, p.told))
+	m.conclude(p)
+	if !p.gone && m.unsure(p) {
+		m.doubts = append(m.doubts, p)
 	}
 }
 

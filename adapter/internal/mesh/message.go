@@ -35,6 +35,7 @@ type Ack struct {
 	F       uint64
 	Sent    uint64
 	Members []string // the other nodes that the sender knows and believes to be alive
+	Heard   []Heard  // of those that are absent; of a hello alone
 
 	Echo     time.Duration // the Age in the Fence: how long ago that was is the round trip
 	Distance time.Duration // from the sender to its broker and back
@@ -56,6 +57,8 @@ type Beat struct {
 	Part  int    // this part's number, from 0, of Parts; only the last one moves the receiver
 	Parts int
 	Tails []Tail
+	Heard []Heard // news of those that are absent
+	Asked bool    // it answers a Resync; it is not encoded, but follows from where it was sent
 }
 
 // A Resync asks an origin for a Beat that begins at A, the last number that the sender has accounted for.

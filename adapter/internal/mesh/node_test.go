@@ -31,6 +31,7 @@ type node struct {
 	distance                      time.Duration // to its broker
 	stretch                       time.Duration // a Join begins no earlier: the end of the last hang, or when the link was up
 	inbox                         []func()      // while hung
+	greeted                       bool          // the message that it takes is a hello
 
 	index   rooms.Index[*member]
 	members []*member // those of index
@@ -167,6 +168,9 @@ func (n *node) send(topic string, l *letter) {
 	}
 	n.w.through(&c.up, func() {
 		if !c.dead {
+			if e, ok := l.msg.(*emission); ok {
+				e.handed = append(e.handed, topic)
+			}
 			n.w.publish(c.broker, c, topic, l)
 		}
 	})
@@ -267,7 +271,7 @@ func (n *node) receive(from *node, l *letter) {
 	}
 	n.awake(func() {
 		n.w.trace("%s < %s: %+v", n.id, from.id, l.msg)
-		n.hears[from] = true
+		n.hears[from], n.heardAt[from], n.knows[from.id] = true, n.w.now, true
 		n.step(func() []Effect[string] {
 			switch msg := l.msg.(type) {
 			case *emission:
@@ -275,6 +279,8 @@ func (n *node) receive(from *node, l *letter) {
 			case repair:
 				return n.m.Broadcast(n.clock(), from.id, msg.incoming(true))
 			}
+			fence, ok := l.msg.(*Fence)
+			n.greeted = ok && fence.Hello
 			effects := n.m.Receive(n.clock(), from.id, l.msg.(Message))
 			n.heard(from, l.msg.(Message))
 			return effects
@@ -313,7 +319,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 		switch e := effect.(type) {
 		case Subscribe[string]:
 			for _, t := range e.Topics {
-				n.subs[t], n.behind[t], n.entered[t] = true, n.fenced, moment{n.steps - 1, n.cause}
+				n.subs[t], n.behind[t], n.entered[t], n.begun[t] = true, n.fenced, moment{n.steps - 1, n.cause}, n.w.now
 			}
 			n.announce(e.Topics, true)
 		case Unsubscribe[string]:
@@ -334,6 +340,9 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			}
 			if fence, ok := e.Message.(*Fence); ok {
 				n.fenced = max(n.fenced, fence.F)
+			}
+			if ack, ok := e.Message.(*Ack); ok && n.greeted {
+				n.answers(ack, e.To)
 			}
 			n.send(topic, &letter{e.To, e.Message})
 		case Probe[string]:
@@ -356,6 +365,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			n.parked = nil
 		case Closed[string]:
 			n.alive, n.closed = false, true
+			n.closes()
 			n.w.after(100*time.Millisecond+2*n.distance, func() { n.drop(0, time.Hour, time.Hour) }) // what it has sent goes out
 		}
 	}

@@ -20,6 +20,7 @@ type peer struct {
 	asked  time.Duration // when the last hello was sent to it
 	missed uint64        // the fence whose answer ends the suspicion
 	bye    uint64        // its last number, once it is leaving
+	leftAt time.Duration // the end of that: then it has gone for certain
 
 	shown   Standing      // how the last Stands said that it stands
 	shownAt time.Duration // when
@@ -58,6 +59,17 @@ type peer struct {
 	moved   bool             // something that was missing has come since, or something else is missing
 	buried  bool             // it was given up after a silence
 	settled bool             // it needs nothing more of this node, which is leaving
+
+	spoke   bool          // something has come from it
+	born    time.Duration // when it began, by our clock
+	begun   uint64        // our fence when it was met, if it is younger: of topics from before, all that it ever sent is due
+	age     time.Duration // its own age when it last said it
+	even    time.Duration // when its Beats last reached up to goal, by our clock; before the first one, when goal was settled
+	common  uint64        // the highest number that it has named to all
+	came    []Tail        // what has come after that
+	rumours []Tail        // what has come to others, when they said so
+	others  time.Duration // its highest age that others have heard, since it is silent for one of us
+	said    int           // how many more Beats say what was heard of it
 
 	resynced time.Duration // when the last Resync was sent to it
 	part     int           // the next part of the Beat that is coming in

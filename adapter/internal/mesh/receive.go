@@ -176,6 +176,7 @@ func (m *Machine[T]) deliver(p *peer, g uint64, b held) {
 		if _, ok := m.tracked(l.Hash); ok {
 			p.advance(l.Hash, g)
 		}
+		p.note(l.Hash, g)
 	}
 	m.counts.Delivered++
 	if b.repaired {

@@ -158,7 +158,7 @@ func (m *Machine[T]) beat(p *peer, b *Beat) {
 		}
 	}
 	if complete && b.Part == b.Parts-1 {
-		p.goal = max(p.goal, b.B)
+		p.goal, p.even = max(p.goal, b.B), m.now
 	}
 	m.settlePeer(p)
 }

@@ -19,6 +19,7 @@ type emission struct {
 	size   int
 	stamp  Stamp
 	at     time.Duration
+	handed []string // the topics on which it has come to a broker
 }
 
 type kind uint8

@@ -12,7 +12,7 @@ var (
 	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few dozen")
 	first   = flag.Uint64("first", 1, "the `seed` of the first world")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
-	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, far, faulty, short or long")
+	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, far, faulty, short, long, mortal or parting")
 )
 
 // sortOfWorld is a sort of worlds.
@@ -38,6 +38,10 @@ var sorts = []sortOfWorld{
 		[]string{"deliveries", "repaired", "missed", "unknown", "unheld"}},
 	{"long", 50, func(seed uint64, trace func(string, ...any)) *world { return faulty(seed, windows(seed), true, trace) },
 		[]string{"deliveries", "repaired", "suspects", "deaths"}},
+	{"mortal", 30, func(seed uint64, trace func(string, ...any)) *world { return mortal(seed, windows(seed), trace) },
+		[]string{"deliveries", "unions", "requests", "suspects", "deaths"}},
+	{"parting", 60, func(seed uint64, trace func(string, ...any)) *world { return parting(seed, windows(seed), trace) },
+		[]string{"deliveries", "repaired", "suspects", "deaths", "unknown"}},
 }
 
 // TestWorlds simulates clusters, and checks the promises of the protocol against a model.

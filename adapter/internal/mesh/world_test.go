@@ -31,6 +31,7 @@ type world struct {
 
 	roomy   bool // whatever is lost can be repaired
 	steady  bool // nothing is lost but with a connection, and no node hangs
+	mortal  bool // nothing is lost at all, but nodes are killed
 	weak    bool // few hashes for all topics
 	mute    bool // the brokers do not say that nobody is there
 	distant bool // some nodes are far away from their brokers

@@ -1,0 +1,373 @@
+package mesh
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+// words returns what the node says of id in the next so many Beats, and checks that there are no more.
+func (s *script) words(id string, beats int) (words []Heard) {
+	s.Helper()
+	for range beats + 3 {
+		s.wait(BeatInterval)
+		for _, b := range sent[*Beat](s, "") {
+			for _, h := range b.Heard {
+				if h.Node == id {
+					words = append(words, h)
+				}
+			}
+		}
+	}
+	if len(words) != beats {
+		s.Fatalf("%d Beats say what was heard of %s, want %d: %+v", len(words), id, beats, words)
+	}
+	return words
+}
+
+// heard has an older node say what it has heard of another.
+func (s *script) heard(from string, words ...Heard) {
+	b := beat(0, 0)
+	b.Heard = words
+	s.hears(from, b)
+}
+
+// What was heard of a node is said with four Beats when it is suspect, when it is given up and when it has left, with what no Beat of its own has named.
+func TestWordsOfAnAbsentNode(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a", "b")
+	s.hears("o", &Beat{About: About{Age: time.Hour + time.Second}, A: 5, B: 6, Parts: 1})
+	s.gets("o", 7, []uint64{5}, "a")
+	s.gets("o", 8, []uint64{7, 3}, "a", "elsewhere")
+	begin := s.at
+	s.wait(SuspectAfter - BeatInterval)
+	first := s.words("o", sayings)[0]
+	want := []Tail{tail("elsewhere", 8), tail("a", 8), tail("a", 7)}
+	if first.Absence != Silent || first.Upto != 6 || !slices.Equal(first.Tails, want) || first.Client {
+		t.Errorf("said %+v, want that it is silent, up to 6, with %v", first, want)
+	}
+	if age := first.Age + first.Ago; age < time.Hour+time.Second+SuspectAfter || age > time.Hour+time.Second+SuspectAfter+BeatInterval {
+		t.Errorf("said that it is %v old", age)
+	}
+	s.wait(begin + DeadAfter - BeatInterval - s.at)
+	if last := s.words("o", sayings)[0]; last.Absence != GivenUp || last.Upto != 6 {
+		t.Errorf("said %+v, want that it is given up", last)
+	}
+	s.receives("p", 5)
+	s.hears("p", &Bye{About: old, Last: 5})
+	if last := s.words("p", sayings)[0]; last.Absence != Left || last.Upto != 5 || last.Tails != nil {
+		t.Errorf("said %+v, want that it has left", last)
+	}
+	// A node that was never met has said how far it is, and that it said to one alone does not count.
+	list := beat(5, 12)
+	list.Asked = true
+	s.hears("unmet", beat(3, 9))
+	s.hears("unmet", list)
+	s.wait(FenceTimeout)
+	if last := s.words("unmet", sayings)[0]; last.Absence != Silent || last.Upto != 9 {
+		t.Errorf("said %+v, want that it is silent, up to 9", last)
+	}
+	// Of one that is back nothing is said.
+	s.receives("q", 5)
+	s.wait(SuspectAfter)
+	s.answers("q", 5)
+	s.words("q", 0)
+}
+
+// Whoever is new or back hears of all that are absent; an answer to a fence alone does not carry that.
+func TestAnswersNameSuspects(t *testing.T) {
+	s := newScript(t)
+	s.knows("o", 5)
+	s.wait(SuspectAfter)
+	s.knows("p", 5)
+	s.hears("q", &Bye{About: About{Client: true, Age: time.Hour}, Last: 3})
+	named := func(hello bool, want ...Absence) {
+		t.Helper()
+		s.hears("p", &Fence{About: old, F: 7, Hello: hello})
+		var got []Absence
+		for _, h := range sent[*Ack](s, "p")[0].Heard {
+			got = append(got, h.Absence)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("a hello (%v) is told of %v, want %v", hello, got, want)
+		}
+	}
+	named(false)
+	named(true, Silent, Left)
+	s.ticks(DeadAfter, func() { s.hears("p", beat(5, 5)) })
+	named(true, Left, GivenUp)
+	s.ticks(recent, func() { s.hears("p", beat(5, 5)) })
+	named(true)
+}
+
+// A node that hears of another one that is silent knows that it is there: Close names it. One that is younger has sent nothing that was not due.
+func TestIntroduced(t *testing.T) {
+	s := newScript(t)
+	s.receives("p", 5, "a")
+	s.emits(10, "a")
+	s.heard("p",
+		Heard{Node: "me", Age: time.Second},
+		Heard{Node: "older", Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
+		Heard{Node: "client", Client: true, Age: time.Hour, Ago: 5 * time.Second},
+		Heard{Node: "given up", Absence: GivenUp, Age: time.Hour, Ago: remembered - 1, Upto: 9},
+		Heard{Node: "long ago", Absence: GivenUp, Age: time.Hour, Ago: remembered, Upto: 9},
+		Heard{Node: "gone", Absence: Left, Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
+	)
+	if got, want := s.Suspects(), []string{"older", "client"}; !slices.Equal(got, want) || s.Members() == nil {
+		t.Errorf("suspects %v, want %v", got, want)
+	}
+	if got, want := s.Named(s.at), []string{"older"}; !slices.Equal(got, want) {
+		t.Errorf("servers that are silent %v, want %v", got, want)
+	}
+	s.joins(1, "b")
+	s.answers("p", 5)
+	s.ended(1, none) // nobody waits for them
+	s.did(s.Close(s.at))
+	s.hears("p", &Settled{})
+	if !isClosed(s) {
+		t.Error("Close waits for nodes that are silent")
+	}
+	if got, want := s.Unconfirmed(), []string{"older", "given up"}; !slices.Equal(got, want) {
+		t.Errorf("Close names %v, want %v", got, want)
+	}
+	s.loses()
+
+	s = newScript(t)
+	s.receives("p", 5, "a")
+	s.heard("p",
+		Heard{Node: "emitter", Client: true, Absence: Left, Age: time.Second, Ago: time.Second, Upto: 10},
+		Heard{Node: "nothing", Absence: Left, Age: time.Second, Ago: time.Second},
+		Heard{Node: "killed", Absence: GivenUp, Age: time.Second, Ago: time.Second},
+		Heard{Node: "forever", Absence: Left, Age: math.MaxInt64, Ago: math.MaxInt64, Upto: math.MaxUint64},
+	)
+	s.loses()
+	s.ticks(maxClosing+FenceTimeout, func() {})
+	s.loses(Lost[string]{Node: "emitter", Upto: 10, Unknown: true})
+	s.wait(DeadAfter + BeatInterval)
+	s.loses(Lost[string]{Node: "killed", Unknown: true})
+	if s.peers["forever"] != nil {
+		t.Error("a node that has left before this one began is remembered")
+	}
+	s.wait(time.Hour)
+	s.loses()
+}
+
+// A node that was cut off compares what it has heard of one that has gone with what the others have.
+func TestComparison(t *testing.T) {
+	age := func(d time.Duration) About { return About{Age: time.Hour + d} }
+	for _, c := range []struct {
+		name  string
+		heard Heard
+		lost  []Lost[string]
+	}{
+		{"the same", Heard{Age: time.Hour, Upto: 6}, nil},
+		{"less", Heard{Age: time.Minute, Upto: 5}, nil},
+		{"a Beat more, of nothing", Heard{Age: time.Hour + uneven, Upto: 6}, nil},
+		{"more Beats, of nothing", Heard{Age: time.Hour + uneven + 1, Upto: 6}, []Lost[string]{{"o", 6, 6, true}}},
+		{"a number more", Heard{Age: time.Hour, Upto: 7}, []Lost[string]{{"o", 6, 7, true}}},
+		{"what has come here, too", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 7)}}, nil},
+		{"two more in a room that is received here", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 10), tail("c", 10), tail("a", 9), tail("a", 7), tail("elsewhere", 8)}},
+			[]Lost[string]{{"o", 8, 9, false}, {"o", 9, 10, false}}},
+		{"more in a room that was joined afterwards", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("b", 9)}}, nil},
+		{"both", Heard{Age: 2 * time.Hour, Upto: 6, Tails: []Tail{tail("a", 9)}}, []Lost[string]{{"o", 8, 9, false}, {"o", 6, 6, true}}},
+		{"a number out of reach", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", math.MaxUint64)}}, nil},
+	} {
+		for _, when := range []string{"before it is given up", "afterwards"} {
+			t.Run(c.name+" "+when, func(t *testing.T) {
+				s := newScript(t)
+				s.receives("p", 0)
+				s.receives("o", 5, "a", "c")
+				s.hears("o", &Beat{About: age(0), A: 5, B: 6, Parts: 1})
+				s.gets("o", 7, []uint64{5}, "a")
+				s.wait(SuspectAfter)
+				s.joins(1, "b")
+				heard := c.heard
+				heard.Node, heard.Ago = "o", s.at-(10*time.Second)
+				say := func(a Absence) {
+					heard.Absence = a
+					s.answers("p", 0)
+					s.heard("p", heard)
+				}
+				if when == "afterwards" {
+					s.wait(DeadAfter + BeatInterval)
+					s.loses()
+					say(Silent) // it may be back
+					s.loses()
+					say(GivenUp)
+				} else {
+					say(Silent)
+					s.loses()
+					s.wait(DeadAfter)
+				}
+				s.loses(c.lost...)
+				say(GivenUp)
+				s.loses()
+				s.wait(time.Hour)
+				s.loses()
+				// It is back: what was lost does not come, and everything else does.
+				s.gets("o", 8, []uint64{7}, "a")
+				if c.heard.Upto == 6 {
+					s.delivers("o8")
+				}
+			})
+		}
+	}
+}
+
+// A younger node that was met late, and is killed before its first Beat has come, has sent what it said then; one that was met at its birth, nothing.
+func TestMetLate(t *testing.T) {
+	for _, sent := range []uint64{0, 4} {
+		for name, message := range map[string]Message{
+			"hello":  &Fence{About: About{Age: time.Second}, F: 1, Sent: sent, Hello: true},
+			"answer": &Ack{About: About{Age: time.Second}, F: 1, Sent: sent},
+		} {
+			t.Run(fmt.Sprint(name, sent), func(t *testing.T) {
+				s := newScript(t)
+				s.receives("p", 0, "a")
+				s.hears("o", message)
+				s.hears("o", &Ack{About: About{Age: time.Second}, F: s.f, Sent: sent + 3}) // which all others may have got
+				s.gets("o", sent+1, []uint64{0}, "a")
+				s.wait(DeadAfter + BeatInterval)
+				if sent == 0 {
+					s.loses()
+				} else {
+					s.loses(Lost[string]{Node: "o", Upto: max(sent, sent+1), Unknown: true})
+				}
+			})
+		}
+	}
+}
+
+// A node that was not connected when another one was given up cannot know what that has sent, unless others do. While it is not, and as long
+// after as a node may be silent, it reports nothing.
+func TestGivenUpWhileNotConnected(t *testing.T) {
+	for _, away := range []time.Duration{time.Second, 2 * DeadAfter} {
+		t.Run(fmt.Sprint(away), func(t *testing.T) {
+			s := newScript(t)
+			s.receives("o", 5, "a")
+			s.receives("p", 5, "a")
+			s.receives("q", 5, "a")
+			s.did(s.LinkDown(s.at, 0))
+			s.wait(away)
+			s.loses()
+			s.did(s.LinkUp(s.at))
+			up := s.at
+			s.answers("o", 5)
+			s.hears("o", beat(5, 5))
+			s.answers("p", 5) // but what p has sent meanwhile it has not said
+			s.wait(DeadAfter - 1)
+			s.loses()
+			s.wait(BeatInterval)
+			if got := effects[Lost[string]](s); away < DeadAfter && len(got) != 2 || away > DeadAfter && len(got) == 0 {
+				t.Fatalf("%v after its return it has reported %v, want an unknown loss of p and q", s.at-up, got)
+			}
+			for _, l := range effects[Lost[string]](s) {
+				if l.Node == "o" || !l.Unknown {
+					t.Errorf("reported %+v", l)
+				}
+			}
+			s.wait(time.Hour)
+			if got := effects[Lost[string]](s); len(got) != 0 {
+				t.Errorf("reported %+v besides", got)
+			}
+		})
+	}
+}
+
+// A node that was away when another one has left hears so, and has the time that it takes to get what it misses.
+func TestLeftMeanwhile(t *testing.T) {
+	left := Heard{Node: "o", Absence: Left, Age: time.Hour, Upto: 7}
+	begin := func(t *testing.T) *script {
+		s := newScript(t)
+		s.receives("p", 0)
+		s.receives("o", 5, "a")
+		s.gets("o", 7, []uint64{6}, "a")
+		s.heard("p", left)
+		s.loses()
+		if s.Suspects() != nil || slices.Contains(s.Members(), "o") {
+			t.Errorf("members %v, suspects %v", s.Members(), s.Suspects())
+		}
+		s.wait(maxClosing + FenceTimeout - 1)
+		s.loses()
+		return s
+	}
+	t.Run("in vain", func(t *testing.T) {
+		s := begin(t)
+		s.wait(1)
+		s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+		s.delivers("o7")
+		s.heard("p", left)
+		s.wait(time.Hour)
+		s.loses()
+	})
+	t.Run("in time", func(t *testing.T) {
+		s := begin(t)
+		s.repaired("o", 6, []uint64{5}, "a")
+		s.delivers("o6", "o7")
+		s.hears("o", beat(5, 7, tail("a", 7)))
+		if got := sent[*Settled](s, "o"); len(got) != 1 {
+			t.Errorf("told %d times that it is not needed, want once", len(got))
+		}
+		s.wait(time.Hour)
+		s.loses()
+	})
+	t.Run("after it was given up", func(t *testing.T) {
+		s := newScript(t)
+		s.receives("p", 0)
+		s.receives("o", 5, "a")
+		s.wait(DeadAfter + BeatInterval)
+		s.loses()
+		s.heard("p", left)
+		s.wait(maxClosing + FenceTimeout)
+		s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	})
+}
+
+// What is said of others has bounds, whoever says how much.
+func TestWordsAreBounded(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	for g := uint64(6); g < 6+2*maxCame; g++ {
+		s.gets("o", g, []uint64{g - 1}, "a")
+	}
+	p := s.peers["o"]
+	if len(p.came) > maxCame || p.came[len(p.came)-1].G != 5+2*maxCame {
+		t.Errorf("%d numbers are remembered, the last is %v", len(p.came), p.came[len(p.came)-1])
+	}
+	s.receives("p", 0)
+	for g := range uint64(2 * maxCame) {
+		s.heard("p", Heard{Node: "o", Age: time.Hour, Tails: []Tail{tail("a", 10_000+g), tail("a", 10_000+g)}})
+	}
+	if len(p.rumours) != maxCame {
+		t.Errorf("%d numbers of others are remembered, want %d", len(p.rumours), maxCame)
+	}
+	s.hears("o", beat(5, 5+2*maxCame, tail("a", 5+2*maxCame)))
+	if len(p.came) != 0 {
+		t.Errorf("%d numbers are remembered that a Beat has named", len(p.came))
+	}
+	for i := range 2 * maxSaid {
+		s.knows(fmt.Sprint("n", i), 0)
+	}
+	said := make(map[string]int)
+	for range SuspectAfter/BeatInterval + 4*sayings {
+		s.wait(BeatInterval)
+		for _, b := range sent[*Beat](s, "") {
+			if len(b.Heard) > maxSaid {
+				t.Fatalf("a Beat speaks of %d nodes", len(b.Heard))
+			}
+			for _, h := range b.Heard {
+				said[h.Node]++
+			}
+			if len(b.Heard) > 0 && len(b.Heard[0].Tails) > maxTails {
+				t.Fatalf("a Beat has %d tails of one node", len(b.Heard[0].Tails))
+			}
+		}
+	}
+	for i := range 2 * maxSaid {
+		if id := fmt.Sprint("n", i); said[id] != sayings {
+			t.Errorf("%d Beats speak of %s, want %d", said[id], id, sayings)
+		}
+	}
+}
