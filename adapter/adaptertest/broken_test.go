@@ -339,8 +339,10 @@ func openGenerous(t *testing.T) adapter.Adapter {
 			l.recv(slices.Clone(msg))
 			return nil
 		}
-		l.subscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Subscribe(ctx, all) }
-		l.unsubscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Subscribe(ctx, all) }
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error { // topics are for Probe alone
+			return l.Link.Subscribe(ctx, append(slices.Clone(topics), all)...)
+		}
+		l.unsubscribe = func(ctx context.Context, topics ...adapter.Topic) error { return l.Link.Unsubscribe(ctx, topics...) }
 		l.close = func() error {
 			err := l.Link.Close()
 			mu.Lock()

@@ -1,11 +1,11 @@
 package adaptertest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -50,9 +50,9 @@ func (n *node) untilBack(topic adapter.Topic, back string) {
 	})
 }
 
-// backs takes what has come, and returns what probes have handed back.
+// backs takes what has come, and returns what probes have handed back. A link may hand it back twice, as any message.
 func (n *node) backs() []string {
-	return slices.DeleteFunc(n.take(), func(msg string) bool { return !bytes.HasPrefix([]byte(msg), []byte(backPrefix)) })
+	return slices.Compact(slices.DeleteFunc(n.take(), func(msg string) bool { return !strings.HasPrefix(msg, backPrefix) }))
 }
 
 // testProbe is for drivers that are Probers.

@@ -108,7 +108,7 @@ var golden = []struct {
 		Message{From: sender, To: "me", Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Microsecond}, B: 300, S: 300, Parts: 1,
 			Asked: true, Tails: []mesh.Tail{}}}},
 	{"ack with what was heard of others", "0103 0a6e6f64652d3030303031 026d65 04 c0843d 07 8001 01 0161" +
-		"02 0162 01 c0843d e807 09 01 0102030405060708 0a 0163 04 00 8001 ac02 00",
+		"02 0162 01 c0843d e807 09 01 0102030405060708 0a 0163 04 00 8001 ac02 00" + "00 00 00",
 		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a"}, Heard: []mesh.Heard{
 			{Node: "b", Client: true, Age: time.Second, Ago: time.Millisecond, Upto: 9, Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 10}}},
 			{Node: "c", Absence: mesh.Left, Ago: 128 * time.Microsecond, Upto: 300},

@@ -263,10 +263,9 @@ func (m *Machine[T]) settle() {
 	if m.up && m.hold && (m.reunited() || m.now >= m.upAt+maxHold) {
 		m.release()
 	}
-	longest := m.longest()
 	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
 		waits := m.waits[fno]
-		if fno > min(real, m.f) && m.now < m.until(fno, longest) {
+		if fno > min(real, m.f) && m.now < m.until(fno, m.longest()) {
 			continue
 		}
 		delete(m.waits, fno)

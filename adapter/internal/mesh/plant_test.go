@@ -420,7 +420,7 @@ var plantable = []fault{
 
 	// Joins.
 	{name: "a Join needs no fence", file: "interest.go", often: true,
-		old: "if fno > min(real, m.f) && m.now < m.until(fno, longest) {", new: "if false {",
+		old: "if fno > min(real, m.f) && m.now < m.until(fno, m.longest()) {", new: "if false {",
 		setting: "healthy", worlds: 1},
 	{name: "a second Join does not wait for the fence of the first", file: "interest.go",
 		old: "fno = max(fno, in.fno)", new: "if in.fno > m.f {\n\t\t\tfno = in.fno\n\t\t}",
