@@ -27,7 +27,7 @@ func TestBench(t *testing.T) {
 	const members, publishes, inFlight, idles, runs = 20, 200, 16, 50, 2
 	path := filepath.Join(t.TempDir(), "report.json")
 	var out, progress strings.Builder
-	args := strings.Fields("-members 20 -publishes 200 -inflight 16 -idle 50 -runs 2 -json " + path)
+	args := strings.Fields("-members 20 -publishes 200 -inflight 16 -idle 50 -settle 0s -runs 2 -json " + path)
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const help = `Bench measures what fan-out costs the server, beside a bare write loop in
-the same run, and what an idle socket costs. It takes a minute or two.
+the same run, and what an idle socket costs. It takes four to five minutes.
 
   go run ./bench
   go run ./bench -members 100 -duration 1s -runs 1 -idle 0
@@ -29,6 +29,7 @@ Flags:
                    by a NATS server that is started for it (default 1,3)
   -idle n          idle sockets whose memory is measured; 0 leaves it out
                    (default 5000)
+  -settle d        how long after their connecting (default 1m)
   -runs n          how often everything is measured (default 3)
   -json file       write everything that was measured to a file, too
   -cpuprofile pre  write CPU profiles of the servers to files whose names begin
@@ -49,6 +50,7 @@ type config struct {
 	Publishes  int           `json:"publishes"` // 0 means that Duration counts
 	Nodes      []int         `json:"nodes"`
 	Idle       int           `json:"idle"`
+	Settle     time.Duration `json:"settle_ns"`
 	Runs       int           `json:"runs"`
 	JSON       string        `json:"-"`
 	CPUProfile string        `json:"cpu_profile,omitempty"`
@@ -76,6 +78,7 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&cfg.Publishes, "publishes", 0, "")
 	flags.StringVar(&nodes, "nodes", "1,3", "")
 	flags.IntVar(&cfg.Idle, "idle", 5000, "")
+	flags.DurationVar(&cfg.Settle, "settle", time.Minute, "")
 	flags.IntVar(&cfg.Runs, "runs", 3, "")
 	flags.StringVar(&cfg.JSON, "json", "", "")
 	flags.StringVar(&cfg.CPUProfile, "cpuprofile", "", "")
@@ -133,6 +136,9 @@ func (cfg config) check() error {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("-%s %d: want %d to %d", f.name, f.value, f.min, f.max)
 		}
+	}
+	if cfg.Settle < 0 || cfg.Settle > time.Hour {
+		return fmt.Errorf("-settle %v: want a time of an hour at the most", cfg.Settle)
 	}
 	if cfg.Duration <= 0 || cfg.Duration > time.Hour {
 		return fmt.Errorf("-duration %v: want more than nothing, and an hour at the most", cfg.Duration)

@@ -42,13 +42,14 @@ func measureIdle(ctx context.Context, cfg config, number int) (result *idle, err
 	result = &idle{Run: number, Sockets: cfg.Idle}
 	for _, step := range []struct {
 		sockets int
+		settle  time.Duration
 		memory  *memory
-	}{{idleBase, &result.Before}, {cfg.Idle, &result.After}} {
+	}{{idleBase, 0, &result.Before}, {cfg.Idle, cfg.Settle, &result.After}} {
 		if err := f.load.call("dial", dialArgs{Addresses: addresses, Sockets: step.sockets}, nil, 5*time.Minute); err != nil {
 			return nil, err
 		}
 		select {
-		case <-time.After(idleSettle):
+		case <-time.After(idleSettle + step.settle):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

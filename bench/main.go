@@ -120,7 +120,7 @@ func (r *report) measure(ctx context.Context, progress io.Writer) error {
 				return fmt.Errorf("idle sockets: %w", err)
 			}
 			r.Idles = append(r.Idles, i)
-			fmt.Fprintf(progress, "%.0f B a socket\n", i.perSocket(freed))
+			fmt.Fprintf(progress, "%.0f B a socket\n", i.perSocket(natural))
 		}
 	}
 	r.Origin.After = loadAverage()

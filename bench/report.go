@@ -238,14 +238,14 @@ func (r *report) writeIdles(w io.Writer, cfg config) {
 		return spreadOf(values)
 	}
 	table{
-		{"idle sockets", "anonymous RSS, B a socket", "before free memory was returned", "goroutines before", "goroutines after"},
+		{"idle sockets", "anonymous RSS, B a socket", "after free memory was returned", "goroutines before", "goroutines after"},
 		{
 			fmt.Sprint(cfg.Idle),
-			over(func(i *idle) float64 { return i.perSocket(freed) }).text(0),
 			over(func(i *idle) float64 { return i.perSocket(natural) }).text(0),
+			over(func(i *idle) float64 { return i.perSocket(freed) }).text(0),
 			over(func(i *idle) float64 { return float64(i.Before.Goroutines) }).text(0),
 			over(func(i *idle) float64 { return float64(i.After.Goroutines) }).text(0),
 		},
 	}.write(w)
-	fmt.Fprintf(w, "The growth over a server with %d sockets. The kernel's own memory for a socket is not in it.\n", idleBase)
+	fmt.Fprintf(w, "The growth over a server with %d sockets, %v after they have connected, with Go's default garbage collection. The kernel's own memory for a socket is not in it.\n", idleBase, cfg.Settle)
 }

@@ -138,7 +138,11 @@ func TestClusterAgainstModel(t *testing.T) {
 		for origin, emissions := range plan {
 			emitting.Go(func() {
 				for _, e := range emissions {
-					if err := servers[origin].To(e.to...).Except(e.except...).Emit(t.Context(), "n", origin, e.n); err != nil {
+					b := servers[origin].Except(e.except...)
+				if e.to != nil {
+					b = b.To(e.to...)
+				}
+				if err := b.Emit(t.Context(), "n", origin, e.n); err != nil {
 						t.Errorf("node %d: %v", origin, err)
 					}
 				}

@@ -328,7 +328,7 @@ func TestDeadNode(t *testing.T) {
 	}
 	w.want(t, "while all are alive", "abe", `["news"]`)
 	hung.hang()
-	defer hung.wake()
+	defer awake(t, w, hung, third)
 	start := time.Now()
 	for _, test := range []struct {
 		endpoint, body string
@@ -352,12 +352,14 @@ func TestDeadNode(t *testing.T) {
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("it took %v", d)
 	}
+}
+
+// awake ends the hang of a third server, and waits until all know of all again, so that all can say at the end that they have everything.
+func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server) {
+	t.Helper()
 	hung.wake()
-	back := func(srv *wsserver.Server) bool { return len(srv.Nodes()) == 2 } // so that all can say that they have everything
-	for deadline := time.Now().Add(patience); !back(third) || !back(w.srvs[0]) || !back(w.srvs[1]); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the node that hung is not back")
-		}
+	for _, srv := range append([]*wsserver.Server{third}, w.srvs...) {
+		eventually(t, "the node that hung is back", func() bool { return len(srv.Nodes()) == len(w.srvs) })
 	}
 }
 
@@ -373,7 +375,7 @@ func TestTimeout(t *testing.T) {
 		t.Fatal(a.text)
 	}
 	hung.hang()
-	defer hung.wake()
+	defer awake(t, w, hung, third)
 	for _, f := range []func() answer{
 		func() answer { return w.request(t, "emit", `{"rooms":["x"],"event":"news","timeout":100}`) },
 		func() answer { return request(t, w.nc, brief.Subject()+".emit", `{"rooms":["x"],"event":"news"}`) },
@@ -396,7 +398,7 @@ func TestOverload(t *testing.T) {
 		t.Fatal(a.text)
 	}
 	hung.hang()
-	defer hung.wake()
+	defer awake(t, w, hung, third)
 	var mu sync.Mutex // guards got
 	got := make(map[string]int)
 	var wg sync.WaitGroup
@@ -466,7 +468,7 @@ func TestClose(t *testing.T) {
 		t.Fatal(a.text)
 	}
 	hung.hang()
-	defer hung.wake()
+	defer awake(t, w, hung, third)
 	answers := make(chan answer, 1)
 	go func() { answers <- request(t, w.nc, s.Subject()+".count", ``) }()
 	eventually(t, "a request is being carried out", func() bool {
