@@ -354,12 +354,17 @@ func TestDeadNode(t *testing.T) {
 	}
 }
 
-// awake ends the hang of a third server, and waits until all know of all again, so that all can say at the end that they have everything.
+// awake ends the hang of a third server, and waits until all can say at the end that they have everything: a Join that is live everywhere
+// shows that no fence is out which was lost in the hang.
 func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server) {
 	t.Helper()
 	hung.wake()
+	joins := 0
 	for _, srv := range append([]*wsserver.Server{third}, w.srvs...) {
-		eventually(t, "the node that hung is back", func() bool { return len(srv.Nodes()) == len(w.srvs) })
+		eventually(t, "the node that hung is back", func() bool {
+			joins++
+			return len(srv.Nodes()) == len(w.srvs) && srv.In("x", "y").SocketsJoin(t.Context(), fmt.Sprint("back ", joins)) == nil
+		})
 	}
 }
 
