@@ -142,7 +142,7 @@ func (n *node) joined(j *join, missing []string) {
 	n.joins--
 	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
 	wait := n.w.now - max(j.at, min(n.stretch, n.w.now))
-	if limit := n.w.patience() + maxLate; wait > limit {
+	if limit := n.w.patience() + 2*maxLate; wait > limit { // the end of either fence may be late
 		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
 	young := func(o *node) bool { return n.w.distant && o.opened > j.at-MaxPatience }
