@@ -159,7 +159,8 @@ func (m *Machine[T]) beat(p *peer, b *Beat) {
 		}
 	}
 	if complete && b.Part == b.Parts-1 {
-		p.goal, p.even = max(p.goal, b.B), m.now
+		p.goal = max(p.goal, b.B)
+		m.level(p, m.now)
 	}
 	m.settlePeer(p)
 }
