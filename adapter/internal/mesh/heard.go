@@ -109,6 +109,15 @@ func (p *peer) note(hash, g uint64) {
 	p.came = append(p.came, Tail{Hash: hash, G: g})
 }
 
+// confide remembers what p has told this node alone: the others may have missed it, and never hear of it from p.
+func (p *peer) confide(tails []Tail) {
+	for _, t := range slices.Backward(tails[:min(len(tails), maxTails)]) {
+		if t.G > p.common {
+			p.note(t.Hash, t.G)
+		}
+	}
+}
+
 // name notes that p has named all numbers up to g to all.
 func (p *peer) name(g uint64) {
 	p.common = max(p.common, g)

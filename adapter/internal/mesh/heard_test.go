@@ -276,6 +276,19 @@ func TestGivenUpWhileNotConnected(t *testing.T) {
 	}
 }
 
+// What a node has told this one alone, which had asked, the others may never have heard of: they are told.
+func TestWordsOfWhatWasConfided(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.hears("o", &Beat{About: old, A: 5, B: 6, Parts: 1, Tails: []Tail{tail("b", 6)}})
+	s.hears("o", &Beat{About: old, A: 5, B: 8, Parts: 1, Asked: true, Tails: []Tail{tail("c", 8), tail("b", 7), tail("d", 6)}})
+	s.wait(SuspectAfter - BeatInterval)
+	word := s.words("o", sayings)[0]
+	if want := []Tail{tail("c", 8), tail("b", 7)}; word.Upto != 6 || !slices.Equal(word.Tails, want) {
+		t.Errorf("said %+v, want up to 6, with %v", word, want)
+	}
+}
+
 // A node that was silent already while the link brought something of others is judged as if the link had stayed: it has died before.
 func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 	// silent lets o say something last, p so long after, and then has no link for a while.

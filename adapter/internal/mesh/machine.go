@@ -223,6 +223,8 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		}
 		if !msg.Asked {
 			p.name(msg.B)
+		} else {
+			p.confide(msg.Tails)
 		}
 		m.compare(msg.Heard)
 	case *Resync:

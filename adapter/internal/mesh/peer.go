@@ -67,7 +67,7 @@ type peer struct {
 	even    time.Duration // when its Beats last reached up to goal, by our clock; before the first one, when goal was settled
 	lapsed  bool          // this node has not been connected since, and may have missed something of it
 	common  uint64        // the highest number that it has named to all
-	came    []Tail        // what has come after that
+	came    []Tail        // what has come after that, or was named to this node alone
 	rumours []Tail        // what has come to others, when they said so
 	others  time.Duration // its highest age that others have heard, since it is silent for one of us
 	said    int           // how many more Beats say what was heard of it
