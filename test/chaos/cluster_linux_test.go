@@ -185,17 +185,22 @@ func wait(what string, holds func() (bool, error)) error {
 	}
 }
 
-// places waits until every server is connected, and returns to which broker each is.
+// places waits until every server is connected, and returns to which broker each is. Where a connection has been cut, one side may still believe
+// in it.
 func (c *cluster) places() (on map[*process]*process, err error) {
 	err = wait("the connections of all servers", func() (bool, error) {
 		on = make(map[*process]*process)
-		for _, b := range c.brokers {
-			clients, err := b.host.connections(b.child.PID(), clientPort, false)
+		for _, s := range c.servers {
+			to, err := s.host.connections(s.child.PID(), clientPort, true)
 			if err != nil {
 				return false, err
 			}
-			for _, s := range c.servers {
-				if clients[s.host.addr] > 0 {
+			for _, b := range c.brokers {
+				from, err := b.host.connections(b.child.PID(), clientPort, false)
+				if err != nil {
+					return false, err
+				}
+				if len(to) == 1 && to[b.host.addr] == 1 && from[s.host.addr] > 0 {
 					on[s] = b
 				}
 			}

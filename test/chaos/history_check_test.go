@@ -58,9 +58,16 @@ func TestChecker(t *testing.T) {
 		}, "which was for"},
 		{"a number that was not sent", func(h *history) { m := everywhere(h); m.Got[0] = append(m.Got[0], 500) }, "has got 500, of 500"},
 		{"a loss behind a Close that returned nil", func(h *history) { lose(h, 1, one(h, 1)) }, "1 were lost"},
-		{"a loss that Close has named", func(h *history) { lose(h, 1, one(h, 1)); h.origins[1].Without = []string{"x"} }, ""},
+		{"a loss that Close has named", func(h *history) { lose(h, 1, one(h, 1)); h.origins[1].Without = []string{"x"} }, "in silence"},
+		{"a loss that Close has named, told", func(h *history) {
+			lose(h, 1, one(h, 1))
+			h.origins[1].Without, h.nodes[1].Unknown["b"] = []string{"x"}, 1
+		}, ""},
+		{"a loss of what has come nowhere, that Close has named", func(h *history) { h.origins[1].Sent, h.origins[1].Without = 400, []string{"a", "x"} }, ""},
+		{"a loss of what has come nowhere, where Close has named another", func(h *history) { h.origins[1].Sent, h.origins[1].Without = 400, []string{"a"} }, "were lost"},
+		{"a suspicion of a loss where Close has named the node", func(h *history) { h.origins[1].Without, h.nodes[1].Unknown["b"] = []string{"x"}, 1 }, ""},
 		{"a loss where Close has named another", func(h *history) { lose(h, 1, one(h, 1)); h.origins[1].Without = []string{"a"} }, "1 were lost"},
-		{"a loss of what was not sent", func(h *history) { lose(h, 1, one(h, 1)); h.origins[1].Failed = "queue" }, ""},
+		{"a loss of what was not sent", func(h *history) { h.origins[1].Sent, h.origins[1].Failed = 400, "queue" }, ""},
 		{"a loss of what was refused", func(h *history) {
 			n := one(h, 0)
 			h.origins[0].Refused = []int{n}

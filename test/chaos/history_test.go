@@ -100,13 +100,20 @@ type history struct {
 // check returns what is wrong, and how many deliveries were due.
 func (h *history) check() (wrong []string, due int) {
 	for o := range h.origins {
-		last := h.last(o)
+		origin, came := &h.origins[o], h.came(o)
+		last := origin.Sent
+		if origin.End == killed {
+			last = came
+		}
 		selections := make([]selection, last)
 		for n := range selections {
 			selections[n] = selected(h.seed, o, n)
 		}
 		for i := range h.nodes {
-			c := &checking{o: o, origin: &h.origins[o], node: &h.nodes[i], selections: selections, kinds: make(map[string]int)}
+			c := &checking{o: o, origin: origin, node: &h.nodes[i], selections: selections, upto: last, kinds: make(map[string]int)}
+			if origin.without(c.node.ID) {
+				c.upto = came
+			}
 			c.check()
 			wrong = append(wrong, c.wrong...)
 			due += c.due
@@ -115,21 +122,22 @@ func (h *history) check() (wrong []string, due int) {
 	return wrong, due
 }
 
-// last is the number behind the last one of an origin that is to be accounted for: of one that was killed, the highest that has come anywhere.
-func (h *history) last(o int) int {
-	if h.origins[o].End != killed {
-		return h.origins[o].Sent
-	}
-	last := 0
+// came is the number behind the highest of an origin that has come anywhere: of one that was killed, or has closed without a node, nobody
+// can tell that node more.
+func (h *history) came(o int) int {
+	came := 0
 	for _, n := range h.nodes {
 		for _, m := range n.Members {
 			if got := m.Got[o]; len(got) > 0 {
-				last = max(last, 1+slices.Max(got))
+				came = max(came, 1+slices.Max(got))
 			}
 		}
 	}
-	return last
+	return came
 }
+
+// without reports whether the origin's Close has said that a node may not have everything.
+func (o *origin) without(node string) bool { return o.Failed != "" || slices.Contains(o.Without, node) }
 
 // checking is the check of what one node has of one origin.
 type checking struct {
@@ -137,6 +145,7 @@ type checking struct {
 	origin     *origin
 	node       *node
 	selections []selection
+	upto       int // the number behind the last one that is to be accounted for
 	kinds      map[string]int
 	wrong      []string
 	due        int
@@ -172,11 +181,11 @@ func (c *checking) check() {
 		c.member(i, lost)
 	}
 	missed, unknown := c.node.Missed[c.origin.ID], c.node.Unknown[c.origin.ID]
-	if named := c.origin.Failed != "" || slices.Contains(c.origin.Without, c.node.ID); named || !c.node.Stayed {
+	if !c.node.Stayed {
 		return
 	}
 	switch {
-	case c.origin.End == killed && !c.origin.Calm:
+	case c.origin.End == killed && !c.origin.Calm, c.origin.without(c.node.ID): // what is lost is told to those who have lost it, too
 		if len(lost) > missed && unknown == 0 {
 			c.fault("silent loss", "%d were lost in silence, of which %d were told: %v", len(lost), missed, some(lost))
 		}
@@ -218,7 +227,7 @@ func (c *checking) member(i int, lost map[int]bool) {
 	if !counts || !c.node.Stayed {
 		return
 	}
-	for n := since; n < len(seen); n++ {
+	for n := since; n < c.upto; n++ {
 		if c.selections[n].selects(m.Rooms) && !slices.Contains(c.origin.Refused, n) {
 			c.due++
 			if !seen[n] {

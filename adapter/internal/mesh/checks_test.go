@@ -36,12 +36,13 @@ type checks struct {
 	answered map[*node]uint64         // the last one that a node has answered
 	hears    map[*node]bool           // those of whom anything has come
 	heardAt  map[*node]time.Duration
-	knows    map[string]bool   // those of whom it has heard, from them or from others
-	settled  map[*node]bool    // those that have said that they need nothing more of it, which leaves
-	told     map[*node]uint64  // the highest number that a node has named in a Beat or a goodbye
-	named    map[string]bool   // those that others have named since the link came up
-	entered  map[string]moment // when it subscribed a topic, of those that it is subscribed to
-	cause    *node             // whose request is being carried out
+	knows    map[string]bool         // those of whom it has heard, from them or from others
+	settled  map[*node]bool          // those that have said that they need nothing more of it, which leaves
+	told     map[*node]uint64        // the highest number that a node has named to all in a Beat or a goodbye
+	hints    map[*node]map[Tail]bool // what its Beats have named, to all or to this node alone
+	named    map[string]bool         // those that others have named since the link came up
+	entered  map[string]moment       // when it subscribed a topic, of those that it is subscribed to
+	cause    *node                   // whose request is being carried out
 }
 
 // moment is when a node entered something: behind a step of the machine, by a request of cause or, if that is nil, by itself.
@@ -79,6 +80,7 @@ func newChecks() checks {
 		knows:    make(map[string]bool),
 		settled:  make(map[*node]bool),
 		told:     make(map[*node]uint64),
+		hints:    make(map[*node]map[Tail]bool),
 		named:    make(map[string]bool),
 	}
 }
@@ -142,7 +144,7 @@ func (n *node) joined(j *join, missing []string) {
 	n.joins--
 	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
 	wait := n.w.now - max(j.at, min(n.stretch, n.w.now))
-	if limit := n.w.patience() + maxLate; wait > limit {
+	if limit := n.w.patience() + 2*maxLate; wait > limit { // the end of either fence may be late
 		n.w.fail("a Join of %s took %v, more than %v", j.member.id, wait, limit)
 	}
 	young := func(o *node) bool { return n.w.distant && o.opened > j.at-MaxPatience }
@@ -212,7 +214,15 @@ func (n *node) heard(from *node, msg Message) {
 			n.knows[h.Node] = true
 		}
 	case *Beat:
-		n.told[from] = max(n.told[from], msg.B)
+		if !msg.Asked {
+			n.told[from] = max(n.told[from], msg.B)
+		}
+		for _, tail := range msg.Tails {
+			if n.hints[from] == nil {
+				n.hints[from] = make(map[Tail]bool)
+			}
+			n.hints[from][tail] = true
+		}
 	case *Bye:
 		n.told[from] = max(n.told[from], msg.Last)
 	case *Settled:
@@ -253,14 +263,24 @@ func (n *node) closes() {
 	}
 }
 
-// witness is a node that stays and has heard of an emission of one that has gone: then who misses it must say so.
-func (w *world) witness(e *emission) *node {
+// witness is a node that stays and has heard of what is due of one that has gone: then who misses it must say so.
+func (w *world) witness(d *due) *node {
+	e := d.e
 	for _, x := range w.nodes {
-		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.G || x.carried[e]) {
+		hinted := func(room string) bool { return x.hints[e.from][tailOf(w, room, e.stamp.G)] }
+		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.G || x.carried[e] || slices.ContainsFunc(d.via, hinted)) {
 			return x
 		}
 	}
 	return nil
+}
+
+func tailOf(w *world, room string, g uint64) Tail {
+	hash := hashOf
+	if w.weak {
+		hash = weakHash
+	}
+	return Tail{Hash: hash(topicOf(room)), G: g}
 }
 
 // isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
@@ -499,7 +519,7 @@ func (w *world) quiet() {
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}
 			for _, d := range r.dues[o] {
-				if !o.alive && w.any && !o.let(r) && (!p.gone && !p.buried || w.witness(d.e) == nil) {
+				if !o.alive && w.any && !o.let(r) && (!p.gone && !p.buried || w.witness(d) == nil) {
 					continue // it may still be heard of, or nobody has ever heard of this
 				}
 				name := "the node"

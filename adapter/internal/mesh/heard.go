@@ -109,6 +109,15 @@ func (p *peer) note(hash, g uint64) {
 	p.came = append(p.came, Tail{Hash: hash, G: g})
 }
 
+// confide remembers what p has told this node alone: the others may have missed it, and never hear of it from p.
+func (p *peer) confide(tails []Tail) {
+	for _, t := range slices.Backward(tails[:min(len(tails), maxTails)]) {
+		if t.G > p.common {
+			p.note(t.Hash, t.G)
+		}
+	}
+}
+
 // name notes that p has named all numbers up to g to all.
 func (p *peer) name(g uint64) {
 	p.common = max(p.common, g)
@@ -170,18 +179,30 @@ func (m *Machine[T]) introduce(h Heard) *peer {
 		p.born = born
 	}
 	if !p.known && younger && !p.gone {
-		p.acked, p.begun, p.even = m.f, m.f, born
+		p.acked, p.begun = m.f, m.f
+		m.level(p, born)
 		p.start(0)
 		m.changed = true
 	}
 	return p
 }
 
+// level notes that this node knows of all that p has sent by now, but for what it has sent since then while this node was not connected.
+func (m *Machine[T]) level(p *peer, since time.Duration) {
+	p.even, p.lapsed = m.now, m.downAt > 0 && m.downAt >= since
+}
+
+// lapse notes of whom something may have been missed with the link, which is lost: of all but those that were silent already while the
+// link still brought something of others. These are judged as if it had stayed.
+func (m *Machine[T]) lapse() {
+	for _, p := range m.order {
+		p.lapsed = p.lapsed || m.signed < p.even+uneven
+	}
+}
+
 // unsure reports whether p, which has gone without a goodbye, may have sent something of which nobody has told this node: it was not
 // connected, or others have heard more.
-func (m *Machine[T]) unsure(p *peer) bool {
-	return !p.spoke || m.downAt > 0 && m.downAt >= p.even || p.others > p.age+uneven
-}
+func (m *Machine[T]) unsure(p *peer) bool { return !p.spoke || p.lapsed || p.others > p.age+uneven }
 
 // conclude reports what will not come any more of p, which is known and was given up or has left.
 func (m *Machine[T]) conclude(p *peer) {
@@ -214,7 +235,8 @@ func (m *Machine[T]) suppose(p *peer) {
 
 // reported notes that all is reported that others have heard of p.
 func (m *Machine[T]) reported(p *peer) {
-	p.spoke, p.even, p.age = true, m.now, max(p.age, p.others)
+	p.spoke, p.age = true, max(p.age, p.others)
+	m.level(p, m.now)
 }
 
 // decide sees to those that were given up and may have sent something of which nobody has told this node. Where it was not connected, they

@@ -276,6 +276,79 @@ func TestGivenUpWhileNotConnected(t *testing.T) {
 	}
 }
 
+// What a node has told this one alone, which had asked, the others may never have heard of: they are told.
+func TestWordsOfWhatWasConfided(t *testing.T) {
+	s := newScript(t)
+	s.receives("o", 5, "a")
+	s.hears("o", &Beat{About: old, A: 5, B: 6, Parts: 1, Tails: []Tail{tail("b", 6)}})
+	s.hears("o", &Beat{About: old, A: 5, B: 8, Parts: 1, Asked: true, Tails: []Tail{tail("c", 8), tail("b", 7), tail("d", 6)}})
+	s.wait(SuspectAfter - BeatInterval)
+	word := s.words("o", sayings)[0]
+	if want := []Tail{tail("c", 8), tail("b", 7)}; word.Upto != 6 || !slices.Equal(word.Tails, want) {
+		t.Errorf("said %+v, want up to 6, with %v", word, want)
+	}
+}
+
+// A node that was silent already while the link brought something of others is judged as if the link had stayed: it has died before.
+func TestSilentBeforeTheLinkWasLost(t *testing.T) {
+	// silent lets o say something last, p so long after, and then has no link for a while.
+	silent := func(s *script, sign time.Duration) {
+		s.receives("p", 5, "a")
+		s.receives("o", 5, "a")
+		s.hears("o", beat(5, 5))
+		s.wait(sign)
+		s.hears("p", beat(5, 5))
+		s.wait(sign)
+		s.did(s.LinkDown(s.at, 0))
+		s.wait(time.Second)
+		s.did(s.LinkUp(s.at))
+		s.answers("p", 5)
+		s.hears("p", beat(5, 5))
+	}
+	t.Run("for two Beats", func(t *testing.T) {
+		s := newScript(t)
+		silent(s, uneven)
+		s.wait(3 * DeadAfter)
+		s.loses()
+		s.heard("p", Heard{Node: "o", Absence: GivenUp, Age: time.Hour, Upto: 5})
+		s.loses() // others have heard no more
+	})
+	t.Run("for less", func(t *testing.T) {
+		s := newScript(t)
+		silent(s, uneven-1)
+		s.wait(DeadAfter)
+		if got := effects[Lost[string]](s); len(got) != 1 || got[0].Node != "o" || !got[0].Unknown {
+			t.Errorf("reported %+v, want an unknown loss of o", got)
+		}
+	})
+	t.Run("by the word of the broker", func(t *testing.T) {
+		s := newScript(t)
+		s.receives("o", 5, "a")
+		s.hears("o", beat(5, 5))
+		s.wait(uneven)
+		s.did(s.Absent(s.at, "o"))
+		s.did(s.LinkDown(s.at, 0))
+		s.wait(time.Second)
+		s.did(s.LinkUp(s.at))
+		s.wait(3 * DeadAfter)
+		s.loses()
+	})
+	for _, age := range []time.Duration{2 * time.Second, 500 * time.Millisecond} {
+		t.Run(fmt.Sprintf("but not by one that was met later, aged %v", age), func(t *testing.T) {
+			s := newScript(t)
+			s.wait(time.Second)
+			s.did(s.LinkDown(s.at, 0))
+			s.wait(time.Second)
+			s.did(s.LinkUp(s.at))
+			s.hears("y", &Resync{About: About{Age: age}})
+			s.wait(DeadAfter + BeatInterval)
+			if got := effects[Lost[string]](s); len(got) != 0 != (age > time.Second) {
+				t.Errorf("reported %+v of a node that has begun %v before this one was connected again", got, age)
+			}
+		})
+	}
+}
+
 // A node that was away when another one has left hears so, and has the time that it takes to get what it misses.
 func TestLeftMeanwhile(t *testing.T) {
 	left := Heard{Node: "o", Absence: Left, Age: time.Hour, Upto: 7}

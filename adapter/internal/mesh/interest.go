@@ -199,7 +199,8 @@ func (m *Machine[T]) answered(p *peer, f, x uint64) {
 		if f < p.acked {
 			return // the topics of the fences between are not told apart any more; a later answer comes
 		}
-		p.acked, p.even = f, m.now
+		p.acked = f
+		m.level(p, m.now)
 		p.start(x)
 		m.changed = true
 	}

@@ -42,6 +42,7 @@ type Machine[T comparable] struct {
 	broker    Broker        // of the link
 	up        bool          // the link works
 	downAt    time.Duration // when it was lost
+	signed    time.Duration // when it brought something last
 	hold      bool          // broadcasts are held back, until Release
 	sent      uint64        // while they are: the last number that was handed to the link
 
@@ -139,6 +140,7 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
 	m.sent = sent
 	m.up, m.hold, m.downAt = false, true, now
+	m.lapse()
 	for _, p := range m.order {
 		m.suspect(p)
 	}
@@ -221,6 +223,8 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		}
 		if !msg.Asked {
 			p.name(msg.B)
+		} else {
+			p.confide(msg.Tails)
 		}
 		m.compare(msg.Heard)
 	case *Resync:

@@ -10,7 +10,7 @@ import (
 func (m *Machine[T]) hear(id string) *peer {
 	p := m.hearOf(id)
 	p.spoke = true
-	p.heard = m.now
+	p.heard, m.signed = m.now, m.now
 	if p.buried {
 		m.unbury(p)
 	}
@@ -75,7 +75,8 @@ func (m *Machine[T]) meet(p *peer, a About) {
 	}
 	p.age = max(p.age, a.Age)
 	if !p.known && a.Age < m.now {
-		p.acked, p.begun, p.even = m.f, m.f, p.born
+		p.acked, p.begun = m.f, m.f
+		m.level(p, p.born)
 		p.start(0)
 		m.changed = true
 	}
@@ -111,7 +112,7 @@ func (m *Machine[T]) stalled(d time.Duration) {
 		return
 	}
 	for _, p := range m.order {
-		p.heard, p.leftAt = min(m.now, p.heard+d), p.leftAt+d
+		p.heard, p.even, p.leftAt = min(m.now, p.heard+d), min(m.now, p.even+d), p.leftAt+d
 	}
 }
 

@@ -3,7 +3,8 @@ package mesh
 import "time"
 
 // mortal is a world where nodes are killed, come and leave, and nothing else goes wrong: all that a node has handed to its broker arrives, so
-// that those who stay have heard the same of it, and nothing is lost.
+// that those who stay have heard the same of it, and nothing is lost. When all who were killed are silent, connections break, too, while
+// nobody sends anything: that is no reason to believe that something was lost.
 func mortal(seed uint64, limits Limits, trace func(string, ...any)) *world {
 	limits.Tails = 0 // who dies between the parts of a Beat leaves others who cannot know what there was
 	w := begin(seed, faults{any: true}, limits, trace)
@@ -28,7 +29,14 @@ func mortal(seed uint64, limits Limits, trace func(string, ...any)) *world {
 			}
 		}
 	})
-	w.mend(2 * DeadAfter)
+	w.run(w.now + 2*time.Second + uneven + BeatInterval) // the broker may learn late of a death, and what was sent is on its way
+	for _, n := range w.nodes {
+		if n.alive && !n.closing && w.chance(0.5) {
+			n.drop(w.between(0, time.Second), w.between(0, 2500*time.Millisecond), w.between(100*time.Millisecond, 10*time.Second))
+		}
+		w.run(w.now + w.between(0, 3*time.Second))
+	}
+	w.mend(3 * DeadAfter)
 	return w
 }
 

@@ -65,8 +65,9 @@ type peer struct {
 	begun   uint64        // our fence when it was met, if it is younger: of topics from before, all that it ever sent is due
 	age     time.Duration // its own age when it last said it
 	even    time.Duration // when its Beats last reached up to goal, by our clock; before the first one, when goal was settled
+	lapsed  bool          // this node has not been connected since, and may have missed something of it
 	common  uint64        // the highest number that it has named to all
-	came    []Tail        // what has come after that
+	came    []Tail        // what has come after that, or was named to this node alone
 	rumours []Tail        // what has come to others, when they said so
 	others  time.Duration // its highest age that others have heard, since it is silent for one of us
 	said    int           // how many more Beats say what was heard of it

@@ -12,7 +12,7 @@ func (m *Machine[T]) Linked(b Broker) { m.broker = b }
 // have died, reconnect at the moment, or be behind a route that is broken. One that has not been met is waited for: the broker may not have heard of it
 // either. So are all while the link is new: they may have lost their brokers, too.
 func (m *Machine[T]) Absent(now time.Duration, id string) []Effect[T] {
-	m.now = now
+	m.now, m.signed = now, now
 	if p := m.peers[id]; p != nil {
 		p.unanswered = 0
 		if m.up && !m.opening && p.known && p.alive() {

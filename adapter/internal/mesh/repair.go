@@ -153,12 +153,14 @@ func (m *Machine[T]) beat(p *peer, b *Beat) {
 		p.part++ // else a part was lost; the next Beat will show it
 	}
 	for _, tail := range b.Tails {
-		if fno, ok := m.tracked(tail.Hash); ok && p.acked >= fno && tail.G <= b.B {
+		// What is held has come, and what it waits for is noted.
+		if fno, ok := m.tracked(tail.Hash); ok && p.acked >= fno && tail.G <= b.B && p.held[tail.G] == nil {
 			p.miss(tail.Hash, tail.G)
 		}
 	}
 	if complete && b.Part == b.Parts-1 {
-		p.goal, p.even = max(p.goal, b.B), m.now
+		p.goal = max(p.goal, b.B)
+		m.level(p, m.now)
 	}
 	m.settlePeer(p)
 }
