@@ -3,6 +3,7 @@ package wsserver_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"log/slog"
 	"slices"
 	"sync"
@@ -18,7 +19,11 @@ import (
 // patience bounds every wait of the tests. It is long because the machine may be busy; nothing waits for it to pass.
 const patience = time.Minute
 
-func TestMain(m *testing.M) { leak.Main(m, "belfry/") }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "16") // the tests that are parallel wait for time-outs, and compute next to nothing
+	leak.Main(m, "belfry/")
+}
 
 // eventually waits for something that happens on other goroutines, outside of a bubble.
 func eventually(t *testing.T, what string, ok func() bool) {

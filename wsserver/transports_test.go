@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -76,29 +75,7 @@ func localhost(t testing.TB) net.Listener {
 
 // TestConnections runs the same over every kind of connection.
 func TestConnections(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		listen func(t *testing.T) net.Listener
-		secure bool
-	}{
-		{"tcp", func(t *testing.T) net.Listener { return localhost(t) }, false},
-		{"tls", func(t *testing.T) net.Listener { return localhost(t) }, true},
-		{"wrapped", func(t *testing.T) net.Listener { return hiddenListener{localhost(t)} }, false},
-		{"unix", func(t *testing.T) net.Listener {
-			dir, err := os.MkdirTemp("", "") // t.TempDir may be too long for an address
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			l, err := net.Listen("unix", filepath.Join(dir, "s"))
-			if err != nil && runtime.GOOS == "windows" {
-				t.Skip("no Unix sockets:", err)
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			return l
-		}, false},
-	} {
+	for _, test := range networks {
 		t.Run(test.name, func(t *testing.T) {
 			srv := newServer(t, wsserver.Config{})
 			dial := listen(t, srv, test.listen(t), test.secure)
