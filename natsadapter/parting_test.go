@@ -42,6 +42,7 @@ func (*counting) Disconnect(bool)             {}
 // then: the Close of each names the server, and when it is back it reports an unknown loss of each. Another server, which was there all the
 // time, has everything.
 func TestPartings(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes seconds: not with -short")
 	}
