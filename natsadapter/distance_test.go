@@ -122,7 +122,6 @@ func TestDistance(t *testing.T) {
 // TestCrashBesideADistance kills a near node of a cluster in which another is far away: who is near it does not wait for it longer than the far
 // one takes to answer.
 func TestCrashBesideADistance(t *testing.T) {
-	t.Parallel()
 	t.Parallel() // it waits most of the time
 	const delay = 300 * time.Millisecond
 	server := natstest.NewServer(t)
@@ -148,7 +147,6 @@ func TestCrashBesideADistance(t *testing.T) {
 // TestCutOff has a node that the server does not hear any more and still believes to be there, as behind a route that drops everything: calls name it for
 // as long as that lasts, also beyond the time for which those are named of whom NATS says that they are not there.
 func TestCutOff(t *testing.T) {
-	t.Parallel()
 	t.Parallel()                           // it waits most of the time
 	const naming = 3500 * time.Millisecond // longer than a silence takes to be noticed
 	server := natstest.NewServer(t)
