@@ -30,9 +30,9 @@ func (s *Socket) push(p *packet.Packet) {
 	}
 	n := size(p)
 	s.events = append(s.events, p)
-	s.waiting += n
+	s.waiting += int32(n)
 	srv.budget.Take(n)
-	if !s.pausing && (len(s.events) >= srv.cfg.MaxEvents || s.waiting >= srv.eventBytes()) {
+	if !s.pausing && (len(s.events) >= srv.cfg.MaxEvents || int(s.waiting) >= srv.eventBytes()) {
 		s.pausing = true
 		s.conn.session.Pause()
 	}
@@ -46,7 +46,7 @@ func (srv *Server) eventBytes() int { return min(maxEventBytes, srv.budget.Share
 func (s *Socket) inbox() (bytes int, waits time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bytes = s.waiting + s.handling; bytes > 0 {
+	if bytes = int(s.waiting) + int(s.handling); bytes > 0 {
 		waits = time.Duration(now() - s.since)
 	}
 	return bytes, waits
@@ -99,17 +99,17 @@ func (s *Socket) work() {
 	for {
 		s.mu.Lock()
 		srv := s.conn.server
-		srv.budget.Give(s.handling)
+		srv.budget.Give(int(s.handling))
 		s.handling = 0
 		var p *packet.Packet
 		if len(s.events) > 0 {
 			p = s.events[0]
 			s.events[0] = nil
 			s.events = s.events[1:]
-			s.handling = size(p)
+			s.handling = int32(size(p))
 			s.waiting -= s.handling
 			s.since = now()
-			if s.pausing && len(s.events) <= srv.cfg.MaxEvents/2 && s.waiting <= srv.eventBytes()/2 {
+			if s.pausing && len(s.events) <= srv.cfg.MaxEvents/2 && int(s.waiting) <= srv.eventBytes()/2 {
 				s.pausing = false
 				s.conn.session.Resume()
 			}
@@ -236,12 +236,12 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 func (s *Socket) finishNow(reason error, last *outbox.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
-	s.conn.server.budget.Give(s.handling) // from here on, it is the handler's own
+	s.conn.server.budget.Give(int(s.handling)) // from here on, it is the handler's own
 	s.handling = 0
 	if last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget) {
 		srv := s.conn.server
 		srv.counts.discarded.Add(uint64(len(s.events)))
-		srv.budget.Give(s.waiting)
+		srv.budget.Give(int(s.waiting))
 		s.events, s.waiting = nil, 0
 	}
 	s.start() // before forget: from then on, Ended and so Server.Close do not know of s, and its goroutine has to count for itself

@@ -35,8 +35,8 @@ type Socket struct {
 	extras   *extras // nil for none
 	acks     acks
 	events   []*packet.Packet // not handled yet
-	waiting  int              // the size of all of them
-	handling int              // the size of the one that is handled
+	waiting  int32            // the size of all of them
+	handling int32            // the size of the one that is handled
 	since    int64            // when the handlers took the last one, or when the first one came
 }
 

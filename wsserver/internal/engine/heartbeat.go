@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
@@ -79,7 +80,7 @@ func (s *Session) evidence() engineio.Evidence {
 	}
 	if taken := out.Taken(); taken != s.taken {
 		s.taken, s.looks = taken, 0
-	} else {
+	} else if s.looks < math.MaxUint8 {
 		s.looks++
 	}
 	patience := s.server.cfg.PingTimeout

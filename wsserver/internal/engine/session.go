@@ -29,8 +29,8 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows
 	probe    *channel   // the WebSocket that probes
-	taken    uint64     // what the client had taken when that was looked at last, in bytes
-	looks    uint16     // how often that was the same
+	taken    uint32     // what the client had taken when that was looked at last, in bytes; it wraps
+	looks    uint8      // how often that was the same, up to its most
 	state    engineio.Session
 	halted   bool  // what carries the session does not read
 	partial  bool  // a message has begun and is not complete
@@ -130,7 +130,7 @@ func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
 // A outlet is what is on its way to the client, as what carries the session knows it.
 type outlet interface {
 	Waiting() (out outbox.Waiting, in int)
-	Taken() uint64
+	Taken() uint32
 	PingTaken() bool
 	DropVolatile()
 }

@@ -29,7 +29,7 @@ type Mailbox struct {
 	bytes   int
 	waiting bool     // a fetch found nothing and waits
 	heir    *Queue   // takes all that comes; nil until MoveTo
-	written uint64   // in all
+	written uint32   // in all, in bytes; it wraps
 	backlog *backlog // nil unless the mailbox is over its limit
 	fetch   int      // how much the last fetch that left something could carry, in bytes
 	fetched int64    // when that was; zero if the last one has left nothing
@@ -239,7 +239,7 @@ func (m *Mailbox) count(frames []*Frame) {
 func (m *Mailbox) Wrote(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.written += uint64(n)
+	m.written += uint32(n)
 }
 
 // Done ends the use of frames that were taken.
@@ -256,8 +256,8 @@ func (m *Mailbox) Waiting() Waiting {
 	return Waiting{Bytes: m.bytes, Oldest: oldest(m.frames)}
 }
 
-// Taken is how many bytes the peer has taken in all.
-func (m *Mailbox) Taken() uint64 {
+// Taken is how many bytes the peer has taken in all. It wraps: differences count.
+func (m *Mailbox) Taken() uint32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.written

@@ -39,7 +39,8 @@ func (p Pace) tick() time.Duration { return p.Over / 30 }
 
 // A backlog judges the peer of a queue that is over its limit.
 type backlog struct {
-	taken  uint64  // by the peer, at the last look, in bytes
+	taken  uint32  // by the peer, at the last look, in bytes; it wraps
+	took   uint64  // by the peer, since the backlog began
 	credit float64 // bytes that the peer may still fall short of the rate
 	looked int64   // when the last look was
 
@@ -47,11 +48,11 @@ type backlog struct {
 	halved bool   // half of Pace.Behind has passed since then, and what follows is set
 	in     uint64 // bytes queued since the backlog began
 	inThen uint64 // in, at half of the stretch
-	tookBy uint64 // taken, at half of the stretch
+	tookBy uint64 // took, at half of the stretch
 }
 
 // newBacklog returns the backlog of a queue that has just passed its limit.
-func newBacklog(p Pace, taken uint64) *backlog {
+func newBacklog(p Pace, taken uint32) *backlog {
 	t := now()
 	return &backlog{taken: taken, credit: p.allowance(), looked: t, since: t}
 }
@@ -60,12 +61,16 @@ func newBacklog(p Pace, taken uint64) *backlog {
 func (p Pace) allowance() float64 { return float64(p.Rate) * p.Patience().Seconds() }
 
 // judge says why the peer has to go, if it has to. waits says that the queue waits for the peer, and not for its own server.
-func (b *backlog) judge(p Pace, taken uint64, waits bool) error {
+func (b *backlog) judge(p Pace, taken uint32, waits bool) error {
 	t := now()
 	passed := min(time.Duration(t-b.looked), 2*p.tick()) // a server that stood still meanwhile blames nobody for it
 	b.looked = t
-	b.credit = min(b.credit+float64(taken-b.taken), p.allowance())
-	b.taken = taken
+	progress := int32(taken - b.taken) // negative while a write is under way that the kernel knows of and the queue does not
+	if progress > 0 {
+		b.taken = taken
+		b.took += uint64(progress)
+	}
+	b.credit = min(b.credit+float64(max(progress, 0)), p.allowance())
 	if waits {
 		b.credit -= float64(p.Rate) * passed.Seconds()
 	}
@@ -81,12 +86,12 @@ func (b *backlog) judgeStretch(p Pace, t int64) error {
 	stretch := time.Duration(t - b.since)
 	if stretch >= p.Behind/2 && !b.halved {
 		b.halved = true
-		b.inThen, b.tookBy = b.in, b.taken
+		b.inThen, b.tookBy = b.in, b.took
 	}
 	if stretch < p.Behind {
 		return nil
 	}
-	came, took := b.in-b.inThen, b.taken-b.tookBy
+	came, took := b.in-b.inThen, b.took-b.tookBy
 	if came > 0 && came >= took/2 {
 		return ErrBehind
 	}

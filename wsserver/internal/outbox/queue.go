@@ -17,16 +17,36 @@ type Queue struct {
 
 	mu       sync.Mutex // guards what follows; not held while a sink or the owner is called
 	frames   []*Frame   // pending from head on; nil or empty when nothing is
-	offset   int        // bytes of frames[head] that are written
 	bytes    int        // not written yet, that of a Send under way included
-	written  uint64     // in all
-	since    int64      // start of the running Write of a blocking sink
-	backlog  *backlog   // nil unless the queue is over its limit
-	ping     *Frame     // goes ahead of what waits as soon as no writer reads frames
+	rare     *rare      // nil while it would be empty, unless the sink blocks
+	offset   int32      // bytes of frames[head] that are written
+	written  uint32     // in all, in bytes; it wraps
+	after    uint32     // bytes written after the last ping, as far as it can count
 	head     int32
 	inFlight int32 // frames from head on that a writer is reading
 	state    state
-	after    uint32 // bytes written after the last ping, as far as it can count
+}
+
+// rare is what few queues have at any time.
+type rare struct {
+	backlog *backlog // nil unless the queue is over its limit
+	ping    *Frame   // goes ahead of what waits as soon as no writer reads frames
+	since   int64    // start of the running Write of a blocking sink
+}
+
+// more returns rare, to be changed. mu must be held.
+func (q *Queue) more() *rare {
+	if q.rare == nil {
+		q.rare = new(rare)
+	}
+	return q.rare
+}
+
+// less drops rare if it is empty. mu must be held.
+func (q *Queue) less() {
+	if q.rare != nil && q.rare.backlog == nil && q.rare.ping == nil && !q.lane.blocking {
+		q.rare = nil
+	}
 }
 
 type state uint16
@@ -47,6 +67,9 @@ const (
 // Init makes q ready to be used, before anything else is done with it.
 func (q *Queue) Init(s Scheduler, sink Sink, owner Owner) {
 	q.lane, q.sink, q.owner = s.lane(), sink, owner
+	if q.lane.blocking {
+		q.rare = new(rare)
+	}
 }
 
 // Append queues f. It writes nothing itself, so that it costs a broadcast next to nothing. It returns false if f was not queued: the
@@ -213,11 +236,12 @@ func oldest(frames []*Frame) time.Duration {
 }
 
 // Taken is how many bytes the peer has taken in all: what it has acknowledged, of a sink that is an [Acknowledger], or what was written.
-func (q *Queue) Taken() uint64 {
+// It wraps: differences count.
+func (q *Queue) Taken() uint32 {
 	q.mu.Lock()
 	written := q.written
 	q.mu.Unlock()
-	return written - min(q.unacknowledged(), written)
+	return written - uint32(q.unacknowledged())
 }
 
 // PingTaken reports whether the peer has got the last ping.
@@ -285,18 +309,17 @@ func (q *Queue) push(f *Frame) bool {
 	if f.Volatile {
 		q.state |= volatile
 	}
-	if q.backlog != nil {
-		q.backlog.in += uint64(len(f.Bytes))
-	} else if q.bytes > q.lane.limit {
+	if q.bytes > q.lane.limit {
 		q.watch()
+		q.rare.backlog.in += uint64(len(f.Bytes))
 	}
 	return true
 }
 
 // watch has the peer judged from now on if the queue is over its limit. mu must be held.
 func (q *Queue) watch() {
-	if q.backlog == nil && q.bytes > q.lane.limit && q.state&closed == 0 {
-		q.backlog = newBacklog(q.lane.pace, q.written)
+	if q.bytes > q.lane.limit && q.state&closed == 0 && (q.rare == nil || q.rare.backlog == nil) {
+		q.more().backlog = newBacklog(q.lane.pace, q.written)
 		q.lane.slow.add(q)
 	}
 }
@@ -311,7 +334,7 @@ func (q *Queue) queuePing(f *Frame) bool {
 	}
 	q.state |= pinging
 	q.bytes += len(f.Bytes)
-	q.ping = f
+	q.more().ping = f
 	if q.inFlight == 0 {
 		q.placePing()
 	}
@@ -320,13 +343,14 @@ func (q *Queue) queuePing(f *Frame) bool {
 
 // placePing puts the ping that waits for it at the next end of a message. mu must be held, and no writer may be reading frames.
 func (q *Queue) placePing() {
-	f := q.ping
-	q.ping = nil
+	f := q.rare.ping
+	q.rare.ping = nil
+	q.less()
 	q.reserve()
 	at := int(q.head)
 	if q.offset > 0 {
 		head := q.frames[at]
-		if end := q.lane.nextEnd(head.Bytes, q.offset); end < len(head.Bytes) {
+		if end := q.lane.nextEnd(head.Bytes, int(q.offset)); end < len(head.Bytes) {
 			first, second := head.cut(end)
 			q.frames[at] = first
 			q.setFrames(slices.Insert(q.frames, at+1, second))
@@ -445,9 +469,9 @@ func (q *Queue) begin() (batch []*Frame, offset int) {
 	q.inFlight = int32(len(batch))
 	q.state |= flushing
 	if q.lane.blocking {
-		q.since = now()
+		q.rare.since = now()
 	}
-	return batch, q.offset
+	return batch, int(q.offset)
 }
 
 // wrote ends a write of which n bytes of those offered went out. It returns how many frames that completed and whether more can be written
@@ -464,7 +488,7 @@ func (q *Queue) wrote(n, offered int, err error) (frames int, more bool) {
 	if err != nil {
 		return frames, false
 	}
-	if q.ping != nil {
+	if q.rare != nil && q.rare.ping != nil {
 		q.placePing()
 	}
 	q.state |= volatile // dropVolatile could not touch what was in flight
@@ -486,9 +510,9 @@ func (q *Queue) advance(n int) (frames int) {
 	all, after, pinged := uint64(n), uint64(0), false
 	for !q.isEmpty() {
 		f := q.frames[q.head]
-		left := len(f.Bytes) - q.offset
+		left := len(f.Bytes) - int(q.offset)
 		if n < left {
-			q.offset += n
+			q.offset += int32(n)
 			break
 		}
 		n -= left
@@ -520,7 +544,7 @@ func (q *Queue) advance(n int) (frames int) {
 // count counts n bytes that were written. pinged says that a ping was completed among them, and after how many of them came behind it. mu
 // must be held.
 func (q *Queue) count(n, after uint64, pinged bool) {
-	q.written += n
+	q.written += uint32(n)
 	if pinged {
 		q.after, n = 0, after
 		q.state &^= pinging
@@ -554,7 +578,11 @@ func (q *Queue) close() {
 func (q *Queue) release() {
 	q.drop(int(q.head))
 	q.setFrames(nil)
-	q.head, q.offset, q.bytes, q.ping = 0, 0, 0, nil
+	q.head, q.offset, q.bytes = 0, 0, 0
+	if q.rare != nil {
+		q.rare.ping = nil
+		q.less()
+	}
 }
 
 // drop drops the frames from this one on. mu must be held.
@@ -572,7 +600,7 @@ func (q *Queue) drop(from int) {
 // isBlocked reports whether the socket takes nothing at present. mu must be held.
 func (q *Queue) isBlocked() bool {
 	if q.lane.blocking {
-		return q.state&flushing != 0 && now()-q.since >= int64(BlockedAfter)
+		return q.state&flushing != 0 && now()-q.rare.since >= int64(BlockedAfter)
 	}
 	return q.state&blocked != 0
 }
@@ -583,12 +611,13 @@ func (q *Queue) judge() (done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.state&closed != 0 || q.bytes <= q.lane.limit {
-		q.backlog = nil
+		q.rare.backlog = nil
+		q.less()
 		return true
 	}
 	// Otherwise the queue waits for the runner, not for its peer.
 	waits := q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
-	why := q.backlog.judge(q.lane.pace, taken, waits)
+	why := q.rare.backlog.judge(q.lane.pace, taken, waits)
 	if why != nil && q.fail() {
 		q.lane.counters.slow(why)
 		q.lane.report(q, why)

@@ -272,7 +272,7 @@ func (p *Polling) Waiting() (out outbox.Waiting, in int) {
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Mailbox].
-func (p *Polling) Taken() uint64   { return p.box.Taken() }
+func (p *Polling) Taken() uint32   { return p.box.Taken() }
 func (p *Polling) PingTaken() bool { return p.box.PingTaken() }
 func (p *Polling) DropVolatile()   { p.box.DropVolatile() }
 

@@ -262,7 +262,7 @@ func (w *WebSocket) Waiting() (out outbox.Waiting, in int) {
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Queue].
-func (w *WebSocket) Taken() uint64   { return w.queue.Taken() }
+func (w *WebSocket) Taken() uint32   { return w.queue.Taken() }
 func (w *WebSocket) PingTaken() bool { return w.queue.PingTaken() }
 func (w *WebSocket) DropVolatile()   { w.queue.DropVolatile() }
 
