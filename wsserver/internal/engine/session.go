@@ -31,6 +31,7 @@ type Session struct {
 	probe    *channel   // the WebSocket that probes
 	taken    uint64     // what the client had taken when that was looked at last, in bytes
 	looks    uint16     // how often that was the same
+	began    uint32     // when a message began that is not complete: of millis
 	state    engineio.Session
 	halted   bool  // what carries the session does not read
 	partial  bool  // a message has begun and is not complete
@@ -129,7 +130,7 @@ func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
 
 // A outlet is what is on its way to the client, as what carries the session knows it.
 type outlet interface {
-	Waiting() (out outbox.Waiting, in int)
+	Waiting() (out, in outbox.Waiting)
 	Taken() uint64
 	PingTaken() bool
 	DropVolatile()

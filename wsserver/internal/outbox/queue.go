@@ -188,14 +188,17 @@ func (q *Queue) Bytes() int {
 type Waiting struct {
 	Bytes   int           // queued
 	Writing int           // of these, in bytes: a queue that is closed gives them up only when the write that is under way has returned
-	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere
+	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere; zero if it waits for the server's own turn
 }
 
 // Waiting returns what the queue holds.
 func (q *Queue) Waiting() Waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := Waiting{Bytes: q.bytes, Oldest: oldest(q.frames[q.head:])}
+	w := Waiting{Bytes: q.bytes}
+	if q.waitsForPeer() {
+		w.Oldest = oldest(q.frames[q.head:])
+	}
 	for _, f := range q.frames[q.head : q.head+q.inFlight] {
 		w.Writing += len(f.Bytes)
 	}
@@ -577,6 +580,11 @@ func (q *Queue) isBlocked() bool {
 	return q.state&blocked != 0
 }
 
+// waitsForPeer reports whether the queue waits for its peer, and not for the runner. mu must be held.
+func (q *Queue) waitsForPeer() bool {
+	return q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
+}
+
 // judge implements [watched].
 func (q *Queue) judge() (done bool) {
 	taken := q.Taken()
@@ -586,9 +594,7 @@ func (q *Queue) judge() (done bool) {
 		q.backlog = nil
 		return true
 	}
-	// Otherwise the queue waits for the runner, not for its peer.
-	waits := q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
-	why := q.backlog.judge(q.lane.pace, taken, waits)
+	why := q.backlog.judge(q.lane.pace, taken, q.waitsForPeer())
 	if why != nil && q.fail() {
 		q.lane.counters.slow(why)
 		q.lane.report(q, why)
