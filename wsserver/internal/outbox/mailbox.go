@@ -225,7 +225,6 @@ func (m *Mailbox) count(frames []*Frame) {
 	if len(frames) == 0 {
 		return
 	}
-	m.state &^= asked
 	c := &m.group.queues.counters
 	c.writes.Add(1)
 	c.frames.Add(uint64(len(frames)))
@@ -233,6 +232,8 @@ func (m *Mailbox) count(frames []*Frame) {
 		c.bytes.Add(uint64(len(f.Bytes)))
 		if f.Ping {
 			m.state &^= pinging
+		} else {
+			m.state &^= asked
 		}
 	}
 }

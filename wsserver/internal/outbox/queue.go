@@ -497,6 +497,8 @@ func (q *Queue) advance(n int) (frames int) {
 		n -= left
 		if f.Ping {
 			pinged, after = true, uint64(n)
+		} else {
+			q.state &^= asked // of the next one, if it is large, nobody was told yet
 		}
 		f.release(q.lane.budget)
 		q.offset = 0
@@ -505,9 +507,6 @@ func (q *Queue) advance(n int) (frames int) {
 		if !f.part || f.of != nil {
 			frames++
 		}
-	}
-	if frames > 0 {
-		q.state &^= asked
 	}
 	q.count(all, after, pinged)
 	// A queue that never becomes empty must not grow at one end for ever.

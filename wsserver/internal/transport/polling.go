@@ -56,7 +56,7 @@ type Polling struct {
 	writing chan struct{} // closed when the latest GET that carries frames away has written them; nil if there was none
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
-	held    int                      // of that body has come, in bytes
+	held    int                      // counted of that body, in bytes
 	began   time.Time                // when that body did
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none

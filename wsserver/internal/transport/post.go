@@ -150,8 +150,8 @@ func (p *Polling) readPart(control *http.ResponseController, r *http.Request, bo
 			}
 			body = slices.Grow(body, max(minBuffer, min(len(body), announced-len(body)))) // twice as much leaves the least behind
 			p.mu.Lock()
-			p.transports.budget.Take(cap(body) - p.held)
-			p.held = cap(body)
+			p.transports.budget.Take(2*cap(body) - p.held)
+			p.held = 2 * cap(body) // and what will be made of it
 			p.mu.Unlock()
 		}
 		n, err := r.Body.Read(body[len(body):min(cap(body), end)])
