@@ -10,7 +10,7 @@ import (
 
 // TestMain runs the tests, or is a child of theirs.
 func TestMain(m *testing.M) {
-	child.Main(map[string]child.Role{"calm": beCalm, "stuck": beStuck})
+	child.Main(map[string]child.Role{"calm": beCalm, "stuck": beStuck, "flooded": beFlooded})
 	flag.Parse()
 	if !raceEnabled {
 		// The tests that are parallel wait for other processes more often than they compute.

@@ -1,6 +1,9 @@
 package engine
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// mostUnread is more than the kernels of both ends hold of what a client has sent and the server has not read, in bytes: of a client that
@@ -102,6 +105,7 @@ func (s *Session) fed(n int, partial bool) {
 	}
 	if partial != s.partial || partial && whole {
 		s.partial = partial
+		s.began = millis()
 		s.limitMessage()
 	}
 	if s.onward > 0 && s.onward != untilEnd {
@@ -110,6 +114,19 @@ func (s *Session) fed(n int, partial bool) {
 	if s.server.cfg.Budget.Full() {
 		s.server.warden.hold(s)
 	}
+}
+
+var epoch = time.Now()
+
+// millis is a monotonic time in milliseconds, which begins again after 49 days.
+func millis() uint32 { return uint32(time.Since(epoch).Milliseconds()) }
+
+// incomplete returns how many bytes the receiver has of a message that is not complete, and how long ago it began. mu must be held.
+func (s *Session) incomplete() (bytes int, age time.Duration) {
+	if s.partial {
+		age = time.Duration(millis()-s.began) * time.Millisecond
+	}
+	return int(s.parts), age
 }
 
 // fedOn follows what a session that is paused has read on. mu must be held.

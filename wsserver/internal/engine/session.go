@@ -32,10 +32,11 @@ type Session struct {
 	taken    uint32     // what the client had taken when that was looked at last, in bytes; it wraps
 	looks    uint8      // how often that was the same, up to its most
 	state    engineio.Session
-	halted   bool  // what carries the session does not read
-	partial  bool  // a message has begun and is not complete
-	arrived  int32 // of what is incomplete, since the limit was armed, in bytes
-	parts    int32 // the receiver has of a message that is not complete, in bytes
+	halted   bool   // what carries the session does not read
+	partial  bool   // a message has begun and is not complete
+	began    uint32 // when it has: of millis
+	arrived  int32  // of what is incomplete, since the limit was armed, in bytes
+	parts    int32  // the receiver has of a message that is not complete, in bytes
 	pauses   int32
 	onward   int32 // how much is read on although pauses says not to, in bytes
 	held     bool  // the warden has it paused
@@ -129,7 +130,7 @@ func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
 
 // A outlet is what is on its way to the client, as what carries the session knows it.
 type outlet interface {
-	Waiting() (out outbox.Waiting, in int)
+	Waiting() (out, in outbox.Waiting)
 	Taken() uint32
 	PingTaken() bool
 	DropVolatile()

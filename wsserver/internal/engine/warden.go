@@ -12,7 +12,7 @@ const relieveAgain = 50 * time.Millisecond
 
 // A warden keeps a server within its budget, with a goroutine of its own. When the budget is used up, nothing is read on; volatile frames
 // go; then sessions end, until an eighth of the budget is free: first those that have more waiting than a queue's limit, in either direction,
-// then any, and of them those first whose oldest frame or event has waited longest. A frame that many share is freed with the last of them,
+// then any, and of them those first whose oldest frame, event or part of a message has waited longest. A frame that many share is freed with the last of them,
 // so that what one holds does not tell what its end frees; how long it has held it tells who is behind.
 type warden struct {
 	server *Server
@@ -116,10 +116,12 @@ func (w *warden) holders(sessions []*Session) (holders []holder) {
 		out, in := s.outlet().Waiting()
 		events, oldestEvent := s.receiver.Waiting()
 		s.mu.Lock()
-		in += events + int(s.parts)
+		parts, oldestPart := s.incomplete()
 		s.mu.Unlock()
-		if out.Bytes+in > 0 {
-			holders = append(holders, holder{s, out.Bytes > limit || in > limit, max(out.Oldest, oldestEvent), out.Writing})
+		in.Bytes += events + parts
+		if out.Bytes+in.Bytes > 0 {
+			oldest := max(out.Oldest, in.Oldest, oldestEvent, oldestPart)
+			holders = append(holders, holder{s, out.Bytes > limit || in.Bytes > limit, oldest, out.Writing})
 		}
 	}
 	slices.SortFunc(holders, func(a, b holder) int {

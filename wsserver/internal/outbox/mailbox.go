@@ -31,6 +31,7 @@ type Mailbox struct {
 	heir    *Queue   // takes all that comes; nil until MoveTo
 	written uint32   // in all, in bytes; it wraps
 	backlog *backlog // nil unless the mailbox is over its limit
+	away    []*Frame // taken by a fetch that has not written them yet
 	fetch   int      // how much the last fetch that left something could carry, in bytes
 	fetched int64    // when that was; zero if the last one has left nothing
 	state   state    // volatile, pinging, asked, closing, closed
@@ -188,6 +189,7 @@ func (m *Mailbox) Take() (frames []*Frame, last bool) {
 	frames = m.frames[:n:n]
 	m.frames = m.frames[n:]
 	m.bytes -= carried
+	m.away = frames
 	m.count(frames)
 	if len(m.frames) > 0 {
 		m.fetch, m.fetched = most, now()
@@ -223,7 +225,6 @@ func (m *Mailbox) count(frames []*Frame) {
 	if len(frames) == 0 {
 		return
 	}
-	m.state &^= asked
 	c := &m.group.queues.counters
 	c.writes.Add(1)
 	c.frames.Add(uint64(len(frames)))
@@ -231,6 +232,8 @@ func (m *Mailbox) count(frames []*Frame) {
 		c.bytes.Add(uint64(len(f.Bytes)))
 		if f.Ping {
 			m.state &^= pinging
+		} else {
+			m.state &^= asked
 		}
 	}
 }
@@ -244,16 +247,30 @@ func (m *Mailbox) Wrote(n int) {
 
 // Done ends the use of frames that were taken.
 func (m *Mailbox) Done(frames []*Frame) {
+	m.mu.Lock()
+	if len(m.away) > 0 && len(frames) > 0 && m.away[0] == frames[0] {
+		m.away = nil
+	}
+	m.mu.Unlock()
+	m.release(frames)
+}
+
+func (m *Mailbox) release(frames []*Frame) {
 	for _, f := range frames {
 		f.release(m.group.queues.budget)
 	}
 }
 
-// Waiting returns what the mailbox holds.
+// Waiting returns what the mailbox holds, and what fetches carry at the moment.
 func (m *Mailbox) Waiting() Waiting {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Waiting{Bytes: m.bytes, Oldest: oldest(m.frames)}
+	w := Waiting{Bytes: m.bytes, Oldest: max(oldest(m.away), oldest(m.frames))}
+	for _, f := range m.away {
+		w.Writing += len(f.Bytes)
+	}
+	w.Bytes += w.Writing
+	return w
 }
 
 // Taken is how many bytes the peer has taken in all. It wraps: differences count.
@@ -302,7 +319,7 @@ func (m *Mailbox) Close() {
 // close closes m and drops what is queued. mu must be held.
 func (m *Mailbox) close() {
 	m.group.queues.counters.lost.Add(uint64(len(m.frames)))
-	m.Done(m.frames)
+	m.release(m.frames)
 	m.frames, m.bytes = nil, 0
 	m.state |= closed
 	m.wake()
@@ -317,7 +334,7 @@ func (m *Mailbox) MoveTo(q *Queue) bool {
 		return false
 	}
 	q.adopt(m.frames)
-	m.Done(m.frames) // q holds them now
+	m.release(m.frames) // q holds them now
 	m.frames, m.bytes = nil, 0
 	m.heir = q
 	m.state |= closed

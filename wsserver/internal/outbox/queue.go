@@ -211,14 +211,17 @@ func (q *Queue) Bytes() int {
 type Waiting struct {
 	Bytes   int           // queued
 	Writing int           // of these, in bytes: a queue that is closed gives them up only when the write that is under way has returned
-	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere
+	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere; zero if it waits for the server's own turn
 }
 
 // Waiting returns what the queue holds.
 func (q *Queue) Waiting() Waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := Waiting{Bytes: q.bytes, Oldest: oldest(q.frames[q.head:])}
+	w := Waiting{Bytes: q.bytes}
+	if q.waitsForPeer() {
+		w.Oldest = oldest(q.frames[q.head:])
+	}
 	for _, f := range q.frames[q.head : q.head+q.inFlight] {
 		w.Writing += len(f.Bytes)
 	}
@@ -518,6 +521,8 @@ func (q *Queue) advance(n int) (frames int) {
 		n -= left
 		if f.Ping {
 			pinged, after = true, uint64(n)
+		} else {
+			q.state &^= asked // of the next one, if it is large, nobody was told yet
 		}
 		f.release(q.lane.budget)
 		q.offset = 0
@@ -526,9 +531,6 @@ func (q *Queue) advance(n int) (frames int) {
 		if !f.part || f.of != nil {
 			frames++
 		}
-	}
-	if frames > 0 {
-		q.state &^= asked
 	}
 	q.count(all, after, pinged)
 	// A queue that never becomes empty must not grow at one end for ever.
@@ -605,6 +607,11 @@ func (q *Queue) isBlocked() bool {
 	return q.state&blocked != 0
 }
 
+// waitsForPeer reports whether the queue waits for its peer, and not for the runner. mu must be held.
+func (q *Queue) waitsForPeer() bool {
+	return q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
+}
+
 // judge implements [watched].
 func (q *Queue) judge() (done bool) {
 	taken := q.Taken()
@@ -615,9 +622,7 @@ func (q *Queue) judge() (done bool) {
 		q.less()
 		return true
 	}
-	// Otherwise the queue waits for the runner, not for its peer.
-	waits := q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
-	why := q.rare.backlog.judge(q.lane.pace, taken, waits)
+	why := q.rare.backlog.judge(q.lane.pace, taken, q.waitsForPeer())
 	if why != nil && q.fail() {
 		q.lane.counters.slow(why)
 		q.lane.report(q, why)

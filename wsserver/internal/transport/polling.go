@@ -56,7 +56,8 @@ type Polling struct {
 	writing chan struct{} // closed when the latest GET that carries frames away has written them; nil if there was none
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
-	held    int                      // of that body has come, in bytes
+	held    int                      // counted of that body, in bytes
+	began   time.Time                // when that body did
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
 	state   pollingState
@@ -181,6 +182,9 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 		size += len(f.Bytes)
 		noCompress = noCompress && f.NoCompress
 	}
+	// What goes to one client is its own, however many share its frames.
+	p.transports.budget.Take(size)
+	defer p.transports.budget.Give(size)
 	payload := make([]byte, 0, size)
 	for _, f := range frames {
 		for op, message := range Messages(f.Bytes) {
@@ -261,14 +265,18 @@ func (p *Polling) MoveTo(ws *WebSocket) bool {
 func (p *Polling) Idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.poll == nil && p.box.Waiting().Bytes == 0
+	waiting := p.box.Waiting()
+	return p.poll == nil && waiting.Bytes == waiting.Writing
 }
 
-// Waiting returns what waits for the client, and how many bytes have come of a body that was not received yet.
-func (p *Polling) Waiting() (out outbox.Waiting, in int) {
+// Waiting returns what waits for the client, and what has come of a body that was not received yet.
+func (p *Polling) Waiting() (out, in outbox.Waiting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.box.Waiting(), p.held
+	if in.Bytes = p.held; in.Bytes > 0 {
+		in.Oldest = time.Since(p.began)
+	}
+	return p.box.Waiting(), in
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Mailbox].

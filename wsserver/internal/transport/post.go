@@ -104,7 +104,7 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 	control := http.NewResponseController(w)
 	p.mu.Lock()
 	ended := p.state == pollingClosed
-	p.body = control
+	p.body, p.began = control, time.Now()
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
@@ -121,7 +121,7 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		if err := p.awaitBudget(w, r); err != nil {
 			return nil, err
 		}
-		body, err = p.readPart(control, r.Body, body)
+		body, err = p.readPart(control, r, body)
 	}
 	switch {
 	case int64(len(body)) > limit:
@@ -133,7 +133,11 @@ func (p *Polling) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 }
 
 // readPart reads as much more of a body as a client has to send in the time that it is given for it.
-func (p *Polling) readPart(control *http.ResponseController, from io.Reader, body []byte) ([]byte, error) {
+func (p *Polling) readPart(control *http.ResponseController, r *http.Request, body []byte) ([]byte, error) {
+	announced := int(r.ContentLength) + 1 // with a byte to see the end in
+	if announced == 0 {
+		announced = p.transports.reader.MaxMessage + 1
+	}
 	p.mu.Lock()
 	if p.state != pollingClosed { // else abort has set one for good
 		control.SetReadDeadline(time.Now().Add(p.transports.pace.Patience()))
@@ -141,13 +145,16 @@ func (p *Polling) readPart(control *http.ResponseController, from io.Reader, bod
 	p.mu.Unlock()
 	for end := len(body) + p.transports.pace.Bytes(); len(body) < end; {
 		if len(body) == cap(body) {
-			body = slices.Grow(body, minBuffer)
+			if p.transports.budget.Full() {
+				return body, nil
+			}
+			body = slices.Grow(body, max(minBuffer, min(len(body), announced-len(body)))) // twice as much leaves the least behind
 			p.mu.Lock()
-			p.transports.budget.Take(cap(body) - p.held)
-			p.held = cap(body)
+			p.transports.budget.Take(2*cap(body) - p.held)
+			p.held = 2 * cap(body) // and what will be made of it
 			p.mu.Unlock()
 		}
-		n, err := from.Read(body[len(body):min(cap(body), end)])
+		n, err := r.Body.Read(body[len(body):min(cap(body), end)])
 		body = body[:len(body)+n]
 		if err != nil {
 			return body, err

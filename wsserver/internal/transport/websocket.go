@@ -255,10 +255,10 @@ func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
 }
 
 // Waiting returns what waits for the peer, and how many bytes have come of a message that is not complete.
-func (w *WebSocket) Waiting() (out outbox.Waiting, in int) {
+func (w *WebSocket) Waiting() (out, in outbox.Waiting) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.queue.Waiting(), int(w.held)
+	return w.queue.Waiting(), outbox.Waiting{Bytes: int(w.held)}
 }
 
 // Taken, PingTaken and DropVolatile are those of its [outbox.Queue].

@@ -1,0 +1,405 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// floodBudget is Config.BudgetBytes of a flooded server, and floodMost what its process may take at the most, in bytes, with a GOMEMLIMIT of
+// 96 MiB.
+const (
+	floodBudget = 64 << 20
+	floodMost   = 110 << 20
+
+	floodSeconds = 6
+)
+
+// A flooded is what a flooded server says of itself.
+type flooded struct {
+	Most  int // of its resident memory so far, in bytes
+	Now   int
+	Stats wsserver.Stats
+}
+
+// beFlooded is a server that echoes, waits in its handlers for its clients to go, and sends the room "readers" what its argument says, in bytes a
+// second, as events of 16 kB with a number. It says where it listens, and answers each line with what it is like.
+func beFlooded(args []string) error {
+	rate, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	srv := wsserver.New(wsserver.Config{BudgetBytes: floodBudget, PerMessageDeflate: args[0] == "deflate", Logger: slog.New(slog.DiscardHandler)})
+	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+		s.On("echo", func(ctx context.Context, e *wsserver.Event) error {
+			var text any
+			if err := e.Decode(&text); err != nil {
+				return err
+			}
+			return s.Emit(ctx, "back", text)
+		})
+		s.On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
+		wsserver.On(s, "join", func(ctx context.Context, room string) error { return s.Join(ctx, room) })
+		return nil
+	})
+	web := httptest.NewUnstartedServer(srv)
+	if args[0] == "tls" {
+		web.StartTLS()
+	} else {
+		web.Start()
+	}
+	go func() {
+		const size = 16_000
+		text := strings.Repeat("r", size)
+		n := 0
+		for range time.Tick(time.Second * size / time.Duration(rate)) {
+			srv.To("readers").Emit(context.Background(), "n", n, text)
+			n++
+		}
+	}()
+	fmt.Println(web.Listener.Addr())
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		is := flooded{Stats: srv.Stats()}
+		if is.Most, is.Now, err = resident(); err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(is); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resident is how much memory this process takes, and took at the most, in bytes (proc(5), /proc/pid/status).
+func resident() (most, now int, err error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+		switch name {
+		case "VmHWM":
+			most = n << 10
+		case "VmRSS":
+			now = n << 10
+		}
+	}
+	return most, now, nil
+}
+
+// A flood is clients that send and read nothing.
+type flood struct {
+	t       *testing.T
+	address string
+	tls     bool
+
+	conns sync.WaitGroup
+	mu    sync.Mutex
+	all   []net.Conn // to be closed
+}
+
+// dial connects, with a small buffer on this side: what a server does not read is to wait in this process.
+func (f *flood) dial() (net.Conn, error) {
+	nc, err := net.Dial("tcp", f.address)
+	if err != nil {
+		return nil, err
+	}
+	nc.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+	f.mu.Lock()
+	f.all = append(f.all, nc)
+	f.mu.Unlock()
+	if f.tls {
+		return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), nil
+	}
+	return nc, nil
+}
+
+// end ends all clients.
+func (f *flood) end() {
+	f.mu.Lock()
+	for _, nc := range f.all {
+		nc.Close()
+	}
+	f.mu.Unlock()
+	f.conns.Wait()
+}
+
+// socket opens a WebSocket that is connected to "/".
+func (f *flood) socket(header string) (net.Conn, *bufio.Reader, error) {
+	nc, err := f.dial()
+	if err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReader(nc)
+	fmt.Fprintf(nc, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", header)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, nil, err
+		}
+		if line == "\r\n" {
+			break
+		}
+	}
+	if _, err = nc.Write(masked(ws.OpText, "40")); err != nil {
+		return nil, nil, err
+	}
+	for {
+		message, err := readMessage(nc, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if strings.HasPrefix(message, "40") {
+			return nc, r, nil
+		}
+	}
+}
+
+// readMessage reads a message of a WebSocket, within a minute.
+func readMessage(nc net.Conn, r *bufio.Reader) (string, error) {
+	nc.SetReadDeadline(time.Now().Add(time.Minute))
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return "", err
+	}
+	message := make([]byte, h.Length)
+	_, err = io.ReadFull(r, message)
+	return string(message), err
+}
+
+func masked(op ws.OpCode, payload string) []byte {
+	var b bytes.Buffer
+	ws.WriteFrame(&b, ws.MaskFrame(ws.NewFrame(op, true, []byte(payload))))
+	return b.Bytes()
+}
+
+// sockets floods with n WebSockets that each send this so many times. None reads, or answers a ping.
+func (f *flood) sockets(n int, send []byte, times int) {
+	for range n {
+		f.conns.Go(func() {
+			nc, _, err := f.socket("")
+			if err != nil {
+				return // the server has ended it, or the test
+			}
+			for range times {
+				if _, err := nc.Write(send); err != nil {
+					return // the server has closed it
+				}
+			}
+		})
+	}
+}
+
+// pollers floods with n clients that post this so many times. gets says that each also asks for what there is for it, and does not read the answer.
+func (f *flood) pollers(n int, send string, times int, gets bool) {
+	for range n {
+		f.conns.Go(func() {
+			nc, err := f.dial()
+			if err != nil {
+				f.t.Error(err)
+				return
+			}
+			r := bufio.NewReader(nc)
+			fmt.Fprint(nc, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
+			body, err := readBody(r)
+			if err != nil {
+				f.t.Error(err)
+				return
+			}
+			var open struct{ SID string }
+			if err := json.Unmarshal(body[1:], &open); err != nil {
+				f.t.Error(err)
+				return
+			}
+			target := "/socket.io/?EIO=4&transport=polling&sid=" + open.SID
+			for i := range times + 1 {
+				body := send
+				if i == 0 {
+					body = "40"
+				}
+				fmt.Fprintf(nc, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", target, len(body))
+				io.WriteString(nc, body)
+				if i == 1 && gets {
+					if other, err := f.dial(); err == nil {
+						fmt.Fprintf(other, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target)
+					}
+				}
+				if _, err := readBody(r); err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// readBody reads an answer with a Content-Length.
+func readBody(r *bufio.Reader) ([]byte, error) {
+	length := 0
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if line == "\r\n" {
+			break
+		}
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Content-Length") {
+			length, _ = strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// reader joins "readers" and reads until done is closed. It returns how much it has got, and why it could not go on.
+func (f *flood) reader(ready, done chan struct{}) (bytes int, err error) {
+	nc, r, err := f.socket("")
+	if err != nil {
+		return 0, err
+	}
+	nc.Write(masked(ws.OpText, `42["join","readers"]`))
+	next := -1
+	for {
+		select {
+		case <-done:
+			return bytes, nil
+		default:
+		}
+		message, err := readMessage(nc, r)
+		if err != nil {
+			select {
+			case <-done: // the test has closed the connection
+				err = nil
+			default:
+			}
+			return bytes, err
+		}
+		if message == "2" {
+			nc.Write(masked(ws.OpText, "3"))
+			continue
+		}
+		event, ok := strings.CutPrefix(message, `42["n",`)
+		if !ok {
+			continue
+		}
+		bytes += len(message)
+		number, _, _ := strings.Cut(event, ",")
+		n, err := strconv.Atoi(number)
+		switch {
+		case err != nil:
+			return bytes, err
+		case next < 0:
+			close(ready)
+		case n != next:
+			return bytes, fmt.Errorf("got event %d, want %d", n, next)
+		}
+		next = n + 1
+	}
+}
+
+// TestFlood: however many clients send and never read, and however many handlers wait, a server with a budget of 64 MiB and a GOMEMLIMIT of 96 MiB
+// takes no more than 110 MiB, and a client that reads 1 MB/s meanwhile gets everything.
+func TestFlood(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory of its own")
+	}
+	kB := func(n int) string { return strings.Repeat("x", n*1000) }
+	binary := func(event string, n int) []byte {
+		return append(masked(ws.OpText, `451-["`+event+`",{"_placeholder":true,"num":0}]`), masked(ws.OpBinary, kB(n))...)
+	}
+	for _, test := range []struct {
+		name  string
+		mode  string // of the server
+		flood func(f *flood)
+	}{
+		{"200 send 8 times 900 kB to be echoed", "", func(f *flood) { f.sockets(200, masked(ws.OpText, `42["echo","`+kB(900)+`"]`), 8) }},
+		{"the same as bytes", "", func(f *flood) { f.sockets(200, binary("echo", 900), 8) }},
+		{"the same over TLS", "tls", func(f *flood) { f.sockets(200, masked(ws.OpText, `42["echo","`+kB(900)+`"]`), 8) }},
+		{"the same by polling", "", func(f *flood) { f.pollers(200, `42["echo","`+kB(900)+`"]`, 8, false) }},
+		{"the same by polling, and bytes", "", func(f *flood) {
+			f.pollers(200, `451-["echo",{"_placeholder":true,"num":0}]`+"\x1eb"+base64.StdEncoding.EncodeToString([]byte(kB(700))), 8, false)
+		}},
+		{"the same by polling, with a GET each that is not read", "", func(f *flood) { f.pollers(200, `42["echo","`+kB(900)+`"]`, 8, true) }},
+		{"1,000 handlers wait, with 5 events of 1 MB each", "", func(f *flood) { f.sockets(1000, masked(ws.OpText, `42["wait","`+kB(990)+`"]`), 5) }},
+		{"with 50 of 100 kB", "", func(f *flood) { f.sockets(1000, masked(ws.OpText, `42["wait","`+kB(100)+`"]`), 50) }},
+		{"with 5,000 of 1 kB", "", func(f *flood) {
+			f.sockets(1000, bytes.Repeat(masked(ws.OpText, `42["wait","`+kB(1)+`"]`), 100), 50)
+		}},
+		{"with 200,000 of 20 bytes", "", func(f *flood) {
+			f.sockets(1000, bytes.Repeat(masked(ws.OpText, `42["wait"]`), 2000), 100)
+		}},
+		{"with 5 of 1 MB as bytes", "", func(f *flood) { f.sockets(1000, binary("wait", 990), 5) }},
+		{"with 50 of 100 kB by polling", "", func(f *flood) { f.pollers(1000, `42["wait","`+kB(100)+`"]`, 50, false) }},
+		{"1,000 messages of 1 MB that never end", "", func(f *flood) {
+			f.sockets(1000, masked(ws.OpText, `42["wait","`+kB(990)+`"]`)[:900_000], 1)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("GOMEMLIMIT", "96MiB")
+			server := child.Start(t, "flooded", cmp.Or(test.mode, "plain"), "1000000")
+			address, err := server.Line()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &flood{t: t, address: address, tls: test.mode == "tls"}
+			defer f.end()
+			ready, done := make(chan struct{}), make(chan struct{})
+			var read int
+			var readErr error
+			stop := sync.OnceFunc(func() { close(done) })
+			defer stop()
+			f.conns.Go(func() { read, readErr = f.reader(ready, done) })
+			select {
+			case <-ready:
+			case <-time.After(time.Minute):
+				t.Fatal("the client that reads gets nothing")
+			}
+			test.flood(f)
+			var is flooded
+			for range floodSeconds {
+				time.Sleep(time.Second) // let the flood run
+				line, err := server.Ask("?")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := json.Unmarshal([]byte(line), &is); err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%d MiB, %d at the most; %d MiB wait; %d connections; %+v", is.Now>>20, is.Most>>20, is.Stats.Waiting>>20, is.Stats.Connections, is.Stats.Ended)
+			}
+			stop()
+			f.end()
+			if readErr != nil || read < 2_000_000 {
+				t.Errorf("the client that reads got %d bytes, %v", read, readErr)
+			}
+			if is.Most > floodMost {
+				t.Errorf("the server took %d MiB, want %d at the most", is.Most>>20, floodMost>>20)
+			}
+		})
+	}
+}

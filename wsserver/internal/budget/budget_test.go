@@ -1,0 +1,148 @@
+package budget
+
+import (
+	"math"
+	"runtime/debug"
+	"testing"
+)
+
+func TestShare(t *testing.T) {
+	b := New(1600)
+	for _, test := range []struct{ used, want int }{
+		{0, 75}, {400, 50}, {1199, 0}, {1184, 1}, {1200, 0}, {1600, 0}, {5000, 0},
+	} {
+		b.Take(test.used)
+		if got := b.Share(); got != test.want {
+			t.Errorf("with %d of 1600 used: got a share of %d, want %d", test.used, got, test.want)
+		}
+		b.Give(test.used)
+	}
+	if got := b.Used(); got != 0 {
+		t.Errorf("%d bytes are used after all was given back", got)
+	}
+	if got := New(math.MaxInt64).Share(); got != math.MaxInt32 {
+		t.Errorf("without a limit: got a share of %d", got)
+	}
+}
+
+// TestNil: without a budget nothing is counted, and nothing is ever used up.
+func TestNil(t *testing.T) {
+	var b *Budget
+	b.Take(1 << 40)
+	b.Give(1)
+	if b.Used() != 0 || b.Full() || b.Limit() != math.MaxInt64 || b.Share() != math.MaxInt32 || b.Relief() != nil || !b.RelievedBy(0) {
+		t.Error("a nil Budget is used up")
+	}
+}
+
+func isOver(b *Budget) bool {
+	select {
+	case <-b.Over():
+		return true
+	default:
+		return false
+	}
+}
+
+// TestOver: a Take that reaches the limit says so, each time; one below it, and a Give, do not.
+func TestOver(t *testing.T) {
+	b := New(100)
+	b.Take(99)
+	if isOver(b) || b.Full() {
+		t.Error("over at 99 of 100")
+	}
+	b.Take(1)
+	if !isOver(b) || !b.Full() {
+		t.Error("not over at 100 of 100")
+	}
+	b.Give(20)
+	if isOver(b) || b.Full() {
+		t.Error("over at 80 of 100, by a Give")
+	}
+	b.Take(50)
+	b.Take(50) // nobody has listened meanwhile
+	if !isOver(b) || isOver(b) {
+		t.Error("want it said once")
+	}
+	b.Take(1)
+	if !isOver(b) {
+		t.Error("not over again")
+	}
+	b.Give(60)
+	b.Take(0)
+	if isOver(b) {
+		t.Error("over by a Take of nothing")
+	}
+}
+
+func TestRelieved(t *testing.T) {
+	b := New(800)
+	b.Take(800)
+	for _, test := range []struct {
+		n    int
+		want bool
+	}{{0, false}, {99, false}, {100, true}, {800, true}} {
+		if got := b.RelievedBy(test.n); got != test.want {
+			t.Errorf("RelievedBy(%d) of 800 of 800: got %v", test.n, got)
+		}
+	}
+}
+
+// TestRelief: who waits is told by Relieve alone, and all of them at once; who comes later waits for the next one.
+func TestRelief(t *testing.T) {
+	b := New(100)
+	if b.Relief() != nil {
+		t.Error("there is something to wait for although all is free")
+	}
+	b.Relieve() // nobody waits
+	b.Take(100)
+	first, second := b.Relief(), b.Relief()
+	told := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	b.Give(100)
+	if told(first) || told(second) {
+		t.Error("told by a Give: whoever frees memory goes on until it is enough")
+	}
+	b.Relieve()
+	if !told(first) || !told(second) {
+		t.Error("Relieve has not told all")
+	}
+	b.Take(100)
+	if third := b.Relief(); third == nil || told(third) {
+		t.Error("a later wait is over at once")
+	}
+	b.Relieve()
+}
+
+func TestDefault(t *testing.T) {
+	limit := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(limit)
+	for _, test := range []struct{ limit, want int64 }{
+		{1 << 30, 512 << 20}, {128 << 20, 64 << 20}, {96 << 20, Minimum}, {1, Minimum},
+	} {
+		debug.SetMemoryLimit(test.limit)
+		if got := Default(); got != test.want {
+			t.Errorf("with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
+		}
+		if got := New(0).Limit(); got != test.want {
+			t.Errorf("the limit of New(0) with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
+		}
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	want := int64(fallback)
+	if machine := machineMemory(); machine > 0 {
+		want = max(machine/4, Minimum)
+	}
+	if got := Default(); got != want {
+		t.Errorf("without a memory limit: got %d, want %d", got, want)
+	}
+	if got := New(5).Limit(); got != 5 {
+		t.Errorf("the limit of New(5): got %d", got)
+	}
+}
