@@ -58,7 +58,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 		other := []*process{elsewhere}
 		return c.during(f, func() error { return cut(b, other, false) }, func() error { return mend(b, other, false) }, at(b, true), at(elsewhere, true))
 	case cutNATS:
-		return c.reconnects(func() error { return lasting(f, b.host.down, b.host.up) })
+		return c.during(f, b.host.down, b.host.up, at(b, true), at(b, false))
 	case retireNATS:
 		if _, err := b.child.Ask("lame duck"); err != nil {
 			return err
@@ -78,9 +78,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 		})
 	case cutClient, muteClient:
 		broker, both := []*process{on[s]}, f.kind == cutClient
-		return c.reconnects(func() error {
-			return lasting(f, func() error { return cut(s, broker, both) }, func() error { return mend(s, broker, both) })
-		})
+		return c.during(f, func() error { return cut(s, broker, both) }, func() error { return mend(s, broker, both) }, ones, others)
 	case cutServer:
 		return c.during(f, s.host.down, s.host.up, ones, others)
 	case stopServer:
@@ -136,14 +134,8 @@ func mend(one *process, others []*process, both bool) error {
 	return errors.Join(errs...)
 }
 
-// lasting has something broken for as long as the fault lasts.
-func lasting(f fault, begin, end func() error) error {
-	err := begin()
-	time.Sleep(f.last)
-	return errors.Join(err, end())
-}
-
-// during has something broken for as long as the fault lasts, and checks that nothing comes from one side to the other meanwhile.
+// during has something broken for as long as the fault lasts, and checks that nothing comes from one side to the other at first. Whether
+// connections outlive it depends on how long it lasts.
 func (c *cluster) during(f fault, begin, end func() error, from, to []*process) error {
 	if len(from) == 0 || len(to) == 0 {
 		return fmt.Errorf("%s: nobody is concerned: %d servers on one side, %d on the other", f.kind, len(from), len(to))
