@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -14,13 +15,30 @@ const (
 	watch = time.Second
 )
 
-// inflict lets a fault happen, and mends it. An error says that it did not bite, or what could not be done.
+// errNoBite says that what was broken changed nothing.
+var errNoBite = errors.New("it did not bite")
+
+// inflict lets a fault happen, and mends it. An error says that it did not bite, or what could not be done. If the servers were about to connect
+// elsewhere, after the fault before, it hits once more.
 func (c *cluster) inflict(f fault, h *host) error {
 	time.Sleep(f.pause)
-	on, err := c.places()
-	if err != nil {
-		return err
+	for again := 3; ; again-- {
+		on, err := c.places()
+		if err != nil {
+			return err
+		}
+		if err = c.hit(f, h, on); again == 0 || !errors.Is(err, errNoBite) {
+			return err
+		}
+		now, failed := c.places()
+		if failed != nil || maps.Equal(now, on) {
+			return errors.Join(err, failed)
+		}
 	}
+}
+
+// hit is inflict, where the servers are connected to these NATS servers.
+func (c *cluster) hit(f fault, h *host, on map[*process]*process) error {
 	var busy []*process // brokers with servers
 	for _, b := range c.brokers {
 		if slices.ContainsFunc(c.servers, func(s *process) bool { return on[s] == b }) {
@@ -168,7 +186,7 @@ func silent(from, to []*process) error {
 				return fmt.Errorf("server %s has never heard %s", s.id, o.id)
 			}
 			if after[o.origin] != before[i][o.origin] {
-				return fmt.Errorf("it did not bite: server %s has heard %d deliveries of %s within %v", s.id, after[o.origin]-before[i][o.origin], o.id, watch)
+				return fmt.Errorf("%w: server %s has heard %d deliveries of %s within %v", errNoBite, s.id, after[o.origin]-before[i][o.origin], o.id, watch)
 			}
 		}
 	}
