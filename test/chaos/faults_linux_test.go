@@ -123,7 +123,7 @@ func (c *cluster) hit(f fault, h *host, on map[*process]*process) error {
 				return true, nil
 			})
 		})
-		time.Sleep(time.Second) // nothing else breaks while the others learn of it
+		time.Sleep(2 * time.Second) // nothing else breaks while the others learn of it: they miss two Beats
 		return err
 	}
 	return fmt.Errorf("no such fault: %s", f.kind)
