@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -14,13 +15,30 @@ const (
 	watch = time.Second
 )
 
-// inflict lets a fault happen, and mends it. An error says that it did not bite, or what could not be done.
+// errNoBite says that what was broken changed nothing.
+var errNoBite = errors.New("it did not bite")
+
+// inflict lets a fault happen, and mends it. An error says that it did not bite, or what could not be done. If the servers were about to connect
+// elsewhere, after the fault before, it hits once more.
 func (c *cluster) inflict(f fault, h *host) error {
 	time.Sleep(f.pause)
-	on, err := c.places()
-	if err != nil {
-		return err
+	for again := 3; ; again-- {
+		on, err := c.places()
+		if err != nil {
+			return err
+		}
+		if err = c.hit(f, h, on); again == 0 || !errors.Is(err, errNoBite) {
+			return err
+		}
+		now, failed := c.places()
+		if failed != nil || maps.Equal(now, on) {
+			return errors.Join(err, failed)
+		}
 	}
+}
+
+// hit is inflict, where the servers are connected to these NATS servers.
+func (c *cluster) hit(f fault, h *host, on map[*process]*process) error {
 	var busy []*process // brokers with servers
 	for _, b := range c.brokers {
 		if slices.ContainsFunc(c.servers, func(s *process) bool { return on[s] == b }) {
@@ -58,7 +76,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 		other := []*process{elsewhere}
 		return c.during(f, func() error { return cut(b, other, false) }, func() error { return mend(b, other, false) }, at(b, true), at(elsewhere, true))
 	case cutNATS:
-		return c.reconnects(func() error { return lasting(f, b.host.down, b.host.up) })
+		return c.during(f, b.host.down, b.host.up, at(b, true), at(b, false))
 	case retireNATS:
 		if _, err := b.child.Ask("lame duck"); err != nil {
 			return err
@@ -78,9 +96,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 		})
 	case cutClient, muteClient:
 		broker, both := []*process{on[s]}, f.kind == cutClient
-		return c.reconnects(func() error {
-			return lasting(f, func() error { return cut(s, broker, both) }, func() error { return mend(s, broker, both) })
-		})
+		return c.during(f, func() error { return cut(s, broker, both) }, func() error { return mend(s, broker, both) }, ones, others)
 	case cutServer:
 		return c.during(f, s.host.down, s.host.up, ones, others)
 	case stopServer:
@@ -107,7 +123,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 				return true, nil
 			})
 		})
-		time.Sleep(time.Second) // nothing else breaks while the others learn of it
+		time.Sleep(2 * time.Second) // nothing else breaks while the others learn of it: they miss two Beats
 		return err
 	}
 	return fmt.Errorf("no such fault: %s", f.kind)
@@ -136,14 +152,8 @@ func mend(one *process, others []*process, both bool) error {
 	return errors.Join(errs...)
 }
 
-// lasting has something broken for as long as the fault lasts.
-func lasting(f fault, begin, end func() error) error {
-	err := begin()
-	time.Sleep(f.last)
-	return errors.Join(err, end())
-}
-
-// during has something broken for as long as the fault lasts, and checks that nothing comes from one side to the other meanwhile.
+// during has something broken for as long as the fault lasts, and checks that nothing comes from one side to the other at first. Whether
+// connections outlive it depends on how long it lasts.
 func (c *cluster) during(f fault, begin, end func() error, from, to []*process) error {
 	if len(from) == 0 || len(to) == 0 {
 		return fmt.Errorf("%s: nobody is concerned: %d servers on one side, %d on the other", f.kind, len(from), len(to))
@@ -176,7 +186,7 @@ func silent(from, to []*process) error {
 				return fmt.Errorf("server %s has never heard %s", s.id, o.id)
 			}
 			if after[o.origin] != before[i][o.origin] {
-				return fmt.Errorf("it did not bite: server %s has heard %d deliveries of %s within %v", s.id, after[o.origin]-before[i][o.origin], o.id, watch)
+				return fmt.Errorf("%w: server %s has heard %d deliveries of %s within %v", errNoBite, s.id, after[o.origin]-before[i][o.origin], o.id, watch)
 			}
 		}
 	}

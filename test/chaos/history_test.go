@@ -219,7 +219,7 @@ func (c *checking) member(i int, lost map[int]bool) {
 				continue
 			}
 			if n < last[room]-1 {
-				c.fault("disorder", "member %d has got %d after %d in room %d", i, n, last[room]-1, room)
+				c.fault("disorder", "member %d has got %d after %d in room %d; due from %d on: %v", i, n, last[room]-1, room, since, counts)
 			}
 			last[room] = n + 1
 		}
