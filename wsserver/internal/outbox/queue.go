@@ -210,7 +210,7 @@ func (q *Queue) Bytes() int {
 // Waiting is what a queue or a mailbox holds.
 type Waiting struct {
 	Bytes   int           // queued
-	Writing int           // of these, in bytes: a queue that is closed gives them up only when the write that is under way has returned
+	Writing int           // of these, in bytes: they are given up only when the write, or the read, that is under way has returned
 	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere; zero if it waits for the server's own turn
 }
 

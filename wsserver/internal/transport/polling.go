@@ -275,6 +275,7 @@ func (p *Polling) Waiting() (out, in outbox.Waiting) {
 	defer p.mu.Unlock()
 	if in.Bytes = p.held; in.Bytes > 0 {
 		in.Oldest = time.Since(p.began)
+		in.Writing = in.Bytes // whoever reads it gives it up
 	}
 	return p.box.Waiting(), in
 }
