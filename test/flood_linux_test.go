@@ -399,7 +399,7 @@ func TestFlood(t *testing.T) {
 			}
 			stop()
 			f.end()
-			if readErr != nil || read < 500_000 { // on a busy machine fewer are sent
+			if readErr != nil || read < 100_000 { // on a busy machine fewer are sent
 				t.Errorf("the client that reads got %d bytes, %v", read, readErr)
 			}
 			most := floodMost
