@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -207,62 +206,6 @@ func (q *Queue) Bytes() int {
 	return q.bytes
 }
 
-// Waiting is what a queue or a mailbox holds.
-type Waiting struct {
-	Bytes   int           // queued
-	Writing int           // of these, in bytes: they are given up only when the write, or the read, that is under way has returned
-	Oldest  time.Duration // how long the first of the frames has been waiting, here or elsewhere; zero if it waits for the server's own turn
-}
-
-// Waiting returns what the queue holds.
-func (q *Queue) Waiting() Waiting {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	w := Waiting{Bytes: q.bytes}
-	if q.waitsForPeer() {
-		w.Oldest = oldest(q.frames[q.head:])
-	}
-	for _, f := range q.frames[q.head : q.head+q.inFlight] {
-		w.Writing += len(f.Bytes)
-	}
-	return w
-}
-
-// oldest is how long the first frame has been waiting, in this queue or in another.
-func oldest(frames []*Frame) time.Duration {
-	for _, f := range frames {
-		if !f.Ping {
-			return time.Duration(now() - f.born.Load())
-		}
-	}
-	return 0
-}
-
-// Taken is how many bytes the peer has taken in all: what it has acknowledged, of a sink that is an [Acknowledger], or what was written.
-// It wraps: differences count.
-func (q *Queue) Taken() uint32 {
-	q.mu.Lock()
-	written := q.written
-	q.mu.Unlock()
-	return written - uint32(q.unacknowledged())
-}
-
-// PingTaken reports whether the peer has got the last ping.
-func (q *Queue) PingTaken() bool {
-	q.mu.Lock()
-	waits, after := q.state&pinging != 0, q.after
-	q.mu.Unlock()
-	return !waits && q.unacknowledged() <= uint64(after)
-}
-
-// unacknowledged is how much of what was written the peer has not acknowledged yet. It asks the sink: mu must not be held.
-func (q *Queue) unacknowledged() uint64 {
-	if sink, ok := q.sink.(Acknowledger); ok {
-		return uint64(max(0, sink.Unacknowledged()))
-	}
-	return 0
-}
-
 // DropVolatile drops the volatile frames that wait.
 func (q *Queue) DropVolatile() {
 	q.mu.Lock()
@@ -317,50 +260,6 @@ func (q *Queue) push(f *Frame) bool {
 		q.rare.backlog.in += uint64(len(f.Bytes))
 	}
 	return true
-}
-
-// watch has the peer judged from now on if the queue is over its limit. mu must be held.
-func (q *Queue) watch() {
-	if q.bytes > q.lane.limit && q.state&closed == 0 && (q.rare == nil || q.rare.backlog == nil) {
-		q.more().backlog = newBacklog(q.lane.pace, q.written)
-		q.lane.slow.add(q)
-	}
-}
-
-// queuePing queues a ping ahead of what waits. mu must be held.
-func (q *Queue) queuePing(f *Frame) bool {
-	if q.state&pinging != 0 {
-		return true
-	}
-	if !q.schedule() {
-		return false
-	}
-	q.state |= pinging
-	q.bytes += len(f.Bytes)
-	q.more().ping = f
-	if q.inFlight == 0 {
-		q.placePing()
-	}
-	return true
-}
-
-// placePing puts the ping that waits for it at the next end of a message. mu must be held, and no writer may be reading frames.
-func (q *Queue) placePing() {
-	f := q.rare.ping
-	q.rare.ping = nil
-	q.less()
-	q.reserve()
-	at := int(q.head)
-	if q.offset > 0 {
-		head := q.frames[at]
-		if end := q.lane.nextEnd(head.Bytes, int(q.offset)); end < len(head.Bytes) {
-			first, second := head.cut(end)
-			q.frames[at] = first
-			q.setFrames(slices.Insert(q.frames, at+1, second))
-		}
-		at++
-	}
-	q.setFrames(slices.Insert(q.frames, at, f))
 }
 
 // countedSlots is from how many frames on a queue's slice counts against the budget: what the lane keeps for all is bounded by itself.
@@ -543,17 +442,6 @@ func (q *Queue) advance(n int) (frames int) {
 	return frames
 }
 
-// count counts n bytes that were written. pinged says that a ping was completed among them, and after how many of them came behind it. mu
-// must be held.
-func (q *Queue) count(n, after uint64, pinged bool) {
-	q.written += uint32(n)
-	if pinged {
-		q.after, n = 0, after
-		q.state &^= pinging
-	}
-	q.after = uint32(min(uint64(q.after)+n, math.MaxUint32))
-}
-
 // isEmpty reports whether no frame is pending. mu must be held.
 func (q *Queue) isEmpty() bool { return int(q.head) == len(q.frames) }
 
@@ -605,29 +493,6 @@ func (q *Queue) isBlocked() bool {
 		return q.state&flushing != 0 && now()-q.rare.since >= int64(BlockedAfter)
 	}
 	return q.state&blocked != 0
-}
-
-// waitsForPeer reports whether the queue waits for its peer, and not for the runner. mu must be held.
-func (q *Queue) waitsForPeer() bool {
-	return q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
-}
-
-// judge implements [watched].
-func (q *Queue) judge() (done bool) {
-	taken := q.Taken()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.state&closed != 0 || q.bytes <= q.lane.limit {
-		q.rare.backlog = nil
-		q.less()
-		return true
-	}
-	why := q.rare.backlog.judge(q.lane.pace, taken, q.waitsForPeer())
-	if why != nil && q.fail() {
-		q.lane.counters.slow(why)
-		q.lane.report(q, why)
-	}
-	return why != nil
 }
 
 var epoch = time.Now()

@@ -82,3 +82,34 @@ func (w *watch) run() {
 		w.mu.Unlock()
 	}
 }
+
+// watch has the peer judged from now on if the queue is over its limit. mu must be held.
+func (q *Queue) watch() {
+	if q.bytes > q.lane.limit && q.state&closed == 0 && (q.rare == nil || q.rare.backlog == nil) {
+		q.more().backlog = newBacklog(q.lane.pace, q.written)
+		q.lane.slow.add(q)
+	}
+}
+
+// judge implements [watched].
+func (q *Queue) judge() (done bool) {
+	taken := q.Taken()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state&closed != 0 || q.bytes <= q.lane.limit {
+		q.rare.backlog = nil
+		q.less()
+		return true
+	}
+	why := q.rare.backlog.judge(q.lane.pace, taken, q.waitsForPeer())
+	if why != nil && q.fail() {
+		q.lane.counters.slow(why)
+		q.lane.report(q, why)
+	}
+	return why != nil
+}
+
+// waitsForPeer reports whether the queue waits for its peer, and not for the runner. mu must be held.
+func (q *Queue) waitsForPeer() bool {
+	return q.state&stalled != 0 || q.lane.blocking && q.state&flushing != 0
+}
