@@ -761,6 +761,21 @@ check("large messages in one burst", async (t) => {
   t.same(answers.map(([i, s, b]) => [i, s === text, b]), upTo(6).map((i) => [i, true, bytes(i)]));
 });
 
+check("messages larger than any queue, and small ones behind them", async (t) => {
+  const c = await t.connect();
+  const order = [];
+  const note = (name) => (v) => (order.push(name), v);
+  t.step = "text and binary";
+  const [text, small, binary, last] = await Promise.all([
+    c.ask("give", 5_000_000, false).then(note("text")),
+    c.ask("ack", 1).then(note("small")),
+    c.ask("give", 6_000_000, true).then(note("binary")),
+    c.ask("ack", 2).then(note("last")),
+  ]);
+  t.same([text.length, small, binary.byteLength, last], [2_500_000, 1, 6_000_000, 2]);
+  t.same(order, ["text", "small", "binary", "last"], "the order");
+});
+
 check("a message that is too large", async (t) => {
   const [c, other] = await Promise.all([t.connect(), t.connect()]);
   const sid = c.socket.io.engine.id;
