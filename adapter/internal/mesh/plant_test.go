@@ -44,7 +44,7 @@ var plantable = []fault{
 		setting: "faulty", worlds: 80, test: "TestRequestsAreCarriedOutInTheirPlace|TestPausedOrigin"},
 	{name: "a node that is not known is delivered from", file: "receive.go",
 		old: "m.keep(p, g, b)\n\t\treturn", new: "p.acked = m.f\n\t\tp.start(g - 1)",
-		setting: "faulty", worlds: 1},
+		setting: "faulty", worlds: 49},
 	{name: "what is missing in front is not noted", file: "receive.go",
 		old: "m.missFront(p, b.links)\n\t\tm.keep", new: "m.keep",
 		test: "TestHoles|TestPresumedAnswer"},
