@@ -352,3 +352,20 @@ func TestClientsAreWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// A node that is known only when it is back, by its answer to a fence from before a Join that has not waited for it, is missed from there on.
+func TestKnownWhenItIsBack(t *testing.T) {
+	s := newScript(t)
+	s.hears("o", beat(0, 0)) // it is older, and has not answered
+	f := s.f
+	s.wait(FenceTimeout + BeatInterval)
+	s.joins("join", "a")
+	if got := effects[Joined[string]](s); len(got) != 1 || len(got[0].Missing) != 0 || s.f == f {
+		t.Fatalf("the Join ended with %v, and the fence is %d", got, s.f)
+	}
+	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	s.hears("o", beat(5, 6, tail("a", 6)))
+	if got := sent[*Nack](s, "o"); len(got) != 1 {
+		t.Errorf("asked %d times for what was sent after the Join, want once", len(got))
+	}
+}

@@ -214,6 +214,10 @@ func (m *Machine[T]) answered(p *peer, f, x uint64) {
 			p.advance(h, x)
 		}
 	}
+	if p.suspect { // Joins have not waited for it: if it is known only now, its answers to their fences are presumed only now
+		moved = moved || p.acked < m.f
+		m.suspect(p)
+	}
 	if moved {
 		p.recheck()
 	}
