@@ -24,6 +24,7 @@ type poller struct {
 	events chan string // what has come, packets of Socket.IO as text, binary ones behind "b"
 	pings  atomic.Int32
 	noPong bool
+	why    atomic.Value // a string: why it has ended
 	rate   int // bytes a second that it reads of an answer; zero is no bound
 
 	ctx  context.Context
@@ -33,7 +34,8 @@ type poller struct {
 	posting sync.Mutex // one POST at a time
 }
 
-// newPoller opens a session, over connections that dial makes, and connects it to "/". It polls once poll was called, and ends with the test.
+// newPoller opens a session, over connections that dial makes, and connects it to "/": the answer is the first of its events. It polls on once poll
+// was called, and ends with the test.
 func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	t.Helper()
 	p := &poller{t: t, events: make(chan string, 100_000)}
@@ -53,6 +55,8 @@ func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	}
 	p.sid = open.SID
 	p.post("40")
+	for len(p.events) == 0 && p.fetch() { // no event may come before the answer to CONNECT
+	}
 	return p
 }
 
@@ -117,31 +121,36 @@ func (p *poller) post(packets ...string) error {
 // poll polls, and answers pings, until the session or the test ends.
 func (p *poller) poll() {
 	p.done.Go(func() {
-		for {
-			body, err := p.do("GET", "")
-			if err != nil {
-				return
-			}
-			err = engineio.DecodePayload([]byte(body), func(binary bool, packet []byte) error {
-				switch {
-				case binary:
-					p.events <- "b" + string(packet)
-				case string(packet) == "2":
-					p.pings.Add(1)
-					if !p.noPong {
-						p.done.Go(func() { p.post("3") }) // a POST before it may wait for the handlers
-					}
-				case packet[0] == '4':
-					p.events <- string(packet[1:])
-				}
-				return nil
-			})
-			if err != nil {
-				p.t.Errorf("a payload of %d bytes: %v", len(body), err)
-				return
-			}
+		for p.fetch() {
 		}
 	})
+}
+
+// fetch polls once, and reports whether the session goes on.
+func (p *poller) fetch() bool {
+	body, err := p.do("GET", "")
+	if err != nil {
+		p.why.Store(err.Error())
+		return false
+	}
+	err = engineio.DecodePayload([]byte(body), func(binary bool, packet []byte) error {
+		switch {
+		case binary:
+			p.events <- "b" + string(packet)
+		case string(packet) == "2":
+			p.pings.Add(1)
+			if !p.noPong {
+				p.done.Go(func() { p.post("3") }) // a POST before it may wait for the handlers
+			}
+		case packet[0] == '4':
+			p.events <- string(packet[1:])
+		}
+		return nil
+	})
+	if err != nil {
+		p.t.Errorf("a payload of %d bytes: %v", len(body), err)
+	}
+	return err == nil
 }
 
 // next returns the next packet of Socket.IO.
@@ -151,7 +160,7 @@ func (p *poller) next() string {
 	case e := <-p.events:
 		return e
 	case <-time.After(patience):
-		p.t.Fatal("the client that polls gets nothing")
+		p.t.Fatalf("the client that polls gets nothing; it has ended: %v", p.why.Load())
 		return ""
 	}
 }

@@ -66,6 +66,8 @@ func TestChecker(t *testing.T) {
 		{"a loss of what has come nowhere, that Close has named", func(h *history) { h.origins[1].Sent, h.origins[1].Without = 400, []string{"a", "x"} }, ""},
 		{"a loss of what has come nowhere, where Close has named another", func(h *history) { h.origins[1].Sent, h.origins[1].Without = 400, []string{"a"} }, "were lost"},
 		{"a suspicion of a loss where Close has named the node", func(h *history) { h.origins[1].Without, h.nodes[1].Unknown["b"] = []string{"x"}, 1 }, ""},
+		{"a suspicion of a loss where Close has named another", func(h *history) { h.origins[1].Without, h.nodes[1].Unknown["b"] = []string{"a"}, 1 }, ""},
+		{"a count of losses that were none, where Close has named another", func(h *history) { h.origins[1].Without, h.nodes[1].Missed["b"] = []string{"a"}, 1 }, "nothing was lost"},
 		{"a loss where Close has named another", func(h *history) { lose(h, 1, one(h, 1)); h.origins[1].Without = []string{"a"} }, "1 were lost"},
 		{"a loss of what was not sent", func(h *history) { h.origins[1].Sent, h.origins[1].Failed = 400, "queue" }, ""},
 		{"a loss of what was refused", func(h *history) {
