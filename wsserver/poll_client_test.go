@@ -25,7 +25,7 @@ type poller struct {
 	pings  atomic.Int32
 	noPong bool
 	why    atomic.Value // a string: why it has ended
-	rate   int // bytes a second that it reads of an answer; zero is no bound
+	rate   int          // bytes a second that it reads of an answer; zero is no bound
 
 	ctx  context.Context
 	stop context.CancelFunc
