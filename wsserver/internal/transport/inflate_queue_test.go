@@ -45,17 +45,28 @@ type crowd struct {
 	clients    sync.WaitGroup
 	conns      []net.Conn
 	sockets    []*WebSocket
-	worked     []time.Duration // when the worker began and ended a message, by turns; used by it alone
+
+	mu     sync.Mutex      // guards what follows
+	worked []time.Duration // when the worker began and ended a message, by turns
 }
 
 func newCrowd() *crowd {
 	c := &crowd{transports: New(Config{MaxMessage: 100_000, Deflate: 1024, Logger: slog.New(slog.DiscardHandler)})}
 	c.transports.inflating.most = 1
 	c.transports.inflating.cpu = func() time.Duration {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.worked = append(c.worked, c.transports.inflating.now())
 		return c.worked[len(c.worked)-1]
 	}
 	return c
+}
+
+// work returns when the worker began and ended a message until now, by turns.
+func (c *crowd) work() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.worked)
 }
 
 func (c *crowd) join(cost time.Duration) (*costs, net.Conn) {
@@ -212,7 +223,7 @@ func TestInflateInline(t *testing.T) {
 			far.Write(slices.Clone(small))
 			<-r.got
 		}
-		if len(c.worked) > 0 {
+		if len(c.work()) > 0 {
 			t.Error("a worker had a small message of a client that had used nothing")
 		}
 		const cost, clients, passed = maxInlineCost, 50, 500 * time.Millisecond
@@ -228,8 +239,9 @@ func TestInflateInline(t *testing.T) {
 			inline += time.Duration(a.done) * cost
 			a.mu.Unlock()
 		}
-		for i := 1; i < len(c.worked); i += 2 {
-			inline -= c.worked[i] - c.worked[i-1]
+		worked := c.work()
+		for i := 1; i < len(worked); i += 2 {
+			inline -= worked[i] - worked[i-1]
 		}
 		// All of them may begin one at the same time.
 		if most := passed/pollerShare + pollerBurst + clients*cost; inline > most || inline <= 0 {
