@@ -48,6 +48,7 @@ func newWorld(ctx context.Context) (*world, error) {
 			Adapter: w.adapter(), Logger: quiet,
 			PingInterval: 2 * time.Second, PingTimeout: 5 * time.Second, // those who vanish are to be found within a cycle
 			MaxNamespaces: 10_000,
+			RepairBytes:   1 << 20, // a node remembers its broadcasts for half a minute: all fit in what it has by default, and look like a leak
 			OnError:       func(*wsserver.Socket, string, error) {},
 		})
 		w.servers = append(w.servers, srv)
@@ -153,11 +154,11 @@ func (w *world) verdict() error {
 	return nil
 }
 
-// settle waits until all is as it was after the first cycle, or for a minute. After the first cycle it waits until nothing changes any more:
+// settle waits until all is as it was after the first cycle, or its patience is at an end. After the first cycle it waits until nothing changes any more:
 // rooms, namespaces and their subscriptions are kept for a while.
 func (w *world) settle(ctx context.Context, before []gauge) (g gauge, err error) {
 	const (
-		patience = time.Minute
+		patience = 90 * time.Second // the numbers of broadcasts are remembered for a minute
 		still    = 6 * time.Second
 	)
 	start := time.Now()
