@@ -51,12 +51,12 @@ func (f *Frame) hold(b *budget.Budget) {
 	}
 }
 
-// release says that a queue is done with f. The last one frees it.
-func (f *Frame) release(b *budget.Budget) {
+// release says that so many queues are done with f. The last one frees it.
+func (f *Frame) release(b *budget.Budget, queues int32) {
 	switch {
 	case f.of != nil:
-		f.of.release(b)
-	case !f.Ping && !f.part && f.holds.Add(-1) == 0:
+		f.of.release(b, queues)
+	case !f.Ping && !f.part && f.holds.Add(-queues) == 0:
 		b.Give(len(f.Bytes) + frameOverhead)
 	}
 }

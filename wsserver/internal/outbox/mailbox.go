@@ -142,7 +142,7 @@ func (m *Mailbox) dropVolatile() {
 	for _, f := range m.frames {
 		if f.Volatile {
 			m.bytes -= len(f.Bytes)
-			f.release(m.group.queues.budget)
+			f.release(m.group.queues.budget, 1)
 			m.group.queues.counters.dropped.Add(1)
 		} else {
 			kept = append(kept, f)
@@ -257,7 +257,7 @@ func (m *Mailbox) Done(frames []*Frame) {
 
 func (m *Mailbox) release(frames []*Frame) {
 	for _, f := range frames {
-		f.release(m.group.queues.budget)
+		f.release(m.group.queues.budget, 1)
 	}
 }
 

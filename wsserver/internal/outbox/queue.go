@@ -133,7 +133,7 @@ func (q *Queue) Send(f *Frame) bool {
 			q.state |= volatile
 		}
 	}
-	_, more := q.wrote(n, offered, err)
+	_, more := q.wrote(n, offered, err, nil)
 	if err != nil && q.fail() {
 		c.failed.Add(1)
 		q.lane.report(q, err)
@@ -317,7 +317,7 @@ func (q *Queue) dropVolatile() {
 	for _, f := range q.frames[keep:] {
 		if f.Volatile {
 			q.bytes -= len(f.Bytes)
-			f.release(q.lane.budget)
+			f.release(q.lane.budget, 1)
 			dropped++
 		} else {
 			kept = append(kept, f)
@@ -377,12 +377,12 @@ func (q *Queue) begin() (batch []*Frame, offset int) {
 }
 
 // wrote ends a write of which n bytes of those offered went out. It returns how many frames that completed and whether more can be written
-// now. mu must be held. If err is not nil, the caller has q fail.
-func (q *Queue) wrote(n, offered int, err error) (frames int, more bool) {
+// now. What it is done with goes to done, if it is not nil. mu must be held. If err is not nil, the caller has q fail.
+func (q *Queue) wrote(n, offered int, err error, done *releases) (frames int, more bool) {
 	wasWoken := q.state&woken != 0
 	q.state &^= flushing | woken
 	q.inFlight = 0
-	frames = q.advance(n)
+	frames = q.advance(n, done)
 	if q.state&closed != 0 {
 		q.release()
 		return frames, false
@@ -407,10 +407,10 @@ func (q *Queue) wrote(n, offered int, err error) (frames int, more bool) {
 
 // advance takes n written bytes off the queue and returns how many frames they complete. mu must be held, and no writer may be reading
 // frames.
-func (q *Queue) advance(n int) (frames int) {
+func (q *Queue) advance(n int, done *releases) (frames int) {
 	q.bytes -= n
 	all, after, pinged := uint64(n), uint64(0), false
-	for !q.isEmpty() {
+	for place := 0; !q.isEmpty(); place++ {
 		f := q.frames[q.head]
 		left := len(f.Bytes) - int(q.offset)
 		if n < left {
@@ -423,7 +423,7 @@ func (q *Queue) advance(n int) (frames int) {
 		} else {
 			q.state &^= asked // of the next one, if it is large, nobody was told yet
 		}
-		f.release(q.lane.budget)
+		done.add(q.lane.budget, place, f)
 		q.offset = 0
 		q.frames[q.head] = nil
 		q.head++
@@ -481,7 +481,7 @@ func (q *Queue) drop(from int) {
 	q.lane.counters.lost.Add(uint64(len(dropped)))
 	for _, f := range dropped {
 		q.bytes -= len(f.Bytes)
-		f.release(q.lane.budget)
+		f.release(q.lane.budget, 1)
 	}
 	clear(dropped)
 	q.frames = q.frames[:from]

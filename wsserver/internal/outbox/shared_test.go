@@ -151,3 +151,53 @@ func TestSharedModel(t *testing.T) {
 		}
 	}
 }
+
+// full is a sink that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error)    { return 0, nil }
+func (full) Writev([][]byte) (int, error) { return 0, nil }
+
+// TestSharedInALane: the queues of a lane are done with the frames that they share in one round or in several, in the same places or in
+// others, and with all that fits into a batch or with more: each frame is freed once the last of them is done.
+func TestSharedInALane(t *testing.T) {
+	for _, frames := range []int{1, 3, len(releases{}), 2*len(releases{}) + 1, 2 * maxBatch} {
+		b := budget.New(1 << 30)
+		h := newHeld(Config{Budget: b, Limit: 1 << 20})
+		queues := make([]*Queue, 5)
+		for i := range queues {
+			queues[i] = new(Queue)
+			queues[i].Init(h, nowhere{}, &owner{})
+			for range i / 2 { // what follows has the same place in two queues, and another in others
+				queues[i].Append(frame("own"))
+			}
+		}
+		late := new(Queue)
+		late.Init(h, full{}, &owner{})
+		all := make([]*Frame, frames)
+		for i := range all {
+			all[i] = &Frame{Bytes: make([]byte, 1+i%100)}
+			for _, q := range queues {
+				q.Append(all[i])
+			}
+		}
+		h.drain(t)
+		if used := b.Used(); used != 0 {
+			t.Errorf("%d frames: %d bytes are counted after all was written", frames, used)
+		}
+		size := int64(0)
+		for _, f := range all {
+			size += int64(len(f.Bytes)) + frameOverhead
+			queues[0].Append(f)
+			late.Append(f)
+		}
+		h.drain(t)
+		if used := b.Used(); used < size {
+			t.Errorf("%d frames: %d bytes are counted while a queue holds %d", frames, used, size)
+		}
+		late.Close()
+		if used := b.Used(); used != 0 {
+			t.Errorf("%d frames: %d bytes are counted in the end", frames, used)
+		}
+	}
+}

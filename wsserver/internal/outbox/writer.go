@@ -19,6 +19,8 @@ type writer struct {
 	max     int        // bytes offered to a sink at once
 	free    [][]*Frame // slices of queues that became empty, to be given back to the lane
 
+	released releases
+
 	frames, bytes, writes uint64 // not yet in the lane's counters
 }
 
@@ -37,7 +39,7 @@ func (w *writer) flush(q *Queue) (again bool) {
 	n, offered, err := w.write(q.sink, batch, offset)
 
 	q.mu.Lock()
-	frames, more := q.wrote(n, offered, err)
+	frames, more := q.wrote(n, offered, err, &w.released)
 	w.frames += uint64(frames)
 	w.bytes += uint64(n)
 	failed, flushed := false, false
@@ -128,8 +130,9 @@ func checkCount(n, offered int, err error) (int, error) {
 	return n, err
 }
 
-// settle adds what was counted to the lane's counters.
+// settle releases the frames that are written, and adds what was counted to the lane's counters.
 func (w *writer) settle() {
+	w.released.settle(w.lane.budget)
 	c := &w.lane.counters
 	c.frames.Add(w.frames)
 	c.bytes.Add(w.bytes)
