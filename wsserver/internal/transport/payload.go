@@ -15,12 +15,12 @@ import (
 
 // WritePayload answers a GET request. noCompress says that the payload goes out as it is.
 func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
-	return t.writePayload(w, r, payload, noCompress, func(int) {})
+	return t.writePayload(newAnswer(w), r, payload, noCompress, func(int) {})
 }
 
 // writePayload is WritePayload that calls wrote with the number of bytes each time that the client has taken some.
-func (t *Transports) writePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool, wrote func(n int)) error {
-	h := w.Header()
+func (t *Transports) writePayload(a *answer, r *http.Request, payload []byte, noCompress bool, wrote func(n int)) error {
+	h := a.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
 	if t.compressHTTP > 0 {
@@ -30,27 +30,28 @@ func (t *Transports) writePayload(w http.ResponseWriter, r *http.Request, payloa
 			payload = compress(payload)
 		}
 	}
-	return t.writeAnswer(w, payload, wrote)
+	return t.writeAnswer(a, payload, wrote)
 }
 
 // writeAnswer writes the body of an answer, to a client that keeps the pace.
-func (t *Transports) writeAnswer(w http.ResponseWriter, body []byte, wrote func(n int)) error {
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	control := http.NewResponseController(w)
-	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
-	defer control.SetWriteDeadline(time.Time{})
+func (t *Transports) writeAnswer(a *answer, body []byte, wrote func(n int)) error {
+	a.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	for first := true; first || len(body) > 0; first = false {
-		control.SetWriteDeadline(time.Now().Add(t.pace.Patience()))
-		n, err := w.Write(body[:min(len(body), t.pace.Bytes())])
+		if !a.wait(t.pace.Patience()) {
+			return ErrAborted
+		}
+		n, err := a.Write(body[:min(len(body), t.pace.Bytes())])
 		if err != nil {
 			return err
 		}
 		wrote(n)
 		body = body[n:]
 	}
-	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
+	if err := a.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	a.wait(0)
 	return nil
 }
 

@@ -54,6 +54,7 @@ type Polling struct {
 	mu      sync.Mutex    // guards what follows
 	poll    *poll         // the GET that waits
 	writing chan struct{} // closed when the latest GET that carries frames away has written them; nil if there was none
+	answer  *answer       // of that GET; nil if it is not being written
 	posting bool
 	body    *http.ResponseController // of the POST whose body is coming; nil if none is
 	held    int                      // counted of that body, in bytes
@@ -159,7 +160,7 @@ func (p *Polling) turnAway(w http.ResponseWriter, overlap bool) {
 
 // answerPoll answers a GET with frames.
 func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, frames []*outbox.Frame, last bool) {
-	written := make(chan struct{})
+	written, a := make(chan struct{}), newAnswer(w)
 	defer close(written)
 	defer p.box.Done(frames)
 	p.mu.Lock()
@@ -168,13 +169,19 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 		p.poll = nil
 	}
 	p.writing = written
+	if !last {
+		p.answer = a
+		if p.state == pollingClosed {
+			a.abandon() // since the frames were taken
+		}
+	}
 	p.mu.Unlock()
 	if len(frames) == 0 {
 		packet := shutdown
 		if !waits {
 			packet = <-own.answer
 		}
-		p.transports.WritePayload(w, r, []byte{packet}, true)
+		p.transports.writePayload(a, r, []byte{packet}, true, func(int) {})
 		return
 	}
 	size, noCompress := 0, true
@@ -194,7 +201,11 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 	if last {
 		p.Abort() // before the answer, so that no session is known to a client that has it
 	}
-	if err := p.transports.writePayload(w, r, payload, noCompress, p.box.Wrote); err != nil && !last {
+	err := p.transports.writePayload(a, r, payload, noCompress, p.box.Wrote)
+	p.mu.Lock()
+	p.answer = nil // no later one waits for its turn: see written
+	p.mu.Unlock()
+	if err != nil && !last {
 		p.fail(fmt.Errorf("%w: %w", ErrAborted, err))
 	}
 }
@@ -297,7 +308,7 @@ func (p *Polling) Close() {
 	p.box.CloseAfterFlush(closePacket)
 }
 
-// Abort ends the session at once. A GET that waits is answered with a close packet, and what is queued is lost.
+// Abort ends the session at once. A GET that waits is answered with a close packet, and what is queued, or being written, is lost.
 func (p *Polling) Abort() { p.abort(shutdown) }
 
 // Dismiss is Abort for a client that has closed the session itself: a GET that waits is answered with a noop.
@@ -316,6 +327,9 @@ func (p *Polling) abort(packet byte) {
 	p.end(packet)
 	if p.body != nil {
 		p.body.SetReadDeadline(time.Now()) // nobody waits for it any more
+	}
+	if p.answer != nil {
+		p.answer.abandon() // so it is with what is not read
 	}
 	p.mu.Unlock()
 	p.box.Close()

@@ -46,7 +46,7 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			p.finish(own.error)
 		}
-		p.transports.writeAnswer(w, []byte("ok"), func(int) {})
+		p.transports.writeAnswer(newAnswer(w), []byte("ok"), func(int) {})
 	case errors.Is(err, errOver):
 		refuseRequest(w)
 	default:
