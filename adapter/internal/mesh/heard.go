@@ -157,15 +157,25 @@ func (m *Machine[T]) compare(words []Heard) {
 
 // introduce returns the node of which another one has heard. One that this node has never heard of is added if it may be back, or if it is
 // younger: then all that it ever sent was due here. Of any other nothing is due, and introduce returns nil.
+//
+// What a broker delivers that stood still makes a node younger than it is, and nothing makes one older: the earliest birth counts.
 func (m *Machine[T]) introduce(h Heard) *peer {
 	const ever = time.Duration(1) << 61 // two of which are no overflow
 	ago := min(h.Ago, ever)
 	born := m.now - min(h.Age, ever) - ago
+	p := m.peers[h.Node]
+	if p != nil && (p.age > 0 || p.others > 0) {
+		born = min(born, p.born)
+	}
 	// One that is older by less than the word has travelled would be taken for younger: that matters only if it has sent something.
 	younger := born > FenceTimeout || born > 0 && (h.Upto > 0 || len(h.Tails) > 0)
-	p := m.peers[h.Node]
 	if p == nil {
-		if !younger && (h.Absence == Left || ago >= remembered) {
+		if !younger && ago >= remembered {
+			return nil
+		}
+		if !younger && h.Absence == Left { // and what comes late of it, or is said of it, is not to show it as younger
+			m.peers[h.Node] = &peer{id: h.Node, client: h.Client, suspect: true, leaving: true, gone: true}
+			m.tombs, m.ended = append(m.tombs, m.peers[h.Node]), true
 			return nil
 		}
 		p = &peer{id: h.Node, client: h.Client, since: m.now, heard: m.now - ago, acked: m.f}
@@ -175,10 +185,16 @@ func (m *Machine[T]) introduce(h Heard) *peer {
 		m.hello(p)
 		m.changed = true
 	}
-	if p.age == 0 && (p.others == 0 || born < p.born) {
+	if p.gone {
+		return p
+	}
+	if p.age == 0 {
 		p.born = born
 	}
-	if !p.known && younger && !p.gone {
+	if p.known && born <= 0 && p.real == 0 && (!p.spoke || h.Absence == Left) {
+		p.known, p.begun, m.changed = false, 0, true // it was taken for younger
+	}
+	if !p.known && younger {
 		p.acked, p.begun = m.f, m.f
 		m.level(p, born)
 		p.start(0)
@@ -246,7 +262,7 @@ func (m *Machine[T]) decide() {
 		return
 	}
 	for _, p := range m.doubts {
-		if p.buried {
+		if p.buried && p.known {
 			m.suppose(p)
 		}
 	}

@@ -70,11 +70,11 @@ func (m *Machine[T]) reopen(p *peer) {
 // our broker's interest has reached it.
 func (m *Machine[T]) meet(p *peer, a About) {
 	p.client = a.Client
-	if born := m.now - a.Age; p.age == 0 || born < p.born {
+	if born := m.now - a.Age; p.age == 0 && p.others == 0 || born < p.born {
 		p.born = born
 	}
 	p.age = max(p.age, a.Age)
-	if !p.known && a.Age < m.now {
+	if older := p.others > 0 && p.born <= 0; !p.known && a.Age < m.now && !older { // others know better what comes late
 		p.acked, p.begun = m.f, m.f
 		m.level(p, p.born)
 		p.start(0)
