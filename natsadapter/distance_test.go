@@ -172,6 +172,9 @@ func TestCutOff(t *testing.T) {
 			if n != 1 {
 				t.Errorf("a count is %d without an error", n)
 			}
+			if suspects := near.hub.Stats().Suspects; !slices.Contains(suspects, far.hub.Node()) {
+				t.Errorf("%s is named until it is given up, %v after NATS has lost it; want %v", far.hub.Node(), time.Since(cut), naming)
+			}
 			break
 		}
 		if time.Since(cut) > naming+20*time.Second {
