@@ -152,7 +152,7 @@ func TestCrash(t *testing.T) {
 			t.Errorf("%s after the crash of %s: %d, %v; want %d, without that node", c.name, id, n, err, whole(c.each, c.of, 1))
 		}
 		if took > silence {
-			t.Errorf("%s returned %v after the crash", c.name, took)
+			t.Errorf("%s returned %v after the crash, want less than %v", c.name, took, silence)
 		}
 		t.Logf("%s returned %v after the crash", c.name, took)
 		fastest = min(fastest, took)
@@ -171,7 +171,7 @@ func TestCrash(t *testing.T) {
 			t.Logf("a count is without an error %v after the crash", d)
 			break
 		}
-		if d > naming+time.Minute {
+		if d > naming+20*time.Second { // well before it is given up
 			t.Fatalf("%v after the crash: %v", d, err)
 		}
 		time.Sleep(10 * time.Millisecond)
