@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/wsserver"
@@ -158,7 +158,7 @@ func askSome(ctx context.Context, t *testing.T, srv *wsserver.Server, want []str
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	responses, err := srv.EmitWithAck(ctx, "who are you")
-	var partial *adapter.PartialError
+	var partial *cluster.PartialError
 	if !errors.As(err, &partial) || partial.Clients != 2 || len(partial.Nodes) > 0 || len(responses) != len(want)-2 {
 		t.Errorf("EmitWithAck: got %d answers, %v, want all but 2", len(responses), err)
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // acks are the acknowledgements that a socket waits for: by their ids, what is called with one, or, with ok false, when there will be none
@@ -82,7 +82,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	id := s.conn.server.newAckID()
 	err := s.expect(id, func(args packet.Args, ok bool) {
 		if ok {
-			answer <- emitter.NewResponse(args)
+			answer <- sockets.NewResponse(args)
 		}
 	})
 	if err != nil {

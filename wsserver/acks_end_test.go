@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -105,7 +105,7 @@ func TestAckStress(t *testing.T) {
 						ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 						responses, err := srv.EmitWithAck(ctx, "q")
 						cancel()
-						var partial *adapter.PartialError
+						var partial *cluster.PartialError
 						if err != nil && (!errors.As(err, &partial) || len(partial.Nodes) > 0) {
 							t.Errorf("got %v", err)
 						}

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -43,7 +43,7 @@ func (w *world) answered(t testing.TB, responses []wsserver.SocketResponse) stri
 // wantPartial checks an error of EmitWithAck that says how many clients have not answered.
 func wantPartial(t testing.TB, err error, clients int, nodes ...string) {
 	t.Helper()
-	var partial *adapter.PartialError
+	var partial *cluster.PartialError
 	if !errors.As(err, &partial) || partial.Clients != clients || !slices.Equal(partial.Nodes, nodes) {
 		t.Errorf("got error %v, want %d clients and nodes %q missing", err, clients, nodes)
 	}
@@ -291,7 +291,7 @@ func TestAckDisconnect(t *testing.T) {
 					t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
 				}
 				for _, r := range remotes {
-					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
 						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
 					}
 				}

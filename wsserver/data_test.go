@@ -7,14 +7,14 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
 // TestUnfencedIsNoFailure: what a Join leaves open is reported, but the client gets its answer, and stays.
 func TestUnfencedIsNoFailure(t *testing.T) {
-	unfenced := fmt.Errorf("join: %w", &adapter.UnfencedError{Nodes: []string{"hung"}})
+	unfenced := fmt.Errorf("join: %w", &cluster.UnfencedError{Nodes: []string{"hung"}})
 	failed := errors.New("failed")
 	reported := make(chan error, 10)
 	srv := newServer(t, wsserver.Config{OnError: func(_ *wsserver.Socket, _ string, err error) { reported <- err }})
@@ -68,11 +68,11 @@ func TestPartialJoinIsFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		onError, failures := collectErrors()
 		srv := newServer(t, wsserver.Config{OnError: onError})
-		unfenced := &adapter.UnfencedError{Nodes: []string{"hung"}}
+		unfenced := &cluster.UnfencedError{Nodes: []string{"hung"}}
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 			wsserver.OnAck(s, "move all", func(ctx context.Context, partly bool) (string, error) {
 				if partly {
-					return "moved", fmt.Errorf("join: %w", &adapter.PartialError{Nodes: []string{"dead"}, Err: unfenced})
+					return "moved", fmt.Errorf("join: %w", &cluster.PartialError{Nodes: []string{"dead"}, Err: unfenced})
 				}
 				return "moved", fmt.Errorf("join: %w", unfenced)
 			})

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -89,7 +89,7 @@ func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) 
 }
 
 // OnAck is On for events that the client wants to be acknowledged: with the handler's result. If it returns an error, nothing is sent, and the
-// client waits until its own time-out: what it is to know of belongs into R. The exception is an [*adapter.UnfencedError] of [Socket.Join],
+// client waits until its own time-out: what it is to know of belongs into R. The exception is an [*cluster.UnfencedError] of [Socket.Join],
 // which is reported like others, but says that the membership stands: the client gets its answer. An event whose client does not want to be
 // answered is handled all the same.
 func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
@@ -113,9 +113,9 @@ func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, a
 func stands(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		switch err.(type) {
-		case *adapter.UnfencedError:
+		case *cluster.UnfencedError:
 			return true
-		case *adapter.PartialError:
+		case *cluster.PartialError:
 			return false // of SocketsJoin: some have not joined
 		}
 	}

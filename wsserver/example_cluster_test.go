@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -58,7 +59,7 @@ func ExampleBroadcast_EmitWithAck() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	var partial *adapter.PartialError
+	var partial *cluster.PartialError
 	if errors.As(err, &partial) {
 		fmt.Println(names, "and", partial.Clients, "who has not answered")
 	}

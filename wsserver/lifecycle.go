@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
@@ -213,8 +213,8 @@ func (s *Socket) guard(handle func() error) (err error) {
 // concerns others.
 func (s *Socket) ended(err error) bool {
 	reason := context.Cause(s.ctx)
-	var broadcast *emitter.Error
-	return reason != nil && !errors.As(err, &broadcast) && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, adapter.ErrMember))
+	var broadcast *sockets.Error
+	return reason != nil && !errors.As(err, &broadcast) && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, cluster.ErrMember))
 }
 
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the

@@ -4,8 +4,8 @@ import (
 	"context"
 	"sync"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
@@ -14,8 +14,8 @@ type Namespace struct {
 	hooks
 	server *Server
 	name   string
-	rooms  *adapter.Rooms
-	all    *emitter.Namespace // the sockets of all nodes
+	rooms  *cluster.Rooms
+	all    *sockets.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
 
 	listening sync.Once // rooms tell of their events, since somebody wants to know
@@ -95,19 +95,19 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 // where a handler that blocks holds up this node's later events; an event that nobody handles there is counted in its Stats.Unhandled. Where more than 1,024
 // events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow], [adapter.ErrTooLarge] or
+// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or
 // [adapter.ErrClosed]. ctx may have ended: the event goes out all the same.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	return ns.all.ServerSideEmit(ctx, event, args...)
 }
 
 // ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
-// deadline in ctx, no longer than [adapter.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
+// deadline in ctx, no longer than [cluster.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
 // Events that are to be answered are handled concurrently, with each other and with those that are not.
 //
-// With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
-// [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [adapter.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
+// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes that have not answered, and an
+// [*cluster.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
+// error wraps [cluster.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }

@@ -4,8 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/shrink"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
@@ -140,7 +140,7 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 		parent.children[ns] = struct{}{}
 	}
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
-	ns.all = emitter.NewNamespace(name, ns.rooms, emitter.NamespaceConfig{
+	ns.all = sockets.NewNamespace(name, ns.rooms, sockets.NamespaceConfig{
 		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
 	})
 	if parent != nil && parent.listening {

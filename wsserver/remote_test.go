@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -207,7 +207,7 @@ func TestRemoteSocket(t *testing.T) {
 			}
 			<-c.Disconnected()
 			synctest.Wait()
-			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
 				t.Errorf("%s, who has gone: EmitWithAck: got %v, want ErrMember", name, err)
 			}
 			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
@@ -232,7 +232,7 @@ func TestRemoteOfNobody(t *testing.T) {
 	_, acked := r.EmitWithAck(t.Context(), "x")
 	_, counted := wsserver.Broadcast{}.Count(t.Context())
 	for _, err := range []error{r.Emit(t.Context(), "x"), acked, r.Join(t.Context(), "x"), r.Disconnect(t.Context(), true), counted, wsserver.Broadcast{}.Emit(t.Context(), "x")} {
-		if !errors.Is(err, emitter.ErrNoNamespace) {
+		if !errors.Is(err, sockets.ErrNoNamespace) {
 			t.Errorf("got %v, want ErrNoNamespace", err)
 		}
 	}

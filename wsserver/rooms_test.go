@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -148,10 +149,10 @@ func TestRooms(t *testing.T) {
 		want(s.ID(), "x", "y")
 		s.Leave("x", "never joined")
 		want(s.ID(), "y")
-		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, adapter.ErrRoomName) {
+		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room that cannot be: got %v, want ErrRoomName", err)
 		}
-		if err := s.Join(t.Context(), "z", string(make([]byte, adapter.MaxRoomName+1))); !errors.Is(err, adapter.ErrRoomName) {
+		if err := s.Join(t.Context(), "z", string(make([]byte, cluster.MaxRoomName+1))); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room too long: got %v, want ErrRoomName", err)
 		}
 		want(s.ID(), "y")
@@ -172,7 +173,7 @@ func TestRooms(t *testing.T) {
 		c.Abort()
 		synctest.Wait()
 		want()
-		if err := s.Join(t.Context(), "x"); !errors.Is(err, adapter.ErrMember) {
+		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
 			t.Errorf("Join after the disconnection: got %v, want ErrMember", err)
 		}
 		if err := s.Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -298,7 +299,7 @@ func TestRule25ServersCount(t *testing.T) {
 		count("one", srvs, 1)
 		srvs = append(srvs, newCluster(t, 2, wsserver.Config{Adapter: memory})...)
 		count("three", srvs, 3)
-		emitter := adapter.NewHub(adapter.HubConfig{Adapter: memory, Client: true, Logger: slog.New(slog.DiscardHandler)})
+		emitter := cluster.NewHub(cluster.HubConfig{Adapter: memory, Client: true, Logger: slog.New(slog.DiscardHandler)})
 		defer emitter.Close(context.Background())
 		if err := emitter.Ready(t.Context()); err != nil {
 			t.Fatal(err)

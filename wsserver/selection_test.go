@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -108,8 +108,8 @@ func TestSocketsJoinIsLive(t *testing.T) {
 			}
 		}
 		wantEvents(t, "a", w.clients["a"])
-		for _, name := range []string{"\xff", string(make([]byte, adapter.MaxRoomName+1))} {
-			if err := w.ns.SocketsJoin(t.Context(), "fine", name); !errors.Is(err, adapter.ErrRoomName) {
+		for _, name := range []string{"\xff", string(make([]byte, cluster.MaxRoomName+1))} {
+			if err := w.ns.SocketsJoin(t.Context(), "fine", name); !errors.Is(err, cluster.ErrRoomName) {
 				t.Errorf("SocketsJoin of a room that cannot be: got %v, want ErrRoomName", err)
 			}
 		}
@@ -313,7 +313,7 @@ func TestSilentNode(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			got, err := test.call(ctx)
 			cancel()
-			var partial *adapter.PartialError
+			var partial *cluster.PartialError
 			if got != test.want || !errors.As(err, &partial) || !slices.Equal(partial.Nodes, []string{deaf.Node()}) || partial.Clients != 0 {
 				t.Errorf("%s: got %d, %v, want %d without node %s", test.name, got, err, test.want, deaf.Node())
 			}

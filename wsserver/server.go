@@ -17,7 +17,7 @@ import (
 
 	"github.com/rs/cors"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
@@ -28,7 +28,7 @@ import (
 type Server struct {
 	cfg      Config
 	unusable error // what is wrong with the Config that it was given: nothing is served
-	hub      *adapter.Hub
+	hub      *cluster.Hub
 	budget   *budget.Budget
 	codec    packet.Codec
 	limits   packet.Limits
@@ -84,7 +84,7 @@ func New(cfg Config) *Server {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
 	srv.ctx, srv.end = context.WithCancelCause(context.Background())
-	srv.hub = adapter.NewHub(adapter.HubConfig{
+	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		QueueBytes:  cfg.AdapterQueueBytes,
 		RepairBytes: cfg.RepairBytes,
@@ -309,7 +309,7 @@ func (srv *Server) report(s *Socket, event string, err error) {
 
 // Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
 // has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A
-// *[adapter.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
+// *[cluster.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
 // those that are silent are not waited for. A handler that calls Close waits for itself. An http.Server that serves srv is to be shut down beside
 // it: it does not know of the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {

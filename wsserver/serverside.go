@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -119,7 +119,7 @@ var (
 )
 
 // serverEvent has the handlers take an event of another node, and returns their answer.
-func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) ([]byte, error) {
+func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) ([]byte, error) {
 	args, err := packet.ParseArgsBlob(event.Payload, packet.ClusterLimits())
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 	handlers := srv.hooksOf(event.Namespace).onServerSide(e.name)
 	if len(handlers) == 0 {
 		srv.counts.unhandled.Add(1)
-		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", adapter.ErrUnknown, e.name)
+		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", cluster.ErrUnknown, e.name)
 	}
 	var errs []error
 	for _, handle := range handlers {
@@ -148,7 +148,7 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 	case err == nil:
 		return nil, errNoAnswer
 	}
-	return nil, errors.New(err.Error()) // what it wraps is the handler's matter: adapter.ErrUnknown would mean that there is none
+	return nil, errors.New(err.Error()) // what it wraps is the handler's matter: cluster.ErrUnknown would mean that there is none
 }
 
 // handleServerEvent runs a handler. A panic is an error, and logged.

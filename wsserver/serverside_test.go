@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -154,14 +154,14 @@ func TestServerSideAck(t *testing.T) {
 		}{
 			{"double", 21, "1 [42] 2 [42]", nil, ""},
 			{"many", nil, "1 [1 [1]] 2 [2 [2]]", nil, ""},
-			{"partly", nil, "2 []", []string{one}, adapter.ErrUnknown.Error()},
+			{"partly", nil, "2 []", []string{one}, cluster.ErrUnknown.Error()},
 			{"double", "no number", "", both, packet.ErrArgument.Error()},
 			{"fails", nil, "", both, "out of luck"},
 			{"panics", nil, "", both, "panicked"},
 			{"silent", nil, "", both, "not answered"},
-			{"both", nil, "2 [1]", []string{one}, adapter.ErrUnknown.Error()},
+			{"both", nil, "2 [1]", []string{one}, cluster.ErrUnknown.Error()},
 			{"not JSON", nil, "", both, "acknowledge"},
-			{"nobody handles it", nil, "", both, adapter.ErrUnknown.Error()},
+			{"nobody handles it", nil, "", both, cluster.ErrUnknown.Error()},
 		} {
 			start := time.Now()
 			responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), test.event, test.arg)
@@ -169,7 +169,7 @@ func TestServerSideAck(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", test.event, got, test.want)
 			}
 			var missing []string
-			var partial *adapter.PartialError
+			var partial *cluster.PartialError
 			if errors.As(err, &partial) {
 				missing = partial.Nodes
 			}
@@ -179,7 +179,7 @@ func TestServerSideAck(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s: the other node is told %q", test.event, err)
 			}
-			if test.text == adapter.ErrUnknown.Error() && !errors.Is(err, adapter.ErrUnknown) {
+			if test.text == cluster.ErrUnknown.Error() && !errors.Is(err, cluster.ErrUnknown) {
 				t.Errorf("%s: got error %v, want ErrUnknown", test.event, err)
 			}
 			if got := time.Since(start); got > 100*time.Millisecond {
@@ -223,7 +223,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				return e.Ack(i)
 			})
 		}
-		for _, test := range []struct{ timeout, want time.Duration }{{time.Second, time.Second}, {time.Minute, time.Minute}, {0, adapter.CallTimeout}} {
+		for _, test := range []struct{ timeout, want time.Duration }{{time.Second, time.Second}, {time.Minute, time.Minute}, {0, cluster.CallTimeout}} {
 			ctx := t.Context()
 			if test.timeout > 0 {
 				var cancel context.CancelFunc
@@ -279,7 +279,7 @@ func TestServerSideParent(t *testing.T) {
 			}
 			n.want(t, "handlers", want...)
 		}
-		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, adapter.ErrUnknown) {
+		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, cluster.ErrUnknown) {
 			t.Errorf("a namespace that is not there: got %v, want ErrUnknown", err)
 		}
 	})
@@ -290,10 +290,10 @@ func TestServerSideErrorIsText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
 		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error {
-			return fmt.Errorf("my own trouble: %w", adapter.ErrUnknown)
+			return fmt.Errorf("my own trouble: %w", cluster.ErrUnknown)
 		})
 		_, err := srvs[0].ServerSideEmitWithAck(t.Context(), "x")
-		if err == nil || errors.Is(err, adapter.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
+		if err == nil || errors.Is(err, cluster.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
 			t.Errorf("got %v, want the text of the handler's error", err)
 		}
 	})

@@ -110,10 +110,10 @@ func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
 // Join puts the socket into rooms. Its membership stands at once on this node. Join then waits until it is live in the whole cluster: nil
 // means that every broadcast that any live node emits from now on reaches the socket. That takes a round trip when the room is new to
 // this node. A node that takes longer than two round trips, but 250 ms at the least and 2 s at the most, is not waited for: then the error is an
-// [*adapter.UnfencedError] that names the nodes that did not answer, or says what the broker denies, and the membership stands. It also stands if
+// [*cluster.UnfencedError] that names the nodes that did not answer, or says what the broker denies, and the membership stands. It also stands if
 // ctx ends first. A handler may pass the UnfencedError on: it is reported, and has no other consequence.
 //
-// [adapter.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [adapter.ErrMember]: the socket has
+// [cluster.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [cluster.ErrMember]: the socket has
 // disconnected; and [ErrNotConnected]: a middleware is too early for it.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if s.now() == connecting {

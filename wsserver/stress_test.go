@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -40,7 +41,7 @@ func TestStress(t *testing.T) {
 			ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 				wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) {
 					err := s.Join(ctx, room)
-					if unfenced := new(adapter.UnfencedError); errors.As(err, &unfenced) {
+					if unfenced := new(cluster.UnfencedError); errors.As(err, &unfenced) {
 						err = nil // it stands; a busy machine may take longer than the fence
 					}
 					return true, err

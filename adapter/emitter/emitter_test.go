@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -21,25 +23,25 @@ import (
 // selections are what an emitter of a world can select.
 var selections = []struct {
 	rule      string
-	selection func(w *world, e *emitter.Emitter) emitter.Broadcast
+	selection func(w *world, e *emitter.Emitter) sockets.Broadcast
 	want      string
 }{
-	{"all", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except() }, "abcd"},
-	{"a room", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("y") }, "bc"},
-	{"a union, each socket once", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.In("x").To("y", "x") }, "abc"},
-	{"a room without members", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("z") }, ""},
-	{"an empty list", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To([]string(nil)...) }, ""},
-	{"an empty list of a namespace's", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("/").In([]string{}...) }, ""},
-	{"an empty list, and a room", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To().To("x") }, "ab"},
-	{"an empty list, and exceptions", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except("x").To() }, ""},
-	{"except", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except("x") }, "cd"},
-	{"except wins", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x", "y").Except("y") }, "a"},
-	{"a socket's id", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
-	{"a namespace by its name", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("").To("y") }, "bc"},
-	{"another namespace", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("other").To("y") }, ""},
-	{"volatile", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Volatile().Except("y") }, "ad"},
-	{"not compressed", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Compress(false).To("x") }, "ab"},
-	{"its own node has nobody", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x").Local() }, ""},
+	{"all", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except() }, "abcd"},
+	{"a room", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("y") }, "bc"},
+	{"a union, each socket once", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.In("x").To("y", "x") }, "abc"},
+	{"a room without members", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("z") }, ""},
+	{"an empty list", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To([]string(nil)...) }, ""},
+	{"an empty list of a namespace's", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("/").In([]string{}...) }, ""},
+	{"an empty list, and a room", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To().To("x") }, "ab"},
+	{"an empty list, and exceptions", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except("x").To() }, ""},
+	{"except", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except("x") }, "cd"},
+	{"except wins", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("x", "y").Except("y") }, "a"},
+	{"a socket's id", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
+	{"a namespace by its name", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("").To("y") }, "bc"},
+	{"another namespace", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("other").To("y") }, ""},
+	{"volatile", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Volatile().Except("y") }, "ad"},
+	{"not compressed", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Compress(false).To("x") }, "ab"},
+	{"its own node has nobody", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("x").Local() }, ""},
 }
 
 // TestSelections: all that an emitter does selects sockets as a server does.
@@ -185,14 +187,14 @@ func TestAcks(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		responses, err = e.EmitWithAck(ctx, "nobody answers")
-		var partial *adapter.PartialError
+		var partial *cluster.PartialError
 		if !errors.As(err, &partial) || partial.Clients != 4 || len(partial.Nodes) > 0 || len(responses) > 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without answers: got %v, %v", responses, err)
 		}
 		if err := sockets[0].Disconnect(t.Context(), false); err != nil {
 			t.Error(err)
 		}
-		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, adapter.ErrMember) {
+		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, cluster.ErrMember) {
 			t.Errorf("a socket that has gone: got %v, want ErrMember", err)
 		}
 	})
@@ -227,7 +229,7 @@ func TestServerSideEmit(t *testing.T) {
 				t.Errorf("%s answered %d, %v", r.Node, n, err)
 			}
 		}
-		if responses, err = e.ServerSideEmitWithAck(t.Context(), "twice", 21); len(responses) > 0 || !errors.Is(err, adapter.ErrUnknown) {
+		if responses, err = e.ServerSideEmitWithAck(t.Context(), "twice", 21); len(responses) > 0 || !errors.Is(err, cluster.ErrUnknown) {
 			t.Errorf("where nobody handles it: got %v, %v, want ErrUnknown", responses, err)
 		}
 	})
@@ -369,12 +371,12 @@ func TestNoBroker(t *testing.T) {
 			t.Errorf("Emit: %v", err)
 		}
 		start := time.Now()
-		if n, err := e.Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
+		if n, err := e.Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
 			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
 		}
 		start = time.Now()
-		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
-			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), adapter.CallTimeout)
+		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
+			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), cluster.CallTimeout)
 		}
 		restore()
 
@@ -453,11 +455,11 @@ func TestBadEvents(t *testing.T) {
 			"..., to be answered":  second(e.EmitWithAck(ended, "x")),
 			"..., by a server":     second(e.ServerSideEmitWithAck(ended, "x")),
 			"a namespace's name":   e.Of("/a,b").Emit(t.Context(), "x"),
-			"a room's name":        e.SocketsJoin(t.Context(), strings.Repeat("x", adapter.MaxRoomName+1)),
+			"a room's name":        e.SocketsJoin(t.Context(), strings.Repeat("x", cluster.MaxRoomName+1)),
 			"one that is reserved": second(e.EmitCounted(t.Context(), "connect")),
 		} {
-			var failed *emitter.Error
-			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "emitter: ") {
+			var failed *sockets.Error
+			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "belfry: ") {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -142,7 +143,7 @@ func (c *chat) join(ctx context.Context, s *wsserver.Socket, room string) error 
 		return refusal(fmt.Sprintf("You are in %d rooms. Leave one first.", maxRooms))
 	}
 	err = s.Join(ctx, roomPrefix+room)
-	if unfenced, ok := errors.AsType[*adapter.UnfencedError](err); ok {
+	if unfenced, ok := errors.AsType[*cluster.UnfencedError](err); ok {
 		c.log.Warn("chat: a node may miss who has just joined", "error", unfenced)
 	} else if err != nil {
 		return err
@@ -173,7 +174,7 @@ func (c *chat) say(ctx context.Context, s *wsserver.Socket, room, text string) e
 
 // cluster makes a refusal of what an Emit returns that has reached this node alone.
 func (c *chat) cluster(err error) error {
-	if errors.Is(err, adapter.ErrOverflow) || errors.Is(err, adapter.ErrClosed) {
+	if errors.Is(err, cluster.ErrOverflow) || errors.Is(err, adapter.ErrClosed) {
 		c.log.Warn("chat: not sent to the other nodes", "error", err)
 		return refusal("The other nodes are out of reach. Only this one has heard of it.")
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
@@ -267,7 +267,7 @@ func TestWrongRequests(t *testing.T) {
 		{"emit", `{"event":"x","args":[` + strings.Repeat("[", 400) + strings.Repeat("]", 399) + `]}`, "invalid"},
 		{"join", `{"rooms":["x"]}`, `"join"`},
 		{"join", `{"rooms":["x"],"join":[]}`, `"join"`},
-		{"join", `{"rooms":["x"],"join":["` + strings.Repeat("r", adapter.MaxRoomName+1) + `"]}`, "name of a room"},
+		{"join", `{"rooms":["x"],"join":["` + strings.Repeat("r", cluster.MaxRoomName+1) + `"]}`, "name of a room"},
 		{"leave", `{"rooms":["x"]}`, `"leave"`},
 		{"leave", `{"rooms":["x"],"leave":"y"}`, "leave"},
 		{"disconnect", `{"rooms":["x"],"all":true}`, `"all"`},

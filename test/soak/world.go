@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
@@ -120,7 +121,7 @@ func (w *world) emit(ctx context.Context) error {
 		err = errors.Join(err, e.To(fmt.Sprint("room-", i)).Emit(ctx, "said", i))
 	}
 	_, counted := e.Count(ctx)
-	var partial *adapter.PartialError // of a client that went meanwhile, say
+	var partial *cluster.PartialError // of a client that went meanwhile, say
 	if errors.As(counted, &partial) {
 		counted = nil
 	}
