@@ -19,6 +19,7 @@ import (
 // TestLastWords: an event with the end of its connection right behind it, as of a tab that is closed, is heard by the room, however the
 // connection ends and whatever it is made of.
 func TestLastWords(t *testing.T) {
+	t.Parallel()
 	const goodbye = `42["say","good bye"]`
 	frame := wstest.Frame(1, []byte(goodbye))
 	closing := wstest.Frame(8, []byte{0x03, 0xe9}) // going away
@@ -163,6 +164,7 @@ func (h *hall) hears(t *testing.T) {
 // TestEmitAfterTheEnd: what a handler emits whose client has gone meanwhile goes out, in every way of emitting; what waits is an error of the
 // handler, and reported.
 func TestEmitAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		emit func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error
@@ -253,6 +255,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 
 // TestFarewellContext: the ctx of handlers of a disconnection outlives the socket, and ends with the ctx that Close was given.
 func TestFarewellContext(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"the client", "Close"} {
 		for _, where := range []string{"Namespace.OnDisconnecting", "Namespace.OnDisconnect", "Socket.OnDisconnecting", "Socket.OnDisconnect"} {
 			t.Run(where+", by "+by, func(t *testing.T) {

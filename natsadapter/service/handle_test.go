@@ -33,6 +33,7 @@ func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
 
 // TestServerThatLeavesAfterwards: a request that was carried out is not refused for want of a server, or its client would send it again.
 func TestServerThatLeavesAfterwards(t *testing.T) {
+	t.Parallel()
 	memory, silent := new(adapter.Memory), slog.New(slog.DiscardHandler)
 	hub := cluster.NewHub(cluster.HubConfig{Adapter: memory, Logger: silent})
 	e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
