@@ -19,9 +19,11 @@ func TestUnfencedIsNoFailure(t *testing.T) {
 	reported := make(chan error, 10)
 	srv := newServer(t, wsserver.Config{OnError: func(_ *wsserver.Socket, _ string, err error) { reported <- err }})
 	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(context.Context, string) (string, error) { return "joined", unfenced })
-		wsserver.OnAck(s, "both", func(context.Context, string) (string, error) { return "half", errors.Join(unfenced, failed) })
-		wsserver.OnAck(s, "plain", func(context.Context, string) (string, error) { return "plain", nil })
+		wsserver.OnAck(s, "join", func(context.Context, *wsserver.Socket, string) (string, error) { return "joined", unfenced })
+		wsserver.OnAck(s, "both", func(context.Context, *wsserver.Socket, string) (string, error) {
+			return "half", errors.Join(unfenced, failed)
+		})
+		wsserver.OnAck(s, "plain", func(context.Context, *wsserver.Socket, string) (string, error) { return "plain", nil })
 		return unfenced
 	})
 	c := wstest.Dial(t, srv, wstest.Config{})
@@ -54,7 +56,7 @@ func TestData(t *testing.T) {
 		return nil
 	})
 	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "who", func(context.Context, string) (any, error) { return s.Data(), nil })
+		wsserver.OnAck(s, "who", func(context.Context, *wsserver.Socket, string) (any, error) { return s.Data(), nil })
 		return nil
 	})
 	var got string
@@ -70,7 +72,7 @@ func TestPartialJoinIsFailure(t *testing.T) {
 		srv := newServer(t, wsserver.Config{OnError: onError})
 		unfenced := &cluster.UnfencedError{Nodes: []string{"hung"}}
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "move all", func(ctx context.Context, partly bool) (string, error) {
+			wsserver.OnAck(s, "move all", func(ctx context.Context, _ *wsserver.Socket, partly bool) (string, error) {
 				if partly {
 					return "moved", fmt.Errorf("join: %w", &cluster.PartialError{Nodes: []string{"dead"}, Err: unfenced})
 				}

@@ -35,7 +35,7 @@ func Example() {
 	srv := wsserver.New(wsserver.Config{})
 	defer srv.Close(context.Background())
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (int, error) {
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (int, error) {
 			if err := s.Join(ctx, room); err != nil {
 				return 0, err
 			}
@@ -70,7 +70,7 @@ func ExampleOnAck() {
 	defer srv.Close(context.Background())
 	type line struct{ Room, Text string }
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "say", func(ctx context.Context, l line) (int, error) {
+		wsserver.OnAck(s, "say", func(ctx context.Context, _ *wsserver.Socket, l line) (int, error) {
 			return len(l.Text), s.To(l.Room).Emit(ctx, "said", l)
 		})
 		return nil
@@ -119,7 +119,9 @@ func ExampleConfig_cluster() {
 		srv := wsserver.New(wsserver.Config{Adapter: cluster})
 		defer srv.Close(context.Background())
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
+			wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+				return true, s.Join(ctx, room)
+			})
 			return nil
 		})
 		if err := srv.Ready(context.Background()); err != nil {

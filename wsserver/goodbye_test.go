@@ -124,8 +124,12 @@ func newHall(t *testing.T, secure bool) *hall {
 	onError, failures := collectErrors()
 	srv := newServer(t, wsserver.Config{OnError: onError})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("hall").Emit(ctx, "said", text) })
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			return true, s.Join(ctx, room)
+		})
+		wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, text string) error {
+			return s.To("hall").Emit(ctx, "said", text)
+		})
 		return nil
 	})
 	dial := listen(t, srv, nil, secure)

@@ -1,6 +1,8 @@
 package wsserver
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -103,4 +105,15 @@ func (s *Socket) Handshake() Handshake {
 		Secure:     kept.secure,
 		Time:       time.UnixMilli(kept.time),
 	}
+}
+
+// DecodeAuth converts the client's option "auth" into what dst points to, as encoding/json does. A client that has none leaves dst as it is.
+func (s *Socket) DecodeAuth(dst any) error {
+	if len(s.auth) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(s.auth, dst); err != nil {
+		return fmt.Errorf("wsserver: auth of the client: %w", err)
+	}
+	return nil
 }

@@ -133,7 +133,7 @@ func (s *Socket) work() {
 // handle runs what handles an event.
 func (s *Socket) handle(p *packet.Packet) {
 	e := &Event{socket: s, packet: p, name: p.Event()}
-	s.protect(e.name, func() error { return s.pass(0, s.ctx, e) })
+	s.protect(e.name, func() error { return e.refuse(s.pass(0, s.ctx, e)) })
 }
 
 // pass hands an event to the middleware of this number, or behind the last of them to the handlers.
@@ -157,7 +157,7 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	run := func(handlers []Handler) {
 		handled = handled || len(handlers) > 0
 		for _, handle := range handlers {
-			if err := s.guard(func() error { return handle(ctx, e) }); err != nil && !s.ended(err) {
+			if err := s.guard(func() error { return e.refuse(handle(ctx, e)) }); err != nil && !s.ended(err) {
 				errs = append(errs, err)
 			}
 		}

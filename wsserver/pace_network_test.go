@@ -73,7 +73,7 @@ func TestLargeMessageNetwork(t *testing.T) {
 				dial := listen(t, srv, n.listen(t), n.secure)
 				big := strings.Repeat("x", size)
 				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-					wsserver.On(s, "more", func(ctx context.Context, _ string) error {
+					wsserver.On(s, "more", func(ctx context.Context, _ *wsserver.Socket, _ string) error {
 						return errors.Join(srv.To(s.ID()).Emit(ctx, "big", big), s.Emit(ctx, "bytes", []byte(big)), s.Emit(ctx, "small"))
 					})
 					return errors.Join(s.Emit(ctx, "big", big), s.Emit(ctx, "small"))
@@ -132,7 +132,9 @@ func TestUploadsNetwork(t *testing.T) {
 			srv := newServer(t, wsserver.Config{})
 			dial := listen(t, srv, n.listen(t), n.secure)
 			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-				wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("r").Emit(ctx, "said", text) })
+				wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, text string) error {
+					return s.To("r").Emit(ctx, "said", text)
+				})
 				return s.Join(ctx, "r")
 			})
 			var members []*wstest.Client

@@ -86,8 +86,8 @@ func OnServerSide[T any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) error) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		arg, err := first[T](e)
-		if err != nil {
+		var arg T
+		if err := decodeSome(e, &arg); err != nil {
 			return err
 		}
 		return handle(ctx, arg)
@@ -100,8 +100,8 @@ func OnServerSideAck[T, R any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		arg, err := first[T](e)
-		if err != nil {
+		var arg T
+		if err := decodeSome(e, &arg); err != nil {
 			return err
 		}
 		result, err := handle(ctx, arg)

@@ -106,7 +106,7 @@ func (c *chat) connect(_ context.Context, s *wsserver.Socket) error {
 
 // on is wsserver.OnAck for handlers that may refuse: the acknowledgement is then {"error": why}.
 func on[T, R any](s *wsserver.Socket, event string, handle func(context.Context, T) (R, error)) {
-	wsserver.OnAck(s, event, func(ctx context.Context, arg T) (any, error) {
+	wsserver.OnAck(s, event, func(ctx context.Context, _ *wsserver.Socket, arg T) (any, error) {
 		reply, err := handle(ctx, arg)
 		if no, ok := errors.AsType[refusal](err); ok {
 			return map[string]string{"error": string(no)}, nil

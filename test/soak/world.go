@@ -75,9 +75,14 @@ func (w *world) adapter() adapter.Adapter {
 // serve is the application: clients join and leave rooms, and say something to one.
 func serve(srv *wsserver.Server) {
 	connect := func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.OnAck(s, "leave", func(ctx context.Context, room string) (bool, error) { s.Leave(room); return true, nil })
-		wsserver.OnAck(s, "say", func(ctx context.Context, room string) (bool, error) {
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			return true, s.Join(ctx, room)
+		})
+		wsserver.OnAck(s, "leave", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			s.Leave(room)
+			return true, nil
+		})
+		wsserver.OnAck(s, "say", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
 			return true, s.Namespace().To(room).Emit(ctx, "said", strings.Repeat("x", 500))
 		})
 		return nil

@@ -14,8 +14,12 @@ import (
 func newChat() *wsserver.Server {
 	srv := wsserver.New(wsserver.Config{})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("tower").Emit(ctx, "said", text) })
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			return true, s.Join(ctx, room)
+		})
+		wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, text string) error {
+			return s.To("tower").Emit(ctx, "said", text)
+		})
 		return nil
 	})
 	return srv
