@@ -58,9 +58,26 @@ func (p *party) open(room string) *guest {
 		p.t.Fatal(err)
 	}
 	if room != "" {
-		_, g.member = add(p.t, g.Hub, room)
+		r, id := g.Rooms("/", frame), g.NewID()
+		g.member = &member{remove: func() { r.Remove(id) }}
+		p.confirmed(r.Add(p.t.Context(), id, g.member))
+		p.confirmed(r.Join(p.t.Context(), id, room))
 	}
 	return g
+}
+
+// confirmed checks that a join was confirmed by all nodes but those that are away: a newcomer may hear of one of these from others.
+func (p *party) confirmed(err error) {
+	p.t.Helper()
+	unfenced, ok := errors.AsType[*UnfencedError](err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok && unfenced.Broker == nil && !slices.ContainsFunc(unfenced.Nodes, func(node string) bool { return !p.away[node] }) {
+		return
+	}
+	if err != nil {
+		p.t.Fatalf("join: %v", err)
+	}
 }
 
 // cut takes g away from the others, or brings it back.
