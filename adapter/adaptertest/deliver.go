@@ -117,7 +117,7 @@ func testLargeMessage(c *cluster) {
 		rounds = 6
 		small  = 100
 	)
-	large := min(nodes[0].fit(adapter.DefaultMaxMessage), nodes[1].fit(adapter.DefaultMaxMessage))
+	large := min(nodes[0].fit(cluster.DefaultMaxMessage), nodes[1].fit(adapter.DefaultMaxMessage))
 	got := expectSeries(to, nil)
 	publish := func(n *node) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
