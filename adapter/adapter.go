@@ -1,8 +1,6 @@
-// Package adapter holds the rooms of Socket.IO and carries broadcasts to them, on one node or on every node of a cluster.
-//
-// It has two seams. Below is [Adapter] and [Link]: a driver that moves bytes between nodes and knows nothing of rooms, such as
-// [Memory] here or natsadapter for NATS. Above is [Hub] and [Member]: what a server holds, and what the server's sockets are to it.
-// Package adaptertest holds every driver to the contract written here.
+// Package adapter is for who writes a driver: an [Adapter] and its [Link] move bytes between the nodes of a cluster, by [Topic], and know
+// nothing of rooms, sockets or packets. [Memory] is one; package natsadapter is another, for NATS. Package adaptertest holds every
+// driver to the contract written here. Package cluster is what a server makes of a link.
 package adapter
 
 import (
@@ -12,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrClosed is returned by the methods of a Link or a Hub that has been closed.
+// ErrClosed is returned by the methods of a Link that has been closed, and wrapped by what a closed server or emitter is asked for.
 var ErrClosed = errors.New("adapter: closed")
 
 // ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the link does not keep the message, and published

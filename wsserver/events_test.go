@@ -534,7 +534,7 @@ func TestVolatile(t *testing.T) {
 		srv.Emit(t.Context(), "big", big)
 		time.Sleep(time.Second)
 		for range 10 {
-			srv.Volatile().Emit(t.Context(), "now")
+			srv.All().Volatile().Emit(t.Context(), "now")
 		}
 		srv.Emit(t.Context(), "must")
 		synctest.Wait()

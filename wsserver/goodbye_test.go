@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -171,42 +172,42 @@ func TestEmitAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		emit func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error
+		emit func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error
 		want bool // the other client has it; otherwise OnError has an error
 	}{
-		{"Broadcast.Emit", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.Emit", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			return s.To("x").Emit(ctx, "said")
 		}, true},
-		{"Broadcast.Volatile", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
-			return s.Namespace().Volatile().Emit(ctx, "said")
+		{"Broadcast.Volatile", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
+			return s.Namespace().All().Volatile().Emit(ctx, "said")
 		}, true},
-		{"Namespace.Emit", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Namespace.Emit", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			return s.Namespace().Emit(ctx, "said")
 		}, true},
-		{"RemoteSocket.Emit", func(ctx context.Context, _ *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"RemoteSocket.Emit", func(ctx context.Context, _ *wsserver.Socket, other sockets.RemoteSocket) error {
 			return other.Emit(ctx, "said")
 		}, true},
-		{"Socket.Emit of another", func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"Socket.Emit of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
 			o, _ := s.Namespace().Socket(other.ID)
 			return o.Emit(ctx, "said")
 		}, true},
-		{"Socket.EmitVolatile of another", func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"Socket.EmitVolatile of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
 			o, _ := s.Namespace().Socket(other.ID)
 			return o.EmitVolatile(ctx, "said")
 		}, true},
-		{"Broadcast.EmitCounted", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.EmitCounted", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.To("x").EmitCounted(ctx, "said")
 			return err
 		}, false},
-		{"Broadcast.EmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.EmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.To("x").EmitWithAck(ctx, "said")
 			return fmt.Errorf("asking the room: %w", err)
 		}, false},
-		{"RemoteSocket.EmitWithAck", func(ctx context.Context, _ *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"RemoteSocket.EmitWithAck", func(ctx context.Context, _ *wsserver.Socket, other sockets.RemoteSocket) error {
 			_, err := other.EmitWithAck(ctx, "said")
 			return err
 		}, false},
-		{"ServerSideEmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"ServerSideEmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.Namespace().ServerSideEmitWithAck(ctx, "said")
 			return err
 		}, false},
@@ -216,7 +217,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 				onError, failures := collectErrors()
 				srv := newServer(t, wsserver.Config{OnError: onError})
 				inside := make(chan struct{})
-				var other wsserver.RemoteSocket
+				var other sockets.RemoteSocket
 				srv.Of("/").On("say", func(ctx context.Context, e *wsserver.Event) error {
 					close(inside)
 					<-ctx.Done()
@@ -227,7 +228,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 				if err := socketOf(t, srv, listener).Join(t.Context(), "x"); err != nil {
 					t.Fatal(err)
 				}
-				sockets, err := srv.FetchSockets(t.Context())
+				sockets, err := srv.All().FetchSockets(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}

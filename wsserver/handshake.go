@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -94,10 +95,10 @@ func unpackHeader(packed string, names []string) http.Header {
 }
 
 // Handshake returns what the client said when it connected. It is made anew at each call.
-func (s *Socket) Handshake() Handshake {
+func (s *Socket) Handshake() sockets.Handshake {
 	kept := &s.conn.handshake
 	query, _ := url.ParseQuery(kept.query) // it was encoded from values
-	return Handshake{
+	return sockets.Handshake{
 		Auth:       s.auth,
 		Query:      query,
 		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),

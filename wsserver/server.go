@@ -2,7 +2,7 @@
 // node of a cluster.
 //
 // A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
-// A [Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
+// A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
 // the server belongs to is one field of [Config].
 package wsserver
 
@@ -19,6 +19,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
@@ -160,73 +161,21 @@ func (srv *Server) OnServerSide(event string, handle ServerHandler) {
 	srv.root.OnServerSide(event, handle)
 }
 
-// To is the broadcast to the sockets of the namespace "/" in any of rooms: see [Broadcast.To].
-func (srv *Server) To(rooms ...string) Broadcast { return srv.root.To(rooms...) }
+// All is the broadcast to all sockets of the namespace "/": see [Namespace.All].
+func (srv *Server) All() sockets.Broadcast { return srv.root.All() }
+
+// To is the broadcast to the sockets of the namespace "/" in any of rooms: see [sockets.Broadcast.To].
+func (srv *Server) To(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
 // In is To.
-func (srv *Server) In(rooms ...string) Broadcast { return srv.root.To(rooms...) }
+func (srv *Server) In(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
 // Except is the broadcast to all sockets of the namespace "/" but those in any of rooms.
-func (srv *Server) Except(rooms ...string) Broadcast { return srv.root.Except(rooms...) }
+func (srv *Server) Except(rooms ...string) sockets.Broadcast { return srv.root.Except(rooms...) }
 
-// Volatile is the volatile broadcast to all sockets of the namespace "/".
-func (srv *Server) Volatile() Broadcast { return srv.root.Volatile() }
-
-// Compress is the broadcast to all sockets of the namespace "/" that may be compressed, or not: see [Broadcast.Compress].
-func (srv *Server) Compress(compress bool) Broadcast { return srv.root.Compress(compress) }
-
-// Local is the broadcast to the sockets of the namespace "/" on this node.
-func (srv *Server) Local() Broadcast { return srv.root.Local() }
-
-// Emit sends an event to all sockets of the namespace "/": see [Broadcast.Emit].
+// Emit sends an event to all sockets of the namespace "/": see [sockets.Broadcast.Emit].
 func (srv *Server) Emit(ctx context.Context, event string, args ...any) error {
 	return srv.root.Emit(ctx, event, args...)
-}
-
-// EmitCounted sends an event to all sockets of the namespace "/" and returns how many have it: see [Broadcast.EmitCounted].
-func (srv *Server) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return srv.root.EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets of the namespace "/" and waits for their acknowledgements: see [Broadcast.EmitWithAck].
-func (srv *Server) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return srv.root.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets of the namespace "/": see [Broadcast.FetchSockets].
-func (srv *Server) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return srv.root.FetchSockets(ctx)
-}
-
-// Count returns how many sockets the namespace "/" has: see [Broadcast.Count].
-func (srv *Server) Count(ctx context.Context) (int, error) { return srv.root.Count(ctx) }
-
-// SocketsJoin puts all sockets of the namespace "/" into rooms: see [Broadcast.SocketsJoin].
-func (srv *Server) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return srv.root.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets of the namespace "/" out of rooms: see [Broadcast.SocketsLeave].
-func (srv *Server) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return srv.root.SocketsLeave(ctx, rooms...)
-}
-
-// AllRooms returns the names of the rooms of the namespace "/" with a socket on any node: see [Namespace.AllRooms].
-func (srv *Server) AllRooms(ctx context.Context) ([]string, error) { return srv.root.AllRooms(ctx) }
-
-// DisconnectSockets disconnects all sockets of the namespace "/": see [Broadcast.DisconnectSockets].
-func (srv *Server) DisconnectSockets(ctx context.Context, close bool) error {
-	return srv.root.DisconnectSockets(ctx, close)
-}
-
-// ServerSideEmit sends an event to the programs of the other servers, in the namespace "/": see [Namespace.ServerSideEmit].
-func (srv *Server) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	return srv.root.ServerSideEmit(ctx, event, args...)
-}
-
-// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [Namespace.ServerSideEmitWithAck].
-func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
-	return srv.root.ServerSideEmitWithAck(ctx, event, args...)
 }
 
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms at

@@ -13,6 +13,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -39,7 +40,7 @@ func TestServerSideEmit(t *testing.T) {
 			})
 		}
 		c := wstest.Dial(t, srvs[1], wstest.Config{Codec: msgpack.Codec{}})
-		if err := srvs[0].ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5); err != nil {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5); err != nil {
 			t.Fatal(err)
 		}
 		n[0].want(t, "the emitter")
@@ -71,15 +72,15 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		n[1].want(t, "in order", want...)
 		wantEvents(t, "a client", c)
-		if err := srvs[0].ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
 			t.Errorf("a reserved name: got %v, want ErrReserved", err)
 		}
-		if err := srvs[0].ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
 			t.Error("what cannot be JSON: got no error")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := srvs[0].ServerSideEmitWithAck(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
+		if _, err := srvs[0].Of("/").ServerSideEmitWithAck(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want Canceled", err)
 		}
 		n[1].want(t, "what failed")
@@ -95,7 +96,7 @@ func TestServerSideEmit(t *testing.T) {
 }
 
 // texts are the nodes and the answers to a server-side event.
-func texts(t testing.TB, srvs []*wsserver.Server, responses []wsserver.ServerResponse) string {
+func texts(t testing.TB, srvs []*wsserver.Server, responses []sockets.ServerResponse) string {
 	t.Helper()
 	var list []string
 	for _, r := range responses {
@@ -164,7 +165,7 @@ func TestServerSideAck(t *testing.T) {
 			{"nobody handles it", nil, "", both, cluster.ErrUnknown.Error()},
 		} {
 			start := time.Now()
-			responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), test.event, test.arg)
+			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), test.event, test.arg)
 			if got := texts(t, srvs, responses); got != test.want {
 				t.Errorf("%s: got %q, want %q", test.event, got, test.want)
 			}
@@ -186,7 +187,7 @@ func TestServerSideAck(t *testing.T) {
 				t.Errorf("%s: took %v", test.event, got)
 			}
 		}
-		responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "large")
+		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "large")
 		if err != nil || len(responses) != 2 {
 			t.Fatalf("large: got %d answers, %v", len(responses), err)
 		}
@@ -206,7 +207,7 @@ func TestServerSideAck(t *testing.T) {
 	})
 }
 
-func one2(r wsserver.ServerResponse) (text string, err error) { return text, r.Decode(&text) }
+func one2(r sockets.ServerResponse) (text string, err error) { return text, r.Decode(&text) }
 
 // TestServerSideAckEnds: with ctx, or without a deadline after 30 s, with the answers so far; and the ctx of the handler that still runs ends.
 func TestServerSideAckEnds(t *testing.T) {
@@ -231,7 +232,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				defer cancel()
 			}
 			start := time.Now()
-			responses, err := srvs[0].ServerSideEmitWithAck(ctx, "q")
+			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(ctx, "q")
 			if got := time.Since(start); got != test.want || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
 			}
@@ -248,11 +249,11 @@ func TestServerSideAckEnds(t *testing.T) {
 			srvs[1].Close(ctx)
 		})
 		start := time.Now()
-		responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "q")
+		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q")
 		if got := time.Since(start); got > 4*time.Second || texts(t, srvs, responses) != "2 [2]" {
 			t.Errorf("a node has left: got %q, %v after %v, want the answer of node 2 within 3s of its going", texts(t, srvs, responses), err, got)
 		}
-		if responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "q"); err != nil || len(responses) != 1 {
+		if responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q"); err != nil || len(responses) != 1 {
 			t.Errorf("later: got %d answers, %v, want 1", len(responses), err)
 		}
 	})
@@ -292,7 +293,7 @@ func TestServerSideErrorIsText(t *testing.T) {
 		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error {
 			return fmt.Errorf("my own trouble: %w", cluster.ErrUnknown)
 		})
-		_, err := srvs[0].ServerSideEmitWithAck(t.Context(), "x")
+		_, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "x")
 		if err == nil || errors.Is(err, cluster.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
 			t.Errorf("got %v, want the text of the handler's error", err)
 		}
@@ -305,7 +306,7 @@ func TestCloseWithServerHandler(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
 		release := make(chan struct{})
 		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error { <-release; return nil })
-		srvs[0].ServerSideEmit(t.Context(), "x")
+		srvs[0].Of("/").ServerSideEmit(t.Context(), "x")
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
@@ -125,17 +126,17 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 // Leave takes the socket out of rooms, at once. Rooms that it is not in are left alone.
 func (s *Socket) Leave(rooms ...string) { s.ns.rooms.Leave(s.id, rooms...) }
 
-// To is the broadcast to the sockets in any of rooms without this one: see [Broadcast.To].
-func (s *Socket) To(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
+// To is the broadcast to the sockets in any of rooms without this one: see [sockets.Broadcast.To].
+func (s *Socket) To(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
 // In is To.
-func (s *Socket) In(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
+func (s *Socket) In(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
 // Except is the broadcast to all sockets of the namespace but this one and those in any of rooms.
-func (s *Socket) Except(rooms ...string) Broadcast { return s.Broadcast().Except(rooms...) }
+func (s *Socket) Except(rooms ...string) sockets.Broadcast { return s.Broadcast().Except(rooms...) }
 
 // Broadcast is the broadcast to all sockets of the namespace but this one.
-func (s *Socket) Broadcast() Broadcast { return s.ns.Except(s.id) }
+func (s *Socket) Broadcast() sockets.Broadcast { return s.ns.Except(s.id) }
 
 // Emit sends an event to the client. It does not wait for the network, nor does it matter whether ctx has ended. args are anything that
 // encoding/json takes, with []byte anywhere inside sent as binary. After the socket has disconnected, the error wraps the reason; before

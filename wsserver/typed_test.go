@@ -234,13 +234,13 @@ func TestFewerServerSideArguments(t *testing.T) {
 		if err := near.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := near.ServerSideEmit(t.Context(), "said"); err != nil {
+		if err := near.Of("/").ServerSideEmit(t.Context(), "said"); err != nil {
 			t.Fatal(err)
 		}
 		if got := <-said; got != "!" {
 			t.Errorf("got %q", got)
 		}
-		answers, err := near.ServerSideEmitWithAck(t.Context(), "list")
+		answers, err := near.Of("/").ServerSideEmitWithAck(t.Context(), "list")
 		var n int
 		if err == nil && len(answers) == 1 {
 			err = answers[0].Decode(&n)

@@ -1,3 +1,6 @@
+// Package cluster is what a server holds of its cluster: a [Hub], which is its node, and [Rooms], which are the rooms of a namespace with the
+// [Member]s that are on this node. It carries broadcasts to the members of rooms on all nodes, and asks other nodes what concerns theirs.
+// It never looks into a payload. Programs use it by way of package wsserver or emitter, and meet its errors.
 package cluster
 
 import (

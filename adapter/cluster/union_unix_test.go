@@ -21,7 +21,7 @@ import (
 // namespace, in clusters of several sizes over three NATS servers; each room has members on a share of the other nodes. Everything is
 // in this process, so cpu-us/op is what a broadcast costs publisher, NATS servers and receivers together; the time is that of the machine.
 //
-//	go test ./adapter -run '^$' -bench Union -benchtime 2000x
+//	go test ./adapter/cluster -run '^$' -bench Union -benchtime 2000x
 func BenchmarkUnion(b *testing.B) {
 	for _, nodes := range []int{3, 10, 30} {
 		for _, share := range []float64{0, 0.25, 1} {

@@ -37,8 +37,8 @@ func TestAfterClose(t *testing.T) {
 				t.Errorf("Close: %v", err)
 			}
 			for what, b := range map[string]sockets.Broadcast{
-				"all": srv.Except(), "a room": srv.To("x"), "one of before": kept, "many rooms": srv.To("1", "2", "3", "4", "5"), "volatile": srv.Volatile(),
-				"local": srv.Of("/").Local(), "nobody": srv.To(), "of another namespace": srv.Of("/other").To("x"), "of a socket": s.To("x"),
+				"all": srv.Except(), "a room": srv.To("x"), "one of before": kept, "many rooms": srv.To("1", "2", "3", "4", "5"), "volatile": srv.All().Volatile(),
+				"local": srv.Of("/").All().Local(), "nobody": srv.To(), "of another namespace": srv.Of("/other").To("x"), "of a socket": s.To("x"),
 			} {
 				checkClosed(ctx, t, name+", "+what, b)
 			}
@@ -47,9 +47,9 @@ func TestAfterClose(t *testing.T) {
 				"Emit of a namespace":    srv.Of("/").Emit(ctx, "x"),
 				"Emit of a socket":       s.Emit(ctx, "x"),
 				"EmitVolatile":           s.EmitVolatile(ctx, "x"),
-				"ServerSideEmit":         srv.ServerSideEmit(ctx, "x"),
-				"ServerSideEmitWithAck":  errorOf(srv.ServerSideEmitWithAck(ctx, "x")),
-				"EmitWithAck":            errorOf(srv.EmitWithAck(ctx, "x")),
+				"ServerSideEmit":         srv.Of("/").ServerSideEmit(ctx, "x"),
+				"ServerSideEmitWithAck":  errorOf(srv.Of("/").ServerSideEmitWithAck(ctx, "x")),
+				"EmitWithAck":            errorOf(srv.All().EmitWithAck(ctx, "x")),
 				"AllRooms":               errorOf(srv.Of("/").AllRooms(ctx)),
 				"EmitWithAck, of a room": errorOf(srv.To("x").EmitWithAck(ctx, "x")),
 			})

@@ -1,8 +1,8 @@
 // Package emitter does to the sockets of a cluster what a server can do, from a Go process without sockets: a cron job, a worker, the
 // backend of a web site.
 //
-// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Its [sockets.Namespace] and [sockets.Broadcast] are
-// those of the servers, too: package wsserver has them by the same names.
+// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Whatever can be done to sockets is a
+// method of the [sockets.Broadcast] that it makes, as a server does.
 package emitter
 
 import (
@@ -179,6 +179,9 @@ func (e *Emitter) Close(ctx context.Context) error {
 	return nil
 }
 
+// All is the broadcast to all sockets of the namespace "/".
+func (e *Emitter) All() sockets.Broadcast { return e.root.All() }
+
 // To is the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
 func (e *Emitter) To(rooms ...string) sockets.Broadcast { return e.root.To(rooms...) }
 
@@ -188,59 +191,7 @@ func (e *Emitter) In(rooms ...string) sockets.Broadcast { return e.root.To(rooms
 // Except is the broadcast to all sockets but those in any of rooms.
 func (e *Emitter) Except(rooms ...string) sockets.Broadcast { return e.root.Except(rooms...) }
 
-// Volatile is the volatile broadcast to all sockets: see [sockets.Broadcast.Volatile].
-func (e *Emitter) Volatile() sockets.Broadcast { return e.root.Volatile() }
-
-// Compress is the broadcast to all sockets that may be compressed, or not: see [sockets.Broadcast.Compress].
-func (e *Emitter) Compress(compress bool) sockets.Broadcast { return e.root.Compress(compress) }
-
 // Emit sends an event to all sockets: see [sockets.Broadcast.Emit].
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 	return e.root.Emit(ctx, event, args...)
-}
-
-// EmitCounted sends an event to all sockets and returns how many have it: see [sockets.Broadcast.EmitCounted].
-func (e *Emitter) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return e.root.EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets and waits for their acknowledgements: see [sockets.Broadcast.EmitWithAck].
-func (e *Emitter) EmitWithAck(ctx context.Context, event string, args ...any) ([]sockets.SocketResponse, error) {
-	return e.root.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets: see [sockets.Broadcast.FetchSockets].
-func (e *Emitter) FetchSockets(ctx context.Context) ([]sockets.RemoteSocket, error) {
-	return e.root.FetchSockets(ctx)
-}
-
-// Count returns how many sockets there are: see [sockets.Broadcast.Count].
-func (e *Emitter) Count(ctx context.Context) (int, error) { return e.root.Count(ctx) }
-
-// AllRooms returns the names of the rooms with a socket in them: see [sockets.Namespace.AllRooms].
-func (e *Emitter) AllRooms(ctx context.Context) ([]string, error) { return e.root.AllRooms(ctx) }
-
-// SocketsJoin puts all sockets into rooms: see [sockets.Broadcast.SocketsJoin].
-func (e *Emitter) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return e.root.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets out of rooms: see [sockets.Broadcast.SocketsLeave].
-func (e *Emitter) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return e.root.SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects all sockets: see [sockets.Broadcast.DisconnectSockets].
-func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
-	return e.root.DisconnectSockets(ctx, close)
-}
-
-// ServerSideEmit sends an event to the programs of all servers: see [sockets.Namespace.ServerSideEmit].
-func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	return e.root.ServerSideEmit(ctx, event, args...)
-}
-
-// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [sockets.Namespace.ServerSideEmitWithAck].
-func (e *Emitter) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]sockets.ServerResponse, error) {
-	return e.root.ServerSideEmitWithAck(ctx, event, args...)
 }

@@ -50,7 +50,7 @@ func (b Broadcast) Volatile() Broadcast {
 	return b
 }
 
-// Local leaves out the sockets of other nodes than the server that the broadcast is of. Those of an [Emitter] are all on other nodes.
+// Local leaves out the sockets of other nodes than the server that the broadcast is of. Those of an emitter are all on other nodes.
 func (b Broadcast) Local() Broadcast {
 	b.local = true
 	return b
@@ -68,8 +68,8 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 // socket in that order. What is emitted before the node has met its cluster waits until it has.
 //
 // args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [cluster.ErrOverflow],
-// [cluster.ErrTooLarge] or [adapter.ErrRefused] means that the sockets of the own node got the packet, and that the cluster's part was refused; so does
-// [adapter.ErrClosed], where the node is closing and has sockets yet. After any other nobody got it. ctx may have ended, as that of a handler has
+// [cluster.ErrTooLarge] or adapter.ErrRefused means that the sockets of the own node got the packet, and that the cluster's part was refused; so does
+// adapter.ErrClosed, where the node is closing and has sockets yet. After any other nobody got it. ctx may have ended, as that of a handler has
 // whose client is gone: the event goes out all the same.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	m, err := b.message(event, args, false)

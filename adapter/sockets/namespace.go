@@ -76,60 +76,21 @@ func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.
 // Name is the namespace's name, "/" for the one that clients get by default.
 func (ns *Namespace) Name() string { return ns.name }
 
-// all is the broadcast to all sockets.
-func (ns *Namespace) all() Broadcast { return Broadcast{ns: ns} }
+// All is the broadcast to all sockets of the namespace.
+func (ns *Namespace) All() Broadcast { return Broadcast{ns: ns} }
 
 // To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
-func (ns *Namespace) To(rooms ...string) Broadcast { return ns.all().To(rooms...) }
+func (ns *Namespace) To(rooms ...string) Broadcast { return ns.All().To(rooms...) }
 
 // In is To.
 func (ns *Namespace) In(rooms ...string) Broadcast { return ns.To(rooms...) }
 
 // Except is the broadcast to all sockets but those in any of rooms.
-func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.all().Except(rooms...) }
-
-// Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
-func (ns *Namespace) Volatile() Broadcast { return ns.all().Volatile() }
-
-// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
-func (ns *Namespace) Compress(compress bool) Broadcast { return ns.all().Compress(compress) }
+func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.All().Except(rooms...) }
 
 // Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
-	return ns.all().Emit(ctx, event, args...)
-}
-
-// EmitCounted sends an event to all sockets of the namespace and returns how many have it: see [Broadcast.EmitCounted].
-func (ns *Namespace) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return ns.all().EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets of the namespace and waits for their acknowledgements: see [Broadcast.EmitWithAck].
-func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return ns.all().EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets].
-func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return ns.all().FetchSockets(ctx)
-}
-
-// Count returns how many sockets the namespace has on all nodes: see [Broadcast.Count].
-func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.all().Count(ctx) }
-
-// SocketsJoin puts all sockets of the namespace into rooms: see [Broadcast.SocketsJoin].
-func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return ns.all().SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets of the namespace out of rooms: see [Broadcast.SocketsLeave].
-func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return ns.all().SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects all sockets of the namespace: see [Broadcast.DisconnectSockets].
-func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
-	return ns.all().DisconnectSockets(ctx, close)
+	return ns.All().Emit(ctx, event, args...)
 }
 
 // AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as

@@ -14,7 +14,7 @@ import (
 // than 1,024 events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
 // args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or
-// [adapter.ErrClosed]. ctx may have ended: the event goes out all the same.
+// adapter.ErrClosed. ctx may have ended: the event goes out all the same.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverSide(event, args)
 	if err == nil {

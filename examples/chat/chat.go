@@ -216,7 +216,7 @@ func (c *chat) tellPeople(ctx context.Context) error {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.ID, b.ID))
 	})
 	list.People = list.People[:min(len(list.People), maxPeople)]
-	return c.ns.Local().Emit(ctx, "people", list)
+	return c.ns.All().Local().Emit(ctx, "people", list)
 }
 
 // clean takes the space off the ends of what a user wrote, and refuses what is empty, too long, or has control characters in it other

@@ -125,7 +125,7 @@ func (w *world) emit(ctx context.Context) error {
 	for i := range 20 {
 		err = errors.Join(err, e.To(fmt.Sprint("room-", i)).Emit(ctx, "said", i))
 	}
-	_, counted := e.Count(ctx)
+	_, counted := e.All().Count(ctx)
 	var partial *cluster.PartialError // of a client that went meanwhile, say
 	if errors.As(counted, &partial) {
 		counted = nil
