@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"adapter/internal/mesh":        {"adapter/shrink", "std"},
 	"adapter/internal/rooms":       {"adapter/shrink", "std"},
 	"adapter/packet":               {"std"},
-	"adapter/adaptertest":          {"adapter", "adapter/cluster", "std"},
+	"adapter/adaptertest":          {"adapter", "std"},
 	"adapter/emitter":              {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "std"},
 	"adapter/shrink":               {"std"},
 	"natsadapter":                  {"adapter", "adapter/shrink", "github.com/nats-io/nats.go"},

@@ -153,7 +153,7 @@ func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
 
 // unencoded is the error of a payload of which no frame can be made.
 func unencoded(err error) error {
-	return fmt.Errorf("adapter: a broadcast that cannot be encoded: %w", err)
+	return fmt.Errorf("cluster: a broadcast that cannot be encoded: %w", err)
 }
 
 // answer takes what a member says.

@@ -50,7 +50,7 @@ type asker struct {
 }
 
 // errExit is what the asker hears when what the program does for it ends its goroutine, as a test's Fatal does.
-var errExit = errors.New("adapter: the goroutine has ended that was to answer")
+var errExit = errors.New("cluster: the goroutine has ended that was to answer")
 
 // answer is one that is being given.
 type answer struct {
@@ -143,7 +143,7 @@ func (d *duties) wait(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		if n := d.running.Load(); n > 0 {
-			return fmt.Errorf("adapter: close: %d calls of the program for other nodes have not returned: %w", n, context.Cause(ctx))
+			return fmt.Errorf("cluster: close: %d calls of the program for other nodes have not returned: %w", n, context.Cause(ctx))
 		}
 		<-done
 	}

@@ -19,9 +19,9 @@ const CallTimeout = 30 * time.Second
 
 // Why a node has not done what it was asked for. They are wrapped in a NodeError.
 var (
-	ErrNode    = errors.New("adapter: the node is silent, or has gone")
-	ErrBusy    = errors.New("adapter: the node has too much to do")
-	ErrUnknown = errors.New("adapter: the node does not know this request")
+	ErrNode    = errors.New("cluster: the node is silent, or has gone")
+	ErrBusy    = errors.New("cluster: the node has too much to do")
+	ErrUnknown = errors.New("cluster: the node does not know this request")
 )
 
 // A NodeError is why a node has not done what it was asked for.
@@ -55,7 +55,7 @@ type PartialError struct {
 
 func (e *PartialError) Error() string {
 	var b strings.Builder
-	b.WriteString("adapter: the result is not whole")
+	b.WriteString("cluster: the result is not whole")
 	if len(e.Nodes) > 0 {
 		b.WriteString(", without nodes " + strings.Join(e.Nodes, ", "))
 	}
@@ -71,7 +71,7 @@ func (e *PartialError) Error() string {
 func (e *PartialError) Unwrap() error { return e.Err }
 
 // errLost is why an answer is not whole that was answered: what is missing of it was not repaired in time.
-var errLost = errors.New("adapter: a part of the node's answer was lost")
+var errLost = errors.New("cluster: a part of the node's answer was lost")
 
 // calls are those of this node whose answers are waited for.
 type calls struct {

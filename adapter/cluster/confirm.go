@@ -179,9 +179,9 @@ func (h *Hub) fenced(ctx context.Context, j *joining) error {
 // unfenced is the error of a Join that has not waited for its end.
 func (h *Hub) unfenced(ctx context.Context) error {
 	if h.ctx.Err() != nil {
-		return fmt.Errorf("adapter: joined on this node: %w", adapter.ErrClosed)
+		return fmt.Errorf("cluster: joined on this node: %w", adapter.ErrClosed)
 	}
-	return fmt.Errorf("adapter: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
+	return fmt.Errorf("cluster: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
 }
 
 // confirmed returns what the broker says of subscriptions, for which it waits if wait is true: no answer of another node shows that the broker

@@ -157,7 +157,7 @@ func NewHub(cfg HubConfig) *Hub {
 		NameSuspects: cfg.NameSuspects,
 	})
 	h.next = h.machine.Next()
-	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("adapter: not open yet")}
+	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("cluster: not open yet")}
 	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
 	h.writer.subscribed = h.confirms.subscribed
 	h.tasks.Go(h.run)
@@ -198,9 +198,9 @@ func (h *Hub) Ready(ctx context.Context) error {
 		return h.openErr
 	default:
 		if reason := h.State().Reason; reason != nil {
-			return fmt.Errorf("adapter: not connected to the cluster (%w): %w", reason, ctx.Err())
+			return fmt.Errorf("cluster: not connected to the cluster (%w): %w", reason, ctx.Err())
 		}
-		return fmt.Errorf("adapter: nobody in the cluster has answered yet: %w", ctx.Err())
+		return fmt.Errorf("cluster: nobody in the cluster has answered yet: %w", ctx.Err())
 	}
 }
 
@@ -284,7 +284,7 @@ func (h *Hub) unconfirmed(cause error) error {
 }
 
 // errUnconfirmed is why Close names a node.
-var errUnconfirmed = errors.New("adapter: the node has not confirmed that it has everything that was sent")
+var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything that was sent")
 
 // publish numbers a broadcast and hands it to the writer.
 func (h *Hub) publish(b *envelope.Body) error {

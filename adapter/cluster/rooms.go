@@ -16,9 +16,9 @@ import (
 
 // Errors of Rooms.
 var (
-	ErrMember   = errors.New("adapter: no such member")
-	ErrMemberID = errors.New("adapter: the id is in use already")
-	ErrRoomName = fmt.Errorf("adapter: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
+	ErrMember   = errors.New("cluster: no such member")
+	ErrMemberID = errors.New("cluster: the id is in use already")
+	ErrRoomName = fmt.Errorf("cluster: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
 )
 
 // An UnfencedError is returned by a Join that stands, but may not be live everywhere.
@@ -33,12 +33,12 @@ type UnfencedError struct {
 }
 
 func (e *UnfencedError) Error() string {
-	text := "adapter: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+	text := "cluster: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
 	switch {
 	case e.Broker == nil:
 		return text
 	case len(e.Nodes) == 0:
-		return "adapter: joined on this node: " + e.Broker.Error()
+		return "cluster: joined on this node: " + e.Broker.Error()
 	}
 	return text + ": " + e.Broker.Error()
 }

@@ -30,7 +30,7 @@ type ServerAnswer struct {
 // ctx's, and means that nothing was sent.
 func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
 	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("adapter: emit to servers: %w", err)
+		return fmt.Errorf("cluster: emit to servers: %w", err)
 	}
 	if r.hub.machine == nil {
 		return r.Closed()
@@ -95,7 +95,7 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 	case n.err != nil:
 		return nil, &NodeError{node, n.err}
 	case !n.done:
-		return nil, fmt.Errorf("adapter: call node %s: %w", node, c.cause)
+		return nil, fmt.Errorf("cluster: call node %s: %w", node, c.cause)
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ func (h *Hub) run() {
 		return
 	}
 	h.calls.mu.Lock()
-	h.calls.tells = broker(link).Probes
+	_, h.calls.tells = link.(adapter.Prober)
 	h.calls.mu.Unlock()
 	h.writer.put(job{subscribe: []adapter.Topic{{Kind: adapter.Cluster}, {Kind: adapter.Node, Node: h.node}}}) // before the hello, which LinkUp asks for
 	close(h.linked)
@@ -44,7 +44,8 @@ func (h *Hub) run() {
 		}
 		if last.Status != adapter.Connected && state.Status == adapter.Connected {
 			h.meeting = make(chan struct{})
-			h.machine.Linked(broker(link))
+			_, probes := link.(adapter.Prober)
+			h.machine.Linked(mesh.Broker{RoundTrip: state.RoundTrip, Probes: probes})
 			h.apply(h.machine.LinkUp(h.age()))
 		}
 		last = state
@@ -62,15 +63,6 @@ func (h *Hub) run() {
 		h.cfg.Logger.Warn("belfry: close the adapter", "node", h.node, "error", err)
 	}
 	tasks.Wait()
-}
-
-// broker is what a link knows of its broker.
-func broker(link adapter.Link) (b mesh.Broker) {
-	if r, ok := link.(adapter.Ranger); ok {
-		b.RoundTrip = r.RoundTrip()
-	}
-	_, b.Probes = link.(adapter.Prober)
-	return b
 }
 
 // probe has the broker say if nobody receives what is for a node.
@@ -110,7 +102,7 @@ func (h *Hub) lockMet(ctx context.Context) error {
 		case h.ctx.Err() != nil:
 			return adapter.ErrClosed
 		}
-		return fmt.Errorf("adapter: not all nodes of the cluster have answered yet: %w", context.Cause(ctx))
+		return fmt.Errorf("cluster: not all nodes of the cluster have answered yet: %w", context.Cause(ctx))
 	}
 }
 
@@ -125,7 +117,7 @@ func (h *Hub) open() adapter.Link {
 		if h.ctx.Err() != nil {
 			return nil
 		}
-		err = fmt.Errorf("adapter: open: %w", err)
+		err = fmt.Errorf("cluster: open: %w", err)
 		h.cfg.Logger.Error("belfry: the node is alone", "node", h.node, "error", err, "retry", pause)
 		h.meshMu.Lock()
 		h.state.Reason = err

@@ -15,10 +15,10 @@ import (
 )
 
 // ErrOverflow is returned for what no other node gets, since too much waits for the broker already.
-var ErrOverflow = errors.New("adapter: the queue to the broker is full")
+var ErrOverflow = errors.New("cluster: the queue to the broker is full")
 
 // ErrTooLarge is returned for what no other node gets, since none would take a message of its size.
-var ErrTooLarge = fmt.Errorf("adapter: a broadcast of more than %d MiB", maxMessage>>20)
+var ErrTooLarge = fmt.Errorf("cluster: a broadcast of more than %d MiB", maxMessage>>20)
 
 // retryPause is how long the writer waits at the most before it tries an unavailable broker again.
 const retryPause = 250 * time.Millisecond
@@ -186,7 +186,7 @@ func (w *writer) close(ctx context.Context) error {
 		default:
 			cause = adapter.ErrClosed // another Close was less patient
 		}
-		return fmt.Errorf("adapter: closed with %d bytes of broadcasts that were not sent: %w", w.bytes, cause)
+		return fmt.Errorf("cluster: closed with %d bytes of broadcasts that were not sent: %w", w.bytes, cause)
 	}
 	return nil
 }
@@ -355,8 +355,11 @@ func (w *writer) ask(ctx context.Context, link adapter.Link, topics []adapter.To
 	return failed
 }
 
-// minMaxMessage is a size of message that every link takes.
-const minMaxMessage = 4 << 10
+// The sizes of message that every link takes, and every one that is no [adapter.Limiter].
+const (
+	minMaxMessage     = 4 << 10
+	defaultMaxMessage = 512 << 10
+)
 
 // chunks returns the messages that msg goes over the link as: itself, mostly.
 func (w *writer) chunks(link adapter.Link, msg []byte) [][]byte {
@@ -364,7 +367,7 @@ func (w *writer) chunks(link adapter.Link, msg []byte) [][]byte {
 		w.whole[0] = msg
 		return w.whole[:]
 	}
-	size := adapter.DefaultMaxMessage
+	size := defaultMaxMessage
 	if l, ok := link.(adapter.Limiter); ok {
 		if size = l.MaxMessage(); size == 0 {
 			size = len(msg)
