@@ -84,7 +84,7 @@ const (
 	shutdown = byte(engineio.PacketClose)
 )
 
-var closePacket = &outbox.Frame{Bytes: AppendFrame(nil, OpText, []byte{shutdown})}
+var closePacket = TextFrame([]byte{shutdown})
 
 // Init makes p the polling of a new session.
 func (p *Polling) Init(t *Transports, r PollingReceiver) {
@@ -184,20 +184,10 @@ func (p *Polling) answerPoll(w http.ResponseWriter, r *http.Request, own *poll, 
 		p.transports.writePayload(a, r, []byte{packet}, true, func(int) {})
 		return
 	}
-	size, noCompress := 0, true
-	for _, f := range frames {
-		size += len(f.Bytes)
-		noCompress = noCompress && f.NoCompress
-	}
+	payload, noCompress := payloadOf(frames)
 	// What goes to one client is its own, however many share its frames.
-	p.transports.budget.Take(size)
-	defer p.transports.budget.Give(size)
-	payload := make([]byte, 0, size)
-	for _, f := range frames {
-		for op, message := range Messages(f.Bytes) {
-			payload = engineio.AppendPacket(payload, op == OpBinary, message)
-		}
-	}
+	p.transports.budget.Take(len(payload))
+	defer p.transports.budget.Give(len(payload))
 	if last {
 		p.Abort() // before the answer, so that no session is known to a client that has it
 	}

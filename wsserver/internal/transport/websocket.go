@@ -39,12 +39,12 @@ type Transports struct {
 
 	compressHTTP int // Config.CompressHTTP
 
-	twin   func(*outbox.Frame) *outbox.Frame
-	pace   outbox.Pace
-	budget *budget.Budget
-	logger *slog.Logger
-	shards *outbox.Shards
-	group  *outbox.Group
+	deflated *outbox.Form
+	pace     outbox.Pace
+	budget   *budget.Budget
+	logger   *slog.Logger
+	shards   *outbox.Shards
+	group    *outbox.Group
 
 	streams sync.WaitGroup // the goroutines that read
 
@@ -64,12 +64,12 @@ func New(cfg Config) *Transports {
 
 		compressHTTP: cfg.CompressHTTP,
 
-		twin:   func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
-		pace:   cfg.Pace.Defaults(),
-		budget: cfg.Budget,
-		logger: cfg.Logger,
-		shards: outbox.NewShards(queues),
-		group:  outbox.NewGroup(queues),
+		deflated: deflated(cfg.Deflate),
+		pace:     cfg.Pace.Defaults(),
+		budget:   cfg.Budget,
+		logger:   cfg.Logger,
+		shards:   outbox.NewShards(queues),
+		group:    outbox.NewGroup(queues),
 	}
 }
 
@@ -229,29 +229,23 @@ func (t *Transports) read(w *WebSocket) bool {
 // Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages, as [AppendFrame]
 // writes them. If permessage-deflate is negotiated their compressed form is queued, which is made once for all peers.
 func (w *WebSocket) Append(f *outbox.Frame) bool {
-	if w.deflate {
-		f = w.transports.deflated(f)
-	}
-	return w.queue.Append(f)
+	return w.queue.Append(w.form(f))
 }
 
 // Send returns [net.ErrClosed] if the connection takes no more frames.
 func (w *WebSocket) Send(f *outbox.Frame) error {
-	if w.deflate {
-		f = w.transports.deflated(f)
-	}
-	if !w.queue.Send(f) && !f.Volatile {
+	if !w.queue.Send(w.form(f)) && !f.Volatile {
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// deflated returns what of f goes to peers that inflate.
-func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
-	if f.NoCompress || len(f.Bytes) < t.threshold {
+// form returns f as the peer gets it.
+func (w *WebSocket) form(f *outbox.Frame) *outbox.Frame {
+	if !w.deflate || f.NoCompress || len(f.Bytes) < w.transports.threshold {
 		return f
 	}
-	return f.Twin(t.twin)
+	return f.As(w.transports.deflated)
 }
 
 // Waiting returns what waits for the peer, and how many bytes have come of a message that is not complete.
