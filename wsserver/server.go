@@ -21,7 +21,6 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
@@ -105,7 +104,9 @@ func New(cfg Config) *Server {
 		DisableUpgrades:  cfg.DisableUpgrades,
 		MaxPayload:       cfg.MaxPayload,
 		QueueBytes:       cfg.QueueBytes,
-		Pace:             outbox.Pace{Rate: cfg.SlowRate, Over: cfg.SlowAfter, Behind: cfg.BehindFor},
+		SlowRate:         cfg.SlowRate,
+		SlowAfter:        cfg.SlowAfter,
+		BehindFor:        cfg.BehindFor,
 		Budget:           srv.budget,
 		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),

@@ -354,7 +354,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 					part[i].Send(long)
 				}
 				part[i].Append(asIs)
-				part[i].Close(CloseNormal)
+				part[i].CloseWith(CloseNormal)
 			}
 		})
 	}
@@ -391,8 +391,8 @@ func TestWebSocketDeflate(t *testing.T) {
 			far.Write(client(0xc1, squeeze(text)))
 			o.wait(t, "message 1 "+text[:20])
 			f := frameOf(wireMessage{OpText, text})
-			if err := w.Send(f); err != nil {
-				t.Fatal(err)
+			if !w.Send(f) {
+				t.Fatal("the frame was not taken")
 			}
 			far.Write(client(0xc1, squeeze(text+text))) // over the limit
 			o.wait(t, "message 1 "+text[:20], "closing")
@@ -417,7 +417,7 @@ func TestDeflateOff(t *testing.T) {
 		sink, w := &sinkConn{done: make(chan struct{})}, new(WebSocket)
 		transports.Serve(w, sink, negotiated, newOwner())
 		w.Append(f)
-		w.Close(CloseNormal)
+		w.CloseWith(CloseNormal)
 		<-sink.done
 		sink.mu.Lock()
 		if want := append(bytes.Clone(f.Bytes), AppendClose(nil, CloseNormal, "")...); !bytes.Equal(sink.written, want) {

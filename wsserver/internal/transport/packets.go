@@ -7,9 +7,13 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
-// TextFrame makes a frame of one text packet, its type included.
-func TextFrame(packet []byte) *outbox.Frame {
-	return &outbox.Frame{Bytes: AppendFrame(nil, OpText, packet)}
+// NewFrame makes a frame of one packet: text with its type, or the payload of a binary message.
+func NewFrame(binary bool, packet []byte) *outbox.Frame {
+	op := OpText
+	if binary {
+		op = OpBinary
+	}
+	return &outbox.Frame{Bytes: AppendFrame(nil, op, packet)}
 }
 
 // Packets walks the packets of a frame: text with their type, and the payloads of binary messages. They are not to be modified.

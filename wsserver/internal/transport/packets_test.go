@@ -9,7 +9,7 @@ import (
 
 // TestPayloadForm: what a poll carries, of which each frame's part is made once for all who poll. A text alone is not copied.
 func TestPayloadForm(t *testing.T) {
-	text := TextFrame([]byte("4" + strings.Repeat("é", 1000)))
+	text := NewFrame(false, []byte("4"+strings.Repeat("é", 1000)))
 	attached := &outbox.Frame{Bytes: AppendFrame(AppendFrame(nil, OpText, []byte("451-x")), OpBinary, []byte{0, 255})}
 	binary := &outbox.Frame{Bytes: AppendFrame(nil, OpBinary, nil), NoCompress: true}
 	for _, test := range []struct {
@@ -20,7 +20,7 @@ func TestPayloadForm(t *testing.T) {
 		{[]*outbox.Frame{text}, "4" + strings.Repeat("é", 1000), false},
 		{[]*outbox.Frame{attached}, "451-x\x1ebAP8=", false},
 		{[]*outbox.Frame{binary}, "b", true},
-		{[]*outbox.Frame{attached, TextFrame([]byte("2")), binary}, "451-x\x1ebAP8=\x1e2\x1eb", false},
+		{[]*outbox.Frame{attached, NewFrame(false, []byte("2")), binary}, "451-x\x1ebAP8=\x1e2\x1eb", false},
 		{[]*outbox.Frame{binary, binary}, "b\x1eb", true},
 	} {
 		if payload, noCompress := payloadOf(test.frames); string(payload) != test.want || noCompress != test.noCompress {

@@ -39,7 +39,7 @@ type PollingReceiver interface {
 	// [outbox.ErrBehind]. It is called once, unless Close or Abort came first.
 	Closing(err error)
 
-	// Closed says that nothing more goes either way. It is called once after Init, unless the session has moved to a WebSocket.
+	// Closed says that nothing more goes either way. It is called once after Init, unless the session has moved to another carrier.
 	Closed()
 }
 
@@ -69,7 +69,7 @@ type pollingState uint8
 const (
 	pollingOpen    pollingState = iota
 	pollingClosing              // what is queued is still fetched, and nothing more is received
-	pollingMoved                // a WebSocket carries the session
+	pollingMoved                // another carrier has the session
 	pollingClosed
 )
 
@@ -84,7 +84,7 @@ const (
 	shutdown = byte(engineio.PacketClose)
 )
 
-var closePacket = TextFrame([]byte{shutdown})
+var closePacket = NewFrame(false, []byte{shutdown})
 
 // Init makes p the polling of a new session.
 func (p *Polling) Init(t *Transports, r PollingReceiver) {
@@ -93,9 +93,12 @@ func (p *Polling) Init(t *Transports, r PollingReceiver) {
 	p.box.Init(t.group, (*mailboxOwner)(p))
 }
 
-// Append queues a frame for the next GET: whole WebSocket messages, which are written as packets there. After MoveTo it goes to the
-// WebSocket. It returns false if the frame was not queued.
+// Kind says what polling is to a session.
+func (p *Polling) Kind() engineio.Transport { return engineio.TransportPolling }
+
+// Append queues a frame for the next GET, and so does Send. After MoveTo it goes to the heir. They return false if it was not queued.
 func (p *Polling) Append(f *outbox.Frame) bool { return p.box.Append(f) }
+func (p *Polling) Send(f *outbox.Frame) bool   { return p.box.Append(f) }
 
 // Get serves a GET request: it waits until there is something for the client.
 func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
@@ -249,12 +252,12 @@ func (p *Polling) Probe(probing bool) {
 	}
 }
 
-// MoveTo moves the session to a WebSocket, with all that is queued, and answers the GET that still waits. It returns false if the session
-// is closing. A POST whose body is still coming will be received.
-func (p *Polling) MoveTo(ws *WebSocket) bool {
+// MoveTo moves the session to another carrier, with all that is queued, and answers the GET that still waits. It returns false if the
+// session is closing. A POST whose body is still coming will be received.
+func (p *Polling) MoveTo(heir outbox.Heir) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != pollingOpen || !p.box.MoveTo(&ws.queue) {
+	if p.state != pollingOpen || !p.box.MoveTo(heir) {
 		return false
 	}
 	p.state = pollingMoved
