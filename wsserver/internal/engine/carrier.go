@@ -64,7 +64,7 @@ func newPoller(s *Session) *poller {
 	return p
 }
 
-// Payload implements [transport.PollingReceiver], as the methods behind it do.
+// Payload implements [transport.ExchangeReceiver], as the methods behind it do.
 func (p *poller) Payload(body []byte) error { return p.session.payload(body) }
 
 func (p *poller) Large() { p.session.large() }
