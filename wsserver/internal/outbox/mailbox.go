@@ -328,7 +328,9 @@ func (m *Mailbox) close() {
 // An Heir takes over what is queued for a peer that changes its transport, such as a [Queue].
 type Heir interface {
 	Append(f *Frame) bool
-	Adopt(frames []*Frame) // frames that were admitted elsewhere; it is called under a lock and does not wait
+
+	// Adopt queues frames that were admitted elsewhere. It neither keeps nor modifies the slice, and does not wait: locks are held.
+	Adopt(frames []*Frame)
 }
 
 // MoveTo hands all frames to heir, and from then on all that comes. What was appended before comes before what is appended to heir from
