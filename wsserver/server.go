@@ -96,6 +96,7 @@ func New(cfg Config) *Server {
 	srv.cors = cfg.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
+		Node:             srv.hub.Node(),
 		PingInterval:     cfg.PingInterval,
 		PingTimeout:      cfg.PingTimeout,
 		UpgradeTimeout:   cfg.UpgradeTimeout,

@@ -33,6 +33,7 @@ const (
 // A Config is what a Server is made of. Durations and sizes have no defaults here: all are to be set, unless said otherwise.
 type Config struct {
 	Path           string // prefix of the requests, with a slash at its end
+	Node           string // named by the ids of sessions, in characters that a query takes as they are; may be empty
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
 	UpgradeTimeout time.Duration // for a WebSocket that probes to take over its session
@@ -63,6 +64,12 @@ type Config struct {
 	// Allow decides on a request that would open a session, or upgrade one. The text of its error goes to the client; an [*engineio.Error]
 	// is the refusal itself. nil allows all.
 	Allow func(r *http.Request, opens bool) error
+
+	// Stray serves a request with the id of a session that is not known here and names another node, and reports whether it did; if not,
+	// and if Stray is nil, the client is told that the id is unknown. Only the transport and the Origin header have been looked at, and
+	// Allow was not asked. An answer to a request with a body closes the connection, unless Stray reads that and deletes the header
+	// Connection.
+	Stray func(w http.ResponseWriter, r *http.Request, sid, node string) bool
 
 	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
 	CORS *cors.Cors
@@ -160,7 +167,7 @@ func (srv *Server) newSession(r *http.Request) *Session {
 	if srv.enter() != nil {
 		return nil
 	}
-	s := &Session{server: srv, sid: engineio.NewSID()}
+	s := &Session{server: srv, sid: engineio.NewSID(srv.cfg.Node)}
 	if s.receiver = srv.cfg.Open(r, s); s.receiver == nil {
 		srv.live.Done()
 		return nil

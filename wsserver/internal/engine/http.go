@@ -42,6 +42,7 @@ func (srv *Server) serveShared(w http.ResponseWriter, r *http.Request) {
 // serve serves a request whose path is ours.
 func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	var session *Session // that the request names
+	var unknown string   // the id of one that is not here
 	request := engineio.Request{
 		Method:     r.Method,
 		Query:      r.URL.Query(),
@@ -50,6 +51,7 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		Transports: srv.cfg.Transports,
 		Session: func(sid string) (engineio.Transport, bool) {
 			if session = srv.session(sid); session == nil {
+				unknown = sid
 				return 0, false
 			}
 			return session.Transport(), true
@@ -59,6 +61,9 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		request.Allow = func() error { return srv.cfg.Allow(r, session == nil) }
 	}
 	action, refusal := request.Verify()
+	if unknown != "" && srv.forward(w, r, unknown) {
+		return
+	}
 	if refusal != nil {
 		srv.refuse(w, request.Upgrade, refusal)
 		return
@@ -88,6 +93,12 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		srv.upgrade(w, r, session)
 	}
+}
+
+// forward has a request served that is for a session of another node, and reports whether it was.
+func (srv *Server) forward(w http.ResponseWriter, r *http.Request, sid string) bool {
+	node := engineio.SIDNode(sid)
+	return srv.cfg.Stray != nil && node != "" && node != srv.cfg.Node && srv.cfg.Stray(w, r, sid, node)
 }
 
 // refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.
