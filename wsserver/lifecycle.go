@@ -8,7 +8,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // The life of a socket: connect, then the events in their order, then leave. All of it runs on one goroutine at a time, which exists only
@@ -219,7 +219,7 @@ func (s *Socket) ended(err error) bool {
 
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
 // client is told, nil if it knows. Events that still wait are handled if it is the client that has gone, and dropped if it was sent away.
-func (s *Socket) finish(reason error, last *outbox.Frame) {
+func (s *Socket) finish(reason error, last *engine.Frame) {
 	var asked acks
 	s.mu.Lock()
 	if socketState(s.state.Load()) != disconnected {
@@ -233,7 +233,7 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 }
 
 // finishNow is finish for a socket that has not ended. s.mu must be held.
-func (s *Socket) finishNow(reason error, last *outbox.Frame) {
+func (s *Socket) finishNow(reason error, last *engine.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
 	s.conn.server.budget.Give(int(s.handling)) // from here on, it is the handler's own

@@ -22,7 +22,6 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
@@ -98,6 +97,7 @@ func New(cfg Config) *Server {
 	srv.cors = cfg.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
+		Node:             srv.hub.Node(),
 		PingInterval:     cfg.PingInterval,
 		PingTimeout:      cfg.PingTimeout,
 		UpgradeTimeout:   cfg.UpgradeTimeout,
@@ -106,7 +106,9 @@ func New(cfg Config) *Server {
 		DisableUpgrades:  cfg.DisableUpgrades,
 		MaxPayload:       cfg.MaxPayload,
 		QueueBytes:       cfg.QueueBytes,
-		Pace:             outbox.Pace{Rate: cfg.SlowRate, Over: cfg.SlowAfter, Behind: cfg.BehindFor},
+		SlowRate:         cfg.SlowRate,
+		SlowAfter:        cfg.SlowAfter,
+		BehindFor:        cfg.BehindFor,
 		Budget:           srv.budget,
 		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),

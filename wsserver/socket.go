@@ -10,7 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
@@ -162,8 +162,7 @@ func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any)
 	if shared := s.ns.listeners(); len(shared) > 0 || s.outgoing.Load() != nil {
 		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
 	}
-	f := newFrame(encoded)
-	f.Volatile = volatile
+	f := engine.NewFrame(engine.Messages{Text: encoded.Text, Binary: encoded.Attachments, Volatile: volatile})
 	if err := s.conn.session.Send(f); err != nil {
 		if reason := context.Cause(s.ctx); reason != nil {
 			err = reason
@@ -206,7 +205,7 @@ func (s *Socket) Disconnect() {
 }
 
 // goodbye is the packet that tells the client that the server has disconnected it.
-func (s *Socket) goodbye() *outbox.Frame {
+func (s *Socket) goodbye() *engine.Frame {
 	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
 }
 

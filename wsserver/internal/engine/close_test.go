@@ -90,7 +90,7 @@ func TestCloseExpired(t *testing.T) {
 type hasty struct{ session *Session }
 
 func (hasty) Message(bool, []byte) (bool, error) { return false, nil }
-func (h hasty) Ended(error)                      { h.session.Abort() }
+func (h hasty) Ended(Reason, error)              { h.session.Abort() }
 
 // TestAbortInEnded: a session whose transport is gone before its owner has been told of the end counts as gone, too.
 func TestAbortInEnded(t *testing.T) {
@@ -143,7 +143,7 @@ func TestAbortMeetsUnread(t *testing.T) {
 			r.srv.cfg.Budget.Take(others)
 			<-r.owner(sid).ended
 			r.srv.cfg.Budget.Give(others)
-		}, ErrOverBudget},
+		}, errOverBudget},
 		"aborted":           {func(r *rig, sid string) { r.owner(sid).session.Abort() }, errAborted},
 		"the client closes": {func(r *rig, sid string) { r.post(sid, "1") }, transport.ErrPeerClosed},
 	} {
