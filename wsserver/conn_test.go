@@ -172,8 +172,8 @@ func TestExitDiscards(t *testing.T) {
 	}
 	srv.exit(first)
 	srv.exit(first)
-	if srv.dynamic != 0 || len(srv.namespaces) != 1 {
-		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces))
+	if srv.dynamic != 0 || len(srv.namespaces.byName) != 1 {
+		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
 	}
 	if srv.hub.Rooms("/a", nil) == first.rooms {
 		t.Error("the hub has kept the rooms")

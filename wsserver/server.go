@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -42,12 +41,11 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	mu             sync.Mutex // guards what follows
-	closed         bool
-	namespaces     map[string]*Namespace
-	peakNamespaces int                // see shrink.Map
-	parents        []*ParentNamespace // in the order of their making; replaced, not changed
-	dynamic        int                // children of parents that may go
+	mu         sync.Mutex // guards what follows
+	closed     bool
+	namespaces namespaces
+	parents    []*ParentNamespace // in the order of their making; replaced, not changed
+	dynamic    int                // children of parents that may go
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
@@ -78,7 +76,7 @@ func New(cfg Config) *Server {
 		budget:     budget.New(int64(cfg.BudgetBytes)),
 		codec:      cfg.Codec,
 		limits:     cfg.Limits,
-		namespaces: make(map[string]*Namespace),
+		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
 	if unusable != nil {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
@@ -126,16 +124,14 @@ func New(cfg Config) *Server {
 // A missing "/" at its front is added. It stays from then on, also if clients had made it. Clients are refused that ask for a namespace
 // that has not been made and that no parent matches.
 func (srv *Server) Of(name string) *Namespace {
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name
-	}
+	name = fullName(name)
 	srv.mu.Lock()
-	ns, parents := srv.namespaces[name], srv.parents
+	ns, parents := srv.namespaces.byName[name], srv.parents
 	if ns == nil && len(parents) > 0 {
 		srv.mu.Unlock()
 		parent := srv.parentOf(parents, name)
 		srv.mu.Lock()
-		if ns = srv.namespaces[name]; ns == nil && parent != nil {
+		if ns = srv.namespaces.byName[name]; ns == nil && parent != nil {
 			ns = srv.newNamespace(name, parent)
 		}
 	}

@@ -166,7 +166,7 @@ func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle
 // hooksOf returns what the program has set for a namespace: its own hooks, or those of the parent that matches it while it does not exist.
 func (srv *Server) hooksOf(namespace string) *hooks {
 	srv.mu.Lock()
-	ns, parents := srv.namespaces[namespace], srv.parents
+	ns, parents := srv.namespaces.byName[namespace], srv.parents
 	srv.mu.Unlock()
 	if ns != nil {
 		return &ns.hooks
