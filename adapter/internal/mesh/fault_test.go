@@ -57,35 +57,41 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// TestFaultsFit fails when a text that is to be replaced is not there any more, without planting it.
+// TestFaultsFit fails when a fault does not find its place any more, without planting it.
 func TestFaultsFit(t *testing.T) {
 	for _, f := range plantable {
 		f.planted(t)
 	}
 }
 
-// planted returns the file with the fault in it.
-func (f *fault) planted(t *testing.T) string {
+// planted returns a file with the fault in it.
+func (f *fault) planted(t *testing.T) (name, text string) {
 	t.Helper()
-	source, err := os.ReadFile(f.file)
+	s, err := parsed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(source), f.old); n != 1 {
-		t.Fatalf("%s: %s contains %d times what is to be changed, want once:\n%s", f.name, f.file, n, f.old)
+	edits := []edit{f.edit}
+	if f.also.words != "" {
+		edits = append(edits, f.also)
 	}
-	return strings.Replace(string(source), f.old, f.new, 1)
+	name, text, err = s.edited(f.in, edits)
+	if err != nil {
+		t.Errorf("%s: %s: %v", f.name, f.in, err)
+	}
+	return name, text
 }
 
 // build compiles the tests of the package with the fault in it.
 func (f *fault) build(t *testing.T, command string) string {
-	source, dir := f.planted(t), t.TempDir()
-	path, err := filepath.Abs(f.file)
+	name, text := f.planted(t)
+	path, err := filepath.Abs(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	planted := filepath.Join(dir, f.file)
-	if err := os.WriteFile(planted, []byte(source), 0o600); err != nil {
+	dir := t.TempDir()
+	planted := filepath.Join(dir, name)
+	if err := os.WriteFile(planted, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})
