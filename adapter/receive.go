@@ -47,8 +47,8 @@ func (h *Hub) receive(msg []byte) {
 				Broadcast: b,
 			})
 		}
-		if _, nobody := m.Mesh.(*mesh.Nobody); nobody {
-			return h.machine.Absent(h.age(), m.From)
+		if _, nobody := m.Mesh.(*mesh.Unreachable); nobody {
+			return h.machine.Unreachable(h.age(), m.From)
 		}
 		return h.machine.Receive(h.age(), m.From, m.Mesh)
 	})
@@ -61,14 +61,14 @@ func read(msg []byte) (*envelope.Message, error) {
 		return nil, err
 	}
 	named := validNode(m.From)
-	heard := func(list []mesh.Heard) bool {
-		return !slices.ContainsFunc(list, func(h mesh.Heard) bool { return !validNode(h.Node) })
+	heard := func(list []mesh.Gossip) bool {
+		return !slices.ContainsFunc(list, func(h mesh.Gossip) bool { return !validNode(h.Node) })
 	}
 	switch msg := m.Mesh.(type) {
 	case *mesh.Ack:
-		named = named && heard(msg.Heard) && !slices.ContainsFunc(msg.Members, func(id string) bool { return !validNode(id) })
-	case *mesh.Beat:
-		named = named && heard(msg.Heard)
+		named = named && heard(msg.Gossip) && !slices.ContainsFunc(msg.Members, func(id string) bool { return !validNode(id) })
+	case *mesh.Heartbeat:
+		named = named && heard(msg.Gossip)
 	}
 	if !named {
 		return nil, envelope.ErrMalformed

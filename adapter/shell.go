@@ -74,7 +74,7 @@ func broker(link Link) (b mesh.Broker) {
 
 // probe has the broker say if nobody receives what is for a node.
 func (h *Hub) probe(node string) {
-	back := envelope.AppendMessage(nil, node, h.node, &mesh.Nobody{})
+	back := envelope.AppendMessage(nil, node, h.node, &mesh.Unreachable{})
 	h.writer.put(job{publish: []Topic{{Kind: Node, Node: node}}, probe: true, body: back})
 }
 
@@ -185,7 +185,7 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 			results = append(results, effect)
 		case mesh.Joined[Topic]:
 			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
-		case mesh.Stands[Topic]:
+		case mesh.Transition[Topic]:
 			h.news.add(e)
 			h.wakeTicker()
 		case mesh.Membership[Topic]:

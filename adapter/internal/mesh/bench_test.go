@@ -12,19 +12,19 @@ func BenchmarkBroadcast(b *testing.B) {
 		b.Run(fmt.Sprint(left, " left"), func(b *testing.B) {
 			m := New(config("me", hashOf))
 			m.LinkUp(0)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, []string{"a"}, 1)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			for i := range left {
 				m.Receive(0, fmt.Sprint("left", i), &Bye{About: old})
 			}
 			now := time.Second
 			b.ReportAllocs()
-			for g := uint64(1); b.Loop(); g++ {
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{G: g, Prev: []uint64{g - 1}}, Topics: []string{"a"}, Size: 100})
+			for seq := uint64(1); b.Loop(); seq++ {
+				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: []uint64{seq - 1}}, Topics: []string{"a"}, Size: 100})
 				m.Next()
-				if g%1000 == 0 {
-					m.Receive(now, "o", beat(g-1000, g))
+				if seq%1000 == 0 {
+					m.Receive(now, "o", beat(seq-1000, seq))
 				}
 			}
 			if n := m.Counts().Delivered; n != uint64(b.N) {
@@ -41,18 +41,18 @@ func BenchmarkUnion(b *testing.B) {
 			topics, prev := wide(rooms), make([]uint64, 1+rooms)
 			m := New(config("me", hashOf))
 			m.LinkUp(0)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, topics[:3], 1)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			now := time.Second
 			b.ReportAllocs()
-			for g := uint64(1); b.Loop(); g++ {
+			for seq := uint64(1); b.Loop(); seq++ {
 				for i := range prev {
-					prev[i] = g - 1
+					prev[i] = seq - 1
 				}
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{G: g, Prev: prev}, Topics: topics, Size: 100})
-				if g%1000 == 0 {
-					m.Receive(now, "o", beat(g-1000, g))
+				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100})
+				if seq%1000 == 0 {
+					m.Receive(now, "o", beat(seq-1000, seq))
 				}
 			}
 			if n := m.Counts().Delivered; n != uint64(b.N) {
@@ -77,7 +77,7 @@ func BenchmarkEmit(b *testing.B) {
 			for n := 1; b.Loop(); n++ {
 				m.Emit(now, topics[:c.topics], c.travels, "", 200)
 				if n%1000 == 0 {
-					now += BeatInterval
+					now += HeartbeatInterval
 					m.Tick(now)
 				}
 			}

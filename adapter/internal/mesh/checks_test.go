@@ -38,8 +38,8 @@ type checks struct {
 	heardAt  map[*node]time.Duration
 	knows    map[string]bool         // those of whom it has heard, from them or from others
 	settled  map[*node]bool          // those that have said that they need nothing more of it, which leaves
-	told     map[*node]uint64        // the highest number that a node has named to all in a Beat or a goodbye
-	hints    map[*node]map[Tail]bool // what its Beats have named, to all or to this node alone
+	told     map[*node]uint64        // the highest number that a node has named to all in a heartbeat or a goodbye
+	hints    map[*node]map[Tail]bool // what its heartbeats have named, to all or to this node alone
 	named    map[string]bool         // those that others have named since the link came up
 	entered  map[string]moment       // when it subscribed a topic, of those that it is subscribed to
 	cause    *node                   // whose request is being carried out
@@ -92,7 +92,7 @@ func (n *node) expect(e *emission) {
 		return
 	}
 	// An older node that was never met is not held alive by n.
-	if p := n.m.peers[o.id]; o.opened <= n.opened && (p == nil || !p.known) {
+	if p := n.m.peers[o.id]; o.opened <= n.opened && (p == nil || !p.started) {
 		return
 	}
 	if e.kind != packet {
@@ -204,18 +204,18 @@ func (n *node) heard(from *node, msg Message) {
 			return
 		}
 		// Before it is known where a node's broadcasts begin, its answer may be too old to say so.
-		if p.known {
-			n.answered[from] = max(n.answered[from], msg.F)
+		if p.started {
+			n.answered[from] = max(n.answered[from], msg.Fence)
 		}
 		for _, id := range msg.Members {
 			n.named[id], n.knows[id] = true, true
 		}
-		for _, h := range msg.Heard {
+		for _, h := range msg.Gossip {
 			n.knows[h.Node] = true
 		}
-	case *Beat:
+	case *Heartbeat:
 		if !msg.Asked {
-			n.told[from] = max(n.told[from], msg.B)
+			n.told[from] = max(n.told[from], msg.Upto)
 		}
 		for _, tail := range msg.Tails {
 			if n.hints[from] == nil {
@@ -225,7 +225,7 @@ func (n *node) heard(from *node, msg Message) {
 		}
 	case *Bye:
 		n.told[from] = max(n.told[from], msg.Last)
-	case *Settled:
+	case *Confirm:
 		n.settled[from] = n.closing
 	}
 }
@@ -233,12 +233,12 @@ func (n *node) heard(from *node, msg Message) {
 // answers checks an answer to a hello: it names all that may be there.
 func (n *node) answers(ack *Ack, asker string) {
 	names := ack.Members
-	for _, h := range ack.Heard {
+	for _, h := range ack.Gossip {
 		names = append(names, h.Node)
 	}
 	for o, at := range n.heardAt {
 		p := n.m.peers[o.id]
-		if o != n && o.id != asker && o.alive && !o.closing && p.known && n.w.now-at < DeadAfter && !slices.Contains(names, o.id) {
+		if o != n && o.id != asker && o.alive && !o.closing && p.started && n.w.now-at < DeadAfter && !slices.Contains(names, o.id) {
 			n.w.fail("%s does not name %s to %s, of which it has heard %v ago", n.id, o.id, asker, n.w.now-at)
 		}
 	}
@@ -267,20 +267,20 @@ func (n *node) closes() {
 func (w *world) witness(d *due) *node {
 	e := d.e
 	for _, x := range w.nodes {
-		hinted := func(room string) bool { return x.hints[e.from][tailOf(w, room, e.stamp.G)] }
-		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.G || x.carried[e] || slices.ContainsFunc(d.via, hinted)) {
+		hinted := func(room string) bool { return x.hints[e.from][tailOf(w, room, e.stamp.Sequence)] }
+		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.Sequence || x.carried[e] || slices.ContainsFunc(d.via, hinted)) {
 			return x
 		}
 	}
 	return nil
 }
 
-func tailOf(w *world, room string, g uint64) Tail {
+func tailOf(w *world, room string, seq uint64) Tail {
 	hash := hashOf
 	if w.weak {
 		hash = weakHash
 	}
-	return Tail{Hash: hash(topicOf(room)), G: g}
+	return Tail{Hash: hash(topicOf(room)), Sequence: seq}
 }
 
 // isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
@@ -290,7 +290,7 @@ func (n *node) isReady() {
 		return
 	}
 	for id := range n.named {
-		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.real < n.m.openF && !(p.suspect && n.m.now >= n.m.upAt+FenceTimeout) {
+		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.answered < n.m.openFence && !(p.suspect && n.m.now >= n.m.upAt+FenceTimeout) {
 			n.w.fail("%s is ready before %s has answered, of whom it has heard", n.id, id)
 		}
 	}
@@ -345,7 +345,7 @@ func (n *node) lost(l Lost[string]) {
 		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
 	}
 	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool {
-		return l.After < d.e.stamp.G && (d.e.stamp.G <= l.Upto || dead && l.Unknown)
+		return l.After < d.e.stamp.Sequence && (d.e.stamp.Sequence <= l.Upto || dead && l.Unknown)
 	})
 	if l.Unknown {
 		w.unknown++
@@ -386,7 +386,7 @@ func (n *node) delivered(e *emission, past []bool, step int) {
 		w.fail("%s: %v delivered twice", n.id, e)
 	case n.gone[e]:
 		w.fail("%s: %v delivered after it was counted as lost", n.id, e)
-	case slices.ContainsFunc(n.unknown[e.from], func(l unknown) bool { return l.step < step && l.After < e.stamp.G && e.stamp.G <= l.Upto }):
+	case slices.ContainsFunc(n.unknown[e.from], func(l unknown) bool { return l.step < step && l.After < e.stamp.Sequence && e.stamp.Sequence <= l.Upto }):
 		w.fail("%s: %v delivered after all up to there was reported as lost", n.id, e)
 	}
 	n.carried[e] = true
@@ -397,10 +397,10 @@ func (n *node) delivered(e *emission, past []bool, step int) {
 		}
 		tracked = true
 		s := stream{e.from, t}
-		if e.stamp.G < n.high[s] {
+		if e.stamp.Sequence < n.high[s] {
 			w.fail("%s: %v delivered after %d of %s", n.id, e, n.high[s], t)
 		}
-		n.high[s] = e.stamp.G
+		n.high[s] = e.stamp.Sequence
 	}
 	if !tracked && !w.weak {
 		w.fail("%s: %v delivered without interest", n.id, e)
@@ -427,10 +427,10 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 		since = min(since, ms.since)
 		// The order in a room holds whatever way a broadcast to it has come.
 		if ms.at.before(e, step) {
-			if e.stamp.G < ms.high[e.from] {
+			if e.stamp.Sequence < ms.high[e.from] {
 				w.fail("%s: %v came after %d in %s", m.id, e, ms.high[e.from], room)
 			}
-			ms.high[e.from] = e.stamp.G
+			ms.high[e.from] = e.stamp.Sequence
 		}
 	}
 	switch {
@@ -444,7 +444,7 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 		if d.member != m {
 			return false
 		}
-		if d.e.stamp.G < e.stamp.G && d.shares(e) {
+		if d.e.stamp.Sequence < e.stamp.Sequence && d.shares(e) {
 			w.fail("%s: %v came before %v", m.id, e, d.e)
 		}
 		return d.e == e
@@ -462,7 +462,7 @@ func (d *due) shares(e *emission) bool {
 // let reports whether n has left with a word from r that nothing more is due.
 func (n *node) let(r *node) bool {
 	p := n.m.peers[r.id]
-	return n.closed && p != nil && p.settled
+	return n.closed && p != nil && p.confirmed
 }
 
 // quiet checks a world in which nothing has happened for a while, and all is well.
@@ -482,8 +482,8 @@ func (w *world) quiet() {
 		if held != r.m.heldBytes {
 			w.fail("%s: %d bytes are held of all nodes, and %d of each of them together", r.id, r.m.heldBytes, held)
 		}
-		if len(r.m.order)+len(r.m.tombs) != len(r.m.peers) {
-			w.fail("%s: %d nodes in order and %d tombs of %d nodes", r.id, len(r.m.order), len(r.m.tombs), len(r.m.peers))
+		if len(r.m.order)+len(r.m.tombstones) != len(r.m.peers) {
+			w.fail("%s: %d nodes in order and %d tombs of %d nodes", r.id, len(r.m.order), len(r.m.tombstones), len(r.m.peers))
 		}
 		topics := make(map[string]bool)
 		for _, m := range r.members {
@@ -512,14 +512,14 @@ func (w *world) quiet() {
 				w.fail("%s has not heard of %s", r.id, o.id)
 			case p == nil:
 				continue
-			case o.alive && (!p.known || p.suspect || p.leaving || p.gone):
-				w.fail("%s of %s: known %v, suspect %v, leaving %v, gone %v", r.id, o.id, p.known, p.suspect, p.leaving, p.gone)
-			case o.alive && (p.floor != o.m.ring.g || p.goal != p.floor || p.real != r.m.f):
+			case o.alive && (!p.started || p.suspect || p.leaving || p.gone):
+				w.fail("%s of %s: known %v, suspect %v, leaving %v, gone %v", r.id, o.id, p.started, p.suspect, p.leaving, p.gone)
+			case o.alive && (p.low != o.m.ring.newest || p.high != p.low || p.answered != r.m.fence):
 				w.fail("%s of %s: floor %d, goal %d; its last number is %d; answered %d of %d",
-					r.id, o.id, p.floor, p.goal, o.m.ring.g, p.real, r.m.f)
-			case o.alive && (len(p.want)+len(p.last)+p.done.len()+len(p.held)+len(p.behind)+p.bytes+len(p.ready) != 0 || p.done.words != nil):
+					r.id, o.id, p.low, p.high, o.m.ring.newest, p.answered, r.m.fence)
+			case o.alive && (len(p.gaps)+len(p.lows)+p.done.len()+len(p.held)+len(p.behind)+p.bytes+len(p.ready) != 0 || p.done.words != nil):
 				w.fail("%s of %s: %d want, %d last, %d done, %d held, %d behind, %d bytes", r.id, o.id,
-					len(p.want), len(p.last), p.done.len(), len(p.held), len(p.behind), p.bytes)
+					len(p.gaps), len(p.lows), p.done.len(), len(p.held), len(p.behind), p.bytes)
 			case !o.alive && p.alive():
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// When a node has gone, those who stay compare what they last heard of it. Each says so, with its next Beats, when a node becomes silent,
+// When a node has gone, those who stay compare what they last heard of it. Each says so, with its next heartbeats, when a node becomes silent,
 // is given up or has left, and to whoever is new or back, in the answer to its hello. Who hears of more than it has knows that something
 // will not come any more.
 
@@ -19,8 +19,8 @@ const (
 	Left                   // it has said goodbye
 )
 
-// A Heard is what a node has last heard of another one that is absent, itself or from others.
-type Heard struct {
+// A Gossip is what a node has last heard of another one that is absent, itself or from others.
+type Gossip struct {
 	Node   string
 	Client bool
 	Absence
@@ -31,46 +31,46 @@ type Heard struct {
 }
 
 const (
-	sayings    = 4                // Beats that say one thing
-	maxSaid    = 256              // nodes in a Beat
-	maxTails   = 64               // of one node in them
-	maxCame    = 512              // numbers of one node that no Beat has named, by stream, that are remembered
-	remembered = 2 * DeadAfter    // after its last word, a node that was given up may still be back, for what is remembered here
-	recent     = 10 * DeadAfter   // those who are back hear of those who have gone since
-	uneven     = 2 * BeatInterval // who has heard this much more of a node has heard a Beat more
+	gossipRepeats  = 4                     // heartbeats that say one thing
+	maxGossip      = 256                   // nodes in a heartbeat
+	maxTails       = 64                    // of one node in them
+	maxUnannounced = 512                   // numbers of one node that no heartbeat has named, by stream, that are remembered
+	remembered     = 2 * DeadAfter         // after its last word, a node that was given up may still be back, for what is remembered here
+	recent         = 10 * DeadAfter        // those who are back hear of those who have gone since
+	gossipLead     = 2 * HeartbeatInterval // who has heard this much more of a node has heard a heartbeat more
 )
 
-// tell has the next Beats say what this node has heard of p.
-func (m *Machine[T]) tell(p *peer) {
-	if p.said == 0 {
-		m.saying = append(m.saying, p)
+// gossipAbout has the next heartbeats say what this node has heard of p.
+func (m *Machine[T]) gossipAbout(p *peer) {
+	if p.gossips == 0 {
+		m.gossiping = append(m.gossiping, p)
 	}
-	p.said = sayings
+	p.gossips = gossipRepeats
 }
 
-// says are the words of the next Beat.
-func (m *Machine[T]) says() []Heard {
-	var words []Heard
-	m.saying = slices.DeleteFunc(m.saying, func(p *peer) bool {
+// nextGossip are the words of the next heartbeat.
+func (m *Machine[T]) nextGossip() []Gossip {
+	var words []Gossip
+	m.gossiping = slices.DeleteFunc(m.gossiping, func(p *peer) bool {
 		switch {
-		case !p.absent() || !p.aged():
-			p.said = 0
-		case len(words) < maxSaid:
-			words = append(words, m.heardOf(p))
-			p.said--
+		case !p.absent() || !p.ageKnown():
+			p.gossips = 0
+		case len(words) < maxGossip:
+			words = append(words, m.gossipOf(p))
+			p.gossips--
 		}
-		return p.said == 0
+		return p.gossips == 0
 	})
 	return words
 }
 
-// absentees are the words for a node that is new or back.
-func (m *Machine[T]) absentees(asker *peer) []Heard {
-	var words []Heard
-	for _, list := range [][]*peer{m.order, m.tombs} {
+// gossipFor are the words for a node that is new or back.
+func (m *Machine[T]) gossipFor(asker *peer) []Gossip {
+	var words []Gossip
+	for _, list := range [][]*peer{m.order, m.tombstones} {
 		for _, p := range list {
-			if p != asker && p.absent() && p.aged() && m.now-p.heard < recent {
-				words = append(words, m.heardOf(p))
+			if p != asker && p.absent() && p.ageKnown() && m.now-p.heardAt < recent {
+				words = append(words, m.gossipOf(p))
 			}
 		}
 	}
@@ -80,11 +80,11 @@ func (m *Machine[T]) absentees(asker *peer) []Heard {
 // absent reports whether others are told what was heard of p.
 func (p *peer) absent() bool { return p.suspect || p.leaving || p.gone }
 
-// aged reports whether it is known when p began.
-func (p *peer) aged() bool { return p.age > 0 || p.others > 0 || p.known }
+// ageKnown reports whether it is known when p began.
+func (p *peer) ageKnown() bool { return p.age > 0 || p.gossipedAge > 0 || p.started }
 
-func (m *Machine[T]) heardOf(p *peer) Heard {
-	h := Heard{Node: p.id, Client: p.client, Age: max(p.age, p.others), Upto: p.common}
+func (m *Machine[T]) gossipOf(p *peer) Gossip {
+	h := Gossip{Node: p.id, Client: p.client, Age: max(p.age, p.gossipedAge), Upto: p.announced}
 	h.Ago = max(0, m.now-p.born-h.Age)
 	switch {
 	case p.leaving || p.gone:
@@ -93,71 +93,71 @@ func (m *Machine[T]) heardOf(p *peer) Heard {
 	case p.dead(m.now):
 		h.Absence = GivenUp
 	}
-	for _, tail := range slices.Backward(p.came) {
-		if tail.G > h.Upto && len(h.Tails) < maxTails {
+	for _, tail := range slices.Backward(p.unannounced) {
+		if tail.Sequence > h.Upto && len(h.Tails) < maxTails {
 			h.Tails = append(h.Tails, tail)
 		}
 	}
 	return h
 }
 
-// note remembers that number g has come, on a stream of ours or of others, until a Beat names it.
-func (p *peer) note(hash, g uint64) {
-	if len(p.came) == maxCame {
-		p.came = append(p.came[:0], p.came[maxCame/2:]...) // the newest count
+// noteReceived remembers that number seq has come, on a stream of ours or of others, until a heartbeat names it.
+func (p *peer) noteReceived(hash, seq uint64) {
+	if len(p.unannounced) == maxUnannounced {
+		p.unannounced = append(p.unannounced[:0], p.unannounced[maxUnannounced/2:]...) // the newest count
 	}
-	p.came = append(p.came, Tail{Hash: hash, G: g})
+	p.unannounced = append(p.unannounced, Tail{Hash: hash, Sequence: seq})
 }
 
-// confide remembers what p has told this node alone: the others may have missed it, and never hear of it from p.
-func (p *peer) confide(tails []Tail) {
+// noteUnannounced remembers what p has told this node alone: the others may have missed it, and never hear of it from p.
+func (p *peer) noteUnannounced(tails []Tail) {
 	for _, t := range slices.Backward(tails[:min(len(tails), maxTails)]) {
-		if t.G > p.common {
-			p.note(t.Hash, t.G)
+		if t.Sequence > p.announced {
+			p.noteReceived(t.Hash, t.Sequence)
 		}
 	}
 }
 
-// name notes that p has named all numbers up to g to all.
-func (p *peer) name(g uint64) {
-	p.common = max(p.common, g)
-	p.came = slices.DeleteFunc(p.came, func(t Tail) bool { return t.G <= p.common })
+// noteAnnounced notes that p has named all numbers up to g to all.
+func (p *peer) noteAnnounced(seq uint64) {
+	p.announced = max(p.announced, seq)
+	p.unannounced = slices.DeleteFunc(p.unannounced, func(t Tail) bool { return t.Sequence <= p.announced })
 }
 
-// compare takes the words of another node.
-func (m *Machine[T]) compare(words []Heard) {
+// mergeGossip takes the words of another node.
+func (m *Machine[T]) mergeGossip(words []Gossip) {
 	for _, h := range words {
 		if h.Node == m.cfg.Node {
 			continue
 		}
-		p := m.introduce(h)
+		p := m.discoverFrom(h)
 		if p == nil || p.gone {
 			continue
 		}
-		p.told, p.others = max(p.told, h.Upto), max(p.others, h.Age)
-		p.name(h.Upto)
+		p.sent, p.gossipedAge = max(p.sent, h.Upto), max(p.gossipedAge, h.Age)
+		p.noteAnnounced(h.Upto)
 		for _, tail := range h.Tails {
-			if len(p.rumours) < maxCame && !slices.Contains(p.rumours, tail) {
-				p.rumours = append(p.rumours, tail)
+			if len(p.gossiped) < maxUnannounced && !slices.Contains(p.gossiped, tail) {
+				p.gossiped = append(p.gossiped, tail)
 			}
 		}
 		switch {
 		case h.Absence == Left:
 			if p.buried {
-				m.unbury(p)
+				m.revive(p)
 			}
-			m.depart(p, h.Upto)
-		case h.Absence == GivenUp && p.buried && p.known:
-			m.conclude(p)
-			m.suppose(p)
+			m.startLeaving(p, h.Upto)
+		case h.Absence == GivenUp && p.buried && p.started:
+			m.reportLosses(p)
+			m.reportDoubt(p)
 		}
-		m.settlePeer(p)
+		m.drain(p)
 	}
 }
 
-// introduce returns the node of which another one has heard. One that this node has never heard of is added if it may be back, or if it is
+// discoverFrom returns the node of which another one has heard. One that this node has never heard of is added if it may be back, or if it is
 // younger: then all that it ever sent was due here. Of any other nothing is due, and introduce returns nil.
-func (m *Machine[T]) introduce(h Heard) *peer {
+func (m *Machine[T]) discoverFrom(h Gossip) *peer {
 	const ever = time.Duration(1) << 61 // two of which are no overflow
 	ago := min(h.Ago, ever)
 	born := m.now - min(h.Age, ever) - ago
@@ -168,86 +168,88 @@ func (m *Machine[T]) introduce(h Heard) *peer {
 		if !younger && (h.Absence == Left || ago >= remembered) {
 			return nil
 		}
-		p = &peer{id: h.Node, client: h.Client, since: m.now, heard: m.now - ago, acked: m.f}
+		p = &peer{id: h.Node, client: h.Client, since: m.now, heardAt: m.now - ago, presumed: m.fence}
 		m.peers[p.id] = p
 		m.order = append(m.order, p)
 		m.suspect(p)
 		m.hello(p)
 		m.changed = true
 	}
-	if p.age == 0 && (p.others == 0 || born < p.born) {
+	if p.age == 0 && (p.gossipedAge == 0 || born < p.born) {
 		p.born = born
 	}
-	if !p.known && younger && !p.gone {
-		p.acked, p.begun = m.f, m.f
-		m.level(p, born)
+	if !p.started && younger && !p.gone {
+		p.presumed, p.firstFence = m.fence, m.fence
+		m.markComplete(p, born)
 		p.start(0)
 		m.changed = true
 	}
 	return p
 }
 
-// level notes that this node knows of all that p has sent by now, but for what it has sent since then while this node was not connected.
-func (m *Machine[T]) level(p *peer, since time.Duration) {
-	p.even, p.lapsed = m.now, m.downAt > 0 && m.downAt >= since
+// markComplete notes that this node knows of all that p has sent by now, but for what it has sent since then while this node was not connected.
+func (m *Machine[T]) markComplete(p *peer, since time.Duration) {
+	p.completeAt, p.lapsed = m.now, m.downAt > 0 && m.downAt >= since
 }
 
-// lapse notes of whom something may have been missed with the link, which is lost: of all but those that were silent already while the
+// markLapsed notes of whom something may have been missed with the link, which is lost: of all but those that were silent already while the
 // link still brought something of others. These are judged as if it had stayed.
-func (m *Machine[T]) lapse() {
+func (m *Machine[T]) markLapsed() {
 	for _, p := range m.order {
-		p.lapsed = p.lapsed || m.signed < p.even+uneven
+		p.lapsed = p.lapsed || m.receivedAt < p.completeAt+gossipLead
 	}
 }
 
 // unsure reports whether p, which has gone without a goodbye, may have sent something of which nobody has told this node: it was not
 // connected, or others have heard more.
-func (m *Machine[T]) unsure(p *peer) bool { return !p.spoke || p.lapsed || p.others > p.age+uneven }
-
-// conclude reports what will not come any more of p, which is known and was given up or has left.
-func (m *Machine[T]) conclude(p *peer) {
-	if len(p.want) > 0 || p.told > p.goal {
-		m.jump(p, max(p.goal, p.seen, p.told))
-		m.reported(p)
-	}
-	slices.SortFunc(p.rumours, func(a, b Tail) int { return cmp.Compare(a.G, b.G) })
-	for _, t := range p.rumours {
-		// What was sent before a Join of ours is not due, and of a fence that was not answered nobody knows whether it was before.
-		fno, ok := m.tracked(t.Hash)
-		if !ok || fno > max(p.real, p.begun) || t.G <= p.eff(t.Hash) || p.far(t.G) || p.done.has(t.G) {
-			continue
-		}
-		p.done.add(t.G, p.floor) // and the stream stays where it is: there may be others between, of which p tells if it is back
-		m.counts.Missed++
-		m.emit(Lost[T]{Node: p.id, After: t.G - 1, Upto: t.G})
-	}
-	p.rumours = nil
+func (m *Machine[T]) unsure(p *peer) bool {
+	return !p.contacted || p.lapsed || p.gossipedAge > p.age+gossipLead
 }
 
-// suppose reports that p, which was given up, may have sent something, if this node is not sure that it has not.
-func (m *Machine[T]) suppose(p *peer) {
+// reportLosses reports what will not come any more of p, which is known and was given up or has left.
+func (m *Machine[T]) reportLosses(p *peer) {
+	if len(p.gaps) > 0 || p.sent > p.high {
+		m.skip(p, max(p.high, p.received, p.sent))
+		m.reported(p)
+	}
+	slices.SortFunc(p.gossiped, func(a, b Tail) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, t := range p.gossiped {
+		// What was sent before a Join of ours is not due, and of a fence that was not answered nobody knows whether it was before.
+		fence, ok := m.tracked(t.Hash)
+		if !ok || fence > max(p.answered, p.firstFence) || t.Sequence <= p.lowOf(t.Hash) || p.far(t.Sequence) || p.done.has(t.Sequence) {
+			continue
+		}
+		p.done.add(t.Sequence, p.low) // and the stream stays where it is: there may be others between, of which p tells if it is back
+		m.counts.Missed++
+		m.emit(Lost[T]{Node: p.id, After: t.Sequence - 1, Upto: t.Sequence})
+	}
+	p.gossiped = nil
+}
+
+// reportDoubt reports that p, which was given up, may have sent something, if this node is not sure that it has not.
+func (m *Machine[T]) reportDoubt(p *peer) {
 	if m.unsure(p) {
 		m.counts.Unknown++
-		m.emit(Lost[T]{Node: p.id, After: p.goal, Upto: p.goal, Unknown: true})
+		m.emit(Lost[T]{Node: p.id, After: p.high, Upto: p.high, Unknown: true})
 		m.reported(p)
 	}
 }
 
 // reported notes that all is reported that others have heard of p.
 func (m *Machine[T]) reported(p *peer) {
-	p.spoke, p.age = true, max(p.age, p.others)
-	m.level(p, m.now)
+	p.contacted, p.age = true, max(p.age, p.gossipedAge)
+	m.markComplete(p, m.now)
 }
 
-// decide sees to those that were given up and may have sent something of which nobody has told this node. Where it was not connected, they
+// resolveDoubts sees to those that were given up and may have sent something of which nobody has told this node. Where it was not connected, they
 // have as long to be back as anybody.
-func (m *Machine[T]) decide() {
+func (m *Machine[T]) resolveDoubts() {
 	if len(m.doubts) == 0 || !m.up || m.now < m.upAt+DeadAfter {
 		return
 	}
 	for _, p := range m.doubts {
 		if p.buried {
-			m.suppose(p)
+			m.reportDoubt(p)
 		}
 	}
 	m.doubts = nil
@@ -256,13 +258,13 @@ func (m *Machine[T]) decide() {
 // Unconfirmed are the nodes with members that have not said, since Close, that they have everything of this node: those that have not
 // answered yet, and those that are silent, for as long as they may be back and be sent what they have missed.
 func (m *Machine[T]) Unconfirmed() []string {
-	if m.ring.g == 0 {
+	if m.ring.newest == 0 {
 		return nil
 	}
 	var ids []string
-	for _, list := range [][]*peer{m.order, m.tombs} {
+	for _, list := range [][]*peer{m.order, m.tombstones} {
 		for _, p := range list {
-			if !p.client && !p.settled && !p.leaving && !p.gone && m.now-p.heard < remembered {
+			if !p.client && !p.confirmed && !p.leaving && !p.gone && m.now-p.heardAt < remembered {
 				ids = append(ids, p.id)
 			}
 		}

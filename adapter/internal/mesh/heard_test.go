@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// words returns what the node says of id in the next so many Beats, and checks that there are no more.
-func (s *script) words(id string, beats int) (words []Heard) {
+// words returns what the node says of id in the next so many heartbeats, and checks that there are no more.
+func (s *script) words(id string, beats int) (words []Gossip) {
 	s.Helper()
 	for range beats + 3 {
-		s.wait(BeatInterval)
-		for _, b := range sent[*Beat](s, "") {
-			for _, h := range b.Heard {
+		s.wait(HeartbeatInterval)
+		for _, b := range sent[*Heartbeat](s, "") {
+			for _, h := range b.Gossip {
 				if h.Node == id {
 					words = append(words, h)
 				}
@@ -22,42 +22,42 @@ func (s *script) words(id string, beats int) (words []Heard) {
 		}
 	}
 	if len(words) != beats {
-		s.Fatalf("%d Beats say what was heard of %s, want %d: %+v", len(words), id, beats, words)
+		s.Fatalf("%d heartbeats say what was heard of %s, want %d: %+v", len(words), id, beats, words)
 	}
 	return words
 }
 
 // heard has an older node say what it has heard of another.
-func (s *script) heard(from string, words ...Heard) {
+func (s *script) heard(from string, words ...Gossip) {
 	b := beat(0, 0)
-	b.Heard = words
+	b.Gossip = words
 	s.hears(from, b)
 }
 
-// What was heard of a node is said with four Beats when it is suspect, when it is given up and when it has left, with what no Beat of its own has named.
+// What was heard of a node is said with four heartbeats when it is suspect, when it is given up and when it has left, with what no heartbeat of its own has named.
 func TestWordsOfAnAbsentNode(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a", "b")
-	s.hears("o", &Beat{About: About{Age: time.Hour + time.Second}, A: 5, B: 6, Parts: 1})
+	s.hears("o", &Heartbeat{About: About{Age: time.Hour + time.Second}, After: 5, Upto: 6, Parts: 1})
 	s.gets("o", 7, []uint64{5}, "a")
 	s.gets("o", 8, []uint64{7, 3}, "a", "elsewhere")
 	begin := s.at
-	s.wait(SuspectAfter - BeatInterval)
-	first := s.words("o", sayings)[0]
+	s.wait(SuspectAfter - HeartbeatInterval)
+	first := s.words("o", gossipRepeats)[0]
 	want := []Tail{tail("elsewhere", 8), tail("a", 8), tail("a", 7)}
 	if first.Absence != Silent || first.Upto != 6 || !slices.Equal(first.Tails, want) || first.Client {
 		t.Errorf("said %+v, want that it is silent, up to 6, with %v", first, want)
 	}
-	if age := first.Age + first.Ago; age < time.Hour+time.Second+SuspectAfter || age > time.Hour+time.Second+SuspectAfter+BeatInterval {
+	if age := first.Age + first.Ago; age < time.Hour+time.Second+SuspectAfter || age > time.Hour+time.Second+SuspectAfter+HeartbeatInterval {
 		t.Errorf("said that it is %v old", age)
 	}
-	s.wait(begin + DeadAfter - BeatInterval - s.at)
-	if last := s.words("o", sayings)[0]; last.Absence != GivenUp || last.Upto != 6 {
+	s.wait(begin + DeadAfter - HeartbeatInterval - s.at)
+	if last := s.words("o", gossipRepeats)[0]; last.Absence != GivenUp || last.Upto != 6 {
 		t.Errorf("said %+v, want that it is given up", last)
 	}
 	s.receives("p", 5)
 	s.hears("p", &Bye{About: old, Last: 5})
-	if last := s.words("p", sayings)[0]; last.Absence != Left || last.Upto != 5 || last.Tails != nil {
+	if last := s.words("p", gossipRepeats)[0]; last.Absence != Left || last.Upto != 5 || last.Tails != nil {
 		t.Errorf("said %+v, want that it has left", last)
 	}
 	// A node that was never met has said how far it is, and that it said to one alone does not count.
@@ -66,7 +66,7 @@ func TestWordsOfAnAbsentNode(t *testing.T) {
 	s.hears("unmet", beat(3, 9))
 	s.hears("unmet", list)
 	s.wait(FenceTimeout)
-	if last := s.words("unmet", sayings)[0]; last.Absence != Silent || last.Upto != 9 {
+	if last := s.words("unmet", gossipRepeats)[0]; last.Absence != Silent || last.Upto != 9 {
 		t.Errorf("said %+v, want that it is silent, up to 9", last)
 	}
 	// Of one that is back nothing is said.
@@ -85,9 +85,9 @@ func TestAnswersNameSuspects(t *testing.T) {
 	s.hears("q", &Bye{About: About{Client: true, Age: time.Hour}, Last: 3})
 	named := func(hello bool, want ...Absence) {
 		t.Helper()
-		s.hears("p", &Fence{About: old, F: 7, Hello: hello})
+		s.hears("p", &Fence{About: old, Number: 7, Hello: hello})
 		var got []Absence
-		for _, h := range sent[*Ack](s, "p")[0].Heard {
+		for _, h := range sent[*Ack](s, "p")[0].Gossip {
 			got = append(got, h.Absence)
 		}
 		if !slices.Equal(got, want) {
@@ -108,12 +108,12 @@ func TestIntroduced(t *testing.T) {
 	s.receives("p", 5, "a")
 	s.emits(10, "a")
 	s.heard("p",
-		Heard{Node: "me", Age: time.Second},
-		Heard{Node: "older", Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
-		Heard{Node: "client", Client: true, Age: time.Hour, Ago: 5 * time.Second},
-		Heard{Node: "given up", Absence: GivenUp, Age: time.Hour, Ago: remembered - 1, Upto: 9},
-		Heard{Node: "long ago", Absence: GivenUp, Age: time.Hour, Ago: remembered, Upto: 9},
-		Heard{Node: "gone", Absence: Left, Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
+		Gossip{Node: "me", Age: time.Second},
+		Gossip{Node: "older", Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
+		Gossip{Node: "client", Client: true, Age: time.Hour, Ago: 5 * time.Second},
+		Gossip{Node: "given up", Absence: GivenUp, Age: time.Hour, Ago: remembered - 1, Upto: 9},
+		Gossip{Node: "long ago", Absence: GivenUp, Age: time.Hour, Ago: remembered, Upto: 9},
+		Gossip{Node: "gone", Absence: Left, Age: time.Hour, Ago: 5 * time.Second, Upto: 9},
 	)
 	if got, want := s.Suspects(), []string{"older", "client"}; !slices.Equal(got, want) || s.Members() == nil {
 		t.Errorf("suspects %v, want %v", got, want)
@@ -125,7 +125,7 @@ func TestIntroduced(t *testing.T) {
 	s.answers("p", 5)
 	s.ended(1, none) // nobody waits for them
 	s.did(s.Close(s.at))
-	s.hears("p", &Settled{})
+	s.hears("p", &Confirm{})
 	if !isClosed(s) {
 		t.Error("Close waits for nodes that are silent")
 	}
@@ -137,15 +137,15 @@ func TestIntroduced(t *testing.T) {
 	s = newScript(t)
 	s.receives("p", 5, "a")
 	s.heard("p",
-		Heard{Node: "emitter", Client: true, Absence: Left, Age: time.Second, Ago: time.Second, Upto: 10},
-		Heard{Node: "nothing", Absence: Left, Age: time.Second, Ago: time.Second},
-		Heard{Node: "killed", Absence: GivenUp, Age: time.Second, Ago: time.Second},
-		Heard{Node: "forever", Absence: Left, Age: math.MaxInt64, Ago: math.MaxInt64, Upto: math.MaxUint64},
+		Gossip{Node: "emitter", Client: true, Absence: Left, Age: time.Second, Ago: time.Second, Upto: 10},
+		Gossip{Node: "nothing", Absence: Left, Age: time.Second, Ago: time.Second},
+		Gossip{Node: "killed", Absence: GivenUp, Age: time.Second, Ago: time.Second},
+		Gossip{Node: "forever", Absence: Left, Age: math.MaxInt64, Ago: math.MaxInt64, Upto: math.MaxUint64},
 	)
 	s.loses()
 	s.ticks(maxClosing+FenceTimeout, func() {})
 	s.loses(Lost[string]{Node: "emitter", Upto: 10, Unknown: true})
-	s.wait(DeadAfter + BeatInterval)
+	s.wait(DeadAfter + HeartbeatInterval)
 	s.loses(Lost[string]{Node: "killed", Unknown: true})
 	if s.peers["forever"] != nil {
 		t.Error("a node that has left before this one began is remembered")
@@ -159,27 +159,27 @@ func TestComparison(t *testing.T) {
 	age := func(d time.Duration) About { return About{Age: time.Hour + d} }
 	for _, c := range []struct {
 		name  string
-		heard Heard
+		heard Gossip
 		lost  []Lost[string]
 	}{
-		{"the same", Heard{Age: time.Hour, Upto: 6}, nil},
-		{"less", Heard{Age: time.Minute, Upto: 5}, nil},
-		{"a Beat more, of nothing", Heard{Age: time.Hour + uneven, Upto: 6}, nil},
-		{"more Beats, of nothing", Heard{Age: time.Hour + uneven + 1, Upto: 6}, []Lost[string]{{"o", 6, 6, true}}},
-		{"a number more", Heard{Age: time.Hour, Upto: 7}, []Lost[string]{{"o", 6, 7, true}}},
-		{"what has come here, too", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 7)}}, nil},
-		{"two more in a room that is received here", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 10), tail("c", 10), tail("a", 9), tail("a", 7), tail("elsewhere", 8)}},
+		{"the same", Gossip{Age: time.Hour, Upto: 6}, nil},
+		{"less", Gossip{Age: time.Minute, Upto: 5}, nil},
+		{"a heartbeat more, of nothing", Gossip{Age: time.Hour + gossipLead, Upto: 6}, nil},
+		{"more heartbeats, of nothing", Gossip{Age: time.Hour + gossipLead + 1, Upto: 6}, []Lost[string]{{"o", 6, 6, true}}},
+		{"a number more", Gossip{Age: time.Hour, Upto: 7}, []Lost[string]{{"o", 6, 7, true}}},
+		{"what has come here, too", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 7)}}, nil},
+		{"two more in a room that is received here", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 10), tail("c", 10), tail("a", 9), tail("a", 7), tail("elsewhere", 8)}},
 			[]Lost[string]{{"o", 8, 9, false}, {"o", 9, 10, false}}},
-		{"more in a room that was joined afterwards", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("b", 9)}}, nil},
-		{"both", Heard{Age: 2 * time.Hour, Upto: 6, Tails: []Tail{tail("a", 9)}}, []Lost[string]{{"o", 8, 9, false}, {"o", 6, 6, true}}},
-		{"a number out of reach", Heard{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", math.MaxUint64)}}, nil},
+		{"more in a room that was joined afterwards", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("b", 9)}}, nil},
+		{"both", Gossip{Age: 2 * time.Hour, Upto: 6, Tails: []Tail{tail("a", 9)}}, []Lost[string]{{"o", 8, 9, false}, {"o", 6, 6, true}}},
+		{"a number out of reach", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", math.MaxUint64)}}, nil},
 	} {
 		for _, when := range []string{"before it is given up", "afterwards"} {
 			t.Run(c.name+" "+when, func(t *testing.T) {
 				s := newScript(t)
 				s.receives("p", 0)
 				s.receives("o", 5, "a", "c")
-				s.hears("o", &Beat{About: age(0), A: 5, B: 6, Parts: 1})
+				s.hears("o", &Heartbeat{About: age(0), After: 5, Upto: 6, Parts: 1})
 				s.gets("o", 7, []uint64{5}, "a")
 				s.wait(SuspectAfter)
 				s.joins(1, "b")
@@ -191,7 +191,7 @@ func TestComparison(t *testing.T) {
 					s.heard("p", heard)
 				}
 				if when == "afterwards" {
-					s.wait(DeadAfter + BeatInterval)
+					s.wait(DeadAfter + HeartbeatInterval)
 					s.loses()
 					say(Silent) // it may be back
 					s.loses()
@@ -216,20 +216,20 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// A younger node that was met late, and is killed before its first Beat has come, has sent what it said then; one that was met at its birth, nothing.
+// A younger node that was met late, and is killed before its first heartbeat has come, has sent what it said then; one that was met at its birth, nothing.
 func TestMetLate(t *testing.T) {
 	for _, sent := range []uint64{0, 4} {
 		for name, message := range map[string]Message{
-			"hello":  &Fence{About: About{Age: time.Second}, F: 1, Sent: sent, Hello: true},
-			"answer": &Ack{About: About{Age: time.Second}, F: 1, Sent: sent},
+			"hello":  &Fence{About: About{Age: time.Second}, Number: 1, Sent: sent, Hello: true},
+			"answer": &Ack{About: About{Age: time.Second}, Fence: 1, Sent: sent},
 		} {
 			t.Run(fmt.Sprint(name, sent), func(t *testing.T) {
 				s := newScript(t)
 				s.receives("p", 0, "a")
 				s.hears("o", message)
-				s.hears("o", &Ack{About: About{Age: time.Second}, F: s.f, Sent: sent + 3}) // which all others may have got
+				s.hears("o", &Ack{About: About{Age: time.Second}, Fence: s.fence, Sent: sent + 3}) // which all others may have got
 				s.gets("o", sent+1, []uint64{0}, "a")
-				s.wait(DeadAfter + BeatInterval)
+				s.wait(DeadAfter + HeartbeatInterval)
 				if sent == 0 {
 					s.loses()
 				} else {
@@ -259,7 +259,7 @@ func TestGivenUpWhileNotConnected(t *testing.T) {
 			s.answers("p", 5) // but what p has sent meanwhile it has not said
 			s.wait(DeadAfter - 1)
 			s.loses()
-			s.wait(BeatInterval)
+			s.wait(HeartbeatInterval)
 			if got := effects[Lost[string]](s); away < DeadAfter && len(got) != 2 || away > DeadAfter && len(got) == 0 {
 				t.Fatalf("%v after its return it has reported %v, want an unknown loss of p and q", s.at-up, got)
 			}
@@ -280,10 +280,10 @@ func TestGivenUpWhileNotConnected(t *testing.T) {
 func TestWordsOfWhatWasConfided(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
-	s.hears("o", &Beat{About: old, A: 5, B: 6, Parts: 1, Tails: []Tail{tail("b", 6)}})
-	s.hears("o", &Beat{About: old, A: 5, B: 8, Parts: 1, Asked: true, Tails: []Tail{tail("c", 8), tail("b", 7), tail("d", 6)}})
-	s.wait(SuspectAfter - BeatInterval)
-	word := s.words("o", sayings)[0]
+	s.hears("o", &Heartbeat{About: old, After: 5, Upto: 6, Parts: 1, Tails: []Tail{tail("b", 6)}})
+	s.hears("o", &Heartbeat{About: old, After: 5, Upto: 8, Parts: 1, Asked: true, Tails: []Tail{tail("c", 8), tail("b", 7), tail("d", 6)}})
+	s.wait(SuspectAfter - HeartbeatInterval)
+	word := s.words("o", gossipRepeats)[0]
 	if want := []Tail{tail("c", 8), tail("b", 7)}; word.Upto != 6 || !slices.Equal(word.Tails, want) {
 		t.Errorf("said %+v, want up to 6, with %v", word, want)
 	}
@@ -305,17 +305,17 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 		s.answers("p", 5)
 		s.hears("p", beat(5, 5))
 	}
-	t.Run("for two Beats", func(t *testing.T) {
+	t.Run("for two heartbeats", func(t *testing.T) {
 		s := newScript(t)
-		silent(s, uneven)
+		silent(s, gossipLead)
 		s.wait(3 * DeadAfter)
 		s.loses()
-		s.heard("p", Heard{Node: "o", Absence: GivenUp, Age: time.Hour, Upto: 5})
+		s.heard("p", Gossip{Node: "o", Absence: GivenUp, Age: time.Hour, Upto: 5})
 		s.loses() // others have heard no more
 	})
 	t.Run("for less", func(t *testing.T) {
 		s := newScript(t)
-		silent(s, uneven-1)
+		silent(s, gossipLead-1)
 		s.wait(DeadAfter)
 		if got := effects[Lost[string]](s); len(got) != 1 || got[0].Node != "o" || !got[0].Unknown {
 			t.Errorf("reported %+v, want an unknown loss of o", got)
@@ -325,8 +325,8 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 		s := newScript(t)
 		s.receives("o", 5, "a")
 		s.hears("o", beat(5, 5))
-		s.wait(uneven)
-		s.did(s.Absent(s.at, "o"))
+		s.wait(gossipLead)
+		s.did(s.Unreachable(s.at, "o"))
 		s.did(s.LinkDown(s.at, 0))
 		s.wait(time.Second)
 		s.did(s.LinkUp(s.at))
@@ -341,7 +341,7 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 			s.wait(time.Second)
 			s.did(s.LinkUp(s.at))
 			s.hears("y", &Resync{About: About{Age: age}})
-			s.wait(DeadAfter + BeatInterval)
+			s.wait(DeadAfter + HeartbeatInterval)
 			if got := effects[Lost[string]](s); len(got) != 0 != (age > time.Second) {
 				t.Errorf("reported %+v of a node that has begun %v before this one was connected again", got, age)
 			}
@@ -351,7 +351,7 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 
 // A node that was away when another one has left hears so, and has the time that it takes to get what it misses.
 func TestLeftMeanwhile(t *testing.T) {
-	left := Heard{Node: "o", Absence: Left, Age: time.Hour, Upto: 7}
+	left := Gossip{Node: "o", Absence: Left, Age: time.Hour, Upto: 7}
 	begin := func(t *testing.T) *script {
 		s := newScript(t)
 		s.receives("p", 0)
@@ -380,7 +380,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		s.repaired("o", 6, []uint64{5}, "a")
 		s.delivers("o6", "o7")
 		s.hears("o", beat(5, 7, tail("a", 7)))
-		if got := sent[*Settled](s, "o"); len(got) != 1 {
+		if got := sent[*Confirm](s, "o"); len(got) != 1 {
 			t.Errorf("told %d times that it is not needed, want once", len(got))
 		}
 		s.wait(time.Hour)
@@ -390,7 +390,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		s := newScript(t)
 		s.receives("p", 0)
 		s.receives("o", 5, "a")
-		s.wait(DeadAfter + BeatInterval)
+		s.wait(DeadAfter + HeartbeatInterval)
 		s.loses()
 		s.heard("p", left)
 		s.wait(maxClosing + FenceTimeout)
@@ -402,45 +402,45 @@ func TestLeftMeanwhile(t *testing.T) {
 func TestWordsAreBounded(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
-	for g := uint64(6); g < 6+2*maxCame; g++ {
-		s.gets("o", g, []uint64{g - 1}, "a")
+	for seq := uint64(6); seq < 6+2*maxUnannounced; seq++ {
+		s.gets("o", seq, []uint64{seq - 1}, "a")
 	}
 	p := s.peers["o"]
-	if len(p.came) > maxCame || p.came[len(p.came)-1].G != 5+2*maxCame {
-		t.Errorf("%d numbers are remembered, the last is %v", len(p.came), p.came[len(p.came)-1])
+	if len(p.unannounced) > maxUnannounced || p.unannounced[len(p.unannounced)-1].Sequence != 5+2*maxUnannounced {
+		t.Errorf("%d numbers are remembered, the last is %v", len(p.unannounced), p.unannounced[len(p.unannounced)-1])
 	}
 	s.receives("p", 0)
-	for g := range uint64(2 * maxCame) {
-		s.heard("p", Heard{Node: "o", Age: time.Hour, Tails: []Tail{tail("a", 10_000+g), tail("a", 10_000+g)}})
+	for seq := range uint64(2 * maxUnannounced) {
+		s.heard("p", Gossip{Node: "o", Age: time.Hour, Tails: []Tail{tail("a", 10_000+seq), tail("a", 10_000+seq)}})
 	}
-	if len(p.rumours) != maxCame {
-		t.Errorf("%d numbers of others are remembered, want %d", len(p.rumours), maxCame)
+	if len(p.gossiped) != maxUnannounced {
+		t.Errorf("%d numbers of others are remembered, want %d", len(p.gossiped), maxUnannounced)
 	}
-	s.hears("o", beat(5, 5+2*maxCame, tail("a", 5+2*maxCame)))
-	if len(p.came) != 0 {
-		t.Errorf("%d numbers are remembered that a Beat has named", len(p.came))
+	s.hears("o", beat(5, 5+2*maxUnannounced, tail("a", 5+2*maxUnannounced)))
+	if len(p.unannounced) != 0 {
+		t.Errorf("%d numbers are remembered that a heartbeat has named", len(p.unannounced))
 	}
-	for i := range 2 * maxSaid {
+	for i := range 2 * maxGossip {
 		s.knows(fmt.Sprint("n", i), 0)
 	}
 	said := make(map[string]int)
-	for range SuspectAfter/BeatInterval + 4*sayings {
-		s.wait(BeatInterval)
-		for _, b := range sent[*Beat](s, "") {
-			if len(b.Heard) > maxSaid {
-				t.Fatalf("a Beat speaks of %d nodes", len(b.Heard))
+	for range SuspectAfter/HeartbeatInterval + 4*gossipRepeats {
+		s.wait(HeartbeatInterval)
+		for _, b := range sent[*Heartbeat](s, "") {
+			if len(b.Gossip) > maxGossip {
+				t.Fatalf("a heartbeat speaks of %d nodes", len(b.Gossip))
 			}
-			for _, h := range b.Heard {
+			for _, h := range b.Gossip {
 				said[h.Node]++
 			}
-			if len(b.Heard) > 0 && len(b.Heard[0].Tails) > maxTails {
-				t.Fatalf("a Beat has %d tails of one node", len(b.Heard[0].Tails))
+			if len(b.Gossip) > 0 && len(b.Gossip[0].Tails) > maxTails {
+				t.Fatalf("a heartbeat has %d tails of one node", len(b.Gossip[0].Tails))
 			}
 		}
 	}
-	for i := range 2 * maxSaid {
-		if id := fmt.Sprint("n", i); said[id] != sayings {
-			t.Errorf("%d Beats speak of %s, want %d", said[id], id, sayings)
+	for i := range 2 * maxGossip {
+		if id := fmt.Sprint("n", i); said[id] != gossipRepeats {
+			t.Errorf("%d heartbeats speak of %s, want %d", said[id], id, gossipRepeats)
 		}
 	}
 }

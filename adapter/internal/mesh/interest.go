@@ -12,13 +12,13 @@ import (
 type interest[T comparable] struct {
 	topic   T
 	hash    uint64
-	fno     uint64        // the first fence sent after the Subscribe
+	fence   uint64        // the first fence sent after the Subscribe
 	members bool          // false while it lingers after the last leave
 	until   time.Duration // the end of the linger
 
 	// Topics whose hashes are equal are one stream: it began with the first of them.
-	stream uint64       // of the first in the list: the fence of the stream
-	next   *interest[T] // another topic of the stream
+	streamFence uint64       // of the first in the list: the fence of the stream
+	next        *interest[T] // another topic of the stream
 }
 
 // lingering is an entry of the queue of interests that may end. All linger equally long, so the queue is in order.
@@ -34,10 +34,10 @@ type wait struct {
 	from    time.Duration // when it began
 }
 
-// until is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
-func (m *Machine[T]) until(fno uint64, longest time.Duration) time.Duration {
-	from := m.waits[fno][0].from
-	if fno == m.f { // it may have been sent when the one before had ended
+// deadline is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
+func (m *Machine[T]) deadline(fence uint64, longest time.Duration) time.Duration {
+	from := m.waits[fence][0].from
+	if fence == m.fence { // it may have been sent when the one before had ended
 		from = max(from, m.fencedAt)
 	}
 	return from + longest
@@ -57,7 +57,7 @@ func (m *Machine[T]) find(hash uint64, topic T) *interest[T] {
 // twice as long.
 func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 	m.now = now
-	var fno uint64
+	var fence uint64
 	var fresh []T
 	for _, topic := range topics {
 		if m.cfg.Own(topic) {
@@ -66,14 +66,14 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 		h := m.cfg.Hash(topic)
 		in := m.find(h, topic)
 		if in == nil {
-			in = &interest[T]{topic: topic, hash: h, fno: m.f + 1}
+			in = &interest[T]{topic: topic, hash: h, fence: m.fence + 1}
 			if first := m.interests[h]; first != nil {
 				in.next, first.next = first.next, in
 			} else {
 				m.interests[h] = in
 				if !m.cfg.Mine(h) { // else the stream has begun long ago
-					in.stream = in.fno
-					m.batches[in.fno] = append(m.batches[in.fno], h)
+					in.streamFence = in.fence
+					m.batches[in.fence] = append(m.batches[in.fence], h)
 				}
 			}
 			fresh = append(fresh, topic)
@@ -81,25 +81,25 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 			m.counts.Rejoins++
 		}
 		in.members = true
-		fno = max(fno, in.fno)
+		fence = max(fence, in.fence)
 	}
 	if fresh != nil {
 		m.emit(Subscribe[T]{Topics: fresh})
 		if m.inflight {
 			m.wanted = true
 		} else {
-			m.fence(false)
+			m.sendFence(false)
 		}
 	}
 	w := wait{ref: ref, from: now}
 	for _, p := range m.order {
-		if p.suspect && p.real < fno {
+		if p.suspect && p.answered < fence {
 			w.excused = append(w.excused, p.id)
 		}
 	}
-	m.waits[fno] = append(m.waits[fno], w)
-	m.settle()
-	return m.take()
+	m.waits[fence] = append(m.waits[fence], w)
+	m.endWaits()
+	return m.finish()
 }
 
 // Leave says that topic has no local member any more. It stays subscribed for [Linger], in case that somebody joins again.
@@ -112,8 +112,8 @@ func (m *Machine[T]) Leave(now time.Duration, topic T) {
 	m.lingering = append(m.lingering, lingering[T]{in: in, until: in.until})
 }
 
-// dissolve ends the interests that have lingered long enough.
-func (m *Machine[T]) dissolve() {
+// expireInterests ends the interests that have lingered long enough.
+func (m *Machine[T]) expireInterests() {
 	var topics []T
 	for len(m.lingering) > 0 && m.lingering[0].until <= m.now {
 		l := m.lingering[0]
@@ -122,7 +122,7 @@ func (m *Machine[T]) dissolve() {
 			continue
 		}
 		l.in.until = 0 // it may be in the queue twice
-		m.end(l.in)
+		m.removeInterest(l.in)
 		topics = append(topics, l.in.topic)
 	}
 	if len(m.lingering) == 0 {
@@ -134,12 +134,12 @@ func (m *Machine[T]) dissolve() {
 	m.emit(Unsubscribe[T]{Topics: topics})
 	for _, p := range m.order {
 		p.recheck() // what waited for something on these topics
-		m.settlePeer(p)
+		m.drain(p)
 	}
 }
 
-// end takes an interest out of its list, and forgets the stream with the last one.
-func (m *Machine[T]) end(in *interest[T]) {
+// removeInterest takes an interest out of its list, and forgets the stream with the last one.
+func (m *Machine[T]) removeInterest(in *interest[T]) {
 	h := in.hash
 	first := m.interests[h]
 	switch {
@@ -149,7 +149,7 @@ func (m *Machine[T]) end(in *interest[T]) {
 		}
 		first.next = in.next
 	case in.next != nil:
-		in.next.stream = in.stream
+		in.next.streamFence = in.streamFence
 		m.interests[h] = in.next
 	default:
 		delete(m.interests, h)
@@ -158,24 +158,24 @@ func (m *Machine[T]) end(in *interest[T]) {
 			return
 		}
 		for _, p := range m.peers {
-			delete(p.want, h)
-			delete(p.last, h)
+			delete(p.gaps, h)
+			delete(p.lows, h)
 			p.shrink()
 		}
 	}
 }
 
 // tracked reports whether broadcasts on the stream with this hash concern this node, and the fence from which on.
-func (m *Machine[T]) tracked(h uint64) (fno uint64, ok bool) {
+func (m *Machine[T]) tracked(h uint64) (fence uint64, ok bool) {
 	if in := m.interests[h]; in != nil {
-		return in.stream, true
+		return in.streamFence, true
 	}
 	return 0, m.cfg.Mine(h)
 }
 
-// fence sends the next fence to all. It covers every topic subscribed before.
-func (m *Machine[T]) fence(hello bool) {
-	m.f++
+// sendFence sends the next fence to all. It covers every topic subscribed before.
+func (m *Machine[T]) sendFence(hello bool) {
+	m.fence++
 	m.wanted = false
 	m.inflight, m.fencedAt = true, m.now
 	for _, p := range m.order {
@@ -184,74 +184,74 @@ func (m *Machine[T]) fence(hello bool) {
 		}
 	}
 	if m.up {
-		m.emit(Send[T]{Message: m.asking(hello)})
+		m.emit(Send[T]{Message: m.fenceMessage(hello)})
 	}
 }
 
-// asking is the last fence as a message.
-func (m *Machine[T]) asking(hello bool) *Fence {
-	return &Fence{About: m.about(), F: m.f, Sent: m.handed(), Hello: hello, Distance: m.broker.RoundTrip}
+// fenceMessage is the last fence as a message.
+func (m *Machine[T]) fenceMessage(hello bool) *Fence {
+	return &Fence{About: m.about(), Number: m.fence, Sent: m.handed(), Hello: hello, RoundTrip: m.broker.RoundTrip}
 }
 
-// answered takes the answer of p to our fence f: x is the baseline of every topic that it covers.
-func (m *Machine[T]) answered(p *peer, f, x uint64) {
-	if !p.known {
-		if f < p.acked {
+// handleAnswer takes the answer of p to our fence f: x is the baseline of every topic that it covers.
+func (m *Machine[T]) handleAnswer(p *peer, fence, x uint64) {
+	if !p.started {
+		if fence < p.presumed {
 			return // the topics of the fences between are not told apart any more; a later answer comes
 		}
-		p.acked = f
-		m.level(p, m.now)
+		p.presumed = fence
+		m.markComplete(p, m.now)
 		p.start(x)
 		m.changed = true
 	}
-	p.real = max(p.real, f)
-	moved := p.acked < f
-	for ; p.acked < f; p.acked++ {
-		for _, h := range m.batches[p.acked+1] {
-			if in := m.interests[h]; in == nil || in.stream != p.acked+1 || x <= p.floor {
+	p.answered = max(p.answered, fence)
+	moved := p.presumed < fence
+	for ; p.presumed < fence; p.presumed++ {
+		for _, h := range m.batches[p.presumed+1] {
+			if in := m.interests[h]; in == nil || in.streamFence != p.presumed+1 || x <= p.low {
 				continue
 			}
 			p.advance(h, x)
 		}
 	}
 	if p.suspect { // Joins have not waited for it: if it is known only now, its answers to their fences are presumed only now
-		moved = moved || p.acked < m.f
+		moved = moved || p.presumed < m.fence
 		m.suspect(p)
 	}
 	if moved {
 		p.recheck()
 	}
-	m.trust(p, f)
+	m.trust(p, fence)
 }
 
-// settle ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
-func (m *Machine[T]) settle() {
+// endWaits ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
+func (m *Machine[T]) endWaits() {
 	overdue := m.inflight && m.now >= m.fencedAt+m.longest()
 	if overdue {
 		m.suspectOverdue() // before the next fence gives them more time
 	}
-	real, acked := ^uint64(0), m.f
+	real, acked := ^uint64(0), m.fence
 	for _, p := range m.order {
 		if p.alive() {
-			real = min(real, p.real)
+			real = min(real, p.answered)
 		}
-		if !p.gone && (p.known || !p.suspect) {
-			acked = min(acked, p.acked)
-		}
-	}
-	for fno := range m.batches {
-		if fno <= acked {
-			delete(m.batches, fno)
+		if !p.gone && (p.started || !p.suspect) {
+			acked = min(acked, p.presumed)
 		}
 	}
-	for m.inflight && (real >= m.f || overdue) {
+	for fence := range m.batches {
+		if fence <= acked {
+			delete(m.batches, fence)
+		}
+	}
+	for m.inflight && (real >= m.fence || overdue) {
 		overdue = false
 		m.inflight = false
 		if m.wanted {
-			m.fence(false)
+			m.sendFence(false)
 		}
 	}
-	if m.opening && (m.met && real >= m.openF || m.now >= m.readyAt) {
+	if m.opening && (m.welcomed && real >= m.openFence || m.now >= m.readyAt) {
 		m.opening = false
 		if m.up {
 			m.fresh = false
@@ -265,17 +265,17 @@ func (m *Machine[T]) settle() {
 	if m.opening {
 		return
 	}
-	if m.up && m.hold && (m.reunited() || m.now >= m.upAt+maxHold) {
+	if m.up && m.holding && (m.reunited() || m.now >= m.upAt+maxHold) {
 		m.release()
 	}
-	for _, fno := range slices.Sorted(maps.Keys(m.waits)) {
-		waits := m.waits[fno]
-		if fno > min(real, m.f) && m.now < m.until(fno, m.longest()) {
+	for _, fence := range slices.Sorted(maps.Keys(m.waits)) {
+		waits := m.waits[fence]
+		if fence > min(real, m.fence) && m.now < m.deadline(fence, m.longest()) {
 			continue
 		}
-		delete(m.waits, fno)
+		delete(m.waits, fence)
 		for _, w := range waits {
-			m.emit(Joined[T]{Wait: w.ref, Missing: m.missing(fno, w)})
+			m.emit(Joined[T]{Wait: w.ref, Missing: m.unanswered(fence, w)})
 		}
 	}
 }
@@ -283,15 +283,15 @@ func (m *Machine[T]) settle() {
 // release has the broadcasts sent that were held back.
 func (m *Machine[T]) release() {
 	m.ring.renew(m.now, m.sent)
-	m.hold = false
+	m.holding = false
 	m.emit(Release[T]{})
 }
 
-// missing are the nodes that have not answered a fence: those that were silent before the Join are left out, unless they are back.
-func (m *Machine[T]) missing(fno uint64, w wait) []string {
+// unanswered are the nodes that have not answered a fence: those that were silent before the Join are left out, unless they are back.
+func (m *Machine[T]) unanswered(fence uint64, w wait) []string {
 	var missing []string
 	for _, p := range m.order {
-		if p.real < fno && !(p.suspect && slices.Contains(w.excused, p.id)) && !p.gone && !p.leaving {
+		if p.answered < fence && !(p.suspect && slices.Contains(w.excused, p.id)) && !p.gone && !p.leaving {
 			missing = append(missing, p.id)
 		}
 	}

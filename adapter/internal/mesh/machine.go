@@ -7,11 +7,11 @@
 //
 // Every broadcast of a node carries a running number, and for each of its topics a link to the node's previous number on that topic. Its
 // topics are all on which it has its place, which may be more than it travels on: whatever way it went, a receiver of any of them sees
-// where it belongs. A receiver sees by the link that something is missing in front of a broadcast, and by a Beat that something is missing at the end. It
+// where it belongs. A receiver sees by the link that something is missing in front of a broadcast, and by a heartbeat that something is missing at the end. It
 // holds what is early, and asks the origin, which remembers what it has sent for a while, for what is missing. What the origin does not
 // remember any more is counted, and passed: so a topic is always delivered in order, each broadcast at most once.
 //
-// What a receiver keeps of an origin is what is above a floor: the number up to which all that concerns this node is settled. In a quiet
+// What a receiver keeps of an origin is what is above a low watermark: the number up to which all that concerns this node is settled. In a quiet
 // cluster that is nothing. Topics are told apart by a hash: those whose hashes are equal are one stream to the protocol, which costs
 // repairs that nobody needs, and breaks no promise.
 package mesh
@@ -27,32 +27,32 @@ type Machine[T comparable] struct {
 	counts Counts
 	links  []Link // of the broadcast that is coming in
 
-	ring   ring
-	beaten uint64 // the last Beat's B
-	beatAt time.Duration
+	ring        ring
+	announced   uint64 // the last heartbeat's Upto
+	heartbeatAt time.Duration
 
-	peers     map[string]*peer
-	order     []*peer       // in the order of meeting, without the tombs
-	tombs     []*peer       // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
-	ended     bool          // some of order have become so in this step
-	saying    []*peer       // the next Beats say what was heard of these
-	doubts    []*peer       // given up, and it is not decided what they may have sent
-	heldBytes int           // of all peers
-	changed   bool          // Members may have changed in this step
-	broker    Broker        // of the link
-	up        bool          // the link works
-	downAt    time.Duration // when it was lost
-	signed    time.Duration // when it brought something last
-	hold      bool          // broadcasts are held back, until Release
-	sent      uint64        // while they are: the last number that was handed to the link
+	peers      map[string]*peer
+	order      []*peer       // in the order of meeting, without the tombstones
+	tombstones []*peer       // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
+	retired    bool          // some of order have become so in this step
+	gossiping  []*peer       // the next heartbeats say what was heard of these
+	doubts     []*peer       // given up, and it is not decided what they may have sent
+	heldBytes  int           // of all peers
+	changed    bool          // Members may have changed in this step
+	broker     Broker        // of the link
+	up         bool          // the link works
+	downAt     time.Duration // when it was lost
+	receivedAt time.Duration // when it brought something last
+	holding    bool          // broadcasts are held back, until Release
+	sent       uint64        // while they are: the last number that was handed to the link
 
-	opening bool          // the link is new: not all nodes need be known yet
-	openF   uint64        // the fence that was sent when it came up
-	fresh   bool          // no link has been longer than its opening, or none was for so long that nodes were given up
-	met     bool          // somebody has answered since, who knows the cluster
-	upAt    time.Duration // when it came up
-	helloAt time.Duration // when a hello is sent again if nobody has answered
-	readyAt time.Duration // the latest end of the opening
+	opening   bool          // the link is new: not all nodes need be known yet
+	openFence uint64        // the fence that was sent when it came up
+	fresh     bool          // no link has been longer than its opening, or none was for so long that nodes were given up
+	welcomed  bool          // somebody has answered since, who knows the cluster
+	upAt      time.Duration // when it came up
+	callAt    time.Duration // when a hello is sent again if nobody has answered
+	readyAt   time.Duration // the latest end of the opening
 
 	closing bool          // Close was called
 	closed  bool          // and nobody needs this node any more
@@ -60,7 +60,7 @@ type Machine[T comparable] struct {
 	closeAt time.Duration // the latest end of the closing
 	closeBy time.Duration // and that of its extensions
 
-	f        uint64 // our running number of fences
+	fence    uint64 // our running number of fences
 	inflight bool   // the last one is being waited for
 	fencedAt time.Duration
 	wanted   bool // topics were subscribed since it was sent
@@ -79,17 +79,17 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 		cfg.NameSuspects = DefaultNameSuspects
 	}
 	return &Machine[T]{
-		cfg:       cfg,
-		ring:      ring{limits: cfg.Limits, last: make(map[uint64]ends)},
-		beatAt:    BeatInterval,
-		hold:      true,
-		opening:   true,
-		fresh:     true,
-		readyAt:   FenceTimeout,
-		peers:     make(map[string]*peer),
-		interests: make(map[uint64]*interest[T]),
-		batches:   make(map[uint64][]uint64),
-		waits:     make(map[uint64][]wait),
+		cfg:         cfg,
+		ring:        ring{limits: cfg.Limits, ends: make(map[uint64]ends)},
+		heartbeatAt: HeartbeatInterval,
+		holding:     true,
+		opening:     true,
+		fresh:       true,
+		readyAt:     FenceTimeout,
+		peers:       make(map[string]*peer),
+		interests:   make(map[uint64]*interest[T]),
+		batches:     make(map[uint64][]uint64),
+		waits:       make(map[uint64][]wait),
 	}
 }
 
@@ -97,7 +97,7 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 func (m *Machine[T]) Counts() Counts { return m.counts }
 
 // Last is the number of the last broadcast of this node.
-func (m *Machine[T]) Last() uint64 { return m.ring.g }
+func (m *Machine[T]) Last() uint64 { return m.ring.newest }
 
 func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh} }
 
@@ -117,11 +117,11 @@ func (m *Machine[T]) Emit(now time.Duration, topics []T, travels int, broadcast 
 func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
 	m.sent = m.handed()
-	m.up, m.hold = true, true
-	m.opening, m.met, m.upAt, m.helloAt = true, false, now, now+helloInterval
+	m.up, m.holding = true, true
+	m.opening, m.welcomed, m.upAt, m.callAt = true, false, now, now+helloInterval
 	m.fresh = m.fresh || now-m.downAt >= DeadAfter-SuspectAfter // nodes that are there were given up for the silence of the link
-	m.fence(true)
-	m.openF = m.f
+	m.sendFence(true)
+	m.openFence = m.fence
 	for _, p := range m.order {
 		p.forget()
 		if !p.dead(now) {
@@ -130,8 +130,8 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	}
 	m.readyAt = now + m.longest()
 	m.changed = true
-	m.settle()
-	return m.take()
+	m.endWaits()
+	return m.finish()
 }
 
 // LinkDown says that nothing can be sent or received. Nobody is waited for until LinkUp. sent is the last number that was handed to the
@@ -139,13 +139,13 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
 	m.sent = sent
-	m.up, m.hold, m.downAt = false, true, now
-	m.lapse()
+	m.up, m.holding, m.downAt = false, true, now
+	m.markLapsed()
 	for _, p := range m.order {
 		m.suspect(p)
 	}
-	m.settle()
-	return m.take()
+	m.endWaits()
+	return m.finish()
 }
 
 // Close begins to leave the cluster: the others are told the last number, and whoever misses something may still ask. [Closed] says that
@@ -155,20 +155,20 @@ func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.closing = true
 	m.closeAt, m.closeBy, m.byeAt = now+m.longest(), now+maxClosing, now+byeInterval
 	if m.up {
-		if m.hold {
+		if m.holding {
 			m.release()
 		}
-		m.beatAll()
-		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.g}})
+		m.sendHeartbeat()
+		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
-	m.settle()
-	return m.take()
+	m.endWaits()
+	return m.finish()
 }
 
 // needed reports whether somebody may miss something of this node, which is leaving.
 func (m *Machine[T]) needed() bool {
 	for _, p := range m.order {
-		if p.alive() && !p.settled {
+		if p.alive() && !p.confirmed {
 			return true
 		}
 	}
@@ -181,161 +181,161 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		return nil
 	}
 	m.now = now
-	p := m.hear(from)
+	p := m.contact(from)
 	if _, bye := message.(*Bye); p.gone && !bye {
-		return m.take()
+		return m.finish()
 	}
 	switch msg := message.(type) {
 	case *Fence:
-		m.meetAt(p, msg.About, msg.Sent)
-		m.place(p, msg.Distance)
+		m.identifyAt(p, msg.About, msg.Sent)
+		m.setDistance(p, msg.RoundTrip)
 		if m.up {
-			ack := &Ack{About: m.about(), F: msg.F, Sent: m.handed(), Members: m.Members(),
-				Echo: msg.Age, Distance: m.broker.RoundTrip, Far: m.farthest()}
+			ack := &Ack{About: m.about(), Fence: msg.Number, Sent: m.handed(), Members: m.Members(),
+				Echo: msg.Age, RoundTrip: m.broker.RoundTrip, Patience: m.farthest()}
 			if msg.Hello {
-				ack.Heard = m.absentees(p)
+				ack.Gossip = m.gossipFor(p)
 			}
 			m.emit(Send[T]{To: from, Message: ack})
 		}
-		if msg.Hello && p.known {
+		if msg.Hello && p.started {
 			m.resync(p)
 		}
 	case *Ack:
-		m.meetAt(p, msg.About, msg.Sent)
-		if msg.F > m.f {
+		m.identifyAt(p, msg.About, msg.Sent)
+		if msg.Fence > m.fence {
 			break
 		}
-		m.place(p, msg.Distance)
-		m.measure(p, msg.Echo)
-		m.met = m.met || !m.fresh || !msg.Fresh
+		m.setDistance(p, msg.RoundTrip)
+		m.measureRoundTrip(p, msg.Echo)
+		m.welcomed = m.welcomed || !m.fresh || !msg.Fresh
 		for _, id := range msg.Members {
 			if id != m.cfg.Node {
-				m.expect(m.hearOf(id))
-				m.mention(m.peers[id], msg.Far)
+				m.await(m.discover(id))
+				m.hintPatience(m.peers[id], msg.Patience)
 			}
 		}
-		m.answered(p, msg.F, msg.Sent)
-		m.compare(msg.Heard)
-	case *Beat:
-		m.meet(p, msg.About)
-		if p.known {
-			m.beat(p, msg)
+		m.handleAnswer(p, msg.Fence, msg.Sent)
+		m.mergeGossip(msg.Gossip)
+	case *Heartbeat:
+		m.identify(p, msg.About)
+		if p.started {
+			m.handleHeartbeat(p, msg)
 		}
 		if !msg.Asked {
-			p.name(msg.B)
+			p.noteAnnounced(msg.Upto)
 		} else {
-			p.confide(msg.Tails)
+			p.noteUnannounced(msg.Tails)
 		}
-		m.compare(msg.Heard)
+		m.mergeGossip(msg.Gossip)
 	case *Resync:
-		m.meet(p, msg.About)
+		m.identify(p, msg.About)
 		if !m.up {
 			break
 		}
-		for _, beat := range m.beats(msg.A, m.handed()) {
+		for _, beat := range m.heartbeats(msg.After, m.handed()) {
 			beat.Asked = true
 			m.emit(Send[T]{To: from, Message: beat})
 		}
 		m.closeAt = min(now+m.longest(), m.closeBy)
 	case *Nack:
-		m.answer(from, msg)
+		m.handleNack(from, msg)
 		m.closeAt = min(now+m.longest(), m.closeBy)
 	case *Gone:
-		if p.known {
-			m.gone(p, msg)
+		if p.started {
+			m.handleGone(p, msg)
 		}
 	case *Bye:
-		m.bye(p, msg)
-	case *Settled:
-		p.settled = m.closing
+		m.handleBye(p, msg)
+	case *Confirm:
+		p.confirmed = m.closing
 	}
-	m.settlePeer(p)
+	m.drain(p)
 	m.returned(p)
-	m.settle()
-	return m.take()
+	m.endWaits()
+	return m.finish()
 }
 
 // Tick does what is due. It is to be called at the time of Next, and may be called at any other.
 func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	m.now = now
-	m.stalled(now - m.ticked - BeatInterval)
+	m.stalled(now - m.ticked - HeartbeatInterval)
 	m.ticked = now
-	m.dissolve() // first: what is delivered below is judged by what is received after this step
+	m.expireInterests() // first: what is delivered below is judged by what is received after this step
 	for _, p := range m.order {
-		if now-p.heard >= SuspectAfter || now >= m.due(p) {
+		if now-p.heardAt >= SuspectAfter || now >= m.due(p) {
 			m.suspect(p)
 		}
 		m.probe(p)
 		if p.dead(now) {
-			p.buried, m.ended, m.changed = true, true, true
+			p.buried, m.retired, m.changed = true, true, true
 			m.counts.Deaths++
-			m.giveUp(p)
-			m.tell(p)
+			m.abandon(p)
+			m.gossipAbout(p)
 		}
-		if p.leaving && !p.gone && !p.buried && now >= p.leftAt {
-			m.goes(p)
+		if p.leaving && !p.gone && !p.buried && now >= p.leaveBy {
+			m.markLeft(p)
 		}
-		if !p.known && !p.gone && !p.leaving && !p.dead(now) && now-p.asked >= FenceTimeout {
+		if !p.started && !p.gone && !p.leaving && !p.dead(now) && now-p.helloAt >= FenceTimeout {
 			m.hello(p)
 		}
-		m.ask(p)
+		m.requestRepairs(p)
 	}
-	m.decide()
-	if m.calling() && now >= m.helloAt {
+	m.resolveDoubts()
+	if m.calling() && now >= m.callAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
-		m.helloAt = now + helloInterval
-		m.emit(Send[T]{Message: m.asking(true)})
+		m.callAt = now + helloInterval
+		m.emit(Send[T]{Message: m.fenceMessage(true)})
 	}
-	if now >= m.beatAt {
-		m.beatAt = now + BeatInterval
+	if now >= m.heartbeatAt {
+		m.heartbeatAt = now + HeartbeatInterval
 		m.ring.expire(now, m.handed())
 		if m.up && !m.closing {
-			m.beatAll() // while broadcasts are held back, too: silence would make this node suspect
+			m.sendHeartbeat() // while broadcasts are held back, too: silence would make this node suspect
 		}
 	}
 	if m.closing && !m.closed && m.up && now >= m.byeAt {
 		m.byeAt = now + byeInterval
-		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.g}})
+		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
-	m.settle()
-	return m.take()
+	m.endWaits()
+	return m.finish()
 }
 
 // calling reports whether this node is new and has been answered by nobody.
-func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.met }
+func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.welcomed }
 
-// beatAll tells all nodes the ends of the topics used since the last Beat, as far as they were handed to the link.
-func (m *Machine[T]) beatAll() {
+// sendHeartbeat tells all nodes the ends of the topics used since the last heartbeat, as far as they were handed to the link.
+func (m *Machine[T]) sendHeartbeat() {
 	upto := m.handed()
-	beats := m.beats(m.beaten, upto)
-	beats[0].Heard = m.says()
+	beats := m.heartbeats(m.announced, upto)
+	beats[0].Gossip = m.nextGossip()
 	for _, beat := range beats {
 		m.emit(Send[T]{Message: beat})
 	}
-	m.beaten = upto
+	m.announced = upto
 }
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
 func (m *Machine[T]) handed() uint64 {
-	if m.hold {
+	if m.holding {
 		return m.sent
 	}
-	return m.ring.g
+	return m.ring.newest
 }
 
 // Next is the time at which Tick is due.
 func (m *Machine[T]) Next() time.Duration {
-	next := m.beatAt
+	next := m.heartbeatAt
 	if m.opening {
 		next = min(next, m.readyAt)
 	}
 	if m.calling() {
-		next = min(next, m.helloAt)
+		next = min(next, m.callAt)
 	}
 	if m.closing && !m.closed {
 		next = min(next, m.byeAt, m.closeAt)
 	}
-	if m.up && m.hold {
+	if m.up && m.holding {
 		next = min(next, max(m.upAt+maxHold, m.readyAt))
 	}
 	longest := m.longest()
@@ -343,8 +343,8 @@ func (m *Machine[T]) Next() time.Duration {
 		next = min(next, m.fencedAt+longest)
 	}
 	if !m.opening {
-		for fno := range m.waits {
-			next = min(next, m.until(fno, longest))
+		for fence := range m.waits {
+			next = min(next, m.deadline(fence, longest))
 		}
 	}
 	if len(m.doubts) > 0 && m.up {
@@ -357,17 +357,17 @@ func (m *Machine[T]) Next() time.Duration {
 		next = min(next, m.due(p), m.probeAt(p))
 		switch {
 		case p.alive():
-			next = min(next, p.heard+SuspectAfter)
+			next = min(next, p.heardAt+SuspectAfter)
 		case p.suspect:
-			next = min(next, p.heard+DeadAfter)
+			next = min(next, p.heardAt+DeadAfter)
 		}
-		if !p.known && !p.gone && !p.leaving && !p.dead(m.now) {
-			next = min(next, p.asked+FenceTimeout)
+		if !p.started && !p.gone && !p.leaving && !p.dead(m.now) {
+			next = min(next, p.helloAt+FenceTimeout)
 		}
 		if p.leaving && !p.gone && !p.buried {
-			next = min(next, p.leftAt)
+			next = min(next, p.leaveBy)
 		}
-		if at, ok := m.repairAt(p); ok {
+		if at, ok := m.nackAt(p); ok {
 			next = min(next, at)
 		}
 	}
@@ -376,10 +376,10 @@ func (m *Machine[T]) Next() time.Duration {
 
 func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
 
-// take ends a step: it returns the effects.
-func (m *Machine[T]) take() []Effect[T] {
-	m.announce()
-	m.bury()
+// finish ends a step: it returns the effects.
+func (m *Machine[T]) finish() []Effect[T] {
+	m.reportStandings()
+	m.retire()
 	if m.changed {
 		m.changed = false
 		m.emit(Membership[T]{})

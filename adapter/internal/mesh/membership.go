@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// hear notes that something came from id.
-func (m *Machine[T]) hear(id string) *peer {
-	p := m.hearOf(id)
-	p.spoke = true
-	p.heard, m.signed = m.now, m.now
+// contact notes that something came from id.
+func (m *Machine[T]) contact(id string) *peer {
+	p := m.discover(id)
+	p.contacted = true
+	p.heardAt, m.receivedAt = m.now, m.now
 	if p.buried {
-		m.unbury(p)
+		m.revive(p)
 	}
-	m.expect(p)
+	m.await(p)
 	return p
 }
 
-// unbury takes back that p was given up. It is suspect, as it was.
-func (m *Machine[T]) unbury(p *peer) {
+// revive takes back that p was given up. It is suspect, as it was.
+func (m *Machine[T]) revive(p *peer) {
 	p.buried = false
-	m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
+	m.tombstones = slices.DeleteFunc(m.tombstones, func(o *peer) bool { return o == p })
 	m.order = append(m.order, p)
 	m.suspect(p) // of all fences since
 	for _, waits := range m.waits {
@@ -31,11 +31,11 @@ func (m *Machine[T]) unbury(p *peer) {
 	}
 }
 
-// hearOf returns the peer with this id. One never heard of is asked to answer.
-func (m *Machine[T]) hearOf(id string) *peer {
+// discover returns the peer with this id. One never heard of is asked to answer.
+func (m *Machine[T]) discover(id string) *peer {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer{id: id, since: m.now, heard: m.now, acked: m.f}
+		p = &peer{id: id, since: m.now, heardAt: m.now, presumed: m.fence}
 		m.peers[id] = p
 		m.order = append(m.order, p)
 		m.hello(p)
@@ -43,13 +43,13 @@ func (m *Machine[T]) hearOf(id string) *peer {
 	return p
 }
 
-// expect waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
-func (m *Machine[T]) expect(p *peer) {
+// await waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
+func (m *Machine[T]) await(p *peer) {
 	if !m.up || !m.opening || !p.suspect || p.gone || p.leaving {
 		return
 	}
 	if p.buried {
-		m.unbury(p)
+		m.revive(p)
 	}
 	m.reopen(p)
 	m.hello(p)
@@ -58,36 +58,36 @@ func (m *Machine[T]) expect(p *peer) {
 
 // reopen has p waited for on a new link, and asks for what it has sent meanwhile.
 func (m *Machine[T]) reopen(p *peer) {
-	p.suspect, p.since, p.heard, p.asked = false, m.now, m.now, m.now
-	if p.known {
+	p.suspect, p.since, p.heardAt, p.helloAt = false, m.now, m.now, m.now
+	if p.started {
 		m.resync(p)
 	}
-	m.ask(p)
+	m.requestRepairs(p)
 }
 
-// meet takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
+// identify takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
 // one existed, so all that it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that
 // our broker's interest has reached it.
-func (m *Machine[T]) meet(p *peer, a About) {
+func (m *Machine[T]) identify(p *peer, a About) {
 	p.client = a.Client
 	if born := m.now - a.Age; p.age == 0 || born < p.born {
 		p.born = born
 	}
 	p.age = max(p.age, a.Age)
-	if !p.known && a.Age < m.now {
-		p.acked, p.begun = m.f, m.f
-		m.level(p, p.born)
+	if !p.started && a.Age < m.now {
+		p.presumed, p.firstFence = m.fence, m.fence
+		m.markComplete(p, p.born)
 		p.start(0)
 		m.changed = true
 	}
 }
 
-// meetAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
-func (m *Machine[T]) meetAt(p *peer, a About, sent uint64) {
-	unmet := !p.known
-	m.meet(p, a)
-	if unmet && p.known {
-		p.told = max(p.told, sent)
+// identifyAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
+func (m *Machine[T]) identifyAt(p *peer, a About, sent uint64) {
+	unmet := !p.started
+	m.identify(p, a)
+	if unmet && p.started {
+		p.sent = max(p.sent, sent)
 	}
 }
 
@@ -95,14 +95,14 @@ func (m *Machine[T]) meetAt(p *peer, a About, sent uint64) {
 // what it has sent since.
 func (m *Machine[T]) returned(p *peer) {
 	if p.suspect && !p.gone && !p.leaving && m.up {
-		if p.known {
+		if p.started {
 			m.resync(p)
 		}
-		if m.now-p.asked >= helloInterval {
+		if m.now-p.helloAt >= helloInterval {
 			m.hello(p)
 		}
 	}
-	m.ask(p)
+	m.requestRepairs(p)
 }
 
 // stalled is told for how long this node did nothing: that is nobody else's silence. Without it, a node that was stopped for long would have given
@@ -112,13 +112,13 @@ func (m *Machine[T]) stalled(d time.Duration) {
 		return
 	}
 	for _, p := range m.order {
-		p.heard, p.even, p.leftAt = min(m.now, p.heard+d), min(m.now, p.even+d), p.leftAt+d
+		p.heardAt, p.completeAt, p.leaveBy = min(m.now, p.heardAt+d), min(m.now, p.completeAt+d), p.leaveBy+d
 	}
 }
 
 // trust ends the suspicion of a node that has answered a fence.
-func (m *Machine[T]) trust(p *peer, f uint64) {
-	if p.suspect && m.up && f >= p.missed {
+func (m *Machine[T]) trust(p *peer, fence uint64) {
+	if p.suspect && m.up && fence >= p.missedFence {
 		p.suspect, p.since = false, m.now
 		m.changed = true
 	}
@@ -131,112 +131,112 @@ func (m *Machine[T]) suspect(p *peer) {
 		if m.up && p.alive() {
 			m.counts.Suspects++
 		}
-		p.suspect, p.missed = true, m.f
-		m.tell(p)
+		p.suspect, p.missedFence = true, m.fence
+		m.gossipAbout(p)
 	}
-	if p.known {
-		p.acked = max(p.acked, m.f)
+	if p.started {
+		p.presumed = max(p.presumed, m.fence)
 	}
 }
 
 func (m *Machine[T]) hello(p *peer) {
-	p.asked = m.now
+	p.helloAt = m.now
 	if m.up {
-		m.emit(Send[T]{To: p.id, Message: m.asking(true)})
+		m.emit(Send[T]{To: p.id, Message: m.fenceMessage(true)})
 	}
 }
 
-// bye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
-func (m *Machine[T]) bye(p *peer, b *Bye) {
+// handleBye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
+func (m *Machine[T]) handleBye(p *peer, b *Bye) {
 	if p.gone { // it has not heard so
-		m.settled(p)
+		m.confirm(p)
 		return
 	}
-	m.meet(p, b.About)
-	p.name(b.Last)
-	m.depart(p, b.Last)
-	p.pause, p.askAt = min(p.pause, askInterval/2), min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
-	if !p.gone && b.Last > p.goal {
+	m.identify(p, b.About)
+	p.noteAnnounced(b.Last)
+	m.startLeaving(p, b.Last)
+	p.interval, p.nackAt = min(p.interval, nackInterval/2), min(p.nackAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
+	if !p.gone && b.Last > p.high {
 		m.resync(p)
 	}
 }
 
-// depart notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
-func (m *Machine[T]) depart(p *peer, last uint64) {
+// startLeaving notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
+func (m *Machine[T]) startLeaving(p *peer, last uint64) {
 	m.changed = m.changed || p.alive()
 	if !p.leaving {
-		p.leftAt = m.now + maxClosing + m.longest()
+		p.leaveBy = m.now + maxClosing + m.longest()
 	}
-	p.leaving, p.bye, p.told = true, max(p.bye, last), max(p.told, last)
-	if !p.known { // nothing of it was ever due
-		m.leave(p)
-	}
-}
-
-// farewell lets p go, if it is leaving and nothing is missing of it.
-func (m *Machine[T]) farewell(p *peer) {
-	if p.leaving && !p.gone && !p.buried && p.floor >= p.bye {
-		m.leave(p)
+	p.leaving, p.final, p.sent = true, max(p.final, last), max(p.sent, last)
+	if !p.started { // nothing of it was ever due
+		m.confirmLeft(p)
 	}
 }
 
-func (m *Machine[T]) leave(p *peer) {
-	m.goes(p)
-	m.settled(p)
+// endLeaving lets p go, if it is leaving and nothing is missing of it.
+func (m *Machine[T]) endLeaving(p *peer) {
+	if p.leaving && !p.gone && !p.buried && p.low >= p.final {
+		m.confirmLeft(p)
+	}
 }
 
-// goes ends p, which leaves.
-func (m *Machine[T]) goes(p *peer) {
-	p.gone, m.ended = true, true
-	m.giveUp(p)
-	m.tell(p)
+func (m *Machine[T]) confirmLeft(p *peer) {
+	m.markLeft(p)
+	m.confirm(p)
 }
 
-func (m *Machine[T]) settled(p *peer) {
+// markLeft ends p, which leaves.
+func (m *Machine[T]) markLeft(p *peer) {
+	p.gone, m.retired = true, true
+	m.abandon(p)
+	m.gossipAbout(p)
+}
+
+func (m *Machine[T]) confirm(p *peer) {
 	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Settled{}})
+		m.emit(Send[T]{To: p.id, Message: &Confirm{}})
 	}
 }
 
-// giveUp gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
+// abandon gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
 // returns must not be met anew, or what it sent before would be delivered twice.
-func (m *Machine[T]) giveUp(p *peer) {
-	if !p.known {
-		for _, g := range p.inOrder() {
-			m.unhold(p, g)
+func (m *Machine[T]) abandon(p *peer) {
+	if !p.started {
+		for _, seq := range p.inOrder() {
+			m.unhold(p, seq)
 			m.counts.Unheld++
 		}
 		return
 	}
-	m.conclude(p)
+	m.reportLosses(p)
 	if !p.gone && m.unsure(p) {
 		m.doubts = append(m.doubts, p)
 	}
 }
 
-// bury takes those that are gone or given up out of m.order, and forgets the oldest tombs beyond maxTombstones: of those that have left first,
+// retire takes those that are gone or given up out of m.order, and forgets the oldest tombstones beyond maxTombstones: of those that have left first,
 // since the dead may return.
-func (m *Machine[T]) bury() {
-	if !m.ended {
+func (m *Machine[T]) retire() {
+	if !m.retired {
 		return
 	}
-	m.ended = false
+	m.retired = false
 	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
 		if p.gone || p.buried {
-			m.tombs = append(m.tombs, p)
+			m.tombstones = append(m.tombstones, p)
 		}
 		return p.gone || p.buried
 	})
-	for len(m.tombs) > maxTombstones {
-		i := max(0, slices.IndexFunc(m.tombs, func(p *peer) bool { return p.leaving }))
-		delete(m.peers, m.tombs[i].id)
-		m.tombs = slices.Delete(m.tombs, i, i+1)
+	for len(m.tombstones) > maxTombstones {
+		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer) bool { return p.leaving }))
+		delete(m.peers, m.tombstones[i].id)
+		m.tombstones = slices.Delete(m.tombstones, i, i+1)
 	}
 }
 
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
 func (m *Machine[T]) due(p *peer) time.Duration {
-	if !p.alive() || p.real >= m.f {
+	if !p.alive() || p.answered >= m.fence {
 		return math.MaxInt64
 	}
 	return max(m.fencedAt, p.since) + m.patience(p)
@@ -255,18 +255,18 @@ func (m *Machine[T]) suspectOverdue() {
 // named by others may be dead; whenever it is met, our answer says where our broadcasts begin for it.
 func (m *Machine[T]) reunited() bool {
 	return !slices.ContainsFunc(m.order, func(p *peer) bool {
-		return p.known && !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
+		return p.started && !p.gone && !p.leaving && !p.dead(m.now) && p.answered < m.openFence
 	})
 }
 
 // Members returns the other nodes that are known and believed to be alive, in the order of meeting.
 func (m *Machine[T]) Members() []string {
-	return m.members(func(p *peer) bool { return p.known && p.alive() })
+	return m.members(func(p *peer) bool { return p.started && p.alive() })
 }
 
 // Servers returns those of Members that are not clients.
 func (m *Machine[T]) Servers() []string {
-	return m.members(func(p *peer) bool { return p.known && p.alive() && !p.client })
+	return m.members(func(p *peer) bool { return p.started && p.alive() && !p.client })
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.

@@ -186,7 +186,7 @@ func (n *node) probe(id string) {
 	n.w.through(&c.up, func() {
 		if !c.dead {
 			n.w.probe(c.broker, c, "@"+id, func() {
-				n.awake(func() { n.step(func() []Effect[string] { return n.m.Absent(n.clock(), id) }) })
+				n.awake(func() { n.step(func() []Effect[string] { return n.m.Unreachable(n.clock(), id) }) })
 			})
 		}
 	})
@@ -339,7 +339,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 				topic = "@" + e.To
 			}
 			if fence, ok := e.Message.(*Fence); ok {
-				n.fenced = max(n.fenced, fence.F)
+				n.fenced = max(n.fenced, fence.Number)
 			}
 			if ack, ok := e.Message.(*Ack); ok && n.greeted {
 				n.answers(ack, e.To)

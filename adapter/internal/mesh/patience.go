@@ -20,7 +20,7 @@ func (m *Machine[T]) longest() time.Duration { return m.longestOf((*peer).alive)
 
 // farthest is the patience for the nodes that Members names.
 func (m *Machine[T]) farthest() time.Duration {
-	return m.longestOf(func(p *peer) bool { return p.known && p.alive() })
+	return m.longestOf(func(p *peer) bool { return p.started && p.alive() })
 }
 
 func (m *Machine[T]) longestOf(which func(*peer) bool) time.Duration {
@@ -33,9 +33,9 @@ func (m *Machine[T]) longestOf(which func(*peer) bool) time.Duration {
 	return longest
 }
 
-// measure takes the time that p took to answer a fence. Only the last few answers count, and one that was late counts at once. What took
+// measureRoundTrip takes the time that p took to answer a fence. Only the last few answers count, and one that was late counts at once. What took
 // longer than anybody waits is no distance: one of the two nodes stood still.
-func (m *Machine[T]) measure(p *peer, echo time.Duration) {
+func (m *Machine[T]) measureRoundTrip(p *peer, echo time.Duration) {
 	rtt := m.now - echo
 	if echo <= 0 || rtt < 0 || rtt > MaxPatience {
 		return
@@ -50,25 +50,25 @@ func (p *peer) forget() {
 	}
 }
 
-// place notes how far p is from its broker, as it says.
-func (m *Machine[T]) place(p *peer, distance time.Duration) {
+// setDistance notes how far p is from its broker, as it says.
+func (m *Machine[T]) setDistance(p *peer, distance time.Duration) {
 	distance = min(max(distance, 0), MaxPatience)
 	if distance > p.distance {
 		p.forget() // it has gone to another broker
 	}
 	p.distance = distance
-	m.extend(p)
+	m.extendOpening(p)
 }
 
-// mention notes how far p may be, as one that has named it says.
-func (m *Machine[T]) mention(p *peer, far time.Duration) {
+// hintPatience notes how far p may be, as one that has named it says.
+func (m *Machine[T]) hintPatience(p *peer, far time.Duration) {
 	p.hint = max(p.hint, bounded(far))
-	m.extend(p)
+	m.extendOpening(p)
 }
 
-// extend gives p, which is far away, its time to answer on a new link.
-func (m *Machine[T]) extend(p *peer) {
-	if m.up && m.opening && p.alive() && p.real < m.openF {
+// extendOpening gives p, which is far away, its time to answer on a new link.
+func (m *Machine[T]) extendOpening(p *peer) {
+	if m.up && m.opening && p.alive() && p.answered < m.openFence {
 		m.readyAt = max(m.readyAt, m.upAt+m.patience(p))
 	}
 }

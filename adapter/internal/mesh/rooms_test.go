@@ -32,7 +32,7 @@ const (
 )
 
 func (e *emission) String() string {
-	text := fmt.Sprintf("%s/%d%v", e.from.id, e.stamp.G, e.topics)
+	text := fmt.Sprintf("%s/%d%v", e.from.id, e.stamp.Sequence, e.topics)
 	if len(e.except) > 0 {
 		text += fmt.Sprintf(" except %v", e.except)
 	}
@@ -210,7 +210,7 @@ func (n *node) emit(e *emission) {
 		for _, t := range publish {
 			n.send(t, &letter{"", e})
 		}
-		n.sent = e.stamp.G
+		n.sent = e.stamp.Sequence
 	}
 	if n.held {
 		n.parked = append(n.parked, send)

@@ -64,18 +64,18 @@ func (s *script) ticks(d time.Duration, after func()) {
 
 func (s *script) hears(from string, m Message) { s.did(s.Receive(s.at, from, m)) }
 
-func incoming(from string, g uint64, prev []uint64, topics ...string) Incoming[string] {
-	return Incoming[string]{Stamp: Stamp{G: g, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, g)}
+func incoming(from string, seq uint64, prev []uint64, topics ...string) Incoming[string] {
+	return Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, seq)}
 }
 
 // gets takes a broadcast; its name is its origin and number.
-func (s *script) gets(from string, g uint64, prev []uint64, topics ...string) {
-	s.did(s.Broadcast(s.at, from, incoming(from, g, prev, topics...)))
+func (s *script) gets(from string, seq uint64, prev []uint64, topics ...string) {
+	s.did(s.Broadcast(s.at, from, incoming(from, seq, prev, topics...)))
 }
 
 // repaired takes a broadcast that was asked for.
-func (s *script) repaired(from string, g uint64, prev []uint64, topics ...string) {
-	in := incoming(from, g, prev, topics...)
+func (s *script) repaired(from string, seq uint64, prev []uint64, topics ...string) {
+	in := incoming(from, seq, prev, topics...)
 	in.Repaired = true
 	s.did(s.Broadcast(s.at, from, in))
 }
@@ -97,14 +97,14 @@ var old = About{Age: time.Hour} // of a node older than the script's
 func (s *script) knows(id string, sent uint64) {
 	s.Helper()
 	s.answers(id, sent)
-	if p := s.peers[id]; !p.known || p.suspect {
+	if p := s.peers[id]; !p.started || p.suspect {
 		s.Fatalf("%s is not known after its answer", id)
 	}
 }
 
 // answers lets an older node answer the last fence.
 func (s *script) answers(id string, sent uint64) {
-	s.hears(id, &Ack{About: old, F: s.f, Sent: sent})
+	s.hears(id, &Ack{About: old, Fence: s.fence, Sent: sent})
 }
 
 // receives makes an older node known that stands at sent when topics have been joined.
@@ -194,8 +194,8 @@ func missing(topic string, after, upto uint64) Range {
 }
 
 // number is what is left of a broadcast, with its topics and the numbers before it there.
-func number(g uint64, topicsAndPrevs ...any) Number {
-	n := Number{G: g}
+func number(seq uint64, topicsAndPrevs ...any) Stub {
+	n := Stub{Sequence: seq}
 	for i := 0; i < len(topicsAndPrevs); i += 2 {
 		n.Links = append(n.Links, Link{Hash: hashOf(topicsAndPrevs[i].(string)), Prev: uint64(topicsAndPrevs[i+1].(int))})
 	}
@@ -224,21 +224,21 @@ func (s *script) counted(want Counts) {
 	}
 }
 
-// empty checks that nothing is kept of a node above its floor.
+// empty checks that nothing is kept of a node above its low watermark.
 func (s *script) empty(id string, floor uint64) {
 	s.Helper()
 	p := s.peers[id]
-	if p.floor != floor || p.goal != floor {
-		s.Fatalf("of %s: floor %d, goal %d; want %d", id, p.floor, p.goal, floor)
+	if p.low != floor || p.high != floor {
+		s.Fatalf("of %s: floor %d, goal %d; want %d", id, p.low, p.high, floor)
 	}
-	if len(p.want)+len(p.last)+p.done.len()+len(p.held)+len(p.behind)+len(p.ready)+p.bytes != 0 || s.heldBytes != 0 {
+	if len(p.gaps)+len(p.lows)+p.done.len()+len(p.held)+len(p.behind)+len(p.ready)+p.bytes != 0 || s.heldBytes != 0 {
 		s.Fatalf("of %s: want %v, last %v, %d done, %d held, %d behind, %d ready, %d bytes, %d of all; want nothing to be kept", id,
-			p.want, p.last, p.done.len(), len(p.held), len(p.behind), len(p.ready), p.bytes, s.heldBytes)
+			p.gaps, p.lows, p.done.len(), len(p.held), len(p.behind), len(p.ready), p.bytes, s.heldBytes)
 	}
 }
 
-func beat(a, b uint64, tails ...Tail) *Beat {
-	return &Beat{About: old, A: a, B: b, Parts: 1, Tails: tails}
+func beat(a, b uint64, tails ...Tail) *Heartbeat {
+	return &Heartbeat{About: old, After: a, Upto: b, Parts: 1, Tails: tails}
 }
 
-func tail(topic string, g uint64) Tail { return Tail{Hash: hashOf(topic), G: g} }
+func tail(topic string, seq uint64) Tail { return Tail{Hash: hashOf(topic), Sequence: seq} }

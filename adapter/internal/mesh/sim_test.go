@@ -116,7 +116,7 @@ func (w *world) emitters() int {
 	return emitters
 }
 
-// windows are a usual ring, and now and then small windows of Nacks, their answers and Beats, so that one does not do.
+// windows are a usual ring, and now and then small windows of Nacks, their answers and heartbeats, so that one does not do.
 func windows(seed uint64) Limits {
 	n := int(2 + seed/5%3)
 	switch seed % 5 {

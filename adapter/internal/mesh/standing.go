@@ -21,7 +21,7 @@ func (p *peer) standing() Standing {
 		return StandingLeft
 	case p.buried:
 		return StandingDead
-	case !p.known:
+	case !p.started:
 		return StandingUnmet
 	case p.suspect:
 		return StandingSuspect
@@ -29,10 +29,10 @@ func (p *peer) standing() Standing {
 	return StandingAlive
 }
 
-// announce says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
+// reportStandings says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
 // again, they have time to answer.
-func (m *Machine[T]) announce() {
-	if !m.changed && !m.ended || m.closed {
+func (m *Machine[T]) reportStandings() {
+	if !m.changed && !m.retired || m.closed {
 		return
 	}
 	for _, p := range m.order {
@@ -40,13 +40,13 @@ func (m *Machine[T]) announce() {
 		if is == p.shown || is == StandingSuspect && !m.up || p.shown == StandingUnmet && is > StandingSuspect {
 			continue
 		}
-		m.emit(Stands[T]{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heard})
+		m.emit(Transition[T]{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heardAt})
 		p.shown, p.shownAt = is, m.now
 	}
 }
 
-// Stands says that a node stands otherwise than before, for whoever watches the cluster.
-type Stands[T comparable] struct {
+// Transition says that a node stands otherwise than before, for whoever watches the cluster.
+type Transition[T comparable] struct {
 	Node    string
 	Client  bool
 	Is, Was Standing
@@ -54,4 +54,4 @@ type Stands[T comparable] struct {
 	Silent  time.Duration // since something came from it
 }
 
-func (Stands[T]) effect(T) {}
+func (Transition[T]) effect(T) {}
