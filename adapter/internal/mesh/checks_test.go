@@ -200,7 +200,7 @@ func (n *node) heard(from *node, msg Message) {
 	switch msg := msg.(type) {
 	case *Ack:
 		p := n.m.peers[from.id]
-		if p.gone {
+		if p.standing == StandingLeft {
 			return
 		}
 		// Before it is known where a node's broadcasts begin, its answer may be too old to say so.
@@ -290,7 +290,7 @@ func (n *node) isReady() {
 		return
 	}
 	for id := range n.named {
-		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.answered < n.m.openFence && !(p.suspect && n.m.now >= n.m.upAt+FenceTimeout) {
+		if p := n.m.peers[id]; id != n.id && !p.standing.parted() && p.answered < n.m.openFence && !(p.standing.silent() && n.m.now >= n.m.upAt+FenceTimeout) {
 			n.w.fail("%s is ready before %s has answered, of whom it has heard", n.id, id)
 		}
 	}
@@ -340,7 +340,7 @@ func (n *node) lost(l Lost[string]) {
 	o := w.node(l.Node)
 	w.trace("%s: lost %+v", n.id, l)
 	p := n.m.peers[o.id]
-	dead := (p.buried || p.gone) && !o.alive
+	dead := p.standing.over() && !o.alive
 	if w.roomy && !dead || w.mortal && (l.Unknown || n.hadToCome(o.emissions[l.Upto-1])) {
 		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
 	}
@@ -353,7 +353,7 @@ func (n *node) lost(l Lost[string]) {
 		if list := n.unknown[o]; list != nil {
 			former = list[len(list)-1].Upto
 		}
-		if l.After < former || l.Upto < l.After || l.Upto == l.After && !p.buried || l.Upto > uint64(len(o.emissions)) {
+		if l.After < former || l.Upto < l.After || l.Upto == l.After && p.standing != StandingDead || l.Upto > uint64(len(o.emissions)) {
 			w.fail("%s: lost %+v of %d, and before that up to %d", n.id, l, len(o.emissions), former)
 		}
 		n.unknown[o] = append(n.unknown[o], unknown{l, n.steps})
@@ -471,9 +471,9 @@ func (w *world) quiet() {
 		if !r.alive {
 			continue
 		}
-		if r.joins != 0 || len(r.m.waits) != 0 || r.m.inflight || len(r.m.batches) != 0 || len(r.m.lingering) != 0 {
-			w.fail("%s is not quiet: %d joins, %d waits, inflight %v, %d batches, %d lingering",
-				r.id, r.joins, len(r.m.waits), r.m.inflight, len(r.m.batches), len(r.m.lingering))
+		if r.joins != 0 || len(r.m.waits) != 0 || r.m.fencing != fenceIdle || len(r.m.batches) != 0 || len(r.m.lingering) != 0 {
+			w.fail("%s is not quiet: %d joins, %d waits, fencing %d, %d batches, %d lingering",
+				r.id, r.joins, len(r.m.waits), r.m.fencing, len(r.m.batches), len(r.m.lingering))
 		}
 		held := 0
 		for _, p := range r.m.peers {
@@ -512,8 +512,8 @@ func (w *world) quiet() {
 				w.fail("%s has not heard of %s", r.id, o.id)
 			case p == nil:
 				continue
-			case o.alive && (!p.started || p.suspect || p.leaving || p.gone):
-				w.fail("%s of %s: known %v, suspect %v, leaving %v, gone %v", r.id, o.id, p.started, p.suspect, p.leaving, p.gone)
+			case o.alive && (!p.started || !p.alive()):
+				w.fail("%s of %s: started %v, standing %d", r.id, o.id, p.started, p.standing)
 			case o.alive && (p.low != o.m.ring.newest || p.high != p.low || p.answered != r.m.fence):
 				w.fail("%s of %s: floor %d, goal %d; its last number is %d; answered %d of %d",
 					r.id, o.id, p.low, p.high, o.m.ring.newest, p.answered, r.m.fence)
@@ -524,7 +524,7 @@ func (w *world) quiet() {
 				w.fail("%s believes that %s is alive", r.id, o.id)
 			}
 			for _, d := range r.dues[o] {
-				if !o.alive && w.any && !o.let(r) && (!p.gone && !p.buried || w.witness(d) == nil) {
+				if !o.alive && w.any && !o.let(r) && (!p.standing.over() || w.witness(d) == nil) {
 					continue // it may still be heard of, or nobody has ever heard of this
 				}
 				name := "the node"

@@ -168,8 +168,8 @@ func TestEndOfTopicOfADeadNode(t *testing.T) {
 	s.wait(DeadAfter)
 	s.Leave(s.at, "a")
 	s.wait(Linger)
-	if p := s.peers["o"]; !p.buried || len(p.lows) != 0 {
-		t.Errorf("buried %v, last %v; want nothing of a topic that has ended", p.buried, p.lows)
+	if p := s.peers["o"]; p.standing != StandingDead || len(p.lows) != 0 {
+		t.Errorf("standing %d, lows %v; want nothing of a topic that has ended", p.standing, p.lows)
 	}
 	s.joins(2, "c") // presumed: what o sends there is due when it is back
 	s.gets("o", 8, []uint64{7}, "c")

@@ -37,8 +37,8 @@ func TestJoinsShareFences(t *testing.T) {
 	}
 	s.answers("o", 5)
 	s.ended(2, none, 3, none)
-	if got := sent[*Fence](s, ""); len(got) != 0 || s.inflight || len(s.batches) != 0 {
-		t.Errorf("sent %v, in flight %v, %d batches; want nothing to be open", got, s.inflight, len(s.batches))
+	if got := sent[*Fence](s, ""); len(got) != 0 || s.fencing != fenceIdle || len(s.batches) != 0 {
+		t.Errorf("sent %v, in flight %v, %d batches; want nothing to be open", got, s.fencing, len(s.batches))
 	}
 }
 

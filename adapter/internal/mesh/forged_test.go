@@ -253,7 +253,7 @@ func TestNonsense(t *testing.T) {
 		s.wait(time.Minute)
 		s.did(s.Close(s.at))
 		s.wait(2 * maxClosing)
-		if !s.closed {
+		if s.life != closed {
 			t.Fatalf("seed %d: not closed", seed)
 		}
 	}

@@ -78,7 +78,7 @@ func (m *Machine[T]) gossipFor(asker *peer) []Gossip {
 }
 
 // absent reports whether others are told what was heard of p.
-func (p *peer) absent() bool { return p.suspect || p.leaving || p.gone }
+func (p *peer) absent() bool { return !p.alive() }
 
 // ageKnown reports whether it is known when p began.
 func (p *peer) ageKnown() bool { return p.age > 0 || p.gossipedAge > 0 || p.started }
@@ -87,10 +87,10 @@ func (m *Machine[T]) gossipOf(p *peer) Gossip {
 	h := Gossip{Node: p.id, Client: p.client, Age: max(p.age, p.gossipedAge), Upto: p.announced}
 	h.Ago = max(0, m.now-p.born-h.Age)
 	switch {
-	case p.leaving || p.gone:
+	case p.standing.parted():
 		h.Absence = Left
 		return h
-	case p.dead(m.now):
+	case p.expired(m.now):
 		h.Absence = GivenUp
 	}
 	for _, tail := range slices.Backward(p.unannounced) {
@@ -131,7 +131,7 @@ func (m *Machine[T]) mergeGossip(words []Gossip) {
 			continue
 		}
 		p := m.discoverFrom(h)
-		if p == nil || p.gone {
+		if p == nil || p.standing == StandingLeft {
 			continue
 		}
 		p.sent, p.gossipedAge = max(p.sent, h.Upto), max(p.gossipedAge, h.Age)
@@ -143,11 +143,9 @@ func (m *Machine[T]) mergeGossip(words []Gossip) {
 		}
 		switch {
 		case h.Absence == Left:
-			if p.buried {
-				m.revive(p)
-			}
+			m.revive(p)
 			m.startLeaving(p, h.Upto)
-		case h.Absence == GivenUp && p.buried && p.started:
+		case h.Absence == GivenUp && p.standing == StandingDead && p.started:
 			m.reportLosses(p)
 			m.reportDoubt(p)
 		}
@@ -168,7 +166,7 @@ func (m *Machine[T]) discoverFrom(h Gossip) *peer {
 		if !younger && (h.Absence == Left || ago >= remembered) {
 			return nil
 		}
-		p = &peer{id: h.Node, client: h.Client, since: m.now, heardAt: m.now - ago, presumed: m.fence}
+		p = &peer{id: h.Node, client: h.Client, since: m.now, standing: StandingAlive, heardAt: m.now - ago, presumed: m.fence}
 		m.peers[p.id] = p
 		m.order = append(m.order, p)
 		m.suspect(p)
@@ -178,7 +176,7 @@ func (m *Machine[T]) discoverFrom(h Gossip) *peer {
 	if p.age == 0 && (p.gossipedAge == 0 || born < p.born) {
 		p.born = born
 	}
-	if !p.started && younger && !p.gone {
+	if !p.started && younger && p.standing != StandingLeft {
 		p.presumed, p.firstFence = m.fence, m.fence
 		m.markComplete(p, born)
 		p.start(0)
@@ -244,11 +242,11 @@ func (m *Machine[T]) reported(p *peer) {
 // resolveDoubts sees to those that were given up and may have sent something of which nobody has told this node. Where it was not connected, they
 // have as long to be back as anybody.
 func (m *Machine[T]) resolveDoubts() {
-	if len(m.doubts) == 0 || !m.up || m.now < m.upAt+DeadAfter {
+	if len(m.doubts) == 0 || !m.up() || m.now < m.upAt+DeadAfter {
 		return
 	}
 	for _, p := range m.doubts {
-		if p.buried {
+		if p.standing == StandingDead {
 			m.reportDoubt(p)
 		}
 	}
@@ -264,7 +262,7 @@ func (m *Machine[T]) Unconfirmed() []string {
 	var ids []string
 	for _, list := range [][]*peer{m.order, m.tombstones} {
 		for _, p := range list {
-			if !p.client && !p.confirmed && !p.leaving && !p.gone && m.now-p.heardAt < remembered {
+			if !p.client && !p.confirmed && !p.standing.parted() && m.now-p.heardAt < remembered {
 				ids = append(ids, p.id)
 			}
 		}

@@ -85,15 +85,15 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 	}
 	if fresh != nil {
 		m.emit(Subscribe[T]{Topics: fresh})
-		if m.inflight {
-			m.wanted = true
+		if m.fencing != fenceIdle {
+			m.fencing = fenceBehind
 		} else {
 			m.sendFence(false)
 		}
 	}
 	w := wait{ref: ref, from: now}
 	for _, p := range m.order {
-		if p.suspect && p.answered < fence {
+		if p.standing.silent() && p.answered < fence {
 			w.excused = append(w.excused, p.id)
 		}
 	}
@@ -176,14 +176,13 @@ func (m *Machine[T]) tracked(h uint64) (fence uint64, ok bool) {
 // sendFence sends the next fence to all. It covers every topic subscribed before.
 func (m *Machine[T]) sendFence(hello bool) {
 	m.fence++
-	m.wanted = false
-	m.inflight, m.fencedAt = true, m.now
+	m.fencing, m.fencedAt = fenceSent, m.now
 	for _, p := range m.order {
-		if p.suspect {
+		if p.standing.silent() {
 			m.suspect(p)
 		}
 	}
-	if m.up {
+	if m.up() {
 		m.emit(Send[T]{Message: m.fenceMessage(hello)})
 	}
 }
@@ -214,7 +213,7 @@ func (m *Machine[T]) handleAnswer(p *peer, fence, x uint64) {
 			p.advance(h, x)
 		}
 	}
-	if p.suspect { // Joins have not waited for it: if it is known only now, its answers to their fences are presumed only now
+	if p.standing.silent() { // Joins have not waited for it: if it is known only now, its answers to their fences are presumed only now
 		moved = moved || p.presumed < m.fence
 		m.suspect(p)
 	}
@@ -226,7 +225,7 @@ func (m *Machine[T]) handleAnswer(p *peer, fence, x uint64) {
 
 // endWaits ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
 func (m *Machine[T]) endWaits() {
-	overdue := m.inflight && m.now >= m.fencedAt+m.longest()
+	overdue := m.fencing != fenceIdle && m.now >= m.fencedAt+m.longest()
 	if overdue {
 		m.suspectOverdue() // before the next fence gives them more time
 	}
@@ -235,7 +234,7 @@ func (m *Machine[T]) endWaits() {
 		if p.alive() {
 			real = min(real, p.answered)
 		}
-		if !p.gone && (p.started || !p.suspect) {
+		if p.standing != StandingLeft && (p.started || !p.standing.silent()) {
 			acked = min(acked, p.presumed)
 		}
 	}
@@ -244,28 +243,29 @@ func (m *Machine[T]) endWaits() {
 			delete(m.batches, fence)
 		}
 	}
-	for m.inflight && (real >= m.fence || overdue) {
+	for m.fencing != fenceIdle && (real >= m.fence || overdue) {
 		overdue = false
-		m.inflight = false
-		if m.wanted {
+		if m.fencing == fenceBehind {
 			m.sendFence(false)
+		} else {
+			m.fencing = fenceIdle
 		}
 	}
 	if m.opening && (m.welcomed && real >= m.openFence || m.now >= m.readyAt) {
 		m.opening = false
-		if m.up {
+		if m.up() {
 			m.fresh = false
 			m.emit(Ready[T]{})
 		}
 	}
-	if m.closing && !m.closed && (m.now >= m.closeAt || !m.up || !m.needed()) {
-		m.closed = true
+	if m.life == closing && (m.now >= m.closeAt || !m.up() || !m.needed()) {
+		m.life = closed
 		m.emit(Closed[T]{})
 	}
 	if m.opening {
 		return
 	}
-	if m.up && m.holding && (m.reunited() || m.now >= m.upAt+maxHold) {
+	if m.link == linkHolding && (m.reunited() || m.now >= m.upAt+maxHold) {
 		m.release()
 	}
 	for _, fence := range slices.Sorted(maps.Keys(m.waits)) {
@@ -282,16 +282,18 @@ func (m *Machine[T]) endWaits() {
 
 // release has the broadcasts sent that were held back.
 func (m *Machine[T]) release() {
-	m.ring.renew(m.now, m.sent)
-	m.holding = false
-	m.emit(Release[T]{})
+	if m.link == linkHolding {
+		m.ring.renew(m.now, m.sent)
+		m.link = linkFlowing
+		m.emit(Release[T]{})
+	}
 }
 
 // unanswered are the nodes that have not answered a fence: those that were silent before the Join are left out, unless they are back.
 func (m *Machine[T]) unanswered(fence uint64, w wait) []string {
 	var missing []string
 	for _, p := range m.order {
-		if p.answered < fence && !(p.suspect && slices.Contains(w.excused, p.id)) && !p.gone && !p.leaving {
+		if p.answered < fence && !(p.standing.silent() && slices.Contains(w.excused, p.id)) && !p.standing.parted() {
 			missing = append(missing, p.id)
 		}
 	}

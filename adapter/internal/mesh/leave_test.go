@@ -105,10 +105,10 @@ func TestByeOfANodeThatDies(t *testing.T) {
 // reported although no broadcast has shown it.
 func TestGapThatNothingElseShows(t *testing.T) {
 	for name, word := range map[string]Message{
-		"goodbye":          &Bye{About: old, Last: 9},
-		"Heartbeat":             beat(9, 9),
-		"part of a heartbeat":   &Heartbeat{About: old, After: 5, Upto: 9, Parts: 2},
-		"next part of one": &Heartbeat{About: old, After: 5, Upto: 9, Part: 1, Parts: 2},
+		"goodbye":             &Bye{About: old, Last: 9},
+		"Heartbeat":           beat(9, 9),
+		"part of a heartbeat": &Heartbeat{About: old, After: 5, Upto: 9, Parts: 2},
+		"next part of one":    &Heartbeat{About: old, After: 5, Upto: 9, Part: 1, Parts: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t)

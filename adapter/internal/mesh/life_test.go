@@ -129,7 +129,7 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.wait(1)
 	s.answers("o", 0)
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}}) // outside of an opening that is nothing to us
-	if p := s.peers["p"]; !p.buried {
+	if p := s.peers["p"]; p.standing != StandingDead {
 		t.Error("p was not given up again")
 	}
 }

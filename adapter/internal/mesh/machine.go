@@ -32,18 +32,17 @@ type Machine[T comparable] struct {
 	heartbeatAt time.Duration
 
 	peers      map[string]*peer
-	order      []*peer       // in the order of meeting, without the tombstones
-	tombstones []*peer       // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
-	retired    bool          // some of order have become so in this step
-	gossiping  []*peer       // the next heartbeats say what was heard of these
-	doubts     []*peer       // given up, and it is not decided what they may have sent
-	heldBytes  int           // of all peers
-	changed    bool          // Members may have changed in this step
-	broker     Broker        // of the link
-	up         bool          // the link works
+	order      []*peer // in the order of meeting, without the tombstones
+	tombstones []*peer // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
+	retired    bool    // some of order have become so in this step
+	gossiping  []*peer // the next heartbeats say what was heard of these
+	doubts     []*peer // given up, and it is not decided what they may have sent
+	heldBytes  int     // of all peers
+	changed    bool    // Members may have changed in this step
+	broker     Broker  // of the link
+	link       link
 	downAt     time.Duration // when it was lost
 	receivedAt time.Duration // when it brought something last
-	holding    bool          // broadcasts are held back, until Release
 	sent       uint64        // while they are: the last number that was handed to the link
 
 	opening   bool          // the link is new: not all nodes need be known yet
@@ -54,16 +53,14 @@ type Machine[T comparable] struct {
 	callAt    time.Duration // when a hello is sent again if nobody has answered
 	readyAt   time.Duration // the latest end of the opening
 
-	closing bool          // Close was called
-	closed  bool          // and nobody needs this node any more
+	life    life
 	byeAt   time.Duration // when the next goodbye is due
 	closeAt time.Duration // the latest end of the closing
 	closeBy time.Duration // and that of its extensions
 
 	fence    uint64 // our running number of fences
-	inflight bool   // the last one is being waited for
+	fencing  fencing
 	fencedAt time.Duration
-	wanted   bool // topics were subscribed since it was sent
 
 	interests     map[uint64]*interest[T] // by hash
 	peakInterests int                     // see shrink.Map
@@ -71,6 +68,35 @@ type Machine[T comparable] struct {
 	lingering     []lingering[T]
 	waits         map[uint64][]wait // by the fence that they wait for
 }
+
+// link is how far a link is.
+type link uint8
+
+const (
+	linkDown    link = iota // nothing is sent
+	linkHolding             // it is up, and broadcasts are held back, until Release
+	linkFlowing
+)
+
+func (m *Machine[T]) up() bool { return m.link != linkDown }
+
+// life is how far this node is with its own leaving.
+type life uint8
+
+const (
+	staying life = iota
+	closing      // Close was called
+	closed       // and nobody needs this node any more
+)
+
+// fencing is whether the last fence is being waited for.
+type fencing uint8
+
+const (
+	fenceIdle   fencing = iota
+	fenceSent           // it is
+	fenceBehind         // and topics were subscribed since: another one follows
+)
 
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
 func New[T comparable](cfg Config[T]) *Machine[T] {
@@ -82,7 +108,6 @@ func New[T comparable](cfg Config[T]) *Machine[T] {
 		cfg:         cfg,
 		ring:        ring{limits: cfg.Limits, ends: make(map[uint64]ends)},
 		heartbeatAt: HeartbeatInterval,
-		holding:     true,
 		opening:     true,
 		fresh:       true,
 		readyAt:     FenceTimeout,
@@ -117,14 +142,14 @@ func (m *Machine[T]) Emit(now time.Duration, topics []T, travels int, broadcast 
 func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 	m.now = now
 	m.sent = m.handed()
-	m.up, m.holding = true, true
+	m.link = linkHolding
 	m.opening, m.welcomed, m.upAt, m.callAt = true, false, now, now+helloInterval
 	m.fresh = m.fresh || now-m.downAt >= DeadAfter-SuspectAfter // nodes that are there were given up for the silence of the link
 	m.sendFence(true)
 	m.openFence = m.fence
 	for _, p := range m.order {
 		p.forget()
-		if !p.dead(now) {
+		if !p.expired(now) {
 			m.reopen(p)
 		}
 	}
@@ -139,7 +164,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 	m.now = now
 	m.sent = sent
-	m.up, m.holding, m.downAt = false, true, now
+	m.link, m.downAt = linkDown, now
 	m.markLapsed()
 	for _, p := range m.order {
 		m.suspect(p)
@@ -152,12 +177,10 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 // the node may go. There must be no Emit any more.
 func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
 	m.now = now
-	m.closing = true
+	m.life = closing
 	m.closeAt, m.closeBy, m.byeAt = now+m.longest(), now+maxClosing, now+byeInterval
-	if m.up {
-		if m.holding {
-			m.release()
-		}
+	if m.up() {
+		m.release()
 		m.sendHeartbeat()
 		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
@@ -182,14 +205,14 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	}
 	m.now = now
 	p := m.contact(from)
-	if _, bye := message.(*Bye); p.gone && !bye {
+	if _, bye := message.(*Bye); p.standing == StandingLeft && !bye {
 		return m.finish()
 	}
 	switch msg := message.(type) {
 	case *Fence:
 		m.identifyAt(p, msg.About, msg.Sent)
 		m.setDistance(p, msg.RoundTrip)
-		if m.up {
+		if m.up() {
 			ack := &Ack{About: m.about(), Fence: msg.Number, Sent: m.handed(), Members: m.Members(),
 				Echo: msg.Age, RoundTrip: m.broker.RoundTrip, Patience: m.farthest()}
 			if msg.Hello {
@@ -229,7 +252,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		m.mergeGossip(msg.Gossip)
 	case *Resync:
 		m.identify(p, msg.About)
-		if !m.up {
+		if !m.up() {
 			break
 		}
 		for _, beat := range m.heartbeats(msg.After, m.handed()) {
@@ -247,7 +270,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 	case *Bye:
 		m.handleBye(p, msg)
 	case *Confirm:
-		p.confirmed = m.closing
+		p.confirmed = m.life != staying
 	}
 	m.drain(p)
 	m.returned(p)
@@ -266,16 +289,16 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 			m.suspect(p)
 		}
 		m.probe(p)
-		if p.dead(now) {
-			p.buried, m.retired, m.changed = true, true, true
+		if p.expired(now) {
+			m.apply(p, dies)
 			m.counts.Deaths++
 			m.abandon(p)
 			m.gossipAbout(p)
 		}
-		if p.leaving && !p.gone && !p.buried && now >= p.leaveBy {
+		if p.standing.parting() && now >= p.leaveBy {
 			m.markLeft(p)
 		}
-		if !p.started && !p.gone && !p.leaving && !p.dead(now) && now-p.helloAt >= FenceTimeout {
+		if !p.started && p.present(now) && now-p.helloAt >= FenceTimeout {
 			m.hello(p)
 		}
 		m.requestRepairs(p)
@@ -289,11 +312,11 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if now >= m.heartbeatAt {
 		m.heartbeatAt = now + HeartbeatInterval
 		m.ring.expire(now, m.handed())
-		if m.up && !m.closing {
+		if m.up() && m.life == staying {
 			m.sendHeartbeat() // while broadcasts are held back, too: silence would make this node suspect
 		}
 	}
-	if m.closing && !m.closed && m.up && now >= m.byeAt {
+	if m.life == closing && m.up() && now >= m.byeAt {
 		m.byeAt = now + byeInterval
 		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
@@ -302,7 +325,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 }
 
 // calling reports whether this node is new and has been answered by nobody.
-func (m *Machine[T]) calling() bool { return m.up && m.opening && !m.welcomed }
+func (m *Machine[T]) calling() bool { return m.up() && m.opening && !m.welcomed }
 
 // sendHeartbeat tells all nodes the ends of the topics used since the last heartbeat, as far as they were handed to the link.
 func (m *Machine[T]) sendHeartbeat() {
@@ -317,7 +340,7 @@ func (m *Machine[T]) sendHeartbeat() {
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
 func (m *Machine[T]) handed() uint64 {
-	if m.holding {
+	if m.link != linkFlowing {
 		return m.sent
 	}
 	return m.ring.newest
@@ -332,14 +355,14 @@ func (m *Machine[T]) Next() time.Duration {
 	if m.calling() {
 		next = min(next, m.callAt)
 	}
-	if m.closing && !m.closed {
+	if m.life == closing {
 		next = min(next, m.byeAt, m.closeAt)
 	}
-	if m.up && m.holding {
+	if m.link == linkHolding {
 		next = min(next, max(m.upAt+maxHold, m.readyAt))
 	}
 	longest := m.longest()
-	if m.inflight {
+	if m.fencing != fenceIdle {
 		next = min(next, m.fencedAt+longest)
 	}
 	if !m.opening {
@@ -347,7 +370,7 @@ func (m *Machine[T]) Next() time.Duration {
 			next = min(next, m.deadline(fence, longest))
 		}
 	}
-	if len(m.doubts) > 0 && m.up {
+	if len(m.doubts) > 0 && m.up() {
 		next = min(next, m.upAt+DeadAfter)
 	}
 	if len(m.lingering) > 0 {
@@ -358,13 +381,13 @@ func (m *Machine[T]) Next() time.Duration {
 		switch {
 		case p.alive():
 			next = min(next, p.heardAt+SuspectAfter)
-		case p.suspect:
+		case p.standing == StandingSuspect:
 			next = min(next, p.heardAt+DeadAfter)
 		}
-		if !p.started && !p.gone && !p.leaving && !p.dead(m.now) {
+		if !p.started && p.present(m.now) {
 			next = min(next, p.helloAt+FenceTimeout)
 		}
-		if p.leaving && !p.gone && !p.buried {
+		if p.standing.parting() {
 			next = min(next, p.leaveBy)
 		}
 		if at, ok := m.nackAt(p); ok {

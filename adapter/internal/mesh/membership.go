@@ -11,16 +11,16 @@ func (m *Machine[T]) contact(id string) *peer {
 	p := m.discover(id)
 	p.contacted = true
 	p.heardAt, m.receivedAt = m.now, m.now
-	if p.buried {
-		m.revive(p)
-	}
+	m.revive(p)
 	m.await(p)
 	return p
 }
 
-// revive takes back that p was given up. It is suspect, as it was.
+// revive takes back that p was given up, if it was. It is suspect, as it was.
 func (m *Machine[T]) revive(p *peer) {
-	p.buried = false
+	if !m.apply(p, returns) {
+		return
+	}
 	m.tombstones = slices.DeleteFunc(m.tombstones, func(o *peer) bool { return o == p })
 	m.order = append(m.order, p)
 	m.suspect(p) // of all fences since
@@ -35,7 +35,7 @@ func (m *Machine[T]) revive(p *peer) {
 func (m *Machine[T]) discover(id string) *peer {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer{id: id, since: m.now, heardAt: m.now, presumed: m.fence}
+		p = &peer{id: id, since: m.now, standing: StandingAlive, heardAt: m.now, presumed: m.fence}
 		m.peers[id] = p
 		m.order = append(m.order, p)
 		m.hello(p)
@@ -45,12 +45,10 @@ func (m *Machine[T]) discover(id string) *peer {
 
 // await waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
 func (m *Machine[T]) await(p *peer) {
-	if !m.up || !m.opening || !p.suspect || p.gone || p.leaving {
+	if !m.up() || !m.opening || !p.standing.silent() || p.standing.parted() {
 		return
 	}
-	if p.buried {
-		m.revive(p)
-	}
+	m.revive(p)
 	m.reopen(p)
 	m.hello(p)
 	m.changed = true
@@ -58,7 +56,8 @@ func (m *Machine[T]) await(p *peer) {
 
 // reopen has p waited for on a new link, and asks for what it has sent meanwhile.
 func (m *Machine[T]) reopen(p *peer) {
-	p.suspect, p.since, p.heardAt, p.helloAt = false, m.now, m.now, m.now
+	m.apply(p, answers)
+	p.since, p.heardAt, p.helloAt = m.now, m.now, m.now
 	if p.started {
 		m.resync(p)
 	}
@@ -94,7 +93,7 @@ func (m *Machine[T]) identifyAt(p *peer, a About, sent uint64) {
 // returned sees to a suspect from which something came: it is asked to answer the last fence, which alone shows that it receives, too, and
 // what it has sent since.
 func (m *Machine[T]) returned(p *peer) {
-	if p.suspect && !p.gone && !p.leaving && m.up {
+	if p.standing == StandingSuspect && m.up() {
 		if p.started {
 			m.resync(p)
 		}
@@ -118,20 +117,18 @@ func (m *Machine[T]) stalled(d time.Duration) {
 
 // trust ends the suspicion of a node that has answered a fence.
 func (m *Machine[T]) trust(p *peer, fence uint64) {
-	if p.suspect && m.up && fence >= p.missedFence {
-		p.suspect, p.since = false, m.now
-		m.changed = true
+	if m.up() && fence >= p.missedFence && m.apply(p, answers) {
+		p.since = m.now
 	}
 }
 
 // suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
 func (m *Machine[T]) suspect(p *peer) {
-	if !p.suspect {
-		m.changed = m.changed || p.alive()
-		if m.up && p.alive() {
-			m.counts.Suspects++
-		}
-		p.suspect, p.missedFence = true, m.fence
+	if m.up() && p.alive() {
+		m.counts.Suspects++
+	}
+	if m.apply(p, falls) {
+		p.missedFence = m.fence
 		m.gossipAbout(p)
 	}
 	if p.started {
@@ -141,14 +138,14 @@ func (m *Machine[T]) suspect(p *peer) {
 
 func (m *Machine[T]) hello(p *peer) {
 	p.helloAt = m.now
-	if m.up {
+	if m.up() {
 		m.emit(Send[T]{To: p.id, Message: m.fenceMessage(true)})
 	}
 }
 
 // handleBye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
 func (m *Machine[T]) handleBye(p *peer, b *Bye) {
-	if p.gone { // it has not heard so
+	if p.standing == StandingLeft { // it has not heard so
 		m.confirm(p)
 		return
 	}
@@ -156,18 +153,17 @@ func (m *Machine[T]) handleBye(p *peer, b *Bye) {
 	p.noteAnnounced(b.Last)
 	m.startLeaving(p, b.Last)
 	p.interval, p.nackAt = min(p.interval, nackInterval/2), min(p.nackAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
-	if !p.gone && b.Last > p.high {
+	if p.standing != StandingLeft && b.Last > p.high {
 		m.resync(p)
 	}
 }
 
 // startLeaving notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
 func (m *Machine[T]) startLeaving(p *peer, last uint64) {
-	m.changed = m.changed || p.alive()
-	if !p.leaving {
+	if m.apply(p, parts) {
 		p.leaveBy = m.now + maxClosing + m.longest()
 	}
-	p.leaving, p.final, p.sent = true, max(p.final, last), max(p.sent, last)
+	p.final, p.sent = max(p.final, last), max(p.sent, last)
 	if !p.started { // nothing of it was ever due
 		m.confirmLeft(p)
 	}
@@ -175,7 +171,7 @@ func (m *Machine[T]) startLeaving(p *peer, last uint64) {
 
 // endLeaving lets p go, if it is leaving and nothing is missing of it.
 func (m *Machine[T]) endLeaving(p *peer) {
-	if p.leaving && !p.gone && !p.buried && p.low >= p.final {
+	if p.standing.parting() && p.low >= p.final {
 		m.confirmLeft(p)
 	}
 }
@@ -187,13 +183,13 @@ func (m *Machine[T]) confirmLeft(p *peer) {
 
 // markLeft ends p, which leaves.
 func (m *Machine[T]) markLeft(p *peer) {
-	p.gone, m.retired = true, true
+	m.apply(p, leaves)
 	m.abandon(p)
 	m.gossipAbout(p)
 }
 
 func (m *Machine[T]) confirm(p *peer) {
-	if m.up {
+	if m.up() {
 		m.emit(Send[T]{To: p.id, Message: &Confirm{}})
 	}
 }
@@ -209,7 +205,7 @@ func (m *Machine[T]) abandon(p *peer) {
 		return
 	}
 	m.reportLosses(p)
-	if !p.gone && m.unsure(p) {
+	if p.standing == StandingDead && m.unsure(p) {
 		m.doubts = append(m.doubts, p)
 	}
 }
@@ -222,13 +218,13 @@ func (m *Machine[T]) retire() {
 	}
 	m.retired = false
 	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
-		if p.gone || p.buried {
+		if p.standing.over() {
 			m.tombstones = append(m.tombstones, p)
 		}
-		return p.gone || p.buried
+		return p.standing.over()
 	})
 	for len(m.tombstones) > maxTombstones {
-		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer) bool { return p.leaving }))
+		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer) bool { return p.standing == StandingLeft }))
 		delete(m.peers, m.tombstones[i].id)
 		m.tombstones = slices.Delete(m.tombstones, i, i+1)
 	}
@@ -255,7 +251,7 @@ func (m *Machine[T]) suspectOverdue() {
 // named by others may be dead; whenever it is met, our answer says where our broadcasts begin for it.
 func (m *Machine[T]) reunited() bool {
 	return !slices.ContainsFunc(m.order, func(p *peer) bool {
-		return p.started && !p.gone && !p.leaving && !p.dead(m.now) && p.answered < m.openFence
+		return p.started && p.present(m.now) && p.answered < m.openFence
 	})
 }
 
@@ -273,7 +269,7 @@ func (m *Machine[T]) Servers() []string {
 func (m *Machine[T]) Suspects() []string { return m.members(m.silent) }
 
 func (m *Machine[T]) silent(p *peer) bool {
-	return p.suspect && !p.leaving && !p.gone && !p.dead(m.now)
+	return p.standing == StandingSuspect && !p.expired(m.now)
 }
 
 func (m *Machine[T]) members(which func(*peer) bool) []string {

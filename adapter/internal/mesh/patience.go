@@ -68,7 +68,7 @@ func (m *Machine[T]) hintPatience(p *peer, far time.Duration) {
 
 // extendOpening gives p, which is far away, its time to answer on a new link.
 func (m *Machine[T]) extendOpening(p *peer) {
-	if m.up && m.opening && p.alive() && p.answered < m.openFence {
+	if m.up() && m.opening && p.alive() && p.answered < m.openFence {
 		m.readyAt = max(m.readyAt, m.upAt+m.patience(p))
 	}
 }

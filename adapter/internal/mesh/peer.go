@@ -8,12 +8,10 @@ import (
 
 // peer is another node, as this one sees it: whether it lives, and how far its broadcasts have come.
 type peer struct {
-	id      string
-	client  bool // it has no members
-	started bool // it is settled where its broadcasts begin for us; until then they are held
-	suspect bool // it did not answer, or is silent: nobody waits for it
-	leaving bool // it said goodbye, with the last number below
-	gone    bool // it has left, and needs nothing more
+	id       string
+	client   bool // it has no members
+	started  bool // it is settled where its broadcasts begin for us; until then they are held
+	standing Standing
 
 	since       time.Duration // when it was first heard of, or was back after a silence
 	heardAt     time.Duration // when its last message came, or when it was first heard of
@@ -57,7 +55,6 @@ type peer struct {
 	nacking   bool             // it has not been answered
 	fruitless int              // how many of them were answered in vain, one Nack after the other
 	moved     bool             // something that was missing has come since, or something else is missing
-	buried    bool             // it was given up after a silence
 	confirmed bool             // it needs nothing more of this node, which is leaving
 
 	contacted   bool          // something has come from it
@@ -110,11 +107,18 @@ func (n *sequences) Pop() any {
 // lowOf is the number up to which nothing on a stream is missing.
 func (p *peer) lowOf(h uint64) uint64 { return max(p.low, p.lows[h]) }
 
-// dead reports whether p has been silent for so long that it is given up. Its place is kept.
-func (p *peer) dead(now time.Duration) bool { return p.suspect && now-p.heardAt >= DeadAfter }
+// expired reports whether p has been silent for so long that it is given up. Its place is kept.
+func (p *peer) expired(now time.Duration) bool {
+	return p.standing == StandingDead || p.standing == StandingSuspect && now-p.heardAt >= DeadAfter
+}
 
 // alive reports whether p is waited for.
-func (p *peer) alive() bool { return !p.suspect && !p.leaving && !p.gone }
+func (p *peer) alive() bool { return p.standing.alive() }
+
+// present reports whether p belongs to the cluster: it is alive, or suspect and not given up.
+func (p *peer) present(now time.Duration) bool {
+	return p.alive() || p.standing == StandingSuspect && !p.expired(now)
+}
 
 // far reports whether g is too far above the low watermark to be told apart.
 func (p *peer) far(seq uint64) bool { return seq > p.low && seq-p.low > maxSpan }

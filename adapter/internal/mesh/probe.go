@@ -15,7 +15,7 @@ func (m *Machine[T]) Unreachable(now time.Duration, id string) []Effect[T] {
 	m.now, m.receivedAt = now, now
 	if p := m.peers[id]; p != nil {
 		p.probingSince = 0
-		if m.up && !m.opening && p.started && p.alive() {
+		if m.up() && !m.opening && p.started && p.alive() {
 			m.suspect(p)
 		}
 	}
@@ -26,8 +26,8 @@ func (m *Machine[T]) Unreachable(now time.Duration, id string) []Effect[T] {
 // probeAt is when the broker is to be asked next whether p is there.
 func (m *Machine[T]) probeAt(p *peer) time.Duration {
 	switch {
-	case !m.broker.Probes || !m.up || m.opening || !p.started || p.gone || p.leaving || p.dead(m.now):
-	case p.suspect:
+	case !m.broker.Probes || !m.up() || m.opening || !p.started || !p.present(m.now):
+	case p.standing == StandingSuspect:
 		return p.probed + suspectProbeInterval
 	case p.answered < m.fence:
 		return max(max(m.fencedAt, p.since)+max(probeInterval, p.rtt), p.probed+probeInterval)
@@ -41,7 +41,7 @@ func (m *Machine[T]) probe(p *peer) {
 		return
 	}
 	p.probed = m.now
-	if p.suspect && m.now-p.probingSince >= probeGrace {
+	if p.standing == StandingSuspect && m.now-p.probingSince >= probeGrace {
 		p.vouchedAt, p.probingSince = max(p.vouchedAt, p.probingSince), m.now
 	}
 	m.emit(Probe[T]{Node: p.id})

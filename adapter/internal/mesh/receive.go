@@ -24,7 +24,7 @@ func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) [
 	}
 	m.now = now
 	p := m.contact(from)
-	if p.gone {
+	if p.standing == StandingLeft {
 		m.counts.Stale++
 		return m.finish()
 	}

@@ -16,7 +16,7 @@ func (m *Machine[T]) requestRepairs(p *peer) {
 		}
 		return
 	}
-	if !m.up || !p.started || p.gone || m.now < p.nackAt {
+	if !m.up() || !p.started || p.standing == StandingLeft || m.now < p.nackAt {
 		return
 	}
 	ranges := make([]Range, 0, len(p.gaps))
@@ -45,7 +45,7 @@ func (m *Machine[T]) requestRepairs(p *peer) {
 
 // handleNack sends what a Nack asks for: the broadcasts in ascending order, as many as fit into one answer, and a Gone behind them.
 func (m *Machine[T]) handleNack(to string, n *Nack) {
-	if !m.up {
+	if !m.up() {
 		return
 	}
 	wanted := make(map[uint64]Range, len(n.Ranges))
@@ -181,7 +181,7 @@ func (m *Machine[T]) heartbeats(a, b uint64) []*Heartbeat {
 }
 
 func (m *Machine[T]) resync(p *peer) {
-	if !m.up || p.gone || p.resyncAt != 0 && m.now-p.resyncAt < resyncInterval {
+	if !m.up() || p.standing == StandingLeft || p.resyncAt != 0 && m.now-p.resyncAt < resyncInterval {
 		return
 	}
 	p.resyncAt = m.now
@@ -190,5 +190,5 @@ func (m *Machine[T]) resync(p *peer) {
 
 // nackAt is when the next Nack to p is due.
 func (m *Machine[T]) nackAt(p *peer) (at time.Duration, ok bool) {
-	return p.nackAt, m.up && p.started && !p.gone && len(p.gaps) > 0
+	return p.nackAt, m.up() && p.started && p.standing != StandingLeft && len(p.gaps) > 0
 }

@@ -121,7 +121,7 @@ func (n *node) join(m *member, rooms ...string) {
 
 func (n *node) wait(m *member, topics []string, ms ...*membership) {
 	n.joins++
-	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up && !n.m.opening && !n.m.inflight}
+	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up() && !n.m.opening && n.m.fencing == fenceIdle}
 	for _, topic := range topics {
 		if strings.HasPrefix(topic, "@"+n.id+"/") {
 			continue

@@ -97,7 +97,7 @@ var old = About{Age: time.Hour} // of a node older than the script's
 func (s *script) knows(id string, sent uint64) {
 	s.Helper()
 	s.answers(id, sent)
-	if p := s.peers[id]; !p.started || p.suspect {
+	if p := s.peers[id]; !p.started || !p.alive() {
 		s.Fatalf("%s is not known after its answer", id)
 	}
 }
