@@ -84,7 +84,7 @@ type Hub struct {
 	assembly  assembly   // used by receive alone
 
 	meshMu  sync.Mutex // guards the machine, and the order in which its effects reach the writer. Taken inside Rooms.mu.
-	machine *mesh.Machine[Topic]
+	machine *machine
 	next    time.Duration // when the ticker will run
 	state   State
 	openErr error         // why the adapter could not be opened, when it was tried last
@@ -142,7 +142,7 @@ func NewHub(cfg HubConfig) *Hub {
 		return h
 	}
 	own, all := nodeHash(h.node), Topic{Kind: Cluster}.hash()
-	h.machine = mesh.New(mesh.Config[Topic]{
+	h.machine = mesh.New[Topic, []byte, *envelope.Broadcast, chan []string](mesh.Config[Topic]{
 		Node:   h.node,
 		Client: cfg.Client,
 		Hash:   Topic.hash,

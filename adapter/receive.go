@@ -36,9 +36,9 @@ func (h *Hub) receive(msg []byte) {
 	if nack, ok := m.Mesh.(*mesh.Nack); ok && len(nack.Ranges) > 0 && h.writer.crowded() {
 		return // it is asked again
 	}
-	h.step(func() []mesh.Effect[Topic] {
+	h.step(func() []mesh.Effect {
 		if b := m.Broadcast; b != nil {
-			return h.machine.Broadcast(h.age(), m.From, mesh.Incoming[Topic]{
+			return h.machine.Broadcast(h.age(), m.From, mesh.Incoming[Topic, *envelope.Broadcast]{
 				Stamp:     b.Stamp,
 				Topics:    topics(&b.Body),
 				Size:      len(msg),
@@ -87,7 +87,7 @@ func (h *Hub) malformed(err error) {
 }
 
 // step takes a step of the machine and deals with what comes of it, in order: broadcasts are handed to the members, requests are served.
-func (h *Hub) step(do func() []mesh.Effect[Topic]) {
+func (h *Hub) step(do func() []mesh.Effect) {
 	h.receiving.Lock()
 	defer h.receiving.Unlock()
 	h.meshMu.Lock()
@@ -95,10 +95,10 @@ func (h *Hub) step(do func() []mesh.Effect[Topic]) {
 	h.meshMu.Unlock()
 	for i := 0; i < len(results); i++ {
 		switch e := results[i].(type) {
-		case mesh.Lost[Topic]:
+		case mesh.Lost:
 			h.lost(e)
-		case mesh.Deliver[Topic]:
-			b := e.Broadcast.(*envelope.Broadcast)
+		case mesh.Deliver[*envelope.Broadcast]:
+			b := e.Broadcast
 			h.deliver(b, e.Past)
 			if b.Changes() { // what came behind it is judged by what this node receives now
 				h.meshMu.Lock()
@@ -125,7 +125,7 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 }
 
 // lost reports broadcasts that will not come.
-func (h *Hub) lost(e mesh.Lost[Topic]) {
+func (h *Hub) lost(e mesh.Lost) {
 	h.meshMu.Lock()
 	h.counts.lost++
 	first := h.counts.lost == 1

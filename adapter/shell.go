@@ -12,6 +12,9 @@ import (
 
 // The shell of the machine: it has the link, the time and the goroutines that the machine does without.
 
+// machine is the mesh of one node. Its own broadcasts are bodies, those of others are decoded; a join waits on a channel.
+type machine = mesh.Machine[Topic, []byte, *envelope.Broadcast, chan []string]
+
 // age is the time on the machine's clock.
 func (h *Hub) age() time.Duration { return time.Since(h.opened) }
 
@@ -146,7 +149,7 @@ func (h *Hub) tick() {
 	for {
 		select {
 		case <-timer.C:
-			h.step(func() []mesh.Effect[Topic] { return h.machine.Tick(h.age()) })
+			h.step(func() []mesh.Effect { return h.machine.Tick(h.age()) })
 		case <-h.wake:
 		case <-h.ctx.Done():
 			return
@@ -161,7 +164,7 @@ func (h *Hub) tick() {
 
 // apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
 // h.meshMu must be held.
-func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic]) {
+func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case mesh.Subscribe[Topic]:
@@ -170,32 +173,32 @@ func (h *Hub) apply(effects []mesh.Effect[Topic]) (results []mesh.Effect[Topic])
 		case mesh.Unsubscribe[Topic]:
 			h.confirms.forget(e.Topics)
 			h.writer.put(job{unsubscribe: e.Topics})
-		case mesh.Send[Topic]:
+		case mesh.Send:
 			to := Topic{Kind: Cluster}
 			if e.To != "" {
 				to = Topic{Kind: Node, Node: e.To}
 			}
 			h.writer.put(job{publish: []Topic{to}, body: envelope.AppendMessage(nil, h.node, e.To, e.Message)})
-		case mesh.Probe[Topic]:
+		case mesh.Probe:
 			h.probe(e.Node)
-		case mesh.Resend[Topic]:
-			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast.([]byte))
+		case mesh.Resend[[]byte]:
+			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast)
 			h.writer.put(job{publish: []Topic{{Kind: Node, Node: e.To}}, body: body})
-		case mesh.Deliver[Topic], mesh.Lost[Topic]:
+		case mesh.Deliver[*envelope.Broadcast], mesh.Lost:
 			results = append(results, effect)
-		case mesh.Joined[Topic]:
-			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
-		case mesh.Transition[Topic]:
+		case mesh.Joined[chan []string]:
+			e.Wait <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Transition:
 			h.news.add(e)
 			h.wakeTicker()
-		case mesh.Membership[Topic]:
+		case mesh.Membership:
 			h.lookAround()
-		case mesh.Release[Topic]:
+		case mesh.Release:
 			h.writer.release()
-		case mesh.Ready[Topic]:
+		case mesh.Ready:
 			h.met()
 			h.becomeReady(nil)
-		case mesh.Closed[Topic]:
+		case mesh.Closed:
 			close(h.left)
 		}
 	}

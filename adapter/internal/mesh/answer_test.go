@@ -20,7 +20,7 @@ func (s *script) resent(from, upto uint64, gone Gone) {
 	s.Helper()
 	seq := from
 	for _, e := range effects[Resend[string]](s) {
-		if e.To != "o" || e.Stamp.Sequence != seq || e.Broadcast == nil {
+		if e.To != "o" || e.Stamp.Sequence != seq || e.Broadcast == "" {
 			s.Fatalf("sent %v to %s as %d again, want %d", e.Broadcast, e.To, e.Stamp.Sequence, seq)
 		}
 		seq++
@@ -34,11 +34,11 @@ func (s *script) resent(from, upto uint64, gone Gone) {
 	}) {
 		s.Fatalf("ended with %+v, want %+v", got, gone)
 	}
-	end := slices.IndexFunc(s.got, func(e Effect[string]) bool {
-		send, ok := e.(Send[string])
+	end := slices.IndexFunc(s.got, func(e Effect) bool {
+		send, ok := e.(Send)
 		return ok && send.Message == Message(got[0])
 	})
-	if slices.ContainsFunc(s.got[end:], func(e Effect[string]) bool { _, ok := e.(Resend[string]); return ok }) {
+	if slices.ContainsFunc(s.got[end:], func(e Effect) bool { _, ok := e.(Resend[string]); return ok }) {
 		s.Fatal("Gone is not the end of the answer")
 	}
 }
@@ -121,10 +121,10 @@ func TestGoneAboveTheHorizon(t *testing.T) {
 	gone := &Gone{Horizon: 7, Stubs: []Stub{number(9, "a", 6)}}
 	s.wait(minNackInterval)
 	s.hears("o", gone)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	s.asks("o", missing("a", 7, 9))
 	s.hears("o", gone)
-	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+	s.loses(Lost{Node: "o", After: 8, Upto: 9})
 	s.delivers("o10")
 }
 
@@ -136,10 +136,10 @@ func TestGone(t *testing.T) {
 	s.asks("o", missing("a", 1, 4))
 	gone := &Gone{Stubs: []Stub{number(2, "a", 1), number(3, "a", 2, "b", 1), number(4, "a", 3), number(5, "a", 4), number(6, "c", 0)}}
 	s.hears("o", gone)
-	lost := func(seq uint64) Lost[string] { return Lost[string]{Node: "o", After: seq - 1, Upto: seq} }
+	lost := func(seq uint64) Lost { return Lost{Node: "o", After: seq - 1, Upto: seq} }
 	s.loses(lost(2), lost(3), lost(4))
 	s.delivers("o5")
-	if i := slices.IndexFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
+	if i := slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
 		t.Errorf("delivered as effect %d, want it behind the three losses", i)
 	}
 	s.hears("o", gone) // again
@@ -200,7 +200,7 @@ func TestGoneBehindARequest(t *testing.T) {
 	s.gets("o", 5, []uint64{4}, "a")
 	s.hears("o", &Gone{Stubs: []Stub{number(2, "a", 1), number(4, "a", 3), number(5, "a", 4)}})
 	s.delivers("o3")
-	s.loses(Lost[string]{Node: "o", After: 1, Upto: 2}, Lost[string]{Node: "o", After: 3, Upto: 4})
+	s.loses(Lost{Node: "o", After: 1, Upto: 2}, Lost{Node: "o", After: 3, Upto: 4})
 	s.did(s.Resume(s.at, "o"))
 	s.delivers("o5")
 	s.counted(Counts{Delivered: 2, Missed: 2})
@@ -215,11 +215,11 @@ func TestGoneByTheHorizon(t *testing.T) {
 	s.gets("o", 19, []uint64{18}, "a")
 	s.repaired("o", 9, []uint64{0}, "b")
 	s.hears("o", &Gone{Horizon: 15, Stubs: []Stub{number(18, "a", 15)}})
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 15, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 15, Unknown: true})
 	s.delivers("o12")
 	s.asks("o", missing("a", 15, 18)) // in front of 18 there might have been something: it counts next time
 	s.hears("o", &Gone{Horizon: 15, Stubs: []Stub{number(18, "a", 15)}})
-	s.loses(Lost[string]{Node: "o", After: 17, Upto: 18})
+	s.loses(Lost{Node: "o", After: 17, Upto: 18})
 	s.delivers("o19")
 	s.empty("o", 20)
 
@@ -229,7 +229,7 @@ func TestGoneByTheHorizon(t *testing.T) {
 	s.hears("o", &Gone{Horizon: 21}) // all up to there is here
 	s.loses()
 	s.hears("o", &Gone{Horizon: 24}) // and that is not
-	s.loses(Lost[string]{Node: "o", After: 22, Upto: 24, Unknown: true})
+	s.loses(Lost{Node: "o", After: 22, Upto: 24, Unknown: true})
 	s.delivers("o25")
 	s.counted(Counts{Delivered: 5, Repaired: 1, Missed: 1, Unknown: 2, Overtaken: 0})
 }

@@ -10,7 +10,7 @@ import (
 func BenchmarkBroadcast(b *testing.B) {
 	for _, left := range []int{0, 50, maxTombstones} {
 		b.Run(fmt.Sprint(left, " left"), func(b *testing.B) {
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
 			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, []string{"a"}, 1)
@@ -21,7 +21,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			now := time.Second
 			b.ReportAllocs()
 			for seq := uint64(1); b.Loop(); seq++ {
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: []uint64{seq - 1}}, Topics: []string{"a"}, Size: 100})
+				m.Broadcast(now, "o", Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: []uint64{seq - 1}}, Topics: []string{"a"}, Size: 100})
 				m.Next()
 				if seq%1000 == 0 {
 					m.Receive(now, "o", beat(seq-1000, seq))
@@ -39,7 +39,7 @@ func BenchmarkUnion(b *testing.B) {
 	for _, rooms := range []int{5, 100, 1000} {
 		b.Run(fmt.Sprint(rooms, " rooms"), func(b *testing.B) {
 			topics, prev := wide(rooms), make([]uint64, 1+rooms)
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
 			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, topics[:3], 1)
@@ -50,7 +50,7 @@ func BenchmarkUnion(b *testing.B) {
 				for i := range prev {
 					prev[i] = seq - 1
 				}
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100})
+				m.Broadcast(now, "o", Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100})
 				if seq%1000 == 0 {
 					m.Receive(now, "o", beat(seq-1000, seq))
 				}
@@ -69,7 +69,7 @@ func BenchmarkEmit(b *testing.B) {
 	}{{"a room", 1, 1}, {"4 rooms", 4, 4}, {"5 rooms", 6, 1}, {"100 rooms", 101, 1}, {"1000 rooms", 1001, 1}} {
 		b.Run(c.name, func(b *testing.B) {
 			topics := wide(c.topics)
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
 			m.Tick(FenceTimeout)
 			now := time.Second

@@ -59,7 +59,7 @@ func (n *node) moment() moment { return moment{n.steps, n.cause} }
 
 // unknown is an unknown loss that was reported.
 type unknown struct {
-	Lost[string]
+	Lost
 	step int
 }
 
@@ -335,7 +335,7 @@ func (n *node) tracks(topic string) bool {
 // private reports whether a topic is a private one of n.
 func (n *node) private(topic string) bool { return strings.HasPrefix(topic, "@"+n.id+"/") }
 
-func (n *node) lost(l Lost[string]) {
+func (n *node) lost(l Lost) {
 	w := n.w
 	o := w.node(l.Node)
 	w.trace("%s: lost %+v", n.id, l)

@@ -16,7 +16,7 @@ func TestDeadNodeReturns(t *testing.T) {
 	if s.Suspects() != nil || s.Members() != nil || s.Counts().Deaths != 1 {
 		t.Fatalf("suspects %v, members %v, %d deaths; want nobody, and one", s.Suspects(), s.Members(), s.Counts().Deaths)
 	}
-	if n := len(effects[Membership[string]](s)); n != 2 {
+	if n := len(effects[Membership](s)); n != 2 {
 		t.Errorf("%d changes of the members, want one by the suspicion and one by the death", n)
 	}
 	s.loses() // nothing was known to be missing
@@ -48,7 +48,7 @@ func TestDeadNodeLeavesAGap(t *testing.T) {
 	s.gets("o", 9, []uint64{5}, "b")
 	s.delivers("o9")
 	s.wait(DeadAfter + HeartbeatInterval)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 9, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 9, Unknown: true})
 	s.delivers("o7", "o8")
 	s.empty("o", 9)
 	s.wait(DeadAfter)
@@ -78,7 +78,7 @@ func TestDeadNodeThatWasLeaving(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 7})
 	s.wait(maxClosing + FenceTimeout)
 	s.delivers("o7")
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	s.did(s.Resume(s.at, "o"))
 	if got := sent[*Confirm](s, "o"); len(got) != 0 {
 		t.Errorf("told %d times that it is not needed, though it has gone", len(got))

@@ -266,7 +266,7 @@ func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
 	start, ended := s.at, 0
 	for turn := 0; s.at < start+3*FenceTimeout; turn++ {
 		s.wait(FenceTimeout / 5)
-		for _, j := range effects[Joined[string]](s) {
+		for _, j := range effects[Joined[any]](s) {
 			ended++
 			if len(j.Missing) == 0 {
 				t.Errorf("Join %v misses nobody", j.Wait)
@@ -342,10 +342,10 @@ func TestClientsAreWaitedFor(t *testing.T) {
 	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
 		t.Errorf("silent servers %v, want o", got)
 	}
-	m := New(Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
+	m := New[string, string, string, any](Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
 	m.LinkUp(0)
 	for _, e := range m.Receive(0, "o", &Fence{About: old, Number: 1, Hello: true}) {
-		if send, ok := e.(Send[string]); ok {
+		if send, ok := e.(Send); ok {
 			if a, ok := send.Message.(*Ack); ok && !a.Client {
 				t.Error("a client does not say that it is one")
 			}
@@ -360,7 +360,7 @@ func TestKnownWhenItIsBack(t *testing.T) {
 	fence := s.fence
 	s.wait(FenceTimeout + HeartbeatInterval)
 	s.joins("join", "a")
-	if got := effects[Joined[string]](s); len(got) != 1 || len(got[0].Missing) != 0 || s.fence == fence {
+	if got := effects[Joined[any]](s); len(got) != 1 || len(got[0].Missing) != 0 || s.fence == fence {
 		t.Fatalf("the Join ended with %v, and the fence is %d", got, s.fence)
 	}
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})

@@ -137,7 +137,7 @@ func TestForgedNumbers(t *testing.T) {
 	t.Run("a horizon", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", &Gone{Horizon: math.MaxUint64})
-		s.loses(Lost[string]{Node: "o", After: 5, Upto: math.MaxUint64, Unknown: true})
+		s.loses(Lost{Node: "o", After: 5, Upto: math.MaxUint64, Unknown: true})
 		s.gets("o", 6, []uint64{5}, "a")
 		s.delivers()
 		s.gets("o", math.MaxUint64, []uint64{5}, "a")

@@ -41,7 +41,7 @@ const (
 )
 
 // gossipAbout has the next heartbeats say what this node has heard of p.
-func (m *Machine[T]) gossipAbout(p *peer) {
+func (m *Machine[T, O, B, W]) gossipAbout(p *peer[B]) {
 	if p.gossips == 0 {
 		m.gossiping = append(m.gossiping, p)
 	}
@@ -49,9 +49,9 @@ func (m *Machine[T]) gossipAbout(p *peer) {
 }
 
 // nextGossip are the words of the next heartbeat.
-func (m *Machine[T]) nextGossip() []Gossip {
+func (m *Machine[T, O, B, W]) nextGossip() []Gossip {
 	var words []Gossip
-	m.gossiping = slices.DeleteFunc(m.gossiping, func(p *peer) bool {
+	m.gossiping = slices.DeleteFunc(m.gossiping, func(p *peer[B]) bool {
 		switch {
 		case !p.absent() || !p.ageKnown():
 			p.gossips = 0
@@ -65,9 +65,9 @@ func (m *Machine[T]) nextGossip() []Gossip {
 }
 
 // gossipFor are the words for a node that is new or back.
-func (m *Machine[T]) gossipFor(asker *peer) []Gossip {
+func (m *Machine[T, O, B, W]) gossipFor(asker *peer[B]) []Gossip {
 	var words []Gossip
-	for _, list := range [][]*peer{m.order, m.tombstones} {
+	for _, list := range [][]*peer[B]{m.order, m.tombstones} {
 		for _, p := range list {
 			if p != asker && p.absent() && p.ageKnown() && m.now-p.heardAt < recent {
 				words = append(words, m.gossipOf(p))
@@ -78,12 +78,12 @@ func (m *Machine[T]) gossipFor(asker *peer) []Gossip {
 }
 
 // absent reports whether others are told what was heard of p.
-func (p *peer) absent() bool { return !p.alive() }
+func (p *peer[B]) absent() bool { return !p.alive() }
 
 // ageKnown reports whether it is known when p began.
-func (p *peer) ageKnown() bool { return p.age > 0 || p.gossipedAge > 0 || p.started }
+func (p *peer[B]) ageKnown() bool { return p.age > 0 || p.gossipedAge > 0 || p.started }
 
-func (m *Machine[T]) gossipOf(p *peer) Gossip {
+func (m *Machine[T, O, B, W]) gossipOf(p *peer[B]) Gossip {
 	h := Gossip{Node: p.id, Client: p.client, Age: max(p.age, p.gossipedAge), Upto: p.announced}
 	h.Ago = max(0, m.now-p.born-h.Age)
 	switch {
@@ -102,7 +102,7 @@ func (m *Machine[T]) gossipOf(p *peer) Gossip {
 }
 
 // noteReceived remembers that number seq has come, on a stream of ours or of others, until a heartbeat names it.
-func (p *peer) noteReceived(hash, seq uint64) {
+func (p *peer[B]) noteReceived(hash, seq uint64) {
 	if len(p.unannounced) == maxUnannounced {
 		p.unannounced = append(p.unannounced[:0], p.unannounced[maxUnannounced/2:]...) // the newest count
 	}
@@ -110,7 +110,7 @@ func (p *peer) noteReceived(hash, seq uint64) {
 }
 
 // noteUnannounced remembers what p has told this node alone: the others may have missed it, and never hear of it from p.
-func (p *peer) noteUnannounced(tails []Tail) {
+func (p *peer[B]) noteUnannounced(tails []Tail) {
 	for _, t := range slices.Backward(tails[:min(len(tails), maxTails)]) {
 		if t.Sequence > p.announced {
 			p.noteReceived(t.Hash, t.Sequence)
@@ -119,13 +119,13 @@ func (p *peer) noteUnannounced(tails []Tail) {
 }
 
 // noteAnnounced notes that p has named all numbers up to g to all.
-func (p *peer) noteAnnounced(seq uint64) {
+func (p *peer[B]) noteAnnounced(seq uint64) {
 	p.announced = max(p.announced, seq)
 	p.unannounced = slices.DeleteFunc(p.unannounced, func(t Tail) bool { return t.Sequence <= p.announced })
 }
 
 // mergeGossip takes the words of another node.
-func (m *Machine[T]) mergeGossip(words []Gossip) {
+func (m *Machine[T, O, B, W]) mergeGossip(words []Gossip) {
 	for _, h := range words {
 		if h.Node == m.cfg.Node {
 			continue
@@ -155,7 +155,7 @@ func (m *Machine[T]) mergeGossip(words []Gossip) {
 
 // discoverFrom returns the node of which another one has heard. One that this node has never heard of is added if it may be back, or if it is
 // younger: then all that it ever sent was due here. Of any other nothing is due, and introduce returns nil.
-func (m *Machine[T]) discoverFrom(h Gossip) *peer {
+func (m *Machine[T, O, B, W]) discoverFrom(h Gossip) *peer[B] {
 	const ever = time.Duration(1) << 61 // two of which are no overflow
 	ago := min(h.Ago, ever)
 	born := m.now - min(h.Age, ever) - ago
@@ -166,7 +166,7 @@ func (m *Machine[T]) discoverFrom(h Gossip) *peer {
 		if !younger && (h.Absence == Left || ago >= remembered) {
 			return nil
 		}
-		p = &peer{id: h.Node, client: h.Client, since: m.now, standing: StandingAlive, heardAt: m.now - ago, presumed: m.fence}
+		p = &peer[B]{id: h.Node, client: h.Client, since: m.now, standing: StandingAlive, heardAt: m.now - ago, presumed: m.fence}
 		m.peers[p.id] = p
 		m.order = append(m.order, p)
 		m.suspect(p)
@@ -186,13 +186,13 @@ func (m *Machine[T]) discoverFrom(h Gossip) *peer {
 }
 
 // markComplete notes that this node knows of all that p has sent by now, but for what it has sent since then while this node was not connected.
-func (m *Machine[T]) markComplete(p *peer, since time.Duration) {
+func (m *Machine[T, O, B, W]) markComplete(p *peer[B], since time.Duration) {
 	p.completeAt, p.lapsed = m.now, m.downAt > 0 && m.downAt >= since
 }
 
 // markLapsed notes of whom something may have been missed with the link, which is lost: of all but those that were silent already while the
 // link still brought something of others. These are judged as if it had stayed.
-func (m *Machine[T]) markLapsed() {
+func (m *Machine[T, O, B, W]) markLapsed() {
 	for _, p := range m.order {
 		p.lapsed = p.lapsed || m.receivedAt < p.completeAt+gossipLead
 	}
@@ -200,12 +200,12 @@ func (m *Machine[T]) markLapsed() {
 
 // unsure reports whether p, which has gone without a goodbye, may have sent something of which nobody has told this node: it was not
 // connected, or others have heard more.
-func (m *Machine[T]) unsure(p *peer) bool {
+func (m *Machine[T, O, B, W]) unsure(p *peer[B]) bool {
 	return !p.contacted || p.lapsed || p.gossipedAge > p.age+gossipLead
 }
 
 // reportLosses reports what will not come any more of p, which is known and was given up or has left.
-func (m *Machine[T]) reportLosses(p *peer) {
+func (m *Machine[T, O, B, W]) reportLosses(p *peer[B]) {
 	if len(p.gaps) > 0 || p.sent > p.high {
 		m.skip(p, max(p.high, p.received, p.sent))
 		m.reported(p)
@@ -219,29 +219,29 @@ func (m *Machine[T]) reportLosses(p *peer) {
 		}
 		p.done.add(t.Sequence, p.low) // and the stream stays where it is: there may be others between, of which p tells if it is back
 		m.counts.Missed++
-		m.emit(Lost[T]{Node: p.id, After: t.Sequence - 1, Upto: t.Sequence})
+		m.emit(Lost{Node: p.id, After: t.Sequence - 1, Upto: t.Sequence})
 	}
 	p.gossiped = nil
 }
 
 // reportDoubt reports that p, which was given up, may have sent something, if this node is not sure that it has not.
-func (m *Machine[T]) reportDoubt(p *peer) {
+func (m *Machine[T, O, B, W]) reportDoubt(p *peer[B]) {
 	if m.unsure(p) {
 		m.counts.Unknown++
-		m.emit(Lost[T]{Node: p.id, After: p.high, Upto: p.high, Unknown: true})
+		m.emit(Lost{Node: p.id, After: p.high, Upto: p.high, Unknown: true})
 		m.reported(p)
 	}
 }
 
 // reported notes that all is reported that others have heard of p.
-func (m *Machine[T]) reported(p *peer) {
+func (m *Machine[T, O, B, W]) reported(p *peer[B]) {
 	p.contacted, p.age = true, max(p.age, p.gossipedAge)
 	m.markComplete(p, m.now)
 }
 
 // resolveDoubts sees to those that were given up and may have sent something of which nobody has told this node. Where it was not connected, they
 // have as long to be back as anybody.
-func (m *Machine[T]) resolveDoubts() {
+func (m *Machine[T, O, B, W]) resolveDoubts() {
 	if len(m.doubts) == 0 || !m.up() || m.now < m.upAt+DeadAfter {
 		return
 	}
@@ -255,12 +255,12 @@ func (m *Machine[T]) resolveDoubts() {
 
 // Unconfirmed are the nodes with members that have not said, since Close, that they have everything of this node: those that have not
 // answered yet, and those that are silent, for as long as they may be back and be sent what they have missed.
-func (m *Machine[T]) Unconfirmed() []string {
+func (m *Machine[T, O, B, W]) Unconfirmed() []string {
 	if m.ring.newest == 0 {
 		return nil
 	}
 	var ids []string
-	for _, list := range [][]*peer{m.order, m.tombstones} {
+	for _, list := range [][]*peer[B]{m.order, m.tombstones} {
 		for _, p := range list {
 			if !p.client && !p.confirmed && !p.standing.parted() && m.now-p.heardAt < remembered {
 				ids = append(ids, p.id)

@@ -144,9 +144,9 @@ func TestIntroduced(t *testing.T) {
 	)
 	s.loses()
 	s.ticks(maxClosing+FenceTimeout, func() {})
-	s.loses(Lost[string]{Node: "emitter", Upto: 10, Unknown: true})
+	s.loses(Lost{Node: "emitter", Upto: 10, Unknown: true})
 	s.wait(DeadAfter + HeartbeatInterval)
-	s.loses(Lost[string]{Node: "killed", Unknown: true})
+	s.loses(Lost{Node: "killed", Unknown: true})
 	if s.peers["forever"] != nil {
 		t.Error("a node that has left before this one began is remembered")
 	}
@@ -160,18 +160,18 @@ func TestComparison(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		heard Gossip
-		lost  []Lost[string]
+		lost  []Lost
 	}{
 		{"the same", Gossip{Age: time.Hour, Upto: 6}, nil},
 		{"less", Gossip{Age: time.Minute, Upto: 5}, nil},
 		{"a heartbeat more, of nothing", Gossip{Age: time.Hour + gossipLead, Upto: 6}, nil},
-		{"more heartbeats, of nothing", Gossip{Age: time.Hour + gossipLead + 1, Upto: 6}, []Lost[string]{{"o", 6, 6, true}}},
-		{"a number more", Gossip{Age: time.Hour, Upto: 7}, []Lost[string]{{"o", 6, 7, true}}},
+		{"more heartbeats, of nothing", Gossip{Age: time.Hour + gossipLead + 1, Upto: 6}, []Lost{{"o", 6, 6, true}}},
+		{"a number more", Gossip{Age: time.Hour, Upto: 7}, []Lost{{"o", 6, 7, true}}},
 		{"what has come here, too", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 7)}}, nil},
 		{"two more in a room that is received here", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", 10), tail("c", 10), tail("a", 9), tail("a", 7), tail("elsewhere", 8)}},
-			[]Lost[string]{{"o", 8, 9, false}, {"o", 9, 10, false}}},
+			[]Lost{{"o", 8, 9, false}, {"o", 9, 10, false}}},
 		{"more in a room that was joined afterwards", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("b", 9)}}, nil},
-		{"both", Gossip{Age: 2 * time.Hour, Upto: 6, Tails: []Tail{tail("a", 9)}}, []Lost[string]{{"o", 8, 9, false}, {"o", 6, 6, true}}},
+		{"both", Gossip{Age: 2 * time.Hour, Upto: 6, Tails: []Tail{tail("a", 9)}}, []Lost{{"o", 8, 9, false}, {"o", 6, 6, true}}},
 		{"a number out of reach", Gossip{Age: time.Hour, Upto: 6, Tails: []Tail{tail("a", math.MaxUint64)}}, nil},
 	} {
 		for _, when := range []string{"before it is given up", "afterwards"} {
@@ -233,7 +233,7 @@ func TestMetLate(t *testing.T) {
 				if sent == 0 {
 					s.loses()
 				} else {
-					s.loses(Lost[string]{Node: "o", Upto: max(sent, sent+1), Unknown: true})
+					s.loses(Lost{Node: "o", Upto: max(sent, sent+1), Unknown: true})
 				}
 			})
 		}
@@ -260,16 +260,16 @@ func TestGivenUpWhileNotConnected(t *testing.T) {
 			s.wait(DeadAfter - 1)
 			s.loses()
 			s.wait(HeartbeatInterval)
-			if got := effects[Lost[string]](s); away < DeadAfter && len(got) != 2 || away > DeadAfter && len(got) == 0 {
+			if got := effects[Lost](s); away < DeadAfter && len(got) != 2 || away > DeadAfter && len(got) == 0 {
 				t.Fatalf("%v after its return it has reported %v, want an unknown loss of p and q", s.at-up, got)
 			}
-			for _, l := range effects[Lost[string]](s) {
+			for _, l := range effects[Lost](s) {
 				if l.Node == "o" || !l.Unknown {
 					t.Errorf("reported %+v", l)
 				}
 			}
 			s.wait(time.Hour)
-			if got := effects[Lost[string]](s); len(got) != 0 {
+			if got := effects[Lost](s); len(got) != 0 {
 				t.Errorf("reported %+v besides", got)
 			}
 		})
@@ -317,7 +317,7 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 		s := newScript(t)
 		silent(s, gossipLead-1)
 		s.wait(DeadAfter)
-		if got := effects[Lost[string]](s); len(got) != 1 || got[0].Node != "o" || !got[0].Unknown {
+		if got := effects[Lost](s); len(got) != 1 || got[0].Node != "o" || !got[0].Unknown {
 			t.Errorf("reported %+v, want an unknown loss of o", got)
 		}
 	})
@@ -342,7 +342,7 @@ func TestSilentBeforeTheLinkWasLost(t *testing.T) {
 			s.did(s.LinkUp(s.at))
 			s.hears("y", &Resync{About: About{Age: age}})
 			s.wait(DeadAfter + HeartbeatInterval)
-			if got := effects[Lost[string]](s); len(got) != 0 != (age > time.Second) {
+			if got := effects[Lost](s); len(got) != 0 != (age > time.Second) {
 				t.Errorf("reported %+v of a node that has begun %v before this one was connected again", got, age)
 			}
 		})
@@ -369,7 +369,7 @@ func TestLeftMeanwhile(t *testing.T) {
 	t.Run("in vain", func(t *testing.T) {
 		s := begin(t)
 		s.wait(1)
-		s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+		s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 		s.delivers("o7")
 		s.heard("p", left)
 		s.wait(time.Hour)
@@ -394,7 +394,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		s.loses()
 		s.heard("p", left)
 		s.wait(maxClosing + FenceTimeout)
-		s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+		s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	})
 }
 

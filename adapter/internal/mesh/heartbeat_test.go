@@ -173,7 +173,7 @@ func TestHorizonPassedBy(t *testing.T) {
 	b.Horizon = 12
 	s.hears("o", b)
 	s.delivers("o9") // it goes before what is behind the horizon
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 12, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 12, Unknown: true})
 	s.wait(2 * minNackInterval)
 	s.hears("o", b)
 	s.loses()
@@ -195,7 +195,7 @@ func TestHorizonOverAnOpenHole(t *testing.T) {
 	b := beat(9, 20)
 	b.Horizon = 15
 	s.hears("o", b)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 15, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 15, Unknown: true})
 	s.empty("o", 20)
 }
 
@@ -241,7 +241,7 @@ func TestHeartbeatsEndAtWhatWasSent(t *testing.T) {
 
 // What a heartbeat lists comes from as many numbers as there were: parts hold a bounded number of topics each.
 func TestHeartbeatsAreBounded(t *testing.T) {
-	m := New(config("me", hashOf))
+	m := New[string, string, string, any](config("me", hashOf))
 	m.LinkUp(0)
 	m.Tick(FenceTimeout)
 	topics := make([]string, m.cfg.Limits.Tails)

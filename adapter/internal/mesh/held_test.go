@@ -8,7 +8,7 @@ import (
 
 // sentTo returns the messages of the last step to one node, or to all for "".
 func (s *script) sentTo(to string) (messages []Message) {
-	for _, send := range effects[Send[string]](s) {
+	for _, send := range effects[Send](s) {
 		if send.To == to {
 			messages = append(messages, send.Message)
 		}
@@ -67,7 +67,7 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 	}
 }
 
-func released(s *script) bool { return len(effects[Release[string]](s)) > 0 }
+func released(s *script) bool { return len(effects[Release](s)) > 0 }
 
 // Broadcasts go as soon as all nodes that were known have answered, also those that come back after the end of the opening.
 func TestReleaseWhenAllAreBack(t *testing.T) {

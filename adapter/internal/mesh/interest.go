@@ -28,14 +28,14 @@ type lingering[T comparable] struct {
 }
 
 // wait is a Join that has not returned.
-type wait struct {
-	ref     any
+type wait[W any] struct {
+	ref     W
 	excused []string      // nodes that were suspect already when it began
 	from    time.Duration // when it began
 }
 
 // deadline is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
-func (m *Machine[T]) deadline(fence uint64, longest time.Duration) time.Duration {
+func (m *Machine[T, O, B, W]) deadline(fence uint64, longest time.Duration) time.Duration {
 	from := m.waits[fence][0].from
 	if fence == m.fence { // it may have been sent when the one before had ended
 		from = max(from, m.fencedAt)
@@ -44,7 +44,7 @@ func (m *Machine[T]) deadline(fence uint64, longest time.Duration) time.Duration
 }
 
 // find returns the interest in a topic, or nil.
-func (m *Machine[T]) find(hash uint64, topic T) *interest[T] {
+func (m *Machine[T, O, B, W]) find(hash uint64, topic T) *interest[T] {
 	in := m.interests[hash]
 	for in != nil && in.topic != topic {
 		in = in.next
@@ -55,7 +55,7 @@ func (m *Machine[T]) find(hash uint64, topic T) *interest[T] {
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
 // after the Subscribe, or, at the latest when nobody has patience for them any more, with the nodes that have not. Behind a fence that is under way it may take
 // twice as long.
-func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
+func (m *Machine[T, O, B, W]) Join(now time.Duration, topics []T, ref W) []Effect {
 	m.now = now
 	var fence uint64
 	var fresh []T
@@ -91,7 +91,7 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 			m.sendFence(false)
 		}
 	}
-	w := wait{ref: ref, from: now}
+	w := wait[W]{ref: ref, from: now}
 	for _, p := range m.order {
 		if p.standing.silent() && p.answered < fence {
 			w.excused = append(w.excused, p.id)
@@ -103,7 +103,7 @@ func (m *Machine[T]) Join(now time.Duration, topics []T, ref any) []Effect[T] {
 }
 
 // Leave says that topic has no local member any more. It stays subscribed for [Linger], in case that somebody joins again.
-func (m *Machine[T]) Leave(now time.Duration, topic T) {
+func (m *Machine[T, O, B, W]) Leave(now time.Duration, topic T) {
 	in := m.find(m.cfg.Hash(topic), topic)
 	if in == nil || !in.members {
 		return
@@ -113,7 +113,7 @@ func (m *Machine[T]) Leave(now time.Duration, topic T) {
 }
 
 // expireInterests ends the interests that have lingered long enough.
-func (m *Machine[T]) expireInterests() {
+func (m *Machine[T, O, B, W]) expireInterests() {
 	var topics []T
 	for len(m.lingering) > 0 && m.lingering[0].until <= m.now {
 		l := m.lingering[0]
@@ -139,7 +139,7 @@ func (m *Machine[T]) expireInterests() {
 }
 
 // removeInterest takes an interest out of its list, and forgets the stream with the last one.
-func (m *Machine[T]) removeInterest(in *interest[T]) {
+func (m *Machine[T, O, B, W]) removeInterest(in *interest[T]) {
 	h := in.hash
 	first := m.interests[h]
 	switch {
@@ -166,7 +166,7 @@ func (m *Machine[T]) removeInterest(in *interest[T]) {
 }
 
 // tracked reports whether broadcasts on the stream with this hash concern this node, and the fence from which on.
-func (m *Machine[T]) tracked(h uint64) (fence uint64, ok bool) {
+func (m *Machine[T, O, B, W]) tracked(h uint64) (fence uint64, ok bool) {
 	if in := m.interests[h]; in != nil {
 		return in.streamFence, true
 	}
@@ -174,7 +174,7 @@ func (m *Machine[T]) tracked(h uint64) (fence uint64, ok bool) {
 }
 
 // sendFence sends the next fence to all. It covers every topic subscribed before.
-func (m *Machine[T]) sendFence(hello bool) {
+func (m *Machine[T, O, B, W]) sendFence(hello bool) {
 	m.fence++
 	m.fencing, m.fencedAt = fenceSent, m.now
 	for _, p := range m.order {
@@ -183,17 +183,17 @@ func (m *Machine[T]) sendFence(hello bool) {
 		}
 	}
 	if m.up() {
-		m.emit(Send[T]{Message: m.fenceMessage(hello)})
+		m.emit(Send{Message: m.fenceMessage(hello)})
 	}
 }
 
 // fenceMessage is the last fence as a message.
-func (m *Machine[T]) fenceMessage(hello bool) *Fence {
+func (m *Machine[T, O, B, W]) fenceMessage(hello bool) *Fence {
 	return &Fence{About: m.about(), Number: m.fence, Sent: m.handed(), Hello: hello, RoundTrip: m.broker.RoundTrip}
 }
 
 // handleAnswer takes the answer of p to our fence f: x is the baseline of every topic that it covers.
-func (m *Machine[T]) handleAnswer(p *peer, fence, x uint64) {
+func (m *Machine[T, O, B, W]) handleAnswer(p *peer[B], fence, x uint64) {
 	if !p.started {
 		if fence < p.presumed {
 			return // the topics of the fences between are not told apart any more; a later answer comes
@@ -224,7 +224,7 @@ func (m *Machine[T]) handleAnswer(p *peer, fence, x uint64) {
 }
 
 // endWaits ends what has nothing left to wait for: the opening, the holding back of broadcasts, the fence in flight, Joins, and the leaving.
-func (m *Machine[T]) endWaits() {
+func (m *Machine[T, O, B, W]) endWaits() {
 	overdue := m.fencing != fenceIdle && m.now >= m.fencedAt+m.longest()
 	if overdue {
 		m.suspectOverdue() // before the next fence gives them more time
@@ -255,12 +255,12 @@ func (m *Machine[T]) endWaits() {
 		m.opening = false
 		if m.up() {
 			m.fresh = false
-			m.emit(Ready[T]{})
+			m.emit(Ready{})
 		}
 	}
 	if m.life == closing && (m.now >= m.closeAt || !m.up() || !m.needed()) {
 		m.life = closed
-		m.emit(Closed[T]{})
+		m.emit(Closed{})
 	}
 	if m.opening {
 		return
@@ -275,22 +275,22 @@ func (m *Machine[T]) endWaits() {
 		}
 		delete(m.waits, fence)
 		for _, w := range waits {
-			m.emit(Joined[T]{Wait: w.ref, Missing: m.unanswered(fence, w)})
+			m.emit(Joined[W]{Wait: w.ref, Missing: m.unanswered(fence, w)})
 		}
 	}
 }
 
 // release has the broadcasts sent that were held back.
-func (m *Machine[T]) release() {
+func (m *Machine[T, O, B, W]) release() {
 	if m.link == linkHolding {
 		m.ring.renew(m.now, m.sent)
 		m.link = linkFlowing
-		m.emit(Release[T]{})
+		m.emit(Release{})
 	}
 }
 
 // unanswered are the nodes that have not answered a fence: those that were silent before the Join are left out, unless they are back.
-func (m *Machine[T]) unanswered(fence uint64, w wait) []string {
+func (m *Machine[T, O, B, W]) unanswered(fence uint64, w wait[W]) []string {
 	var missing []string
 	for _, p := range m.order {
 		if p.answered < fence && !(p.standing.silent() && slices.Contains(w.excused, p.id)) && !p.standing.parted() {

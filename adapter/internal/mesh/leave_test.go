@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func isClosed(s *script) bool { return len(effects[Closed[string]](s)) > 0 }
+func isClosed(s *script) bool { return len(effects[Closed](s)) > 0 }
 
 // A node that leaves, of which nothing is missing, is gone at once, and is told so.
 func TestBye(t *testing.T) {
@@ -17,7 +17,7 @@ func TestBye(t *testing.T) {
 	s.joins(2, "b")
 	s.hears("o", &Bye{About: old, Last: 6})
 	s.ended(2, none) // a node that leaves sends nothing
-	if s.Members() != nil || len(effects[Membership[string]](s)) != 1 {
+	if s.Members() != nil || len(effects[Membership](s)) != 1 {
 		t.Errorf("members %v after Bye", s.Members())
 	}
 	if got := sent[*Confirm](s, "o"); len(got) != 1 {
@@ -92,7 +92,7 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 8})
 	s.wait(maxClosing + FenceTimeout)
 	s.delivers("o7")
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 8, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 8, Unknown: true})
 	if s.Suspects() != nil {
 		t.Errorf("suspects %v, want nobody", s.Suspects())
 	}
@@ -121,7 +121,7 @@ func TestGapThatNothingElseShows(t *testing.T) {
 			s.wait(least - 1)
 			s.loses()
 			s.wait(HeartbeatInterval)
-			s.loses(Lost[string]{Node: "o", After: 5, Upto: 9, Unknown: true})
+			s.loses(Lost{Node: "o", After: 5, Upto: 9, Unknown: true})
 			s.empty("o", 9)
 			s.wait(2 * DeadAfter)
 			s.loses()
@@ -185,7 +185,7 @@ func TestClose(t *testing.T) {
 	if b := sent[*Heartbeat](s, "")[0]; b.After != 0 || b.Upto != 1 || len(b.Tails) != 1 {
 		t.Errorf("the last heartbeat is %+v, want one from 0 to 1 with one tail", b)
 	}
-	if bye, ok := s.got[1].(Send[string]).Message.(*Bye); !ok || bye.Last != 1 {
+	if bye, ok := s.got[1].(Send).Message.(*Bye); !ok || bye.Last != 1 {
 		t.Errorf("%v comes last, want Bye with 1", s.got[1])
 	}
 	s.hears("o", &Confirm{})
@@ -227,8 +227,8 @@ func TestCloseEnds(t *testing.T) {
 		if got := s.at - begin; got != want {
 			t.Errorf("closed after %v, want %v", got, want)
 		}
-		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Closed[string]); return ok })+1:] {
-			if _, ok := e.(Membership[string]); !ok {
+		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Closed); return ok })+1:] {
+			if _, ok := e.(Membership); !ok {
 				t.Errorf("%T behind Closed", e)
 			}
 		}
@@ -289,7 +289,7 @@ func TestCloseReleases(t *testing.T) {
 	s.emits(10, "a")
 	s.did(s.LinkUp(s.at))
 	s.did(s.Close(s.at))
-	if _, ok := s.got[0].(Release[string]); !ok {
+	if _, ok := s.got[0].(Release); !ok {
 		t.Fatalf("%T comes first, want Release", s.got[0])
 	}
 	if b := sent[*Heartbeat](s, ""); len(b) != 1 || b[0].Upto != 1 {

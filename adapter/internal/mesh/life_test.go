@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func isReady(s *script) bool { return len(effects[Ready[string]](s)) > 0 }
+func isReady(s *script) bool { return len(effects[Ready](s)) > 0 }
 
 func TestReady(t *testing.T) {
 	s := newScript(t)
@@ -265,8 +265,8 @@ func TestSilence(t *testing.T) {
 	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) || s.Members() != nil {
 		t.Fatalf("suspects %v, members %v; want o, and nobody", got, s.Members())
 	}
-	if len(effects[Membership[string]](s)) != 1 || s.Counts().Suspects != 1 {
-		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership[string]](s)), s.Counts().Suspects)
+	if len(effects[Membership](s)) != 1 || s.Counts().Suspects != 1 {
+		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership](s)), s.Counts().Suspects)
 	}
 	s.joins(2, "b")
 	s.ended(2, none)
@@ -361,7 +361,7 @@ func TestDeafNodeUnderLoadCostsOnce(t *testing.T) {
 	var slow []time.Duration // Joins that named the deaf node
 	begin, fence := s.at, s.fence
 	ended := func() {
-		for _, j := range effects[Joined[string]](s) {
+		for _, j := range effects[Joined[any]](s) {
 			if len(j.Missing) > 0 {
 				slow = append(slow, j.Wait.(time.Duration))
 			}

@@ -133,7 +133,7 @@ func TestCollidingTopics(t *testing.T) {
 	s.asks("o", missing("a", 8, 9))
 	s.hears("o", &Gone{Stubs: []Stub{number(9, "a", 8)}})
 	s.delivers("o10")
-	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+	s.loses(Lost{Node: "o", After: 8, Upto: 9})
 
 	s.joins(4, "a") // again, behind the other
 	s.answers("o", 10)

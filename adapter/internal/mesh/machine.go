@@ -19,27 +19,27 @@ package mesh
 import "time"
 
 // A Machine is one node of the cluster. It is not safe for concurrent use.
-type Machine[T comparable] struct {
+type Machine[T comparable, O, B, W any] struct {
 	cfg    Config[T]
 	now    time.Duration // since Open, at this step
 	ticked time.Duration // at the last Tick
-	out    []Effect[T]
+	out    []Effect
 	counts Counts
 	links  []Link // of the broadcast that is coming in
 
-	ring        ring
+	ring        ring[O]
 	announced   uint64 // the last heartbeat's Upto
 	heartbeatAt time.Duration
 
-	peers      map[string]*peer
-	order      []*peer // in the order of meeting, without the tombstones
-	tombstones []*peer // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
-	retired    bool    // some of order have become so in this step
-	gossiping  []*peer // the next heartbeats say what was heard of these
-	doubts     []*peer // given up, and it is not decided what they may have sent
-	heldBytes  int     // of all peers
-	changed    bool    // Members may have changed in this step
-	broker     Broker  // of the link
+	peers      map[string]*peer[B]
+	order      []*peer[B] // in the order of meeting, without the tombstones
+	tombstones []*peer[B] // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
+	retired    bool       // some of order have become so in this step
+	gossiping  []*peer[B] // the next heartbeats say what was heard of these
+	doubts     []*peer[B] // given up, and it is not decided what they may have sent
+	heldBytes  int        // of all peers
+	changed    bool       // Members may have changed in this step
+	broker     Broker     // of the link
 	link       link
 	downAt     time.Duration // when it was lost
 	receivedAt time.Duration // when it brought something last
@@ -66,7 +66,7 @@ type Machine[T comparable] struct {
 	peakInterests int                     // see shrink.Map
 	batches       map[uint64][]uint64     // by fence: the hashes of the streams that it covers, until all known nodes have answered it
 	lingering     []lingering[T]
-	waits         map[uint64][]wait // by the fence that they wait for
+	waits         map[uint64][]wait[W] // by the fence that they wait for
 }
 
 // link is how far a link is.
@@ -78,7 +78,7 @@ const (
 	linkFlowing
 )
 
-func (m *Machine[T]) up() bool { return m.link != linkDown }
+func (m *Machine[T, O, B, W]) up() bool { return m.link != linkDown }
 
 // life is how far this node is with its own leaving.
 type life uint8
@@ -99,38 +99,40 @@ const (
 )
 
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
-func New[T comparable](cfg Config[T]) *Machine[T] {
+func New[T comparable, O, B, W any](cfg Config[T]) *Machine[T, O, B, W] {
 	cfg.Limits = cfg.Limits.defaults()
 	if cfg.NameSuspects <= 0 {
 		cfg.NameSuspects = DefaultNameSuspects
 	}
-	return &Machine[T]{
+	return &Machine[T, O, B, W]{
 		cfg:         cfg,
-		ring:        ring{limits: cfg.Limits, ends: make(map[uint64]ends)},
+		ring:        ring[O]{limits: cfg.Limits, ends: make(map[uint64]ends)},
 		heartbeatAt: HeartbeatInterval,
 		opening:     true,
 		fresh:       true,
 		readyAt:     FenceTimeout,
-		peers:       make(map[string]*peer),
+		peers:       make(map[string]*peer[B]),
 		interests:   make(map[uint64]*interest[T]),
 		batches:     make(map[uint64][]uint64),
-		waits:       make(map[uint64][]wait),
+		waits:       make(map[uint64][]wait[W]),
 	}
 }
 
 // Counts returns what the machine has seen.
-func (m *Machine[T]) Counts() Counts { return m.counts }
+func (m *Machine[T, O, B, W]) Counts() Counts { return m.counts }
 
 // Last is the number of the last broadcast of this node.
-func (m *Machine[T]) Last() uint64 { return m.ring.newest }
+func (m *Machine[T, O, B, W]) Last() uint64 { return m.ring.newest }
 
-func (m *Machine[T]) about() About { return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh} }
+func (m *Machine[T, O, B, W]) about() About {
+	return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh}
+}
 
 // Emit numbers a broadcast on topics, none of them twice. It has its place on all of them, and travels on the first ones alone: whoever
 // receives it by any of its topics must receive it by one of these. It is to be handed to the link in its place among the effects; from LinkDown,
 // or the beginning, until the next [Release] it is to be held back, and what else is sent meanwhile goes before it. broadcast, of about
 // size bytes, is what [Resend] carries if somebody misses it.
-func (m *Machine[T]) Emit(now time.Duration, topics []T, travels int, broadcast any, size int) Stamp {
+func (m *Machine[T, O, B, W]) Emit(now time.Duration, topics []T, travels int, broadcast O, size int) Stamp {
 	hashes := make([]uint64, len(topics))
 	for i, topic := range topics {
 		hashes[i] = m.cfg.Hash(topic)
@@ -139,7 +141,7 @@ func (m *Machine[T]) Emit(now time.Duration, topics []T, travels int, broadcast 
 }
 
 // LinkUp says that the link works, for the first time or again: subscriptions stand, messages flow.
-func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
+func (m *Machine[T, O, B, W]) LinkUp(now time.Duration) []Effect {
 	m.now = now
 	m.sent = m.handed()
 	m.link = linkHolding
@@ -161,7 +163,7 @@ func (m *Machine[T]) LinkUp(now time.Duration) []Effect[T] {
 
 // LinkDown says that nothing can be sent or received. Nobody is waited for until LinkUp. sent is the last number that was handed to the
 // link, or a lower one; what was to be sent besides broadcasts, and was not, is to be dropped.
-func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
+func (m *Machine[T, O, B, W]) LinkDown(now time.Duration, sent uint64) []Effect {
 	m.now = now
 	m.sent = sent
 	m.link, m.downAt = linkDown, now
@@ -175,21 +177,21 @@ func (m *Machine[T]) LinkDown(now time.Duration, sent uint64) []Effect[T] {
 
 // Close begins to leave the cluster: the others are told the last number, and whoever misses something may still ask. [Closed] says that
 // the node may go. There must be no Emit any more.
-func (m *Machine[T]) Close(now time.Duration) []Effect[T] {
+func (m *Machine[T, O, B, W]) Close(now time.Duration) []Effect {
 	m.now = now
 	m.life = closing
 	m.closeAt, m.closeBy, m.byeAt = now+m.longest(), now+maxClosing, now+byeInterval
 	if m.up() {
 		m.release()
 		m.sendHeartbeat()
-		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
+		m.emit(Send{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
 	m.endWaits()
 	return m.finish()
 }
 
 // needed reports whether somebody may miss something of this node, which is leaving.
-func (m *Machine[T]) needed() bool {
+func (m *Machine[T, O, B, W]) needed() bool {
 	for _, p := range m.order {
 		if p.alive() && !p.confirmed {
 			return true
@@ -199,7 +201,7 @@ func (m *Machine[T]) needed() bool {
 }
 
 // Receive takes any other message of the node from, which was sent to this node or to all.
-func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []Effect[T] {
+func (m *Machine[T, O, B, W]) Receive(now time.Duration, from string, message Message) []Effect {
 	if from == m.cfg.Node {
 		return nil
 	}
@@ -218,7 +220,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 			if msg.Hello {
 				ack.Gossip = m.gossipFor(p)
 			}
-			m.emit(Send[T]{To: from, Message: ack})
+			m.emit(Send{To: from, Message: ack})
 		}
 		if msg.Hello && p.started {
 			m.resync(p)
@@ -257,7 +259,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 		}
 		for _, beat := range m.heartbeats(msg.After, m.handed()) {
 			beat.Asked = true
-			m.emit(Send[T]{To: from, Message: beat})
+			m.emit(Send{To: from, Message: beat})
 		}
 		m.closeAt = min(now+m.longest(), m.closeBy)
 	case *Nack:
@@ -279,7 +281,7 @@ func (m *Machine[T]) Receive(now time.Duration, from string, message Message) []
 }
 
 // Tick does what is due. It is to be called at the time of Next, and may be called at any other.
-func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
+func (m *Machine[T, O, B, W]) Tick(now time.Duration) []Effect {
 	m.now = now
 	m.stalled(now - m.ticked - HeartbeatInterval)
 	m.ticked = now
@@ -307,7 +309,7 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	if m.calling() && now >= m.callAt {
 		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
 		m.callAt = now + helloInterval
-		m.emit(Send[T]{Message: m.fenceMessage(true)})
+		m.emit(Send{Message: m.fenceMessage(true)})
 	}
 	if now >= m.heartbeatAt {
 		m.heartbeatAt = now + HeartbeatInterval
@@ -318,28 +320,28 @@ func (m *Machine[T]) Tick(now time.Duration) []Effect[T] {
 	}
 	if m.life == closing && m.up() && now >= m.byeAt {
 		m.byeAt = now + byeInterval
-		m.emit(Send[T]{Message: &Bye{About: m.about(), Last: m.ring.newest}})
+		m.emit(Send{Message: &Bye{About: m.about(), Last: m.ring.newest}})
 	}
 	m.endWaits()
 	return m.finish()
 }
 
 // calling reports whether this node is new and has been answered by nobody.
-func (m *Machine[T]) calling() bool { return m.up() && m.opening && !m.welcomed }
+func (m *Machine[T, O, B, W]) calling() bool { return m.up() && m.opening && !m.welcomed }
 
 // sendHeartbeat tells all nodes the ends of the topics used since the last heartbeat, as far as they were handed to the link.
-func (m *Machine[T]) sendHeartbeat() {
+func (m *Machine[T, O, B, W]) sendHeartbeat() {
 	upto := m.handed()
 	beats := m.heartbeats(m.announced, upto)
 	beats[0].Gossip = m.nextGossip()
 	for _, beat := range beats {
-		m.emit(Send[T]{Message: beat})
+		m.emit(Send{Message: beat})
 	}
 	m.announced = upto
 }
 
 // handed is the last number of which it is certain that it goes over the link before what is sent now.
-func (m *Machine[T]) handed() uint64 {
+func (m *Machine[T, O, B, W]) handed() uint64 {
 	if m.link != linkFlowing {
 		return m.sent
 	}
@@ -347,7 +349,7 @@ func (m *Machine[T]) handed() uint64 {
 }
 
 // Next is the time at which Tick is due.
-func (m *Machine[T]) Next() time.Duration {
+func (m *Machine[T, O, B, W]) Next() time.Duration {
 	next := m.heartbeatAt
 	if m.opening {
 		next = min(next, m.readyAt)
@@ -397,15 +399,15 @@ func (m *Machine[T]) Next() time.Duration {
 	return next
 }
 
-func (m *Machine[T]) emit(e Effect[T]) { m.out = append(m.out, e) }
+func (m *Machine[T, O, B, W]) emit(e Effect) { m.out = append(m.out, e) }
 
 // finish ends a step: it returns the effects.
-func (m *Machine[T]) finish() []Effect[T] {
+func (m *Machine[T, O, B, W]) finish() []Effect {
 	m.reportStandings()
 	m.retire()
 	if m.changed {
 		m.changed = false
-		m.emit(Membership[T]{})
+		m.emit(Membership{})
 	}
 	out := m.out
 	m.out = nil

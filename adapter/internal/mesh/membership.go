@@ -7,7 +7,7 @@ import (
 )
 
 // contact notes that something came from id.
-func (m *Machine[T]) contact(id string) *peer {
+func (m *Machine[T, O, B, W]) contact(id string) *peer[B] {
 	p := m.discover(id)
 	p.contacted = true
 	p.heardAt, m.receivedAt = m.now, m.now
@@ -17,11 +17,11 @@ func (m *Machine[T]) contact(id string) *peer {
 }
 
 // revive takes back that p was given up, if it was. It is suspect, as it was.
-func (m *Machine[T]) revive(p *peer) {
+func (m *Machine[T, O, B, W]) revive(p *peer[B]) {
 	if !m.apply(p, returns) {
 		return
 	}
-	m.tombstones = slices.DeleteFunc(m.tombstones, func(o *peer) bool { return o == p })
+	m.tombstones = slices.DeleteFunc(m.tombstones, func(o *peer[B]) bool { return o == p })
 	m.order = append(m.order, p)
 	m.suspect(p) // of all fences since
 	for _, waits := range m.waits {
@@ -32,10 +32,10 @@ func (m *Machine[T]) revive(p *peer) {
 }
 
 // discover returns the peer with this id. One never heard of is asked to answer.
-func (m *Machine[T]) discover(id string) *peer {
+func (m *Machine[T, O, B, W]) discover(id string) *peer[B] {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer{id: id, since: m.now, standing: StandingAlive, heardAt: m.now, presumed: m.fence}
+		p = &peer[B]{id: id, since: m.now, standing: StandingAlive, heardAt: m.now, presumed: m.fence}
 		m.peers[id] = p
 		m.order = append(m.order, p)
 		m.hello(p)
@@ -44,7 +44,7 @@ func (m *Machine[T]) discover(id string) *peer {
 }
 
 // await waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
-func (m *Machine[T]) await(p *peer) {
+func (m *Machine[T, O, B, W]) await(p *peer[B]) {
 	if !m.up() || !m.opening || !p.standing.silent() || p.standing.parted() {
 		return
 	}
@@ -55,7 +55,7 @@ func (m *Machine[T]) await(p *peer) {
 }
 
 // reopen has p waited for on a new link, and asks for what it has sent meanwhile.
-func (m *Machine[T]) reopen(p *peer) {
+func (m *Machine[T, O, B, W]) reopen(p *peer[B]) {
 	m.apply(p, answers)
 	p.since, p.heardAt, p.helloAt = m.now, m.now, m.now
 	if p.started {
@@ -67,7 +67,7 @@ func (m *Machine[T]) reopen(p *peer) {
 // identify takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
 // one existed, so all that it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that
 // our broker's interest has reached it.
-func (m *Machine[T]) identify(p *peer, a About) {
+func (m *Machine[T, O, B, W]) identify(p *peer[B], a About) {
 	p.client = a.Client
 	if born := m.now - a.Age; p.age == 0 || born < p.born {
 		p.born = born
@@ -82,7 +82,7 @@ func (m *Machine[T]) identify(p *peer, a About) {
 }
 
 // identifyAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
-func (m *Machine[T]) identifyAt(p *peer, a About, sent uint64) {
+func (m *Machine[T, O, B, W]) identifyAt(p *peer[B], a About, sent uint64) {
 	unmet := !p.started
 	m.identify(p, a)
 	if unmet && p.started {
@@ -92,7 +92,7 @@ func (m *Machine[T]) identifyAt(p *peer, a About, sent uint64) {
 
 // returned sees to a suspect from which something came: it is asked to answer the last fence, which alone shows that it receives, too, and
 // what it has sent since.
-func (m *Machine[T]) returned(p *peer) {
+func (m *Machine[T, O, B, W]) returned(p *peer[B]) {
 	if p.standing == StandingSuspect && m.up() {
 		if p.started {
 			m.resync(p)
@@ -106,7 +106,7 @@ func (m *Machine[T]) returned(p *peer) {
 
 // stalled is told for how long this node did nothing: that is nobody else's silence. Without it, a node that was stopped for long would have given
 // up all others before it takes what has come from them meanwhile.
-func (m *Machine[T]) stalled(d time.Duration) {
+func (m *Machine[T, O, B, W]) stalled(d time.Duration) {
 	if d < SuspectAfter {
 		return
 	}
@@ -116,14 +116,14 @@ func (m *Machine[T]) stalled(d time.Duration) {
 }
 
 // trust ends the suspicion of a node that has answered a fence.
-func (m *Machine[T]) trust(p *peer, fence uint64) {
+func (m *Machine[T, O, B, W]) trust(p *peer[B], fence uint64) {
 	if m.up() && fence >= p.missedFence && m.apply(p, answers) {
 		p.since = m.now
 	}
 }
 
 // suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
-func (m *Machine[T]) suspect(p *peer) {
+func (m *Machine[T, O, B, W]) suspect(p *peer[B]) {
 	if m.up() && p.alive() {
 		m.counts.Suspects++
 	}
@@ -136,15 +136,15 @@ func (m *Machine[T]) suspect(p *peer) {
 	}
 }
 
-func (m *Machine[T]) hello(p *peer) {
+func (m *Machine[T, O, B, W]) hello(p *peer[B]) {
 	p.helloAt = m.now
 	if m.up() {
-		m.emit(Send[T]{To: p.id, Message: m.fenceMessage(true)})
+		m.emit(Send{To: p.id, Message: m.fenceMessage(true)})
 	}
 }
 
 // handleBye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
-func (m *Machine[T]) handleBye(p *peer, b *Bye) {
+func (m *Machine[T, O, B, W]) handleBye(p *peer[B], b *Bye) {
 	if p.standing == StandingLeft { // it has not heard so
 		m.confirm(p)
 		return
@@ -159,7 +159,7 @@ func (m *Machine[T]) handleBye(p *peer, b *Bye) {
 }
 
 // startLeaving notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
-func (m *Machine[T]) startLeaving(p *peer, last uint64) {
+func (m *Machine[T, O, B, W]) startLeaving(p *peer[B], last uint64) {
 	if m.apply(p, parts) {
 		p.leaveBy = m.now + maxClosing + m.longest()
 	}
@@ -170,33 +170,33 @@ func (m *Machine[T]) startLeaving(p *peer, last uint64) {
 }
 
 // endLeaving lets p go, if it is leaving and nothing is missing of it.
-func (m *Machine[T]) endLeaving(p *peer) {
+func (m *Machine[T, O, B, W]) endLeaving(p *peer[B]) {
 	if p.standing.parting() && p.low >= p.final {
 		m.confirmLeft(p)
 	}
 }
 
-func (m *Machine[T]) confirmLeft(p *peer) {
+func (m *Machine[T, O, B, W]) confirmLeft(p *peer[B]) {
 	m.markLeft(p)
 	m.confirm(p)
 }
 
 // markLeft ends p, which leaves.
-func (m *Machine[T]) markLeft(p *peer) {
+func (m *Machine[T, O, B, W]) markLeft(p *peer[B]) {
 	m.apply(p, leaves)
 	m.abandon(p)
 	m.gossipAbout(p)
 }
 
-func (m *Machine[T]) confirm(p *peer) {
+func (m *Machine[T, O, B, W]) confirm(p *peer[B]) {
 	if m.up() {
-		m.emit(Send[T]{To: p.id, Message: &Confirm{}})
+		m.emit(Send{To: p.id, Message: &Confirm{}})
 	}
 }
 
 // abandon gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
 // returns must not be met anew, or what it sent before would be delivered twice.
-func (m *Machine[T]) abandon(p *peer) {
+func (m *Machine[T, O, B, W]) abandon(p *peer[B]) {
 	if !p.started {
 		for _, seq := range p.inOrder() {
 			m.unhold(p, seq)
@@ -212,26 +212,26 @@ func (m *Machine[T]) abandon(p *peer) {
 
 // retire takes those that are gone or given up out of m.order, and forgets the oldest tombstones beyond maxTombstones: of those that have left first,
 // since the dead may return.
-func (m *Machine[T]) retire() {
+func (m *Machine[T, O, B, W]) retire() {
 	if !m.retired {
 		return
 	}
 	m.retired = false
-	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
+	m.order = slices.DeleteFunc(m.order, func(p *peer[B]) bool {
 		if p.standing.over() {
 			m.tombstones = append(m.tombstones, p)
 		}
 		return p.standing.over()
 	})
 	for len(m.tombstones) > maxTombstones {
-		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer) bool { return p.standing == StandingLeft }))
+		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer[B]) bool { return p.standing == StandingLeft }))
 		delete(m.peers, m.tombstones[i].id)
 		m.tombstones = slices.Delete(m.tombstones, i, i+1)
 	}
 }
 
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
-func (m *Machine[T]) due(p *peer) time.Duration {
+func (m *Machine[T, O, B, W]) due(p *peer[B]) time.Duration {
 	if !p.alive() || p.answered >= m.fence {
 		return math.MaxInt64
 	}
@@ -239,7 +239,7 @@ func (m *Machine[T]) due(p *peer) time.Duration {
 }
 
 // suspectOverdue suspects all who should have answered by now.
-func (m *Machine[T]) suspectOverdue() {
+func (m *Machine[T, O, B, W]) suspectOverdue() {
 	for _, p := range m.order {
 		if m.now >= m.due(p) {
 			m.suspect(p)
@@ -249,30 +249,30 @@ func (m *Machine[T]) suspectOverdue() {
 
 // reunited reports whether all nodes that are known and not given up have answered since the link came up. One that was only
 // named by others may be dead; whenever it is met, our answer says where our broadcasts begin for it.
-func (m *Machine[T]) reunited() bool {
-	return !slices.ContainsFunc(m.order, func(p *peer) bool {
+func (m *Machine[T, O, B, W]) reunited() bool {
+	return !slices.ContainsFunc(m.order, func(p *peer[B]) bool {
 		return p.started && p.present(m.now) && p.answered < m.openFence
 	})
 }
 
 // Members returns the other nodes that are known and believed to be alive, in the order of meeting.
-func (m *Machine[T]) Members() []string {
-	return m.members(func(p *peer) bool { return p.started && p.alive() })
+func (m *Machine[T, O, B, W]) Members() []string {
+	return m.members(func(p *peer[B]) bool { return p.started && p.alive() })
 }
 
 // Servers returns those of Members that are not clients.
-func (m *Machine[T]) Servers() []string {
-	return m.members(func(p *peer) bool { return p.started && p.alive() && !p.client })
+func (m *Machine[T, O, B, W]) Servers() []string {
+	return m.members(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
-func (m *Machine[T]) Suspects() []string { return m.members(m.silent) }
+func (m *Machine[T, O, B, W]) Suspects() []string { return m.members(m.silent) }
 
-func (m *Machine[T]) silent(p *peer) bool {
+func (m *Machine[T, O, B, W]) silent(p *peer[B]) bool {
 	return p.standing == StandingSuspect && !p.expired(m.now)
 }
 
-func (m *Machine[T]) members(which func(*peer) bool) []string {
+func (m *Machine[T, O, B, W]) members(which func(*peer[B]) bool) []string {
 	var ids []string
 	for _, p := range m.order {
 		if which(p) {

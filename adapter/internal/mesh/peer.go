@@ -7,7 +7,7 @@ import (
 )
 
 // peer is another node, as this one sees it: whether it lives, and how far its broadcasts have come.
-type peer struct {
+type peer[B any] struct {
 	id       string
 	client   bool // it has no members
 	started  bool // it is settled where its broadcasts begin for us; until then they are held
@@ -43,19 +43,19 @@ type peer struct {
 	lows      map[uint64]uint64 // above low watermark only: settled up to, by stream
 	done      bitset            // above low watermark only: delivered, or counted as lost
 
-	held      map[uint64]*held // what has come early, by number
-	behind    map[Link]uint64  // the number of the held broadcast that is next behind Link.Prev on the stream
-	bytes     int              // of held
-	ready     sequences        // held broadcasts that may be next
-	paused    bool             // until Resume
-	nackAt    time.Duration    // no Nack before
-	nackedAt  time.Duration    // when the last Nack was sent
-	interval  time.Duration    // after the last Nack
-	window    int              // where among the streams that miss something the last Nack began
-	nacking   bool             // it has not been answered
-	fruitless int              // how many of them were answered in vain, one Nack after the other
-	moved     bool             // something that was missing has come since, or something else is missing
-	confirmed bool             // it needs nothing more of this node, which is leaving
+	held      map[uint64]*held[B] // what has come early, by number
+	behind    map[Link]uint64     // the number of the held broadcast that is next behind Link.Prev on the stream
+	bytes     int                 // of held
+	ready     sequences           // held broadcasts that may be next
+	paused    bool                // until Resume
+	nackAt    time.Duration       // no Nack before
+	nackedAt  time.Duration       // when the last Nack was sent
+	interval  time.Duration       // after the last Nack
+	window    int                 // where among the streams that miss something the last Nack began
+	nacking   bool                // it has not been answered
+	fruitless int                 // how many of them were answered in vain, one Nack after the other
+	moved     bool                // something that was missing has come since, or something else is missing
+	confirmed bool                // it needs nothing more of this node, which is leaving
 
 	contacted   bool          // something has come from it
 	born        time.Duration // when it began, by our clock
@@ -76,19 +76,19 @@ type peer struct {
 }
 
 // held is a broadcast that something is missing in front of, or of a node that is not known.
-type held struct {
+type held[B any] struct {
 	links     []Link
 	size      int
 	repaired  bool
 	changes   bool
-	broadcast any
+	broadcast B
 }
 
 // heldOverhead is what a held broadcast takes besides its bytes and links, about.
 const heldOverhead = 256
 
 // bytes is what b takes, about.
-func (b *held) bytes() int { return linked(b.size, len(b.links)) + heldOverhead }
+func (b *held[B]) bytes() int { return linked(b.size, len(b.links)) + heldOverhead }
 
 // sequences is a heap of numbers.
 type sequences []uint64
@@ -105,26 +105,26 @@ func (n *sequences) Pop() any {
 }
 
 // lowOf is the number up to which nothing on a stream is missing.
-func (p *peer) lowOf(h uint64) uint64 { return max(p.low, p.lows[h]) }
+func (p *peer[B]) lowOf(h uint64) uint64 { return max(p.low, p.lows[h]) }
 
 // expired reports whether p has been silent for so long that it is given up. Its place is kept.
-func (p *peer) expired(now time.Duration) bool {
+func (p *peer[B]) expired(now time.Duration) bool {
 	return p.standing == StandingDead || p.standing == StandingSuspect && now-p.heardAt >= DeadAfter
 }
 
 // alive reports whether p is waited for.
-func (p *peer) alive() bool { return p.standing.alive() }
+func (p *peer[B]) alive() bool { return p.standing.alive() }
 
 // present reports whether p belongs to the cluster: it is alive, or suspect and not given up.
-func (p *peer) present(now time.Duration) bool {
+func (p *peer[B]) present(now time.Duration) bool {
 	return p.alive() || p.standing == StandingSuspect && !p.expired(now)
 }
 
 // far reports whether g is too far above the low watermark to be told apart.
-func (p *peer) far(seq uint64) bool { return seq > p.low && seq-p.low > maxSpan }
+func (p *peer[B]) far(seq uint64) bool { return seq > p.low && seq-p.low > maxSpan }
 
 // advance says that nothing on a stream is missing up to g.
-func (p *peer) advance(h, seq uint64) {
+func (p *peer[B]) advance(h, seq uint64) {
 	if seq <= p.lowOf(h) {
 		return
 	}
@@ -144,7 +144,7 @@ func (p *peer) advance(h, seq uint64) {
 }
 
 // addGap says that something on a stream is missing up to g.
-func (p *peer) addGap(h, seq uint64) {
+func (p *peer[B]) addGap(h, seq uint64) {
 	if seq <= p.lowOf(h) {
 		return
 	}
@@ -158,9 +158,9 @@ func (p *peer) addGap(h, seq uint64) {
 }
 
 // hold keeps a broadcast for later.
-func (p *peer) hold(seq uint64, b *held) {
+func (p *peer[B]) hold(seq uint64, b *held[B]) {
 	if p.held == nil {
-		p.held = make(map[uint64]*held)
+		p.held = make(map[uint64]*held[B])
 		p.behind = make(map[Link]uint64)
 	}
 	p.held[seq] = b
@@ -173,7 +173,7 @@ func (p *peer) hold(seq uint64, b *held) {
 }
 
 // unhold takes a broadcast out of held.
-func (p *peer) unhold(seq uint64) *held {
+func (p *peer[B]) unhold(seq uint64) *held[B] {
 	b := p.held[seq]
 	if b == nil {
 		return nil
@@ -192,7 +192,7 @@ func (p *peer) unhold(seq uint64) *held {
 }
 
 // inOrder returns the numbers of the held broadcasts, ascending.
-func (p *peer) inOrder() []uint64 {
+func (p *peer[B]) inOrder() []uint64 {
 	list := make([]uint64, 0, len(p.held))
 	for seq := range p.held {
 		list = append(list, seq)
@@ -202,7 +202,7 @@ func (p *peer) inOrder() []uint64 {
 }
 
 // recheck has all held broadcasts tried again: what they wait for may have come in other ways than one by one.
-func (p *peer) recheck() {
+func (p *peer[B]) recheck() {
 	for h, w := range p.gaps {
 		if w <= p.lowOf(h) {
 			delete(p.gaps, h)
@@ -216,7 +216,7 @@ func (p *peer) recheck() {
 }
 
 // raise moves the low watermark to x and forgets all that it covers: an idle peer costs nothing but itself.
-func (p *peer) raise(x uint64) {
+func (p *peer[B]) raise(x uint64) {
 	if x <= p.low {
 		return
 	}
@@ -232,7 +232,7 @@ func (p *peer) raise(x uint64) {
 }
 
 // shrink gives back what is of no use any more.
-func (p *peer) shrink() {
+func (p *peer[B]) shrink() {
 	if len(p.gaps) == 0 {
 		p.gaps = nil
 	}
@@ -242,7 +242,7 @@ func (p *peer) shrink() {
 }
 
 // start settles where p's broadcasts begin: above x.
-func (p *peer) start(x uint64) {
+func (p *peer[B]) start(x uint64) {
 	p.started = true
 	p.high = max(p.high, x)
 	p.raise(x)

@@ -30,7 +30,7 @@ var plantedInStreams = []fault{
 	{name: "a copy moves nothing", in: "Machine.receive",
 		edit: drop("advanceStreams"), setting: "faulty", worlds: 1},
 	{name: "what is below the low watermark is delivered", in: "Machine.receive",
-		edit:    stmt("low", "if seq <= p.low { m.emit(Deliver[T]{Broadcast: b.broadcast}) }; $"),
+		edit:    stmt("low", "if seq <= p.low { m.emit(Deliver[B]{Broadcast: b.broadcast}) }; $"),
 		setting: "faulty", worlds: 1},
 	{name: "holes are passed", in: "Machine.judge",
 		edit: never("Prev"), setting: "faulty", worlds: 1},

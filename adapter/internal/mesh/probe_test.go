@@ -17,7 +17,7 @@ func probing(t *testing.T) *script {
 }
 
 func (s *script) probes() (nodes []string) {
-	for _, p := range effects[Probe[string]](s) {
+	for _, p := range effects[Probe](s) {
 		nodes = append(nodes, p.Node)
 	}
 	return nodes

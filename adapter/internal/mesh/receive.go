@@ -7,18 +7,18 @@ import (
 )
 
 // An Incoming is a broadcast of another node, as it came over the link.
-type Incoming[T comparable] struct {
+type Incoming[T comparable, B any] struct {
 	Stamp
 	Topics    []T // of the stamp
 	Size      int // about, in bytes
 	Repaired  bool
 	Changes   bool // it may change what this node receives: see [Machine.Resume]
-	Broadcast any  // what Deliver carries
+	Broadcast B    // what Deliver carries
 }
 
 // Broadcast takes a broadcast of the node from. If it is to be delivered now, that is among the effects, and what was held until it came
 // is behind it.
-func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) []Effect[T] {
+func (m *Machine[T, O, B, W]) Broadcast(now time.Duration, from string, in Incoming[T, B]) []Effect {
 	if from == m.cfg.Node || len(in.Prev) != len(in.Topics) {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) [
 		m.links = append(m.links, Link{Hash: m.cfg.Hash(topic), Prev: in.Prev[i]})
 	}
 	if behindAll(in.Sequence, m.links) {
-		m.receive(p, in.Sequence, held{links: m.links, size: in.Size, repaired: in.Repaired, changes: in.Changes, broadcast: in.Broadcast})
+		m.receive(p, in.Sequence, held[B]{links: m.links, size: in.Size, repaired: in.Repaired, changes: in.Changes, broadcast: in.Broadcast})
 		m.drain(p)
 	}
 	m.returned(p)
@@ -42,7 +42,7 @@ func (m *Machine[T]) Broadcast(now time.Duration, from string, in Incoming[T]) [
 
 // Resume goes on with what was held of the node from: it is to be called when a broadcast with Changes was delivered and has been carried
 // out. What is behind it is judged by what the node receives then.
-func (m *Machine[T]) Resume(now time.Duration, from string) []Effect[T] {
+func (m *Machine[T, O, B, W]) Resume(now time.Duration, from string) []Effect {
 	m.now = now
 	if p := m.peers[from]; p != nil {
 		p.paused = false
@@ -64,7 +64,7 @@ const (
 )
 
 // judge finds the verdict of number seq.
-func (m *Machine[T]) judge(p *peer, seq uint64, links []Link) verdict {
+func (m *Machine[T, O, B, W]) judge(p *peer[B], seq uint64, links []Link) verdict {
 	v := unwanted
 	for _, l := range links {
 		switch fence, ok := m.tracked(l.Hash); {
@@ -88,7 +88,7 @@ func behindAll(seq uint64, links []Link) bool {
 }
 
 // receive takes a broadcast: it delivers, holds or drops it.
-func (m *Machine[T]) receive(p *peer, seq uint64, b held) {
+func (m *Machine[T, O, B, W]) receive(p *peer[B], seq uint64, b held[B]) {
 	if !p.started {
 		m.holdBack(p, seq, b)
 		return
@@ -122,7 +122,7 @@ func (m *Machine[T]) receive(p *peer, seq uint64, b held) {
 }
 
 // addGapsBefore notes what is missing in front of a number, unless it has come and waits itself.
-func (m *Machine[T]) addGapsBefore(p *peer, links []Link) {
+func (m *Machine[T, O, B, W]) addGapsBefore(p *peer[B], links []Link) {
 	for _, l := range links {
 		if fence, ok := m.tracked(l.Hash); ok && p.presumed >= fence && p.held[l.Prev] == nil {
 			p.addGap(l.Hash, l.Prev)
@@ -131,7 +131,7 @@ func (m *Machine[T]) addGapsBefore(p *peer, links []Link) {
 }
 
 // holdBack holds a broadcast for later, if there is room. If there is none, it shows as missing in its time, and is asked for again.
-func (m *Machine[T]) holdBack(p *peer, seq uint64, b held) {
+func (m *Machine[T, O, B, W]) holdBack(p *peer[B], seq uint64, b held[B]) {
 	switch size := b.bytes(); {
 	case p.held[seq] != nil:
 		m.counts.Copies++
@@ -144,7 +144,7 @@ func (m *Machine[T]) holdBack(p *peer, seq uint64, b held) {
 	}
 }
 
-func (m *Machine[T]) unhold(p *peer, seq uint64) *held {
+func (m *Machine[T, O, B, W]) unhold(p *peer[B], seq uint64) *held[B] {
 	b := p.unhold(seq)
 	if b != nil {
 		m.heldBytes -= b.bytes()
@@ -153,7 +153,7 @@ func (m *Machine[T]) unhold(p *peer, seq uint64) *held {
 }
 
 // advanceStreams notes that number seq has come on all its streams on which it is next, or on which there may be gaps.
-func (m *Machine[T]) advanceStreams(p *peer, seq uint64, links []Link) {
+func (m *Machine[T, O, B, W]) advanceStreams(p *peer[B], seq uint64, links []Link) {
 	for _, l := range links {
 		if fence, ok := m.tracked(l.Hash); ok && (p.presumed < fence || l.Prev <= p.lowOf(l.Hash)) {
 			p.advance(l.Hash, seq)
@@ -161,7 +161,7 @@ func (m *Machine[T]) advanceStreams(p *peer, seq uint64, links []Link) {
 	}
 }
 
-func (m *Machine[T]) deliver(p *peer, seq uint64, b held) {
+func (m *Machine[T, O, B, W]) deliver(p *peer[B], seq uint64, b held[B]) {
 	var passed []bool
 	for i, l := range b.links {
 		if _, ok := m.tracked(l.Hash); ok && seq <= p.lowOf(l.Hash) {
@@ -187,11 +187,11 @@ func (m *Machine[T]) deliver(p *peer, seq uint64, b held) {
 	}
 	p.delivered = max(p.delivered, seq)
 	p.paused = p.paused || b.changes
-	m.emit(Deliver[T]{Broadcast: b.broadcast, Past: passed})
+	m.emit(Deliver[B]{Broadcast: b.broadcast, Past: passed})
 }
 
 // drain tries what is held and may be next, in the order of the numbers, until nothing moves, and then moves the low watermark.
-func (m *Machine[T]) drain(p *peer) {
+func (m *Machine[T, O, B, W]) drain(p *peer[B]) {
 	for p.started && !p.paused {
 		for len(p.ready) > 0 && !p.paused {
 			seq := heap.Pop(&p.ready).(uint64)
@@ -212,9 +212,9 @@ func (m *Machine[T]) drain(p *peer) {
 }
 
 // skip gives up whatever is missing up to x, of which nothing is known. What is held below goes first, in its order.
-func (m *Machine[T]) skip(p *peer, x uint64) {
+func (m *Machine[T, O, B, W]) skip(p *peer[B], x uint64) {
 	m.counts.Unknown++
-	m.emit(Lost[T]{Node: p.id, After: p.low, Upto: x, Unknown: true})
+	m.emit(Lost{Node: p.id, After: p.low, Upto: x, Unknown: true})
 	m.flush(p, x)
 	p.high = max(p.high, x)
 	p.raise(x)
@@ -222,7 +222,7 @@ func (m *Machine[T]) skip(p *peer, x uint64) {
 
 // flush delivers what is held up to x, although something is missing in front of it. A request among it pauses nothing here: what is behind is
 // judged by what the node received before. All of that is within what was reported as unknown.
-func (m *Machine[T]) flush(p *peer, x uint64) {
+func (m *Machine[T, O, B, W]) flush(p *peer[B], x uint64) {
 	for _, seq := range p.inOrder() {
 		if seq > x {
 			return

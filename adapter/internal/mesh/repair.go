@@ -9,7 +9,7 @@ import (
 // requestRepairs sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes. It
 // names so many streams at a time, the oldest first. All of these may wait for something on others: so while nothing comes, the next ones
 // follow, at the end of each answer, until all have been answered in vain.
-func (m *Machine[T]) requestRepairs(p *peer) {
+func (m *Machine[T, O, B, W]) requestRepairs(p *peer[B]) {
 	if len(p.gaps) == 0 {
 		if p.interval > 0 {
 			p.interval, p.nackAt, p.window, p.fruitless = 0, min(p.nackAt, p.nackedAt+minNackInterval), 0, 0
@@ -39,12 +39,12 @@ func (m *Machine[T]) requestRepairs(p *peer) {
 	p.interval = min(max(p.interval, nackInterval), maxNackInterval)
 	ranges = ranges[p.window:]
 	m.counts.Nacks++
-	m.emit(Send[T]{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
+	m.emit(Send{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
 	p.nackedAt, p.nackAt, p.nacking, p.moved = m.now, m.now+p.interval, true, false
 }
 
 // handleNack sends what a Nack asks for: the broadcasts in ascending order, as many as fit into one answer, and a Gone behind them.
-func (m *Machine[T]) handleNack(to string, n *Nack) {
+func (m *Machine[T, O, B, W]) handleNack(to string, n *Nack) {
 	if !m.up() {
 		return
 	}
@@ -64,7 +64,7 @@ func (m *Machine[T]) handleNack(to string, n *Nack) {
 		}) {
 			continue
 		}
-		if e.payload == nil {
+		if seq <= m.ring.stripped {
 			if links += len(e.links); links > maxGoneLinks && len(gone.Stubs) > 0 {
 				break
 			}
@@ -78,15 +78,15 @@ func (m *Machine[T]) handleNack(to string, n *Nack) {
 				prev[i] = l.Prev
 			}
 			m.counts.Repairs++
-			m.emit(Resend[T]{To: to, Stamp: Stamp{Sequence: seq, Prev: prev}, Broadcast: e.payload})
+			m.emit(Resend[O]{To: to, Stamp: Stamp{Sequence: seq, Prev: prev}, Broadcast: e.payload})
 		}
 		count++
 	}
-	m.emit(Send[T]{To: to, Message: gone})
+	m.emit(Send{To: to, Message: gone})
 }
 
 // handleGone takes the end of the answer to a Nack: each number is a broadcast that delivers nothing, and one loss, if it was missing.
-func (m *Machine[T]) handleGone(p *peer, msg *Gone) {
+func (m *Machine[T, O, B, W]) handleGone(p *peer[B], msg *Gone) {
 	for _, n := range msg.Stubs {
 		if n.Sequence <= p.low || p.far(n.Sequence) || p.held[n.Sequence] != nil || !behindAll(n.Sequence, n.Links) {
 			continue
@@ -104,7 +104,7 @@ func (m *Machine[T]) handleGone(p *peer, msg *Gone) {
 				}
 			}
 			m.counts.Missed++
-			m.emit(Lost[T]{Node: p.id, After: n.Sequence - 1, Upto: n.Sequence})
+			m.emit(Lost{Node: p.id, After: n.Sequence - 1, Upto: n.Sequence})
 		default:
 			m.addGapsBefore(p, n.Links)
 		}
@@ -136,7 +136,7 @@ func (m *Machine[T]) handleGone(p *peer, msg *Gone) {
 }
 
 // handleHeartbeat accounts for the numbers of p up to B: what is missing on a topic of ours has been sent, and is asked for.
-func (m *Machine[T]) handleHeartbeat(p *peer, b *Heartbeat) {
+func (m *Machine[T, O, B, W]) handleHeartbeat(p *peer[B], b *Heartbeat) {
 	p.sent = max(p.sent, b.Upto)
 	if b.After > p.high {
 		m.resync(p)
@@ -166,7 +166,7 @@ func (m *Machine[T]) handleHeartbeat(p *peer, b *Heartbeat) {
 }
 
 // heartbeats says what was sent in (a, b], in parts of a bounded size: at least one part. b is the last number that was handed to the link.
-func (m *Machine[T]) heartbeats(a, b uint64) []*Heartbeat {
+func (m *Machine[T, O, B, W]) heartbeats(a, b uint64) []*Heartbeat {
 	a = min(a, b)
 	tails := m.ring.since(a, b)
 	limit := m.cfg.Limits.Tails
@@ -180,15 +180,15 @@ func (m *Machine[T]) heartbeats(a, b uint64) []*Heartbeat {
 	return beats
 }
 
-func (m *Machine[T]) resync(p *peer) {
+func (m *Machine[T, O, B, W]) resync(p *peer[B]) {
 	if !m.up() || p.standing == StandingLeft || p.resyncAt != 0 && m.now-p.resyncAt < resyncInterval {
 		return
 	}
 	p.resyncAt = m.now
-	m.emit(Send[T]{To: p.id, Message: &Resync{About: m.about(), After: p.high}})
+	m.emit(Send{To: p.id, Message: &Resync{About: m.about(), After: p.high}})
 }
 
 // nackAt is when the next Nack to p is due.
-func (m *Machine[T]) nackAt(p *peer) (at time.Duration, ok bool) {
+func (m *Machine[T, O, B, W]) nackAt(p *peer[B]) (at time.Duration, ok bool) {
 	return p.nackAt, m.up() && p.started && p.standing != StandingLeft && len(p.gaps) > 0
 }

@@ -8,9 +8,11 @@ import (
 	"time"
 )
 
-func newRing(l Limits) *ring { return &ring{limits: l.defaults(), ends: make(map[uint64]ends)} }
+func newRing(l Limits) *ring[string] {
+	return &ring[string]{limits: l.defaults(), ends: make(map[uint64]ends)}
+}
 
-func (r *ring) check(t *testing.T, s, bare uint64, bytes, streams int) {
+func (r *ring[string]) check(t *testing.T, s, bare uint64, bytes, streams int) {
 	t.Helper()
 	if r.horizon != s || r.stripped != bare || r.bytes != bytes || len(r.ends) != streams || len(r.entries)-r.head != int(r.newest-r.horizon) {
 		t.Fatalf("of %d: horizon %d, bare %d, %d bytes, %d streams, %d entries; want %d, %d, %d, %d, %d",
@@ -101,7 +103,7 @@ func TestUnsentBroadcastsStay(t *testing.T) {
 	s.ring.check(t, 2, 2, 110, 1)
 	s.did(s.LinkUp(s.at))
 	s.wait(FenceTimeout)
-	if len(effects[Release[string]](s)) != 1 {
+	if len(effects[Release](s)) != 1 {
 		t.Fatal("not released at the end of the opening")
 	}
 	s.wait(HeartbeatInterval)

@@ -39,8 +39,8 @@ func (e *emission) String() string {
 	return text + [...]string{"", " joins ", " leaves ", " ends"}[e.kind] + e.room
 }
 
-func (e *emission) incoming(repaired bool) Incoming[string] {
-	return Incoming[string]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
+func (e *emission) incoming(repaired bool) Incoming[string, *emission] {
+	return Incoming[string, *emission]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
 }
 
 // place is that of a room among the topics of e; of the namespace, where e names no room.
@@ -132,7 +132,7 @@ func (n *node) wait(m *member, topics []string, ms ...*membership) {
 		}
 		j.fence = max(j.fence, behind+1)
 	}
-	n.step(func() []Effect[string] { return n.m.Join(n.clock(), topics, j) })
+	n.step(func() []Effect { return n.m.Join(n.clock(), topics, j) })
 }
 
 func (n *node) leaveRoom(m *member, room string) {
@@ -170,7 +170,7 @@ func (n *node) remove(m *member) {
 }
 
 func (n *node) uninterest(topic string) {
-	n.step(func() []Effect[string] { n.m.Leave(n.clock(), topic); return nil })
+	n.step(func() []Effect { n.m.Leave(n.clock(), topic); return nil })
 }
 
 // emit broadcasts, or asks all nodes to change memberships: at this node at once, and then to the others.

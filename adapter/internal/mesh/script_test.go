@@ -13,9 +13,9 @@ const ms = time.Millisecond
 // script drives one machine by hand.
 type script struct {
 	*testing.T
-	*Machine[string]
+	*Machine[string, string, string, any]
 	at  time.Duration
-	got []Effect[string] // of the last step
+	got []Effect // of the last step
 }
 
 // newScript returns the machine of node "me", opened 10 s ago, with its link up.
@@ -32,17 +32,17 @@ func unlinked(t *testing.T, edit ...func(*Config[string])) *script {
 	for _, edit := range edit {
 		edit(&cfg)
 	}
-	return &script{T: t, Machine: New(cfg)}
+	return &script{T: t, Machine: New[string, string, string, any](cfg)}
 }
 
 func limited(l Limits) func(*Config[string]) { return func(cfg *Config[string]) { cfg.Limits = l } }
 
-func (s *script) did(effects []Effect[string]) { s.got = effects }
+func (s *script) did(effects []Effect) { s.got = effects }
 
 // wait lets time pass as a shell does: with ticks at the times of Next. It keeps the effects of all.
 func (s *script) wait(d time.Duration) {
 	s.Helper()
-	var got []Effect[string]
+	var got []Effect
 	s.ticks(d, func() { got = append(got, s.got...) })
 	s.got = got
 }
@@ -64,8 +64,8 @@ func (s *script) ticks(d time.Duration, after func()) {
 
 func (s *script) hears(from string, m Message) { s.did(s.Receive(s.at, from, m)) }
 
-func incoming(from string, seq uint64, prev []uint64, topics ...string) Incoming[string] {
-	return Incoming[string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, seq)}
+func incoming(from string, seq uint64, prev []uint64, topics ...string) Incoming[string, string] {
+	return Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, seq)}
 }
 
 // gets takes a broadcast; its name is its origin and number.
@@ -129,9 +129,9 @@ func (s *script) delivers(want ...any) {
 }
 
 // loses checks what was reported as lost in the last step.
-func (s *script) loses(want ...Lost[string]) {
+func (s *script) loses(want ...Lost) {
 	s.Helper()
-	got := effects[Lost[string]](s)
+	got := effects[Lost](s)
 	if !slices.Equal(got, want) {
 		s.Fatalf("lost %+v, want %+v", got, want)
 	}
@@ -142,7 +142,7 @@ func (s *script) ended(want ...any) {
 	s.Helper()
 	var got []any
 	for _, e := range s.got {
-		if j, ok := e.(Joined[string]); ok {
+		if j, ok := e.(Joined[any]); ok {
 			got = append(got, j.Wait, j.Missing)
 		}
 	}
@@ -154,7 +154,7 @@ func (s *script) ended(want ...any) {
 var none []string
 
 // effects returns those of one type in the last step.
-func effects[E Effect[string]](s *script) []E {
+func effects[E Effect](s *script) []E {
 	var list []E
 	for _, e := range s.got {
 		if e, ok := e.(E); ok {
@@ -167,7 +167,7 @@ func effects[E Effect[string]](s *script) []E {
 // sent returns the messages of one type sent to one node, or to all, in the last step.
 func sent[M Message](s *script, to string) []M {
 	var list []M
-	for _, send := range effects[Send[string]](s) {
+	for _, send := range effects[Send](s) {
 		if m, ok := send.Message.(M); ok && send.To == to {
 			list = append(list, m)
 		}

@@ -55,7 +55,7 @@ var transitions = map[Standing]map[change]Standing{
 }
 
 // apply changes the standing of p. It reports whether that is a change.
-func (m *Machine[T]) apply(p *peer, c change) bool {
+func (m *Machine[T, O, B, W]) apply(p *peer[B], c change) bool {
 	is, ok := transitions[p.standing][c]
 	if !ok {
 		return false
@@ -68,7 +68,7 @@ func (m *Machine[T]) apply(p *peer, c change) bool {
 
 // reportStandings says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
 // again, they have time to answer.
-func (m *Machine[T]) reportStandings() {
+func (m *Machine[T, O, B, W]) reportStandings() {
 	if !m.changed && !m.retired || m.life == closed {
 		return
 	}
@@ -77,13 +77,13 @@ func (m *Machine[T]) reportStandings() {
 		if is == p.shown || is == StandingSuspect && !m.up() || p.shown == StandingUnmet && is > StandingSuspect {
 			continue
 		}
-		m.emit(Transition[T]{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heardAt})
+		m.emit(Transition{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heardAt})
 		p.shown, p.shownAt = is, m.now
 	}
 }
 
 // shows is how p stands for whoever watches the cluster: one that says goodbye has left.
-func (p *peer) shows() Standing {
+func (p *peer[B]) shows() Standing {
 	switch {
 	case p.standing.parted():
 		return StandingLeft
@@ -94,7 +94,7 @@ func (p *peer) shows() Standing {
 }
 
 // A Transition says that a node stands otherwise than before, for whoever watches the cluster: unmet, alive, suspect, dead, or left.
-type Transition[T comparable] struct {
+type Transition struct {
 	Node    string
 	Client  bool
 	Is, Was Standing
@@ -102,4 +102,4 @@ type Transition[T comparable] struct {
 	Silent  time.Duration // since something came from it
 }
 
-func (Transition[T]) effect(T) {}
+func (Transition) effect() {}

@@ -115,7 +115,7 @@ func (w *world) mend(while time.Duration) {
 	w.quiet()
 }
 
-func (p *peer) String() string {
+func (p *peer[B]) String() string {
 	if p == nil {
 		return "not heard of"
 	}
