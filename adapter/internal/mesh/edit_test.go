@@ -220,7 +220,12 @@ func (s *source) edited(in string, edits []edit) (name, text string, err error) 
 		splices[s.files.Position(place.Pos()).Offset] = [2]string{was, strings.ReplaceAll(e.text, "$", was)}
 	}
 	text = s.text[name]
+	end := len(text)
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(splices))) {
+		if at+len(splices[at][0]) > end {
+			return "", "", errors.New("one edit is within the other")
+		}
+		end = at
 		text = text[:at] + splices[at][1] + text[at+len(splices[at][0]):]
 	}
 	return name, text, nil

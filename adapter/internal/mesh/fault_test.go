@@ -4,6 +4,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,11 +63,39 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// TestFaultsFit fails when a fault does not find its place any more, without planting it.
+// TestFaultsFit fails when a fault does not find its place any more; where faults are to be planted, also when one does
+// not compile.
 func TestFaultsFit(t *testing.T) {
+	files := token.NewFileSet()
+	imports := importer.ForCompiler(files, "source", nil)
 	for _, f := range plantable {
-		f.planted(t)
+		name, text := f.planted(t)
+		if *plant == "" {
+			continue
+		}
+		var all []*ast.File
+		for n, source := range sourceWith(t, name, text) {
+			file, err := parser.ParseFile(files, n, source, 0)
+			if err != nil {
+				t.Errorf("%s: %v", f.name, err)
+			}
+			all = append(all, file)
+		}
+		if _, err := (&types.Config{Importer: imports}).Check("mesh", files, all, nil); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
 	}
+}
+
+// sourceWith is the package with the text of one file in place of its own.
+func sourceWith(t *testing.T, name, text string) map[string]string {
+	s, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := maps.Clone(s.text)
+	texts[name] = text
+	return texts
 }
 
 // planted returns a file with the fault in it.

@@ -132,11 +132,11 @@ var plantedInStreams = []fault{
 	{name: "a forgotten topic begins at 0", in: "ring.add",
 		edit: value("p r.horizon", "0"), setting: "short", worlds: 2121, test: "TestRingIsBounded|TestRingExpires"},
 	{name: "payloads of unsent broadcasts leave the ring", in: "ring.trim",
-		edit: cond("stripped handed", "r.stripped < r.last"), test: "TestUnsentNumbersStay|TestUnsentBroadcastsStay"},
+		edit: cond("stripped handed", "r.stripped < r.newest"), test: "TestUnsentNumbersStay|TestUnsentBroadcastsStay"},
 	{name: "stamps of unsent broadcasts leave the ring", in: "ring.trim",
 		edit: always("r.horizon handed"), test: "TestUnsentNumbersStay|TestUnsentBroadcastsStay"},
 	{name: "unsent broadcasts expire", in: "ring.expire",
-		edit: cond("stripped handed", "r.stripped < r.last"), test: "TestUnsentNumbersStay|TestUnsentBroadcastsStay"},
+		edit: cond("stripped handed", "r.stripped < r.newest"), test: "TestUnsentNumbersStay|TestUnsentBroadcastsStay"},
 	{name: "the age of unsent broadcasts begins before they are sent", in: "Machine.release",
 		edit: drop("renew"), test: "TestUnsentBroadcastsStay"},
 }
