@@ -27,18 +27,17 @@ type Machine[T comparable, O, B, W any] struct {
 	counts Counts
 	links  []Link // of the broadcast that is coming in
 
+	roster[B]
+	fences[W]
+	topics[T]
+
 	ring        ring[O]
 	announced   uint64 // the last heartbeat's Upto
 	heartbeatAt time.Duration
 
-	peers      map[string]*peer[B]
-	order      []*peer[B] // in the order of meeting, without the tombstones
-	tombstones []*peer[B] // those that are gone, or dead and given up, in the order of their ends: every step would look at them in vain
-	retired    bool       // some of order have become so in this step
 	gossiping  []*peer[B] // the next heartbeats say what was heard of these
 	doubts     []*peer[B] // given up, and it is not decided what they may have sent
 	heldBytes  int        // of all peers
-	changed    bool       // Members may have changed in this step
 	broker     Broker     // of the link
 	link       link
 	downAt     time.Duration // when it was lost
@@ -58,15 +57,6 @@ type Machine[T comparable, O, B, W any] struct {
 	closeAt time.Duration // the latest end of the closing
 	closeBy time.Duration // and that of its extensions
 
-	fence    uint64 // our running number of fences
-	fencing  fencing
-	fencedAt time.Duration
-
-	interests     map[uint64]*interest[T] // by hash
-	peakInterests int                     // see shrink.Map
-	batches       map[uint64][]uint64     // by fence: the hashes of the streams that it covers, until all known nodes have answered it
-	lingering     []lingering[T]
-	waits         map[uint64][]wait[W] // by the fence that they wait for
 }
 
 // link is how far a link is.
@@ -89,15 +79,6 @@ const (
 	closed       // and nobody needs this node any more
 )
 
-// fencing is whether the last fence is being waited for.
-type fencing uint8
-
-const (
-	fenceIdle   fencing = iota
-	fenceSent           // it is
-	fenceBehind         // and topics were subscribed since: another one follows
-)
-
 // New returns the machine of a node that was opened at time 0. Its link counts as down until LinkUp.
 func New[T comparable, O, B, W any](cfg Config[T]) *Machine[T, O, B, W] {
 	cfg.Limits = cfg.Limits.defaults()
@@ -111,10 +92,9 @@ func New[T comparable, O, B, W any](cfg Config[T]) *Machine[T, O, B, W] {
 		opening:     true,
 		fresh:       true,
 		readyAt:     FenceTimeout,
-		peers:       make(map[string]*peer[B]),
-		interests:   make(map[uint64]*interest[T]),
-		batches:     make(map[uint64][]uint64),
-		waits:       make(map[uint64][]wait[W]),
+		roster:      roster[B]{peers: make(map[string]*peer[B])},
+		fences:      fences[W]{batches: make(map[uint64][]uint64), waits: make(map[uint64][]wait[W])},
+		topics:      topics[T]{interests: make(map[uint64]*interest[T])},
 	}
 }
 
@@ -198,205 +178,6 @@ func (m *Machine[T, O, B, W]) needed() bool {
 		}
 	}
 	return false
-}
-
-// Receive takes any other message of the node from, which was sent to this node or to all.
-func (m *Machine[T, O, B, W]) Receive(now time.Duration, from string, message Message) []Effect {
-	if from == m.cfg.Node {
-		return nil
-	}
-	m.now = now
-	p := m.contact(from)
-	if _, bye := message.(*Bye); p.standing == StandingLeft && !bye {
-		return m.finish()
-	}
-	switch msg := message.(type) {
-	case *Fence:
-		m.identifyAt(p, msg.About, msg.Sent)
-		m.setDistance(p, msg.RoundTrip)
-		if m.up() {
-			ack := &Ack{About: m.about(), Fence: msg.Number, Sent: m.handed(), Members: m.Members(),
-				Echo: msg.Age, RoundTrip: m.broker.RoundTrip, Patience: m.farthest()}
-			if msg.Hello {
-				ack.Gossip = m.gossipFor(p)
-			}
-			m.emit(Send{To: from, Message: ack})
-		}
-		if msg.Hello && p.started {
-			m.resync(p)
-		}
-	case *Ack:
-		m.identifyAt(p, msg.About, msg.Sent)
-		if msg.Fence > m.fence {
-			break
-		}
-		m.setDistance(p, msg.RoundTrip)
-		m.measureRoundTrip(p, msg.Echo)
-		m.welcomed = m.welcomed || !m.fresh || !msg.Fresh
-		for _, id := range msg.Members {
-			if id != m.cfg.Node {
-				m.await(m.discover(id))
-				m.hintPatience(m.peers[id], msg.Patience)
-			}
-		}
-		m.handleAnswer(p, msg.Fence, msg.Sent)
-		m.mergeGossip(msg.Gossip)
-	case *Heartbeat:
-		m.identify(p, msg.About)
-		if p.started {
-			m.handleHeartbeat(p, msg)
-		}
-		if !msg.Asked {
-			p.noteAnnounced(msg.Upto)
-		} else {
-			p.noteUnannounced(msg.Tails)
-		}
-		m.mergeGossip(msg.Gossip)
-	case *Resync:
-		m.identify(p, msg.About)
-		if !m.up() {
-			break
-		}
-		for _, beat := range m.heartbeats(msg.After, m.handed()) {
-			beat.Asked = true
-			m.emit(Send{To: from, Message: beat})
-		}
-		m.closeAt = min(now+m.longest(), m.closeBy)
-	case *Nack:
-		m.handleNack(from, msg)
-		m.closeAt = min(now+m.longest(), m.closeBy)
-	case *Gone:
-		if p.started {
-			m.handleGone(p, msg)
-		}
-	case *Bye:
-		m.handleBye(p, msg)
-	case *Confirm:
-		p.confirmed = m.life != staying
-	}
-	m.drain(p)
-	m.returned(p)
-	m.endWaits()
-	return m.finish()
-}
-
-// Tick does what is due. It is to be called at the time of Next, and may be called at any other.
-func (m *Machine[T, O, B, W]) Tick(now time.Duration) []Effect {
-	m.now = now
-	m.stalled(now - m.ticked - HeartbeatInterval)
-	m.ticked = now
-	m.expireInterests() // first: what is delivered below is judged by what is received after this step
-	for _, p := range m.order {
-		if now-p.heardAt >= SuspectAfter || now >= m.due(p) {
-			m.suspect(p)
-		}
-		m.probe(p)
-		if p.expired(now) {
-			m.apply(p, dies)
-			m.counts.Deaths++
-			m.abandon(p)
-			m.gossipAbout(p)
-		}
-		if p.standing.parting() && now >= p.leaveBy {
-			m.markLeft(p)
-		}
-		if !p.started && p.present(now) && now-p.helloAt >= FenceTimeout {
-			m.hello(p)
-		}
-		m.requestRepairs(p)
-	}
-	m.resolveDoubts()
-	if m.calling() && now >= m.callAt {
-		// Of two nodes that open at once on different brokers, neither may have heard the first hello of the other.
-		m.callAt = now + helloInterval
-		m.emit(Send{Message: m.fenceMessage(true)})
-	}
-	if now >= m.heartbeatAt {
-		m.heartbeatAt = now + HeartbeatInterval
-		m.ring.expire(now, m.handed())
-		if m.up() && m.life == staying {
-			m.sendHeartbeat() // while broadcasts are held back, too: silence would make this node suspect
-		}
-	}
-	if m.life == closing && m.up() && now >= m.byeAt {
-		m.byeAt = now + byeInterval
-		m.emit(Send{Message: &Bye{About: m.about(), Last: m.ring.newest}})
-	}
-	m.endWaits()
-	return m.finish()
-}
-
-// calling reports whether this node is new and has been answered by nobody.
-func (m *Machine[T, O, B, W]) calling() bool { return m.up() && m.opening && !m.welcomed }
-
-// sendHeartbeat tells all nodes the ends of the topics used since the last heartbeat, as far as they were handed to the link.
-func (m *Machine[T, O, B, W]) sendHeartbeat() {
-	upto := m.handed()
-	beats := m.heartbeats(m.announced, upto)
-	beats[0].Gossip = m.nextGossip()
-	for _, beat := range beats {
-		m.emit(Send{Message: beat})
-	}
-	m.announced = upto
-}
-
-// handed is the last number of which it is certain that it goes over the link before what is sent now.
-func (m *Machine[T, O, B, W]) handed() uint64 {
-	if m.link != linkFlowing {
-		return m.sent
-	}
-	return m.ring.newest
-}
-
-// Next is the time at which Tick is due.
-func (m *Machine[T, O, B, W]) Next() time.Duration {
-	next := m.heartbeatAt
-	if m.opening {
-		next = min(next, m.readyAt)
-	}
-	if m.calling() {
-		next = min(next, m.callAt)
-	}
-	if m.life == closing {
-		next = min(next, m.byeAt, m.closeAt)
-	}
-	if m.link == linkHolding {
-		next = min(next, max(m.upAt+maxHold, m.readyAt))
-	}
-	longest := m.longest()
-	if m.fencing != fenceIdle {
-		next = min(next, m.fencedAt+longest)
-	}
-	if !m.opening {
-		for fence := range m.waits {
-			next = min(next, m.deadline(fence, longest))
-		}
-	}
-	if len(m.doubts) > 0 && m.up() {
-		next = min(next, m.upAt+DeadAfter)
-	}
-	if len(m.lingering) > 0 {
-		next = min(next, m.lingering[0].until)
-	}
-	for _, p := range m.order {
-		next = min(next, m.due(p), m.probeAt(p))
-		switch {
-		case p.alive():
-			next = min(next, p.heardAt+SuspectAfter)
-		case p.standing == StandingSuspect:
-			next = min(next, p.heardAt+DeadAfter)
-		}
-		if !p.started && p.present(m.now) {
-			next = min(next, p.helloAt+FenceTimeout)
-		}
-		if p.standing.parting() {
-			next = min(next, p.leaveBy)
-		}
-		if at, ok := m.nackAt(p); ok {
-			next = min(next, at)
-		}
-	}
-	return next
 }
 
 func (m *Machine[T, O, B, W]) emit(e Effect) { m.out = append(m.out, e) }

@@ -21,8 +21,6 @@ func (m *Machine[T, O, B, W]) revive(p *peer[B]) {
 	if !m.apply(p, returns) {
 		return
 	}
-	m.tombstones = slices.DeleteFunc(m.tombstones, func(o *peer[B]) bool { return o == p })
-	m.order = append(m.order, p)
 	m.suspect(p) // of all fences since
 	for _, waits := range m.waits {
 		for i := range waits {
@@ -36,8 +34,7 @@ func (m *Machine[T, O, B, W]) discover(id string) *peer[B] {
 	p := m.peers[id]
 	if p == nil {
 		p = &peer[B]{id: id, since: m.now, standing: StandingAlive, heardAt: m.now, presumed: m.fence}
-		m.peers[id] = p
-		m.order = append(m.order, p)
+		m.add(p)
 		m.hello(p)
 	}
 	return p
@@ -210,26 +207,6 @@ func (m *Machine[T, O, B, W]) abandon(p *peer[B]) {
 	}
 }
 
-// retire takes those that are gone or given up out of m.order, and forgets the oldest tombstones beyond maxTombstones: of those that have left first,
-// since the dead may return.
-func (m *Machine[T, O, B, W]) retire() {
-	if !m.retired {
-		return
-	}
-	m.retired = false
-	m.order = slices.DeleteFunc(m.order, func(p *peer[B]) bool {
-		if p.standing.over() {
-			m.tombstones = append(m.tombstones, p)
-		}
-		return p.standing.over()
-	})
-	for len(m.tombstones) > maxTombstones {
-		i := max(0, slices.IndexFunc(m.tombstones, func(p *peer[B]) bool { return p.standing == StandingLeft }))
-		delete(m.peers, m.tombstones[i].id)
-		m.tombstones = slices.Delete(m.tombstones, i, i+1)
-	}
-}
-
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
 func (m *Machine[T, O, B, W]) due(p *peer[B]) time.Duration {
 	if !p.alive() || p.answered >= m.fence {
@@ -257,27 +234,17 @@ func (m *Machine[T, O, B, W]) reunited() bool {
 
 // Members returns the other nodes that are known and believed to be alive, in the order of meeting.
 func (m *Machine[T, O, B, W]) Members() []string {
-	return m.members(func(p *peer[B]) bool { return p.started && p.alive() })
+	return m.list(func(p *peer[B]) bool { return p.started && p.alive() })
 }
 
 // Servers returns those of Members that are not clients.
 func (m *Machine[T, O, B, W]) Servers() []string {
-	return m.members(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
+	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
-func (m *Machine[T, O, B, W]) Suspects() []string { return m.members(m.silent) }
+func (m *Machine[T, O, B, W]) Suspects() []string { return m.list(m.silent) }
 
 func (m *Machine[T, O, B, W]) silent(p *peer[B]) bool {
 	return p.standing == StandingSuspect && !p.expired(m.now)
-}
-
-func (m *Machine[T, O, B, W]) members(which func(*peer[B]) bool) []string {
-	var ids []string
-	for _, p := range m.order {
-		if which(p) {
-			ids = append(ids, p.id)
-		}
-	}
-	return ids
 }

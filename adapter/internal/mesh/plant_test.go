@@ -94,7 +94,7 @@ var plantedInStreams = []fault{
 		edit: never("fruitless gaps"), test: "TestNackNamesAllInTurn"},
 	{name: "an answer that comes twice begins another round", in: "Machine.handleGone",
 		edit: drop("nacking false"), test: "TestNackNamesAllInTurn"},
-	{name: "what an answer shows to be missing is asked for late", in: "peer.addGap",
+	{name: "what an answer shows to be missing is asked for late", in: "inbox.addGap",
 		edit: drop("moved"), test: "TestNackOfWhatAnAnswerShows"},
 	{name: "the same streams are asked for again and again", in: "Machine.requestRepairs",
 		edit: drop("window Limits"), setting: "faulty", worlds: 15, test: "TestNackNamesAllInTurn"},

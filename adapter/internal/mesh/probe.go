@@ -50,7 +50,7 @@ func (m *Machine[T, O, B, W]) probe(p *peer[B]) {
 // Named returns those of Suspects, without clients, that calls name as missing: until the broker has not known them for so long, or, where it does not tell, nothing
 // was heard of them for so long. A node that reconnects, or a route that is mended, takes less. After it calls count without them.
 func (m *Machine[T, O, B, W]) Named(now time.Duration) []string {
-	return m.members(func(p *peer[B]) bool {
+	return m.list(func(p *peer[B]) bool {
 		return m.silent(p) && !p.client && now-max(p.heardAt, p.vouchedAt) < m.cfg.NameSuspects
 	})
 }

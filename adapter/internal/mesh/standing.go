@@ -54,22 +54,10 @@ var transitions = map[Standing]map[change]Standing{
 	StandingLeavingSilent: {answers: StandingLeaving, leaves: StandingLeft},
 }
 
-// apply changes the standing of p. It reports whether that is a change.
-func (m *Machine[T, O, B, W]) apply(p *peer[B], c change) bool {
-	is, ok := transitions[p.standing][c]
-	if !ok {
-		return false
-	}
-	m.changed = m.changed || is.alive() != p.standing.alive() || is == StandingDead
-	m.retired = m.retired || is.over()
-	p.standing = is
-	return true
-}
-
 // reportStandings says who stands otherwise than was said last. That all are suspect while the link is down is not worth a word: when it is up
 // again, they have time to answer.
 func (m *Machine[T, O, B, W]) reportStandings() {
-	if !m.changed && !m.retired || m.life == closed {
+	if !m.changed && !m.over || m.life == closed {
 		return
 	}
 	for _, p := range m.order {

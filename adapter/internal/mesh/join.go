@@ -4,53 +4,7 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/belfry-io/belfry/adapter/shrink"
 )
-
-// interest is a topic that this node is subscribed to.
-type interest[T comparable] struct {
-	topic   T
-	hash    uint64
-	fence   uint64        // the first fence sent after the Subscribe
-	members bool          // false while it lingers after the last leave
-	until   time.Duration // the end of the linger
-
-	// Topics whose hashes are equal are one stream: it began with the first of them.
-	streamFence uint64       // of the first in the list: the fence of the stream
-	next        *interest[T] // another topic of the stream
-}
-
-// lingering is an entry of the queue of interests that may end. All linger equally long, so the queue is in order.
-type lingering[T comparable] struct {
-	in    *interest[T]
-	until time.Duration
-}
-
-// wait is a Join that has not returned.
-type wait[W any] struct {
-	ref     W
-	excused []string      // nodes that were suspect already when it began
-	from    time.Duration // when it began
-}
-
-// deadline is when those end that wait for a fence, whoever returns meanwhile, where an answer is waited for so long.
-func (m *Machine[T, O, B, W]) deadline(fence uint64, longest time.Duration) time.Duration {
-	from := m.waits[fence][0].from
-	if fence == m.fence { // it may have been sent when the one before had ended
-		from = max(from, m.fencedAt)
-	}
-	return from + longest
-}
-
-// find returns the interest in a topic, or nil.
-func (m *Machine[T, O, B, W]) find(hash uint64, topic T) *interest[T] {
-	in := m.interests[hash]
-	for in != nil && in.topic != topic {
-		in = in.next
-	}
-	return in
-}
 
 // Join makes this node receive topics, and ends with a [Joined] that carries ref: when every live node has answered a fence sent
 // after the Subscribe, or, at the latest when nobody has patience for them any more, with the nodes that have not. Behind a fence that is under way it may take
@@ -66,15 +20,11 @@ func (m *Machine[T, O, B, W]) Join(now time.Duration, topics []T, ref W) []Effec
 		h := m.cfg.Hash(topic)
 		in := m.find(h, topic)
 		if in == nil {
-			in = &interest[T]{topic: topic, hash: h, fence: m.fence + 1}
-			if first := m.interests[h]; first != nil {
-				in.next, first.next = first.next, in
-			} else {
-				m.interests[h] = in
-				if !m.cfg.Mine(h) { // else the stream has begun long ago
-					in.streamFence = in.fence
-					m.batches[in.fence] = append(m.batches[in.fence], h)
-				}
+			var first bool
+			in, first = m.subscribe(h, topic, m.fence+1)
+			if first && !m.cfg.Mine(h) { // else the stream has begun long ago
+				in.streamFence = in.fence
+				m.cover(in.fence, h)
 			}
 			fresh = append(fresh, topic)
 		} else if !in.members {
@@ -108,25 +58,17 @@ func (m *Machine[T, O, B, W]) Leave(now time.Duration, topic T) {
 	if in == nil || !in.members {
 		return
 	}
-	in.members, in.until = false, now+Linger
-	m.lingering = append(m.lingering, lingering[T]{in: in, until: in.until})
+	m.linger(in, now+Linger)
 }
 
 // expireInterests ends the interests that have lingered long enough.
 func (m *Machine[T, O, B, W]) expireInterests() {
 	var topics []T
-	for len(m.lingering) > 0 && m.lingering[0].until <= m.now {
-		l := m.lingering[0]
-		m.lingering = m.lingering[1:]
-		if l.in.members || l.in.until != l.until {
-			continue
+	for _, in := range m.expired(m.now) {
+		topics = append(topics, in.topic)
+		if m.remove(in) && !m.cfg.Mine(in.hash) {
+			m.forgetStream(in.hash)
 		}
-		l.in.until = 0 // it may be in the queue twice
-		m.removeInterest(l.in)
-		topics = append(topics, l.in.topic)
-	}
-	if len(m.lingering) == 0 {
-		m.lingering = nil
 	}
 	if topics == nil {
 		return
@@ -138,30 +80,12 @@ func (m *Machine[T, O, B, W]) expireInterests() {
 	}
 }
 
-// removeInterest takes an interest out of its list, and forgets the stream with the last one.
-func (m *Machine[T, O, B, W]) removeInterest(in *interest[T]) {
-	h := in.hash
-	first := m.interests[h]
-	switch {
-	case first != in:
-		for first.next != in {
-			first = first.next
-		}
-		first.next = in.next
-	case in.next != nil:
-		in.next.streamFence = in.streamFence
-		m.interests[h] = in.next
-	default:
-		delete(m.interests, h)
-		m.interests = shrink.Map(m.interests, &m.peakInterests)
-		if m.cfg.Mine(h) {
-			return
-		}
-		for _, p := range m.peers {
-			delete(p.gaps, h)
-			delete(p.lows, h)
-			p.shrink()
-		}
+// forgetStream drops what is kept of a stream that has ended.
+func (m *Machine[T, O, B, W]) forgetStream(h uint64) {
+	for _, p := range m.peers {
+		delete(p.gaps, h)
+		delete(p.lows, h)
+		p.shrink()
 	}
 }
 
@@ -175,8 +99,7 @@ func (m *Machine[T, O, B, W]) tracked(h uint64) (fence uint64, ok bool) {
 
 // sendFence sends the next fence to all. It covers every topic subscribed before.
 func (m *Machine[T, O, B, W]) sendFence(hello bool) {
-	m.fence++
-	m.fencing, m.fencedAt = fenceSent, m.now
+	m.next(m.now)
 	for _, p := range m.order {
 		if p.standing.silent() {
 			m.suspect(p)
@@ -238,11 +161,7 @@ func (m *Machine[T, O, B, W]) endWaits() {
 			acked = min(acked, p.presumed)
 		}
 	}
-	for fence := range m.batches {
-		if fence <= acked {
-			delete(m.batches, fence)
-		}
-	}
+	m.uncover(acked)
 	for m.fencing != fenceIdle && (real >= m.fence || overdue) {
 		overdue = false
 		if m.fencing == fenceBehind {

@@ -67,11 +67,9 @@ func (m *Machine[T, O, B, W]) nextGossip() []Gossip {
 // gossipFor are the words for a node that is new or back.
 func (m *Machine[T, O, B, W]) gossipFor(asker *peer[B]) []Gossip {
 	var words []Gossip
-	for _, list := range [][]*peer[B]{m.order, m.tombstones} {
-		for _, p := range list {
-			if p != asker && p.absent() && p.ageKnown() && m.now-p.heardAt < recent {
-				words = append(words, m.gossipOf(p))
-			}
+	for _, p := range m.everybody() {
+		if p != asker && p.absent() && p.ageKnown() && m.now-p.heardAt < recent {
+			words = append(words, m.gossipOf(p))
 		}
 	}
 	return words
@@ -167,8 +165,7 @@ func (m *Machine[T, O, B, W]) discoverFrom(h Gossip) *peer[B] {
 			return nil
 		}
 		p = &peer[B]{id: h.Node, client: h.Client, since: m.now, standing: StandingAlive, heardAt: m.now - ago, presumed: m.fence}
-		m.peers[p.id] = p
-		m.order = append(m.order, p)
+		m.add(p)
 		m.suspect(p)
 		m.hello(p)
 		m.changed = true
@@ -260,11 +257,9 @@ func (m *Machine[T, O, B, W]) Unconfirmed() []string {
 		return nil
 	}
 	var ids []string
-	for _, list := range [][]*peer[B]{m.order, m.tombstones} {
-		for _, p := range list {
-			if !p.client && !p.confirmed && !p.standing.parted() && m.now-p.heardAt < remembered {
-				ids = append(ids, p.id)
-			}
+	for _, p := range m.everybody() {
+		if !p.client && !p.confirmed && !p.standing.parted() && m.now-p.heardAt < remembered {
+			ids = append(ids, p.id)
 		}
 	}
 	return ids
