@@ -123,23 +123,6 @@ func (n *node) expect(e *emission) {
 	}
 }
 
-// unexpect drops what is not due any more.
-func (n *node) unexpect(which func(*due) bool) {
-	for origin, list := range n.dues {
-		n.dues[origin] = slices.DeleteFunc(list, which)
-	}
-}
-
-func (n *node) unexpectVia(m *member, room string) {
-	n.unexpect(func(d *due) bool {
-		if d.member != m || !slices.Contains(d.via, room) {
-			return false
-		}
-		d.via = slices.DeleteFunc(slices.Clone(d.via), func(r string) bool { return r == room })
-		return len(d.via) == 0
-	})
-}
-
 func (n *node) joined(j *join, missing []string) {
 	n.joins--
 	n.w.trace("a Join of %s has ended, missing %v", j.member.id, missing)
@@ -244,45 +227,6 @@ func (n *node) answers(ack *Ack, asker string) {
 	}
 }
 
-// closes checks what a node knows when it goes: whoever does not have all is named.
-func (n *node) closes() {
-	names := n.m.Unconfirmed()
-	n.w.trace("%s has left, and names %v", n.id, names)
-	for _, r := range n.w.nodes {
-		named := slices.Contains(names, r.id)
-		switch {
-		case r == n || named && n.settled[r]:
-			if named {
-				n.w.fail("%s names %s, which has confirmed that it has everything", n.id, r.id)
-			}
-		case r.alive && !r.closing && !r.emitter && len(r.dues[n]) > 0 && !named && n.knows[r.id]:
-			if at, ok := n.heardAt[r]; !ok || n.w.now-at < 2*DeadAfter {
-				n.w.fail("%s has left and does not name %s, where %d are due, %v first", n.id, r.id, len(r.dues[n]), r.dues[n][0].e)
-			}
-		}
-	}
-}
-
-// witness is a node that stays and has heard of what is due of one that has gone: then who misses it must say so.
-func (w *world) witness(d *due) *node {
-	e := d.e
-	for _, x := range w.nodes {
-		hinted := func(room string) bool { return x.hints[e.from][tailOf(w, room, e.stamp.Sequence)] }
-		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.Sequence || x.carried[e] || slices.ContainsFunc(d.via, hinted)) {
-			return x
-		}
-	}
-	return nil
-}
-
-func tailOf(w *world, room string, seq uint64) Tail {
-	hash := hashOf
-	if w.weak {
-		hash = weakHash
-	}
-	return Tail{Hash: hash(topicOf(room)), Sequence: seq}
-}
-
 // isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
 func (n *node) isReady() {
 	n.ready = true
@@ -334,48 +278,6 @@ func (n *node) tracks(topic string) bool {
 
 // private reports whether a topic is a private one of n.
 func (n *node) private(topic string) bool { return strings.HasPrefix(topic, "@"+n.id+"/") }
-
-func (n *node) lost(l Lost) {
-	w := n.w
-	o := w.node(l.Node)
-	w.trace("%s: lost %+v", n.id, l)
-	p := n.m.peers[o.id]
-	dead := p.standing.over() && !o.alive
-	if w.roomy && !dead || w.mortal && (l.Unknown || n.hadToCome(o.emissions[l.Upto-1])) {
-		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
-	}
-	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool {
-		return l.After < d.e.stamp.Sequence && (d.e.stamp.Sequence <= l.Upto || dead && l.Unknown)
-	})
-	if l.Unknown {
-		w.unknown++
-		former := uint64(0)
-		if list := n.unknown[o]; list != nil {
-			former = list[len(list)-1].Upto
-		}
-		if l.After < former || l.Upto < l.After || l.Upto == l.After && p.standing != StandingDead || l.Upto > uint64(len(o.emissions)) {
-			w.fail("%s: lost %+v of %d, and before that up to %d", n.id, l, len(o.emissions), former)
-		}
-		n.unknown[o] = append(n.unknown[o], unknown{l, n.steps})
-		return
-	}
-	w.missed++
-	e := o.emissions[l.Upto-1]
-	switch {
-	case n.gone[e]:
-		w.fail("%s: %v is counted as lost twice", n.id, e)
-	case n.carried[e]:
-		w.fail("%s: %v is counted as lost, and was delivered", n.id, e)
-	case !w.weak && !slices.ContainsFunc(e.topics, n.tracks):
-		w.fail("%s: %v is counted as lost, and does not concern it", n.id, e)
-	}
-	n.gone[e] = true
-}
-
-// hadToCome reports whether an emission was handed to a broker on a topic that n was subscribed to before.
-func (n *node) hadToCome(e *emission) bool {
-	return slices.ContainsFunc(e.handed, func(topic string) bool { return n.tracks(topic) && n.begun[topic] < e.at })
-}
 
 // delivered checks what the machine delivers to the node.
 func (n *node) delivered(e *emission, past []bool, step int) {
@@ -457,87 +359,4 @@ func (d *due) shares(e *emission) bool {
 		return slices.Contains(d.via, namespace)
 	}
 	return slices.ContainsFunc(d.via, func(room string) bool { return slices.Contains(e.rooms, room) })
-}
-
-// let reports whether n has left with a word from r that nothing more is due.
-func (n *node) let(r *node) bool {
-	p := n.m.peers[r.id]
-	return n.closed && p != nil && p.confirmed
-}
-
-// quiet checks a world in which nothing has happened for a while, and all is well.
-func (w *world) quiet() {
-	for _, r := range w.nodes {
-		if !r.alive {
-			continue
-		}
-		if r.joins != 0 || len(r.m.waits) != 0 || r.m.fencing != fenceIdle || len(r.m.batches) != 0 || len(r.m.lingering) != 0 {
-			w.fail("%s is not quiet: %d joins, %d waits, fencing %d, %d batches, %d lingering",
-				r.id, r.joins, len(r.m.waits), r.m.fencing, len(r.m.batches), len(r.m.lingering))
-		}
-		held := 0
-		for _, p := range r.m.peers {
-			held += p.bytes
-		}
-		if held != r.m.heldBytes {
-			w.fail("%s: %d bytes are held of all nodes, and %d of each of them together", r.id, r.m.heldBytes, held)
-		}
-		if len(r.m.order)+len(r.m.tombstones) != len(r.m.peers) {
-			w.fail("%s: %d nodes in order and %d tombs of %d nodes", r.id, len(r.m.order), len(r.m.tombstones), len(r.m.peers))
-		}
-		topics := make(map[string]bool)
-		for _, m := range r.members {
-			for room := range m.in {
-				if topic := topicOf(room); !strings.HasPrefix(topic, "@"+r.id+"/") {
-					topics[topic] = true
-				}
-			}
-		}
-		interests := 0
-		for _, in := range r.m.interests {
-			for ; in != nil; in = in.next {
-				interests++
-			}
-		}
-		if interests != len(topics) || len(r.subs) != 2+len(topics) {
-			w.fail("%s: %d interests and %d subscriptions for %d topics", r.id, interests, len(r.subs), len(topics))
-		}
-		for _, o := range w.nodes {
-			if o == r {
-				continue
-			}
-			p := r.m.peers[o.id]
-			switch {
-			case p == nil && o.alive:
-				w.fail("%s has not heard of %s", r.id, o.id)
-			case p == nil:
-				continue
-			case o.alive && (!p.started || !p.alive()):
-				w.fail("%s of %s: started %v, standing %d", r.id, o.id, p.started, p.standing)
-			case o.alive && (p.low != o.m.ring.newest || p.high != p.low || p.answered != r.m.fence):
-				w.fail("%s of %s: floor %d, goal %d; its last number is %d; answered %d of %d",
-					r.id, o.id, p.low, p.high, o.m.ring.newest, p.answered, r.m.fence)
-			case o.alive && (len(p.gaps)+len(p.lows)+p.done.len()+len(p.held)+len(p.behind)+p.bytes+len(p.ready) != 0 || p.done.words != nil):
-				w.fail("%s of %s: %d want, %d last, %d done, %d held, %d behind, %d bytes", r.id, o.id,
-					len(p.gaps), len(p.lows), p.done.len(), len(p.held), len(p.behind), p.bytes)
-			case !o.alive && p.alive():
-				w.fail("%s believes that %s is alive", r.id, o.id)
-			}
-			for _, d := range r.dues[o] {
-				if !o.alive && w.any && !o.let(r) && (!p.standing.over() || w.witness(d) == nil) {
-					continue // it may still be heard of, or nobody has ever heard of this
-				}
-				name := "the node"
-				if d.member != nil {
-					name = d.member.id
-				}
-				w.fail("%s: %v, due by %v, did not come to %s and was not reported", r.id, d.e, d.via, name)
-			}
-		}
-		c := r.m.Counts()
-		lost := !w.any && (c.Missed+c.Unknown != 0 || c.Suspects != 0 && !w.distant)
-		if c.Delivered != uint64(len(r.carried)) || lost || !w.any && !w.weak && c.Nacks == 0 && c.Overtaken != 0 {
-			w.fail("%s: counts %+v, %d delivered", r.id, c, len(r.carried))
-		}
-	}
 }
