@@ -1,8 +1,6 @@
-// Package adapter holds the rooms of Socket.IO and carries broadcasts to them, on one node or on every node of a cluster.
-//
-// It has two seams. Below is [Adapter] and [Link]: a driver that moves bytes between nodes and knows nothing of rooms, such as
-// [Memory] here or natsadapter for NATS. Above is [Hub] and [Member]: what a server holds, and what the server's sockets are to it.
-// Package adaptertest holds every driver to the contract written here.
+// Package adapter is for who writes a driver: an [Adapter] and its [Link] move bytes between the nodes of a cluster, by [Topic], and know
+// nothing of rooms, sockets or packets. [Memory] is one; package natsadapter is another, for NATS. Package adaptertest holds every
+// driver to the contract written here. Package cluster is what a server makes of a link.
 package adapter
 
 import (
@@ -12,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrClosed is returned by the methods of a Link or a Hub that has been closed.
+// ErrClosed is returned by the methods of a Link that has been closed, and wrapped by what a closed server or emitter is asked for.
 var ErrClosed = errors.New("adapter: closed")
 
 // ErrUnavailable is wrapped by what Publish returns while the broker is out of reach: the link does not keep the message, and published
@@ -43,7 +41,7 @@ type Adapter interface {
 // Once Subscribe(T) has returned nil: whoever publishes on T after having received a message that this link published after the
 // return, and since it last became Connected, reaches this link. Hub's fence rests on this rule alone.
 //
-// A Link may be a [Limiter], a [Confirmer], a [Prober] and a [Ranger], too, and an Adapter [Guarded].
+// A Link may be a [Limiter], a [Confirmer] and a [Prober], too, and an Adapter [Guarded].
 type Link interface {
 	// Publish sends msg to every other link of the cluster that is subscribed to topic. It does not modify msg, nor keep it after it
 	// returns. It may block for as long as the broker takes, at the latest until ctx ends; while the link is Degraded it does not wait
@@ -67,10 +65,7 @@ type Link interface {
 	Close() error
 }
 
-// DefaultMaxMessage is the size, in bytes, of the largest message that may be published on a link that is no [Limiter].
-const DefaultMaxMessage = 512 << 10
-
-// A Limiter is a [Link] that knows what size of message its broker takes.
+// A Limiter is a [Link] that knows what size of message its broker takes. One that is none must take 512 KiB.
 type Limiter interface {
 	// MaxMessage is the size of the largest message that Publish takes, in bytes, 4 KiB at the least; 0 means any size. It does not wait
 	// for the broker. Hub sends what is larger in parts.
@@ -89,13 +84,6 @@ type Prober interface {
 	// The link must have subscribed to the topic of a node itself: by that topic the broker answers, so that the link needs no further
 	// permission. Probe waits no longer than Publish, and returns the same errors.
 	Probe(ctx context.Context, topic Topic, back []byte) error
-}
-
-// A Ranger is a [Link] that knows how far away its broker is.
-type Ranger interface {
-	// RoundTrip is the time to the broker and back, as it was when the link became Connected last; 0 if that is not known. It does not wait.
-	// Hub begins with it on a new connection, and then goes by how long the other nodes take to answer.
-	RoundTrip() time.Duration
 }
 
 // A Kind says to whom a [Topic] speaks.
@@ -183,4 +171,8 @@ type State struct {
 	// Connections is how many times the link has become Connected. It grows by at least one with each time, and never otherwise: by it Hub
 	// knows a link that was lost and came back before it looked, and whose nodes have to meet anew, from one that is refused something.
 	Connections uint64
+
+	// RoundTrip is the time to the broker and back, as it was when the link became Connected last; 0 if that is not known. Hub begins with
+	// it on a new connection, and then goes by how long the other nodes take to answer.
+	RoundTrip time.Duration
 }

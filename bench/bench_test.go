@@ -9,7 +9,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child(os.Args[1:]) // the tests start this program as children, as the command does
+	child(os.Args[1:])                       // the tests start this program as children, as the command does
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // a child has reported its races when it ends
 	os.Exit(m.Run())
 }
 
@@ -23,7 +24,7 @@ func skipElsewhere(t *testing.T) {
 // TestBench runs the whole benchmark in miniature.
 func TestBench(t *testing.T) {
 	skipElsewhere(t)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // a child has reported its races when it ends
+	t.Parallel()
 	const members, publishes, inFlight, idles, runs = 20, 200, 16, 50, 2
 	path := filepath.Join(t.TempDir(), "report.json")
 	var out, progress strings.Builder

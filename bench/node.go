@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter"
 )
 
@@ -43,8 +44,8 @@ type joinResult struct {
 
 // A node is a node of belfry without a server: a Hub, whose members are its own.
 type node struct {
-	hub     *adapter.Hub
-	rooms   *adapter.Rooms
+	hub     *cluster.Hub
+	rooms   *cluster.Rooms
 	members []string
 	prober  prober
 }
@@ -60,7 +61,7 @@ func newNodeRole() map[string]handler {
 		"join":  handle(n.join),
 	}
 	maps.Copy(handlers, n.prober.handlers(func(room string, payload []byte) error {
-		return n.rooms.Broadcast(adapter.Broadcast{Rooms: []string{room}, Payload: payload})
+		return n.rooms.Broadcast(cluster.Broadcast{Rooms: []string{room}, Payload: payload})
 	}))
 	return handlers
 }
@@ -69,14 +70,14 @@ func newNodeRole() map[string]handler {
 func (n *node) start(cfg nodeConfig) error {
 	n.prober.id = cfg.ID
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	config := adapter.HubConfig{Logger: log}
+	config := cluster.HubConfig{Logger: log}
 	switch {
 	case cfg.URL != "":
 		config.Adapter = natsadapter.New(natsadapter.Config{URL: cfg.URL, Cluster: "bench", Logger: log, NoCover: cfg.NoCover})
 	case cfg.Null:
 		config.Adapter = nullAdapter{}
 	}
-	n.hub = adapter.NewHub(config)
+	n.hub = cluster.NewHub(config)
 	n.rooms = n.hub.Rooms(nodeNamespace, func(payload []byte, _ bool) (any, error) { return payload, nil })
 	ctx, cancel := context.WithTimeout(context.Background(), meetTimeout)
 	defer cancel()
@@ -120,7 +121,7 @@ func (n *node) join(args joinArgs) (joinResult, error) {
 					names[i] = roomName(args.Prefix, args.First+first+i)
 				}
 				err := n.rooms.Join(context.Background(), n.members[call%len(n.members)], names...)
-				if _, ok := errors.AsType[*adapter.UnfencedError](err); ok {
+				if _, ok := errors.AsType[*cluster.UnfencedError](err); ok {
 					unfenced.Add(1)
 				} else if err != nil {
 					failures <- err

@@ -12,7 +12,7 @@ import (
 // TestRooms runs the rooms command in miniature.
 func TestRooms(t *testing.T) {
 	skipElsewhere(t)
-	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "report.json")
 	var out, progress strings.Builder
 	args := strings.Fields("rooms -rooms 1500 -sample 100 -rate 1000 -watch 1s -runs 1 -json " + path)

@@ -100,13 +100,13 @@ func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	}
 	srv = wsserver.New(config)
 	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, name string) (string, error) {
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, name string) (string, error) {
 			if err := s.Join(ctx, name); err != nil {
 				return err.Error(), nil
 			}
 			return "", nil
 		})
-		wsserver.On(s, "publish", func(ctx context.Context, data string) error {
+		wsserver.On(s, "publish", func(ctx context.Context, _ *wsserver.Socket, data string) error {
 			return s.Namespace().To(room).Emit(ctx, "message", data)
 		})
 		return nil

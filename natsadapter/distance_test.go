@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 )
 
@@ -24,8 +24,8 @@ func (mute) Disconnect(bool)                      {}
 
 // A site is a node with a member.
 type site struct {
-	hub   *adapter.Hub
-	rooms *adapter.Rooms
+	hub   *cluster.Hub
+	rooms *cluster.Rooms
 	id    string // the member's
 }
 
@@ -33,7 +33,7 @@ type site struct {
 func newSite(t *testing.T, url string, naming time.Duration) *site {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	s := &site{hub: adapter.NewHub(adapter.HubConfig{
+	s := &site{hub: cluster.NewHub(cluster.HubConfig{
 		Adapter:      New(Config{URL: url, Logger: log}),
 		NameSuspects: naming,
 		Logger:       log,
@@ -108,7 +108,7 @@ func TestDistance(t *testing.T) {
 				}
 			}
 			for i, s := range sites {
-				if n, err := s.rooms.Count(t.Context(), adapter.Selection{}); n != len(sites) || err != nil {
+				if n, err := s.rooms.Count(t.Context(), cluster.Selection{}); n != len(sites) || err != nil {
 					t.Errorf("node %d counts %d members, %v; want %d", i, n, err, len(sites))
 				}
 				if stats := s.hub.Stats(); len(stats.Suspects) > 0 || len(stats.Nodes) != len(sites)-1 {
@@ -134,7 +134,7 @@ func TestCrashBesideADistance(t *testing.T) {
 	start := time.Now()
 	err := near.rooms.Join(t.Context(), near.id, "after")
 	took := time.Since(start)
-	var unfenced *adapter.UnfencedError
+	var unfenced *cluster.UnfencedError
 	if !errors.As(err, &unfenced) || !slices.Equal(unfenced.Nodes, []string{dying.hub.Node()}) {
 		t.Errorf("a Join after the crash: %v, want that %s has not confirmed it", err, dying.hub.Node())
 	}
@@ -154,8 +154,8 @@ func TestCutOff(t *testing.T) {
 	way := newProxy(t, server.URL())
 	far := newSite(t, way.url(), naming)
 	count := func() (n int, named bool) {
-		n, err := near.rooms.Count(t.Context(), adapter.Selection{})
-		var partial *adapter.PartialError
+		n, err := near.rooms.Count(t.Context(), cluster.Selection{})
+		var partial *cluster.PartialError
 		return n, errors.As(err, &partial) && slices.Contains(partial.Nodes, far.hub.Node())
 	}
 	way.hold()
@@ -171,6 +171,9 @@ func TestCutOff(t *testing.T) {
 		if !named {
 			if n != 1 {
 				t.Errorf("a count is %d without an error", n)
+			}
+			if suspects := near.hub.Stats().Suspects; !slices.Contains(suspects, far.hub.Node()) {
+				t.Errorf("%s is named until it is given up, %v after NATS has lost it; want %v", far.hub.Node(), time.Since(cut), naming)
 			}
 			break
 		}
@@ -212,8 +215,8 @@ func TestReconnectIsNamed(t *testing.T) {
 		start := time.Now()
 		first, last, calls := time.Duration(-1), time.Duration(0), 0
 		for {
-			n, err := near.rooms.Count(t.Context(), adapter.Selection{})
-			var partial *adapter.PartialError
+			n, err := near.rooms.Count(t.Context(), cluster.Selection{})
+			var partial *cluster.PartialError
 			named := errors.As(err, &partial) && slices.Contains(partial.Nodes, other.hub.Node())
 			d := time.Since(start)
 			switch {
@@ -229,7 +232,7 @@ func TestReconnectIsNamed(t *testing.T) {
 			if calls++; !named && other.hub.State().Connections > connections {
 				break
 			}
-			if d > adapter.DefaultNameSuspects {
+			if d > cluster.DefaultNameSuspects {
 				t.Fatalf("%s: the node is not back after %v", loss.name, d)
 			}
 		}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 )
 
@@ -115,10 +115,10 @@ func TestHeapAfterRooms(t *testing.T) {
 		t.Run(fmt.Sprintf("%d others", others), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
 			defer cancel()
-			var hubs []*adapter.Hub
+			var hubs []*cluster.Hub
 			for range 1 + others {
 				a := New(Config{URL: url, Cluster: t.Name(), Logger: slog.New(slog.DiscardHandler), Options: unhurried})
-				h := adapter.NewHub(adapter.HubConfig{Adapter: a, Logger: slog.New(slog.DiscardHandler)})
+				h := cluster.NewHub(cluster.HubConfig{Adapter: a, Logger: slog.New(slog.DiscardHandler)})
 				defer h.Close(ctx)
 				if err := h.Ready(ctx); err != nil {
 					t.Fatal(err)

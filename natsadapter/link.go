@@ -19,8 +19,10 @@ var (
 	_ adapter.Limiter   = (*link)(nil)
 	_ adapter.Confirmer = (*link)(nil)
 	_ adapter.Prober    = (*link)(nil)
-	_ adapter.Ranger    = (*link)(nil)
 )
+
+// limitBefore is the size of message that a link says it takes before its first connection tells.
+const limitBefore = 512 << 10
 
 // A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
 type link struct {
@@ -88,7 +90,7 @@ func newLink(a *Adapter, set settings, recv func([]byte)) *link {
 		changed: make(chan struct{}),
 		down:    fmt.Errorf("natsadapter: %w", errors.New("connecting")),
 		told:    map[string]bool{},
-		limit:   adapter.DefaultMaxMessage,
+		limit:   limitBefore,
 	}
 	useDialer(ctx, &l.options)
 	l.state = adapter.State{Status: adapter.Degraded, Reason: l.down}

@@ -441,7 +441,7 @@ func TestMaxMessage(t *testing.T) {
 			t.Errorf("MaxMessage %s: %d, want %d", when, got, want)
 		}
 	}
-	check("before the first connection", adapter.DefaultMaxMessage)
+	check("before the first connection", limitBefore)
 	s.Restart()
 	a.until(adapter.Connected)
 	check("of a server that takes 1000 bytes", 1000)

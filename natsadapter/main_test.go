@@ -1,6 +1,7 @@
 package natsadapter
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -12,5 +13,7 @@ func TestMain(m *testing.M) {
 		serve()
 		return
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "4") // the tests that are parallel wait for servers and time-outs more often than they compute
 	leak.Main(m, "nats-io/nats.go.", "natsadapter.(*link)")
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // root begins the subjects of the cluster in these tests.
@@ -93,8 +94,8 @@ func (g *guardedServer) disconnect() {
 type guest struct {
 	t       *testing.T
 	adapter *Adapter
-	hub     *adapter.Hub
-	rooms   *adapter.Rooms
+	hub     *cluster.Hub
+	rooms   *cluster.Rooms
 	id      string
 	log     *syncBuffer
 	got     atomic.Int64
@@ -119,7 +120,7 @@ func (s *guardedServer) visit(user string, client bool) *guest {
 	})
 	g.adapter.times.retryOutside = 20 * time.Millisecond
 	g.adapter.times.rehearse = cmp.Or(s.rehearse, time.Hour)
-	g.hub = adapter.NewHub(adapter.HubConfig{Adapter: g.adapter, Client: client, Logger: logger})
+	g.hub = cluster.NewHub(cluster.HubConfig{Adapter: g.adapter, Client: client, Logger: logger})
 	s.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -234,15 +235,15 @@ func TestOutside(t *testing.T) {
 			checkRefusal(t, "Ready", b.ready(), d.missing...)
 			err := b.add("r")
 			checkRefusal(t, "Join", err, d.missing...)
-			var unfenced *adapter.UnfencedError
+			var unfenced *cluster.UnfencedError
 			if !errors.As(err, &unfenced) {
 				t.Errorf("Join: %v, want an %T", err, unfenced)
 			}
-			_, err = b.rooms.Count(t.Context(), adapter.Selection{})
+			_, err = b.rooms.Count(t.Context(), cluster.Selection{})
 			checkRefusal(t, "Count", err, d.missing...)
 			for range 20 {
-				a.must(a.rooms.Broadcast(adapter.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}))
-				checkRefusal(t, "Broadcast", b.rooms.Broadcast(adapter.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}), d.missing...)
+				a.must(a.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}))
+				checkRefusal(t, "Broadcast", b.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}), d.missing...)
 			}
 			eventually(t, func() error {
 				if got := c.got.Load(); got < 20 {
@@ -292,7 +293,7 @@ func TestOutsideClient(t *testing.T) {
 					d.missing = d.missing[1:]
 				}
 				checkRefusal(t, "Ready", err, d.missing...)
-				checkRefusal(t, "Broadcast", g.rooms.Broadcast(adapter.Broadcast{Payload: []byte("x")}), d.missing...)
+				checkRefusal(t, "Broadcast", g.rooms.Broadcast(cluster.Broadcast{Payload: []byte("x")}), d.missing...)
 			}
 		})
 	}
@@ -324,7 +325,7 @@ func TestDeniedRoom(t *testing.T) {
 			b.rooms.Leave(b.id, "secret")
 			b.rooms.Leave(id, "secret")
 			checkRefusal(t, "Join after it was left", b.rooms.Join(ctx, id, "secret"), subject)
-			checkRefusal(t, "JoinMembers", b.rooms.JoinMembers(ctx, adapter.Selection{}, "secret"), subject)
+			checkRefusal(t, "JoinMembers", b.rooms.JoinMembers(ctx, cluster.Selection{}, "secret"), subject)
 			if state := b.hub.State(); state.Status != adapter.Connected {
 				t.Errorf("the state is %v, want %v", state.Status, adapter.Connected)
 			}
@@ -335,8 +336,8 @@ func TestDeniedRoom(t *testing.T) {
 				return nil
 			})
 			if others {
-				err := a.rooms.JoinMembers(ctx, adapter.Selection{Rooms: []string{b.id}}, "secret")
-				var unfenced *adapter.UnfencedError
+				err := a.rooms.JoinMembers(ctx, cluster.Selection{Rooms: []string{b.id}}, "secret")
+				var unfenced *cluster.UnfencedError
 				if !errors.As(err, &unfenced) || len(unfenced.Nodes) != 1 || unfenced.Nodes[0] != b.hub.Node() {
 					t.Errorf("JoinMembers from another node: %v, want the node that is denied the room", err)
 				}
@@ -384,7 +385,7 @@ func TestPermissionsChange(t *testing.T) {
 				g.must(g.add("r"))
 			}
 			emit := func(g *guest) error {
-				return g.rooms.Broadcast(adapter.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")})
+				return g.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")})
 			}
 			a.must(emit(a))
 			b.must(emit(b))
@@ -404,12 +405,12 @@ func TestPermissionsChange(t *testing.T) {
 			told := 0
 			eventually(t, func() error { // a permission to publish is missed when it is used
 				for _, to := range [][]string{{"r"}, nil, {a.id}} {
-					if b.rooms.Broadcast(adapter.Broadcast{Rooms: to, Except: []string{"r"}, Payload: []byte("x")}) != nil {
+					if b.rooms.Broadcast(cluster.Broadcast{Rooms: to, Except: []string{"r"}, Payload: []byte("x")}) != nil {
 						told++
 					}
 				}
 				if d.publish == "n.*.c" { // is used in answers
-					_, _ = a.rooms.Count(t.Context(), adapter.Selection{})
+					_, _ = a.rooms.Count(t.Context(), cluster.Selection{})
 				}
 				if state := b.hub.State(); state.Status != adapter.Refused {
 					return fmt.Errorf("the state is %v (%v), want %v", state.Status, state.Reason, adapter.Refused)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 )
 
@@ -51,16 +51,16 @@ func TestPartings(t *testing.T) {
 	p := newProxy(t, s.URL())
 	frame := func(payload []byte, _ bool) (any, error) { return string(payload), nil }
 	var mu sync.Mutex // guards losses
-	losses := make(map[string][]adapter.Loss)
-	open := func(url string, client bool, onLoss func(adapter.Loss)) *adapter.Hub {
-		h := adapter.NewHub(adapter.HubConfig{Adapter: quiet(url), Client: client, OnLoss: onLoss, Logger: slog.New(slog.DiscardHandler)})
+	losses := make(map[string][]cluster.Loss)
+	open := func(url string, client bool, onLoss func(cluster.Loss)) *cluster.Hub {
+		h := cluster.NewHub(cluster.HubConfig{Adapter: quiet(url), Client: client, OnLoss: onLoss, Logger: slog.New(slog.DiscardHandler)})
 		t.Cleanup(func() { _ = h.Close(context.Background()) })
 		if err := h.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return h
 	}
-	join := func(h *adapter.Hub) *counting {
+	join := func(h *cluster.Hub) *counting {
 		m, r, id := new(counting), h.Rooms("/", frame), h.NewID()
 		if err := errors.Join(r.Add(t.Context(), id, m), r.Join(t.Context(), id, "red")); err != nil {
 			t.Fatal(err)
@@ -75,8 +75,8 @@ func TestPartings(t *testing.T) {
 			}
 		}
 	}
-	stays := open(s.URL(), false, func(l adapter.Loss) { t.Errorf("the server that stays has lost %+v", l) })
-	away := open(p.url(), false, func(l adapter.Loss) {
+	stays := open(s.URL(), false, func(l cluster.Loss) { t.Errorf("the server that stays has lost %+v", l) })
+	away := open(p.url(), false, func(l cluster.Loss) {
 		mu.Lock()
 		defer mu.Unlock()
 		losses[l.Node] = append(losses[l.Node], l)
@@ -90,15 +90,15 @@ func TestPartings(t *testing.T) {
 	p.cut()
 	wait("the cut is noticed", func() bool { return slices.Contains(stays.Stats().Suspects, away.Node()) })
 	meanwhile := open(s.URL(), true, nil)
-	left := []*adapter.Hub{before, server, meanwhile}
+	left := []*cluster.Hub{before, server, meanwhile}
 	for _, h := range left {
 		for i := range 10 {
-			if err := h.Rooms("/", frame).Broadcast(adapter.Broadcast{Rooms: []string{"red"}, Payload: []byte(fmt.Sprint(i))}); err != nil {
+			if err := h.Rooms("/", frame).Broadcast(cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte(fmt.Sprint(i))}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		err := h.Close(t.Context())
-		var partial *adapter.PartialError
+		var partial *cluster.PartialError
 		if !errors.As(err, &partial) || !slices.Equal(partial.Nodes, []string{away.Node()}) {
 			t.Errorf("Close: %v; want a PartialError that names %s alone", err, away.Node())
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -66,11 +65,4 @@ func (l *link) takeProbe(m *nats.Msg) bool {
 		l.recv(back)
 	}
 	return true
-}
-
-// RoundTrip implements [adapter.Ranger].
-func (l *link) RoundTrip() time.Duration {
-	l.stateMu.Lock()
-	defer l.stateMu.Unlock()
-	return l.trip
 }

@@ -25,7 +25,7 @@ func (l *link) State() (adapter.State, <-chan struct{}) {
 func (l *link) refresh() {
 	l.stateMu.Lock()
 	defer l.stateMu.Unlock()
-	state := adapter.State{Status: adapter.Connected, Connections: l.ups}
+	state := adapter.State{Status: adapter.Connected, Connections: l.ups, RoundTrip: l.trip}
 	switch {
 	case l.closed:
 		state.Status = adapter.Closed

@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/wsserver"
@@ -64,7 +65,7 @@ func TestClientsAnswer(t *testing.T) {
 				fetchAll(ctx, t, srv, want)
 				askAll(ctx, t, srv.Of("/").Except(), want)
 				room := fmt.Sprint("room ", i)
-				join(t, func() error { return srv.SocketsJoin(ctx, room) })
+				join(t, func() error { return srv.All().SocketsJoin(ctx, room) })
 				for _, other := range srvs {
 					askAll(ctx, t, other.To(room), want)
 					if n, err := other.To(room).Count(ctx); err != nil || n != len(want) {
@@ -109,7 +110,7 @@ func TestClientsAnswer(t *testing.T) {
 // fetchAll fetches all sockets, which have these names.
 func fetchAll(ctx context.Context, t *testing.T, srv *wsserver.Server, want []string) {
 	t.Helper()
-	sockets, err := srv.FetchSockets(ctx)
+	sockets, err := srv.All().FetchSockets(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func fetchAll(ctx context.Context, t *testing.T, srv *wsserver.Server, want []st
 }
 
 // askAll asks clients that all answer, each with its name, the length of a text, and bytes with the number of its node behind.
-func askAll(ctx context.Context, t *testing.T, b wsserver.Broadcast, want []string) {
+func askAll(ctx context.Context, t *testing.T, b sockets.Broadcast, want []string) {
 	t.Helper()
 	text := strings.Repeat("what do you think? ", 500) // worth compressing
 	responses, err := b.EmitWithAck(ctx, "question", text, []byte{7, 8})
@@ -157,8 +158,8 @@ func askSome(ctx context.Context, t *testing.T, srv *wsserver.Server, want []str
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
-	responses, err := srv.EmitWithAck(ctx, "who are you")
-	var partial *adapter.PartialError
+	responses, err := srv.All().EmitWithAck(ctx, "who are you")
+	var partial *cluster.PartialError
 	if !errors.As(err, &partial) || partial.Clients != 2 || len(partial.Nodes) > 0 || len(responses) != len(want)-2 {
 		t.Errorf("EmitWithAck: got %d answers, %v, want all but 2", len(responses), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // A mortal node says nothing and hears nothing once it is dead, as after kill -9.
@@ -46,16 +47,16 @@ func (l *mortalLink) Publish(ctx context.Context, topic adapter.Topic, msg []byt
 func TestCallsAcrossServers(t *testing.T) {
 	const members = 200
 	last := new(mortal)
-	var hubs [3]*adapter.Hub
-	var rooms [3]*adapter.Rooms
-	for i, a := range cluster(t, 3) {
+	var hubs [3]*cluster.Hub
+	var rooms [3]*cluster.Rooms
+	for i, a := range adapters(t, 3) {
 		if i == 2 {
 			last.Adapter = a
 			hubs[i], rooms[i] = newHub(t, last)
 		} else {
 			hubs[i], rooms[i] = newHub(t, a)
 		}
-		hubs[i].HandleServerEvents(func(context.Context, adapter.ServerEvent) ([]byte, error) { return []byte("here"), nil })
+		hubs[i].HandleServerEvents(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("here"), nil })
 		for n := range members {
 			id, _ := newMember(t, hubs[i], rooms[i])
 			if n == 0 {
@@ -66,7 +67,7 @@ func TestCallsAcrossServers(t *testing.T) {
 	for _, h := range hubs {
 		waitForHub(t, h, len(hubs)-1)
 	}
-	all := adapter.Selection{}
+	all := cluster.Selection{}
 	calls := []struct {
 		name string
 		call func(ctx context.Context) (parts, whole int, err error)
@@ -76,15 +77,15 @@ func TestCallsAcrossServers(t *testing.T) {
 		}},
 		{"LeaveMembers", func(ctx context.Context) (int, int, error) { return 0, 0, rooms[0].LeaveMembers(ctx, all, "blue") }},
 		{"Fetch", func(ctx context.Context) (int, int, error) {
-			infos, err := rooms[0].Fetch(ctx, adapter.Selection{Rooms: []string{"red"}})
+			infos, err := rooms[0].Fetch(ctx, cluster.Selection{Rooms: []string{"red"}})
 			return len(infos), members, err
 		}},
 		{"Count", func(ctx context.Context) (int, int, error) {
-			n, err := rooms[0].Count(ctx, adapter.Selection{Rooms: []string{"red"}, Except: []string{"black"}})
+			n, err := rooms[0].Count(ctx, cluster.Selection{Rooms: []string{"red"}, Except: []string{"black"}})
 			return n, members - 1, err
 		}},
 		{"BroadcastWithAck", func(ctx context.Context) (int, int, error) {
-			acks, err := rooms[0].BroadcastWithAck(ctx, adapter.Broadcast{Rooms: []string{"red"}, Payload: []byte("ask")})
+			acks, err := rooms[0].BroadcastWithAck(ctx, cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte("ask")})
 			return len(acks.Answers), members, err
 		}},
 		{"CallServers", func(ctx context.Context) (int, int, error) {
@@ -108,7 +109,7 @@ func TestCallsAcrossServers(t *testing.T) {
 			n, each, err := c.call(t.Context())
 			d := time.Since(start)
 			results <- func() {
-				var p *adapter.PartialError
+				var p *cluster.PartialError
 				if !errors.As(err, &p) || !slices.Equal(p.Nodes, []string{gone}) || n != each*2 {
 					t.Errorf("%s without a node: %d of %d, %v; want a PartialError that names %s", c.name, n, each*2, err, gone)
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // A choir is nodes that broadcast to each other's rooms all the time, with a member on each that is in all rooms and checks what it gets.
@@ -22,7 +23,7 @@ type report struct {
 	Sent    int
 	Got     []int // by origin
 	Trouble []string
-	Stats   adapter.Stats
+	Stats   cluster.Stats
 }
 
 const (
@@ -76,7 +77,7 @@ func (c *choir) end() {
 		}
 	}
 	var total int
-	var s adapter.Stats
+	var s cluster.Stats
 	for i, r := range reports {
 		total += r.Sent
 		s.Repaired, s.Stale, s.Overtaken = s.Repaired+r.Stats.Repaired, s.Stale+r.Stats.Stale, s.Overtaken+r.Stats.Overtaken
@@ -106,8 +107,8 @@ func missing(reports []report) (what string) {
 // A singer is a node of a choir, which broadcasts every millisecond. It is also the member.
 type singer struct {
 	probe
-	hub    *adapter.Hub
-	rooms  *adapter.Rooms
+	hub    *cluster.Hub
+	rooms  *cluster.Rooms
 	origin int
 
 	stop    chan struct{}
@@ -118,7 +119,7 @@ type singer struct {
 	rep  report
 }
 
-func newSinger(h *adapter.Hub, origin int) (*singer, error) {
+func newSinger(h *cluster.Hub, origin int) (*singer, error) {
 	s := &singer{
 		hub:    h,
 		rooms:  h.Rooms("/", func(payload []byte, volatile bool) (any, error) { return payload, nil }),
@@ -159,7 +160,7 @@ func (s *singer) sing() {
 			case <-tick.C:
 			}
 			payload := binary.BigEndian.AppendUint64([]byte{byte(s.origin)}, n)
-			err := s.rooms.Broadcast(adapter.Broadcast{Rooms: song(n), Except: []string{"elsewhere"}, Payload: payload})
+			err := s.rooms.Broadcast(cluster.Broadcast{Rooms: song(n), Except: []string{"elsewhere"}, Payload: payload})
 			s.mu.Lock()
 			if s.rep.Sent++; err != nil {
 				s.trouble("broadcast %d: %v", n, err)

@@ -46,15 +46,15 @@ func serveScenario(srv *wsserver.Server) {
 		})
 	})
 	ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) ([]string, error) {
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) ([]string, error) {
 			err := s.Join(ctx, room)
 			return s.Rooms(), err
 		})
-		wsserver.OnAck(s, "leave", func(ctx context.Context, room string) (bool, error) {
+		wsserver.OnAck(s, "leave", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
 			s.Leave(room)
 			return true, nil
 		})
-		wsserver.OnAck(s, "all", func(ctx context.Context, mark string) (bool, error) {
+		wsserver.OnAck(s, "all", func(ctx context.Context, _ *wsserver.Socket, mark string) (bool, error) {
 			return true, ns.Emit(ctx, "all", mark)
 		})
 		s.On("auth", func(ctx context.Context, e *wsserver.Event) error { return e.Ack(s.Handshake().Auth) })

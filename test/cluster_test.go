@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/wsserver"
@@ -38,8 +39,8 @@ func (c *counting) Open(ctx context.Context, recv func([]byte)) (adapter.Link, e
 	})
 }
 
-// cluster returns adapters for n nodes on a NATS cluster of three servers, each node on the next one.
-func cluster(t *testing.T, n int) []*counting {
+// adapters returns adapters for n nodes on a NATS cluster of three servers, each node on the next one.
+func adapters(t *testing.T, n int) []*counting {
 	t.Helper()
 	servers := natstest.NewCluster(t, 3)
 	adapters := make([]*counting, n)
@@ -64,7 +65,7 @@ func TestClusterAgainstModel(t *testing.T) {
 
 	servers := make([]*wsserver.Server, nodes)
 	var urls []string
-	for i, a := range cluster(t, nodes) {
+	for i, a := range adapters(t, nodes) {
 		servers[i] = newServer(t, wsserver.Config{Adapter: a})
 		urls = append(urls, serve(t, servers[i]))
 	}
@@ -235,9 +236,9 @@ func (p *probe) Describe() []byte { return nil }
 func (p *probe) Disconnect(bool)  {}
 
 // newHub returns a Hub that has met its cluster, with the rooms of "/".
-func newHub(t *testing.T, a adapter.Adapter) (*adapter.Hub, *adapter.Rooms) {
+func newHub(t *testing.T, a adapter.Adapter) (*cluster.Hub, *cluster.Rooms) {
 	t.Helper()
-	h := adapter.NewHub(adapter.HubConfig{Adapter: a, Logger: testLogger(t)})
+	h := cluster.NewHub(cluster.HubConfig{Adapter: a, Logger: testLogger(t)})
 	t.Cleanup(func() { h.Close(context.Background()) })
 	if err := h.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -245,7 +246,7 @@ func newHub(t *testing.T, a adapter.Adapter) (*adapter.Hub, *adapter.Rooms) {
 	return h, h.Rooms("/", func(payload []byte, volatile bool) (any, error) { return payload, nil })
 }
 
-func newMember(t *testing.T, h *adapter.Hub, r *adapter.Rooms) (string, *probe) {
+func newMember(t *testing.T, h *cluster.Hub, r *cluster.Rooms) (string, *probe) {
 	t.Helper()
 	p := &probe{got: make(map[string]int), end: make(chan struct{})}
 	id, err := add(t.Context(), h, r, p)
@@ -271,7 +272,7 @@ func TestJoinIsLive(t *testing.T) {
 	if raceEnabled {
 		joins /= 5
 	}
-	nodes := cluster(t, 3)
+	nodes := adapters(t, 3)
 	here, hereRooms := newHub(t, nodes[0])
 	_, thereRooms := newHub(t, nodes[1])
 	waitForHub(t, here, 1)
@@ -280,7 +281,7 @@ func TestJoinIsLive(t *testing.T) {
 		unfenced := 0
 		for i := range joins {
 			room := fmt.Sprintf("%s %d", prefix, i)
-			var late *adapter.UnfencedError
+			var late *cluster.UnfencedError
 			for {
 				if ctx.Err() == nil {
 					// On a machine that stands still for 250 ms the other node becomes suspect, and is promised nothing: the next Join makes
@@ -295,11 +296,11 @@ func TestJoinIsLive(t *testing.T) {
 					t.Fatalf("Join number %d: %v", i, err)
 				}
 			}
-			if err := thereRooms.Broadcast(adapter.Broadcast{Rooms: []string{room}, Payload: []byte(room)}); err != nil {
+			if err := thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{room}, Payload: []byte(room)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		thereRooms.Broadcast(adapter.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+		thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
 		p.wait(t)
 		for i := range joins {
 			switch n := p.got[fmt.Sprintf("%s %d", prefix, i)]; {
@@ -324,7 +325,7 @@ func TestJoinIsLive(t *testing.T) {
 	}
 }
 
-func waitForHub(t *testing.T, h *adapter.Hub, n int) {
+func waitForHub(t *testing.T, h *cluster.Hub, n int) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for len(h.Nodes()) < n {
@@ -337,7 +338,7 @@ func waitForHub(t *testing.T, h *adapter.Hub, n int) {
 
 // TestOnlyNodesWithMembers counts the broadcasts that reach each node's link.
 func TestOnlyNodesWithMembers(t *testing.T) {
-	nodes := cluster(t, 3)
+	nodes := adapters(t, 3)
 	member, memberRooms := newHub(t, nodes[0])
 	_, originRooms := newHub(t, nodes[1])
 	other, otherRooms := newHub(t, nodes[2])
@@ -349,10 +350,10 @@ func TestOnlyNodesWithMembers(t *testing.T) {
 	join(t, func() error { return otherRooms.Join(t.Context(), otherID, "elsewhere") })
 	const n = 1_000
 	for i := range n {
-		originRooms.Broadcast(adapter.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)})
+		originRooms.Broadcast(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)})
 	}
-	originRooms.Broadcast(adapter.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
-	originRooms.Broadcast(adapter.Broadcast{Rooms: []string{otherID}, Payload: []byte("end")})
+	originRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+	originRooms.Broadcast(cluster.Broadcast{Rooms: []string{otherID}, Payload: []byte("end")})
 	p.wait(t)
 	otherProbe.wait(t)
 	if got := nodes[0].broadcasts.Load(); got != n+1 || len(p.got) != n {
@@ -371,7 +372,7 @@ func TestHostileRoomNames(t *testing.T) {
 		"=2A", "r=2A", "A", "a", "$SYS.>", "_INBOX.>", strings.Repeat("x", 5_000), strings.Repeat("x", 1_024), strings.Repeat("x", 1_023) + "y",
 		strings.Repeat("*", 1_000), strings.Repeat(".", 600),
 	}
-	nodes := cluster(t, 2)
+	nodes := adapters(t, 2)
 	here, hereRooms := newHub(t, nodes[0])
 	_, thereRooms := newHub(t, nodes[1])
 	waitForHub(t, here, 1)
@@ -383,16 +384,16 @@ func TestHostileRoomNames(t *testing.T) {
 		case err == nil:
 			joined[name] = p
 			ids = append(ids, id)
-		case len(name) <= adapter.MaxRoomName && name != "\xff\xfe":
+		case len(name) <= cluster.MaxRoomName && name != "\xff\xfe":
 			t.Errorf("Join(%.20q): %v", name, err)
 		}
 	}
 	for _, name := range names { // also to those that nobody could join
-		if err := thereRooms.Broadcast(adapter.Broadcast{Rooms: []string{name}, Payload: []byte("to " + name)}); err != nil {
+		if err := thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{name}, Payload: []byte("to " + name)}); err != nil {
 			t.Errorf("Broadcast to %.20q: %v", name, err)
 		}
 	}
-	thereRooms.Broadcast(adapter.Broadcast{Rooms: ids, Payload: []byte("end")})
+	thereRooms.Broadcast(cluster.Broadcast{Rooms: ids, Payload: []byte("end")})
 	for name, p := range joined {
 		p.wait(t)
 		if len(p.got) != 1 || p.got["to "+name] != 1 {
@@ -419,7 +420,7 @@ func TestBrokerRestart(t *testing.T) {
 	hereID, hereProbe := newMember(t, here, hereRooms)
 	id, p := newMember(t, there, thereRooms)
 	for _, j := range []struct {
-		rooms *adapter.Rooms
+		rooms *cluster.Rooms
 		id    string
 	}{{hereRooms, hereID}, {thereRooms, id}} {
 		join(t, func() error { return j.rooms.Join(t.Context(), j.id, "lobby") })
@@ -430,7 +431,7 @@ func TestBrokerRestart(t *testing.T) {
 
 	const n = 500
 	for i := range n {
-		if err := hereRooms.Broadcast(adapter.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)}); err != nil {
+		if err := hereRooms.Broadcast(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -442,7 +443,7 @@ func TestBrokerRestart(t *testing.T) {
 	if err := hereRooms.Join(t.Context(), hereID, "new"); err != nil {
 		t.Errorf("Join without a broker: %v, want that nobody is waited for", err)
 	}
-	hereRooms.Broadcast(adapter.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+	hereRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
 
 	server.Restart()
 	p.wait(t)
@@ -455,7 +456,7 @@ func TestBrokerRestart(t *testing.T) {
 	}
 }
 
-func waitForState(t *testing.T, h *adapter.Hub, want adapter.Status) {
+func waitForState(t *testing.T, h *cluster.Hub, want adapter.Status) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for h.State().Status != want {

@@ -62,7 +62,7 @@ func beFlooded(args []string) error {
 			return s.Emit(ctx, "back", text)
 		})
 		s.On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
-		wsserver.On(s, "join", func(ctx context.Context, room string) error { return s.Join(ctx, room) })
+		wsserver.On(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) error { return s.Join(ctx, room) })
 		return nil
 	})
 	web := httptest.NewUnstartedServer(srv)

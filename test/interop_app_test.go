@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -293,7 +294,7 @@ func serveRooms(ns *wsserver.Namespace) {
 		e.Socket().Leave(room)
 		return e.Ack(slices.Sorted(slices.Values(e.Socket().Rooms())))
 	})
-	say := func(event string, to func(s *wsserver.Socket, rooms []string) wsserver.Broadcast) {
+	say := func(event string, to func(s *wsserver.Socket, rooms []string) sockets.Broadcast) {
 		ns.On(event, func(ctx context.Context, e *wsserver.Event) error {
 			var rooms, except []string
 			var text string
@@ -303,8 +304,8 @@ func serveRooms(ns *wsserver.Namespace) {
 			return errors.Join(to(e.Socket(), rooms).Except(except...).Emit(ctx, "said", e.Socket().ID(), text), e.Ack())
 		})
 	}
-	say("say", func(s *wsserver.Socket, rooms []string) wsserver.Broadcast { return s.To(rooms...) })
-	say("say to all", func(s *wsserver.Socket, rooms []string) wsserver.Broadcast { return ns.To(rooms...) })
+	say("say", func(s *wsserver.Socket, rooms []string) sockets.Broadcast { return s.To(rooms...) })
+	say("say to all", func(s *wsserver.Socket, rooms []string) sockets.Broadcast { return ns.To(rooms...) })
 }
 
 // ackAll acknowledges an event with its own arguments.

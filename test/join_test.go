@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // rejoin does what joins, and does it again as long as a node does not answer it in time: on a machine that stands still for 250 ms there
@@ -14,7 +14,7 @@ import (
 func rejoin(do func() error) (err error) {
 	const times = 20
 	for range times {
-		var late *adapter.UnfencedError
+		var late *cluster.UnfencedError
 		if err = do(); !errors.As(err, &late) {
 			return err
 		}
@@ -31,7 +31,7 @@ func join(t *testing.T, do func() error) {
 }
 
 // add adds a member under a new id, which is live everywhere.
-func add(ctx context.Context, h *adapter.Hub, r *adapter.Rooms, m adapter.Member) (id string, err error) {
+func add(ctx context.Context, h *cluster.Hub, r *cluster.Rooms, m cluster.Member) (id string, err error) {
 	err = rejoin(func() error {
 		r.Remove(id) // of the attempt before
 		id = h.NewID()

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/test/child"
@@ -30,8 +30,8 @@ const members = 10 // of each node
 
 // beStuck is a node, on the NATS server with this URL, whose members are in "lobby" and answer nothing. It says its id.
 func beStuck(args []string) error {
-	h := adapter.NewHub(adapter.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
-	h.HandleServerEvents(func(ctx context.Context, e adapter.ServerEvent) ([]byte, error) {
+	h := cluster.NewHub(cluster.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
+	h.HandleServerEvents(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
@@ -59,11 +59,11 @@ func beStuck(args []string) error {
 // all that is left behind, here or at NATS.
 func TestNodeIsKilled(t *testing.T) {
 	servers := natstest.NewCluster(t, 3)
-	var hubs []*adapter.Hub
-	var rooms []*adapter.Rooms
+	var hubs []*cluster.Hub
+	var rooms []*cluster.Rooms
 	for i := range 2 {
 		h, r := newHub(t, natsadapter.New(natsadapter.Config{URL: servers[i].URL(), Cluster: "test", Logger: testLogger(t)}))
-		h.HandleServerEvents(func(ctx context.Context, e adapter.ServerEvent) ([]byte, error) { return []byte("done"), nil })
+		h.HandleServerEvents(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
 		hubs, rooms = append(hubs, h), append(rooms, r)
 	}
 	for i, r := range rooms {
@@ -90,17 +90,17 @@ func TestNodeIsKilled(t *testing.T) {
 	waitForHub(t, hubs[0], 2)
 	waitForHub(t, hubs[1], 2)
 
-	lobby := adapter.Selection{Rooms: []string{"lobby"}}
-	calls := map[string]func(ctx context.Context, r *adapter.Rooms) (got, want int, err error){
-		"fetch": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
+	lobby := cluster.Selection{Rooms: []string{"lobby"}}
+	calls := map[string]func(ctx context.Context, r *cluster.Rooms) (got, want int, err error){
+		"fetch": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
 			infos, err := r.Fetch(ctx, lobby)
 			return len(infos), 2 * members, err
 		},
-		"acks": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
-			acks, err := r.BroadcastWithAck(ctx, adapter.Broadcast{Rooms: lobby.Rooms, Payload: []byte("?")})
+		"acks": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
+			acks, err := r.BroadcastWithAck(ctx, cluster.Broadcast{Rooms: lobby.Rooms, Payload: []byte("?")})
 			return len(acks.Answers), 2 * members, err
 		},
-		"server-side event": func(ctx context.Context, r *adapter.Rooms) (int, int, error) {
+		"server-side event": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
 			answers, err := r.CallServers(ctx, []byte("?"))
 			return len(answers), 1, err
 		},
@@ -133,7 +133,7 @@ func TestNodeIsKilled(t *testing.T) {
 	node.Kill()
 	for range rounds * len(calls) {
 		r := <-results
-		var partial *adapter.PartialError
+		var partial *cluster.PartialError
 		if !errors.As(r.err, &partial) || !slices.Equal(partial.Nodes, []string{third}) || r.got != r.want {
 			t.Errorf("%s: %d of %d, %v; want those of the other nodes, and that %s is missing", r.name, r.got, r.want, r.err, third)
 		}

@@ -66,9 +66,9 @@ func TestRefusedByBroker(t *testing.T) {
 			if got := client.Next("news").String(); got != `["news"]` { // the own clients are served, and in their rooms
 				t.Errorf("the client got %s", got)
 			}
-			_, err := srv.FetchSockets(ctx)
+			_, err := srv.All().FetchSockets(ctx)
 			check("FetchSockets", err)
-			check("SocketsJoin", srv.SocketsJoin(ctx, "tower"))
+			check("SocketsJoin", srv.All().SocketsJoin(ctx, "tower"))
 			if status := srv.Stats().Adapter.State.Status; status != adapter.Refused {
 				t.Errorf("the state is %v, want %v", status, adapter.Refused)
 			}
@@ -90,7 +90,7 @@ func TestRefusedByBroker(t *testing.T) {
 			}
 			check("Ready of the emitter", e.Ready(ctx))
 			check("Emit of the emitter", e.Emit(ctx, "news"))
-			_, err2 := e.Count(ctx)
+			_, err2 := e.All().Count(ctx)
 			check("Count of the emitter", err2)
 			check("Start of the service", err)
 		})

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // acks are the acknowledgements that a socket waits for: by their ids, what is called with one, or, with ok false, when there will be none
@@ -72,26 +72,26 @@ func (srv *Server) ackContext(ctx context.Context) (context.Context, context.Can
 //
 // A handler may wait for it. But a client that emits so much meanwhile that Config.MaxEvents is reached is not read, nor is its
 // acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (sockets.Response, error) {
 	if err := context.Cause(ctx); err != nil {
-		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
 	ctx, cancel := s.conn.server.ackContext(ctx)
 	defer cancel()
-	answer := make(chan Response, 1)
+	answer := make(chan sockets.Response, 1)
 	id := s.conn.server.newAckID()
 	err := s.expect(id, func(args packet.Args, ok bool) {
 		if ok {
-			answer <- emitter.NewResponse(args)
+			answer <- sockets.NewResponse(args)
 		}
 	})
 	if err != nil {
-		return Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
+		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
 	defer func() { _ = s.expected(id) }()
 	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
 	if err := s.emit(p, false, event, args); err != nil {
-		return Response{}, err
+		return sockets.Response{}, err
 	}
 	var reason error
 	select {
@@ -106,6 +106,6 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	case r := <-answer: // it has come as well
 		return r, nil
 	default:
-		return Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
+		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
 	}
 }

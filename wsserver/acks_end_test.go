@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -25,13 +25,13 @@ func TestAckEndsWithClose(t *testing.T) {
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			responses, err := w.srvs[0].EmitWithAck(t.Context(), "q")
+			responses, err := w.srvs[0].All().EmitWithAck(t.Context(), "q")
 			if got := w.answered(t, responses); got != "a 1" || err == nil {
 				t.Errorf("EmitWithAck: got %q, %v, want the answer of a and an error", got, err)
 			}
 		})
 		wg.Go(func() {
-			if responses, err := w.srvs[0].ServerSideEmitWithAck(t.Context(), "q"); len(responses) > 0 || err == nil {
+			if responses, err := w.srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q"); len(responses) > 0 || err == nil {
 				t.Errorf("ServerSideEmitWithAck: got %v, %v, want an error", responses, err)
 			}
 		})
@@ -103,9 +103,9 @@ func TestAckStress(t *testing.T) {
 				asking.Go(func() {
 					for range 40 {
 						ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-						responses, err := srv.EmitWithAck(ctx, "q")
+						responses, err := srv.All().EmitWithAck(ctx, "q")
 						cancel()
-						var partial *adapter.PartialError
+						var partial *cluster.PartialError
 						if err != nil && (!errors.As(err, &partial) || len(partial.Nodes) > 0) {
 							t.Errorf("got %v", err)
 						}

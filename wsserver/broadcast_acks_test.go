@@ -11,15 +11,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
 // answered are the names of the sockets that have answered, with their answers.
-func (w *world) answered(t testing.TB, responses []wsserver.SocketResponse) string {
+func (w *world) answered(t testing.TB, responses []sockets.SocketResponse) string {
 	t.Helper()
 	var list []string
 	for _, r := range responses {
@@ -43,7 +44,7 @@ func (w *world) answered(t testing.TB, responses []wsserver.SocketResponse) stri
 // wantPartial checks an error of EmitWithAck that says how many clients have not answered.
 func wantPartial(t testing.TB, err error, clients int, nodes ...string) {
 	t.Helper()
-	var partial *adapter.PartialError
+	var partial *cluster.PartialError
 	if !errors.As(err, &partial) || partial.Clients != clients || !slices.Equal(partial.Nodes, nodes) {
 		t.Errorf("got error %v, want %d clients and nodes %q missing", err, clients, nodes)
 	}
@@ -150,14 +151,14 @@ func TestAckIDs(t *testing.T) {
 }
 
 // one is the text of an answer.
-func one(r wsserver.Response, err error) (text string, _ error) {
+func one(r sockets.Response, err error) (text string, _ error) {
 	if err != nil {
 		return "", err
 	}
 	return text, r.Decode(&text)
 }
 
-func only(responses []wsserver.SocketResponse, err error) (string, error) {
+func only(responses []sockets.SocketResponse, err error) (string, error) {
 	if err == nil && len(responses) != 1 {
 		err = fmt.Errorf("%d answers", len(responses))
 	}
@@ -194,7 +195,7 @@ func TestBroadcastAckTimeout(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				responses, err := w.ns.EmitWithAck(ctx, "q")
+				responses, err := w.ns.All().EmitWithAck(ctx, "q")
 				if got := time.Since(start); got != test.want || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
 				}
@@ -220,7 +221,7 @@ func TestAckCanceled(t *testing.T) {
 		why := errors.New("why not")
 		time.AfterFunc(time.Second, func() { cancel(why) })
 		start := time.Now()
-		responses, err := w.ns.EmitWithAck(ctx, "q")
+		responses, err := w.ns.All().EmitWithAck(ctx, "q")
 		if got := time.Since(start); got != time.Second || !errors.Is(err, why) || len(responses) > 0 {
 			t.Errorf("got %v, %v after %v, want %v after 1s", responses, err, got, why)
 		}
@@ -229,10 +230,10 @@ func TestAckCanceled(t *testing.T) {
 		for _, c := range w.clients {
 			c.Next("q")
 		}
-		if _, err := w.ns.EmitWithAck(ctx, "too late"); !errors.Is(err, why) {
+		if _, err := w.ns.All().EmitWithAck(ctx, "too late"); !errors.Is(err, why) {
 			t.Errorf("got %v, want %v", err, why)
 		}
-		if _, err := w.ns.EmitWithAck(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
+		if _, err := w.ns.All().EmitWithAck(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
 			t.Errorf("a reserved name: got %v, want ErrReserved", err)
 		}
 		for name, c := range w.clients {
@@ -273,7 +274,7 @@ func TestAckDisconnect(t *testing.T) {
 					t.Fatalf("FetchSockets: got %d, %v", len(remotes), err)
 				}
 				start := time.Now()
-				responses, err := w.ns.EmitWithAck(t.Context(), "q")
+				responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 				if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
 					t.Errorf("took %v, want 1s and little more", got)
 				}
@@ -286,12 +287,12 @@ func TestAckDisconnect(t *testing.T) {
 				}
 				w.noAcks(t)
 				// Now they have left, but still run their handlers: nobody asks them.
-				responses, err = w.ns.EmitWithAck(t.Context(), "q")
+				responses, err = w.ns.All().EmitWithAck(t.Context(), "q")
 				if got := w.answered(t, responses); err != nil || got != "a 1, c 1" {
 					t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
 				}
 				for _, r := range remotes {
-					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
 						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
 					}
 				}
@@ -353,7 +354,7 @@ func TestVolatileAck(t *testing.T) {
 		w.sockets["c"].Emit(t.Context(), "big", strings.Repeat("x", 100_000)) // more than the network takes
 		time.Sleep(time.Second)
 		start := time.Now()
-		responses, err := w.ns.Volatile().EmitWithAck(t.Context(), "q")
+		responses, err := w.ns.All().Volatile().EmitWithAck(t.Context(), "q")
 		wantPartial(t, err, 1)
 		if got := w.answered(t, responses); got != "a 1, b 1, d 1" || time.Since(start) > 100*time.Millisecond {
 			t.Errorf("got answers %q after %v, want all but c's at once", got, time.Since(start))
@@ -376,7 +377,7 @@ func TestAckGarbage(t *testing.T) {
 			w.clients["d"].Send(`43999999["of nobody"]`, `43[`)
 			return nil
 		})
-		responses, err := w.ns.EmitWithAck(t.Context(), "q")
+		responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 		wantPartial(t, err, 1)
 		if got, want := w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>"; got != want {
 			t.Errorf("got answers %.80q, want %.80q", got, want)

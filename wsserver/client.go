@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // errState is a packet that has no place here: Socket.IO closes the connection.
@@ -101,7 +101,7 @@ const maxLeft = 256
 
 // forget says that s has ended. last is what the client is told, nil if it knows. It is queued before the client can connect anew, so that
 // it does not concern the next socket; and once the client has it, s is not in its way. late says that packets for s may be on their way.
-func (c *conn) forget(s *Socket, last *outbox.Frame, late bool) {
+func (c *conn) forget(s *Socket, last *engine.Frame, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if last != nil {

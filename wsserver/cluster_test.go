@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -71,7 +72,7 @@ func (w *world) who(ids ...string) string {
 }
 
 // fetched are the names of the sockets that b fetches.
-func (w *world) fetched(t testing.TB, b wsserver.Broadcast) string {
+func (w *world) fetched(t testing.TB, b sockets.Broadcast) string {
 	t.Helper()
 	sockets, err := b.FetchSockets(t.Context())
 	if err != nil {
@@ -90,28 +91,28 @@ var noRooms []string
 // selections are what a Broadcast of the first server of a world can select.
 var selections = []struct {
 	rule      string
-	selection func(w *world) wsserver.Broadcast
+	selection func(w *world) sockets.Broadcast
 	want      string
 }{
-	{"all", func(w *world) wsserver.Broadcast { return w.ns.Except() }, "abcd"},
-	{"a room", func(w *world) wsserver.Broadcast { return w.ns.To("y") }, "bc"},
-	{"a union, each socket once", func(w *world) wsserver.Broadcast { return w.ns.To("x", "y", "x") }, "abc"},
-	{"a room without members", func(w *world) wsserver.Broadcast { return w.ns.To("z") }, ""},
-	{"except", func(w *world) wsserver.Broadcast { return w.ns.Except("x") }, "cd"},
-	{"except wins", func(w *world) wsserver.Broadcast { return w.ns.To("x", "y").Except("y") }, "a"},
-	{"a socket's id", func(w *world) wsserver.Broadcast { return w.ns.To(w.id("d")) }, "d"},
-	{"several ids, one left out", func(w *world) wsserver.Broadcast { return w.ns.To(w.id("d"), w.id("a"), "y").Except(w.id("c")) }, "abd"},
-	{"without the caller", func(w *world) wsserver.Broadcast { return w.sockets["a"].To("x", "y") }, "bc"},
-	{"an empty list", func(w *world) wsserver.Broadcast { return w.ns.To(noRooms...) }, ""},
-	{"an empty list of the server's", func(w *world) wsserver.Broadcast { return w.srvs[0].In([]string{}...) }, ""},
-	{"an empty list of a socket's", func(w *world) wsserver.Broadcast { return w.sockets["a"].To(noRooms...) }, ""},
-	{"an empty list, and exceptions", func(w *world) wsserver.Broadcast { return w.ns.Except("x").In(noRooms...) }, ""},
-	{"an empty list, local", func(w *world) wsserver.Broadcast { return w.ns.Local().To(noRooms...) }, ""},
-	{"an empty list, volatile", func(w *world) wsserver.Broadcast { return w.ns.Volatile().To(noRooms...).Compress(false) }, ""},
-	{"an empty list, and a room", func(w *world) wsserver.Broadcast { return w.ns.To(noRooms...).To("x").In(noRooms...) }, "ab"},
-	{"an empty list of exceptions", func(w *world) wsserver.Broadcast { return w.ns.Except(noRooms...) }, "abcd"},
-	{"a room, and an empty list of exceptions", func(w *world) wsserver.Broadcast { return w.ns.To("x").Except(noRooms...) }, "ab"},
-	{"local", func(w *world) wsserver.Broadcast { return w.ns.Local() }, "ab"},
-	{"local, a room", func(w *world) wsserver.Broadcast { return w.ns.Local().To("y") }, "b"},
-	{"volatile means nothing here", func(w *world) wsserver.Broadcast { return w.ns.Volatile().To("y") }, "bc"},
+	{"all", func(w *world) sockets.Broadcast { return w.ns.Except() }, "abcd"},
+	{"a room", func(w *world) sockets.Broadcast { return w.ns.To("y") }, "bc"},
+	{"a union, each socket once", func(w *world) sockets.Broadcast { return w.ns.To("x", "y", "x") }, "abc"},
+	{"a room without members", func(w *world) sockets.Broadcast { return w.ns.To("z") }, ""},
+	{"except", func(w *world) sockets.Broadcast { return w.ns.Except("x") }, "cd"},
+	{"except wins", func(w *world) sockets.Broadcast { return w.ns.To("x", "y").Except("y") }, "a"},
+	{"a socket's id", func(w *world) sockets.Broadcast { return w.ns.To(w.id("d")) }, "d"},
+	{"several ids, one left out", func(w *world) sockets.Broadcast { return w.ns.To(w.id("d"), w.id("a"), "y").Except(w.id("c")) }, "abd"},
+	{"without the caller", func(w *world) sockets.Broadcast { return w.sockets["a"].To("x", "y") }, "bc"},
+	{"an empty list", func(w *world) sockets.Broadcast { return w.ns.To(noRooms...) }, ""},
+	{"an empty list of the server's", func(w *world) sockets.Broadcast { return w.srvs[0].In([]string{}...) }, ""},
+	{"an empty list of a socket's", func(w *world) sockets.Broadcast { return w.sockets["a"].To(noRooms...) }, ""},
+	{"an empty list, and exceptions", func(w *world) sockets.Broadcast { return w.ns.Except("x").In(noRooms...) }, ""},
+	{"an empty list, local", func(w *world) sockets.Broadcast { return w.ns.All().Local().To(noRooms...) }, ""},
+	{"an empty list, volatile", func(w *world) sockets.Broadcast { return w.ns.All().Volatile().To(noRooms...).Compress(false) }, ""},
+	{"an empty list, and a room", func(w *world) sockets.Broadcast { return w.ns.To(noRooms...).To("x").In(noRooms...) }, "ab"},
+	{"an empty list of exceptions", func(w *world) sockets.Broadcast { return w.ns.Except(noRooms...) }, "abcd"},
+	{"a room, and an empty list of exceptions", func(w *world) sockets.Broadcast { return w.ns.To("x").Except(noRooms...) }, "ab"},
+	{"local", func(w *world) sockets.Broadcast { return w.ns.All().Local() }, "ab"},
+	{"local, a room", func(w *world) sockets.Broadcast { return w.ns.All().Local().To("y") }, "b"},
+	{"volatile means nothing here", func(w *world) sockets.Broadcast { return w.ns.All().Volatile().To("y") }, "bc"},
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -31,7 +32,7 @@ func TestCompression(t *testing.T) {
 	if got := poll(t, hs.URL, sid); !strings.HasPrefix(got.body, `40{"sid":`) || got.compressed {
 		t.Fatalf("got %+v, want the CONNECT packet as it is", got)
 	}
-	emit := func(b wsserver.Broadcast, text string) {
+	emit := func(b sockets.Broadcast, text string) {
 		t.Helper()
 		if err := b.Emit(context.Background(), "news", text); err != nil {
 			t.Fatal(err)
@@ -39,16 +40,16 @@ func TestCompression(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name       string
-		from       wsserver.Broadcast
+		from       sockets.Broadcast
 		text       string
 		compressed bool
 	}{
 		{"from this node", srv.Except(), text, true},
 		{"from another node", other.Except(), text, true},
 		{"which is small", srv.Except(), "small", false},
-		{"which is not to be, from this node", srv.Compress(false), text, false},
-		{"which is not to be, from another node", other.Of("/").Compress(false), text, false},
-		{"which is to be after all", srv.Compress(false).Compress(true), text, true},
+		{"which is not to be, from this node", srv.All().Compress(false), text, false},
+		{"which is not to be, from another node", other.Of("/").All().Compress(false), text, false},
+		{"which is to be after all", srv.All().Compress(false).Compress(true), text, true},
 	} {
 		emit(test.from, test.text)
 		got := poll(t, hs.URL, sid)

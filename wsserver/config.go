@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
@@ -20,22 +21,22 @@ type Config struct {
 	// closes what it opened; several servers may share a value.
 	Adapter adapter.Adapter
 
-	// AdapterQueueBytes bounds what is emitted and waits for the Adapter, in bytes. Beyond it, Emit returns adapter.ErrOverflow when it has
-	// reached the sockets of this node. Zero means adapter.DefaultQueueBytes, 32 MiB.
+	// AdapterQueueBytes bounds what is emitted and waits for the Adapter, in bytes. Beyond it, Emit returns cluster.ErrOverflow when it has
+	// reached the sockets of this node. Zero means cluster.DefaultQueueBytes, 32 MiB.
 	AdapterQueueBytes int
 
 	// RepairBytes bounds the broadcasts that the server remembers, for 30 s at the most, to send them again to nodes which have missed
 	// them. Zero means 64 MiB. Without an Adapter none are.
 	RepairBytes int
 
-	// NameSuspects is how long calls of all nodes, such as FetchSockets, name one that does not answer any more, in an adapter.PartialError; then
-	// they count without it: see [adapter.HubConfig]. Zero means 10 s. It should be longer than a node takes to reconnect to the broker.
+	// NameSuspects is how long calls of all nodes, such as FetchSockets, name one that does not answer any more, in an cluster.PartialError; then
+	// they count without it: see [cluster.HubConfig]. Zero means 10 s. It should be longer than a node takes to reconnect to the broker.
 	NameSuspects time.Duration
 
 	// OnLoss is told of broadcasts of other nodes that were due here and will not come, although they were asked for again: the node that
 	// had sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
 	// that the first is logged; Stats.Adapter counts them.
-	OnLoss func(adapter.Loss)
+	OnLoss func(cluster.Loss)
 
 	// Path is where clients find the server, as their option "path". Empty means "/socket.io/"; "/" is all paths.
 	Path string

@@ -113,7 +113,7 @@ func TestWrongConfig(t *testing.T) {
 			} else {
 				named("Emit", err.Error())
 			}
-			if _, err := srv.FetchSockets(t.Context()); err == nil {
+			if _, err := srv.All().FetchSockets(t.Context()); err == nil {
 				t.Error("FetchSockets: got nil")
 			}
 		})

@@ -10,9 +10,6 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
-	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // conn is a client's connection: one Engine.IO session, with a socket for each namespace that the client is in.
@@ -62,15 +59,17 @@ func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 }
 
 // Ended implements [engine.Receiver].
-func (c *conn) Ended(reason error) {
+func (c *conn) Ended(why engine.Reason, err error) {
 	defer c.server.handlers.Done() // the goroutines of its sockets count for themselves
-	why := reason
-	reason = reasonOf(why)
+	if why == engine.ReasonOwner && errors.Is(err, ErrParse) {
+		why = engine.ReasonParse // of Socket.IO's rules
+	}
+	reason := reasonOf(why, err)
 	c.mu.Lock()
 	c.closed = true
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
-	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, endingOf(why), reason)
+	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, why, reason)
 	for _, s := range sockets {
 		s.finish(reason, nil)
 	}
@@ -103,25 +102,28 @@ func (c *conn) close() {
 }
 
 // reasonOf is the end of a session as the reason of a disconnection.
-func reasonOf(err error) error {
-	for _, known := range [...]error{ErrServerClose, ErrForcedClose, ErrShutdown, ErrParse} {
-		if errors.Is(err, known) {
-			return err
-		}
-	}
-	switch {
-	case errors.Is(err, transport.ErrPeerClosed):
+func reasonOf(why engine.Reason, err error) error {
+	var reason error
+	switch why {
+	case engine.ReasonOwner:
+		return err
+	case engine.ReasonClient:
 		return ErrTransportClose
-	case errors.Is(err, engineio.ErrPingTimeout):
+	case engine.ReasonPingTimeout:
 		return ErrPingTimeout
-	case errors.Is(err, engine.ErrNotAccepted):
+	case engine.ReasonNotAccepted:
 		return ErrConnectTimeout
-	case errors.Is(err, engineio.ErrParse):
-		return fmt.Errorf("%w: %w", ErrParse, err)
-	case errors.Is(err, outbox.ErrTooSlow), errors.Is(err, outbox.ErrBehind):
-		return fmt.Errorf("%w: %w", ErrTooSlow, err)
-	case errors.Is(err, engine.ErrOverBudget):
-		return fmt.Errorf("%w: %w", ErrOverBudget, err)
+	case engine.ReasonParse:
+		reason = ErrParse
+	case engine.ReasonTooSlow, engine.ReasonBehind:
+		reason = ErrTooSlow
+	case engine.ReasonOverBudget:
+		reason = ErrOverBudget
+	default:
+		reason = ErrTransport
 	}
-	return fmt.Errorf("%w: %w", ErrTransport, err)
+	if errors.Is(err, reason) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", reason, err)
 }

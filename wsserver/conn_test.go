@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
@@ -29,7 +30,7 @@ func TestClosedDuringEnd(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.Ended(ErrTransport)
+		c.Ended(engine.ReasonTransport, errors.New("reset"))
 	}()
 	for closed := false; !closed; time.Sleep(time.Millisecond) {
 		c.mu.Lock()
@@ -112,7 +113,7 @@ func TestGreetAfterEnd(t *testing.T) {
 	s := newSocket(c, "/", nil)
 	s.ns = srv.Of("/")
 	s.running = true // this goroutine is the socket's
-	c.Ended(ErrTransportClose)
+	c.Ended(engine.ReasonClient, errors.New("closed"))
 	s.finish(ErrTransportClose, nil)
 	if s.greet() || s.Connected() {
 		t.Error("the socket is connected")
@@ -130,7 +131,7 @@ func TestGreetAfterEnd(t *testing.T) {
 func TestConnectAfterEnd(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
-	c.Ended(ErrTransportClose)
+	c.Ended(engine.ReasonClient, errors.New("closed"))
 	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
 		t.Errorf("got %d sockets, %v, want none", len(c.sockets), err)
 	}
@@ -171,8 +172,8 @@ func TestExitDiscards(t *testing.T) {
 	}
 	srv.exit(first)
 	srv.exit(first)
-	if srv.dynamic != 0 || len(srv.namespaces) != 1 {
-		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces))
+	if srv.dynamic != 0 || len(srv.namespaces.byName) != 1 {
+		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
 	}
 	if srv.hub.Rooms("/a", nil) == first.rooms {
 		t.Error("the hub has kept the rooms")

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -107,7 +107,7 @@ func (s *Socket) join() bool {
 		return false
 	}
 	err := s.ns.rooms.Add(s.ctx, s.id, (*member)(s))
-	var unfenced *adapter.UnfencedError
+	var unfenced *cluster.UnfencedError
 	if err != nil && !errors.As(err, &unfenced) && s.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.
 		s.refuse(refusalData("server unavailable"))

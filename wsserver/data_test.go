@@ -7,21 +7,23 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
 // TestUnfencedIsNoFailure: what a Join leaves open is reported, but the client gets its answer, and stays.
 func TestUnfencedIsNoFailure(t *testing.T) {
-	unfenced := fmt.Errorf("join: %w", &adapter.UnfencedError{Nodes: []string{"hung"}})
+	unfenced := fmt.Errorf("join: %w", &cluster.UnfencedError{Nodes: []string{"hung"}})
 	failed := errors.New("failed")
 	reported := make(chan error, 10)
 	srv := newServer(t, wsserver.Config{OnError: func(_ *wsserver.Socket, _ string, err error) { reported <- err }})
 	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(context.Context, string) (string, error) { return "joined", unfenced })
-		wsserver.OnAck(s, "both", func(context.Context, string) (string, error) { return "half", errors.Join(unfenced, failed) })
-		wsserver.OnAck(s, "plain", func(context.Context, string) (string, error) { return "plain", nil })
+		wsserver.OnAck(s, "join", func(context.Context, *wsserver.Socket, string) (string, error) { return "joined", unfenced })
+		wsserver.OnAck(s, "both", func(context.Context, *wsserver.Socket, string) (string, error) {
+			return "half", errors.Join(unfenced, failed)
+		})
+		wsserver.OnAck(s, "plain", func(context.Context, *wsserver.Socket, string) (string, error) { return "plain", nil })
 		return unfenced
 	})
 	c := wstest.Dial(t, srv, wstest.Config{})
@@ -54,7 +56,7 @@ func TestData(t *testing.T) {
 		return nil
 	})
 	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "who", func(context.Context, string) (any, error) { return s.Data(), nil })
+		wsserver.OnAck(s, "who", func(context.Context, *wsserver.Socket, string) (any, error) { return s.Data(), nil })
 		return nil
 	})
 	var got string
@@ -68,11 +70,11 @@ func TestPartialJoinIsFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		onError, failures := collectErrors()
 		srv := newServer(t, wsserver.Config{OnError: onError})
-		unfenced := &adapter.UnfencedError{Nodes: []string{"hung"}}
+		unfenced := &cluster.UnfencedError{Nodes: []string{"hung"}}
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "move all", func(ctx context.Context, partly bool) (string, error) {
+			wsserver.OnAck(s, "move all", func(ctx context.Context, _ *wsserver.Socket, partly bool) (string, error) {
 				if partly {
-					return "moved", fmt.Errorf("join: %w", &adapter.PartialError{Nodes: []string{"dead"}, Err: unfenced})
+					return "moved", fmt.Errorf("join: %w", &cluster.PartialError{Nodes: []string{"dead"}, Err: unfenced})
 				}
 				return "moved", fmt.Errorf("join: %w", unfenced)
 			})

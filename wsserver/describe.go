@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // describe is what the nodes are told of the socket when it is fetched.
 func (s *Socket) describe() []byte {
-	d := emitter.Description{Handshake: s.Handshake()}
+	d := sockets.Description{Handshake: s.Handshake()}
 	if data := s.Data(); data != nil {
 		var err error
 		if d.Data, err = marshalData(data); err != nil {

@@ -1,14 +1,10 @@
 package wsserver
 
 import (
-	"errors"
 	"log/slog"
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
-	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // Ended is how many connections have ended, by their reason.
@@ -25,53 +21,17 @@ type Ended struct {
 	OverBudget     uint64 // Config.BudgetBytes was used up
 }
 
-// An ending is a reason for the end of a connection.
-type ending uint8
-
-const (
-	endedByClient ending = iota
-	endedByServer
-	endedTransportError
-	endedParseError
-	endedPingTimeout
-	endedConnectTimeout
-	endedTooSlow
-	endedBehind
-	endedIncomplete
-	endedOverBudget
-	numEndings
-)
-
-// endingOf classes the end of a session.
-func endingOf(err error) ending {
-	for _, known := range [...]struct {
-		err error
-		is  ending
-	}{
-		{ErrServerClose, endedByServer}, {ErrForcedClose, endedByServer}, {ErrShutdown, endedByServer},
-		{ErrParse, endedParseError}, {engineio.ErrParse, endedParseError},
-		{engineio.ErrPingTimeout, endedPingTimeout}, {engine.ErrNotAccepted, endedConnectTimeout}, {engine.ErrIncomplete, endedIncomplete},
-		{outbox.ErrTooSlow, endedTooSlow}, {outbox.ErrBehind, endedBehind}, {engine.ErrOverBudget, endedOverBudget},
-		{transport.ErrPeerClosed, endedByClient},
-	} {
-		if errors.Is(err, known.err) {
-			return known.is
-		}
-	}
-	return endedTransportError
-}
-
 // endings counts the ends of connections, and logs those that the server has decided on since a client did not keep up.
 type endings struct {
-	counts [numEndings]atomic.Uint64
-	logged [numEndings]rarely
+	counts [engine.NumReasons]atomic.Uint64
+	logged [engine.NumReasons]rarely
 }
 
 // note counts the end of a connection. Of each reason, one a minute is logged at Warn.
-func (e *endings) note(log *slog.Logger, remote string, why ending, reason error) {
+func (e *endings) note(log *slog.Logger, remote string, why engine.Reason, reason error) {
 	e.counts[why].Add(1)
 	switch why {
-	case endedTooSlow, endedBehind, endedIncomplete, endedOverBudget:
+	case engine.ReasonTooSlow, engine.ReasonBehind, engine.ReasonIncomplete, engine.ReasonOverBudget:
 		if more, ok := e.logged[why].take(); ok {
 			log.Warn("belfry: connection closed: the client does not keep up", "remote", remote, "reason", reason, "others since the last line", more)
 			return
@@ -82,10 +42,10 @@ func (e *endings) note(log *slog.Logger, remote string, why ending, reason error
 
 // stats returns the counts.
 func (e *endings) stats() Ended {
-	n := func(why ending) uint64 { return e.counts[why].Load() }
+	n := func(why engine.Reason) uint64 { return e.counts[why].Load() }
 	return Ended{
-		ByClient: n(endedByClient), ByServer: n(endedByServer), TransportError: n(endedTransportError), ParseError: n(endedParseError),
-		PingTimeout: n(endedPingTimeout), ConnectTimeout: n(endedConnectTimeout), TooSlow: n(endedTooSlow), Behind: n(endedBehind),
-		Incomplete: n(endedIncomplete), OverBudget: n(endedOverBudget),
+		ByClient: n(engine.ReasonClient), ByServer: n(engine.ReasonOwner), TransportError: n(engine.ReasonTransport), ParseError: n(engine.ReasonParse),
+		PingTimeout: n(engine.ReasonPingTimeout), ConnectTimeout: n(engine.ReasonNotAccepted), TooSlow: n(engine.ReasonTooSlow), Behind: n(engine.ReasonBehind),
+		Incomplete: n(engine.ReasonIncomplete), OverBudget: n(engine.ReasonOverBudget),
 	}
 }

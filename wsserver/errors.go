@@ -36,6 +36,16 @@ type ConnectError struct {
 
 func (e *ConnectError) Error() string { return e.Message }
 
+// An AckError answers a client that waits for an acknowledgement, if a [Handler] returns it: the acknowledgement's only argument is
+// {"error": {"message": Message, "data": Data}}. That is no failure of the handler, and not reported; where the client does not wait for an
+// answer, or has it already, it is.
+type AckError struct {
+	Message string
+	Data    any // anything that [Socket.Emit] takes; nil for none, which is left out
+}
+
+func (e *AckError) Error() string { return e.Message }
+
 // A PanicError is what Config.OnError is told when a handler has panicked.
 type PanicError struct {
 	Value any    // what was passed to panic

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
 // A Handler takes the events of one name, or of all. The events of a socket are handled one at a time and in order, on a goroutine that exists only
 // while there are any; a handler that blocks holds up its own socket alone. ctx ends when the socket disconnects.
 //
-// An error is given to Config.OnError; the socket stays connected, and no ack is sent on the handler's behalf. A panic is an error too,
-// after which the socket is disconnected.
+// An [*AckError] in the chain of an error is the answer of a client that waits for one. Any other error is given to Config.OnError; the
+// socket stays connected, and no acknowledgement is sent on the handler's behalf. A panic is an error too, after which the socket is
+// disconnected.
 type Handler func(ctx context.Context, e *Event) error
 
 // An Event is what a client emitted. It may be kept.
@@ -65,61 +65,23 @@ func (e *Event) Ack(args ...any) error {
 	return nil
 }
 
-// first is the first argument of an event for a handler of one argument.
-func first[T any](e interface {
-	Len() int
-	Decode(dst ...any) error
-}) (arg T, err error) {
-	if e.Len() > 0 {
-		err = e.Decode(&arg)
-	}
-	return arg, err
-}
-
-// On sets a handler of s for events with one argument of type T. Further arguments are ignored; an event without any has T's zero value,
-// as JavaScript's handler has undefined. An event whose argument does not fit is an error of the handler.
-func On[T any](s *Socket, event string, handle func(ctx context.Context, arg T) error) {
-	s.On(event, func(ctx context.Context, e *Event) error {
-		arg, err := first[T](e)
-		if err != nil {
-			return err
-		}
-		return handle(ctx, arg)
-	})
-}
-
-// OnAck is On for events that the client wants to be acknowledged: with the handler's result. If it returns an error, nothing is sent, and the
-// client waits until its own time-out: what it is to know of belongs into R. The exception is an [*adapter.UnfencedError] of [Socket.Join],
-// which is reported like others, but says that the membership stands: the client gets its answer. An event whose client does not want to be
-// answered is handled all the same.
-func OnAck[T, R any](s *Socket, event string, handle func(ctx context.Context, arg T) (R, error)) {
-	s.On(event, func(ctx context.Context, e *Event) error {
-		arg, err := first[T](e)
-		if err != nil {
-			return err
-		}
-		result, err := handle(ctx, arg)
-		if err != nil && !stands(err) {
-			return err
-		}
-		if err := e.Ack(result); err != nil {
-			return err
-		}
+// refuse tells the client of an [*AckError] in the chain of err, if it waits for an acknowledgement. It returns what is left to report.
+func (e *Event) refuse(err error) error {
+	var refusal *AckError
+	if !e.packet.HasID || e.acked || !errors.As(err, &refusal) {
 		return err
-	})
+	}
+	return e.Ack(ackRefusal{Error: ackFailure{refusal.Message, refusal.Data}})
 }
 
-// stands reports whether err only says that a membership, which stands, may not be known everywhere yet.
-func stands(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		switch err.(type) {
-		case *adapter.UnfencedError:
-			return true
-		case *adapter.PartialError:
-			return false // of SocketsJoin: some have not joined
-		}
-	}
-	return false
+// ackRefusal is the only argument of an acknowledgement that says why there is no other.
+type ackRefusal struct {
+	Error ackFailure `json:"error"`
+}
+
+type ackFailure struct {
+	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
 }
 
 // encode makes messages of p and its arguments.

@@ -266,14 +266,14 @@ func TestAcks(t *testing.T) {
 		broken := errors.New("broken")
 		var events int
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "double", func(ctx context.Context, n int) (int, error) {
+			wsserver.OnAck(s, "double", func(ctx context.Context, _ *wsserver.Socket, n int) (int, error) {
 				events++
 				if n < 0 {
 					return 0, broken
 				}
 				return 2 * n, nil
 			})
-			wsserver.On(s, "plain", func(ctx context.Context, n int) error { events++; return nil })
+			wsserver.On(s, "plain", func(ctx context.Context, _ *wsserver.Socket, n int) error { events++; return nil })
 			s.On("twice", func(ctx context.Context, e *wsserver.Event) error {
 				if err := e.Ack("first"); err != nil {
 					return err
@@ -534,7 +534,7 @@ func TestVolatile(t *testing.T) {
 		srv.Emit(t.Context(), "big", big)
 		time.Sleep(time.Second)
 		for range 10 {
-			srv.Volatile().Emit(t.Context(), "now")
+			srv.All().Volatile().Emit(t.Context(), "now")
 		}
 		srv.Emit(t.Context(), "must")
 		synctest.Wait()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -48,7 +49,7 @@ func ExampleBroadcast_EmitWithAck() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	responses, err := nodes[0].EmitWithAck(ctx, "ready?")
+	responses, err := nodes[0].All().EmitWithAck(ctx, "ready?")
 	var names []string
 	for _, r := range responses {
 		var name string
@@ -58,7 +59,7 @@ func ExampleBroadcast_EmitWithAck() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	var partial *adapter.PartialError
+	var partial *cluster.PartialError
 	if errors.As(err, &partial) {
 		fmt.Println(names, "and", partial.Clients, "who has not answered")
 	}
@@ -82,7 +83,7 @@ func ExampleBroadcast_FetchSockets() {
 	ctx := context.Background()
 	ann := wstest.Dial(t, nodes[0], wstest.Config{Query: map[string][]string{"name": {"Ann"}}})
 	bob := wstest.Dial(t, nodes[1], wstest.Config{Query: map[string][]string{"name": {"Bob"}}})
-	if err := nodes[0].SocketsJoin(ctx, "tower"); err != nil {
+	if err := nodes[0].All().SocketsJoin(ctx, "tower"); err != nil {
 		fmt.Println(err)
 	}
 
@@ -121,7 +122,7 @@ func ExampleOnServerSideAck() {
 			return fmt.Sprintf("node %d: little within %v", i, window), nil
 		})
 	}
-	responses, err := nodes[0].ServerSideEmitWithAck(context.Background(), "load", time.Minute)
+	responses, err := nodes[0].Of("/").ServerSideEmitWithAck(context.Background(), "load", time.Minute)
 	if err != nil {
 		fmt.Println(err) // which nodes have not answered, and why
 	}

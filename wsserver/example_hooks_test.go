@@ -80,7 +80,7 @@ func ExampleSocket_Use() {
 				return err
 			}
 		})
-		wsserver.OnAck(s, "half", func(ctx context.Context, n int) (int, error) {
+		wsserver.OnAck(s, "half", func(ctx context.Context, _ *wsserver.Socket, n int) (int, error) {
 			if n%2 == 1 {
 				return 0, errors.New("an odd number")
 			}

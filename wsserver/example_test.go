@@ -34,21 +34,15 @@ func Example() {
 	defer t.end()
 	srv := wsserver.New(wsserver.Config{})
 	defer srv.Close(context.Background())
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (int, error) {
-			if err := s.Join(ctx, room); err != nil {
-				return 0, err
-			}
-			return len(s.Rooms()), s.To(room).Emit(ctx, "joined", "somebody new")
-		})
-		s.On("say", func(ctx context.Context, e *wsserver.Event) error {
-			var room, text string
-			if err := e.Decode(&room, &text); err != nil {
-				return err
-			}
-			return s.To(room).Emit(ctx, "said", text)
-		})
-		return nil
+	root := srv.Of("/")
+	wsserver.OnAck(root, "join", func(ctx context.Context, s *wsserver.Socket, room string) (int, error) {
+		if err := s.Join(ctx, room); err != nil {
+			return 0, err
+		}
+		return len(s.Rooms()), s.To(room).Emit(ctx, "joined", "somebody new")
+	})
+	wsserver.On2(root, "say", func(ctx context.Context, s *wsserver.Socket, room, text string) error {
+		return s.To(room).Emit(ctx, "said", text)
 	})
 
 	// In a program: http.ListenAndServe(":8080", srv)
@@ -69,17 +63,18 @@ func ExampleOnAck() {
 	srv := wsserver.New(wsserver.Config{})
 	defer srv.Close(context.Background())
 	type line struct{ Room, Text string }
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "say", func(ctx context.Context, l line) (int, error) {
-			return len(l.Text), s.To(l.Room).Emit(ctx, "said", l)
-		})
-		return nil
+	wsserver.OnAck(srv.Of("/"), "say", func(ctx context.Context, s *wsserver.Socket, l line) (int, error) {
+		if l.Text == "" {
+			return 0, &wsserver.AckError{Message: "say something"} // the answer is {"error": {"message": "say something"}}
+		}
+		return len(l.Text), s.To(l.Room).Emit(ctx, "said", l)
 	})
 	client := wstest.Dial(t, srv, wstest.Config{})
-	answer := client.EmitWithAck("say", line{Room: "tower", Text: "ding dong"})
-	fmt.Println(string(answer.JSON()))
+	fmt.Println(string(client.EmitWithAck("say", line{Room: "tower", Text: "ding dong"}).JSON()))
+	fmt.Println(string(client.EmitWithAck("say", line{Room: "tower"}).JSON()))
 	// Output:
 	// [9]
+	// [{"error":{"message":"say something"}}]
 }
 
 func ExampleSocket_EmitWithAck() {
@@ -119,7 +114,9 @@ func ExampleConfig_cluster() {
 		srv := wsserver.New(wsserver.Config{Adapter: cluster})
 		defer srv.Close(context.Background())
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
+			wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+				return true, s.Join(ctx, room)
+			})
 			return nil
 		})
 		if err := srv.Ready(context.Background()); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -19,6 +20,7 @@ import (
 // TestLastWords: an event with the end of its connection right behind it, as of a tab that is closed, is heard by the room, however the
 // connection ends and whatever it is made of.
 func TestLastWords(t *testing.T) {
+	t.Parallel()
 	const goodbye = `42["say","good bye"]`
 	frame := wstest.Frame(1, []byte(goodbye))
 	closing := wstest.Frame(8, []byte{0x03, 0xe9}) // going away
@@ -123,8 +125,12 @@ func newHall(t *testing.T, secure bool) *hall {
 	onError, failures := collectErrors()
 	srv := newServer(t, wsserver.Config{OnError: onError})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("hall").Emit(ctx, "said", text) })
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			return true, s.Join(ctx, room)
+		})
+		wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, text string) error {
+			return s.To("hall").Emit(ctx, "said", text)
+		})
 		return nil
 	})
 	dial := listen(t, srv, nil, secure)
@@ -163,44 +169,45 @@ func (h *hall) hears(t *testing.T) {
 // TestEmitAfterTheEnd: what a handler emits whose client has gone meanwhile goes out, in every way of emitting; what waits is an error of the
 // handler, and reported.
 func TestEmitAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
-		emit func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error
+		emit func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error
 		want bool // the other client has it; otherwise OnError has an error
 	}{
-		{"Broadcast.Emit", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.Emit", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			return s.To("x").Emit(ctx, "said")
 		}, true},
-		{"Broadcast.Volatile", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
-			return s.Namespace().Volatile().Emit(ctx, "said")
+		{"Broadcast.Volatile", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
+			return s.Namespace().All().Volatile().Emit(ctx, "said")
 		}, true},
-		{"Namespace.Emit", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Namespace.Emit", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			return s.Namespace().Emit(ctx, "said")
 		}, true},
-		{"RemoteSocket.Emit", func(ctx context.Context, _ *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"RemoteSocket.Emit", func(ctx context.Context, _ *wsserver.Socket, other sockets.RemoteSocket) error {
 			return other.Emit(ctx, "said")
 		}, true},
-		{"Socket.Emit of another", func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"Socket.Emit of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
 			o, _ := s.Namespace().Socket(other.ID)
 			return o.Emit(ctx, "said")
 		}, true},
-		{"Socket.EmitVolatile of another", func(ctx context.Context, s *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"Socket.EmitVolatile of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
 			o, _ := s.Namespace().Socket(other.ID)
 			return o.EmitVolatile(ctx, "said")
 		}, true},
-		{"Broadcast.EmitCounted", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.EmitCounted", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.To("x").EmitCounted(ctx, "said")
 			return err
 		}, false},
-		{"Broadcast.EmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"Broadcast.EmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.To("x").EmitWithAck(ctx, "said")
 			return fmt.Errorf("asking the room: %w", err)
 		}, false},
-		{"RemoteSocket.EmitWithAck", func(ctx context.Context, _ *wsserver.Socket, other wsserver.RemoteSocket) error {
+		{"RemoteSocket.EmitWithAck", func(ctx context.Context, _ *wsserver.Socket, other sockets.RemoteSocket) error {
 			_, err := other.EmitWithAck(ctx, "said")
 			return err
 		}, false},
-		{"ServerSideEmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ wsserver.RemoteSocket) error {
+		{"ServerSideEmitWithAck", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.Namespace().ServerSideEmitWithAck(ctx, "said")
 			return err
 		}, false},
@@ -210,7 +217,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 				onError, failures := collectErrors()
 				srv := newServer(t, wsserver.Config{OnError: onError})
 				inside := make(chan struct{})
-				var other wsserver.RemoteSocket
+				var other sockets.RemoteSocket
 				srv.Of("/").On("say", func(ctx context.Context, e *wsserver.Event) error {
 					close(inside)
 					<-ctx.Done()
@@ -221,7 +228,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 				if err := socketOf(t, srv, listener).Join(t.Context(), "x"); err != nil {
 					t.Fatal(err)
 				}
-				sockets, err := srv.FetchSockets(t.Context())
+				sockets, err := srv.All().FetchSockets(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -253,6 +260,7 @@ func TestEmitAfterTheEnd(t *testing.T) {
 
 // TestFarewellContext: the ctx of handlers of a disconnection outlives the socket, and ends with the ctx that Close was given.
 func TestFarewellContext(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"the client", "Close"} {
 		for _, where := range []string{"Namespace.OnDisconnecting", "Namespace.OnDisconnect", "Socket.OnDisconnecting", "Socket.OnDisconnect"} {
 			t.Run(where+", by "+by, func(t *testing.T) {

@@ -1,11 +1,14 @@
 package wsserver
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -92,10 +95,10 @@ func unpackHeader(packed string, names []string) http.Header {
 }
 
 // Handshake returns what the client said when it connected. It is made anew at each call.
-func (s *Socket) Handshake() Handshake {
+func (s *Socket) Handshake() sockets.Handshake {
 	kept := &s.conn.handshake
 	query, _ := url.ParseQuery(kept.query) // it was encoded from values
-	return Handshake{
+	return sockets.Handshake{
 		Auth:       s.auth,
 		Query:      query,
 		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),
@@ -103,4 +106,15 @@ func (s *Socket) Handshake() Handshake {
 		Secure:     kept.secure,
 		Time:       time.UnixMilli(kept.time),
 	}
+}
+
+// DecodeAuth converts the client's option "auth" into what dst points to, as encoding/json does. A client that has none leaves dst as it is.
+func (s *Socket) DecodeAuth(dst any) error {
+	if len(s.auth) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(s.auth, dst); err != nil {
+		return fmt.Errorf("wsserver: auth of the client: %w", err)
+	}
+	return nil
 }

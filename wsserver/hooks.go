@@ -40,7 +40,7 @@ func (h *hooks) Use(admit func(ctx context.Context, s *Socket) error) {
 }
 
 // OnConnect sets a handler for sockets that have connected. It runs after the client has been told so; events wait until it returns.
-// An error disconnects the socket, unless it is an [*adapter.UnfencedError] of [Socket.Join]. ctx ends when the socket disconnects.
+// An error disconnects the socket, unless it is an [*cluster.UnfencedError] of [Socket.Join]. ctx ends when the socket disconnects.
 func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

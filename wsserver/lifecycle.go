@@ -5,10 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // The life of a socket: connect, then the events in their order, then leave. All of it runs on one goroutine at a time, which exists only
@@ -133,7 +133,7 @@ func (s *Socket) work() {
 // handle runs what handles an event.
 func (s *Socket) handle(p *packet.Packet) {
 	e := &Event{socket: s, packet: p, name: p.Event()}
-	s.protect(e.name, func() error { return s.pass(0, s.ctx, e) })
+	s.protect(e.name, func() error { return e.refuse(s.pass(0, s.ctx, e)) })
 }
 
 // pass hands an event to the middleware of this number, or behind the last of them to the handlers.
@@ -157,7 +157,7 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	run := func(handlers []Handler) {
 		handled = handled || len(handlers) > 0
 		for _, handle := range handlers {
-			if err := s.guard(func() error { return handle(ctx, e) }); err != nil && !s.ended(err) {
+			if err := s.guard(func() error { return e.refuse(handle(ctx, e)) }); err != nil && !s.ended(err) {
 				errs = append(errs, err)
 			}
 		}
@@ -213,13 +213,13 @@ func (s *Socket) guard(handle func() error) (err error) {
 // concerns others.
 func (s *Socket) ended(err error) bool {
 	reason := context.Cause(s.ctx)
-	var broadcast *emitter.Error
-	return reason != nil && !errors.As(err, &broadcast) && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, adapter.ErrMember))
+	var broadcast *sockets.Error
+	return reason != nil && !errors.As(err, &broadcast) && (errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, cluster.ErrMember))
 }
 
 // finish ends the socket: nothing more is received or delivered, and its goroutine runs what is left, in the end leave. last is what the
 // client is told, nil if it knows. Events that still wait are handled if it is the client that has gone, and dropped if it was sent away.
-func (s *Socket) finish(reason error, last *outbox.Frame) {
+func (s *Socket) finish(reason error, last *engine.Frame) {
 	var asked acks
 	s.mu.Lock()
 	if socketState(s.state.Load()) != disconnected {
@@ -233,7 +233,7 @@ func (s *Socket) finish(reason error, last *outbox.Frame) {
 }
 
 // finishNow is finish for a socket that has not ended. s.mu must be held.
-func (s *Socket) finishNow(reason error, last *outbox.Frame) {
+func (s *Socket) finishNow(reason error, last *engine.Frame) {
 	s.state.Store(uint32(disconnected))
 	s.end(reason)
 	s.conn.server.budget.Give(int(s.handling)) // from here on, it is the handler's own

@@ -53,7 +53,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 				if n := len(parent.Namespaces()); n != 0 {
 					t.Errorf("the namespace is left")
 				}
-				if n, err := srv.Count(t.Context()); n != 1 || err != nil {
+				if n, err := srv.All().Count(t.Context()); n != 1 || err != nil {
 					t.Errorf("%d other sockets, %v; want 1, untouched", n, err)
 				}
 			})

@@ -6,7 +6,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// member is a Socket as the rooms know it: an [adapter.Member], whose methods are not a program's.
+// member is a Socket as the rooms know it: an [cluster.Member], whose methods are not a program's.
 type member Socket
 
 // Deliver queues the frame of a broadcast. A socket whose client has not been told yet that it is connected gets none.

@@ -155,7 +155,7 @@ func TestMiddlewares(t *testing.T) {
 				t.Errorf("EmitWithAck: got %v, want ErrNotConnected", err)
 			}
 			s.Leave("x")
-			wsserver.OnAck(s, "who", func(ctx context.Context, _ int) (string, error) { return "Ann", nil })
+			wsserver.OnAck(s, "who", func(ctx context.Context, _ *wsserver.Socket, _ int) (string, error) { return "Ann", nil })
 			s.OnAny(func(ctx context.Context, e *wsserver.Event) error {
 				steps = append(steps, "any: "+e.Name())
 				return nil

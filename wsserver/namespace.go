@@ -4,8 +4,8 @@ import (
 	"context"
 	"sync"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
@@ -14,8 +14,8 @@ type Namespace struct {
 	hooks
 	server *Server
 	name   string
-	rooms  *adapter.Rooms
-	all    *emitter.Namespace // the sockets of all nodes
+	rooms  *cluster.Rooms
+	all    *sockets.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
 
 	listening sync.Once // rooms tell of their events, since somebody wants to know
@@ -28,64 +28,25 @@ type Namespace struct {
 // Name is the namespace's name, "/" for the one that clients get by default.
 func (ns *Namespace) Name() string { return ns.name }
 
-// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
-func (ns *Namespace) To(rooms ...string) Broadcast { return ns.all.To(rooms...) }
+// All is the broadcast to all sockets of the namespace, on all nodes: whatever can be done to sockets is a method of it.
+func (ns *Namespace) All() sockets.Broadcast { return ns.all.All() }
+
+// To is the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
+func (ns *Namespace) To(rooms ...string) sockets.Broadcast { return ns.all.To(rooms...) }
 
 // In is To.
-func (ns *Namespace) In(rooms ...string) Broadcast { return ns.all.To(rooms...) }
+func (ns *Namespace) In(rooms ...string) sockets.Broadcast { return ns.all.To(rooms...) }
 
 // Except is the broadcast to all sockets but those in any of rooms.
-func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.all.Except(rooms...) }
+func (ns *Namespace) Except(rooms ...string) sockets.Broadcast { return ns.all.Except(rooms...) }
 
-// Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
-func (ns *Namespace) Volatile() Broadcast { return ns.all.Volatile() }
-
-// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
-func (ns *Namespace) Compress(compress bool) Broadcast { return ns.all.Compress(compress) }
-
-// Local is the broadcast to all sockets of this node.
-func (ns *Namespace) Local() Broadcast { return ns.all.Except().Local() }
-
-// Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
+// Emit sends an event to all sockets of the namespace: see [sockets.Broadcast.Emit].
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
 	return ns.all.Emit(ctx, event, args...)
 }
 
-// EmitCounted sends an event to all sockets of the namespace and returns how many have it: see [Broadcast.EmitCounted].
-func (ns *Namespace) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return ns.all.EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets of the namespace and waits for their acknowledgements: see [Broadcast.EmitWithAck].
-func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return ns.all.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets of the namespace, of all nodes: see [Broadcast.FetchSockets]. LocalSockets is for those of this node.
-func (ns *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return ns.all.FetchSockets(ctx)
-}
-
-// Count returns how many sockets the namespace has on all nodes: see [Broadcast.Count].
-func (ns *Namespace) Count(ctx context.Context) (int, error) { return ns.all.Count(ctx) }
-
-// SocketsJoin puts all sockets of the namespace into rooms: see [Broadcast.SocketsJoin].
-func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return ns.all.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets of the namespace out of rooms: see [Broadcast.SocketsLeave].
-func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return ns.all.SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects all sockets of the namespace: see [Broadcast.DisconnectSockets].
-func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
-	return ns.all.DisconnectSockets(ctx, close)
-}
-
 // AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
-// long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+// long as [sockets.Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	return ns.all.AllRooms(ctx)
 }
@@ -95,20 +56,20 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 // where a handler that blocks holds up this node's later events; an event that nobody handles there is counted in its Stats.Unhandled. Where more than 1,024
 // events of this node wait for the handlers, or 4 MiB, further ones are dropped.
 //
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [adapter.ErrOverflow], [adapter.ErrTooLarge] or
+// args are those of [sockets.Broadcast.Emit]. After an error nobody got the event; it wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or
 // [adapter.ErrClosed]. ctx may have ended: the event goes out all the same.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	return ns.all.ServerSideEmit(ctx, event, args...)
 }
 
 // ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
-// deadline in ctx, no longer than [adapter.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
+// deadline in ctx, no longer than [cluster.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
 // Events that are to be answered are handled concurrently, with each other and with those that are not.
 //
-// With an error come the answers so far. It wraps an [*adapter.PartialError], which names the nodes that have not answered, and an
-// [*adapter.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [adapter.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
-func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes that have not answered, and an
+// [*cluster.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
+// error wraps [cluster.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
+func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]sockets.ServerResponse, error) {
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }
 

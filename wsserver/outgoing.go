@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // An OutgoingEvent is an event on its way to a client. It is shared by all sockets that a broadcast goes to, and may be kept.
@@ -31,7 +31,7 @@ func (e *OutgoingEvent) WantsAck() bool { return e.packet.HasID }
 
 // A delivery is what the sockets of a namespace take of a broadcast, shared by all of them.
 type delivery struct {
-	frame     *outbox.Frame
+	frame     *engine.Frame
 	ns        *Namespace
 	encoded   packet.Encoded
 	asks      bool                            // it is to be acknowledged
@@ -57,9 +57,9 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 		}
 	}
 	d.encoded = p.Encoded
-	d.frame = newFrame(p.Encoded)
-	d.frame.Volatile = volatile
-	d.frame.NoCompress = p.Plain
+	d.frame = engine.NewFrame(engine.Messages{
+		Text: p.Encoded.Text, Binary: p.Encoded.Attachments, Volatile: volatile, NoCompress: p.Plain,
+	})
 	return d, nil
 }
 

@@ -180,7 +180,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 			srv.To(sb.ID()).Emit(t.Context(), "one", 1)
 			n.want(t, "to b", "to b: one")
 			decoded("two broadcasts", 2)
-			srv.Volatile().Emit(t.Context(), "all", 2)
+			srv.All().Volatile().Emit(t.Context(), "all", 2)
 			synctest.Wait()
 			n.mu.Lock()
 			slices.Sort(n.steps) // sockets are in no order

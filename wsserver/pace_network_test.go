@@ -73,7 +73,7 @@ func TestLargeMessageNetwork(t *testing.T) {
 				dial := listen(t, srv, n.listen(t), n.secure)
 				big := strings.Repeat("x", size)
 				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-					wsserver.On(s, "more", func(ctx context.Context, _ string) error {
+					wsserver.On(s, "more", func(ctx context.Context, _ *wsserver.Socket, _ string) error {
 						return errors.Join(srv.To(s.ID()).Emit(ctx, "big", big), s.Emit(ctx, "bytes", []byte(big)), s.Emit(ctx, "small"))
 					})
 					return errors.Join(s.Emit(ctx, "big", big), s.Emit(ctx, "small"))
@@ -124,13 +124,17 @@ func TestLargeMessageNetwork(t *testing.T) {
 
 // TestUploadsNetwork: one client sends eight events of 900 kB to a room; who is in it gets them all and stays, by each transport.
 func TestUploadsNetwork(t *testing.T) {
+	t.Parallel()
 	const uploads, size = 8, 900_000
 	for _, n := range networks {
 		t.Run(n.name, func(t *testing.T) {
+			t.Parallel() // the pollers read slowly
 			srv := newServer(t, wsserver.Config{})
 			dial := listen(t, srv, n.listen(t), n.secure)
 			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-				wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("r").Emit(ctx, "said", text) })
+				wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, text string) error {
+					return s.To("r").Emit(ctx, "said", text)
+				})
 				return s.Join(ctx, "r")
 			})
 			var members []*wstest.Client
@@ -195,6 +199,7 @@ func wantGone(t *testing.T, gone <-chan farewell, begin time.Time, cfg wsserver.
 // TestDeafNetwork: a handler waits for its socket's end, and events fill the queue and the buffers of the kernels. Who leaves is gone in time,
 // however it leaves; who is there stays.
 func TestDeafNetwork(t *testing.T) {
+	t.Parallel()
 	for _, n := range networks {
 		for _, size := range []int{1_000, 8_000_000} { // of the events together: some wait for the handlers, or they wait everywhere
 			for _, test := range []struct {
@@ -254,6 +259,7 @@ func TestDeafNetwork(t *testing.T) {
 
 // TestDeafPolling is TestDeafNetwork for a client that polls.
 func TestDeafPolling(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		do   func(p *poller) // nil: it stays

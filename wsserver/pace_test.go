@@ -295,7 +295,7 @@ func TestBudget(t *testing.T) {
 		func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
 			gone := farewells(srv.Of("/"))
 			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-				wsserver.On(s, "back", func(ctx context.Context, text string) error { return s.Emit(ctx, "back", text) })
+				wsserver.On(s, "back", func(ctx context.Context, _ *wsserver.Socket, text string) error { return s.Emit(ctx, "back", text) })
 				return nil
 			})
 			reader := client(1_000_000, wstest.Config{})

@@ -4,8 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/shrink"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
@@ -78,14 +78,14 @@ func clip(text string) string { return text[:min(len(text), 64)] }
 func (srv *Server) known(name string) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	return srv.namespaces[name] != nil || len(srv.parents) > 0
+	return srv.namespaces.byName[name] != nil || len(srv.parents) > 0
 }
 
 // enter returns the namespace of this name for one more socket, which must exit from it. It makes the namespace if a parent matches.
 // Otherwise it returns nil and why.
 func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 	srv.mu.Lock()
-	ns, parents := srv.namespaces[name], srv.parents
+	ns, parents := srv.namespaces.byName[name], srv.parents
 	if ns == nil {
 		srv.mu.Unlock()
 		parent := srv.parentOf(parents, name)
@@ -93,7 +93,7 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 			return nil, "Invalid namespace"
 		}
 		srv.mu.Lock()
-		ns = srv.namespaces[name] // somebody else may have made it meanwhile
+		ns = srv.namespaces.byName[name] // somebody else may have made it meanwhile
 		if ns == nil && srv.dynamic >= srv.cfg.MaxNamespaces {
 			srv.mu.Unlock()
 			if srv.crowded.allow() {
@@ -123,8 +123,7 @@ func (srv *Server) exit(ns *Namespace) {
 		return
 	}
 	srv.dynamic--
-	delete(srv.namespaces, ns.name)
-	srv.namespaces = shrink.Map(srv.namespaces, &srv.peakNamespaces)
+	srv.namespaces.remove(ns)
 	delete(ns.parent.children, ns)
 	ns.parent.children = shrink.Map(ns.parent.children, &ns.parent.peak)
 	ns.rooms.Discard() // in one step with the rest: the next child of this name has rooms of its own
@@ -140,12 +139,12 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 		parent.children[ns] = struct{}{}
 	}
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
-	ns.all = emitter.NewNamespace(name, ns.rooms, emitter.NamespaceConfig{
+	ns.all = sockets.NewNamespace(name, ns.rooms, sockets.NamespaceConfig{
 		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
 	})
 	if parent != nil && parent.listening {
 		ns.listen()
 	}
-	srv.namespaces[name] = ns
+	srv.namespaces.add(ns)
 	return ns
 }

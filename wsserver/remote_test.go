@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -27,11 +27,11 @@ func TestFetchSockets(t *testing.T) {
 		w.sockets["a"].SetData(user{"Ann", 1})
 		w.sockets["c"].SetData(&user{"Cid", 3})
 		for i, srv := range w.srvs {
-			sockets, err := srv.FetchSockets(t.Context())
-			if err != nil || len(sockets) != len(members) {
-				t.Fatalf("node %d: got %d sockets, %v, want %d", i, len(sockets), err, len(members))
+			fetched, err := srv.All().FetchSockets(t.Context())
+			if err != nil || len(fetched) != len(members) {
+				t.Fatalf("node %d: got %d fetched, %v, want %d", i, len(fetched), err, len(members))
 			}
-			for j, r := range sockets {
+			for j, r := range fetched {
 				s := w.sockets[w.names[r.ID]]
 				node := w.srvs[0]
 				if name := w.names[r.ID]; name == "c" || name == "d" {
@@ -62,7 +62,7 @@ func TestFetchSockets(t *testing.T) {
 						t.Errorf("data: got %v, %v", u, err)
 					}
 				default:
-					if !errors.Is(err, wsserver.ErrNoData) {
+					if !errors.Is(err, sockets.ErrNoData) {
 						t.Errorf("without data: got %v, want ErrNoData", err)
 					}
 				}
@@ -102,7 +102,7 @@ func TestFetchBadData(t *testing.T) {
 				w := newWorld(t, wsserver.Config{OnError: onError})
 				w.sockets["c"].SetData(test.data)
 				w.sockets["d"].SetData("fine")
-				sockets, err := w.ns.FetchSockets(t.Context())
+				sockets, err := w.ns.All().FetchSockets(t.Context())
 				if err != nil || len(sockets) != 4 {
 					t.Fatalf("got %d sockets, %v, want 4", len(sockets), err)
 				}
@@ -151,10 +151,10 @@ func TestNotConnectedYet(t *testing.T) {
 		if got := len(ns.Rooms()); got != 1 {
 			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
 		}
-		if got, err := ns.Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
+		if got, err := ns.All().Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
 			t.Errorf("FetchSockets: got %v, %v, want none", got, err)
 		}
-		if got, err := ns.Local().EmitWithAck(t.Context(), "q"); err != nil || len(got) > 0 {
+		if got, err := ns.All().Local().EmitWithAck(t.Context(), "q"); err != nil || len(got) > 0 {
 			t.Errorf("EmitWithAck: got %v, %v, want none at once", got, err)
 		}
 		if got := c.Read(); got[:2] != "40" {
@@ -167,8 +167,8 @@ func TestNotConnectedYet(t *testing.T) {
 func TestRemoteSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, wsserver.Config{})
-		remotes := make(map[string]wsserver.RemoteSocket)
-		sockets, err := w.ns.FetchSockets(t.Context())
+		remotes := make(map[string]sockets.RemoteSocket)
+		sockets, err := w.ns.All().FetchSockets(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestRemoteSocket(t *testing.T) {
 			}
 			<-c.Disconnected()
 			synctest.Wait()
-			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, adapter.ErrMember) {
+			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
 				t.Errorf("%s, who has gone: EmitWithAck: got %v, want ErrMember", name, err)
 			}
 			if err := errors.Join(r.Emit(t.Context(), "x"), r.Join(t.Context(), "x"), r.Leave(t.Context(), "x"), r.Disconnect(t.Context(), true)); err != nil {
@@ -225,14 +225,14 @@ func TestRemoteSocket(t *testing.T) {
 
 // TestRemoteOfNobody: what was not fetched answers with an error.
 func TestRemoteOfNobody(t *testing.T) {
-	var r wsserver.RemoteSocket
+	var r sockets.RemoteSocket
 	if err := json.Unmarshal([]byte(`{"id":"x","node":"y"}`), &r); err != nil {
 		t.Fatal(err)
 	}
 	_, acked := r.EmitWithAck(t.Context(), "x")
-	_, counted := wsserver.Broadcast{}.Count(t.Context())
-	for _, err := range []error{r.Emit(t.Context(), "x"), acked, r.Join(t.Context(), "x"), r.Disconnect(t.Context(), true), counted, wsserver.Broadcast{}.Emit(t.Context(), "x")} {
-		if !errors.Is(err, emitter.ErrNoNamespace) {
+	_, counted := sockets.Broadcast{}.Count(t.Context())
+	for _, err := range []error{r.Emit(t.Context(), "x"), acked, r.Join(t.Context(), "x"), r.Disconnect(t.Context(), true), counted, sockets.Broadcast{}.Emit(t.Context(), "x")} {
+		if !errors.Is(err, sockets.ErrNoNamespace) {
 			t.Errorf("got %v, want ErrNoNamespace", err)
 		}
 	}

@@ -3,12 +3,12 @@ package wsserver
 import (
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // roomHook is a handler of room events of one kind.
 type roomHook struct {
-	kind   adapter.RoomEventKind
+	kind   cluster.RoomEventKind
 	handle func(s *Socket, room string)
 }
 
@@ -24,28 +24,28 @@ type roomHook struct {
 // A panic is recovered and reported as one of "create-room", "join-room", "leave-room" or "delete-room", and has no other consequence.
 // A [ParentNamespace] has its handlers called for several children at a time.
 func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(adapter.CreateRoom, func(s *Socket, room string) { handle(s.ns, room) })
+	h.onRoom(cluster.CreateRoom, func(s *Socket, room string) { handle(s.ns, room) })
 }
 
 // OnJoinRoom sets a handler for sockets of this node that have joined a room, their own among them, which comes before the socket is told
 // that it is connected, and before [Namespace.OnConnect]. Nothing can be sent to it then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) {
-	h.onRoom(adapter.JoinRoom, handle)
+	h.onRoom(cluster.JoinRoom, handle)
 }
 
 // OnLeaveRoom sets a handler for sockets of this node that have left a room, also because they have disconnected: between the handlers of
 // OnDisconnecting and OnDisconnect, for all their rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) {
-	h.onRoom(adapter.LeaveRoom, handle)
+	h.onRoom(cluster.LeaveRoom, handle)
 }
 
 // OnDeleteRoom sets a handler for rooms whose last socket on this node has left: it is told after those of OnLeaveRoom. See
 // [Namespace.OnCreateRoom].
 func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(adapter.DeleteRoom, func(s *Socket, room string) { handle(s.ns, room) })
+	h.onRoom(cluster.DeleteRoom, func(s *Socket, room string) { handle(s.ns, room) })
 }
 
-func (h *hooks) onRoom(kind adapter.RoomEventKind, handle func(*Socket, string)) {
+func (h *hooks) onRoom(kind cluster.RoomEventKind, handle func(*Socket, string)) {
 	h.mu.Lock()
 	h.room = append(slices.Clip(h.room), roomHook{kind, handle})
 	h.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *ParentNamespace) listen() {
 }
 
 // tell tells the handlers of a room event.
-func (ns *Namespace) tell(e adapter.RoomEvent) {
+func (ns *Namespace) tell(e cluster.RoomEvent) {
 	s := (*Socket)(e.Member.(*member))
 	for _, hook := range collect(&ns.hooks, func(h *hooks) []roomHook { return h.room }) {
 		if hook.kind == e.Kind {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -31,39 +33,39 @@ func TestBroadcast(t *testing.T) {
 	}
 	for _, test := range []struct {
 		rule      string
-		selection func(w world) wsserver.Broadcast
+		selection func(w world) sockets.Broadcast
 		want      string
 		wantLocal string // on two servers, if that is another
 	}{
-		{"without To, all", func(w world) wsserver.Broadcast { return w.ns.Except() }, "abcd", ""},
-		{"To without rooms, nobody", func(w world) wsserver.Broadcast { return w.ns.To() }, "", ""},
-		{"a room, and To without rooms", func(w world) wsserver.Broadcast { return w.ns.To("x").To() }, "ab", ""},
-		{"a room", func(w world) wsserver.Broadcast { return w.ns.To("x") }, "ab", ""},
-		{"a union, each socket once", func(w world) wsserver.Broadcast { return w.ns.To("x", "y", "x") }, "abc", ""},
-		{"To adds to To", func(w world) wsserver.Broadcast { return w.ns.To("x").In("y") }, "abc", ""},
-		{"a room without members", func(w world) wsserver.Broadcast { return w.ns.To("z") }, "", ""},
-		{"except", func(w world) wsserver.Broadcast { return w.ns.Except("x") }, "cd", ""},
-		{"a room except another", func(w world) wsserver.Broadcast { return w.ns.To("x").Except("y") }, "a", ""},
-		{"except several", func(w world) wsserver.Broadcast { return w.ns.Except("x").Except("y") }, "d", ""},
-		{"except wins", func(w world) wsserver.Broadcast { return w.ns.To("x").Except("x") }, "", ""},
-		{"a socket's id is its room", func(w world) wsserver.Broadcast { return w.ns.To(w.id("d")) }, "d", ""},
-		{"except a socket's id", func(w world) wsserver.Broadcast { return w.ns.Except(w.id("d")) }, "abc", ""},
-		{"a socket's id and its rooms", func(w world) wsserver.Broadcast { return w.ns.To(w.id("a"), "x") }, "ab", ""},
-		{"the sender is left out", func(w world) wsserver.Broadcast { return w.sockets["a"].Broadcast() }, "bcd", ""},
-		{"the sender is left out of its room", func(w world) wsserver.Broadcast { return w.sockets["a"].To("x") }, "b", ""},
-		{"the sender's In", func(w world) wsserver.Broadcast { return w.sockets["b"].In("x", "y") }, "ac", ""},
-		{"the sender's Except", func(w world) wsserver.Broadcast { return w.sockets["a"].Except("y") }, "d", ""},
-		{"the sender's own room", func(w world) wsserver.Broadcast { return w.sockets["a"].To(w.id("a")) }, "", ""},
-		{"one socket to another", func(w world) wsserver.Broadcast { return w.sockets["a"].To(w.id("c")) }, "c", ""},
-		{"the namespace includes whoever called", func(w world) wsserver.Broadcast { return w.sockets["a"].Namespace().To("x") }, "ab", ""},
-		{"the server's", func(w world) wsserver.Broadcast { return w.srv.To("y") }, "bc", ""},
-		{"the server's In", func(w world) wsserver.Broadcast { return w.srv.In("y").To("x") }, "abc", ""},
-		{"the server's Except", func(w world) wsserver.Broadcast { return w.srv.Except("y") }, "ad", ""},
-		{"volatile, to those that read", func(w world) wsserver.Broadcast { return w.ns.Volatile().To("y") }, "bc", ""},
-		{"local", func(w world) wsserver.Broadcast { return w.ns.Local() }, "abcd", "ab"},
-		{"local, a room", func(w world) wsserver.Broadcast { return w.ns.To("x", "y").Local() }, "abc", "ab"},
-		{"local, of a socket", func(w world) wsserver.Broadcast { return w.sockets["a"].To("y").Local() }, "bc", "b"},
-		{"the server's Local", func(w world) wsserver.Broadcast { return w.srv.Local().Except("y") }, "ad", "a"},
+		{"without To, all", func(w world) sockets.Broadcast { return w.ns.Except() }, "abcd", ""},
+		{"To without rooms, nobody", func(w world) sockets.Broadcast { return w.ns.To() }, "", ""},
+		{"a room, and To without rooms", func(w world) sockets.Broadcast { return w.ns.To("x").To() }, "ab", ""},
+		{"a room", func(w world) sockets.Broadcast { return w.ns.To("x") }, "ab", ""},
+		{"a union, each socket once", func(w world) sockets.Broadcast { return w.ns.To("x", "y", "x") }, "abc", ""},
+		{"To adds to To", func(w world) sockets.Broadcast { return w.ns.To("x").In("y") }, "abc", ""},
+		{"a room without members", func(w world) sockets.Broadcast { return w.ns.To("z") }, "", ""},
+		{"except", func(w world) sockets.Broadcast { return w.ns.Except("x") }, "cd", ""},
+		{"a room except another", func(w world) sockets.Broadcast { return w.ns.To("x").Except("y") }, "a", ""},
+		{"except several", func(w world) sockets.Broadcast { return w.ns.Except("x").Except("y") }, "d", ""},
+		{"except wins", func(w world) sockets.Broadcast { return w.ns.To("x").Except("x") }, "", ""},
+		{"a socket's id is its room", func(w world) sockets.Broadcast { return w.ns.To(w.id("d")) }, "d", ""},
+		{"except a socket's id", func(w world) sockets.Broadcast { return w.ns.Except(w.id("d")) }, "abc", ""},
+		{"a socket's id and its rooms", func(w world) sockets.Broadcast { return w.ns.To(w.id("a"), "x") }, "ab", ""},
+		{"the sender is left out", func(w world) sockets.Broadcast { return w.sockets["a"].Broadcast() }, "bcd", ""},
+		{"the sender is left out of its room", func(w world) sockets.Broadcast { return w.sockets["a"].To("x") }, "b", ""},
+		{"the sender's In", func(w world) sockets.Broadcast { return w.sockets["b"].In("x", "y") }, "ac", ""},
+		{"the sender's Except", func(w world) sockets.Broadcast { return w.sockets["a"].Except("y") }, "d", ""},
+		{"the sender's own room", func(w world) sockets.Broadcast { return w.sockets["a"].To(w.id("a")) }, "", ""},
+		{"one socket to another", func(w world) sockets.Broadcast { return w.sockets["a"].To(w.id("c")) }, "c", ""},
+		{"the namespace includes whoever called", func(w world) sockets.Broadcast { return w.sockets["a"].Namespace().To("x") }, "ab", ""},
+		{"the server's", func(w world) sockets.Broadcast { return w.srv.To("y") }, "bc", ""},
+		{"the server's In", func(w world) sockets.Broadcast { return w.srv.In("y").To("x") }, "abc", ""},
+		{"the server's Except", func(w world) sockets.Broadcast { return w.srv.Except("y") }, "ad", ""},
+		{"volatile, to those that read", func(w world) sockets.Broadcast { return w.ns.All().Volatile().To("y") }, "bc", ""},
+		{"local", func(w world) sockets.Broadcast { return w.ns.All().Local() }, "abcd", "ab"},
+		{"local, a room", func(w world) sockets.Broadcast { return w.ns.To("x", "y").Local() }, "abc", "ab"},
+		{"local, of a socket", func(w world) sockets.Broadcast { return w.sockets["a"].To("y").Local() }, "bc", "b"},
+		{"the server's Local", func(w world) sockets.Broadcast { return w.srv.All().Local().Except("y") }, "ad", "a"},
 	} {
 		for _, servers := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s/%d", test.rule, servers), func(t *testing.T) {
@@ -117,7 +119,7 @@ func TestBroadcastIsValue(t *testing.T) {
 		socketOf(t, srv, a).Join(t.Context(), "x")
 		socketOf(t, srv, b).Join(t.Context(), "y")
 		base := srv.To("x")
-		for _, other := range []wsserver.Broadcast{base.To("y"), base.Except("x"), base.Local()} {
+		for _, other := range []sockets.Broadcast{base.To("y"), base.Except("x"), base.Local()} {
 			_ = other
 		}
 		base.Emit(t.Context(), "said")
@@ -148,10 +150,10 @@ func TestRooms(t *testing.T) {
 		want(s.ID(), "x", "y")
 		s.Leave("x", "never joined")
 		want(s.ID(), "y")
-		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, adapter.ErrRoomName) {
+		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room that cannot be: got %v, want ErrRoomName", err)
 		}
-		if err := s.Join(t.Context(), "z", string(make([]byte, adapter.MaxRoomName+1))); !errors.Is(err, adapter.ErrRoomName) {
+		if err := s.Join(t.Context(), "z", string(make([]byte, cluster.MaxRoomName+1))); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room too long: got %v, want ErrRoomName", err)
 		}
 		want(s.ID(), "y")
@@ -172,7 +174,7 @@ func TestRooms(t *testing.T) {
 		c.Abort()
 		synctest.Wait()
 		want()
-		if err := s.Join(t.Context(), "x"); !errors.Is(err, adapter.ErrMember) {
+		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
 			t.Errorf("Join after the disconnection: got %v, want ErrMember", err)
 		}
 		if err := s.Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {

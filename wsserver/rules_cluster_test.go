@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -121,10 +123,10 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 			clients, ids = append(clients, c), append(ids, open.SID)
 		}
 		synctest.Wait()
-		var responses []wsserver.SocketResponse
+		var responses []sockets.SocketResponse
 		var err error
 		var wg sync.WaitGroup
-		wg.Go(func() { responses, err = srvs[0].EmitWithAck(t.Context(), "q") })
+		wg.Go(func() { responses, err = srvs[0].All().EmitWithAck(t.Context(), "q") })
 		asked := make([]string, 2) // by node
 		for i, c := range clients {
 			q := c.Read()
@@ -185,14 +187,14 @@ func TestRule20AcksOfAllNodes(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
-		got, err := w.ns.EmitWithAck(ctx, "q")
+		got, err := w.ns.All().EmitWithAck(ctx, "q")
 		if wantPartial(t, err, len(members)-2); !errors.Is(err, context.DeadlineExceeded) || w.answered(t, got) != "a a, b b" {
 			t.Errorf("with ctx: %q, %v", w.answered(t, got), err)
 		}
 		time.Sleep(time.Minute) // the clients answer all the same
 		w.noAcks(t)
 		start := time.Now()
-		got, err = w.ns.EmitWithAck(t.Context(), "q")
+		got, err = w.ns.All().EmitWithAck(t.Context(), "q")
 		if took := time.Since(start); err != nil || w.answered(t, got) != "a a, b b, c c, d d" || took < 4*time.Second || took > 4100*time.Millisecond {
 			t.Errorf("all: %q, %v after %v", w.answered(t, got), err, took)
 		}
@@ -217,7 +219,7 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 		listenTo(&here, srvs[0].Of("/"))
 		listenTo(&there, srvs[1].Of("/"))
 		for range 2 {
-			if err := srvs[0].SocketsJoin(t.Context(), "x", "y"); err != nil {
+			if err := srvs[0].All().SocketsJoin(t.Context(), "x", "y"); err != nil {
 				t.Error(err)
 			}
 			if !slices.Equal(s.Rooms(), []string{s.ID(), "x", "y"}) {
@@ -258,7 +260,7 @@ func TestRule24ServerSideEmitReachesTheOthers(t *testing.T) {
 		}
 		n.want(t, "ServerSideEmit", "/chat", "/chat")
 		for others := 2; others >= 0; others-- {
-			responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "q")
+			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q")
 			if err != nil || len(responses) != others {
 				t.Fatalf("%d others: %d answers, %v", others, len(responses), err)
 			}
@@ -298,7 +300,7 @@ func TestRule25ServersCount(t *testing.T) {
 		count("one", srvs, 1)
 		srvs = append(srvs, newCluster(t, 2, wsserver.Config{Adapter: memory})...)
 		count("three", srvs, 3)
-		emitter := adapter.NewHub(adapter.HubConfig{Adapter: memory, Client: true, Logger: slog.New(slog.DiscardHandler)})
+		emitter := cluster.NewHub(cluster.HubConfig{Adapter: memory, Client: true, Logger: slog.New(slog.DiscardHandler)})
 		defer emitter.Close(context.Background())
 		if err := emitter.Ready(t.Context()); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -88,7 +89,7 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			_, ok := ns.Socket(s.ID())
 			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.Sockets("y")), ok)
-			if err := s.Join(t.Context(), "x"); !errors.Is(err, adapter.ErrMember) {
+			if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
 				t.Errorf("Join afterwards: %v, want ErrMember", err)
 			}
 		})

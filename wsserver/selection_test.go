@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -108,8 +108,8 @@ func TestSocketsJoinIsLive(t *testing.T) {
 			}
 		}
 		wantEvents(t, "a", w.clients["a"])
-		for _, name := range []string{"\xff", string(make([]byte, adapter.MaxRoomName+1))} {
-			if err := w.ns.SocketsJoin(t.Context(), "fine", name); !errors.Is(err, adapter.ErrRoomName) {
+		for _, name := range []string{"\xff", string(make([]byte, cluster.MaxRoomName+1))} {
+			if err := w.ns.All().SocketsJoin(t.Context(), "fine", name); !errors.Is(err, cluster.ErrRoomName) {
 				t.Errorf("SocketsJoin of a room that cannot be: got %v, want ErrRoomName", err)
 			}
 		}
@@ -241,33 +241,33 @@ func TestAlone(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		c := wstest.Dial(t, srv, wstest.Config{})
 		c.On("q", func(wstest.Event) []any { return []any{"a"} })
-		if err := srv.SocketsJoin(t.Context(), "x"); err != nil {
+		if err := srv.All().SocketsJoin(t.Context(), "x"); err != nil {
 			t.Error(err)
 		}
 		sockets, err := srv.To("x").FetchSockets(t.Context())
 		if err != nil || len(sockets) != 1 || sockets[0].ID != c.ID() || sockets[0].Node != srv.Node() {
 			t.Fatalf("FetchSockets: got %+v, %v", sockets, err)
 		}
-		if n, err := srv.Count(t.Context()); n != 1 || err != nil || srv.ServerCount() != 1 {
+		if n, err := srv.All().Count(t.Context()); n != 1 || err != nil || srv.ServerCount() != 1 {
 			t.Errorf("Count: got %d, %v; ServerCount: %d", n, err, srv.ServerCount())
 		}
 		if rooms, err := srv.Of("/").AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
 			t.Errorf("AllRooms: got %q, %v", rooms, err)
 		}
-		if got, err := srv.EmitWithAck(t.Context(), "q"); err != nil || len(got) != 1 || got[0].Socket != c.ID() || got[0].Node != srv.Node() {
+		if got, err := srv.All().EmitWithAck(t.Context(), "q"); err != nil || len(got) != 1 || got[0].Socket != c.ID() || got[0].Node != srv.Node() {
 			t.Errorf("EmitWithAck: got %v, %v", got, err)
 		}
-		if err := srv.ServerSideEmit(t.Context(), "x"); err != nil {
+		if err := srv.Of("/").ServerSideEmit(t.Context(), "x"); err != nil {
 			t.Error(err)
 		}
-		if got, err := srv.ServerSideEmitWithAck(t.Context(), "x"); err != nil || len(got) > 0 {
+		if got, err := srv.Of("/").ServerSideEmitWithAck(t.Context(), "x"); err != nil || len(got) > 0 {
 			t.Errorf("ServerSideEmitWithAck: got %v, %v, want none", got, err)
 		}
-		if err := errors.Join(srv.SocketsLeave(t.Context(), "x"), srv.DisconnectSockets(t.Context(), true)); err != nil {
+		if err := errors.Join(srv.All().SocketsLeave(t.Context(), "x"), srv.All().DisconnectSockets(t.Context(), true)); err != nil {
 			t.Error(err)
 		}
 		<-c.Done()
-		if n, err := srv.Count(t.Context()); err != nil || n > 1 {
+		if n, err := srv.All().Count(t.Context()); err != nil || n > 1 {
 			t.Errorf("Count: got %d, %v", n, err)
 		}
 	})
@@ -297,23 +297,23 @@ func TestSilentNode(t *testing.T) {
 			call func(ctx context.Context) (int, error)
 			want int
 		}{
-			{"FetchSockets", func(ctx context.Context) (int, error) { s, err := ns.FetchSockets(ctx); return len(s), err }, 2},
-			{"Count", ns.Count, 2},
+			{"FetchSockets", func(ctx context.Context) (int, error) { s, err := ns.All().FetchSockets(ctx); return len(s), err }, 2},
+			{"Count", ns.All().Count, 2},
 			{"AllRooms", func(ctx context.Context) (int, error) { s, err := ns.AllRooms(ctx); return len(s), err }, 1},
-			{"EmitWithAck", func(ctx context.Context) (int, error) { s, err := ns.EmitWithAck(ctx, "q"); return len(s), err }, 2},
+			{"EmitWithAck", func(ctx context.Context) (int, error) { s, err := ns.All().EmitWithAck(ctx, "q"); return len(s), err }, 2},
 			{"ServerSideEmitWithAck", func(ctx context.Context) (int, error) {
 				s, err := ns.ServerSideEmitWithAck(ctx, "q")
 				return len(s), err
 			}, 1},
-			{"SocketsJoin", func(ctx context.Context) (int, error) { return 0, ns.SocketsJoin(ctx, "x") }, 0},
-			{"SocketsLeave", func(ctx context.Context) (int, error) { return 0, ns.SocketsLeave(ctx, "z") }, 0},
+			{"SocketsJoin", func(ctx context.Context) (int, error) { return 0, ns.All().SocketsJoin(ctx, "x") }, 0},
+			{"SocketsLeave", func(ctx context.Context) (int, error) { return 0, ns.All().SocketsLeave(ctx, "z") }, 0},
 			{"DisconnectSockets", func(ctx context.Context) (int, error) { return 0, ns.To("nobody").DisconnectSockets(ctx, false) }, 0},
 		} {
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			got, err := test.call(ctx)
 			cancel()
-			var partial *adapter.PartialError
+			var partial *cluster.PartialError
 			if got != test.want || !errors.As(err, &partial) || !slices.Equal(partial.Nodes, []string{deaf.Node()}) || partial.Clients != 0 {
 				t.Errorf("%s: got %d, %v, want %d without node %s", test.name, got, err, test.want, deaf.Node())
 			}
@@ -324,7 +324,7 @@ func TestSilentNode(t *testing.T) {
 		close(hears)
 		slow.deaf.Store(nil)
 		time.Sleep(10 * time.Second)
-		if got, err := ns.Count(t.Context()); err != nil || got != 3 {
+		if got, err := ns.All().Count(t.Context()); err != nil || got != 3 {
 			t.Errorf("when the node hears again: got %d, %v, want 3", got, err)
 		}
 	})

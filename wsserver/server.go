@@ -2,7 +2,7 @@
 // node of a cluster.
 //
 // A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
-// A [Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
+// A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
 // the server belongs to is one field of [Config].
 package wsserver
 
@@ -11,24 +11,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rs/cors"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
 type Server struct {
 	cfg      Config
 	unusable error // what is wrong with the Config that it was given: nothing is served
-	hub      *adapter.Hub
+	hub      *cluster.Hub
 	budget   *budget.Budget
 	codec    packet.Codec
 	limits   packet.Limits
@@ -42,12 +41,11 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	mu             sync.Mutex // guards what follows
-	closed         bool
-	namespaces     map[string]*Namespace
-	peakNamespaces int                // see shrink.Map
-	parents        []*ParentNamespace // in the order of their making; replaced, not changed
-	dynamic        int                // children of parents that may go
+	mu         sync.Mutex // guards what follows
+	closed     bool
+	namespaces namespaces
+	parents    []*ParentNamespace // in the order of their making; replaced, not changed
+	dynamic    int                // children of parents that may go
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
@@ -78,13 +76,13 @@ func New(cfg Config) *Server {
 		budget:     budget.New(int64(cfg.BudgetBytes)),
 		codec:      cfg.Codec,
 		limits:     cfg.Limits,
-		namespaces: make(map[string]*Namespace),
+		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
 	if unusable != nil {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
 	srv.ctx, srv.end = context.WithCancelCause(context.Background())
-	srv.hub = adapter.NewHub(adapter.HubConfig{
+	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		QueueBytes:  cfg.AdapterQueueBytes,
 		RepairBytes: cfg.RepairBytes,
@@ -97,6 +95,7 @@ func New(cfg Config) *Server {
 	srv.cors = cfg.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
+		Node:             srv.hub.Node(),
 		PingInterval:     cfg.PingInterval,
 		PingTimeout:      cfg.PingTimeout,
 		UpgradeTimeout:   cfg.UpgradeTimeout,
@@ -105,7 +104,9 @@ func New(cfg Config) *Server {
 		DisableUpgrades:  cfg.DisableUpgrades,
 		MaxPayload:       cfg.MaxPayload,
 		QueueBytes:       cfg.QueueBytes,
-		Pace:             outbox.Pace{Rate: cfg.SlowRate, Over: cfg.SlowAfter, Behind: cfg.BehindFor},
+		SlowRate:         cfg.SlowRate,
+		SlowAfter:        cfg.SlowAfter,
+		BehindFor:        cfg.BehindFor,
 		Budget:           srv.budget,
 		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
 		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
@@ -123,16 +124,14 @@ func New(cfg Config) *Server {
 // A missing "/" at its front is added. It stays from then on, also if clients had made it. Clients are refused that ask for a namespace
 // that has not been made and that no parent matches.
 func (srv *Server) Of(name string) *Namespace {
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name
-	}
+	name = fullName(name)
 	srv.mu.Lock()
-	ns, parents := srv.namespaces[name], srv.parents
+	ns, parents := srv.namespaces.byName[name], srv.parents
 	if ns == nil && len(parents) > 0 {
 		srv.mu.Unlock()
 		parent := srv.parentOf(parents, name)
 		srv.mu.Lock()
-		if ns = srv.namespaces[name]; ns == nil && parent != nil {
+		if ns = srv.namespaces.byName[name]; ns == nil && parent != nil {
 			ns = srv.newNamespace(name, parent)
 		}
 	}
@@ -160,73 +159,21 @@ func (srv *Server) OnServerSide(event string, handle ServerHandler) {
 	srv.root.OnServerSide(event, handle)
 }
 
-// To is the broadcast to the sockets of the namespace "/" in any of rooms: see [Broadcast.To].
-func (srv *Server) To(rooms ...string) Broadcast { return srv.root.To(rooms...) }
+// All is the broadcast to all sockets of the namespace "/": see [Namespace.All].
+func (srv *Server) All() sockets.Broadcast { return srv.root.All() }
+
+// To is the broadcast to the sockets of the namespace "/" in any of rooms: see [sockets.Broadcast.To].
+func (srv *Server) To(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
 // In is To.
-func (srv *Server) In(rooms ...string) Broadcast { return srv.root.To(rooms...) }
+func (srv *Server) In(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
 // Except is the broadcast to all sockets of the namespace "/" but those in any of rooms.
-func (srv *Server) Except(rooms ...string) Broadcast { return srv.root.Except(rooms...) }
+func (srv *Server) Except(rooms ...string) sockets.Broadcast { return srv.root.Except(rooms...) }
 
-// Volatile is the volatile broadcast to all sockets of the namespace "/".
-func (srv *Server) Volatile() Broadcast { return srv.root.Volatile() }
-
-// Compress is the broadcast to all sockets of the namespace "/" that may be compressed, or not: see [Broadcast.Compress].
-func (srv *Server) Compress(compress bool) Broadcast { return srv.root.Compress(compress) }
-
-// Local is the broadcast to the sockets of the namespace "/" on this node.
-func (srv *Server) Local() Broadcast { return srv.root.Local() }
-
-// Emit sends an event to all sockets of the namespace "/": see [Broadcast.Emit].
+// Emit sends an event to all sockets of the namespace "/": see [sockets.Broadcast.Emit].
 func (srv *Server) Emit(ctx context.Context, event string, args ...any) error {
 	return srv.root.Emit(ctx, event, args...)
-}
-
-// EmitCounted sends an event to all sockets of the namespace "/" and returns how many have it: see [Broadcast.EmitCounted].
-func (srv *Server) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return srv.root.EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets of the namespace "/" and waits for their acknowledgements: see [Broadcast.EmitWithAck].
-func (srv *Server) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return srv.root.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets of the namespace "/": see [Broadcast.FetchSockets].
-func (srv *Server) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return srv.root.FetchSockets(ctx)
-}
-
-// Count returns how many sockets the namespace "/" has: see [Broadcast.Count].
-func (srv *Server) Count(ctx context.Context) (int, error) { return srv.root.Count(ctx) }
-
-// SocketsJoin puts all sockets of the namespace "/" into rooms: see [Broadcast.SocketsJoin].
-func (srv *Server) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return srv.root.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets of the namespace "/" out of rooms: see [Broadcast.SocketsLeave].
-func (srv *Server) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return srv.root.SocketsLeave(ctx, rooms...)
-}
-
-// AllRooms returns the names of the rooms of the namespace "/" with a socket on any node: see [Namespace.AllRooms].
-func (srv *Server) AllRooms(ctx context.Context) ([]string, error) { return srv.root.AllRooms(ctx) }
-
-// DisconnectSockets disconnects all sockets of the namespace "/": see [Broadcast.DisconnectSockets].
-func (srv *Server) DisconnectSockets(ctx context.Context, close bool) error {
-	return srv.root.DisconnectSockets(ctx, close)
-}
-
-// ServerSideEmit sends an event to the programs of the other servers, in the namespace "/": see [Namespace.ServerSideEmit].
-func (srv *Server) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	return srv.root.ServerSideEmit(ctx, event, args...)
-}
-
-// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [Namespace.ServerSideEmitWithAck].
-func (srv *Server) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
-	return srv.root.ServerSideEmitWithAck(ctx, event, args...)
 }
 
 // Ready waits until the server has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms at
@@ -309,7 +256,7 @@ func (srv *Server) report(s *Socket, event string, err error) {
 
 // Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
 // has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A
-// *[adapter.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
+// *[cluster.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
 // those that are silent are not waited for. A handler that calls Close waits for itself. An http.Server that serves srv is to be shut down beside
 // it: it does not know of the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
@@ -86,8 +86,8 @@ func OnServerSide[T any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) error) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		arg, err := first[T](e)
-		if err != nil {
+		var arg T
+		if err := decodeSome(e, &arg); err != nil {
 			return err
 		}
 		return handle(ctx, arg)
@@ -100,8 +100,8 @@ func OnServerSideAck[T, R any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) (R, error)) {
 	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
-		arg, err := first[T](e)
-		if err != nil {
+		var arg T
+		if err := decodeSome(e, &arg); err != nil {
 			return err
 		}
 		result, err := handle(ctx, arg)
@@ -119,7 +119,7 @@ var (
 )
 
 // serverEvent has the handlers take an event of another node, and returns their answer.
-func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) ([]byte, error) {
+func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) ([]byte, error) {
 	args, err := packet.ParseArgsBlob(event.Payload, packet.ClusterLimits())
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 	handlers := srv.hooksOf(event.Namespace).onServerSide(e.name)
 	if len(handlers) == 0 {
 		srv.counts.unhandled.Add(1)
-		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", adapter.ErrUnknown, e.name)
+		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", cluster.ErrUnknown, e.name)
 	}
 	var errs []error
 	for _, handle := range handlers {
@@ -148,7 +148,7 @@ func (srv *Server) serverEvent(ctx context.Context, event adapter.ServerEvent) (
 	case err == nil:
 		return nil, errNoAnswer
 	}
-	return nil, errors.New(err.Error()) // what it wraps is the handler's matter: adapter.ErrUnknown would mean that there is none
+	return nil, errors.New(err.Error()) // what it wraps is the handler's matter: cluster.ErrUnknown would mean that there is none
 }
 
 // handleServerEvent runs a handler. A panic is an error, and logged.
@@ -166,7 +166,7 @@ func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle
 // hooksOf returns what the program has set for a namespace: its own hooks, or those of the parent that matches it while it does not exist.
 func (srv *Server) hooksOf(namespace string) *hooks {
 	srv.mu.Lock()
-	ns, parents := srv.namespaces[namespace], srv.parents
+	ns, parents := srv.namespaces.byName[namespace], srv.parents
 	srv.mu.Unlock()
 	if ns != nil {
 		return &ns.hooks

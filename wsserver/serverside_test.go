@@ -11,8 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -39,7 +40,7 @@ func TestServerSideEmit(t *testing.T) {
 			})
 		}
 		c := wstest.Dial(t, srvs[1], wstest.Config{Codec: msgpack.Codec{}})
-		if err := srvs[0].ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5); err != nil {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5); err != nil {
 			t.Fatal(err)
 		}
 		n[0].want(t, "the emitter")
@@ -71,15 +72,15 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		n[1].want(t, "in order", want...)
 		wantEvents(t, "a client", c)
-		if err := srvs[0].ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
 			t.Errorf("a reserved name: got %v, want ErrReserved", err)
 		}
-		if err := srvs[0].ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
+		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
 			t.Error("what cannot be JSON: got no error")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := srvs[0].ServerSideEmitWithAck(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
+		if _, err := srvs[0].Of("/").ServerSideEmitWithAck(ctx, "said", "x"); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want Canceled", err)
 		}
 		n[1].want(t, "what failed")
@@ -95,7 +96,7 @@ func TestServerSideEmit(t *testing.T) {
 }
 
 // texts are the nodes and the answers to a server-side event.
-func texts(t testing.TB, srvs []*wsserver.Server, responses []wsserver.ServerResponse) string {
+func texts(t testing.TB, srvs []*wsserver.Server, responses []sockets.ServerResponse) string {
 	t.Helper()
 	var list []string
 	for _, r := range responses {
@@ -154,22 +155,22 @@ func TestServerSideAck(t *testing.T) {
 		}{
 			{"double", 21, "1 [42] 2 [42]", nil, ""},
 			{"many", nil, "1 [1 [1]] 2 [2 [2]]", nil, ""},
-			{"partly", nil, "2 []", []string{one}, adapter.ErrUnknown.Error()},
+			{"partly", nil, "2 []", []string{one}, cluster.ErrUnknown.Error()},
 			{"double", "no number", "", both, packet.ErrArgument.Error()},
 			{"fails", nil, "", both, "out of luck"},
 			{"panics", nil, "", both, "panicked"},
 			{"silent", nil, "", both, "not answered"},
-			{"both", nil, "2 [1]", []string{one}, adapter.ErrUnknown.Error()},
+			{"both", nil, "2 [1]", []string{one}, cluster.ErrUnknown.Error()},
 			{"not JSON", nil, "", both, "acknowledge"},
-			{"nobody handles it", nil, "", both, adapter.ErrUnknown.Error()},
+			{"nobody handles it", nil, "", both, cluster.ErrUnknown.Error()},
 		} {
 			start := time.Now()
-			responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), test.event, test.arg)
+			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), test.event, test.arg)
 			if got := texts(t, srvs, responses); got != test.want {
 				t.Errorf("%s: got %q, want %q", test.event, got, test.want)
 			}
 			var missing []string
-			var partial *adapter.PartialError
+			var partial *cluster.PartialError
 			if errors.As(err, &partial) {
 				missing = partial.Nodes
 			}
@@ -179,14 +180,14 @@ func TestServerSideAck(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s: the other node is told %q", test.event, err)
 			}
-			if test.text == adapter.ErrUnknown.Error() && !errors.Is(err, adapter.ErrUnknown) {
+			if test.text == cluster.ErrUnknown.Error() && !errors.Is(err, cluster.ErrUnknown) {
 				t.Errorf("%s: got error %v, want ErrUnknown", test.event, err)
 			}
 			if got := time.Since(start); got > 100*time.Millisecond {
 				t.Errorf("%s: took %v", test.event, got)
 			}
 		}
-		responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "large")
+		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "large")
 		if err != nil || len(responses) != 2 {
 			t.Fatalf("large: got %d answers, %v", len(responses), err)
 		}
@@ -206,7 +207,7 @@ func TestServerSideAck(t *testing.T) {
 	})
 }
 
-func one2(r wsserver.ServerResponse) (text string, err error) { return text, r.Decode(&text) }
+func one2(r sockets.ServerResponse) (text string, err error) { return text, r.Decode(&text) }
 
 // TestServerSideAckEnds: with ctx, or without a deadline after 30 s, with the answers so far; and the ctx of the handler that still runs ends.
 func TestServerSideAckEnds(t *testing.T) {
@@ -223,7 +224,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				return e.Ack(i)
 			})
 		}
-		for _, test := range []struct{ timeout, want time.Duration }{{time.Second, time.Second}, {time.Minute, time.Minute}, {0, adapter.CallTimeout}} {
+		for _, test := range []struct{ timeout, want time.Duration }{{time.Second, time.Second}, {time.Minute, time.Minute}, {0, cluster.CallTimeout}} {
 			ctx := t.Context()
 			if test.timeout > 0 {
 				var cancel context.CancelFunc
@@ -231,7 +232,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				defer cancel()
 			}
 			start := time.Now()
-			responses, err := srvs[0].ServerSideEmitWithAck(ctx, "q")
+			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(ctx, "q")
 			if got := time.Since(start); got != test.want || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
 			}
@@ -248,11 +249,11 @@ func TestServerSideAckEnds(t *testing.T) {
 			srvs[1].Close(ctx)
 		})
 		start := time.Now()
-		responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "q")
+		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q")
 		if got := time.Since(start); got > 4*time.Second || texts(t, srvs, responses) != "2 [2]" {
 			t.Errorf("a node has left: got %q, %v after %v, want the answer of node 2 within 3s of its going", texts(t, srvs, responses), err, got)
 		}
-		if responses, err := srvs[0].ServerSideEmitWithAck(t.Context(), "q"); err != nil || len(responses) != 1 {
+		if responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q"); err != nil || len(responses) != 1 {
 			t.Errorf("later: got %d answers, %v, want 1", len(responses), err)
 		}
 	})
@@ -279,7 +280,7 @@ func TestServerSideParent(t *testing.T) {
 			}
 			n.want(t, "handlers", want...)
 		}
-		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, adapter.ErrUnknown) {
+		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, cluster.ErrUnknown) {
 			t.Errorf("a namespace that is not there: got %v, want ErrUnknown", err)
 		}
 	})
@@ -290,10 +291,10 @@ func TestServerSideErrorIsText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
 		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error {
-			return fmt.Errorf("my own trouble: %w", adapter.ErrUnknown)
+			return fmt.Errorf("my own trouble: %w", cluster.ErrUnknown)
 		})
-		_, err := srvs[0].ServerSideEmitWithAck(t.Context(), "x")
-		if err == nil || errors.Is(err, adapter.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
+		_, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "x")
+		if err == nil || errors.Is(err, cluster.ErrUnknown) || !strings.Contains(err.Error(), "my own trouble") {
 			t.Errorf("got %v, want the text of the handler's error", err)
 		}
 	})
@@ -305,7 +306,7 @@ func TestCloseWithServerHandler(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
 		release := make(chan struct{})
 		srvs[1].OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error { <-release; return nil })
-		srvs[0].ServerSideEmit(t.Context(), "x")
+		srvs[0].Of("/").ServerSideEmit(t.Context(), "x")
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

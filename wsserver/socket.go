@@ -9,7 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
+	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
@@ -110,10 +111,10 @@ func (s *Socket) Rooms() []string { return s.ns.rooms.Of(s.id) }
 // Join puts the socket into rooms. Its membership stands at once on this node. Join then waits until it is live in the whole cluster: nil
 // means that every broadcast that any live node emits from now on reaches the socket. That takes a round trip when the room is new to
 // this node. A node that takes longer than two round trips, but 250 ms at the least and 2 s at the most, is not waited for: then the error is an
-// [*adapter.UnfencedError] that names the nodes that did not answer, or says what the broker denies, and the membership stands. It also stands if
+// [*cluster.UnfencedError] that names the nodes that did not answer, or says what the broker denies, and the membership stands. It also stands if
 // ctx ends first. A handler may pass the UnfencedError on: it is reported, and has no other consequence.
 //
-// [adapter.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [adapter.ErrMember]: the socket has
+// [cluster.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [cluster.ErrMember]: the socket has
 // disconnected; and [ErrNotConnected]: a middleware is too early for it.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if s.now() == connecting {
@@ -125,17 +126,17 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 // Leave takes the socket out of rooms, at once. Rooms that it is not in are left alone.
 func (s *Socket) Leave(rooms ...string) { s.ns.rooms.Leave(s.id, rooms...) }
 
-// To is the broadcast to the sockets in any of rooms without this one: see [Broadcast.To].
-func (s *Socket) To(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
+// To is the broadcast to the sockets in any of rooms without this one: see [sockets.Broadcast.To].
+func (s *Socket) To(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
 // In is To.
-func (s *Socket) In(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
+func (s *Socket) In(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
 // Except is the broadcast to all sockets of the namespace but this one and those in any of rooms.
-func (s *Socket) Except(rooms ...string) Broadcast { return s.Broadcast().Except(rooms...) }
+func (s *Socket) Except(rooms ...string) sockets.Broadcast { return s.Broadcast().Except(rooms...) }
 
 // Broadcast is the broadcast to all sockets of the namespace but this one.
-func (s *Socket) Broadcast() Broadcast { return s.ns.Except(s.id) }
+func (s *Socket) Broadcast() sockets.Broadcast { return s.ns.Except(s.id) }
 
 // Emit sends an event to the client. It does not wait for the network, nor does it matter whether ctx has ended. args are anything that
 // encoding/json takes, with []byte anywhere inside sent as binary. After the socket has disconnected, the error wraps the reason; before
@@ -161,8 +162,7 @@ func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any)
 	if shared := s.ns.listeners(); len(shared) > 0 || s.outgoing.Load() != nil {
 		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
 	}
-	f := newFrame(encoded)
-	f.Volatile = volatile
+	f := engine.NewFrame(engine.Messages{Text: encoded.Text, Binary: encoded.Attachments, Volatile: volatile})
 	if err := s.conn.session.Send(f); err != nil {
 		if reason := context.Cause(s.ctx); reason != nil {
 			err = reason
@@ -205,7 +205,7 @@ func (s *Socket) Disconnect() {
 }
 
 // goodbye is the packet that tells the client that the server has disconnected it.
-func (s *Socket) goodbye() *outbox.Frame {
+func (s *Socket) goodbye() *engine.Frame {
 	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
 }
 

@@ -1,6 +1,6 @@
 package wsserver
 
-import "github.com/belfry-io/belfry/adapter"
+import "github.com/belfry-io/belfry/adapter/cluster"
 
 // Stats is what a server has done since its beginning, and how it stands.
 type Stats struct {
@@ -22,7 +22,7 @@ type Stats struct {
 
 	Waiting int64 // bytes that wait now, in both directions: what Config.BudgetBytes bounds
 
-	Adapter adapter.Stats
+	Adapter cluster.Stats
 }
 
 // Stats returns the counts as they are now. They are read one by one, so they may differ by what happens meanwhile.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -38,15 +39,20 @@ func TestStress(t *testing.T) {
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), srv.Of("/admin")} {
 			ns.On("echo", echo)
 			ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-				wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) {
+				wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
 					err := s.Join(ctx, room)
-					if unfenced := new(adapter.UnfencedError); errors.As(err, &unfenced) {
+					if unfenced := new(cluster.UnfencedError); errors.As(err, &unfenced) {
 						err = nil // it stands; a busy machine may take longer than the fence
 					}
 					return true, err
 				})
-				wsserver.OnAck(s, "leave", func(ctx context.Context, room string) (bool, error) { s.Leave(room); return true, nil })
-				wsserver.On(s, "say", func(ctx context.Context, room string) error { return s.To(room).Emit(ctx, "said", room) })
+				wsserver.OnAck(s, "leave", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+					s.Leave(room)
+					return true, nil
+				})
+				wsserver.On(s, "say", func(ctx context.Context, _ *wsserver.Socket, room string) error {
+					return s.To(room).Emit(ctx, "said", room)
+				})
 				s.On("drop me", func(ctx context.Context, e *wsserver.Event) error { s.Disconnect(); return nil })
 				s.On("close me", func(ctx context.Context, e *wsserver.Event) error { s.Close(); return nil })
 				return nil

@@ -17,7 +17,7 @@ type Config struct {
 	// the i-th adapter, counted round. Where the cluster has several brokers, return an adapter for each of them, so that the nodes
 	// sit on different brokers. Brokers may be shared between cases, as long as no message passes from one cluster to another. What
 	// has to be stopped afterwards goes into t.Cleanup; by then the suite has closed all links. A link that is an [adapter.Limiter]
-	// must take 16 KiB, and any other [adapter.DefaultMaxMessage].
+	// must take 16 KiB, and any other 512 KiB.
 	New func(t *testing.T) []adapter.Adapter
 
 	// Exact says that the driver delivers what was asked for and no more: no message of the link itself, none on a topic that the
@@ -105,7 +105,7 @@ var cases = []testCase{
 	{name: "Probe", test: testProbe,
 		rule: "a Prober hands back what it was given if no other link is subscribed to a node's topic, and otherwise nothing happens"},
 	{name: "RoundTrip", test: testRoundTrip,
-		rule: "a Ranger names a time that can have passed"},
+		rule: "a State's RoundTrip is a time that can have passed"},
 
 	{name: "State", test: testState,
 		rule: "State is Connected, for the first time, with an open channel, then Closed, and the change closes the channel"},

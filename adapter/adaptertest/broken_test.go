@@ -190,8 +190,7 @@ type link struct {
 	unsubscribe func(ctx context.Context, topics ...adapter.Topic) error
 	state       func() (adapter.State, <-chan struct{})
 	close       func() error
-	maxMessage  func() int           // makes the link a Limiter
-	roundTrip   func() time.Duration // makes the link a Ranger
+	maxMessage  func() int // makes the link a Limiter
 	probe       func(ctx context.Context, topic adapter.Topic, back []byte) error
 
 	lost, back func() // called when the broker has gone and before it comes back
@@ -201,11 +200,6 @@ type link struct {
 type limited struct{ *link }
 
 func (l limited) MaxMessage() int { return l.maxMessage() }
-
-// A ranging is a link that is a Ranger.
-type ranging struct{ *link }
-
-func (l ranging) RoundTrip() time.Duration { return l.roundTrip() }
 
 // Probe makes every link a Prober, as those of a Memory are.
 func (l *link) Probe(ctx context.Context, topic adapter.Topic, back []byte) error {
@@ -303,9 +297,6 @@ func withLinks(change func(l *link)) func(t *testing.T) adapter.Adapter {
 			b.mu.Unlock()
 			if l.maxMessage != nil {
 				return limited{l}, nil
-			}
-			if l.roundTrip != nil {
-				return ranging{l}, nil
 			}
 			return l, nil
 		}

@@ -109,6 +109,9 @@ func testEmptyMessage(c *cluster) {
 	}
 }
 
+// defaultMaxMessage is what a link takes that is no Limiter.
+const defaultMaxMessage = 512 << 10
+
 func testLargeMessage(c *cluster) {
 	nodes := c.open(3)
 	to := nodes[2]
@@ -117,7 +120,7 @@ func testLargeMessage(c *cluster) {
 		rounds = 6
 		small  = 100
 	)
-	large := min(nodes[0].fit(adapter.DefaultMaxMessage), nodes[1].fit(adapter.DefaultMaxMessage))
+	large := min(nodes[0].fit(defaultMaxMessage), nodes[1].fit(defaultMaxMessage))
 	got := expectSeries(to, nil)
 	publish := func(n *node) func(ctx context.Context) error {
 		return func(ctx context.Context) error {

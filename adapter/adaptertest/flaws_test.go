@@ -121,7 +121,11 @@ var flaws = []flaw{
 		}
 	})},
 	{"IsFartherThanItCanBe", []string{"RoundTrip"}, "after the beginning", false, withLinks(func(l *link) {
-		l.roundTrip = func() time.Duration { return time.Hour }
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			state.RoundTrip = time.Hour
+			return state, changed
+		}
 	})},
 	{"LosesConcurrentSubscriptions", []string{"ConcurrentUse"}, "got ", false, withLinks(loseUpdates)},
 	{"LosesTheFirstOnATopic", []string{"Fence", "FenceUnderLoad"}, "is lost", false, openColdTopics},

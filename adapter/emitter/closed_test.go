@@ -7,6 +7,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/wsserver"
@@ -27,17 +28,17 @@ func TestAfterClose(t *testing.T) {
 			defer cancel()
 			a := open(t)
 			srv := wsserver.New(wsserver.Config{Adapter: a, Logger: silent})
-			sockets := make(chan *wsserver.Socket, 1)
-			srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error { sockets <- s; return nil })
+			connected := make(chan *wsserver.Socket, 1)
+			srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error { connected <- s; return nil })
 			wstest.Dial(t, srv, wstest.Config{})
-			s := <-sockets
+			s := <-connected
 			kept := srv.To("x") // what was made before
 			if err := srv.Close(ctx); err != nil {
 				t.Errorf("Close: %v", err)
 			}
-			for what, b := range map[string]emitter.Broadcast{
-				"all": srv.Except(), "a room": srv.To("x"), "one of before": kept, "many rooms": srv.To("1", "2", "3", "4", "5"), "volatile": srv.Volatile(),
-				"local": srv.Of("/").Local(), "nobody": srv.To(), "of another namespace": srv.Of("/other").To("x"), "of a socket": s.To("x"),
+			for what, b := range map[string]sockets.Broadcast{
+				"all": srv.Except(), "a room": srv.To("x"), "one of before": kept, "many rooms": srv.To("1", "2", "3", "4", "5"), "volatile": srv.All().Volatile(),
+				"local": srv.Of("/").All().Local(), "nobody": srv.To(), "of another namespace": srv.Of("/other").To("x"), "of a socket": s.To("x"),
 			} {
 				checkClosed(ctx, t, name+", "+what, b)
 			}
@@ -46,9 +47,9 @@ func TestAfterClose(t *testing.T) {
 				"Emit of a namespace":    srv.Of("/").Emit(ctx, "x"),
 				"Emit of a socket":       s.Emit(ctx, "x"),
 				"EmitVolatile":           s.EmitVolatile(ctx, "x"),
-				"ServerSideEmit":         srv.ServerSideEmit(ctx, "x"),
-				"ServerSideEmitWithAck":  errorOf(srv.ServerSideEmitWithAck(ctx, "x")),
-				"EmitWithAck":            errorOf(srv.EmitWithAck(ctx, "x")),
+				"ServerSideEmit":         srv.Of("/").ServerSideEmit(ctx, "x"),
+				"ServerSideEmitWithAck":  errorOf(srv.Of("/").ServerSideEmitWithAck(ctx, "x")),
+				"EmitWithAck":            errorOf(srv.All().EmitWithAck(ctx, "x")),
 				"AllRooms":               errorOf(srv.Of("/").AllRooms(ctx)),
 				"EmitWithAck, of a room": errorOf(srv.To("x").EmitWithAck(ctx, "x")),
 			})
@@ -60,7 +61,7 @@ func TestAfterClose(t *testing.T) {
 			if err := e.Close(ctx); err != nil {
 				t.Errorf("Close of the emitter: %v", err)
 			}
-			for what, b := range map[string]emitter.Broadcast{"all": e.Except(), "one of before": kept, "local": e.To("x").Local(), "nobody": e.To()} {
+			for what, b := range map[string]sockets.Broadcast{"all": e.Except(), "one of before": kept, "local": e.To("x").Local(), "nobody": e.To()} {
 				checkClosed(ctx, t, "emitter, "+what, b)
 			}
 		})
@@ -70,7 +71,7 @@ func TestAfterClose(t *testing.T) {
 func errorOf[T any](_ T, err error) error { return err }
 
 // checkClosed checks that all that can be done with b is an error.
-func checkClosed(ctx context.Context, t *testing.T, what string, b emitter.Broadcast) {
+func checkClosed(ctx context.Context, t *testing.T, what string, b sockets.Broadcast) {
 	t.Helper()
 	checkAllClosed(t, what, map[string]error{
 		"Emit":              b.Emit(ctx, "x"),

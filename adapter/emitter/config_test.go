@@ -24,7 +24,7 @@ func TestWrongConfig(t *testing.T) {
 				cfg.Adapter = new(adapter.Memory)
 			}
 			e := emitter.New(cfg)
-			_, counted := e.Count(t.Context())
+			_, counted := e.All().Count(t.Context())
 			for what, err := range map[string]error{
 				"Ready": e.Ready(t.Context()), "Emit": e.Emit(t.Context(), "x"), "Count": counted,
 				"ServerSideEmit": e.Of("/x").ServerSideEmit(t.Context(), "x"),

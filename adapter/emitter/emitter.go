@@ -1,8 +1,8 @@
 // Package emitter does to the sockets of a cluster what a server can do, from a Go process without sockets: a cron job, a worker, the
 // backend of a web site.
 //
-// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Its [Namespace] and [Broadcast] are
-// those of the servers, too: package wsserver has them by the same names.
+// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Whatever can be done to sockets is a
+// method of the [sockets.Broadcast] that it makes, as a server does.
 package emitter
 
 import (
@@ -10,10 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // ErrNoAdapter is the error of everything that an Emitter without an adapter is asked for, by which it could reach anybody.
@@ -30,20 +33,20 @@ type Config struct {
 	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline. Zero means 30 seconds.
 	AckTimeout time.Duration
 
-	// QueueBytes bounds what is emitted and waits for the broker, in bytes. Beyond it, Emit returns adapter.ErrOverflow. Zero means
-	// adapter.DefaultQueueBytes.
+	// QueueBytes bounds what is emitted and waits for the broker, in bytes. Beyond it, Emit returns cluster.ErrOverflow. Zero means
+	// cluster.DefaultQueueBytes.
 	QueueBytes int
 
 	// RepairBytes bounds what was emitted and is remembered, for 30 s at the most, for servers that have missed it. Zero means
-	// adapter.DefaultRepairBytes.
+	// cluster.DefaultRepairBytes.
 	RepairBytes int
 
 	// Limits bound what is emitted, as the clients' own do: one that accepts more than Socket.IO's 10 attachments can be sent more. A field
 	// that is zero means its default; AttachmentBytes does not count.
 	Limits packet.Limits
 
-	// NameSuspects is how long calls name a server that does not answer any more, in an adapter.PartialError; then they count without it: see
-	// [adapter.HubConfig]. Zero means adapter.DefaultNameSuspects, 10 s.
+	// NameSuspects is how long calls name a server that does not answer any more, in an cluster.PartialError; then they count without it: see
+	// [cluster.HubConfig]. Zero means cluster.DefaultNameSuspects, 10 s.
 	NameSuspects time.Duration
 
 	// Logger takes what an operator should know. nil means slog.Default().
@@ -79,8 +82,8 @@ func (cfg Config) check() error {
 // moment does as well, at the cost of a few round trips: if [Emitter.Close] returns nil, every server has all that was emitted.
 type Emitter struct {
 	cfg      Config
-	hub      *adapter.Hub
-	root     *Namespace
+	hub      *cluster.Hub
+	root     *sockets.Namespace
 	unusable error
 }
 
@@ -93,7 +96,7 @@ func New(cfg Config) *Emitter {
 		cfg = Config{Logger: cfg.Logger}
 	}
 	e.cfg = cfg
-	e.hub = adapter.NewHub(adapter.HubConfig{
+	e.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		Client:      true,
 		QueueBytes:  cfg.QueueBytes,
@@ -107,15 +110,15 @@ func New(cfg Config) *Emitter {
 }
 
 // Of returns the namespace of this name. A missing "/" at its front is added. Nothing is kept of it: an emitter may use any number.
-func (e *Emitter) Of(name string) *Namespace {
-	name = clean(name)
+func (e *Emitter) Of(name string) *sockets.Namespace {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
 	rooms := e.hub.Rooms(name, noFrame)
 	rooms.Discard() // works on, see there
-	ns := NewNamespace(name, rooms, NamespaceConfig{
-		Codec: e.cfg.Codec, Limits: &e.cfg.Limits, AckTimeout: e.cfg.AckTimeout, Unusable: e.unusable,
+	return sockets.NewNamespace(name, rooms, sockets.NamespaceConfig{
+		Codec: e.cfg.Codec, Limits: &e.cfg.Limits, AckTimeout: e.cfg.AckTimeout, Ready: e.Ready, Unusable: e.unusable,
 	})
-	ns.ready = e.Ready
-	return ns
 }
 
 // noFrame is the Framer of a node without members, which is never called.
@@ -145,15 +148,15 @@ func (e *Emitter) State() adapter.State {
 }
 
 // Stats returns the state and the counts as they are now.
-func (e *Emitter) Stats() adapter.Stats {
+func (e *Emitter) Stats() cluster.Stats {
 	s := e.hub.Stats()
 	s.State = e.State()
 	return s
 }
 
 // Close leaves the cluster, and waits for everything that the Emitter has started. What was emitted goes out first: if the cluster has not
-// been met yet, Close waits until it has, until ctx ends; without a deadline in ctx, no longer than [adapter.CallTimeout]. Then it waits, for
-// two seconds at the most, for the servers to say that they have everything. nil means that they have. A *[adapter.PartialError] names those
+// been met yet, Close waits until it has, until ctx ends; without a deadline in ctx, no longer than [cluster.CallTimeout]. Then it waits, for
+// two seconds at the most, for the servers to say that they have everything. nil means that they have. A *[cluster.PartialError] names those
 // that have not said so. A server that is silent is not waited for, and named for a minute: it may be cut off, and be back. Another error
 // says that some of it was not sent, and why.
 func (e *Emitter) Close(ctx context.Context) error {
@@ -161,7 +164,7 @@ func (e *Emitter) Close(ctx context.Context) error {
 	if e.hub.Stats().Queued > 0 {
 		if _, ok := ctx.Deadline(); !ok {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, adapter.CallTimeout)
+			ctx, cancel = context.WithTimeout(ctx, cluster.CallTimeout)
 			defer cancel()
 		}
 		unmet = e.hub.Ready(ctx)
@@ -170,71 +173,25 @@ func (e *Emitter) Close(ctx context.Context) error {
 	if err != nil && unmet != nil {
 		err = fmt.Errorf("%w (%w)", err, unmet)
 	}
-	return wrap("close", err)
+	if err != nil {
+		return &sockets.Error{Op: "close", Err: err}
+	}
+	return nil
 }
 
-// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
-func (e *Emitter) To(rooms ...string) Broadcast { return e.root.To(rooms...) }
+// All is the broadcast to all sockets of the namespace "/".
+func (e *Emitter) All() sockets.Broadcast { return e.root.All() }
+
+// To is the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
+func (e *Emitter) To(rooms ...string) sockets.Broadcast { return e.root.To(rooms...) }
 
 // In is To.
-func (e *Emitter) In(rooms ...string) Broadcast { return e.root.To(rooms...) }
+func (e *Emitter) In(rooms ...string) sockets.Broadcast { return e.root.To(rooms...) }
 
 // Except is the broadcast to all sockets but those in any of rooms.
-func (e *Emitter) Except(rooms ...string) Broadcast { return e.root.Except(rooms...) }
+func (e *Emitter) Except(rooms ...string) sockets.Broadcast { return e.root.Except(rooms...) }
 
-// Volatile is the volatile broadcast to all sockets: see [Broadcast.Volatile].
-func (e *Emitter) Volatile() Broadcast { return e.root.Volatile() }
-
-// Compress is the broadcast to all sockets that may be compressed, or not: see [Broadcast.Compress].
-func (e *Emitter) Compress(compress bool) Broadcast { return e.root.Compress(compress) }
-
-// Emit sends an event to all sockets: see [Broadcast.Emit].
+// Emit sends an event to all sockets: see [sockets.Broadcast.Emit].
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 	return e.root.Emit(ctx, event, args...)
-}
-
-// EmitCounted sends an event to all sockets and returns how many have it: see [Broadcast.EmitCounted].
-func (e *Emitter) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
-	return e.root.EmitCounted(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets and waits for their acknowledgements: see [Broadcast.EmitWithAck].
-func (e *Emitter) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
-	return e.root.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets: see [Broadcast.FetchSockets].
-func (e *Emitter) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
-	return e.root.FetchSockets(ctx)
-}
-
-// Count returns how many sockets there are: see [Broadcast.Count].
-func (e *Emitter) Count(ctx context.Context) (int, error) { return e.root.Count(ctx) }
-
-// AllRooms returns the names of the rooms with a socket in them: see [Namespace.AllRooms].
-func (e *Emitter) AllRooms(ctx context.Context) ([]string, error) { return e.root.AllRooms(ctx) }
-
-// SocketsJoin puts all sockets into rooms: see [Broadcast.SocketsJoin].
-func (e *Emitter) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return e.root.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets out of rooms: see [Broadcast.SocketsLeave].
-func (e *Emitter) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return e.root.SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects all sockets: see [Broadcast.DisconnectSockets].
-func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
-	return e.root.DisconnectSockets(ctx, close)
-}
-
-// ServerSideEmit sends an event to the programs of all servers: see [Namespace.ServerSideEmit].
-func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	return e.root.ServerSideEmit(ctx, event, args...)
-}
-
-// ServerSideEmitWithAck is ServerSideEmit that waits for answers: see [Namespace.ServerSideEmitWithAck].
-func (e *Emitter) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
-	return e.root.ServerSideEmitWithAck(ctx, event, args...)
 }

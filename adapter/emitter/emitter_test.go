@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -21,25 +23,25 @@ import (
 // selections are what an emitter of a world can select.
 var selections = []struct {
 	rule      string
-	selection func(w *world, e *emitter.Emitter) emitter.Broadcast
+	selection func(w *world, e *emitter.Emitter) sockets.Broadcast
 	want      string
 }{
-	{"all", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except() }, "abcd"},
-	{"a room", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("y") }, "bc"},
-	{"a union, each socket once", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.In("x").To("y", "x") }, "abc"},
-	{"a room without members", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("z") }, ""},
-	{"an empty list", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To([]string(nil)...) }, ""},
-	{"an empty list of a namespace's", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("/").In([]string{}...) }, ""},
-	{"an empty list, and a room", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To().To("x") }, "ab"},
-	{"an empty list, and exceptions", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except("x").To() }, ""},
-	{"except", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Except("x") }, "cd"},
-	{"except wins", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x", "y").Except("y") }, "a"},
-	{"a socket's id", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
-	{"a namespace by its name", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("").To("y") }, "bc"},
-	{"another namespace", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Of("other").To("y") }, ""},
-	{"volatile", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Volatile().Except("y") }, "ad"},
-	{"not compressed", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.Compress(false).To("x") }, "ab"},
-	{"its own node has nobody", func(w *world, e *emitter.Emitter) emitter.Broadcast { return e.To("x").Local() }, ""},
+	{"all", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except() }, "abcd"},
+	{"a room", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("y") }, "bc"},
+	{"a union, each socket once", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.In("x").To("y", "x") }, "abc"},
+	{"a room without members", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("z") }, ""},
+	{"an empty list", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To([]string(nil)...) }, ""},
+	{"an empty list of a namespace's", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("/").In([]string{}...) }, ""},
+	{"an empty list, and a room", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To().To("x") }, "ab"},
+	{"an empty list, and exceptions", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except("x").To() }, ""},
+	{"except", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except("x") }, "cd"},
+	{"except wins", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("x", "y").Except("y") }, "a"},
+	{"a socket's id", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
+	{"a namespace by its name", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("").To("y") }, "bc"},
+	{"another namespace", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("other").To("y") }, ""},
+	{"volatile", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.All().Volatile().Except("y") }, "ad"},
+	{"not compressed", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.All().Compress(false).To("x") }, "ab"},
+	{"its own node has nobody", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To("x").Local() }, ""},
 }
 
 // TestSelections: all that an emitter does selects sockets as a server does.
@@ -97,28 +99,28 @@ func TestSelections(t *testing.T) {
 func TestWholeNamespace(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		e := w.emitter(t)
-		if err := e.SocketsJoin(t.Context(), "all"); err != nil {
+		if err := e.All().SocketsJoin(t.Context(), "all"); err != nil {
 			t.Errorf("SocketsJoin: %v", err)
 		}
-		rooms, err := e.AllRooms(t.Context())
+		rooms, err := e.Of("/").AllRooms(t.Context())
 		if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"all", "x", "y"}) {
 			t.Errorf("AllRooms: got %q, %v", rooms, err)
 		}
-		if err := e.SocketsLeave(t.Context(), "all"); err != nil {
+		if err := e.All().SocketsLeave(t.Context(), "all"); err != nil {
 			t.Errorf("SocketsLeave: %v", err)
 		}
-		if n, err := e.Count(t.Context()); n != 4 || err != nil {
+		if n, err := e.All().Count(t.Context()); n != 4 || err != nil {
 			t.Errorf("Count: got %d, %v", n, err)
 		}
 		if err := e.Emit(t.Context(), "news", "hi"); err != nil {
 			t.Errorf("Emit: %v", err)
 		}
 		w.want(t, "Emit", "abcd", `["news","hi"]`)
-		if n, err := e.EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
+		if n, err := e.All().EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
 			t.Errorf("EmitCounted: got %d, %v", n, err)
 		}
 		w.want(t, "EmitCounted", "abcd", `["news","ho"]`)
-		sockets, err := e.FetchSockets(t.Context())
+		sockets, err := e.All().FetchSockets(t.Context())
 		if err != nil || len(sockets) != 4 {
 			t.Fatalf("FetchSockets: got %d, %v", len(sockets), err)
 		}
@@ -145,7 +147,7 @@ func TestWholeNamespace(t *testing.T) {
 			}
 			w.want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
 		}
-		if err := e.DisconnectSockets(t.Context(), true); err != nil {
+		if err := e.All().DisconnectSockets(t.Context(), true); err != nil {
 			t.Errorf("DisconnectSockets: %v", err)
 		}
 		for _, c := range w.clients {
@@ -184,15 +186,15 @@ func TestAcks(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		responses, err = e.EmitWithAck(ctx, "nobody answers")
-		var partial *adapter.PartialError
+		responses, err = e.All().EmitWithAck(ctx, "nobody answers")
+		var partial *cluster.PartialError
 		if !errors.As(err, &partial) || partial.Clients != 4 || len(partial.Nodes) > 0 || len(responses) > 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without answers: got %v, %v", responses, err)
 		}
 		if err := sockets[0].Disconnect(t.Context(), false); err != nil {
 			t.Error(err)
 		}
-		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, adapter.ErrMember) {
+		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, cluster.ErrMember) {
 			t.Errorf("a socket that has gone: got %v, want ErrMember", err)
 		}
 	})
@@ -210,7 +212,7 @@ func TestServerSideEmit(t *testing.T) {
 			wsserver.OnServerSideAck(srv.Of("/other"), "twice", func(ctx context.Context, n int) (int, error) { return 2 * n, nil })
 		}
 		e := w.emitter(t)
-		if err := e.ServerSideEmit(t.Context(), "said", "hi"); err != nil {
+		if err := e.Of("/").ServerSideEmit(t.Context(), "said", "hi"); err != nil {
 			t.Error(err)
 		}
 		got := []string{<-said, <-said}
@@ -227,7 +229,7 @@ func TestServerSideEmit(t *testing.T) {
 				t.Errorf("%s answered %d, %v", r.Node, n, err)
 			}
 		}
-		if responses, err = e.ServerSideEmitWithAck(t.Context(), "twice", 21); len(responses) > 0 || !errors.Is(err, adapter.ErrUnknown) {
+		if responses, err = e.Of("/").ServerSideEmitWithAck(t.Context(), "twice", 21); len(responses) > 0 || !errors.Is(err, cluster.ErrUnknown) {
 			t.Errorf("where nobody handles it: got %v, %v, want ErrUnknown", responses, err)
 		}
 	})
@@ -255,10 +257,10 @@ func TestNoServer(t *testing.T) {
 			srv.Of("/").OnServerSide("whoever", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
 		}
 		// A node that was asked and did not answer would be missing.
-		if responses, err := w.srvs[0].ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
+		if responses, err := w.srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
 			t.Errorf("a server: got %d answers, %v, want one", len(responses), err)
 		}
-		if responses, err := e.ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
+		if responses, err := e.Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
 			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
 		}
 		if n, err := w.srvs[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
@@ -293,7 +295,7 @@ func TestShortLived(t *testing.T) {
 			if err := e.Emit(t.Context(), "late"); !errors.Is(err, adapter.ErrClosed) {
 				t.Errorf("Emit after Close: got %v, want ErrClosed", err)
 			}
-			if n, err := e.Count(t.Context()); n != 0 || err == nil {
+			if n, err := e.All().Count(t.Context()); n != 0 || err == nil {
 				t.Errorf("Count after Close: got %d, %v, want an error", n, err)
 			}
 		}
@@ -337,16 +339,16 @@ func TestNoAdapter(t *testing.T) {
 		"Ready":                 e.Ready(t.Context()),
 		"State":                 e.State().Reason,
 		"Emit":                  e.Emit(t.Context(), "x"),
-		"EmitCounted":           second(e.EmitCounted(t.Context(), "x")),
-		"EmitWithAck":           second(e.Of("/other").EmitWithAck(t.Context(), "x")),
-		"FetchSockets":          second(e.FetchSockets(t.Context())),
-		"Count":                 second(e.Count(t.Context())),
-		"AllRooms":              second(e.AllRooms(t.Context())),
-		"SocketsJoin":           e.SocketsJoin(t.Context(), "x"),
-		"SocketsLeave":          e.SocketsLeave(t.Context(), "x"),
-		"DisconnectSockets":     e.DisconnectSockets(t.Context(), false),
-		"ServerSideEmit":        e.ServerSideEmit(t.Context(), "x"),
-		"ServerSideEmitWithAck": second(e.ServerSideEmitWithAck(t.Context(), "x")),
+		"EmitCounted":           second(e.All().EmitCounted(t.Context(), "x")),
+		"EmitWithAck":           second(e.Of("/other").All().EmitWithAck(t.Context(), "x")),
+		"FetchSockets":          second(e.All().FetchSockets(t.Context())),
+		"Count":                 second(e.All().Count(t.Context())),
+		"AllRooms":              second(e.Of("/").AllRooms(t.Context())),
+		"SocketsJoin":           e.All().SocketsJoin(t.Context(), "x"),
+		"SocketsLeave":          e.All().SocketsLeave(t.Context(), "x"),
+		"DisconnectSockets":     e.All().DisconnectSockets(t.Context(), false),
+		"ServerSideEmit":        e.Of("/").ServerSideEmit(t.Context(), "x"),
+		"ServerSideEmitWithAck": second(e.Of("/").ServerSideEmitWithAck(t.Context(), "x")),
 	} {
 		if !errors.Is(err, emitter.ErrNoAdapter) {
 			t.Errorf("%s: got %v, want ErrNoAdapter", name, err)
@@ -369,12 +371,12 @@ func TestNoBroker(t *testing.T) {
 			t.Errorf("Emit: %v", err)
 		}
 		start := time.Now()
-		if n, err := e.Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
+		if n, err := e.All().Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
 			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
 		}
 		start = time.Now()
-		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != adapter.CallTimeout {
-			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), adapter.CallTimeout)
+		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
+			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), cluster.CallTimeout)
 		}
 		restore()
 
@@ -423,8 +425,8 @@ func TestUnopenable(t *testing.T) {
 		start := time.Now()
 		for name, err := range map[string]error{
 			"Ready":       e.Ready(t.Context()),
-			"Count":       second(e.Count(t.Context())),
-			"EmitCounted": second(e.EmitCounted(t.Context(), "x")),
+			"Count":       second(e.All().Count(t.Context())),
+			"EmitCounted": second(e.All().EmitCounted(t.Context(), "x")),
 			"Close":       e.Close(t.Context()),
 		} {
 			if !errors.Is(err, errConfig) {
@@ -447,17 +449,17 @@ func TestBadEvents(t *testing.T) {
 		for name, err := range map[string]error{
 			"a reserved name":      e.Emit(t.Context(), "disconnect"),
 			"no JSON":              e.Emit(t.Context(), "x", make(chan int)),
-			"no JSON, counted":     second(e.EmitCounted(t.Context(), "x", make(chan int))),
-			"no JSON, to servers":  e.ServerSideEmit(t.Context(), "x", make(chan int)),
-			"an end, counted":      second(e.EmitCounted(ended, "x")),
-			"..., to be answered":  second(e.EmitWithAck(ended, "x")),
-			"..., by a server":     second(e.ServerSideEmitWithAck(ended, "x")),
+			"no JSON, counted":     second(e.All().EmitCounted(t.Context(), "x", make(chan int))),
+			"no JSON, to servers":  e.Of("/").ServerSideEmit(t.Context(), "x", make(chan int)),
+			"an end, counted":      second(e.All().EmitCounted(ended, "x")),
+			"..., to be answered":  second(e.All().EmitWithAck(ended, "x")),
+			"..., by a server":     second(e.Of("/").ServerSideEmitWithAck(ended, "x")),
 			"a namespace's name":   e.Of("/a,b").Emit(t.Context(), "x"),
-			"a room's name":        e.SocketsJoin(t.Context(), strings.Repeat("x", adapter.MaxRoomName+1)),
-			"one that is reserved": second(e.EmitCounted(t.Context(), "connect")),
+			"a room's name":        e.All().SocketsJoin(t.Context(), strings.Repeat("x", cluster.MaxRoomName+1)),
+			"one that is reserved": second(e.All().EmitCounted(t.Context(), "connect")),
 		} {
-			var failed *emitter.Error
-			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "emitter: ") {
+			var failed *sockets.Error
+			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "belfry: ") {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}

@@ -54,8 +54,10 @@ func newWorld(t *testing.T, a adapter.Adapter, codec packet.Codec) *world {
 			}
 		})
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-			wsserver.OnAck(s, "join", func(ctx context.Context, rooms []string) (int, error) { return len(rooms), s.Join(ctx, rooms...) })
-			wsserver.OnAck(s, "echo", func(ctx context.Context, v int) (int, error) { return v, nil })
+			wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, rooms []string) (int, error) {
+				return len(rooms), s.Join(ctx, rooms...)
+			})
+			wsserver.OnAck(s, "echo", func(ctx context.Context, _ *wsserver.Socket, v int) (int, error) { return v, nil })
 			return nil
 		})
 		if err := srv.Ready(t.Context()); err != nil {

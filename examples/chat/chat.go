@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -78,44 +79,26 @@ type person struct {
 	Name string `json:"name"`
 }
 
-// A refusal tells a user why not. It is the acknowledgement's "error".
-type refusal string
+// done is the answer to what has no other.
+type done struct{}
 
-func (r refusal) Error() string { return string(r) }
+// refusal tells a user why not.
+func refusal(why string) error { return &wsserver.AckError{Message: why} }
 
 // newChat makes io serve the chat. links are all nodes that the page shows.
 func newChat(io *wsserver.Server, links []link, log *slog.Logger) *chat {
 	c := &chat{ns: io.Of("/"), node: io.Node(), links: links, log: log, names: make(map[string]string)}
-	c.ns.OnConnect(c.connect)
+	wsserver.OnAck(c.ns, "hello", c.hello)
+	wsserver.OnAck(c.ns, "join", c.join)
+	wsserver.OnAck(c.ns, "leave", c.leave)
+	wsserver.OnAck(c.ns, "say", c.say)
 	c.ns.OnDisconnecting(c.disconnecting)
 	c.ns.OnDisconnect(c.disconnect)
 	return c
 }
 
-// connect sets the handlers of a socket. They run one at a time, those of its disconnection last.
-func (c *chat) connect(_ context.Context, s *wsserver.Socket) error {
-	on(s, "hello", func(ctx context.Context, in struct{ Name string }) (welcome, error) { return c.hello(ctx, s, in.Name) })
-	on(s, "join", func(ctx context.Context, room string) (struct{}, error) { return struct{}{}, c.join(ctx, s, room) })
-	on(s, "leave", func(ctx context.Context, room string) (struct{}, error) { return struct{}{}, c.leave(ctx, s, room) })
-	on(s, "say", func(ctx context.Context, in struct{ Room, Text string }) (struct{}, error) {
-		return struct{}{}, c.say(ctx, s, in.Room, in.Text)
-	})
-	return nil
-}
-
-// on is wsserver.OnAck for handlers that may refuse: the acknowledgement is then {"error": why}.
-func on[T, R any](s *wsserver.Socket, event string, handle func(context.Context, T) (R, error)) {
-	wsserver.OnAck(s, event, func(ctx context.Context, arg T) (any, error) {
-		reply, err := handle(ctx, arg)
-		if no, ok := errors.AsType[refusal](err); ok {
-			return map[string]string{"error": string(no)}, nil
-		}
-		return reply, err
-	})
-}
-
-func (c *chat) hello(ctx context.Context, s *wsserver.Socket, name string) (welcome, error) {
-	name, err := clean("A name", name, maxName, "")
+func (c *chat) hello(ctx context.Context, s *wsserver.Socket, in struct{ Name string }) (welcome, error) {
+	name, err := clean("A name", in.Name, maxName, "")
 	if err != nil {
 		return welcome{}, err
 	}
@@ -125,55 +108,56 @@ func (c *chat) hello(ctx context.Context, s *wsserver.Socket, name string) (welc
 	return welcome{Name: name, Node: c.node, ID: s.ID(), Nodes: c.links}, c.tellPeople(ctx)
 }
 
-func (c *chat) join(ctx context.Context, s *wsserver.Socket, room string) error {
+func (c *chat) join(ctx context.Context, s *wsserver.Socket, room string) (done, error) {
 	name, ok := c.name(s)
 	if !ok {
-		return refusal("Say hello first: nobody joins a room without a name.")
+		return done{}, refusal("Say hello first: nobody joins a room without a name.")
 	}
 	room, err := clean("A room", room, maxRoom, "")
 	if err != nil {
-		return err
+		return done{}, err
 	}
 	rooms := s.Rooms()
 	if slices.Contains(rooms, roomPrefix+room) {
-		return nil
+		return done{}, nil
 	}
 	if len(rooms)-1 >= maxRooms { // its own room is one of them
-		return refusal(fmt.Sprintf("You are in %d rooms. Leave one first.", maxRooms))
+		return done{}, refusal(fmt.Sprintf("You are in %d rooms. Leave one first.", maxRooms))
 	}
 	err = s.Join(ctx, roomPrefix+room)
-	if unfenced, ok := errors.AsType[*adapter.UnfencedError](err); ok {
+	if unfenced, ok := errors.AsType[*cluster.UnfencedError](err); ok {
 		c.log.Warn("chat: a node may miss who has just joined", "error", unfenced)
 	} else if err != nil {
-		return err
+		return done{}, err
 	}
-	return c.cluster(s.To(roomPrefix+room).Emit(ctx, "joined", c.message(s, name, room, "")))
+	return done{}, c.cluster(s.To(roomPrefix+room).Emit(ctx, "joined", c.message(s, name, room, "")))
 }
 
-func (c *chat) leave(ctx context.Context, s *wsserver.Socket, room string) error {
+func (c *chat) leave(ctx context.Context, s *wsserver.Socket, room string) (done, error) {
 	if !slices.Contains(s.Rooms(), roomPrefix+room) {
-		return nil
+		return done{}, nil
 	}
 	s.Leave(roomPrefix + room)
 	name, _ := c.name(s)
-	return c.cluster(s.To(roomPrefix+room).Emit(ctx, "left", c.message(s, name, room, "")))
+	return done{}, c.cluster(s.To(roomPrefix+room).Emit(ctx, "left", c.message(s, name, room, "")))
 }
 
-func (c *chat) say(ctx context.Context, s *wsserver.Socket, room, text string) error {
-	text, err := clean("A message", text, maxText, "\n\t")
+func (c *chat) say(ctx context.Context, s *wsserver.Socket, in struct{ Room, Text string }) (done, error) {
+	room := roomPrefix + in.Room
+	text, err := clean("A message", in.Text, maxText, "\n\t")
 	if err != nil {
-		return err
+		return done{}, err
 	}
-	if !slices.Contains(s.Rooms(), roomPrefix+room) {
-		return refusal("You are not in this room. Join it first.")
+	if !slices.Contains(s.Rooms(), room) {
+		return done{}, refusal("You are not in this room. Join it first.")
 	}
 	name, _ := c.name(s)
-	return c.cluster(c.ns.To(roomPrefix+room).Emit(ctx, "said", c.message(s, name, room, text)))
+	return done{}, c.cluster(c.ns.To(room).Emit(ctx, "said", c.message(s, name, in.Room, text)))
 }
 
 // cluster makes a refusal of what an Emit returns that has reached this node alone.
 func (c *chat) cluster(err error) error {
-	if errors.Is(err, adapter.ErrOverflow) || errors.Is(err, adapter.ErrClosed) {
+	if errors.Is(err, cluster.ErrOverflow) || errors.Is(err, adapter.ErrClosed) {
 		c.log.Warn("chat: not sent to the other nodes", "error", err)
 		return refusal("The other nodes are out of reach. Only this one has heard of it.")
 	}
@@ -232,7 +216,7 @@ func (c *chat) tellPeople(ctx context.Context) error {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.ID, b.ID))
 	})
 	list.People = list.People[:min(len(list.People), maxPeople)]
-	return c.ns.Local().Emit(ctx, "people", list)
+	return c.ns.All().Local().Emit(ctx, "people", list)
 }
 
 // clean takes the space off the ends of what a user wrote, and refuses what is empty, too long, or has control characters in it other

@@ -163,11 +163,11 @@ func (c *client) ask(name string, arg any) {
 // refusal is a request and returns why it was refused; empty if it was not.
 func (c *client) refusal(name string, arg any) string {
 	c.t.Helper()
-	var reply struct{ Error string }
+	var reply struct{ Error struct{ Message string } }
 	if data := c.request(name, arg); json.Unmarshal(data, &reply) != nil {
 		c.t.Fatalf("acknowledgement of %s: got %s, want an object", name, data)
 	}
-	return reply.Error
+	return reply.Error.Message
 }
 
 func (c *client) event(packet string) event {

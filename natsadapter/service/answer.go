@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // An answer is what is known of what was done, in JSON.
@@ -23,8 +23,8 @@ type outcome struct {
 
 // take makes o of the error of a call. What is no outcome, since nothing was done, is returned.
 func (o *outcome) take(err error) error {
-	var partial *adapter.PartialError
-	var unfenced *adapter.UnfencedError
+	var partial *cluster.PartialError
+	var unfenced *cluster.UnfencedError
 	if errors.As(err, &partial) {
 		o.Missing = partial.Nodes
 	}
@@ -63,18 +63,18 @@ type socket struct {
 	Node      string             `json:"node"`
 	Rooms     []string           `json:"rooms,omitempty"`
 	Data      json.RawMessage    `json:"data,omitempty"`
-	Handshake *emitter.Handshake `json:"handshake,omitempty"`
+	Handshake *sockets.Handshake `json:"handshake,omitempty"`
 	Truncated bool               `json:"truncated,omitempty"`
 }
 
-// newFetchAnswer says as much of sockets as is wanted, in the order of their ids: of those behind after, limit at the most, and as many as fit
+// newFetchAnswer says as much of selected as is wanted, in the order of their ids: of those behind after, limit at the most, and as many as fit
 // into an answer of most bytes.
-func newFetchAnswer(sockets []emitter.RemoteSocket, after string, limit int, handshake bool, most int) *fetchAnswer {
+func newFetchAnswer(selected []sockets.RemoteSocket, after string, limit int, handshake bool, most int) *fetchAnswer {
 	const reserve = 16 << 10 // for what else is in an answer
 	left := max(most-reserve, most/2)
-	slices.SortFunc(sockets, func(a, b emitter.RemoteSocket) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(selected, func(a, b sockets.RemoteSocket) int { return strings.Compare(a.ID, b.ID) })
 	a := &fetchAnswer{Sockets: []socket{}}
-	for _, r := range sockets {
+	for _, r := range selected {
 		if r.ID <= after {
 			continue
 		}

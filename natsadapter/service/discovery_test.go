@@ -20,6 +20,7 @@ import (
 
 // TestDiscovery: the service is found as any service of NATS, with all that is needed to use it.
 func TestDiscovery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	other := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "a.b", Prefix: "my.app", Logger: silent})})
 	if other.Subject() != "my.app.service.ra=2Eb" {
@@ -139,6 +140,7 @@ func (s schema) check(t *testing.T, what string, value json.RawMessage) {
 // TestPermissions: the permissions of the NATS server are the guard: those that the documentation names are enough, for the service and for
 // a client, and less is not. A service that is denied its subjects says so.
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	user := func(name string, publish, subscribe []string) *natsserver.User {
 		return &natsserver.User{Username: name, Password: "p", Permissions: &natsserver.Permissions{
 			Publish:   &natsserver.SubjectPermission{Allow: publish},

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // A refusal is why a request is not carried out.
@@ -154,7 +155,7 @@ func explain(err error) (code, text string) {
 	switch {
 	case errors.As(err, &r):
 		n = r.code
-	case errors.Is(err, adapter.ErrClosed), errors.Is(err, adapter.ErrUnavailable), errors.Is(err, adapter.ErrOverflow), errors.Is(err, adapter.ErrRefused),
+	case errors.Is(err, adapter.ErrClosed), errors.Is(err, adapter.ErrUnavailable), errors.Is(err, cluster.ErrOverflow), errors.Is(err, adapter.ErrRefused),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		n = 503
 	}

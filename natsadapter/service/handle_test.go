@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 )
@@ -15,7 +16,7 @@ import (
 type lastRequest struct {
 	countRequest
 	t   *testing.T
-	hub *adapter.Hub
+	hub *cluster.Hub
 }
 
 func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
@@ -32,8 +33,9 @@ func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
 
 // TestServerThatLeavesAfterwards: a request that was carried out is not refused for want of a server, or its client would send it again.
 func TestServerThatLeavesAfterwards(t *testing.T) {
+	t.Parallel()
 	memory, silent := new(adapter.Memory), slog.New(slog.DiscardHandler)
-	hub := adapter.NewHub(adapter.HubConfig{Adapter: memory, Logger: silent})
+	hub := cluster.NewHub(cluster.HubConfig{Adapter: memory, Logger: silent})
 	e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
 	defer e.Close(t.Context())
 	for _, ready := range []func(context.Context) error{hub.Ready, e.Ready} {

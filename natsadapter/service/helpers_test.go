@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"log/slog"
 	"slices"
 	"strings"
@@ -25,7 +26,11 @@ import (
 // patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
 const patience = time.Minute
 
-func TestMain(m *testing.M) { leak.Main(m, "belfry/", "nats-io/nats.go") }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "4") // the tests wait for servers and time-outs more often than they compute
+	leak.Main(m, "belfry/", "nats-io/nats.go")
+}
 
 var silent = slog.New(slog.DiscardHandler)
 
@@ -71,8 +76,10 @@ func newServer(t *testing.T, a adapter.Adapter) *wsserver.Server {
 		}
 	})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, rooms []string) (int, error) { return len(rooms), s.Join(ctx, rooms...) })
-		wsserver.OnAck(s, "echo", func(ctx context.Context, v int) (int, error) { return v, nil })
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, rooms []string) (int, error) {
+			return len(rooms), s.Join(ctx, rooms...)
+		})
+		wsserver.OnAck(s, "echo", func(ctx context.Context, _ *wsserver.Socket, v int) (int, error) { return v, nil })
 		return nil
 	})
 	if err := srv.Ready(t.Context()); err != nil {

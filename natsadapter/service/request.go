@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A request is what one asks for, in JSON. check says what is wrong with it.
@@ -47,7 +48,7 @@ func (s *selection) check() error {
 }
 
 // broadcast is the selection as an emitter has it.
-func (s *selection) broadcast(e *emitter.Emitter) emitter.Broadcast {
+func (s *selection) broadcast(e *emitter.Emitter) sockets.Broadcast {
 	b := e.Of(s.Namespace).Except(s.Except...)
 	if s.Rooms.given {
 		b = b.To(s.Rooms.names...)
@@ -71,7 +72,7 @@ func (r *emitRequest) check() error {
 }
 
 // broadcast is what the event is emitted to, with its arguments.
-func (r *emitRequest) broadcast(e *emitter.Emitter) (b emitter.Broadcast, args []any) {
+func (r *emitRequest) broadcast(e *emitter.Emitter) (b sockets.Broadcast, args []any) {
 	b = r.selection.broadcast(e)
 	if r.Volatile {
 		b = b.Volatile()

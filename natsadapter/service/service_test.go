@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
@@ -27,6 +27,7 @@ import (
 
 // TestEmit: one request reaches the lobby, and says how many got it.
 func TestEmit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	for _, test := range []struct {
 		body  string
@@ -53,6 +54,7 @@ func TestEmit(t *testing.T) {
 
 // TestEmitWithoutReply: a request that waits for nothing is carried out, in its order.
 func TestEmitWithoutReply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	for i := range 100 {
 		if err := w.nc.Publish(w.service.Subject()+".emit", fmt.Appendf(nil, `{"rooms":["x"],"event":"news","args":[%d]}`, i)); err != nil {
@@ -75,6 +77,7 @@ func TestEmitWithoutReply(t *testing.T) {
 
 // TestRefusalWithoutReply: what could not be done, and nobody waits for, is in the log.
 func TestRefusalWithoutReply(t *testing.T) {
+	t.Parallel()
 	server := natstest.NewServer(t)
 	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Logger: silent})
 	e := newEmitter(t, a)
@@ -103,6 +106,7 @@ func (l logLines) Write(line []byte) (int, error) {
 }
 
 func TestJoinLeaveCount(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	if a := w.request(t, "join", `{"rooms":["y"],"join":["new","newer"]}`); a.text != `{"ok":true}` {
 		t.Errorf("join: %s", a.text)
@@ -132,6 +136,7 @@ func TestJoinLeaveCount(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	if a := w.request(t, "disconnect", `{}`); a.code != "400" || !strings.Contains(a.Error, `"all": true`) {
 		t.Errorf("all by mistake: %s %s", a.code, a.text)
@@ -160,6 +165,7 @@ func TestDisconnect(t *testing.T) {
 }
 
 func TestFetch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	a := w.request(t, "fetch", `{"rooms":["x","y"],"handshake":true}`)
 	if !a.OK || w.who(a) != "abc" || a.More {
@@ -209,6 +215,7 @@ func TestFetch(t *testing.T) {
 
 // TestFetchTooMuch: what does not fit into an answer can be fetched all the same.
 func TestFetchTooMuch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	for i := range 20 {
 		c := wstest.Dial(t, w.srvs[i%2], wstest.Config{})
@@ -246,6 +253,7 @@ func TestFetchTooMuch(t *testing.T) {
 
 // TestWrongRequests: what is wrong is refused, with a word on what is right, and does nothing.
 func TestWrongRequests(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{MaxRequestBytes: 2000})
 	for _, test := range []struct{ endpoint, body, want string }{
 		{"emit", ``, `"event"`},
@@ -267,7 +275,7 @@ func TestWrongRequests(t *testing.T) {
 		{"emit", `{"event":"x","args":[` + strings.Repeat("[", 400) + strings.Repeat("]", 399) + `]}`, "invalid"},
 		{"join", `{"rooms":["x"]}`, `"join"`},
 		{"join", `{"rooms":["x"],"join":[]}`, `"join"`},
-		{"join", `{"rooms":["x"],"join":["` + strings.Repeat("r", adapter.MaxRoomName+1) + `"]}`, "name of a room"},
+		{"join", `{"rooms":["x"],"join":["` + strings.Repeat("r", cluster.MaxRoomName+1) + `"]}`, "name of a room"},
 		{"leave", `{"rooms":["x"]}`, `"leave"`},
 		{"leave", `{"rooms":["x"],"leave":"y"}`, "leave"},
 		{"disconnect", `{"rooms":["x"],"all":true}`, `"all"`},
@@ -292,6 +300,7 @@ func TestWrongRequests(t *testing.T) {
 
 // TestEmptyList: an empty list of rooms selects nobody, and an empty list of exceptions leaves out nobody.
 func TestEmptyList(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	for _, rooms := range []string{`[]`, `null`} {
 		for endpoint, rest := range map[string]string{
@@ -319,6 +328,7 @@ func TestEmptyList(t *testing.T) {
 
 // TestDeadNode: a server that dies is waited for until that is known, and is named; what the others did counts.
 func TestDeadNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
 	third := newServer(t, hung)
@@ -370,6 +380,7 @@ func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server)
 
 // TestTimeout: a request that says so waits no longer.
 func TestTimeout(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	brief := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Prefix: "brief", Logger: silent}),
 		Emitter: newEmitter(t, w.adapter), Timeout: 100 * time.Millisecond})
@@ -395,6 +406,7 @@ func TestTimeout(t *testing.T) {
 
 // TestOverload: more requests than the service takes are refused at once, and hold up none of the others.
 func TestOverload(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{MaxRequests: 4, Timeout: time.Minute})
 	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
 	third := newServer(t, hung)
@@ -430,6 +442,7 @@ func TestOverload(t *testing.T) {
 
 // TestInstances: several instances share the requests, and one that is closed leaves its part to the others without losing any.
 func TestInstances(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	other := start(t, service.Config{Adapter: w.adapter})
 	var wg sync.WaitGroup
@@ -459,6 +472,7 @@ func TestInstances(t *testing.T) {
 
 // TestClose: Close waits for what is being carried out, no longer than its ctx, and takes no more; the emitter that was given stays.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	e := newEmitter(t, w.adapter)
 	own := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "elsewhere", Logger: silent})
@@ -501,6 +515,7 @@ func TestClose(t *testing.T) {
 
 // TestCodec: with an emitter of theirs, servers may have another codec.
 func TestCodec(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	a := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "packed", Logger: silent})
 	srv := wsserver.New(wsserver.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: silent})
@@ -523,6 +538,7 @@ func TestCodec(t *testing.T) {
 
 // TestNoServer: a cluster without a server is not one without sockets.
 func TestNoServer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	s := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chta", Logger: silent})})
 	for endpoint, body := range map[string]string{"emit": `{"event":"news"}`, "count": ``, "fetch": ``, "disconnect": `{"all":true}`} {
@@ -534,6 +550,7 @@ func TestNoServer(t *testing.T) {
 
 // TestOutage: when the NATS server is back, so is the service.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, service.Config{})
 	w.nats.Restart()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -553,6 +570,7 @@ func TestOutage(t *testing.T) {
 
 // TestStartErrors: what is wrong is said at once.
 func TestStartErrors(t *testing.T) {
+	t.Parallel()
 	for name, a := range map[string]*natsadapter.Adapter{
 		"no adapter":      nil,
 		"a wrong prefix":  natsadapter.New(natsadapter.Config{Prefix: "a.*", Logger: silent}),
@@ -574,6 +592,7 @@ func TestStartErrors(t *testing.T) {
 
 // TestStartWithoutAnswer: Start gives up a server that accepts connections and says nothing when ctx ends.
 func TestStartWithoutAnswer(t *testing.T) {
+	t.Parallel()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func round(t *testing.T, seed uint64) {
 }
 
 // settle ends the broadcasts, and waits until nothing is wrong any more.
-func (c *cluster) settle(t *testing.T) {
+func (c *trial) settle(t *testing.T) {
 	if err := c.whole(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func (c *cluster) settle(t *testing.T) {
 }
 
 // tell says what has happened, and checks that it was much.
-func (c *cluster) tell(t *testing.T, h *history, reports []singerReport, due int) {
+func (c *trial) tell(t *testing.T, h *history, reports []singerReport, due int) {
 	var repaired, overtaken, missed, unknown uint64
 	for _, r := range reports {
 		repaired, overtaken = repaired+r.Stats.Repaired, overtaken+r.Stats.Overtaken

@@ -18,8 +18,8 @@ import (
 // patience is how long the cluster may take to be whole again. Only a failure reaches it.
 const patience = 2 * time.Minute
 
-// A cluster is the processes of a round, on a network of their own.
-type cluster struct {
+// A trial is the processes of a round, a cluster on a network of its own.
+type trial struct {
 	t       *testing.T
 	seed    uint64
 	brokers []*process // NATS servers
@@ -49,9 +49,9 @@ type process struct {
 }
 
 // begin starts a cluster whose servers broadcast.
-func begin(t *testing.T, net *network, seed uint64) *cluster {
+func begin(t *testing.T, net *network, seed uint64) *trial {
 	t.Helper()
-	c := &cluster{t: t, seed: seed, stop: make(chan struct{})}
+	c := &trial{t: t, seed: seed, stop: make(chan struct{})}
 	var addrs []string
 	for i := range brokerCount {
 		addrs = append(addrs, net.hosts[i].addr)
@@ -98,7 +98,7 @@ const (
 )
 
 // run starts a process, which the end of the test kills. For a NATS server, it is up when run returns.
-func (c *cluster) run(h *host, role string, args ...string) (*process, error) {
+func (c *trial) run(h *host, role string, args ...string) (*process, error) {
 	p := &process{host: h}
 	var err error
 	if p.child, err = child.Run(h.enter(), role, args...); err != nil {
@@ -109,7 +109,7 @@ func (c *cluster) run(h *host, role string, args ...string) (*process, error) {
 	return p, err
 }
 
-func (c *cluster) runServer(h *host, origin int, addrs string) (*process, error) {
+func (c *trial) runServer(h *host, origin int, addrs string) (*process, error) {
 	s, err := c.run(h, "server", fmt.Sprint(origin), fmt.Sprint(c.seed), addrs)
 	if err == nil {
 		s.origin = origin
@@ -121,21 +121,21 @@ func (c *cluster) runServer(h *host, origin int, addrs string) (*process, error)
 type origin_ = origin // where a variable has the name
 
 // newOrigin is the number of a new origin.
-func (c *cluster) newOrigin() int {
+func (c *trial) newOrigin() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.origins = append(c.origins, origin{})
 	return len(c.origins) - 1
 }
 
-func (c *cluster) edit(o int, change func(*origin_)) {
+func (c *trial) edit(o int, change func(*origin_)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.origins[o])
 }
 
 // fail notes an error that ends the round.
-func (c *cluster) fail(err error) {
+func (c *trial) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = errors.Join(c.err, err)
@@ -187,7 +187,7 @@ func wait(what string, holds func() (bool, error)) error {
 
 // places waits until every server is connected, and returns to which broker each is. Where a connection has been cut, one side may still believe
 // in it.
-func (c *cluster) places() (on map[*process]*process, err error) {
+func (c *trial) places() (on map[*process]*process, err error) {
 	err = wait("the connections of all servers", func() (bool, error) {
 		on = make(map[*process]*process)
 		for _, s := range c.servers {
@@ -211,7 +211,7 @@ func (c *cluster) places() (on map[*process]*process, err error) {
 }
 
 // routed waits until all brokers have their routes to each other: three and one of the system account.
-func (c *cluster) routed() error {
+func (c *trial) routed() error {
 	return wait("the routes of the NATS servers", func() (bool, error) {
 		for _, b := range c.brokers {
 			in, err := b.host.connections(b.child.PID(), routePort, false)
@@ -233,7 +233,7 @@ func (c *cluster) routed() error {
 }
 
 // whole waits until the servers that stay know each other.
-func (c *cluster) whole() error {
+func (c *trial) whole() error {
 	c.mu.Lock()
 	stayers := slices.Clone(c.stayers)
 	c.mu.Unlock()
@@ -251,7 +251,7 @@ func (c *cluster) whole() error {
 }
 
 // ups counts how often links became Connected.
-func (c *cluster) ups() (n uint64, err error) {
+func (c *trial) ups() (n uint64, err error) {
 	for _, s := range c.servers {
 		var r singerReport
 		if err := s.ask("state", &r); err != nil {

@@ -20,7 +20,7 @@ var errNoBite = errors.New("it did not bite")
 
 // inflict lets a fault happen, and mends it. An error says that it did not bite, or what could not be done. If the servers were about to connect
 // elsewhere, after the fault before, it hits once more.
-func (c *cluster) inflict(f fault, h *host) error {
+func (c *trial) inflict(f fault, h *host) error {
 	time.Sleep(f.pause)
 	for again := 3; ; again-- {
 		on, err := c.places()
@@ -38,7 +38,7 @@ func (c *cluster) inflict(f fault, h *host) error {
 }
 
 // hit is inflict, where the servers are connected to these NATS servers.
-func (c *cluster) hit(f fault, h *host, on map[*process]*process) error {
+func (c *trial) hit(f fault, h *host, on map[*process]*process) error {
 	var busy []*process // brokers with servers
 	for _, b := range c.brokers {
 		if slices.ContainsFunc(c.servers, func(s *process) bool { return on[s] == b }) {
@@ -154,7 +154,7 @@ func mend(one *process, others []*process, both bool) error {
 
 // during has something broken for as long as the fault lasts, and checks that nothing comes from one side to the other at first. Whether
 // connections outlive it depends on how long it lasts.
-func (c *cluster) during(f fault, begin, end func() error, from, to []*process) error {
+func (c *trial) during(f fault, begin, end func() error, from, to []*process) error {
 	if len(from) == 0 || len(to) == 0 {
 		return fmt.Errorf("%s: nobody is concerned: %d servers on one side, %d on the other", f.kind, len(from), len(to))
 	}
@@ -194,7 +194,7 @@ func silent(from, to []*process) error {
 }
 
 // reconnects does something that costs connections, and waits until servers have made new ones.
-func (c *cluster) reconnects(do func() error) error {
+func (c *trial) reconnects(do func() error) error {
 	before, err := c.ups()
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 )
 
 // invite lets emitters and servers come and go, one after the other, until the end of the faults. A server that is there then stays.
-func (c *cluster) invite(guest int, h *host) {
+func (c *trial) invite(guest int, h *host) {
 	next := visits(c.seed, guest)
 	c.guests.Go(func() {
 		for {
@@ -32,7 +32,7 @@ func (c *cluster) invite(guest int, h *host) {
 }
 
 // pause waits, and reports whether the faults go on.
-func (c *cluster) pause(d time.Duration) bool {
+func (c *trial) pause(d time.Duration) bool {
 	select {
 	case <-c.stop:
 		return false
@@ -47,13 +47,13 @@ func (c *cluster) pause(d time.Duration) bool {
 }
 
 // addrs are the addresses of two of the NATS servers.
-func (c *cluster) addrs(origin int) string {
+func (c *trial) addrs(origin int) string {
 	b := c.brokers
 	return b[origin%len(b)].host.addr + "," + b[(origin+1)%len(b)].host.addr
 }
 
 // emitterComes runs an emitter until it has closed, or is killed. before is called first then, if there is one: all is well.
-func (c *cluster) emitterComes(h *host, v visit, before func(origin int) error) error {
+func (c *trial) emitterComes(h *host, v visit, before func(origin int) error) error {
 	number := c.newOrigin()
 	e, err := c.run(h, "emitter", fmt.Sprint(number), fmt.Sprint(c.seed), c.addrs(number), fmt.Sprint(v.emits))
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *cluster) emitterComes(h *host, v visit, before func(origin int) error) 
 }
 
 // kill kills a guest after a while.
-func (c *cluster) kill(p *process, number int, v visit, before func(origin int) error) error {
+func (c *trial) kill(p *process, number int, v visit, before func(origin int) error) error {
 	time.Sleep(v.last)
 	if before != nil {
 		if err := before(number); err != nil {
@@ -95,7 +95,7 @@ func (c *cluster) kill(p *process, number int, v visit, before func(origin int) 
 }
 
 // serverComes runs a server until it has closed, or is killed, as emitterComes does; or the faults end, and it stays.
-func (c *cluster) serverComes(h *host, v visit, before func(origin int) error) error {
+func (c *trial) serverComes(h *host, v visit, before func(origin int) error) error {
 	number := c.newOrigin()
 	s, err := c.runServer(h, number, c.addrs(number))
 	if err != nil {
@@ -156,7 +156,7 @@ func (c *cluster) serverComes(h *host, v visit, before func(origin int) error) e
 }
 
 // history asks all servers that have stayed for what they have got. They are silent by now.
-func (c *cluster) history() (*history, []singerReport, error) {
+func (c *trial) history() (*history, []singerReport, error) {
 	h := &history{seed: c.seed, origins: slices.Clone(c.origins), nodes: slices.Clone(c.gone)}
 	var reports []singerReport
 	for _, s := range c.stayers {

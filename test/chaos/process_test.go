@@ -18,8 +18,10 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/test/child"
@@ -74,7 +76,7 @@ func adapterOf(hosts string) adapter.Adapter {
 }
 
 // broadcast emits the broadcast of an origin with this number.
-func broadcast(ns *emitter.Namespace, seed uint64, origin, number int) error {
+func broadcast(ns *sockets.Namespace, seed uint64, origin, number int) error {
 	s := selected(seed, origin, number)
 	to := ns.Except(s.except.names()...)
 	if s.rooms != 0 {
@@ -88,9 +90,9 @@ var memberships = []roomSet{1<<rooms - 1, 1<<(rooms/2) - 1, 1 << 5, 0}
 
 // A singer is a server of the cluster: a node with members, which broadcasts all the time.
 type singer struct {
-	hub    *adapter.Hub
-	rooms  *adapter.Rooms
-	ns     *emitter.Namespace
+	hub    *cluster.Hub
+	rooms  *cluster.Rooms
+	ns     *sockets.Namespace
 	seed   uint64
 	origin int
 
@@ -112,7 +114,7 @@ type singerReport struct {
 	Refused  []int
 	Nodes    []string
 	Suspects []string
-	Stats    adapter.Stats
+	Stats    cluster.Stats
 }
 
 // beServer is a server: its number as an origin, the seed, and the addresses of its NATS servers. It prints its id.
@@ -120,9 +122,9 @@ func beServer(args []string) error {
 	s := &singer{missed: make(map[string]int), unknown: make(map[string]int)}
 	fmt.Sscan(args[0], &s.origin)
 	fmt.Sscan(args[1], &s.seed)
-	s.hub = adapter.NewHub(adapter.HubConfig{Adapter: adapterOf(args[2]), Logger: quiet, OnLoss: s.lost})
+	s.hub = cluster.NewHub(cluster.HubConfig{Adapter: adapterOf(args[2]), Logger: quiet, OnLoss: s.lost})
 	s.rooms = s.hub.Rooms("/", frame)
-	s.ns = emitter.NewNamespace("/", s.rooms, emitter.NamespaceConfig{})
+	s.ns = sockets.NewNamespace("/", s.rooms, sockets.NamespaceConfig{})
 	fmt.Println(s.hub.Node())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		answer, err := s.obey(in.Text())
@@ -235,7 +237,7 @@ func (s *singer) sing(pause time.Duration) {
 	}
 }
 
-func (s *singer) lost(l adapter.Loss) {
+func (s *singer) lost(l cluster.Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.Unknown {
@@ -314,7 +316,7 @@ type closing struct {
 }
 
 func ending(err error) closing {
-	if partial, ok := errors.AsType[*adapter.PartialError](err); ok && len(partial.Nodes) > 0 {
+	if partial, ok := errors.AsType[*cluster.PartialError](err); ok && len(partial.Nodes) > 0 {
 		return closing{Without: partial.Nodes}
 	}
 	if err != nil {

@@ -463,11 +463,11 @@ check("acknowledgements from the client", async (t) => {
     if (what === "hold") held.push(() => answer(...args));
     if (held.length === 10) held.splice(0).reverse().forEach((f) => f());
   });
-  t.same(await c.askAll("ask", 10_000, "values", 1, { b: bytes(1) }, bytes(), "\u001e"), ["answered", 1, { b: bytes(1) }, bytes(), "\u001e"]);
-  t.same(await c.askAll("ask", 10_000, "nothing"), ["answered"]);
-  t.same(await c.askAll("ask", 10_000, "twice"), ["answered", "first"]);
+  t.same(await c.askAll("ask", patience, "values", 1, { b: bytes(1) }, bytes(), "\u001e"), ["answered", 1, { b: bytes(1) }, bytes(), "\u001e"]);
+  t.same(await c.askAll("ask", patience, "nothing"), ["answered"]);
+  t.same(await c.askAll("ask", patience, "twice"), ["answered", "first"]);
   t.step = "ten, answered backwards";
-  t.same(await Promise.all(upTo(10).map((i) => c.askAll("ask", 10_000, "hold", i, bytes(i)))), upTo(10).map((i) => ["answered", i, bytes(i)]));
+  t.same(await Promise.all(upTo(10).map((i) => c.askAll("ask", patience, "hold", i, bytes(i)))), upTo(10).map((i) => ["answered", i, bytes(i)]));
 });
 
 check("timeouts of acknowledgements", async (t) => {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
@@ -74,9 +75,14 @@ func (w *world) adapter() adapter.Adapter {
 // serve is the application: clients join and leave rooms, and say something to one.
 func serve(srv *wsserver.Server) {
 	connect := func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.OnAck(s, "leave", func(ctx context.Context, room string) (bool, error) { s.Leave(room); return true, nil })
-		wsserver.OnAck(s, "say", func(ctx context.Context, room string) (bool, error) {
+		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			return true, s.Join(ctx, room)
+		})
+		wsserver.OnAck(s, "leave", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
+			s.Leave(room)
+			return true, nil
+		})
+		wsserver.OnAck(s, "say", func(ctx context.Context, _ *wsserver.Socket, room string) (bool, error) {
 			return true, s.Namespace().To(room).Emit(ctx, "said", strings.Repeat("x", 500))
 		})
 		return nil
@@ -119,8 +125,8 @@ func (w *world) emit(ctx context.Context) error {
 	for i := range 20 {
 		err = errors.Join(err, e.To(fmt.Sprint("room-", i)).Emit(ctx, "said", i))
 	}
-	_, counted := e.Count(ctx)
-	var partial *adapter.PartialError // of a client that went meanwhile, say
+	_, counted := e.All().Count(ctx)
+	var partial *cluster.PartialError // of a client that went meanwhile, say
 	if errors.As(counted, &partial) {
 		counted = nil
 	}

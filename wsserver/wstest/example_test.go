@@ -13,10 +13,12 @@ import (
 // newChat is the server that the examples test.
 func newChat() *wsserver.Server {
 	srv := wsserver.New(wsserver.Config{})
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, room string) (bool, error) { return true, s.Join(ctx, room) })
-		wsserver.On(s, "say", func(ctx context.Context, text string) error { return s.To("tower").Emit(ctx, "said", text) })
-		return nil
+	root := srv.Of("/")
+	wsserver.OnAck(root, "join", func(ctx context.Context, s *wsserver.Socket, room string) (bool, error) {
+		return true, s.Join(ctx, room)
+	})
+	wsserver.On(root, "say", func(ctx context.Context, s *wsserver.Socket, text string) error {
+		return s.To("tower").Emit(ctx, "said", text)
 	})
 	return srv
 }

@@ -151,3 +151,61 @@ func TestLeftMeanwhile(t *testing.T) {
 		s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	})
 }
+
+// A broker that stood still delivers late, and so makes a node younger than it is. Others, whose word comes in time, know better: of a node that
+// had left before this one began, or is older and has never answered it, nothing was due, and nothing is reported.
+func TestWordsThatComeLate(t *testing.T) {
+	const late = 4 * time.Second
+	left := Gossip{Node: "o", Client: true, Absence: Left, Age: time.Second, Ago: 12 * time.Second, Upto: 9}
+	silent := Gossip{Node: "o", Client: true, Age: time.Second, Ago: 12 * time.Second, Upto: 9}
+	after := func(h Gossip, d time.Duration) Gossip {
+		h.Ago -= d
+		return h
+	}
+	bye := &Bye{About: About{Client: true, Age: time.Second}, Last: 9}
+	for _, c := range []struct {
+		name  string
+		comes func(s *script)
+		lost  bool
+	}{
+		{"late alone", func(s *script) { s.heard("p", after(left, late)) }, true},
+		{"late, and in time", func(s *script) { s.heard("p", after(left, late)); s.heard("q", left) }, false},
+		{"in time, and late", func(s *script) { s.heard("p", left); s.heard("q", after(left, late)) }, false},
+		{"in time, and its own goodbye late", func(s *script) { s.heard("p", left); s.hears("o", bye) }, false},
+		{"its own goodbye late, and in time", func(s *script) { s.hears("o", bye); s.heard("p", left) }, false},
+		{"a broadcast late, and in time", func(s *script) {
+			s.gets("o", 9, []uint64{8}, "a")
+			s.hears("o", &Heartbeat{About: bye.About, Upto: 9, Parts: 1, Tails: []Tail{tail("a", 9)}})
+			s.heard("p", left)
+		}, false},
+		{"silent, late", func(s *script) { s.heard("p", after(silent, late)) }, true},
+		{"silent, late, and in time", func(s *script) { s.heard("p", after(silent, late)); s.heard("q", silent) }, false},
+		{"silent, in time, and late", func(s *script) { s.heard("p", silent); s.heard("q", after(silent, late)) }, false},
+		{"silent, and in time once it is given up", func(s *script) {
+			h := silent
+			h.Upto = 0
+			s.heard("p", after(h, late))
+			s.did(s.LinkDown(s.at, 0))
+			s.wait(DeadAfter)
+			s.did(s.LinkUp(s.at))
+			s.heard("q", after(h, -DeadAfter))
+		}, false},
+		{"silent, in time, and a heartbeat of its own late", func(s *script) {
+			s.heard("p", silent)
+			s.hears("o", &Heartbeat{About: bye.About, Upto: 9, Parts: 1, Tails: []Tail{tail("a", 9)}})
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t)
+			s.receives("p", 5, "a")
+			s.knows("q", 5)
+			c.comes(s)
+			losses := slices.Clone(effects[Lost](s))
+			s.wait(3 * DeadAfter)
+			losses = append(losses, effects[Lost](s)...)
+			if got := slices.ContainsFunc(losses, func(l Lost) bool { return l.Node == "o" }); got != c.lost {
+				t.Errorf("reported %+v, want that something is (%v)", losses, c.lost)
+			}
+		})
+	}
+}

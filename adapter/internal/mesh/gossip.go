@@ -152,16 +152,25 @@ func (m *Machine[T, O, B, W]) mergeGossip(words []Gossip) {
 }
 
 // discoverFrom returns the node of which another one has heard. One that this node has never heard of is added if it may be back, or if it is
-// younger: then all that it ever sent was due here. Of any other nothing is due, and introduce returns nil.
+// younger: then all that it ever sent was due here. Of any other nothing is due, and discoverFrom returns nil.
+//
+// What a broker delivers that stood still makes a node younger than it is, and nothing makes one older: the earliest birth counts.
 func (m *Machine[T, O, B, W]) discoverFrom(h Gossip) *peer[B] {
 	const ever = time.Duration(1) << 61 // two of which are no overflow
 	ago := min(h.Ago, ever)
 	born := m.now - min(h.Age, ever) - ago
+	p := m.peers[h.Node]
+	if p != nil && (p.age > 0 || p.gossipedAge > 0) {
+		born = min(born, p.born)
+	}
 	// One that is older by less than the word has travelled would be taken for younger: that matters only if it has sent something.
 	younger := born > FenceTimeout || born > 0 && (h.Upto > 0 || len(h.Tails) > 0)
-	p := m.peers[h.Node]
 	if p == nil {
-		if !younger && (h.Absence == Left || ago >= remembered) {
+		if !younger && ago >= remembered {
+			return nil
+		}
+		if !younger && h.Absence == Left { // and what comes late of it, or is said of it, is not to show it as younger
+			m.bury(&peer[B]{id: h.Node, client: h.Client, standing: StandingLeft})
 			return nil
 		}
 		p = &peer[B]{id: h.Node, client: h.Client, since: m.now, standing: StandingAlive, heardAt: m.now - ago, presumed: m.fence}
@@ -170,10 +179,16 @@ func (m *Machine[T, O, B, W]) discoverFrom(h Gossip) *peer[B] {
 		m.hello(p)
 		m.changed = true
 	}
-	if p.age == 0 && (p.gossipedAge == 0 || born < p.born) {
+	if p.standing == StandingLeft {
+		return p
+	}
+	if p.age == 0 {
 		p.born = born
 	}
-	if !p.started && younger && p.standing != StandingLeft {
+	if p.started && born <= 0 && p.answered == 0 && (!p.contacted || h.Absence == Left) {
+		p.started, p.firstFence, m.changed = false, 0, true // it was taken for younger
+	}
+	if !p.started && younger {
 		p.presumed, p.firstFence = m.fence, m.fence
 		m.markComplete(p, born)
 		p.start(0)
@@ -243,7 +258,7 @@ func (m *Machine[T, O, B, W]) resolveDoubts() {
 		return
 	}
 	for _, p := range m.doubts {
-		if p.standing == StandingDead {
+		if p.standing == StandingDead && p.started {
 			m.reportDoubt(p)
 		}
 	}

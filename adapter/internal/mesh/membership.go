@@ -66,11 +66,11 @@ func (m *Machine[T, O, B, W]) reopen(p *peer[B]) {
 // our broker's interest has reached it.
 func (m *Machine[T, O, B, W]) identify(p *peer[B], a About) {
 	p.client = a.Client
-	if born := m.now - a.Age; p.age == 0 || born < p.born {
+	if born := m.now - a.Age; p.age == 0 && p.gossipedAge == 0 || born < p.born {
 		p.born = born
 	}
 	p.age = max(p.age, a.Age)
-	if !p.started && a.Age < m.now {
+	if older := p.gossipedAge > 0 && p.born <= 0; !p.started && a.Age < m.now && !older { // others know better what comes late
 		p.presumed, p.firstFence = m.fence, m.fence
 		m.markComplete(p, p.born)
 		p.start(0)

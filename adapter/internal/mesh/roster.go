@@ -16,6 +16,12 @@ func (r *roster[B]) add(p *peer[B]) {
 	r.order = append(r.order, p)
 }
 
+// bury adds one that has left already: it is never met.
+func (r *roster[B]) bury(p *peer[B]) {
+	r.peers[p.id] = p
+	r.tombstones, r.over = append(r.tombstones, p), true
+}
+
 // apply changes the standing of p. It reports whether that is a change.
 func (r *roster[B]) apply(p *peer[B], c change) bool {
 	is, ok := transitions[p.standing][c]

@@ -37,7 +37,7 @@ class Refusal extends Error {}
 // ask is a request whose refusal is an error too.
 async function ask(event, ...args) {
 	const reply = await socket.request(event, ...args);
-	if (reply.error) throw new Refusal(reply.error);
+	if (reply.error) throw new Refusal(reply.error.message);
 	return reply;
 }
 

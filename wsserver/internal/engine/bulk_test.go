@@ -158,7 +158,7 @@ type counter struct{}
 
 func (counter) Message(bool, []byte) (bool, error) { return false, nil }
 func (counter) Waiting() (int, time.Duration)      { return 0, 0 }
-func (counter) Ended(error)                        {}
+func (counter) Ended(Reason, error)                {}
 
 // TestUpgradesOverSockets: sessions on the loopback interface, which upgrade at once with messages under way both ways. The WebSockets are
 // polled, their requests served by net/http.

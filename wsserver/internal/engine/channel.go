@@ -1,16 +1,14 @@
 package engine
 
 import (
-	"net/http"
-
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
-// A channel is a WebSocket and what it is to its session: it carries it, or it probes (Engine.IO 4, "Upgrade"), or it was refused.
+// A channel is a carrier that brings messages by itself, such as a WebSocket, and what it is to its session: it carries it, or it probes
+// (Engine.IO 4, "Upgrade"), or it was refused.
 type channel struct {
-	ws      transport.WebSocket
 	session *Session
 	limit   *engineio.Deadline // of a probe, and of the end of a refused one; guarded by session.mu
 	state   channelState       // guarded by session.mu; changes only once, and only of one that probes
@@ -18,6 +16,24 @@ type channel struct {
 
 	probing bool // used by Message, Fed and Held alone, as is what follows
 	probe   engineio.Probe
+
+	slot // next to what the carrier is: see webSocket
+}
+
+// A webSocket is a channel and its WebSocket in one piece of memory.
+type webSocket struct {
+	channel
+	ws transport.WebSocket
+}
+
+// init says what c is, and whether it came to take over a session, or is its first carrier.
+func (c *channel) init(s *Session, carrier Carrier, upgrade bool) {
+	c.session, c.Carrier, c.upgrade = s, carrier, upgrade
+	if upgrade {
+		c.limit = new(engineio.Deadline)
+	} else {
+		c.state = channelOpen
+	}
 }
 
 type channelState uint8
@@ -28,49 +44,36 @@ const (
 	channelRefused
 )
 
-var probePong = &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte(engineio.ProbePongPacket))}
+var probePong = transport.NewFrame(false, []byte(engineio.ProbePongPacket))
 
-// upgrade serves a request for a WebSocket that is to take over a session. A session has one such at a time: another is closed at once,
-// and the session knows nothing of it (Engine.IO 4, "WebSocket").
-func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
-	srv := s.server
-	srv.mu.Lock()
-	closed := srv.closed
-	if closed == nil {
-		srv.live.Add(1)
-	}
-	srv.mu.Unlock()
-	if closed != nil {
-		srv.shuttingDown(w)
-		return
-	}
-	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
-	if err != nil {
-		srv.refused.Add(1)
-		srv.cfg.Logger.Debug("belfry: upgrade refused", "remote", r.RemoteAddr, "error", err)
-		srv.live.Done()
-		return
-	}
-	c := &channel{session: s, upgrade: true, limit: new(engineio.Deadline)}
-	srv.transports.Serve(&c.ws, nc, deflated, c)
-	srv.stray(c, true)
+// carry makes c the first carrier of a new session, and sends the client its open packet.
+func (c *channel) carry() {
+	c.session.carried.Store(&c.slot)
+	c.session.server.add(c.session)
+	c.Send(transport.NewFrame(false, c.session.open(nil)))
+}
+
+// offer has c probe, to take over its session. A session has one such at a time: another is closed at once, and the session knows nothing
+// of it (Engine.IO 4, "WebSocket"). The server has counted c as live.
+func (c *channel) offer() {
+	s := c.session
+	s.server.stray(c, true)
 	s.mu.Lock()
-	if s.ended || s.probe != nil || s.ws.Load() != nil {
+	if s.ended || s.probe != nil || s.polling() == nil {
 		c.state = channelRefused
 	} else {
 		c.probing = true
 		s.probe = c
-		srv.upgradeDelay.Arm(c.limit, c)
+		s.server.upgradeDelay.Arm(c.limit, c)
 	}
 	refused := c.state == channelRefused
 	s.mu.Unlock()
 	if refused {
 		c.close()
 	}
-	c.ws.Start(early)
 }
 
-// refuse closes a WebSocket that probed, because of its session's end.
+// refuse closes a channel that probed, because of its session's end.
 func (c *channel) refuse() {
 	c.session.mu.Lock()
 	c.state = channelRefused
@@ -86,7 +89,7 @@ func (c *channel) abandon() {
 	if probed {
 		s.probe = nil
 		c.state = channelRefused
-		s.polling.Load().Probe(false) // before another may probe
+		s.polling().Probe(false) // before another may probe
 	}
 	s.mu.Unlock()
 	if probed {
@@ -94,13 +97,13 @@ func (c *channel) abandon() {
 	}
 }
 
-// close closes a WebSocket that carries no session.
+// close closes a channel that carries no session.
 func (c *channel) close() {
 	s := c.session
 	s.mu.Lock()
 	s.server.closeDelay.Arm(c.limit, c)
 	s.mu.Unlock()
-	c.ws.Close(transport.CloseNoStatus)
+	c.Close()
 }
 
 // Expired implements [engineio.Expirer].
@@ -115,23 +118,22 @@ func (c *channel) Expired(d *engineio.Deadline) {
 	case probes:
 		c.abandon()
 	default:
-		c.ws.Abort()
+		c.Abort()
 	}
 }
 
 // Message implements [transport.Receiver].
-func (c *channel) Message(op transport.Opcode, payload []byte) error {
+func (c *channel) Message(binary bool, payload []byte) error {
 	s := c.session
-	binary := op == transport.OpBinary
 	if !c.probing {
 		return s.receive(binary, payload)
 	}
 	switch c.probe.Receive(binary, payload) {
 	case engineio.ProbePong:
-		c.ws.Send(probePong)
+		c.Send(probePong)
 		s.mu.Lock()
 		if s.probe == c {
-			s.polling.Load().Probe(true)
+			s.polling().Probe(true)
 		}
 		s.mu.Unlock()
 	case engineio.ProbeSwitch:
@@ -152,18 +154,17 @@ func (c *channel) take() bool {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	polling := s.polling.Load()
-	if s.probe != c || !polling.MoveTo(&c.ws) {
+	polling := s.polling()
+	if s.probe != c || !polling.MoveTo(c.Carrier.(outbox.Heir)) {
 		return false
 	}
 	s.probe = nil
 	c.state = channelOpen
 	s.server.deadlines.Stop(c.limit)
 	c.limit = nil
-	s.ws.Store(&c.ws)
-	s.polling.Store(nil) // after ws, so that there is always one of them
+	s.carried.Store(&c.slot)
 	if s.halted {
-		c.ws.Pause()
+		c.Pause()
 		polling.Resume() // a POST that waits came before
 	}
 	return true
@@ -200,7 +201,7 @@ func (c *channel) Closing(err error) {
 	carries := c.state == channelOpen
 	s.mu.Unlock()
 	if carries {
-		s.closing(err)
+		s.end(err, endCarrier)
 	}
 }
 

@@ -3,10 +3,16 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/budget"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 var errTest = errors.New("the test's reason")
@@ -84,7 +90,7 @@ func TestCloseExpired(t *testing.T) {
 type hasty struct{ session *Session }
 
 func (hasty) Message(bool, []byte) (bool, error) { return false, nil }
-func (h hasty) Ended(error)                      { h.session.Abort() }
+func (h hasty) Ended(Reason, error)              { h.session.Abort() }
 
 // TestAbortInEnded: a session whose transport is gone before its owner has been told of the end counts as gone, too.
 func TestAbortInEnded(t *testing.T) {
@@ -124,3 +130,48 @@ func TestShutdownHurries(t *testing.T) {
 }
 
 func (hasty) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }
+
+// TestAbortMeetsUnread: what a client that polls has asked for and does not read is given up with its session, at once, whatever
+// ends that.
+func TestAbortMeetsUnread(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(r *rig, sid string)
+		want error
+	}{
+		"the budget is used up": {func(r *rig, sid string) {
+			others := int(r.srv.cfg.Budget.Limit())
+			r.srv.cfg.Budget.Take(others)
+			<-r.owner(sid).ended
+			r.srv.cfg.Budget.Give(others)
+		}, errOverBudget},
+		"aborted":           {func(r *rig, sid string) { r.owner(sid).session.Abort() }, errAborted},
+		"the client closes": {func(r *rig, sid string) { r.post(sid, "1") }, transport.ErrPeerClosed},
+	} {
+		for _, read := range []int{0, 1, 100_000} { // of the answer, before the client stops
+			t.Run(fmt.Sprintf("%s, %d read", name, read), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, func(cfg *Config) {
+						cfg.Budget = budget.New(4 << 20)
+					})
+					sid := r.openPolling()
+					o := r.owner(sid)
+					o.send(strings.Repeat("x", 1_000_000))
+					nc, err := r.dial()
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer nc.Close()
+					fmt.Fprintf(nc, "GET /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n\r\n", sid)
+					io.CopyN(io.Discard, nc, int64(read))
+					synctest.Wait()
+					test.end(r, sid)
+					o.wantEnded(t, test.want)
+					synctest.Wait()
+					if used := r.srv.cfg.Budget.Used(); used != 0 {
+						t.Errorf("%d bytes of the session are kept after its end", used)
+					}
+				})
+			})
+		}
+	}
+}

@@ -15,7 +15,11 @@ const maxStall = 4 * time.Second
 // look is how long after a ping its session looks whether the client has got it, and how often if not.
 func (c Config) look() time.Duration { return min(c.PingTimeout/4, time.Second) }
 
-var pingFrame = &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte{byte(engineio.PacketPing)}), Ping: true}
+var pingFrame = func() *outbox.Frame {
+	f := transport.NewFrame(false, []byte{byte(engineio.PacketPing)})
+	f.Ping = true
+	return f
+}()
 
 // Expired implements [engineio.Expirer].
 func (s *Session) Expired(d *engineio.Deadline) {
@@ -43,29 +47,29 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.close(err, endVanished)
+		s.end(err, endVanished)
 	case ping:
 		s.ping()
 	case d == &s.beat:
 	case ended:
 		s.Abort()
 	case !accepted:
-		s.Close(ErrNotAccepted)
+		s.end(errNotAccepted, endOrderly)
 	case slow:
-		s.Close(ErrIncomplete)
+		s.end(errIncomplete, endOrderly)
 	}
 }
 
 // ping sends a ping, which state knows of.
 func (s *Session) ping() {
-	taken := s.outlet().Taken()
+	taken := s.carrier().Taken()
 	s.mu.Lock()
 	s.taken, s.looks = taken, 0
 	if s.pauses > 0 && !s.ended {
 		s.readOn(mostUnread)
 	}
 	s.mu.Unlock()
-	s.Send(pingFrame)
+	s.carrier().Send(pingFrame)
 }
 
 // evidence is what is known of a client that has not answered a ping. mu must be held.
@@ -73,18 +77,18 @@ func (s *Session) evidence() engineio.Evidence {
 	if !s.state.Pinged() {
 		return engineio.Evidence{}
 	}
-	out := s.outlet()
-	e := engineio.Evidence{Taken: out.PingTaken(), Partial: s.partial, NotHeard: s.halted || s.behind}
+	c := s.carrier()
+	e := engineio.Evidence{Taken: c.PingTaken(), Partial: s.partial, NotHeard: s.halted || s.behind}
 	if e.Taken {
 		return e
 	}
-	if taken := out.Taken(); taken != s.taken {
+	if taken := c.Taken(); taken != s.taken {
 		s.taken, s.looks = taken, 0
 	} else if s.looks < math.MaxUint8 {
 		s.looks++
 	}
 	patience := s.server.cfg.PingTimeout
-	if ws, _ := s.carrier(); ws != nil {
+	if !polls(c) {
 		patience += maxStall
 	}
 	e.Silent = time.Duration(s.looks)*s.server.cfg.look() >= patience

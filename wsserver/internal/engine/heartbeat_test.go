@@ -166,12 +166,12 @@ func TestAcceptTimeout(t *testing.T) {
 		begin := time.Now()
 		sid := r.openPolling()
 		poll := r.start("GET", sid, "")
-		r.owner(sid).wantAfter(t, begin, 10*time.Second, ErrNotAccepted)
+		r.owner(sid).wantAfter(t, begin, 10*time.Second, errNotAccepted)
 		poll.want(200, "1")
 
 		ws, o := r.openWebSocket()
 		begin = time.Now()
-		o.wantAfter(t, begin, 10*time.Second, ErrNotAccepted)
+		o.wantAfter(t, begin, 10*time.Second, errNotAccepted)
 		ws.wantClosed(t)
 
 		ws, o = r.openWebSocket()
@@ -179,7 +179,7 @@ func TestAcceptTimeout(t *testing.T) {
 		o.react = func(string) (bool, error) { return true, nil } // it is never complete, and this limit is the nearer one
 		time.Sleep(9 * time.Second)
 		ws.mustSend(t, "4part")
-		o.wantAfter(t, begin, 10*time.Second, ErrNotAccepted)
+		o.wantAfter(t, begin, 10*time.Second, errNotAccepted)
 		ws.wantClosed(t)
 
 		ws, o = r.openWebSocket()
@@ -194,7 +194,7 @@ func TestAcceptTimeout(t *testing.T) {
 		begin = time.Now()
 		up := r.probe(sid)
 		up.mustSend(t, "5")
-		r.owner(sid).wantAfter(t, begin, 10*time.Second, ErrNotAccepted)
+		r.owner(sid).wantAfter(t, begin, 10*time.Second, errNotAccepted)
 		up.wantClosed(t)
 	})
 }
@@ -211,7 +211,7 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "4begin")
 		time.Sleep(10 * time.Second)
 		r.post(sid, "bAAAA") // more, but too little: the time goes on
-		o.wantAfter(t, begin, standstill, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
@@ -231,7 +231,7 @@ func TestIncomplete(t *testing.T) {
 		o.session.Pause()
 		time.Sleep(10 * time.Second)
 		o.session.Resume()
-		o.wantAfter(t, begin, 11*time.Second+standstill, ErrIncomplete)
+		o.wantAfter(t, begin, 11*time.Second+standstill, errIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) { // one that is complete, and the next one's beginning, at once
 		r := newRig(t, nil)
@@ -244,7 +244,7 @@ func TestIncomplete(t *testing.T) {
 		begin := time.Now()
 		r.wantPoll(sid, "2")
 		r.post(sid, "3")
-		o.wantAfter(t, begin, standstill, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) { // across an upgrade
 		r := newRig(t, nil)
@@ -256,7 +256,7 @@ func TestIncomplete(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		ws := r.probe(sid)
 		ws.mustSend(t, "5", "bmore")
-		o.wantAfter(t, begin, standstill, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, errIncomplete)
 		ws.wantClosed(t)
 	})
 	synctest.Test(t, func(t *testing.T) { // a frame of a WebSocket
@@ -267,10 +267,10 @@ func TestIncomplete(t *testing.T) {
 		ws.nc.Write(frame[:3])
 		time.Sleep(10 * time.Second)
 		ws.nc.Write(frame[3:5])
-		o.wantAfter(t, begin, standstill, ErrIncomplete)
+		o.wantAfter(t, begin, standstill, errIncomplete)
 		o.wantMessages(t)
 		ws.nc.Close()
-		o.wantEnded(t, ErrIncomplete)
+		o.wantEnded(t, errIncomplete)
 	})
 	synctest.Test(t, func(t *testing.T) { // one that is complete in time
 		r := newRig(t, nil)
@@ -315,7 +315,7 @@ func TestSlowMessage(t *testing.T) {
 			}
 			synctest.Wait()
 			if !test.lives {
-				o.wantAfter(t, begin, time.Second+standstill, ErrIncomplete)
+				o.wantAfter(t, begin, time.Second+standstill, errIncomplete)
 				ws.nc.Close()
 				return
 			}

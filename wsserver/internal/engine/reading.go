@@ -54,22 +54,11 @@ func (s *Session) readOn(n int32) {
 	halt := s.pauses > 0 && n == 0
 	if s.halted != halt {
 		s.halted = halt
-		s.halt(halt)
-	}
-}
-
-// halt pauses or resumes what carries the session. mu must be held.
-func (s *Session) halt(pause bool) {
-	ws, polling := s.carrier()
-	switch {
-	case ws != nil && pause:
-		ws.Pause()
-	case ws != nil:
-		ws.Resume()
-	case pause:
-		polling.Pause()
-	default:
-		polling.Resume()
+		if halt {
+			s.carrier().Pause()
+		} else {
+			s.carrier().Resume()
+		}
 	}
 }
 
@@ -173,7 +162,7 @@ func (s *Session) limitMessage() {
 // tooSlow reports whether a message that is incomplete has come too slowly since the limit was armed; otherwise it arms the limit again. mu must
 // be held.
 func (s *Session) tooSlow() bool {
-	if int(s.arrived) < s.server.cfg.Pace.Bytes() {
+	if int(s.arrived) < s.server.pace.Bytes() {
 		return true
 	}
 	s.limitMessage()

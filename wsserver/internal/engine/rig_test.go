@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -54,6 +53,7 @@ type owner struct {
 	waits   time.Time
 
 	ended  chan struct{}
+	why    Reason
 	reason error
 }
 
@@ -81,10 +81,10 @@ func (o *owner) Waiting() (bytes int, oldest time.Duration) {
 	return o.waiting, time.Since(o.waits)
 }
 
-func (o *owner) Ended(reason error) {
+func (o *owner) Ended(why Reason, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reason = reason
+	o.why, o.reason = why, err
 	close(o.ended) // a second call would panic
 }
 
@@ -97,11 +97,11 @@ func (o *owner) messages() []string {
 // send sends a message to the client: binary if it begins with "b".
 func (o *owner) send(message string) { o.session.Send(newFrame(message, false)) }
 
-func newFrame(message string, volatile bool) *outbox.Frame {
+func newFrame(message string, volatile bool) *Frame {
 	if strings.HasPrefix(message, "b") {
-		return &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpBinary, []byte(message[1:])), Volatile: volatile}
+		return NewFrame(Messages{Binary: [][]byte{[]byte(message[1:])}, Volatile: volatile})
 	}
-	return &outbox.Frame{Bytes: transport.AppendFrame(nil, transport.OpText, []byte("4"+message)), Volatile: volatile}
+	return NewFrame(Messages{Text: []byte(message), Volatile: volatile})
 }
 
 // newRig returns a rig that ends with the test. change may change what its server is made of, and web the server of HTTP in front of it.

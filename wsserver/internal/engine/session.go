@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 
-	"github.com/belfry-io/belfry/adapter/shrink"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -18,9 +15,7 @@ type Session struct {
 	sid      string
 	receiver Receiver
 
-	// What carries the session: one of them is not nil. Only an upgrade changes them, and sets ws first.
-	polling atomic.Pointer[transport.Polling]
-	ws      atomic.Pointer[transport.WebSocket]
+	carried atomic.Pointer[slot] // by what; only an upgrade changes it, under mu
 
 	beat  engineio.Deadline // of a ping, or of its answer
 	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
@@ -88,61 +83,24 @@ func (s *Session) Accept() {
 }
 
 // Transport is what carries the session.
-func (s *Session) Transport() engineio.Transport {
-	if s.ws.Load() != nil {
-		return engineio.TransportWebSocket
-	}
-	return engineio.TransportPolling
-}
+func (s *Session) Transport() engineio.Transport { return s.carrier().Kind() }
 
-// Append queues a frame of a broadcast, and Send one for this client alone: see [outbox.Queue]. Frames are whole messages of a WebSocket,
-// whatever carries the session.
-func (s *Session) Append(f *outbox.Frame) bool {
-	ws, polling := s.carrier()
-	if ws != nil {
-		return ws.Append(f)
-	}
-	return polling.Append(f)
-}
+// Close ends the session: what was sent to the client before still reaches it, if it receives.
+func (s *Session) Close(reason error) { s.end(ownerError{reason}, endOrderly) }
+
+// Abort ends the session, unless it has ended, and what carries it, at once.
+func (s *Session) Abort() { s.end(errAborted, endAborted) }
+
+// Append queues a frame of a broadcast, and Send one for this client alone: see [outbox.Queue]. Append returns false if the frame was not
+// queued: the session takes no more, or f is volatile and was dropped.
+func (s *Session) Append(f *Frame) bool { return s.carrier().Append(&f.out) }
 
 // Send returns [net.ErrClosed] if the session takes no more frames.
-func (s *Session) Send(f *outbox.Frame) error {
-	ws, polling := s.carrier()
-	if ws != nil {
-		return ws.Send(f)
-	}
-	if !polling.Append(f) && !f.Volatile {
+func (s *Session) Send(f *Frame) error {
+	if !s.carrier().Send(&f.out) && !f.out.Volatile {
 		return net.ErrClosed
 	}
 	return nil
-}
-
-// carrier returns what carries the session: one of them is not nil.
-func (s *Session) carrier() (*transport.WebSocket, *transport.Polling) {
-	if ws := s.ws.Load(); ws != nil {
-		return ws, nil
-	}
-	if polling := s.polling.Load(); polling != nil {
-		return nil, polling
-	}
-	return s.ws.Load(), nil
-}
-
-// A outlet is what is on its way to the client, as what carries the session knows it.
-type outlet interface {
-	Waiting() (out, in outbox.Waiting)
-	Taken() uint32
-	PingTaken() bool
-	DropVolatile()
-}
-
-// outlet returns that of what carries the session.
-func (s *Session) outlet() outlet {
-	if ws, polling := s.carrier(); ws == nil {
-		return polling
-	} else {
-		return ws
-	}
 }
 
 // payload takes the body of a POST request.
@@ -177,157 +135,14 @@ func (s *Session) take(binary bool, data []byte) error {
 	}
 	switch event {
 	case engineio.EventClose:
-		s.leave()
+		s.end(transport.ErrPeerClosed, endDismissed)
 	case engineio.EventMessage:
 		n := len(payload)
-		s.more, err = s.receiver.Message(binary, payload)
+		if s.more, err = s.receiver.Message(binary, payload); err != nil {
+			err = ownerError{err}
+		}
 		s.whole = s.whole || !s.more
 		s.assemble(n)
 	}
 	return err
 }
-
-// leave ends the session that the client has closed (Engine.IO 4, "Protocol", packet close).
-func (s *Session) leave() {
-	if !s.end(transport.ErrPeerClosed, s.server.closeDelay) {
-		return
-	}
-	if ws, polling := s.carrier(); ws != nil {
-		ws.Close(transport.CloseNoStatus)
-	} else {
-		polling.Dismiss()
-	}
-}
-
-// An ending says how a session ends, as far as its client is concerned.
-type ending uint8
-
-const (
-	endOrderly  ending = iota // what was sent to the client before still reaches it, if it receives
-	endShutdown               // likewise, but little time is left: none for a client that polls, does not at the moment, and has missed nothing
-	endVanished               // the client does not answer: one that polls will fetch nothing more
-)
-
-// Close ends the session: what was sent to the client before still reaches it, if it receives.
-func (s *Session) Close(reason error) { s.close(reason, endOrderly) }
-
-func (s *Session) close(reason error, how ending) {
-	delay := s.server.closeDelay
-	if _, polling := s.carrier(); polling != nil {
-		switch how {
-		case endOrderly:
-			delay = s.server.pollCloseDelay
-		case endShutdown:
-			delay = s.server.pollShutDelay
-		}
-	}
-	if !s.end(reason, delay) {
-		if how == endShutdown {
-			s.hurry()
-		}
-		return
-	}
-	// From here on, no WebSocket takes over.
-	switch ws, polling := s.carrier(); {
-	case ws != nil:
-		ws.Close(transport.CloseNoStatus)
-	case how == endVanished, how == endShutdown && polling.Idle():
-		polling.Abort()
-	default:
-		polling.Close()
-	}
-}
-
-// hurry is for a session that has ended, and waits for its client to fetch what is left, when the server shuts down.
-func (s *Session) hurry() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, polling := s.carrier(); polling != nil && !s.gone {
-		s.server.pollShutDelay.Arm(&s.limit, s)
-	}
-}
-
-// Abort ends what carries the session, at once. The session itself has ended, or ends with an error of the network.
-func (s *Session) Abort() { s.fail(errAborted) }
-
-// fail ends the session, unless it has ended, and what carries it, at once: nothing that waits is kept.
-func (s *Session) fail(reason error) {
-	s.end(reason, s.server.closeDelay)
-	if ws, polling := s.carrier(); ws != nil {
-		ws.Abort()
-	} else {
-		polling.Abort()
-	}
-}
-
-var errAborted = errors.New("engine: aborted")
-
-// end ends the session, but for what carries it, which has delay to do so, and tells the receiver. It reports false if that was done before.
-func (s *Session) end(reason error, delay *engineio.Delay) bool {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
-		return false
-	}
-	s.ended = true
-	s.state.End()
-	s.server.cfg.Budget.Give(int(s.parts))
-	s.server.deadlines.Stop(&s.beat)
-	if !s.gone {
-		delay.Arm(&s.limit, s)
-	}
-	probe := s.probe
-	s.probe = nil
-	s.mu.Unlock()
-	if probe != nil {
-		probe.refuse()
-	}
-	s.receiver.Ended(reason)
-	s.mu.Lock()
-	s.told = true
-	last := s.gone
-	s.mu.Unlock()
-	if last {
-		s.server.live.Done() // vanish came meanwhile, from another goroutine
-	}
-	return true
-}
-
-// vanish says that nothing is left of what carried the session.
-func (s *Session) vanish() {
-	s.server.mu.Lock()
-	delete(s.server.sessions, s.sid)
-	s.server.sessions = shrink.Map(s.server.sessions, &s.server.peakSessions)
-	s.server.mu.Unlock()
-	s.mu.Lock()
-	s.gone = true
-	s.server.deadlines.Stop(&s.limit)
-	last := s.told
-	s.mu.Unlock()
-	if last {
-		s.server.live.Done()
-	}
-}
-
-// drop ends a session that came to nothing before it was known.
-func (s *Session) drop(err error) {
-	s.end(err, s.server.closeDelay)
-	s.vanish()
-}
-
-// closing says why nothing more comes from the client.
-func (s *Session) closing(err error) { s.end(err, s.server.closeDelay) }
-
-// poller is the session as its Polling sees it.
-type poller Session
-
-func (p *poller) Payload(body []byte) error { return (*Session)(p).payload(body) }
-func (p *poller) Large()                    { (*Session)(p).large() }
-func (p *poller) Closing(err error) {
-	s := (*Session)(p)
-	s.closing(err)
-	if ws := s.ws.Load(); ws != nil {
-		ws.Close(transport.CloseNoStatus) // a POST that came before the WebSocket took over
-	}
-}
-func (p *poller) Closed() { (*Session)(p).vanish() }

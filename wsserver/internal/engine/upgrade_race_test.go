@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
-	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // probing opens a WebSocket that probes for a new session, and returns the server's end of it.
@@ -53,7 +52,7 @@ func TestUpgradeMeetsEnd(t *testing.T) {
 			if moved := s.Transport() == engineio.TransportWebSocket; moved != ended {
 				t.Fatalf("the WebSocket carries the session: %v, which has ended: %v", moved, ended)
 			}
-			c.ws.Abort()
+			c.Abort()
 			ws.nc.Close()
 			if !ended {
 				s.Abort()
@@ -71,7 +70,7 @@ func TestProbeMeetsEnd(t *testing.T) {
 		r := newRig(t, nil)
 		for i := range 300 {
 			sid, ws, c := r.probing()
-			atOnce(i%2 == 0, func() { c.Message(transport.OpText, []byte("2probe")) }, c.abandon)
+			atOnce(i%2 == 0, func() { c.Message(false, []byte("2probe")) }, c.abandon)
 			for answer := ""; answer != "end"; { // the second probe may have its answer
 				m, err := ws.read()
 				if answer = m; err != nil {

@@ -86,7 +86,7 @@ func (w *warden) relieve() bool {
 	if budget.Full() {
 		sessions := srv.all()
 		for _, s := range sessions {
-			s.outlet().DropVolatile()
+			s.carrier().DropVolatile()
 		}
 		if !budget.RelievedBy(0) {
 			w.end(w.holders(sessions))
@@ -113,7 +113,7 @@ func (w *warden) relieve() bool {
 func (w *warden) holders(sessions []*Session) (holders []holder) {
 	limit := w.server.cfg.QueueBytes
 	for _, s := range sessions {
-		out, in := s.outlet().Waiting()
+		out, in := s.carrier().Waiting()
 		events, oldestEvent := s.receiver.Waiting()
 		s.mu.Lock()
 		parts, oldestPart := s.incomplete()
@@ -143,7 +143,7 @@ func (w *warden) end(holders []holder) {
 		if w.server.cfg.Budget.RelievedBy(later) {
 			return
 		}
-		h.session.fail(ErrOverBudget)
+		h.session.end(errOverBudget, endAborted)
 		later += h.later
 	}
 }

@@ -19,8 +19,6 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
-	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 func main() {
@@ -91,17 +89,14 @@ func serve(addr string, headerTimeout time.Duration, srv *engine.Server) error {
 type echo struct{ session *engine.Session }
 
 func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
-	var b []byte
+	m := engine.Messages{Text: payload}
 	if binary {
-		b = transport.AppendFrame(nil, transport.OpBinary, payload)
-	} else {
-		b = transport.AppendHeader(make([]byte, 0, transport.FrameSize(1+len(payload))), transport.OpText, 1+len(payload))
-		b = append(append(b, '4'), payload...)
+		m = engine.Messages{Binary: [][]byte{payload}}
 	}
-	e.session.Send(&outbox.Frame{Bytes: b}) // a session that has ended takes nothing, and needs nothing
+	e.session.Send(engine.NewFrame(m)) // a session that has ended takes nothing, and needs nothing
 	return false, nil
 }
 
-func (echo) Ended(error) {}
+func (echo) Ended(engine.Reason, error) {}
 
 func (echo) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }

@@ -1,8 +1,6 @@
 package engineio
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -55,12 +53,4 @@ func ParseOpen(packet []byte) (Open, error) {
 		PingInterval: time.Duration(o.PingInterval) * time.Millisecond,
 		PingTimeout:  time.Duration(o.PingTimeout) * time.Millisecond,
 	}, nil
-}
-
-// NewSID returns a session's id: 20 characters of base64url from 15 bytes of crypto/rand. It is the secret of one client, and so
-// never the id by which other clients know its socket.
-func NewSID() string {
-	var b [15]byte
-	rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }

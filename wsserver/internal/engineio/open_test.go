@@ -1,7 +1,6 @@
 package engineio
 
 import (
-	"encoding/base64"
 	"reflect"
 	"testing"
 	"time"
@@ -55,18 +54,4 @@ func FuzzParseOpen(f *testing.F) {
 			t.Errorf("got %+v, %v, want %+v", again, err, open)
 		}
 	})
-}
-
-func TestNewSID(t *testing.T) {
-	seen := map[string]bool{}
-	for range 1000 {
-		sid := NewSID()
-		if b, err := base64.RawURLEncoding.DecodeString(sid); err != nil || len(sid) != 20 || len(b) != 15 {
-			t.Fatalf("got %q, want 20 characters of base64url", sid)
-		}
-		if seen[sid] {
-			t.Fatalf("got %q twice", sid)
-		}
-		seen[sid] = true
-	}
 }

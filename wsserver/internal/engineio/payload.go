@@ -31,6 +31,14 @@ func AppendPacket(payload []byte, binary bool, packet []byte) []byte {
 	return base64.StdEncoding.AppendEncode(append(payload, binaryPrefix), packet)
 }
 
+// AppendPayload appends the packets of another payload, which is not kept, to one that is being built, and returns it like append.
+func AppendPayload(payload, packets []byte) []byte {
+	if len(payload) > 0 && len(packets) > 0 {
+		payload = append(payload, separator)
+	}
+	return append(payload, packets...)
+}
+
 // DecodePayload calls each for every packet of the body of a client's POST, in order (Engine.IO 4, "Packet encoding", "HTTP
 // long-polling"). The arguments are those of [Session.Receive]: text includes its type, which is not looked at here; binary is the payload
 // of a message, without prefix and decoded.

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
@@ -10,9 +9,10 @@ import (
 // frameOverhead is what a Frame takes besides its bytes.
 const frameOverhead = 128
 
-// A Frame is bytes ready for the wire, encoded and framed once. It is immutable from its first Append or Send on, and shared by every
-// queue that holds it.
+// A Frame is messages for clients, encoded once. It is immutable from its first Append or Send on, and shared by every queue that
+// holds it.
 type Frame struct {
+	// Bytes is what is written of the messages: for a WebSocket, unless the frame is another's form. See [Frame.As].
 	Bytes []byte
 
 	// Volatile says that the frame may be dropped: when the socket is blocked, or to make room.
@@ -25,8 +25,7 @@ type Frame struct {
 	// says whether the peer has got it. There is one of them in a queue at a time; a second one is left out. It counts against no budget.
 	Ping bool
 
-	once sync.Once
-	twin *Frame
+	forms atomic.Pointer[made]
 
 	holds atomic.Int32 // queues that hold the frame
 	born  atomic.Int64 // when the first of them got it
@@ -34,13 +33,6 @@ type Frame struct {
 	// A frame that is cut in two for a ping stays one to the budget: its second part ends it.
 	part bool
 	of   *Frame // the whole, of a second part
-}
-
-// Twin returns a frame that stands for f in some queues. The first call has makeTwin make it of f, others wait for that meanwhile, and it is
-// the same for all; it may be f itself.
-func (f *Frame) Twin(makeTwin func(f *Frame) *Frame) *Frame {
-	f.once.Do(func() { f.twin = makeTwin(f) })
-	return f.twin
 }
 
 // hold says that one more queue has f. The first one counts it against the budget.

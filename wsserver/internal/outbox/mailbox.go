@@ -28,7 +28,7 @@ type Mailbox struct {
 	frames  []*Frame
 	bytes   int
 	waiting bool     // a fetch found nothing and waits
-	heir    *Queue   // takes all that comes; nil until MoveTo
+	heir    Heir     // takes all that comes; nil until MoveTo
 	written uint32   // in all, in bytes; it wraps
 	backlog *backlog // nil unless the mailbox is over its limit
 	away    []*Frame // taken by a fetch that has not written them yet
@@ -325,18 +325,26 @@ func (m *Mailbox) close() {
 	m.wake()
 }
 
-// MoveTo hands all frames to q, and from then on all that comes: the peer has changed its transport. What was appended before comes
-// before what is appended to q from then on. It returns false, and does nothing, if m is closing or closed.
-func (m *Mailbox) MoveTo(q *Queue) bool {
+// An Heir takes over what is queued for a peer that changes its transport, such as a [Queue].
+type Heir interface {
+	Append(f *Frame) bool
+
+	// Adopt queues frames that were admitted elsewhere. It neither keeps nor modifies the slice, and does not wait: locks are held.
+	Adopt(frames []*Frame)
+}
+
+// MoveTo hands all frames to heir, and from then on all that comes. What was appended before comes before what is appended to heir from
+// then on. It returns false, and does nothing, if m is closing or closed.
+func (m *Mailbox) MoveTo(heir Heir) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.state&(closing|closed) != 0 {
 		return false
 	}
-	q.adopt(m.frames)
-	m.release(m.frames) // q holds them now
+	heir.Adopt(m.frames)
+	m.release(m.frames) // heir holds them now
 	m.frames, m.bytes = nil, 0
-	m.heir = q
+	m.heir = heir
 	m.state |= closed
 	m.wake()
 	return true

@@ -157,8 +157,8 @@ func (q *Queue) Writable() {
 	}
 }
 
-// adopt queues frames that were admitted elsewhere.
-func (q *Queue) adopt(frames []*Frame) {
+// Adopt queues frames that were admitted elsewhere.
+func (q *Queue) Adopt(frames []*Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, f := range frames {

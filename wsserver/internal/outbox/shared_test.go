@@ -44,7 +44,7 @@ func TestSharedOnce(t *testing.T) {
 	if got := m.Waiting(); got.Bytes != 0 {
 		t.Errorf("in the end: %+v wait", got)
 	}
-	twin := f.Twin(func(*Frame) *Frame { return frame("1") })
+	twin := f.As(&Form{func(*Frame) []byte { return []byte("1") }})
 	x.q.Append(f)
 	z := newRig(cfg)
 	z.q.Append(twin)
@@ -57,6 +57,7 @@ func TestSharedOnce(t *testing.T) {
 // TestSharedModel does random steps with shared frames, until all queues have ended: nothing is counted then, and never less than nothing.
 func TestSharedModel(t *testing.T) {
 	start := rand.Uint64()
+	twins := &Form{func(*Frame) []byte { return []byte("t;") }}
 	for seed := start; seed < start+300; seed++ {
 		r := rand.New(rand.NewPCG(seed, 3))
 		b := budget.New(1 << 30)
@@ -91,7 +92,7 @@ func TestSharedModel(t *testing.T) {
 			f := &Frame{Bytes: []byte("aaa;b;cccccc;dd;")[:4+2*r.IntN(2)], Volatile: r.IntN(4) == 0}
 			send := func(q *Queue, f *Frame) {
 				if r.IntN(4) == 0 {
-					f = f.Twin(func(*Frame) *Frame { return frame("t;") })
+					f = f.As(twins)
 				}
 				if r.IntN(2) == 0 {
 					q.Send(f)

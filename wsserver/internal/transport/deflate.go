@@ -53,13 +53,18 @@ type deflater struct {
 	out    []byte
 }
 
-// deflate returns what of f goes to peers that inflate: a frame in which every message of at least threshold bytes that becomes smaller is
-// compressed by itself (RFC 7692 section 7.2.1), or f if that is none.
-func deflate(f *outbox.Frame, threshold int) *outbox.Frame {
+// deflated is the form of a frame for peers that inflate: every message of at least threshold bytes that becomes smaller is compressed by
+// itself (RFC 7692 section 7.2.1).
+func deflated(threshold int) *outbox.Form {
+	return &outbox.Form{Make: func(f *outbox.Frame) []byte { return deflate(f.Bytes, threshold) }}
+}
+
+// deflate returns frames in the form of deflated; nil if no message becomes smaller.
+func deflate(frames []byte, threshold int) []byte {
 	var d *deflater
 	rest := 0 // where what is not yet in d.out begins
 	at := 0
-	for op, payload := range Messages(f.Bytes) {
+	for op, payload := range Messages(frames) {
 		start := at
 		at += FrameSize(len(payload))
 		if op.control() || len(payload) < threshold {
@@ -73,16 +78,16 @@ func deflate(f *outbox.Frame, threshold int) *outbox.Frame {
 		if len(small) >= len(payload) {
 			continue
 		}
-		d.out = append(d.out, f.Bytes[rest:start]...)
+		d.out = append(d.out, frames[rest:start]...)
 		header := len(d.out)
 		d.out = AppendFrame(d.out, op, small)
 		d.out[header] |= bitRSV1
 		rest = at
 	}
 	if rest == 0 {
-		return f
+		return nil
 	}
-	return &outbox.Frame{Bytes: append(bytes.Clone(d.out), f.Bytes[rest:]...), Volatile: f.Volatile}
+	return append(bytes.Clone(d.out), frames[rest:]...)
 }
 
 // deflate compresses a message. The result is good until the next.

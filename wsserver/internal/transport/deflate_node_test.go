@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/test/need"
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
 // echo is a Receiver that sends back what it receives.
@@ -22,8 +21,9 @@ type echo struct {
 	closed chan struct{}
 }
 
-func (e *echo) Message(op Opcode, payload []byte) error {
-	return e.w.Send(&outbox.Frame{Bytes: AppendFrame(nil, op, payload)})
+func (e *echo) Message(binary bool, payload []byte) error {
+	e.w.Send(NewFrame(binary, payload))
+	return nil
 }
 func (e *echo) Fed(int, bool) {}
 func (e *echo) HungUp()       {}

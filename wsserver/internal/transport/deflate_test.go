@@ -255,8 +255,8 @@ func TestDeflate(t *testing.T) {
 				if test.messages[0].op.control() {
 					threshold = 100
 				}
-				got := deflate(f, threshold)
-				deflate(frameOf(wireMessage{OpBinary, strings.Repeat("something else", 100)}), 1) // must leave got alone
+				got := deflatedFrame(f, threshold)
+				deflatedFrame(frameOf(wireMessage{OpBinary, strings.Repeat("something else", 100)}), 1) // must leave got alone
 				if !bytes.Equal(f.Bytes, before) {
 					t.Fatal("the frame was modified")
 				}
@@ -280,7 +280,7 @@ func TestDeflate(t *testing.T) {
 // TestDeflateAgainstGobwas: each end reads what the other writes.
 func TestDeflateAgainstGobwas(t *testing.T) {
 	for _, payload := range []string{"a", "Hello", strings.Repeat("abc", 1000), noise(3000) + strings.Repeat("x", 70_000), strings.Repeat(noise(20_000), 3)} {
-		if f := deflate(frameOf(wireMessage{OpBinary, payload}), 1); len(payload) > 100 {
+		if f := deflatedFrame(frameOf(wireMessage{OpBinary, payload}), 1); len(payload) > 100 {
 			source := bytes.NewReader(f.Bytes)
 			hdr, err := ws.ReadHeader(source)
 			if err != nil || !hdr.Rsv1() || hdr.Length != int64(source.Len()) {
@@ -321,15 +321,18 @@ func (c *sinkConn) Write(p []byte) (int, error) {
 func (c *sinkConn) CloseWrite() error { close(c.done); return nil }
 func (c *sinkConn) Close() error      { return nil }
 
+// deflatedFrame returns what of f goes to peers that inflate.
+func deflatedFrame(f *outbox.Frame, threshold int) *outbox.Frame { return f.As(deflated(threshold)) }
+
 // TestBroadcastIsDeflatedOnce: whoever shares a frame shares its compressed form, and those that have not negotiated it get the frame.
 func TestBroadcastIsDeflatedOnce(t *testing.T) {
 	const receivers = 1000
 	transports := newTransports(t, Config{Deflate: 1024})
 	var made atomic.Int32
-	makeTwin := transports.twin
-	transports.twin = func(f *outbox.Frame) *outbox.Frame {
+	deflate := transports.deflated.Make
+	transports.deflated.Make = func(f *outbox.Frame) []byte {
 		made.Add(1)
-		return makeTwin(f)
+		return deflate(f)
 	}
 	sockets, sinks := make([]WebSocket, receivers), make([]sinkConn, receivers)
 	for i := range sockets {
@@ -351,7 +354,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 					part[i].Send(long)
 				}
 				part[i].Append(asIs)
-				part[i].Close(CloseNormal)
+				part[i].CloseWith(CloseNormal)
 			}
 		})
 	}
@@ -360,7 +363,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 		t.Errorf("got %d compressed forms made, want 1", got)
 	}
 	plain := slices.Concat(short.Bytes, long.Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
-	small := slices.Concat(short.Bytes, deflate(long, 1024).Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
+	small := slices.Concat(short.Bytes, long.As(deflated(1024)).Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	for i := range sinks {
 		<-sinks[i].done
 		want := plain
@@ -388,25 +391,25 @@ func TestWebSocketDeflate(t *testing.T) {
 			far.Write(client(0xc1, squeeze(text)))
 			o.wait(t, "message 1 "+text[:20])
 			f := frameOf(wireMessage{OpText, text})
-			if err := w.Send(f); err != nil {
-				t.Fatal(err)
+			if !w.Send(f) {
+				t.Fatal("the frame was not taken")
 			}
 			far.Write(client(0xc1, squeeze(text+text))) // over the limit
 			o.wait(t, "message 1 "+text[:20], "closing")
-			want := slices.Concat(AppendFrame(nil, OpPong, []byte(text[:120])), deflate(f, 100).Bytes, AppendClose(nil, CloseTooBig, ""))
+			want := slices.Concat(AppendFrame(nil, OpPong, []byte(text[:120])), deflatedFrame(f, 100).Bytes, AppendClose(nil, CloseTooBig, ""))
 			wantRead(t, far, string(want))
 		})
 	}
 }
 
-// TestDeflateOff: a WebSocket is as large as it was before it could compress, and without the option a frame makes no twin.
+// TestDeflateOff: a WebSocket is as large as it was before it could compress, and without the option no frame is compressed.
 func TestDeflateOff(t *testing.T) {
 	if got := unsafe.Sizeof(WebSocket{}); got > 232 {
 		t.Errorf("got a WebSocket of %d bytes, want 232 at most", got)
 	}
 	transports := newTransports(t, Config{})
-	transports.twin = func(*outbox.Frame) *outbox.Frame {
-		t.Error("a twin was made")
+	transports.deflated.Make = func(*outbox.Frame) []byte {
+		t.Error("a frame was compressed")
 		return nil
 	}
 	f := frameOf(wireMessage{OpText, strings.Repeat("hello, ", 1000)})
@@ -414,7 +417,7 @@ func TestDeflateOff(t *testing.T) {
 		sink, w := &sinkConn{done: make(chan struct{})}, new(WebSocket)
 		transports.Serve(w, sink, negotiated, newOwner())
 		w.Append(f)
-		w.Close(CloseNormal)
+		w.CloseWith(CloseNormal)
 		<-sink.done
 		sink.mu.Lock()
 		if want := append(bytes.Clone(f.Bytes), AppendClose(nil, CloseNormal, "")...); !bytes.Equal(sink.written, want) {
@@ -483,7 +486,7 @@ func FuzzDeflate(f *testing.F) {
 		for chunk := range slices.Chunk(data, min(max(size, 1+len(data)/20), 1<<16)) {
 			frame.Bytes = AppendFrame(frame.Bytes, OpBinary, chunk)
 		}
-		got := deflate(frame, threshold)
+		got := deflatedFrame(frame, threshold)
 		if len(got.Bytes) > len(frame.Bytes) {
 			t.Errorf("got %d bytes of %d", len(got.Bytes), len(frame.Bytes))
 		}
@@ -505,7 +508,7 @@ func BenchmarkDeflate(b *testing.B) {
 			b.SetBytes(int64(len(f.Bytes)))
 			b.ReportAllocs()
 			for b.Loop() {
-				small = len(deflate(f, 1024).Bytes)
+				small = len(deflatedFrame(f, 1024).Bytes)
 			}
 			b.ReportMetric(float64(len(f.Bytes))/float64(small), "ratio")
 		})

@@ -21,7 +21,7 @@ type costs struct {
 	got  chan struct{}
 }
 
-func (c *costs) Message(Opcode, []byte) error {
+func (c *costs) Message(bool, []byte) error {
 	time.Sleep(c.cost)
 	c.mu.Lock()
 	c.done++

@@ -229,8 +229,8 @@ type gate struct {
 	open chan struct{}
 }
 
-func (g gate) Message(op Opcode, payload []byte) error {
-	err := g.owner.Message(op, payload)
+func (g gate) Message(binary bool, payload []byte) error {
+	err := g.owner.Message(binary, payload)
 	<-g.open
 	return err
 }
@@ -303,7 +303,7 @@ func TestInflatingClose(t *testing.T) {
 				t.Fatal("nothing waits")
 			}
 		}
-		w.Close(CloseGoingAway)
+		w.CloseWith(CloseGoingAway)
 		o.wait(t, "closed")
 		wantRead(t, peer, "\x88\x02\x03\xe9")
 	})

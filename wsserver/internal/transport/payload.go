@@ -15,11 +15,13 @@ import (
 
 // WritePayload answers a GET request. noCompress says that the payload goes out as it is.
 func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
-	return t.writePayload(w, r, payload, noCompress, func(int) {})
+	return t.writePayload(w, r, newWriting(w), payload, noCompress, func(int) {})
 }
 
 // writePayload is WritePayload that calls wrote with the number of bytes each time that the client has taken some.
-func (t *Transports) writePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool, wrote func(n int)) error {
+func (t *Transports) writePayload(
+	w http.ResponseWriter, r *http.Request, writing *deadline, payload []byte, noCompress bool, wrote func(n int),
+) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
@@ -30,17 +32,16 @@ func (t *Transports) writePayload(w http.ResponseWriter, r *http.Request, payloa
 			payload = compress(payload)
 		}
 	}
-	return t.writeAnswer(w, payload, wrote)
+	return t.writeAnswer(w, writing, payload, wrote)
 }
 
 // writeAnswer writes the body of an answer, to a client that keeps the pace.
-func (t *Transports) writeAnswer(w http.ResponseWriter, body []byte, wrote func(n int)) error {
+func (t *Transports) writeAnswer(w http.ResponseWriter, writing *deadline, body []byte, wrote func(n int)) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	control := http.NewResponseController(w)
-	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
-	defer control.SetWriteDeadline(time.Time{})
 	for first := true; first || len(body) > 0; first = false {
-		control.SetWriteDeadline(time.Now().Add(t.pace.Patience()))
+		if !writing.wait(t.pace.Patience()) {
+			return ErrAborted
+		}
 		n, err := w.Write(body[:min(len(body), t.pace.Bytes())])
 		if err != nil {
 			return err
@@ -48,9 +49,11 @@ func (t *Transports) writeAnswer(w http.ResponseWriter, body []byte, wrote func(
 		wrote(n)
 		body = body[n:]
 	}
-	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
+	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	writing.wait(0)
 	return nil
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
-// pollingOwner is a PollingReceiver that notes its calls.
+// pollingOwner is an ExchangeReceiver that notes its calls.
 type pollingOwner struct {
 	fail error // what Payload returns
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
@@ -39,12 +40,12 @@ type Transports struct {
 
 	compressHTTP int // Config.CompressHTTP
 
-	twin   func(*outbox.Frame) *outbox.Frame
-	pace   outbox.Pace
-	budget *budget.Budget
-	logger *slog.Logger
-	shards *outbox.Shards
-	group  *outbox.Group
+	deflated *outbox.Form
+	pace     outbox.Pace
+	budget   *budget.Budget
+	logger   *slog.Logger
+	shards   *outbox.Shards
+	group    *outbox.Group
 
 	streams sync.WaitGroup // the goroutines that read
 
@@ -64,12 +65,12 @@ func New(cfg Config) *Transports {
 
 		compressHTTP: cfg.CompressHTTP,
 
-		twin:   func(f *outbox.Frame) *outbox.Frame { return deflate(f, cfg.Deflate) },
-		pace:   cfg.Pace.Defaults(),
-		budget: cfg.Budget,
-		logger: cfg.Logger,
-		shards: outbox.NewShards(queues),
-		group:  outbox.NewGroup(queues),
+		deflated: deflated(cfg.Deflate),
+		pace:     cfg.Pace.Defaults(),
+		budget:   cfg.Budget,
+		logger:   cfg.Logger,
+		shards:   outbox.NewShards(queues),
+		group:    outbox.NewGroup(queues),
 	}
 }
 
@@ -131,7 +132,7 @@ func (t *Transports) Stats() outbox.Stats {
 // on pain of all other connections waiting.
 type Receiver interface {
 	// Message takes a message, whose payload is valid and the receiver's to modify until it returns. An error closes the connection.
-	Message(op Opcode, payload []byte) error
+	Message(binary bool, payload []byte) error
 
 	// Fed follows the Messages of what was read at once, which was n bytes. partial reports whether a message has begun that is not complete.
 	Fed(n int, partial bool)
@@ -226,32 +227,26 @@ func (t *Transports) read(w *WebSocket) bool {
 	return !t.closed
 }
 
+// Kind says what a WebSocket is to a session.
+func (w *WebSocket) Kind() engineio.Transport { return engineio.TransportWebSocket }
+
 // Append queues a frame of a broadcast, and Send one for this peer alone: see [outbox.Queue]. Frames are whole messages, as [AppendFrame]
 // writes them. If permessage-deflate is negotiated their compressed form is queued, which is made once for all peers.
 func (w *WebSocket) Append(f *outbox.Frame) bool {
-	if w.deflate {
-		f = w.transports.deflated(f)
-	}
-	return w.queue.Append(f)
+	return w.queue.Append(w.form(f))
 }
 
-// Send returns [net.ErrClosed] if the connection takes no more frames.
-func (w *WebSocket) Send(f *outbox.Frame) error {
-	if w.deflate {
-		f = w.transports.deflated(f)
-	}
-	if !w.queue.Send(f) && !f.Volatile {
-		return net.ErrClosed
-	}
-	return nil
-}
+func (w *WebSocket) Send(f *outbox.Frame) bool { return w.queue.Send(w.form(f)) }
 
-// deflated returns what of f goes to peers that inflate.
-func (t *Transports) deflated(f *outbox.Frame) *outbox.Frame {
-	if f.NoCompress || len(f.Bytes) < t.threshold {
+// Adopt queues frames that were admitted elsewhere: the peer has come from another transport.
+func (w *WebSocket) Adopt(frames []*outbox.Frame) { w.queue.Adopt(frames) }
+
+// form returns f as the peer gets it.
+func (w *WebSocket) form(f *outbox.Frame) *outbox.Frame {
+	if !w.deflate || f.NoCompress || len(f.Bytes) < w.transports.threshold {
 		return f
 	}
-	return f.Twin(t.twin)
+	return f.As(w.transports.deflated)
 }
 
 // Waiting returns what waits for the peer, and how many bytes have come of a message that is not complete.
@@ -272,11 +267,18 @@ func (w *WebSocket) Pause() { w.halt(wsPaused, 0) }
 // Resume ends a pause.
 func (w *WebSocket) Resume() { w.halt(0, wsPaused) }
 
-// Close begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
+// CloseWith begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
 // connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
-func (w *WebSocket) Close(code CloseCode) {
-	w.shut(code, 0, nil)
-}
+func (w *WebSocket) CloseWith(code CloseCode) { w.shut(code, 0, nil) }
+
+// Close is CloseWith no code.
+func (w *WebSocket) Close() { w.CloseWith(CloseNoStatus) }
+
+// Dismiss is Close: the peer waits for the closing handshake whoever has ended the session.
+func (w *WebSocket) Dismiss() { w.Close() }
+
+// Idle is false: a peer that is connected notices an end.
+func (w *WebSocket) Idle() bool { return false }
 
 // shut queues the last frame. Whoever calls it first decides the code, and has the receiver told why, unless reason is nil: before the
 // frame, since Closed may follow that at once.
@@ -395,7 +397,7 @@ func (h *frameHandler) Message(op Opcode, payload []byte) error {
 	if closing {
 		return nil
 	}
-	return w.receiver.Message(op, payload)
+	return w.receiver.Message(op == OpBinary, payload)
 }
 
 func (h *frameHandler) Control(op Opcode, payload []byte) error {

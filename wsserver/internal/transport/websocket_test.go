@@ -39,7 +39,11 @@ func (o *owner) note(call string) {
 	o.changed = make(chan struct{})
 }
 
-func (o *owner) Message(op Opcode, payload []byte) error {
+func (o *owner) Message(binary bool, payload []byte) error {
+	op := OpText
+	if binary {
+		op = OpBinary
+	}
 	o.note(fmt.Sprintf("message %d %.20s", op, payload))
 	return o.fail
 }
@@ -146,7 +150,10 @@ func masked8(op Opcode, payload string) []byte {
 }
 
 func send(w *WebSocket, text string) error {
-	return w.Send(&outbox.Frame{Bytes: AppendFrame(nil, OpText, []byte(text))})
+	if !w.Send(NewFrame(false, []byte(text))) {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // wantRead checks that the peer reads exactly this, and then the end of the stream.
@@ -169,8 +176,8 @@ func TestWebSocket(t *testing.T) {
 		peer.Write(masked8(OpBinary, "third"))
 		o.wait(t, "message 1 first", "message 1 second", "message 2 third")
 		w.Append(&outbox.Frame{Bytes: AppendFrame(nil, OpBinary, []byte("broadcast"))})
-		w.Close(CloseGoingAway)
-		w.Close(CloseNormal)
+		w.CloseWith(CloseGoingAway)
+		w.CloseWith(CloseNormal)
 		if err := send(w, "after Close"); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Send after Close: got %v, want net.ErrClosed", err)
 		}
@@ -179,7 +186,7 @@ func TestWebSocket(t *testing.T) {
 		peer.Write(masked8(OpClose, "\x03\xe9"))
 		o.wait(t, "message 1 first", "message 1 second", "message 2 third", "closed")
 		w.Abort()
-		w.Close(CloseNormal)
+		w.CloseWith(CloseNormal)
 		o.wait(t, "message 1 first", "message 1 second", "message 2 third", "closed")
 	})
 }
@@ -211,7 +218,7 @@ func TestWebSocketEnds(t *testing.T) {
 			[]string{"closing", "closed"}, nil, "\x88\x02\x03\xef"},
 		{"Message fails", func(w *WebSocket, peer *net.TCPConn) { peer.Write(masked8(OpText, "fail")) },
 			[]string{"message 1 fail", "closing", "closed"}, failed, "\x88\x00"},
-		{"Close", func(w *WebSocket, peer *net.TCPConn) { w.Close(CloseNormal) },
+		{"Close", func(w *WebSocket, peer *net.TCPConn) { w.CloseWith(CloseNormal) },
 			[]string{"closed"}, nil, "\x88\x02\x03\xe8"},
 		{"Abort", func(w *WebSocket, peer *net.TCPConn) { w.Abort() },
 			[]string{"closed"}, nil, ""},
@@ -277,7 +284,7 @@ func TestWebSocketPause(t *testing.T) {
 		w.Resume()
 		o.wait(t, "message 1 1", "message 1 2")
 		w.Pause()
-		w.Close(CloseNormal)
+		w.CloseWith(CloseNormal)
 		peer.Write(masked8(OpClose, "\x03\xe8"))
 		wantRead(t, peer, "\x88\x02\x03\xe8")
 		o.wait(t, "message 1 1", "message 1 2", "closed")
@@ -341,7 +348,7 @@ func TestTransportsClose(t *testing.T) {
 			if err := send(w, "late"); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("Send: got %v, want net.ErrClosed", err)
 			}
-			w.Close(CloseNormal)
+			w.CloseWith(CloseNormal)
 			o.wait(t, "closed")
 			w.Start(nil)
 

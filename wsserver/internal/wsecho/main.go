@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -102,8 +101,9 @@ type echo struct {
 	closed chan struct{}
 }
 
-func (e *echo) Message(op transport.Opcode, payload []byte) error {
-	return e.ws.Send(&outbox.Frame{Bytes: transport.AppendFrame(nil, op, payload)})
+func (e *echo) Message(binary bool, payload []byte) error {
+	e.ws.Send(transport.NewFrame(binary, payload)) // a connection that has ended takes nothing, and needs nothing
+	return nil
 }
 
 func (e *echo) Fed(int, bool) {} // no time-out waits for messages

@@ -1,0 +1,269 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// An Ack is a member's answer to a broadcast.
+type Ack struct {
+	Member  string // its id
+	Node    string // where it is
+	Payload []byte // what it has passed to the answer function of Ask; it is the caller's
+}
+
+// Acks are the answers to a broadcast.
+type Acks struct {
+	Answers []Ack // in the order of their coming
+	Members int   // to how many the broadcast went, on the nodes that have said so
+}
+
+// BroadcastWithAck is Broadcast to members that are asked to answer: see [Member]. It waits until all have, on all nodes; none is none.
+// With an error come the answers so far: see [PartialError], of which Clients says how many members have not answered. A member that
+// leaves without an answer is one of them, and is not waited for.
+//
+// The order is that of Broadcast, and the members of this node get it whatever the error.
+func (r *Rooms) BroadcastWithAck(ctx context.Context, b Broadcast) (Acks, error) {
+	return r.broadcastWithAck(ctx, b, false)
+}
+
+// EmitWithAck is BroadcastWithAck that ends with the first answer, and is meant for one member, named by its id as the only room. An answer
+// without a payload stands for nobody. [ErrMember] means that there was none on any node; with an answer, the error is nil.
+func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Ack, error) {
+	acks, err := r.broadcastWithAck(ctx, b, true)
+	if i := slices.IndexFunc(acks.Answers, Ack.some); i >= 0 {
+		return acks.Answers[i], nil
+	}
+	if err == nil {
+		err = ErrMember
+	}
+	return Ack{}, err
+}
+
+// some reports whether a is more than a word of nobody.
+func (a Ack) some() bool { return len(a.Payload) > 0 }
+
+func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	body := r.request(envelope.KindAsk, b.Rooms, b.Except, left)
+	body.Payload = b.Payload
+	if b.Volatile {
+		body.Flags |= envelope.Volatile
+	}
+	q, err := r.ask(body, 0)
+	if err != nil {
+		return Acks{}, err
+	}
+	acks := Acks{Members: len(q.ids)}
+	h := r.hub
+	c := h.newCall(nil)
+	c.parts, c.local = true, b.Local
+	add := func(from string, replies []envelope.Reply) {
+		for _, reply := range replies {
+			acks.Answers = append(acks.Answers, Ack{Member: reply.Member, Node: from, Payload: reply.Payload})
+		}
+		if first && slices.ContainsFunc(acks.Answers, Ack.some) {
+			c.end()
+		}
+	}
+	c.page = func(from string, n *asked, content []byte, _ bool) error {
+		if n.next == 0 {
+			members, err := envelope.Number(content)
+			acks.Members += int(members)
+			return err
+		}
+		replies, err := envelope.Replies(content)
+		add(from, replies)
+		return err
+	}
+	if len(q.ids) > 0 { // they are waited for like another node
+		here := &asked{waited: true, next: 1}
+		c.nodes[h.node] = here
+		c.some = q.some
+		c.collect = func() {
+			replies, left, _ := q.take()
+			add(h.node, replies)
+			if left == 0 && !here.done {
+				c.settle(here, nil)
+			}
+		}
+	}
+	h.ask(ctx, c, body, true)
+	h.wait(ctx, c, body)
+	q.forget()
+	return acks, c.partial(acks.Members - len(acks.Answers))
+}
+
+// The answers to another node's question are sent together: at the latest after ackDelay, or when they have ackBytes.
+const (
+	ackDelay = 20 * time.Millisecond
+	ackBytes = 32 << 10
+	ackBound = 4 << 20 // of answers that wait for room in the queue
+)
+
+// A question is a broadcast that members of this node are asked to answer.
+type question struct {
+	frame   any
+	ids     []string
+	members []Member
+	bound   int // of bytes; further answers are given up; 0 for none
+
+	mu       sync.Mutex // guards what follows
+	over     bool       // no more answers are taken
+	answered []bool     // by member; so is one that will not answer
+	left     int        // how many have not
+	replies  []envelope.Reply
+	dropped  bool          // an answer had no room
+	bytes    int           // of replies
+	some     chan struct{} // has room for one: an answer has come since the last take, or the last is not to come
+	full     chan struct{} // has room for one: there are ackBytes, or none is left
+}
+
+// ask hands a broadcast to the members on this node and asks for their answers. Not more than bound bytes of them wait to be taken, if it
+// is not zero.
+func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
+	q := &question{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+	locked := r.lock(false)
+	q.ids = locked.index.SelectIDs(nil, b.Rooms, b.Except)
+	q.members = make([]Member, len(q.ids))
+	for i, id := range q.ids {
+		q.members[i], _ = locked.index.Get(id)
+	}
+	frame := locked.frame
+	locked.mu.Unlock()
+	q.left, q.answered = len(q.ids), make([]bool, len(q.ids))
+	if q.left == 0 {
+		return q, nil
+	}
+	var err error
+	if q.frame, err = frame(b.Payload, b.Flags&envelope.Volatile != 0); err != nil {
+		return nil, unencoded(err)
+	}
+	for i, m := range q.members {
+		m.Ask(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
+	}
+	return q, nil
+}
+
+// unencoded is the error of a payload of which no frame can be made.
+func unencoded(err error) error {
+	return fmt.Errorf("cluster: a broadcast that cannot be encoded: %w", err)
+}
+
+// answer takes what a member says.
+func (q *question) answer(i int, payload []byte, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.over || q.answered[i] {
+		return
+	}
+	q.answered[i] = true
+	q.left--
+	switch {
+	case !ok:
+	case q.bound > 0 && q.bytes > 0 && q.bytes+len(payload) > q.bound:
+		q.dropped = true
+	default:
+		q.replies = append(q.replies, envelope.Reply{Member: q.ids[i], Payload: payload})
+		q.bytes += len(q.ids[i]) + len(payload)
+	}
+	signal(q.some)
+	if q.left == 0 || q.bytes >= ackBytes {
+		signal(q.full)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func unsignal(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+// take returns the answers that have come since the last take, how many members have not answered, and whether an answer was dropped.
+func (q *question) take() (replies []envelope.Reply, left int, dropped bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	replies = q.replies
+	q.replies, q.bytes = nil, 0
+	unsignal(q.some)
+	unsignal(q.full)
+	return replies, q.left, q.dropped
+}
+
+// forget ends the question: the members that have not answered need not.
+func (q *question) forget() {
+	q.mu.Lock()
+	q.over = true
+	q.mu.Unlock()
+	for i, m := range q.members {
+		if !q.answered[i] { // it changes no more
+			m.Forget(q.frame)
+		}
+	}
+}
+
+// collect asks the members of this node for another one, and sends their answers.
+func (h *Hub) collect(b *envelope.Broadcast) {
+	r := h.lookup(b.Namespace)
+	if r == nil {
+		h.number(b, 0)
+		return
+	}
+	q, err := r.ask(&b.Body, ackBound)
+	switch {
+	case err != nil:
+		h.refuse(asker{b.From, b.ID}, envelope.Failed, err.Error())
+	case len(q.ids) == 0:
+		h.number(b, 0)
+	case !h.begin(b, asking, func(a *answer) { q.collect(a) }):
+		q.forget()
+	}
+}
+
+// collect sends the number of those that were asked, and their answers until all have answered, or nobody waits for them any more.
+func (q *question) collect(a *answer) {
+	defer q.forget()
+	a.buf = envelope.AppendNumber(a.buf, uint64(len(q.ids)))
+	for {
+		if a.flush(true) != nil {
+			return
+		}
+		select {
+		case <-q.some:
+		case <-a.ctx.Done():
+			return
+		}
+		select {
+		case <-q.full:
+		case <-time.After(ackDelay):
+		case <-a.ctx.Done():
+			return
+		}
+		replies, left, dropped := q.take()
+		for _, reply := range replies {
+			if a.add(reply.Append(nil)) != nil {
+				return
+			}
+		}
+		if left == 0 {
+			if err := a.flush(dropped); err == nil && dropped {
+				a.busy()
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// A node that is met when others have been asked is not missed. But if it has begun to answer, its part is to be whole, or said not to be.
+func TestLateNodeThatHasBegun(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		alive   bool // while it begins
+		end     func(h *Hub, answer func(from string, a envelope.Answer))
+		missing bool
+	}{
+		{"and ends", true, func(_ *Hub, answer func(string, envelope.Answer)) { answer("new", envelope.Answer{Page: 1}) }, false},
+		{"and fails", true, func(_ *Hub, answer func(string, envelope.Answer)) {
+			answer("new", envelope.Answer{Page: 1, Status: envelope.Failed})
+		}, true},
+		{"and has gone", true, func(h *Hub, _ func(string, envelope.Answer)) {
+			h.meshMu.Lock()
+			defer h.meshMu.Unlock()
+			h.lookAround()
+		}, true},
+		{"and is silent", false, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hubs, _ := cluster(t, 1)
+				h := hubs[0]
+				call := h.newCall(func(string, *asked, []byte, bool) error { return nil })
+				answer := func(from string, a envelope.Answer) {
+					h.calls.take(&envelope.Broadcast{From: from, Body: *answerBody(asker{h.node, call.id}, a, nil)}, c.alive)
+				}
+				h.await(call, []string{"known"})
+				answer("new", envelope.Answer{More: true})
+				answer("newer", envelope.Answer{Status: envelope.Busy})
+				answer("known", envelope.Answer{})
+				ended := make(chan struct{})
+				go func() {
+					h.wait(t.Context(), call, nil)
+					close(ended)
+				}()
+				synctest.Wait()
+				if c.alive {
+					select {
+					case <-ended:
+						t.Fatal("the call has ended with a part of the node's answer")
+					default:
+					}
+					c.end(h, answer)
+				}
+				<-ended // without that a clock has moved
+				if err := call.partial(0); !c.missing && err != nil {
+					t.Errorf("%v, want that it is whole", err)
+				} else if c.missing {
+					var p *PartialError
+					if !errors.As(err, &p) || len(p.Nodes) != 1 || p.Nodes[0] != "new" {
+						t.Errorf("%v, want that the node is missing", err)
+					}
+				}
+				idle(t, h)
+			})
+		})
+	}
+}
+
+// No page is sent that says nothing.
+func TestNoEmptyPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, sieves := sifted(t, 2)
+		for _, after := range []time.Duration{0, time.Millisecond, 2 * time.Millisecond, time.Second} {
+			_, m := add(t, hubs[1])
+			m.asking = func(_ string, answer func([]byte, bool)) {
+				time.AfterFunc(after, func() { answer([]byte("x"), true) })
+			}
+		}
+		var mu sync.Mutex
+		var pages []int
+		sieves[0].set(func(m *envelope.Message) bool {
+			if m != nil && m.Broadcast != nil && m.Broadcast.Kind == envelope.KindAnswer {
+				replies, _ := envelope.Replies(m.Broadcast.Payload)
+				mu.Lock()
+				defer mu.Unlock()
+				pages = append(pages, len(replies))
+			}
+			return false
+		})
+		if acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{}); len(acks.Answers) != 4 || err != nil {
+			t.Errorf("%d answers, %v", len(acks.Answers), err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got := fmt.Sprint(pages); got != "[0 3 1]" { // the first is the number of members
+			t.Errorf("pages of %s answers, want [0 3 1]", got)
+		}
+	})
+}
+
+// A handler that ends its goroutine, as a test's Fatal does, costs its own answer and no more.
+func TestHandlerEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		var handled atomic.Int64
+		hubs[1].HandleServerEvents(func(_ context.Context, e ServerEvent) ([]byte, error) {
+			if handled.Add(1); string(e.Payload) == "exit" {
+				runtime.Goexit()
+			}
+			return nil, nil
+		})
+		r := hubs[0].Rooms("/", frame)
+		for _, payload := range []string{"exit", "fine", "exit", "exit", "fine"} {
+			if err := r.EmitToServers(t.Context(), []byte(payload)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle()
+		if n := handled.Load(); n != 5 {
+			t.Errorf("%d events were handled, want 5", n)
+		}
+		start := time.Now()
+		_, err := r.CallServers(t.Context(), []byte("exit"))
+		missing(t, "CallServers", err, 0, errors.Unwrap(err), hubs[1].Node())
+		if took := time.Since(start); took > 10*time.Millisecond {
+			t.Errorf("the answer took %v", took)
+		}
+		if answers, err := r.CallServers(t.Context(), nil); len(answers) != 1 || err != nil {
+			t.Errorf("the next: %d answers, %v", len(answers), err)
+		}
+		idle(t, hubs...)
+	})
+}
+
+// Members that are moved one by one, all at once: each move is confirmed, however many wait for their fence.
+func TestManyChangesAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		var slow atomic.Bool
+		wires[2].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
+			if slow.Load() && !broadcast {
+				time.Sleep(100 * time.Millisecond)
+			}
+			recv(msg)
+		}
+		hubs := clusterOn(t, wires...)
+		const members = 1000
+		var ids []string
+		for range members {
+			id := hubs[1].NewID()
+			if err := hubs[1].Rooms("/", frame).Add(t.Context(), id, new(member)); err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		settle()
+		slow.Store(true)
+		var failed atomic.Int64
+		var tasks sync.WaitGroup
+		for i, id := range ids {
+			tasks.Go(func() {
+				if err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{id}}, fmt.Sprint("room", i)); err != nil && failed.Add(1) == 1 {
+					t.Errorf("JoinMembers: %v", err)
+				}
+			})
+		}
+		tasks.Wait()
+		if n := failed.Load(); n > 0 {
+			t.Errorf("%d of %d failed", n, members)
+		}
+		idle(t, hubs...)
+	})
+}

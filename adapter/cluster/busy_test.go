@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// A node does so many things for others at a time; what is beyond is answered, and no other call fails for it.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		_, m := add(t, hubs[1])
+		hold := make(chan struct{})
+		m.describing = func() []byte { <-hold; return nil }
+		hubs[1].Handle("slow", func(context.Context, string, []byte) ([]byte, error) { <-hold; return []byte("done"), nil })
+		r := hubs[0].Rooms("/", frame)
+		var fetched, called atomic.Int64
+		for range maxLookups {
+			go func() {
+				if infos, err := r.Fetch(t.Context(), Selection{}); len(infos) == 1 && err == nil {
+					fetched.Add(1)
+				}
+			}()
+		}
+		for range maxHandlers {
+			go func() {
+				if out, err := hubs[0].Call(t.Context(), hubs[1].Node(), "slow", nil); string(out) == "done" && err == nil {
+					called.Add(1)
+				}
+			}()
+		}
+		settle()
+		_, err := r.Fetch(t.Context(), Selection{})
+		missing(t, "one Fetch too many", err, 0, ErrBusy, hubs[1].Node())
+		if err := r.JoinMembers(t.Context(), Selection{}, "red"); err != nil {
+			t.Errorf("JoinMembers: %v", err)
+		}
+		if n := len(hubs[1].Rooms("/", frame).Members("red")); n != 1 {
+			t.Errorf("%d members have joined, want 1", n)
+		}
+		_, err = hubs[0].Call(t.Context(), hubs[1].Node(), "slow", nil)
+		var node *NodeError
+		if !errors.Is(err, ErrBusy) || !errors.As(err, &node) || node.Node != hubs[1].Node() {
+			t.Errorf("one Call too many: %v", err)
+		}
+		if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"none"}}); err != nil || acks.Members != 0 {
+			t.Errorf("BroadcastWithAck: %+v, %v", acks, err)
+		}
+		if s := hubs[1].Stats(); s.Busy != 2 {
+			t.Errorf("%d were refused, want 2", s.Busy)
+		}
+		close(hold)
+		settle()
+		if fetched.Load() != maxLookups || called.Load() != maxHandlers {
+			t.Errorf("%d fetched, %d called; want %d and %d", fetched.Load(), called.Load(), maxLookups, maxHandlers)
+		}
+		idle(t, hubs...)
+	})
+}
+
+// Also a node whose queue is full says that it is busy. What it has not been refused counts as no refused broadcast.
+func TestBusyWithAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		stuck := make(chan struct{})
+		var full atomic.Bool
+		wires[1].publishing = func(context.Context, adapter.Topic) error {
+			if full.Load() {
+				<-stuck
+			}
+			return nil
+		}
+		near := openWith(t, HubConfig{Adapter: wires[0]})
+		far := openWith(t, HubConfig{Adapter: wires[1], QueueBytes: 1000})
+		add(t, far)
+		settle()
+		full.Store(true)
+		say(t, far, string(make([]byte, 2000)), Broadcast{})
+		settle()
+		var mu sync.Mutex // guards calls
+		calls := map[string]error{}
+		for _, kind := range []string{"call", "count"} {
+			go func() {
+				var err error
+				if kind == "call" {
+					r := near.Rooms("/", frame)
+					err = r.gather(t.Context(), 99, Selection{}, nil) // no node knows it
+				} else {
+					_, err = near.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{})
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				calls[kind] = err
+			}()
+			synctest.Wait()
+		}
+		close(stuck)
+		settle()
+		mu.Lock()
+		defer mu.Unlock()
+		if err, ok := calls["call"]; !ok || !errors.Is(err, ErrUnknown) {
+			t.Errorf("Call of a kind that is not known: %v, returned %v", err, ok)
+		}
+		if err, ok := calls["count"]; !ok || err != nil {
+			t.Errorf("BroadcastCounted: %v, returned %v", err, ok)
+		}
+		if n := far.Stats().Refused; n != 0 {
+			t.Errorf("%d broadcasts were refused, want none", n)
+		}
+		near.Close(t.Context())
+		far.Close(t.Context())
+	})
+}
+
+// More questions than a node collects answers for: its members get the broadcast all the same.
+func TestTooManyQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		_, m := add(t, hubs[1])
+		ctx, cancel := context.WithCancel(t.Context())
+		for range maxAsks {
+			go hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{})
+		}
+		settle()
+		m.take()
+		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("one more")})
+		missing(t, "one question too many", err, 0, ErrBusy, hubs[1].Node())
+		synctest.Wait() // it is refused before the member is told
+		if len(acks.Answers) != 0 || m.forgotten() != 1 {
+			t.Errorf("%+v; the member was told to forget %d", acks, m.forgotten())
+		}
+		got(t, "the member", m, "one more")
+		cancel()
+		settle()
+		if m.forgotten() != 1+maxAsks {
+			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+maxAsks)
+		}
+		idle(t, hubs...)
+	})
+}

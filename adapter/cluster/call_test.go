@@ -1,0 +1,381 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
+)
+
+// everyCall is every call that asks all other nodes. parts says how many nodes have given theirs; -1 if that does not show.
+var everyCall = []struct {
+	name string
+	call func(ctx context.Context, r *Rooms) (parts int, err error)
+}{
+	{"Fetch", func(ctx context.Context, r *Rooms) (int, error) {
+		infos, err := r.Fetch(ctx, Selection{})
+		return len(infos), err
+	}},
+	{"Count", func(ctx context.Context, r *Rooms) (int, error) { return r.Count(ctx, Selection{}) }},
+	{"AllRooms", func(ctx context.Context, r *Rooms) (int, error) {
+		names, err := r.AllRooms(ctx)
+		return len(names), err
+	}},
+	{"JoinMembers", func(ctx context.Context, r *Rooms) (int, error) {
+		err := r.JoinMembers(ctx, Selection{}, r.Names()...)
+		return -1, err
+	}},
+	{"LeaveMembers", func(ctx context.Context, r *Rooms) (int, error) {
+		return -1, r.LeaveMembers(ctx, Selection{}, "none")
+	}},
+	{"DisconnectMembers", func(ctx context.Context, r *Rooms) (int, error) {
+		return -1, r.DisconnectMembers(ctx, Selection{Rooms: []string{"none"}}, false)
+	}},
+	{"BroadcastWithAck", func(ctx context.Context, r *Rooms) (int, error) {
+		acks, err := r.BroadcastWithAck(ctx, Broadcast{})
+		return len(acks.Answers), err
+	}},
+	{"BroadcastCounted", func(ctx context.Context, r *Rooms) (int, error) { return r.BroadcastCounted(ctx, Broadcast{}) }},
+	{"CallServers", func(ctx context.Context, r *Rooms) (int, error) {
+		answers, err := r.CallServers(ctx, nil)
+		return len(answers) + 1, err
+	}},
+}
+
+// populate puts a member into a room of its own on each node, and has all that can be asked answered.
+func populate(t *testing.T, hubs []*Hub) {
+	t.Helper()
+	for i, h := range hubs {
+		_, m := add(t, h, fmt.Sprint("node", i))
+		answering(m, "answer", 0)
+		h.HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) { return nil, nil })
+		h.Handle("call", func(context.Context, string, []byte) ([]byte, error) { return nil, nil })
+	}
+	settle()
+}
+
+func parts(t *testing.T, name string, got, want int) {
+	t.Helper()
+	if got != want && got != -1 {
+		t.Errorf("%s: the parts of %d nodes, want those of %d", name, got, want)
+	}
+}
+
+func TestEveryCall(t *testing.T) {
+	clusters(t, func(t *testing.T, hubs []*Hub) {
+		populate(t, hubs)
+		for _, c := range everyCall {
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, len(hubs))
+			if d := time.Since(start); err != nil || d > 25*time.Millisecond {
+				t.Errorf("%s: %v after %v", c.name, err, d)
+			}
+		}
+	})
+}
+
+// A node that dies is waited for until it is silent for 2 s, and named; after that, nobody waits.
+func TestNodeDiesDuringCalls(t *testing.T) {
+	for _, c := range everyCall {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hubs, wires := cluster(t, 3)
+				populate(t, hubs)
+				wires[2].die()
+				start := time.Now()
+				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 2)
+				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+				if d := time.Since(start); d < 100*time.Millisecond || d > mesh.SuspectAfter+mesh.HeartbeatInterval {
+					t.Errorf("it took %v", d)
+				}
+				start = time.Now()
+				n, err = c.call(t.Context(), hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 2)
+				missing(t, c.name+", again", err, 0, ErrNode, hubs[2].Node())
+				if d := time.Since(start); d > 25*time.Millisecond {
+					t.Errorf("a node that is silent was waited for: %v", d)
+				}
+				time.Sleep(mesh.DeadAfter + mesh.SuspectAfter)
+				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+					t.Errorf("when it is given up: %v", err)
+				}
+				parts(t, c.name, n, 2)
+				idle(t, hubs[:2]...)
+			})
+		})
+	}
+}
+
+// deafened returns a cluster whose last node does not get requests, and is alive otherwise.
+func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
+	t.Helper()
+	memory := new(adapter.Memory)
+	wires := make([]*wire, n)
+	for i := range wires {
+		wires[i] = &wire{Memory: memory}
+	}
+	deaf = new(atomic.Bool)
+	wires[n-1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
+		if _, b, _, _ := decode(msg); b == nil || b.Kind == 0 || !deaf.Load() {
+			recv(msg)
+		}
+	}
+	hubs = clusterOn(t, wires...)
+	populate(t, hubs)
+	deaf.Store(true)
+	return hubs, deaf
+}
+
+func TestNodeLeavesDuringCalls(t *testing.T) {
+	for _, c := range everyCall {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hubs, _ := deafened(t, 3)
+				time.AfterFunc(300*time.Millisecond, func() { hubs[2].Close(context.Background()) })
+				start := time.Now()
+				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 2)
+				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+				if d := time.Since(start); d < 300*time.Millisecond || d > 310*time.Millisecond {
+					t.Errorf("it took %v, want 300ms", d)
+				}
+				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+					t.Errorf("when it has left: %v", err)
+				}
+				parts(t, c.name, n, 2)
+				idle(t, hubs[:2]...)
+			})
+		})
+	}
+}
+
+func TestCallEndsWithItsContext(t *testing.T) {
+	for _, c := range everyCall {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hubs, _ := deafened(t, 3)
+				ended := errors.New("enough")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				for _, end := range []struct {
+					ctx   context.Context
+					after time.Duration
+					cause error
+				}{{ctx, 700 * time.Millisecond, ended}, {context.Background(), CallTimeout, context.DeadlineExceeded}} {
+					time.AfterFunc(700*time.Millisecond, func() { cancel(ended) })
+					start := time.Now()
+					n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
+					parts(t, c.name, n, 2)
+					missing(t, c.name, err, 0, end.cause, hubs[2].Node())
+					if d := time.Since(start); d != end.after {
+						t.Errorf("it took %v, want %v", d, end.after)
+					}
+				}
+				settle()
+				idle(t, hubs...)
+			})
+		})
+	}
+}
+
+// A Hub that is closed ends its calls. What concerns this node alone goes on to work.
+func TestCloseEndsCalls(t *testing.T) {
+	for _, c := range everyCall {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hubs, _ := deafened(t, 2)
+				time.AfterFunc(time.Second, func() { hubs[0].Close(context.Background()) })
+				r := hubs[0].Rooms("/", frame)
+				n, err := c.call(t.Context(), r)
+				parts(t, c.name, n, 1)
+				missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
+				n, err = c.call(t.Context(), r)
+				parts(t, c.name, n, 1)
+				if !errors.Is(err, adapter.ErrClosed) {
+					t.Errorf("after Close: %v, want ErrClosed", err)
+				}
+				if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
+					t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
+				}
+				idle(t, hubs...)
+			})
+		})
+	}
+}
+
+// Without a broker there are the results of this node, at once; changes reach the others later.
+func TestCallsWithoutBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, wires := cluster(t, 3)
+		populate(t, hubs)
+		wires[0].set(adapter.State{Status: adapter.Degraded, Reason: errors.New("no broker")})
+		settle()
+		for _, c := range everyCall {
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 1)
+			missing(t, c.name, err, 0, adapter.ErrUnavailable, hubs[1].Node(), hubs[2].Node())
+			if d := time.Since(start); d != 0 {
+				t.Errorf("%s took %v", c.name, d)
+			}
+		}
+		if err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{}, "red"); err == nil {
+			t.Error("JoinMembers without a broker: nil")
+		}
+		time.Sleep(time.Second)
+		wires[0].set(adapter.State{Status: adapter.Connected})
+		time.Sleep(time.Second)
+		if n, err := hubs[0].Rooms("/", frame).Count(t.Context(), Selection{Rooms: []string{"red"}}); n != 3 || err != nil {
+			t.Errorf("%d have joined when it is back, %v; want 3", n, err)
+		}
+		idle(t, hubs...)
+	})
+}
+
+// The queue's bound holds for requests, too; this node's part is done.
+func TestCallsAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		stuck := make(chan struct{})
+		var full atomic.Bool
+		wires[0].publishing = func(ctx context.Context, topic adapter.Topic) error {
+			if full.Load() {
+				<-stuck
+			}
+			return nil
+		}
+		near := NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 1000})
+		t.Cleanup(func() { near.Close(context.Background()) })
+		far := open(t, wires[1])
+		for _, h := range []*Hub{near, far} {
+			if err := h.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		populate(t, []*Hub{near, far})
+		full.Store(true)
+		say(t, near, string(make([]byte, 2000)), Broadcast{})
+		for _, c := range everyCall {
+			n, err := c.call(t.Context(), near.Rooms("/", frame))
+			parts(t, c.name, n, 1)
+			missing(t, c.name, err, 0, ErrOverflow, far.Node())
+		}
+		if err := near.Rooms("/", frame).EmitToServers(t.Context(), nil); !errors.Is(err, ErrOverflow) {
+			t.Errorf("EmitToServers: %v", err)
+		}
+		close(stuck)
+		settle()
+		idle(t, near, far)
+	})
+}
+
+// A node of another version does not know every request, and says so. What it answers to those that it knows is known.
+func TestUnknownRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 3)
+		start := time.Now()
+		err := hubs[0].Rooms("/", frame).gather(t.Context(), 200, Selection{}, func(string, *asked, []byte, bool) error {
+			t.Error("it was answered")
+			return nil
+		})
+		missing(t, "an unknown kind", err, 0, ErrUnknown, hubs[1].Node(), hubs[2].Node())
+		if d := time.Since(start); d > 10*time.Millisecond {
+			t.Errorf("it took %v", d)
+		}
+		idle(t, hubs...)
+	})
+}
+
+// Answers that nobody waits for, that come again or too late, are ignored; what is missing in front of one, or makes no sense, fails its node.
+func TestOddAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 1)
+		h := hubs[0]
+		var got []string
+		var c *call
+		answer := func(from string, id uint64, a envelope.Answer, content string) {
+			b := &envelope.Broadcast{From: from, Body: *answerBody(asker{h.node, id}, a, []byte(content))}
+			h.serve(b)
+		}
+		c = h.newCall(func(from string, _ *asked, content []byte, last bool) error {
+			if string(content) == "nonsense" {
+				return envelope.ErrMalformed
+			}
+			got = append(got, fmt.Sprint(from, " ", string(content), " ", last))
+			return nil
+		})
+		h.await(c, []string{"a", "b", "c", "d", "e"})
+		answer("a", c.id, envelope.Answer{More: true}, "1")
+		answer("a", c.id, envelope.Answer{More: true}, "1 again")
+		answer("a", c.id+1, envelope.Answer{Page: 1}, "another call's")
+		answer("a", c.id, envelope.Answer{Page: 1}, "2")
+		answer("a", c.id, envelope.Answer{Page: 2}, "3 after the end")
+		answer("b", c.id, envelope.Answer{Page: 1}, "2 without 1")
+		answer("b", c.id, envelope.Answer{}, "1 after it failed")
+		answer("c", c.id, envelope.Answer{}, "nonsense")
+		answer("d", c.id, envelope.Answer{Status: 99, Text: "a status of the future"}, "")
+		answer("new", c.id, envelope.Answer{}, "met later")
+		answer("newer", c.id, envelope.Answer{Status: envelope.Busy}, "met later, and not missed")
+		h.serve(&envelope.Broadcast{From: "e", Body: envelope.Body{Route: envelope.ByNode, Request: envelope.Request{
+			Kind: envelope.KindAnswer, ID: c.id, To: h.node, Arg: []byte{0xff}}}})
+		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.Answer{}, []byte("for another"))
+		h.serve(&envelope.Broadcast{From: "new2", Body: *elsewhere})
+		select {
+		case <-c.done:
+		default:
+			t.Errorf("the call goes on: %d are waited for", c.left)
+		}
+		h.wait(t.Context(), c, nil)
+		answer("a", c.id, envelope.Answer{}, "after the call")
+		if want := []string{"a 1 false", "a 2 true", "new met later true"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		err := c.partial(0)
+		missing(t, "odd answers", err, 0, errLost, "b", "c", "d", "e")
+		if !errors.Is(err, envelope.ErrMalformed) {
+			t.Errorf("%v does not say that an answer was malformed", err)
+		}
+		idle(t, h)
+	})
+}
+
+// Requests with arguments that make no sense do no harm.
+func TestMalformedRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		_, m := add(t, hubs[0])
+		r := hubs[0].Rooms("/", frame)
+		for kind := range envelope.Kind(20) {
+			for _, id := range []uint64{0, 7} {
+				for _, arg := range []string{"", "\xff", "\x01\xff", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
+					b := r.request(kind, nil, nil, time.Second)
+					b.ID, b.Arg = id, []byte(arg)
+					if err := hubs[1].publish(b); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		time.Sleep(2 * time.Second)
+		for _, text := range m.take() { // each kind that changes something, which three of the four arguments cannot be
+			if text != "" && text != "disconnect false" {
+				t.Errorf("the member got %q", text)
+			}
+		}
+		if n := r.Len(); n != 0 {
+			t.Errorf("%d members are left by those who were to disconnect them", n)
+		}
+		idle(t, hubs...)
+	})
+}

@@ -1,0 +1,51 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// BroadcastCounted is Broadcast that waits until every node has handed the broadcast to its members, and returns how many have taken it, as
+// [Member.Deliver] says. It asks all nodes, where Broadcast reaches those alone that have a member of the rooms: it is for those who want to
+// know.
+//
+// The order is that of Broadcast, and the members of this node have it whatever the error: with a [PartialError] comes the number of those
+// that are known to have taken it, and others may have, too. After any other error nobody has it.
+func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) {
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	body := r.request(envelope.KindTell, b.Rooms, b.Except, left)
+	body.Payload = b.Payload
+	if b.Volatile {
+		body.Flags |= envelope.Volatile
+	}
+	taken, err := r.hand(body)
+	if err != nil {
+		return 0, unencoded(err)
+	}
+	if b.Local {
+		return taken, nil
+	}
+	c := r.hub.newCall(func(_ string, _ *asked, content []byte, _ bool) error {
+		n, err := envelope.Number(content)
+		taken += int(n)
+		return err
+	})
+	r.hub.ask(ctx, c, body, true)
+	r.hub.wait(ctx, c, nil)
+	return taken, c.partial(0)
+}
+
+// handOn hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
+func (h *Hub) handOn(b *envelope.Broadcast) {
+	taken := 0
+	if r := h.lookup(b.Namespace); r != nil {
+		var err error
+		if taken, err = r.hand(&b.Body); err != nil {
+			h.refuse(asker{b.From, b.ID}, envelope.Failed, unencoded(err).Error())
+			return
+		}
+	}
+	h.number(b, taken)
+}

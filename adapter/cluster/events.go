@@ -1,0 +1,227 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+)
+
+// RoomEventKind is what has happened to a room on this node.
+type RoomEventKind uint8
+
+// The kinds of a RoomEvent. Their texts are the names that Socket.IO has for them.
+const (
+	CreateRoom RoomEventKind = 1 + iota // it has a member, and had none: comes before the JoinRoom of that member
+	JoinRoom                            // a member is in it, and was not
+	LeaveRoom                           // a member is not in it any more
+	DeleteRoom                          // it has no member any more: comes after the LeaveRoom of the last one
+)
+
+func (k RoomEventKind) String() string {
+	switch k {
+	case CreateRoom:
+		return "create-room"
+	case JoinRoom:
+		return "join-room"
+	case LeaveRoom:
+		return "leave-room"
+	case DeleteRoom:
+		return "delete-room"
+	}
+	return fmt.Sprintf("RoomEventKind(%d)", uint8(k))
+}
+
+// A RoomEvent is a change of a room by a member on this node; members on other nodes make none here. The room of a member's own id has its
+// events too.
+type RoomEvent struct {
+	Kind   RoomEventKind
+	Room   string
+	ID     string // of the member that joined or left; for CreateRoom the first one, for DeleteRoom the last
+	Member Member // of that id
+}
+
+// Listen has listen told of every change of rooms on this node from now on, one at a time and in the order of the changes; of those that
+// others are being told of at the moment it may be told as well. It is not taken back, and goes with the rooms when they are discarded.
+// While nobody listens, changes cost nothing more.
+//
+// A change is told before the call returns that made it, and by a Join before it waits for the cluster, on the caller's goroutine; unless
+// another goroutine is telling, which goes on with it: [Rooms.Told] waits for that. No lock is held meanwhile: listen sees the rooms as they are, after the change or
+// later, and may itself join and leave, of which it is told when it has returned. But it must not block, nor wait for the cluster: whoever
+// made the change waits for it, and the changes of all others wait to be told.
+//
+// What another node asks for by [Rooms.JoinMembers] and the like is told on a goroutine of the Hub, which Close waits for, before that node
+// hears that it is done. No broadcast waits for it.
+//
+// Of more than 4,096 that wait, those are left out that undo each other: joins and leaves of one member in one room, and what they have
+// made of the room, but for a last one that counts. Stats.Elided counts them. So what waits is bounded by the memberships that there were
+// and are, and not by how often they change.
+//
+// A panic of listen is recovered and logged.
+func (r *Rooms) Listen(listen func(RoomEvent)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events.listeners = append(slices.Clip(r.events.listeners), listen)
+}
+
+// maxEvents is how many events wait before those that cancel out are looked for.
+const maxEvents = 4096
+
+// events are what the listeners of Rooms have yet to be told.
+type events struct {
+	listeners []func(RoomEvent) // replaced, not changed
+	queue     []noted
+	last      uint64 // the number of the last event
+	telling   bool   // a goroutine calls the listeners
+	limit     int    // twice what was left of the queue when it was looked through last
+	waiting   []untold
+}
+
+// noted is an event in the queue.
+type noted struct {
+	RoomEvent
+	number uint64
+}
+
+// untold is somebody who waits until all events up to a number are told.
+type untold struct {
+	number uint64
+	told   chan struct{}
+}
+
+// joined notes that a member has joined a room, whose first it may be. It belongs to the step of the change: r.mu must be held.
+func (r *Rooms) joined(id string, m Member, room string, created bool) {
+	if len(r.events.listeners) == 0 {
+		return
+	}
+	if created {
+		r.note(RoomEvent{CreateRoom, room, id, m})
+	}
+	r.note(RoomEvent{JoinRoom, room, id, m})
+}
+
+// left notes that a member has left a room, whose last it may have been. r.mu must be held.
+func (r *Rooms) left(id string, m Member, room string, deleted bool) {
+	if len(r.events.listeners) == 0 {
+		return
+	}
+	r.note(RoomEvent{LeaveRoom, room, id, m})
+	if deleted {
+		r.note(RoomEvent{DeleteRoom, room, id, m})
+	}
+}
+
+func (r *Rooms) note(event RoomEvent) {
+	e := &r.events
+	e.last++
+	e.queue = append(e.queue, noted{event, e.last})
+	if before := len(e.queue); before > max(e.limit, maxEvents) {
+		e.queue = elide(e.queue)
+		e.limit = 2 * len(e.queue) // looking through it costs each event the same, however many are left
+		r.hub.elided.Add(uint64(before - len(e.queue)))
+	}
+}
+
+// elide returns the events that are left when those have gone that cancel out. The two kinds that concern a member and a room take turns,
+// and so do the two of the room itself: an even number of them changes nothing, and of an odd number the last tells it all. The order is
+// right: whoever is in a room has joined after it was created last, and has left before it was deleted last.
+func elide(queue []noted) []noted {
+	type subject struct {
+		room, id string
+		whole    bool // the room itself, whatever member has made or deleted it
+	}
+	of := func(e noted) subject {
+		if e.Kind == CreateRoom || e.Kind == DeleteRoom {
+			return subject{room: e.Room, whole: true}
+		}
+		return subject{room: e.Room, id: e.ID}
+	}
+	total := make(map[subject]int)
+	for _, e := range queue {
+		total[of(e)]++
+	}
+	seen := make(map[subject]int, len(total))
+	var left []noted
+	for _, e := range queue {
+		s := of(e)
+		if seen[s]++; seen[s] == total[s] && total[s]%2 == 1 {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
+// unlock unlocks r.mu and tells the listeners what there is to tell, unless another goroutine is at it, which then goes on with that.
+func (r *Rooms) unlock() {
+	if r.events.telling || len(r.events.queue) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	r.events.telling = true
+	defer func() {
+		r.events.telling = false
+		r.unlock() // there is something left if a listener has ended its goroutine, as a test's Fatal does
+	}()
+	for len(r.events.queue) > 0 {
+		r.tell()
+	}
+	r.events.queue, r.events.limit = nil, 0
+	r.events.told(r.events.last)
+}
+
+// told lets those go on who wait for events up to a number. Rooms.mu must be held.
+func (e *events) told(number uint64) {
+	for len(e.waiting) > 0 && e.waiting[0].number <= number {
+		close(e.waiting[0].told)
+		e.waiting = e.waiting[1:]
+	}
+}
+
+// Told waits until the listeners have been told of all changes up to now, or ctx ends. It must not be called by a listener, which would wait for
+// itself.
+func (r *Rooms) Told(ctx context.Context) {
+	r = r.lock(false)
+	if !r.events.telling {
+		r.unlock()
+		return
+	}
+	w := untold{r.events.last, make(chan struct{})}
+	r.events.waiting = append(r.events.waiting, w)
+	r.mu.Unlock()
+	select {
+	case <-w.told:
+	case <-ctx.Done():
+	}
+}
+
+// tellAll tells the listeners what there is to tell.
+func (r *Rooms) tellAll() {
+	r = r.lock(false)
+	r.unlock()
+}
+
+// tell tells the listeners of the next event. r.mu must be held, and is meanwhile not.
+func (r *Rooms) tell() {
+	e, listeners := r.events.queue[0], r.events.listeners
+	r.events.queue[0] = noted{}
+	r.events.queue = r.events.queue[1:]
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.events.told(e.number)
+	}()
+	for _, listen := range listeners {
+		r.call(listen, e.RoomEvent)
+	}
+}
+
+// call tells a listener of an event.
+func (r *Rooms) call(listen func(RoomEvent), e RoomEvent) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.hub.cfg.Logger.Error("belfry: a listener to room events failed", "namespace", r.namespace,
+				"event", e.Kind, "room", e.Room, "error", p, "stack", string(debug.Stack()))
+		}
+	}()
+	listen(e)
+}

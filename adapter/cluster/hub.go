@@ -1,0 +1,342 @@
+// Package cluster is what a server holds of its cluster: a [Hub], which is its node, and [Rooms], which are the rooms of a namespace with the
+// [Member]s that are on this node. It carries broadcasts to the members of rooms on all nodes, and asks other nodes what concerns theirs.
+// It never looks into a payload. Programs use it by way of package wsserver or emitter, and meet its errors.
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/mesh"
+)
+
+// The defaults of a HubConfig.
+const (
+	DefaultQueueBytes  = 32 << 20
+	DefaultRepairBytes = 64 << 20
+
+	DefaultNameSuspects = mesh.DefaultNameSuspects // 10 s
+)
+
+// A Loss is a broadcast that was due on this node and will not come.
+type Loss struct {
+	Node    string // which had sent it
+	Unknown bool   // it may be any number of them, or none: nobody remembers what was sent
+}
+
+// A HubConfig is what a Hub is made of. Its zero value is one node.
+type HubConfig struct {
+	// Adapter joins the node to others. nil is one node: no link, no goroutine, nothing encoded for the wire.
+	Adapter adapter.Adapter
+
+	// Client says that the node has no members, and only speaks to those of others: it does not count as a server, and is asked nothing.
+	Client bool
+
+	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Zero means DefaultQueueBytes.
+	QueueBytes int
+
+	// RepairBytes bounds the broadcasts that this node remembers, for 30 s at the most, to send them again to nodes that have missed them.
+	// Zero means DefaultRepairBytes.
+	RepairBytes int
+
+	// NameSuspects is how long the calls that ask other nodes name one that does not answer any more, in a [PartialError]: since anything was heard
+	// of it, or since the broker has not known it, where the broker tells ([adapter.Prober]). After that they count without it. It should be longer than
+	// a node takes to reconnect. Zero means DefaultNameSuspects; over 30 s is as much as 30 s, when a node is given up.
+	NameSuspects time.Duration
+
+	// OnLoss is told of broadcasts of other nodes that were due here and will not come: the broker lost them, and the node that had
+	// sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
+	// that nobody is told; Stats counts them, and the first is logged.
+	OnLoss func(Loss)
+
+	// Logger takes what an operator should know. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// A Hub is what a server holds: the rooms of its namespaces, and its part of the cluster. Its methods may be called concurrently.
+//
+// Hub runs the protocol between the nodes (package mesh) on a Link: every call of the link comes from one goroutine, behind a queue
+// with a bound, so that nothing but that goroutine ever waits for the broker.
+type Hub struct {
+	cfg  HubConfig
+	node string
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // run and tick
+	duties duties         // what is done for other nodes
+
+	linked    chan struct{} // closed when the adapter is open
+	ready     chan struct{} // closed when the node has met the cluster, or cannot
+	readyOnce sync.Once
+
+	opened time.Time // the mesh's time 0
+	writer *writer
+	wake   chan struct{}
+
+	receiving sync.Mutex // held while what other nodes have sent is dealt with, so that it is in its order. Taken before all others.
+	assembly  assembly   // used by receive alone
+
+	meshMu  sync.Mutex // guards the machine, and the order in which its effects reach the writer. Taken inside Rooms.mu.
+	machine *machine
+	next    time.Duration // when the ticker will run
+	state   adapter.State
+	openErr error         // why the adapter could not be opened, when it was tried last
+	meeting chan struct{} // closed when the opening of the link ends; nil outside of it
+	counts  hubCounts
+	closing bool          // Close was called: nothing is published any more
+	left    chan struct{} // closed when nobody needs this node any more
+
+	elided atomic.Uint64 // room events
+	news   news          // of the other nodes, to be logged
+
+	roomsMu   sync.Mutex // guards what follows
+	rooms     map[string]*Rooms
+	peakRooms int // see shrink.Map
+
+	confirms *confirmer // what this node is subscribed to
+
+	calls    calls    // what this node asks others
+	answers  answers  // what others ask this node
+	handlers handlers // what the program answers them
+}
+
+type hubCounts struct{ malformed, refused, lost uint64 }
+
+// NewHub returns a Hub, which begins to join the cluster if it has an adapter. Close it in the end.
+func NewHub(cfg HubConfig) *Hub {
+	if cfg.QueueBytes <= 0 {
+		cfg.QueueBytes = DefaultQueueBytes
+	}
+	if cfg.RepairBytes <= 0 {
+		cfg.RepairBytes = DefaultRepairBytes
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	h := &Hub{
+		cfg:    cfg,
+		node:   randomID(),
+		linked: make(chan struct{}),
+		ready:  make(chan struct{}),
+		left:   make(chan struct{}),
+		opened: time.Now(),
+		wake:   make(chan struct{}, 1),
+		rooms:  make(map[string]*Rooms),
+		state:  adapter.State{Status: adapter.Connected, Connections: 1},
+	}
+	h.confirms = newConfirmer()
+	h.calls.pending = make(map[uint64]*call)
+	h.calls.probed = make(map[string]time.Duration)
+	h.answers.under = make(map[asker]*answer)
+	h.answers.events = make(map[string]*eventQueue)
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if cfg.Adapter == nil {
+		h.becomeReady(nil)
+		return h
+	}
+	own, all := nodeHash(h.node), hash(adapter.Topic{Kind: adapter.Cluster})
+	h.machine = mesh.New[adapter.Topic, []byte, *envelope.Broadcast, chan []string](mesh.Config[adapter.Topic]{
+		Node:   h.node,
+		Client: cfg.Client,
+		Hash:   hash,
+		Own:    func(t adapter.Topic) bool { return t.Kind == adapter.Cluster || t.Node == h.node },
+		Mine:   func(h uint64) bool { return h == all || uint32(h>>32) == own },
+		Limits: mesh.Limits{RingBytes: cfg.RepairBytes},
+
+		NameSuspects: cfg.NameSuspects,
+	})
+	h.next = h.machine.Next()
+	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("cluster: not open yet")}
+	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
+	h.writer.subscribed = h.confirms.subscribed
+	h.tasks.Go(h.run)
+	h.tasks.Go(h.tick)
+	return h
+}
+
+// randomID returns 60 random bits as characters that are safe in every broker's names.
+func randomID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])[:nodeLen]
+}
+
+// Node is this node's id, made by NewHub.
+func (h *Hub) Node() string { return h.node }
+
+// NewID returns an id for a socket of this node, which is the name of the socket's own room on every node.
+func (h *Hub) NewID() string { return h.node + "." + randomID() }
+
+// Ready waits until the node has met the cluster: nil means that it is connected and that every node that it has heard of has answered,
+// or had time to. An error says why the adapter cannot be opened, wraps [adapter.ErrRefused] and says what the broker denies a node that it keeps out of the
+// cluster, or wraps ctx's.
+func (h *Hub) Ready(ctx context.Context) error {
+	select {
+	case <-h.ready:
+	case <-h.ctx.Done():
+	case <-ctx.Done():
+	}
+	// What counts is not which of them select has found first.
+	if h.ctx.Err() != nil {
+		return adapter.ErrClosed
+	}
+	select {
+	case <-h.ready:
+		h.meshMu.Lock()
+		defer h.meshMu.Unlock()
+		return h.openErr
+	default:
+		if reason := h.State().Reason; reason != nil {
+			return fmt.Errorf("cluster: not connected to the cluster (%w): %w", reason, ctx.Err())
+		}
+		return fmt.Errorf("cluster: nobody in the cluster has answered yet: %w", ctx.Err())
+	}
+}
+
+// becomeReady lets Ready return err. h.meshMu must be held once the Hub is shared.
+func (h *Hub) becomeReady(err error) {
+	h.openErr = err
+	h.readyOnce.Do(func() { close(h.ready) })
+}
+
+// State is that of the link. Without an adapter it is Connected, and was never anything else.
+func (h *Hub) State() adapter.State {
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	return h.state
+}
+
+// Nodes are the ids of the other nodes that are known and believed to be alive, those without members (HubConfig.Client) not among them.
+func (h *Hub) Nodes() []string {
+	if h.machine == nil {
+		return nil
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	return h.machine.Servers()
+}
+
+// Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
+// sent first, and what others have missed of it is sent again, until ctx ends, for two seconds at the most, or unless the broker is out of
+// reach; an error says that some of it was not sent. A *PartialError names the nodes that have not confirmed that they have everything that
+// this node has ever sent. Those that are silent are not waited for, and are named until they were silent for a minute. What the program does
+// for other nodes (handlers, listeners, Describe) is waited for until ctx ends; an error says that some of it has not ended. Rooms go on to
+// work on this node.
+func (h *Hub) Close(ctx context.Context) (err error) {
+	if h.machine != nil && h.ctx.Err() == nil {
+		h.meshMu.Lock()
+		if !h.closing {
+			h.closing = true
+			h.apply(h.machine.Close(h.age()))
+		}
+		h.meshMu.Unlock()
+		select {
+		case <-h.linked:
+			select {
+			case <-h.left:
+			case <-ctx.Done():
+			case <-h.ctx.Done(): // another Close was less patient
+			}
+			err = h.writer.close(ctx)
+		default: // there is nobody to send to
+			h.cancel()
+			err = h.writer.close(h.ctx)
+		}
+	}
+	cause := context.Cause(ctx)
+	h.cancel()
+	h.tasks.Wait() // nothing comes from other nodes any more
+	return errors.Join(err, h.unconfirmed(cause), h.duties.wait(ctx))
+}
+
+// unconfirmed names the nodes that have not said that they have everything of this node, which has left. cause is why it waited no longer,
+// beside their silence.
+func (h *Hub) unconfirmed(cause error) error {
+	if h.machine == nil {
+		return nil
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	nodes := h.machine.Unconfirmed()
+	if nodes == nil {
+		return nil
+	}
+	errs := make([]error, 0, len(nodes)+1)
+	if cause != nil {
+		errs = append(errs, cause)
+	}
+	slices.Sort(nodes)
+	for _, id := range nodes {
+		errs = append(errs, &NodeError{id, errUnconfirmed})
+	}
+	return &PartialError{Nodes: nodes, Err: errors.Join(errs...)}
+}
+
+// errUnconfirmed is why Close names a node.
+var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything that was sent")
+
+// publish numbers a broadcast and hands it to the writer.
+func (h *Hub) publish(b *envelope.Body) error {
+	body := envelope.AppendBody(nil, b)
+	to := topics(b)
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	return h.emit(b, to, body)
+}
+
+// emit is publish for a body that is encoded. h.meshMu must be held.
+func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) error {
+	if h.closing {
+		return adapter.ErrClosed
+	}
+	travels := published(b, to)
+	if len(body)+maxStamp*(len(to)-1) > maxMessage {
+		return ErrTooLarge
+	}
+	over := 0
+	if b.Kind == envelope.KindAnswer && len(b.Payload) == 0 {
+		over = maxRefusals
+	}
+	if err := h.refusal(); err != nil {
+		h.counts.refused++
+		return err
+	}
+	if err := h.writer.admit(len(body), over); err != nil {
+		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindForget {
+			h.counts.refused++
+		}
+		return err
+	}
+	stamp := h.machine.Emit(h.age(), to, len(travels), body, len(body))
+	h.writer.put(job{publish: travels, stamp: stamp, body: body})
+	return nil
+}
+
+// Rooms returns the rooms of a namespace, of which there is one set in a Hub: frame counts for the first call.
+func (h *Hub) Rooms(namespace string, frame Framer) *Rooms {
+	h.roomsMu.Lock()
+	defer h.roomsMu.Unlock()
+	r := h.rooms[namespace]
+	if r == nil {
+		r = &Rooms{hub: h, namespace: namespace, frame: frame}
+		h.rooms[namespace] = r
+	}
+	return r
+}
+
+func (h *Hub) lookup(namespace string) *Rooms {
+	h.roomsMu.Lock()
+	defer h.roomsMu.Unlock()
+	return h.rooms[namespace]
+}

@@ -1,0 +1,391 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/adapter/internal/rooms"
+	"github.com/belfry-io/belfry/adapter/shrink"
+)
+
+// Errors of Rooms.
+var (
+	ErrMember   = errors.New("cluster: no such member")
+	ErrMemberID = errors.New("cluster: the id is in use already")
+	ErrRoomName = fmt.Errorf("cluster: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
+)
+
+// An UnfencedError is returned by a Join that stands, but may not be live everywhere.
+type UnfencedError struct {
+	// Nodes are those that did not answer in time: what they emit within the next moments may miss the member. Nobody waits for them again
+	// until they do.
+	Nodes []string
+
+	// Broker is why the broker brings this node nothing for the member, whoever emits; nil if it does. It wraps [adapter.ErrRefused] if a permission
+	// is missing, and names it, and [adapter.ErrUnavailable] if the broker has not answered in time.
+	Broker error
+}
+
+func (e *UnfencedError) Error() string {
+	text := "cluster: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+	switch {
+	case e.Broker == nil:
+		return text
+	case len(e.Nodes) == 0:
+		return "cluster: joined on this node: " + e.Broker.Error()
+	}
+	return text + ": " + e.Broker.Error()
+}
+
+// Unwrap returns Broker.
+func (e *UnfencedError) Unwrap() error { return e.Broker }
+
+// A Member is what Rooms know of a socket.
+type Member interface {
+	// Deliver takes what the frame function of the namespace made of a broadcast, shared by all members, which must not change it. It
+	// reports whether it has: not if it has left, say, or is passed over. It does not block. It is called from many goroutines; the
+	// broadcasts of one goroutine, and those of one other node, come in their order.
+	Deliver(frame any) bool
+
+	// Ask is Deliver for a broadcast that is to be answered, in the same order. The member calls answer when it has one, from any goroutine and
+	// also within Ask; or, with ok false, when it will have none: it has left, or cannot be asked. What comes after the first call, or
+	// after Forget, is ignored. answer does not block, and keeps payload.
+	Ask(frame any, answer func(payload []byte, ok bool))
+
+	// Forget says that the answer to what Ask has brought, which is the same frame and was made for one broadcast alone, is not waited for
+	// any more. It may come after the answer, and does not block.
+	Forget(frame any)
+
+	// Describe returns what Fetch is to say of the member, opaque here. It is not changed afterwards.
+	Describe() []byte
+
+	// Disconnect ends the member, by [Rooms.Remove] in its own time; close says that its connection is to be ended, too. It does not block.
+	// What was delivered before goes first.
+	Disconnect(close bool)
+}
+
+// A Framer turns the payload of a broadcast into what the members of a namespace take, once for all of them. volatile says that a member
+// that cannot take it at once is to be passed over. It is called concurrently, and may keep a part of payload if it never changes it. An
+// error means that the payload makes no sense here; it is logged.
+type Framer func(payload []byte, volatile bool) (any, error)
+
+// A Broadcast is a packet for the members of any of Rooms, or all if there are none, each once, without the members of any of Except.
+// A socket's id is a room with the socket in it.
+type Broadcast struct {
+	Rooms    []string
+	Except   []string
+	Volatile bool   // members that cannot take it at once are passed over
+	Local    bool   // for this node alone
+	Payload  []byte // opaque; the caller does not change it any more
+}
+
+// Rooms are the rooms of one namespace. Their methods may be called concurrently.
+//
+// A membership, its consequences for the cluster, its events, and a leave or join that races with it are one step each: no lock is held
+// while anything outside is called. See [Rooms.Listen] for the events.
+//
+// A Rooms that was discarded stands for whatever rooms its namespace has at the time of a call, so that it may be kept and used on.
+type Rooms struct {
+	hub       *Hub
+	namespace string
+	frame     Framer
+
+	mu        sync.Mutex // guards what follows, and the order of the index's changes in the mesh
+	index     rooms.Index[Member]
+	events    events
+	discarded bool // the Hub has forgotten these; index stays empty
+}
+
+// selections holds the slices that broadcasts select their members into.
+var selections = sync.Pool{New: func() any { return new([]Member) }}
+
+// lock returns the rooms that the namespace has now, with mu held: r, unless it was discarded. Where the Hub has none, the result is empty
+// and nobody else's, or is made the Hub's first if they are to be kept.
+func (r *Rooms) lock(keep bool) *Rooms {
+	for {
+		r.mu.Lock()
+		if !r.discarded {
+			return r
+		}
+		r.mu.Unlock()
+		h, namespace, frame := r.hub, r.namespace, r.frame
+		if keep {
+			r = h.Rooms(namespace, frame)
+		} else if r = h.lookup(namespace); r == nil {
+			r = &Rooms{hub: h, namespace: namespace, frame: frame}
+		}
+	}
+}
+
+// Discard has the Hub forget r, if there is no member in it: nothing of the namespace is kept on this node then. It reports whether it
+// has. [Hub.Rooms] makes new ones, whose frame function counts from then on, and so does an Add.
+func (r *Rooms) Discard() bool {
+	r.hub.roomsMu.Lock()
+	defer r.hub.roomsMu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.discarded || r.index.Len() > 0 {
+		return false
+	}
+	r.discarded = true
+	delete(r.hub.rooms, r.namespace)
+	r.hub.rooms = shrink.Map(r.hub.rooms, &r.hub.peakRooms)
+	return true
+}
+
+// Add adds a member under an id made by [Hub.NewID], and waits as [Rooms.Join] does: it is then in the room of its own id, and reached
+// by broadcasts to the whole namespace.
+func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
+	r = r.lock(true)
+	if !r.index.Add(id, m) {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrMemberID, id)
+	}
+	r.joined(id, m, id, r.index.Empty(id))
+	wait := r.interest(adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace})
+	r.unlock()
+	return r.hub.fenced(ctx, wait)
+}
+
+// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace. One that is not there is left alone.
+func (r *Rooms) Remove(id string) {
+	r = r.lock(false)
+	defer r.unlock()
+	m, _ := r.index.Get(id)
+	var empty []adapter.Topic
+	known := r.index.Remove(id, func(name string, deleted bool) {
+		r.left(id, m, name, deleted)
+		if name != id && r.index.Empty(name) {
+			empty = append(empty, roomTopic(r.namespace, name))
+		}
+	})
+	if !known {
+		return
+	}
+	if r.index.Len() == 0 {
+		empty = append(empty, adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace})
+	}
+	r.disinterest(empty...)
+}
+
+// Join puts a member into rooms. The membership stands at once, for everything that this node emits and receives. Join then waits until
+// it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
+//
+// The wait is short: a node that does not answer within twice the time of a round trip, 250 ms at the least and 2 s at the most, is not waited for,
+// and the error is then an [*UnfencedError], with the membership standing; behind a fence of earlier joins it may take twice that. It stands too if
+// ctx ends first, and if the broker denies the subscription, which its Broker says then. While the broker is out of reach nobody is waited for.
+//
+// [ErrRoomName] and [ErrMember] mean that nothing was joined.
+func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
+	for _, name := range names {
+		if !validName(name) {
+			return ErrRoomName
+		}
+	}
+	r = r.lock(false)
+	m, ok := r.index.Get(id)
+	if !ok {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrMember, id)
+	}
+	topics := make([]adapter.Topic, 0, len(names))
+	for _, name := range names {
+		if joined, created := r.index.Join(id, name); joined {
+			r.joined(id, m, name, created)
+		}
+		if name != id {
+			topics = append(topics, roomTopic(r.namespace, name))
+		}
+	}
+	wait := r.interest(topics...)
+	r.unlock()
+	return r.hub.fenced(ctx, wait)
+}
+
+// Leave takes a member out of rooms, at once. Rooms that it is not in are left alone.
+func (r *Rooms) Leave(id string, names ...string) {
+	r = r.lock(false)
+	defer r.unlock()
+	m, _ := r.index.Get(id)
+	for _, name := range names {
+		left, deleted := r.index.Leave(id, name)
+		if !left {
+			continue
+		}
+		r.left(id, m, name, deleted)
+		if name != id && r.index.Empty(name) {
+			r.disinterest(roomTopic(r.namespace, name))
+		}
+	}
+}
+
+// interest tells the mesh that topics have members. The result is for fenced. r.mu must be held.
+func (r *Rooms) interest(topics ...adapter.Topic) *joining {
+	h := r.hub
+	if h.machine == nil || len(topics) == 0 {
+		return nil
+	}
+	fence := make(chan []string, 1)
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	h.apply(h.machine.Join(h.age(), topics, fence))
+	return &joining{fence: fence, tickets: h.confirms.pending(topics)}
+}
+
+// disinterest tells the mesh that topics have no member any more. r.mu must be held.
+func (r *Rooms) disinterest(topics ...adapter.Topic) {
+	h := r.hub
+	if h.machine == nil {
+		return
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	for _, topic := range topics {
+		h.machine.Leave(h.age(), topic)
+	}
+	h.apply(nil)
+}
+
+// Closed is [adapter.ErrClosed] when the Hub is closed, and nil before.
+func (r *Rooms) Closed() error {
+	if r.hub.ctx.Err() != nil {
+		return adapter.ErrClosed
+	}
+	return nil
+}
+
+// Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
+//
+// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrRefused] or
+// [adapter.ErrClosed], which it is of a Hub without an adapter, too. Broadcasts of one goroutine reach each member in their order, and each at most once.
+func (r *Rooms) Broadcast(b Broadcast) error {
+	body := envelope.Body{
+		Route:     envelope.ByNamespace,
+		Namespace: r.namespace,
+		Rooms:     b.Rooms,
+		Except:    b.Except,
+		Payload:   b.Payload,
+	}
+	if b.Volatile {
+		body.Flags |= envelope.Volatile
+	}
+	r.deliver(&body)
+	if b.Local || r.hub.machine == nil {
+		return r.Closed()
+	}
+	switch body.Rooms = distinct(body.Rooms); {
+	case len(body.Rooms) > maxUnionTopics:
+		body.Flags |= envelope.InRooms
+	case len(body.Rooms) > 0:
+		body.Route = envelope.ByRoom
+	}
+	return r.hub.publish(&body)
+}
+
+// deliver hands a broadcast to the members on this node.
+func (r *Rooms) deliver(b *envelope.Body) {
+	if _, err := r.hand(b); err != nil {
+		r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
+	}
+}
+
+// hand hands a broadcast to the members on this node, and returns how many have taken it. After an error, nobody has.
+func (r *Rooms) hand(b *envelope.Body) (taken int, err error) {
+	selection := selections.Get().(*[]Member)
+	r = r.lock(false)
+	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
+	r.mu.Unlock()
+	if len(members) > 0 {
+		var frame any
+		if frame, err = r.frame(b.Payload, b.Flags&envelope.Volatile != 0); err == nil {
+			for _, m := range members {
+				if m.Deliver(frame) {
+					taken++
+				}
+			}
+		}
+	}
+	clear(members)
+	*selection = members
+	selections.Put(selection)
+	return taken, err
+}
+
+// distinct returns names without repetitions, in their order.
+func distinct(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	out := make([]string, 0, len(names))
+	if len(names) <= 16 {
+		for _, name := range names {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	seen := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		if _, ok := seen[name]; !ok {
+			seen[name] = struct{}{}
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Len is the number of members of the namespace on this node.
+func (r *Rooms) Len() int {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.Len()
+}
+
+// Get returns the member with this id, if it is on this node.
+func (r *Rooms) Get(id string) (Member, bool) {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.Get(id)
+}
+
+// Select returns the members on this node that a broadcast to rooms without except would reach, in no order.
+func (r *Rooms) Select(rooms, except []string) []Member {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.Select(nil, rooms, except)
+}
+
+// Names returns the names of the rooms that have members on this node, the members' own among them, in no order.
+func (r *Rooms) Names() []string {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.Rooms()
+}
+
+// Members returns the ids of a room's members on this node, in no order.
+func (r *Rooms) Members(room string) []string {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.Members(room)
+}
+
+// Of returns the rooms of a member: its own, then the others in the order of joining. It is nil if the member is not on this node.
+func (r *Rooms) Of(id string) []string {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.RoomsOf(id)
+}
+
+// IDs returns the ids of the members on this node, in no order.
+func (r *Rooms) IDs() []string {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.IDs()
+}

@@ -1,0 +1,106 @@
+// Package sockets is what can be done to sockets, on any node of a cluster: a [Broadcast] selects them and acts on them, and a
+// [RemoteSocket] is one of them as it was fetched. Servers (package wsserver) and emitters (package emitter) make them.
+package sockets
+
+import (
+	"context"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// A Namespace is what can be done to the sockets of a namespace, on all nodes. Its methods may be called concurrently.
+type Namespace struct {
+	name       string
+	rooms      *cluster.Rooms
+	codec      packet.Codec
+	limits     *packet.Limits // of what is emitted
+	ackTimeout time.Duration
+	ready      func(context.Context) error // NamespaceConfig.Ready
+	unusable   error                       // why nothing can be done
+}
+
+// A NamespaceConfig is how a namespace does what it is asked for. Its zero value works.
+type NamespaceConfig struct {
+	Codec      packet.Codec                // nil means packet.JSON
+	Limits     *packet.Limits              // of what is emitted; nil means the defaults
+	AckTimeout time.Duration               // how long EmitWithAck waits without a deadline; zero means cluster.CallTimeout
+	Ready      func(context.Context) error // waits until there are nodes to be asked; nil: there are, or that does not matter
+	Unusable   error                       // is returned for everything that the namespace is asked for; nil: it works
+}
+
+// NewNamespace returns the namespace of this name over the rooms of a hub that is its caller's. Servers and emitters
+// call it.
+func NewNamespace(name string, rooms *cluster.Rooms, cfg NamespaceConfig) *Namespace {
+	if cfg.Codec == nil {
+		cfg.Codec = packet.JSON{}
+	}
+	if cfg.AckTimeout <= 0 {
+		cfg.AckTimeout = cluster.CallTimeout
+	}
+	return &Namespace{
+		name: name, rooms: rooms, codec: cfg.Codec, limits: cfg.Limits, ackTimeout: cfg.AckTimeout, ready: cfg.Ready, unusable: cfg.Unusable,
+	}
+}
+
+// usable says why nothing can be done with ns, which may be nil: that of a zero Broadcast.
+func (ns *Namespace) usable() error {
+	if ns == nil {
+		return ErrNoNamespace
+	}
+	if ns.unusable != nil {
+		return ns.unusable
+	}
+	return ns.rooms.Closed()
+}
+
+// begin begins a call that asks other nodes: it gives ctx a deadline, if it has none, and waits until there are nodes to be asked. Who has no
+// time for that has nobody's part.
+func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
+	cancel := func() {}
+	if err := ns.usable(); err != nil {
+		return ctx, cancel, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	if ns.ready != nil {
+		if err := ns.ready(ctx); err != nil {
+			return ctx, cancel, &cluster.PartialError{Err: err}
+		}
+	}
+	return ctx, cancel, nil
+}
+
+// Name is the namespace's name, "/" for the one that clients get by default.
+func (ns *Namespace) Name() string { return ns.name }
+
+// All is the broadcast to all sockets of the namespace.
+func (ns *Namespace) All() Broadcast { return Broadcast{ns: ns} }
+
+// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
+func (ns *Namespace) To(rooms ...string) Broadcast { return ns.All().To(rooms...) }
+
+// In is To.
+func (ns *Namespace) In(rooms ...string) Broadcast { return ns.To(rooms...) }
+
+// Except is the broadcast to all sockets but those in any of rooms.
+func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.All().Except(rooms...) }
+
+// Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
+func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
+	return ns.All().Emit(ctx, event, args...)
+}
+
+// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
+// long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
+	ctx, cancel, err := ns.begin(ctx, cluster.CallTimeout)
+	defer cancel()
+	if err != nil {
+		return nil, wrap("list rooms", err)
+	}
+	rooms, err := ns.rooms.AllRooms(ctx)
+	return rooms, wrap("list rooms", err)
+}

@@ -1,0 +1,68 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	link     = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
+	testName = regexp.MustCompile("`(Test\\w+)")
+)
+
+// TestLinks: where a document of the repository points at a file, the file is there, and so are the tests that the link names.
+func TestLinks(t *testing.T) {
+	documents, err := filepath.Glob("../*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, document := range append(documents, "../bench/RESULTS.md") {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			target, _, _ := strings.Cut(m[2], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			found++
+			path := filepath.Join(filepath.Dir(document), target)
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s points at %s, which is not there", filepath.Base(document), target)
+				continue
+			}
+			for _, name := range testName.FindAllStringSubmatch(m[1], -1) {
+				if !hasTest(t, path, name[1]) {
+					t.Errorf("%s: %s has no %s", filepath.Base(document), target, name[1])
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d links to files were found, which is not all of them", found)
+	}
+}
+
+// hasTest reports whether a file, or one of a folder's, has the test.
+func hasTest(t *testing.T, path, name string) bool {
+	t.Helper()
+	files := []string{path}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		files, _ = filepath.Glob(filepath.Join(path, "*_test.go"))
+	}
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(code), "func "+name+"(") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,133 @@
+package wsserver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/belfry-io/belfry/adapter/cluster"
+)
+
+// A Listener takes handlers for events: a [*Socket] its own, a [*Namespace] or a [*ParentNamespace] those for all its sockets, which cost
+// nothing for each socket.
+type Listener interface {
+	On(event string, handle Handler)
+}
+
+// On sets a handler for events with one argument, which is converted to A as [Event.Decode] does. s is the socket that received the event.
+//
+// JavaScript's handlers may get more arguments than they name, or fewer. So further arguments are ignored, and one that is missing has A's
+// zero value. An argument that does not fit is an error of the handler.
+func On[A any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) error) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		if err := decodeSome(e, &a); err != nil {
+			return err
+		}
+		return handle(ctx, e.Socket(), a)
+	})
+}
+
+// On2 is [On] for events with two arguments.
+func On2[A, B any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) error) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		var b B
+		if err := decodeSome(e, &a, &b); err != nil {
+			return err
+		}
+		return handle(ctx, e.Socket(), a, b)
+	})
+}
+
+// On3 is [On] for events with three arguments.
+func On3[A, B, C any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) error) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		var b B
+		var c C
+		if err := decodeSome(e, &a, &b, &c); err != nil {
+			return err
+		}
+		return handle(ctx, e.Socket(), a, b, c)
+	})
+}
+
+// OnAck is [On] for events that the client wants to be acknowledged: with the handler's result. After an error nothing is sent, and the
+// client waits until its own time-out, with two exceptions. An [*AckError] is the client's answer. An [*cluster.UnfencedError] of
+// [Socket.Join] is reported like others, but says that the membership stands: the client gets the result. An event whose client does not
+// want to be answered is handled all the same.
+func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) (R, error)) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		if err := decodeSome(e, &a); err != nil {
+			return err
+		}
+		result, err := handle(ctx, e.Socket(), a)
+		return answer(e, result, err)
+	})
+}
+
+// OnAck2 is [OnAck] for events with two arguments.
+func OnAck2[A, B, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) (R, error)) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		var b B
+		if err := decodeSome(e, &a, &b); err != nil {
+			return err
+		}
+		result, err := handle(ctx, e.Socket(), a, b)
+		return answer(e, result, err)
+	})
+}
+
+// OnAck3 is [OnAck] for events with three arguments.
+func OnAck3[A, B, C, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) (R, error)) {
+	l.On(event, func(ctx context.Context, e *Event) error {
+		var a A
+		var b B
+		var c C
+		if err := decodeSome(e, &a, &b, &c); err != nil {
+			return err
+		}
+		result, err := handle(ctx, e.Socket(), a, b, c)
+		return answer(e, result, err)
+	})
+}
+
+// DataOf returns what [Socket.SetData] has noted last, if it is a T.
+func DataOf[T any](s *Socket) (data T, ok bool) {
+	data, ok = s.Data().(T)
+	return data, ok
+}
+
+// decodeSome converts the arguments that there are.
+func decodeSome(e interface {
+	Len() int
+	Decode(dst ...any) error
+}, dst ...any) error {
+	return e.Decode(dst[:min(len(dst), e.Len())]...)
+}
+
+// answer acknowledges an event with a handler's result, unless err is in the way.
+func answer(e *Event, result any, err error) error {
+	if err != nil && !stands(err) {
+		return err
+	}
+	if err := e.Ack(result); err != nil {
+		return err
+	}
+	return err
+}
+
+// stands reports whether err only says that a membership, which stands, may not be known everywhere yet.
+func stands(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch err.(type) {
+		case *cluster.UnfencedError:
+			return true
+		case *cluster.PartialError:
+			return false // of SocketsJoin: some have not joined
+		}
+	}
+	return false
+}
