@@ -95,7 +95,7 @@ func TestNodeDiesDuringCalls(t *testing.T) {
 				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
 				parts(t, c.name, n, 2)
 				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d < 100*time.Millisecond || d > mesh.SuspectAfter+mesh.BeatInterval {
+				if d := time.Since(start); d < 100*time.Millisecond || d > mesh.SuspectAfter+mesh.HeartbeatInterval {
 					t.Errorf("it took %v", d)
 				}
 				start = time.Now()

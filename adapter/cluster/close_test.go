@@ -69,7 +69,7 @@ func TestCloseRepairs(t *testing.T) {
 			return broadcasts(m) || bye
 		},
 		"broadcasts and Beats": func(m *envelope.Message) bool {
-			beat, ok := m.Mesh.(*mesh.Beat)
+			beat, ok := m.Mesh.(*mesh.Heartbeat)
 			return broadcasts(m) || ok && m.To == "" && len(beat.Tails) > 0
 		},
 	} {

@@ -88,7 +88,7 @@ type Hub struct {
 	assembly  assembly   // used by receive alone
 
 	meshMu  sync.Mutex // guards the machine, and the order in which its effects reach the writer. Taken inside Rooms.mu.
-	machine *mesh.Machine[adapter.Topic]
+	machine *machine
 	next    time.Duration // when the ticker will run
 	state   adapter.State
 	openErr error         // why the adapter could not be opened, when it was tried last
@@ -144,7 +144,7 @@ func NewHub(cfg HubConfig) *Hub {
 		return h
 	}
 	own, all := nodeHash(h.node), hash(adapter.Topic{Kind: adapter.Cluster})
-	h.machine = mesh.New(mesh.Config[adapter.Topic]{
+	h.machine = mesh.New[adapter.Topic, []byte, *envelope.Broadcast, chan []string](mesh.Config[adapter.Topic]{
 		Node:   h.node,
 		Client: cfg.Client,
 		Hash:   hash,

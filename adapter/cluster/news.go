@@ -18,14 +18,14 @@ const (
 // news is what the mesh has said of the other nodes, until the ticker logs it: nobody waits for a logger.
 type news struct {
 	mu      sync.Mutex // guards what follows
-	lines   []mesh.Stands[adapter.Topic]
+	lines   []mesh.Transition
 	budget  int       // lines that may be added at once; below zero: none was used yet
 	refill  time.Time // when the budget was looked at last
 	skipped int       // lines since the last one
 }
 
 // add takes a line, unless there are too many.
-func (n *news) add(s mesh.Stands[adapter.Topic]) {
+func (n *news) add(s mesh.Transition) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()

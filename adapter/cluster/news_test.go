@@ -161,7 +161,7 @@ func TestNewsAreBounded(t *testing.T) {
 		var n news
 		var log notebook
 		for range 10 * newsBurst {
-			n.add(mesh.Stands[adapter.Topic]{Is: mesh.StandingLeft})
+			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
 		n.log(slog.New(&log), "")
 		if got := len(log.lines); got != newsBurst {
@@ -172,13 +172,13 @@ func TestNewsAreBounded(t *testing.T) {
 		}
 		log.lines = nil
 		time.Sleep(newsEvery)
-		n.add(mesh.Stands[adapter.Topic]{Is: mesh.StandingLeft})
-		n.add(mesh.Stands[adapter.Topic]{Is: mesh.StandingLeft})
+		n.add(mesh.Transition{Is: mesh.StandingLeft})
+		n.add(mesh.Transition{Is: mesh.StandingLeft})
 		n.log(slog.New(&log), "")
 		log.want(t, "INFO belfry: a node has left other= skipped=1")
 		time.Sleep(2 * newsBurst * newsEvery)
 		for range 2 * newsBurst {
-			n.add(mesh.Stands[adapter.Topic]{Is: mesh.StandingLeft})
+			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
 		n.log(slog.New(&log), "")
 		if got := len(log.lines); got != newsBurst {

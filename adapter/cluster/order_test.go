@@ -52,7 +52,7 @@ func TestChangesBehindALoss(t *testing.T) {
 					_, y := add(t, hubs[0], "red", "stays")
 					r := hubs[1].Rooms("/", frame)
 					sieves[0].set(func(m *envelope.Message) bool {
-						return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.G < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
+						return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.Sequence < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
 					})
 					var wg sync.WaitGroup
 					say(t, hubs[1], "before", Broadcast{Rooms: c.before})

@@ -37,9 +37,9 @@ func (h *Hub) receive(msg []byte) {
 	if nack, ok := m.Mesh.(*mesh.Nack); ok && len(nack.Ranges) > 0 && h.writer.crowded() {
 		return // it is asked again
 	}
-	h.step(func() []mesh.Effect[adapter.Topic] {
+	h.step(func() []mesh.Effect {
 		if b := m.Broadcast; b != nil {
-			return h.machine.Broadcast(h.age(), m.From, mesh.Incoming[adapter.Topic]{
+			return h.machine.Broadcast(h.age(), m.From, mesh.Incoming[adapter.Topic, *envelope.Broadcast]{
 				Stamp:     b.Stamp,
 				Topics:    topics(&b.Body),
 				Size:      len(msg),
@@ -48,8 +48,8 @@ func (h *Hub) receive(msg []byte) {
 				Broadcast: b,
 			})
 		}
-		if _, nobody := m.Mesh.(*mesh.Nobody); nobody {
-			return h.machine.Absent(h.age(), m.From)
+		if _, nobody := m.Mesh.(*mesh.Unreachable); nobody {
+			return h.machine.Unreachable(h.age(), m.From)
 		}
 		return h.machine.Receive(h.age(), m.From, m.Mesh)
 	})
@@ -62,14 +62,14 @@ func read(msg []byte) (*envelope.Message, error) {
 		return nil, err
 	}
 	named := validNode(m.From)
-	heard := func(list []mesh.Heard) bool {
-		return !slices.ContainsFunc(list, func(h mesh.Heard) bool { return !validNode(h.Node) })
+	heard := func(list []mesh.Gossip) bool {
+		return !slices.ContainsFunc(list, func(h mesh.Gossip) bool { return !validNode(h.Node) })
 	}
 	switch msg := m.Mesh.(type) {
 	case *mesh.Ack:
-		named = named && heard(msg.Heard) && !slices.ContainsFunc(msg.Members, func(id string) bool { return !validNode(id) })
-	case *mesh.Beat:
-		named = named && heard(msg.Heard)
+		named = named && heard(msg.Gossip) && !slices.ContainsFunc(msg.Members, func(id string) bool { return !validNode(id) })
+	case *mesh.Heartbeat:
+		named = named && heard(msg.Gossip)
 	}
 	if !named {
 		return nil, envelope.ErrMalformed
@@ -88,7 +88,7 @@ func (h *Hub) malformed(err error) {
 }
 
 // step takes a step of the machine and deals with what comes of it, in order: broadcasts are handed to the members, requests are served.
-func (h *Hub) step(do func() []mesh.Effect[adapter.Topic]) {
+func (h *Hub) step(do func() []mesh.Effect) {
 	h.receiving.Lock()
 	defer h.receiving.Unlock()
 	h.meshMu.Lock()
@@ -96,10 +96,10 @@ func (h *Hub) step(do func() []mesh.Effect[adapter.Topic]) {
 	h.meshMu.Unlock()
 	for i := 0; i < len(results); i++ {
 		switch e := results[i].(type) {
-		case mesh.Lost[adapter.Topic]:
+		case mesh.Lost:
 			h.lost(e)
-		case mesh.Deliver[adapter.Topic]:
-			b := e.Broadcast.(*envelope.Broadcast)
+		case mesh.Deliver[*envelope.Broadcast]:
+			b := e.Broadcast
 			h.deliver(b, e.Past)
 			if b.Changes() { // what came behind it is judged by what this node receives now
 				h.meshMu.Lock()
@@ -126,7 +126,7 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 }
 
 // lost reports broadcasts that will not come.
-func (h *Hub) lost(e mesh.Lost[adapter.Topic]) {
+func (h *Hub) lost(e mesh.Lost) {
 	h.meshMu.Lock()
 	h.counts.lost++
 	first := h.counts.lost == 1

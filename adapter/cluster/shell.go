@@ -13,6 +13,9 @@ import (
 
 // The shell of the machine: it has the link, the time and the goroutines that the machine does without.
 
+// machine is the mesh of one node. Its own broadcasts are bodies, those of others are decoded; a join waits on a channel.
+type machine = mesh.Machine[adapter.Topic, []byte, *envelope.Broadcast, chan []string]
+
 // age is the time on the machine's clock.
 func (h *Hub) age() time.Duration { return time.Since(h.opened) }
 
@@ -65,7 +68,7 @@ func (h *Hub) run() {
 
 // probe has the broker say if nobody receives what is for a node.
 func (h *Hub) probe(node string) {
-	back := envelope.AppendMessage(nil, node, h.node, &mesh.Nobody{})
+	back := envelope.AppendMessage(nil, node, h.node, &mesh.Unreachable{})
 	h.writer.put(job{publish: []adapter.Topic{{Kind: adapter.Node, Node: node}}, probe: true, body: back})
 }
 
@@ -137,7 +140,7 @@ func (h *Hub) tick() {
 	for {
 		select {
 		case <-timer.C:
-			h.step(func() []mesh.Effect[adapter.Topic] { return h.machine.Tick(h.age()) })
+			h.step(func() []mesh.Effect { return h.machine.Tick(h.age()) })
 		case <-h.wake:
 		case <-h.ctx.Done():
 			return
@@ -152,7 +155,7 @@ func (h *Hub) tick() {
 
 // apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
 // h.meshMu must be held.
-func (h *Hub) apply(effects []mesh.Effect[adapter.Topic]) (results []mesh.Effect[adapter.Topic]) {
+func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case mesh.Subscribe[adapter.Topic]:
@@ -161,32 +164,32 @@ func (h *Hub) apply(effects []mesh.Effect[adapter.Topic]) (results []mesh.Effect
 		case mesh.Unsubscribe[adapter.Topic]:
 			h.confirms.forget(e.Topics)
 			h.writer.put(job{unsubscribe: e.Topics})
-		case mesh.Send[adapter.Topic]:
+		case mesh.Send:
 			to := adapter.Topic{Kind: adapter.Cluster}
 			if e.To != "" {
 				to = adapter.Topic{Kind: adapter.Node, Node: e.To}
 			}
 			h.writer.put(job{publish: []adapter.Topic{to}, body: envelope.AppendMessage(nil, h.node, e.To, e.Message)})
-		case mesh.Probe[adapter.Topic]:
+		case mesh.Probe:
 			h.probe(e.Node)
-		case mesh.Resend[adapter.Topic]:
-			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast.([]byte))
+		case mesh.Resend[[]byte]:
+			body := envelope.AppendRepair(nil, h.node, e.To, e.Stamp, e.Broadcast)
 			h.writer.put(job{publish: []adapter.Topic{{Kind: adapter.Node, Node: e.To}}, body: body})
-		case mesh.Deliver[adapter.Topic], mesh.Lost[adapter.Topic]:
+		case mesh.Deliver[*envelope.Broadcast], mesh.Lost:
 			results = append(results, effect)
-		case mesh.Joined[adapter.Topic]:
-			e.Wait.(chan []string) <- e.Missing // never blocks: it has room for one, and gets one
-		case mesh.Stands[adapter.Topic]:
+		case mesh.Joined[chan []string]:
+			e.Wait <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Transition:
 			h.news.add(e)
 			h.wakeTicker()
-		case mesh.Membership[adapter.Topic]:
+		case mesh.Membership:
 			h.lookAround()
-		case mesh.Release[adapter.Topic]:
+		case mesh.Release:
 			h.writer.release()
-		case mesh.Ready[adapter.Topic]:
+		case mesh.Ready:
 			h.met()
 			h.becomeReady(nil)
-		case mesh.Closed[adapter.Topic]:
+		case mesh.Closed:
 			close(h.left)
 		}
 	}

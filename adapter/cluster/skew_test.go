@@ -90,7 +90,7 @@ func TestNewerNode(t *testing.T) {
 				speak([]byte(string([]byte{envelope.Version, kind}) + id + "\x00whatever there is"))
 			}
 			body := envelope.AppendBody(nil, &envelope.Body{Route: 5, Namespace: "/"})
-			speak(envelope.AppendBroadcast(nil, nodeA, mesh.Stamp{G: 1, Prev: []uint64{0}}, body))
+			speak(envelope.AppendBroadcast(nil, nodeA, mesh.Stamp{Sequence: 1, Prev: []uint64{0}}, body))
 		}
 		say()
 		works(t, "red", hubs...)
@@ -203,19 +203,19 @@ func TestOrdersForOthers(t *testing.T) {
 		hash := hash(roomTopic("/", "red"))
 		about := mesh.About{Age: time.Second}
 		for _, message := range []mesh.Message{
-			&mesh.Fence{About: about, F: 1 << 30, Hello: true},
-			&mesh.Ack{About: about, F: 2, Sent: 1 << 30, Members: []string{nodeB}},
-			&mesh.Beat{About: about, B: 1 << 30, S: 1 << 29, Parts: 1, Tails: []mesh.Tail{{Hash: hash, G: 1 << 30}}},
+			&mesh.Fence{About: about, Number: 1 << 30, Hello: true},
+			&mesh.Ack{About: about, Fence: 2, Sent: 1 << 30, Members: []string{nodeB}},
+			&mesh.Heartbeat{About: about, Upto: 1 << 30, Horizon: 1 << 29, Parts: 1, Tails: []mesh.Tail{{Hash: hash, Sequence: 1 << 30}}},
 			&mesh.Resync{About: about},
 			&mesh.Nack{Ranges: []mesh.Range{{Hash: hash, Upto: 1 << 30}}},
-			&mesh.Gone{S: 1 << 29, Numbers: []mesh.Number{{G: 2, Links: []mesh.Link{{Hash: hash, Prev: 1}}}}},
-			&mesh.Settled{},
+			&mesh.Gone{Horizon: 1 << 29, Stubs: []mesh.Stub{{Sequence: 2, Links: []mesh.Link{{Hash: hash, Prev: 1}}}}},
+			&mesh.Confirm{},
 			&mesh.Bye{Last: 1 << 30},
 		} {
 			speak(envelope.AppendMessage(nil, hubs[1].Node(), nodeA, message))
 		}
 		body := envelope.AppendBody(nil, &envelope.Body{Route: envelope.ByRoom, Namespace: "/", Rooms: []string{"red"}, Payload: []byte("not yours")})
-		speak(envelope.AppendRepair(nil, hubs[1].Node(), nodeA, mesh.Stamp{G: 2, Prev: []uint64{1}}, body))
+		speak(envelope.AppendRepair(nil, hubs[1].Node(), nodeA, mesh.Stamp{Sequence: 2, Prev: []uint64{1}}, body))
 		say(t, hubs[1], "2", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(3 * time.Second)
 		got(t, "the member", m, "1", "2")

@@ -61,7 +61,7 @@ func TestOrderInARoomAcrossUnions(t *testing.T) {
 						_, y := add(t, hubs[0], s)
 						_, both := add(t, hubs[0], s, r)
 						sieves[0].set(func(m *envelope.Message) bool {
-							return broadcasts(m) && slices.Contains(c.lost, int(m.Broadcast.Stamp.G)-1)
+							return broadcasts(m) && slices.Contains(c.lost, int(m.Broadcast.Stamp.Sequence)-1)
 						})
 						all := make([]string, len(c.says))
 						for i, rooms := range c.says {
@@ -110,7 +110,9 @@ func TestOrderInARoomBehindALateUnion(t *testing.T) {
 						}
 					}
 					for _, s := range sieves {
-						s.set(func(m *envelope.Message) bool { return m != nil && m.Broadcast != nil && m.Broadcast.Stamp.G == 2 })
+						s.set(func(m *envelope.Message) bool {
+							return m != nil && m.Broadcast != nil && m.Broadcast.Stamp.Sequence == 2
+						})
 					}
 					say(t, from, "0", Broadcast{Rooms: []string{r}})
 					say(t, from, "1", Broadcast{Rooms: union(6, 4, r), Except: []string{"out"}})
@@ -145,7 +147,7 @@ func TestChangesInManyRooms(t *testing.T) {
 				_, x := add(t, hubs[0], "r")
 				r := hubs[1].Rooms("/", frame)
 				s := Selection{Rooms: union(n, n-1, "r")}
-				sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.G%2 == 1 })
+				sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.Sequence%2 == 1 })
 				var wg sync.WaitGroup
 				say(t, hubs[1], "1", Broadcast{Rooms: []string{"r"}, Except: []string{"muted"}})
 				wg.Go(func() { change(t, r.JoinMembers(t.Context(), s, "muted")) })
@@ -168,7 +170,7 @@ func TestToAllOvertakesAUnion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, sieves := sifted(t, 2)
 		_, x := add(t, hubs[0], "r")
-		sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.G == 1 })
+		sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.Sequence == 1 })
 		say(t, hubs[1], "r", Broadcast{Rooms: []string{"r"}})
 		say(t, hubs[1], "all", Broadcast{})
 		time.Sleep(time.Second)

@@ -142,13 +142,13 @@ func (w *writer) put(j job) {
 	if w.closed {
 		return
 	}
-	if j.stamp.G != 0 {
+	if j.stamp.Sequence != 0 {
 		w.bytes += len(j.body)
 	} else {
 		w.others += len(j.body)
 	}
 	switch n := len(w.jobs); {
-	case j.stamp.G != 0 && w.held:
+	case j.stamp.Sequence != 0 && w.held:
 		w.parked = append(w.parked, j)
 	case j.subscribe != nil && n > 0 && w.jobs[n-1].subscribe != nil:
 		w.jobs[n-1].subscribe = append(w.jobs[n-1].subscribe, j.subscribe...)
@@ -202,7 +202,7 @@ func (w *writer) hold() (handed uint64) {
 	w.jobs = nil
 	for _, j := range jobs {
 		switch {
-		case j.stamp.G != 0:
+		case j.stamp.Sequence != 0:
 			w.parked = append(w.parked, j)
 		case j.publish == nil:
 			w.jobs = append(w.jobs, j)
@@ -261,7 +261,7 @@ func (w *writer) do(ctx context.Context, link adapter.Link, j *job) {
 		w.subscribed(j.subscribe)
 	case j.unsubscribe != nil:
 		w.fail(link.Unsubscribe(ctx, j.unsubscribe...))
-	case j.stamp.G == 0:
+	case j.stamp.Sequence == 0:
 		publish := w.publish
 		if j.probe {
 			publish = w.ask
@@ -307,7 +307,7 @@ func (w *writer) broadcast(ctx context.Context, link adapter.Link, j *job) {
 	w.mu.Lock()
 	w.bytes -= len(j.body)
 	w.shrunk()
-	w.handed = j.stamp.G
+	w.handed = j.stamp.Sequence
 	w.mu.Unlock()
 }
 

@@ -135,10 +135,10 @@ func AppendRepair(dst []byte, sender, to string, stamp mesh.Stamp, body []byte) 
 }
 
 func appendStamped(dst []byte, stamp mesh.Stamp, body []byte) []byte {
-	dst = binary.AppendUvarint(dst, stamp.G)
+	dst = binary.AppendUvarint(dst, stamp.Sequence)
 	dst = binary.AppendUvarint(dst, uint64(len(stamp.Prev)))
 	for _, prev := range stamp.Prev {
-		dst = binary.AppendUvarint(dst, stamp.G-prev)
+		dst = binary.AppendUvarint(dst, stamp.Sequence-prev)
 	}
 	return append(dst, body...)
 }
@@ -155,27 +155,27 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 	case *mesh.Fence:
 		header(kindFence)
 		dst = appendAbout(dst, m.About, false)
-		number(m.F, m.Sent)
-		return appendAge(append(dst, flag(m.Hello)), m.Distance)
+		number(m.Number, m.Sent)
+		return appendAge(append(dst, flag(m.Hello)), m.RoundTrip)
 	case *mesh.Ack:
 		header(kindAck)
-		dst = appendAbout(dst, m.About, len(m.Heard) > 0)
-		number(m.F, m.Sent)
-		dst = appendHeard(appendStrings(dst, m.Members), m.Heard)
-		return appendAge(appendAge(appendAge(dst, m.Echo), m.Distance), m.Far)
-	case *mesh.Beat:
+		dst = appendAbout(dst, m.About, len(m.Gossip) > 0)
+		number(m.Fence, m.Sent)
+		dst = appendHeard(appendStrings(dst, m.Members), m.Gossip)
+		return appendAge(appendAge(appendAge(dst, m.Echo), m.RoundTrip), m.Patience)
+	case *mesh.Heartbeat:
 		header(kindBeat)
-		dst = appendAbout(dst, m.About, len(m.Heard) > 0)
-		number(m.A, m.B, m.S, uint64(m.Part), uint64(m.Parts), uint64(len(m.Tails)))
+		dst = appendAbout(dst, m.About, len(m.Gossip) > 0)
+		number(m.After, m.Upto, m.Horizon, uint64(m.Part), uint64(m.Parts), uint64(len(m.Tails)))
 		for _, t := range m.Tails {
 			dst = binary.BigEndian.AppendUint64(dst, t.Hash)
-			number(m.B - t.G)
+			number(m.Upto - t.Sequence)
 		}
-		return appendHeard(dst, m.Heard)
+		return appendHeard(dst, m.Gossip)
 	case *mesh.Resync:
 		header(kindResync)
 		dst = appendAbout(dst, m.About, false)
-		number(m.A)
+		number(m.After)
 		return dst
 	case *mesh.Nack:
 		header(kindNack)
@@ -187,12 +187,12 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		return dst
 	case *mesh.Gone:
 		header(kindGone)
-		number(m.S, uint64(len(m.Numbers)))
-		for _, n := range m.Numbers {
-			number(n.G, uint64(len(n.Links)))
+		number(m.Horizon, uint64(len(m.Stubs)))
+		for _, n := range m.Stubs {
+			number(n.Sequence, uint64(len(n.Links)))
 			for _, l := range n.Links {
 				dst = binary.BigEndian.AppendUint64(dst, l.Hash)
-				number(n.G - l.Prev)
+				number(n.Sequence - l.Prev)
 			}
 		}
 		return dst
@@ -201,10 +201,10 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		dst = appendAbout(dst, m.About, false)
 		number(m.Last)
 		return dst
-	case *mesh.Settled:
+	case *mesh.Confirm:
 		header(kindSettled)
 		return dst
-	case *mesh.Nobody:
+	case *mesh.Unreachable:
 		header(kindNobody)
 		return dst
 	}
@@ -234,13 +234,13 @@ func Decode(msg []byte) (*Message, error) {
 	case kindChunk:
 		m.Chunk = r.chunk()
 	case kindFence:
-		m.Mesh = &mesh.Fence{About: r.about(), F: r.number(), Sent: r.number(), Hello: r.flag(), Distance: r.later()}
+		m.Mesh = &mesh.Fence{About: r.about(), Number: r.number(), Sent: r.number(), Hello: r.flag(), RoundTrip: r.later()}
 	case kindAck:
 		m.Mesh = r.ack()
 	case kindBeat:
 		m.Mesh = r.beat(m.To != "")
 	case kindResync:
-		m.Mesh = &mesh.Resync{About: r.about(), A: r.number()}
+		m.Mesh = &mesh.Resync{About: r.about(), After: r.number()}
 	case kindNack:
 		m.Mesh = r.nack()
 	case kindGone:
@@ -248,9 +248,9 @@ func Decode(msg []byte) (*Message, error) {
 	case kindBye:
 		m.Mesh = &mesh.Bye{About: r.about(), Last: r.number()}
 	case kindSettled:
-		m.Mesh = &mesh.Settled{}
+		m.Mesh = &mesh.Confirm{}
 	case kindNobody:
-		m.Mesh = &mesh.Nobody{}
+		m.Mesh = &mesh.Unreachable{}
 	default:
 		return nil, fmt.Errorf("%w %d", ErrKind, kind)
 	}
@@ -283,7 +283,7 @@ func appendStrings(dst []byte, list []string) []byte {
 const (
 	aboutClient = 1
 	aboutFresh  = 2
-	aboutHeard  = 4 // an Ack or a Beat ends with what it has heard of others
+	aboutHeard  = 4 // an Ack or a heartbeat ends with what it has heard of others
 )
 
 func appendAbout(dst []byte, a mesh.About, heard bool) []byte {

@@ -64,23 +64,23 @@ func random(rng *rand.Rand) *Message {
 	}
 	switch rng.IntN(12) {
 	case 0:
-		m.Mesh = &mesh.Fence{About: about(rng), F: number(rng), Sent: number(rng), Hello: rng.IntN(2) == 0}
+		m.Mesh = &mesh.Fence{About: about(rng), Number: number(rng), Sent: number(rng), Hello: rng.IntN(2) == 0}
 	case 1:
-		m.Mesh = &mesh.Ack{About: about(rng), F: number(rng), Sent: number(rng), Members: texts(rng, 0), Heard: heard(rng)}
+		m.Mesh = &mesh.Ack{About: about(rng), Fence: number(rng), Sent: number(rng), Members: texts(rng, 0), Gossip: heard(rng)}
 	case 2:
-		b := &mesh.Beat{About: about(rng), B: number(rng), Part: rng.IntN(100), Tails: []mesh.Tail{}, Heard: heard(rng), Asked: m.To != ""}
+		b := &mesh.Heartbeat{About: about(rng), Upto: number(rng), Part: rng.IntN(100), Tails: []mesh.Tail{}, Gossip: heard(rng), Asked: m.To != ""}
 		b.Parts = b.Part + 1 + rng.IntN(100)
-		b.A, b.S = upTo(rng, b.B), upTo(rng, b.B)
+		b.After, b.Horizon = upTo(rng, b.Upto), upTo(rng, b.Upto)
 		for range rng.IntN(5) {
-			b.Tails = append(b.Tails, mesh.Tail{Hash: rng.Uint64(), G: upTo(rng, b.B)})
+			b.Tails = append(b.Tails, mesh.Tail{Hash: rng.Uint64(), Sequence: upTo(rng, b.Upto)})
 		}
 		m.Mesh = b
 	case 3:
-		m.Mesh = &mesh.Resync{About: about(rng), A: number(rng)}
+		m.Mesh = &mesh.Resync{About: about(rng), After: number(rng)}
 	case 4:
 		m.Mesh = &mesh.Bye{About: about(rng), Last: number(rng)}
 	case 5:
-		m.Mesh = &mesh.Settled{}
+		m.Mesh = &mesh.Confirm{}
 	case 6:
 		n := &mesh.Nack{Ranges: []mesh.Range{}}
 		for range rng.IntN(5) {
@@ -89,14 +89,14 @@ func random(rng *rand.Rand) *Message {
 		}
 		m.Mesh = n
 	case 7:
-		g := &mesh.Gone{S: number(rng), Numbers: []mesh.Number{}}
+		g := &mesh.Gone{Horizon: number(rng), Stubs: []mesh.Stub{}}
 		last := uint64(0)
 		for range rng.IntN(5) {
-			n := mesh.Number{G: last + 1 + number(rng)>>3, Links: []mesh.Link{}}
+			n := mesh.Stub{Sequence: last + 1 + number(rng)>>3, Links: []mesh.Link{}}
 			for range rng.IntN(4) {
-				n.Links = append(n.Links, mesh.Link{Hash: rng.Uint64(), Prev: upTo(rng, n.G)})
+				n.Links = append(n.Links, mesh.Link{Hash: rng.Uint64(), Prev: upTo(rng, n.Sequence)})
 			}
-			g.Numbers, last = append(g.Numbers, n), n.G
+			g.Stubs, last = append(g.Stubs, n), n.Sequence
 		}
 		m.Mesh = g
 	case 8:
@@ -112,12 +112,12 @@ func random(rng *rand.Rand) *Message {
 	return m
 }
 
-func heard(rng *rand.Rand) []mesh.Heard {
-	var list []mesh.Heard
+func heard(rng *rand.Rand) []mesh.Gossip {
+	var list []mesh.Gossip
 	for range rng.IntN(3) {
-		h := mesh.Heard{Node: text(rng), Client: rng.IntN(2) == 0, Absence: mesh.Absence(rng.IntN(3)), Age: age(rng), Ago: age(rng), Upto: number(rng)}
+		h := mesh.Gossip{Node: text(rng), Client: rng.IntN(2) == 0, Absence: mesh.Absence(rng.IntN(3)), Age: age(rng), Ago: age(rng), Upto: number(rng)}
 		for range rng.IntN(3) {
-			h.Tails = append(h.Tails, mesh.Tail{Hash: rng.Uint64(), G: number(rng)})
+			h.Tails = append(h.Tails, mesh.Tail{Hash: rng.Uint64(), Sequence: number(rng)})
 		}
 		list = append(list, h)
 	}
@@ -130,7 +130,7 @@ func upTo(rng *rand.Rand, n uint64) uint64 { return n - min(n, number(rng)) }
 func randomBroadcast(rng *rand.Rand) *Broadcast {
 	b := &Broadcast{
 		From:  sender,
-		Stamp: mesh.Stamp{G: number(rng) | 1},
+		Stamp: mesh.Stamp{Sequence: number(rng) | 1},
 		Body: Body{Route: ByNamespace, Flags: number(rng), Namespace: text(rng), Rooms: texts(rng, 0), Except: texts(rng, 0),
 			Payload: []byte(text(rng))},
 	}
@@ -155,7 +155,7 @@ func randomBroadcast(rng *rand.Rand) *Broadcast {
 		b.To = "n" + text(rng)
 	}
 	for range links {
-		b.Stamp.Prev = append(b.Stamp.Prev, number(rng)%b.Stamp.G)
+		b.Stamp.Prev = append(b.Stamp.Prev, number(rng)%b.Stamp.Sequence)
 	}
 	return b
 }

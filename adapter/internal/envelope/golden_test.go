@@ -21,103 +21,103 @@ var golden = []struct {
 	{"broadcast to a namespace",
 		"0101 0a6e6f64652d3030303031 01 01 01" + "01 00 012f 00 00 026869",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 1, Prev: []uint64{0}},
+			Stamp: mesh.Stamp{Sequence: 1, Prev: []uint64{0}},
 			Body:  Body{Route: ByNamespace, Namespace: "/", Payload: []byte("hi")},
 		}}},
 	{"broadcast to rooms",
 		"0101 0a6e6f64652d3030303031 ac02 02 01 ac02" + "02 01 032f6e73 02 0161 03 c3bc00 01 0178 0401020304",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 300, Prev: []uint64{299, 0}},
+			Stamp: mesh.Stamp{Sequence: 300, Prev: []uint64{299, 0}},
 			Body: Body{Route: ByRoom, Flags: Volatile, Namespace: "/ns", Rooms: []string{"a", "ü\x00"}, Except: []string{"x"},
 				Payload: []byte{1, 2, 3, 4}},
 		}}},
 	{"broadcast to many rooms in its place among them",
 		"0101 0a6e6f64652d3030303031 07 06 01 02 07 03 07 07" + "01 02 00 05 0161 0162 0163 0164 00 01 0178 026869",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 7, Prev: []uint64{6, 5, 0, 4, 0, 0}},
+			Stamp: mesh.Stamp{Sequence: 7, Prev: []uint64{6, 5, 0, 4, 0, 0}},
 			Body: Body{Route: ByNamespace, Flags: InRooms, Rooms: []string{"a", "b", "c", "d", ""}, Except: []string{"x"},
 				Payload: []byte("hi")},
 		}}},
 	{"broadcast to many rooms",
 		"0101 0a6e6f64652d3030303031 02 01 01" + "01 00 00 05 0161 0162 0163 0164 00 00 00",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 2, Prev: []uint64{1}},
+			Stamp: mesh.Stamp{Sequence: 2, Prev: []uint64{1}},
 			Body:  Body{Route: ByNamespace, Rooms: []string{"a", "b", "c", "d", ""}, Payload: []byte{}},
 		}}},
 	{"request to the cluster",
 		"0101 0a6e6f64652d3030303031 05 02 01 05" + "03 00 032f6e73 05 0161 0162 0163 0164 0165 01 0178 00" + "05 8001 00 c0843d 00",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0}},
+			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{4, 0}},
 			Body: Body{Route: ByCluster, Namespace: "/ns", Rooms: []string{"a", "b", "c", "d", "e"}, Except: []string{"x"}, Payload: []byte{},
 				Request: Request{Kind: KindRooms, ID: 128, Left: time.Second, Arg: []byte{}}},
 		}}},
 	{"request in its place among rooms",
 		"0101 0a6e6f64652d3030303031 05 03 01 05 02" + "03 03 012f 02 0161 0162 00 026869" + "09 01 00 00 020304",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4, 0, 3}},
+			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{4, 0, 3}},
 			Body: Body{Route: ByCluster, Flags: InRooms | Volatile, Namespace: "/", Rooms: []string{"a", "b"}, Payload: []byte("hi"),
 				Request: Request{Kind: KindAsk, ID: 1, Arg: []byte{3, 4}}},
 		}}},
 	{"broadcast to be counted",
 		"0101 0a6e6f64652d3030303031 06 02 01 02" + "03 02 012f 01 0161 00 026869" + "0c 02 00 c0843d 00",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 6, Prev: []uint64{5, 4}},
+			Stamp: mesh.Stamp{Sequence: 6, Prev: []uint64{5, 4}},
 			Body: Body{Route: ByCluster, Flags: InRooms, Namespace: "/", Rooms: []string{"a"}, Payload: []byte("hi"),
 				Request: Request{Kind: KindTell, ID: 2, Left: time.Second, Arg: []byte{}}},
 		}}},
 	{"request to a node",
 		"0101 0a6e6f64652d3030303031 05 01 01" + "04 00 00 00 00 026869" + "0b 07 026d65 e807 03707374",
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
-			Stamp: mesh.Stamp{G: 5, Prev: []uint64{4}},
+			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{4}},
 			Body:  Body{Route: ByNode, Payload: []byte("hi"), Request: Request{Kind: KindCall, ID: 7, To: "me", Left: time.Millisecond, Arg: []byte("pst")}},
 		}}},
 	{"repair to a node",
 		"010a 0a6e6f64652d3030303031 026d65 ac02 02 01 ac02" + "02 00 032f6e73 02 0161 0162 00 026869",
 		Message{From: sender, To: "me", Broadcast: &Broadcast{From: sender, Repaired: true,
-			Stamp: mesh.Stamp{G: 300, Prev: []uint64{299, 0}},
+			Stamp: mesh.Stamp{Sequence: 300, Prev: []uint64{299, 0}},
 			Body:  Body{Route: ByRoom, Namespace: "/ns", Rooms: []string{"a", "b"}, Payload: []byte("hi")},
 		}}},
 	{"repair of an answer",
 		"010a 0a6e6f64652d3030303031 026d65 05 01 05" + "04 00 00 00 00 00" + "01 07 026d65 00 0400000000",
 		Message{From: sender, To: "me", Broadcast: &Broadcast{From: sender, Repaired: true,
-			Stamp: mesh.Stamp{G: 5, Prev: []uint64{0}},
+			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{0}},
 			Body:  Body{Route: ByNode, Payload: []byte{}, Request: Request{Kind: KindAnswer, ID: 7, To: "me", Arg: []byte{0, 0, 0, 0}}},
 		}}},
 	{"fence", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00 00",
-		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128}}},
+		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, Number: 7, Sent: 128}}},
 	{"hello of a client to a node", "0102 0a6e6f64652d3030303031 026d65 01 00 01 00 01 00",
-		Message{From: sender, To: "me", Mesh: &mesh.Fence{About: mesh.About{Client: true}, F: 1, Hello: true}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Fence{About: mesh.About{Client: true}, Number: 1, Hello: true}}},
 	{"ack of a node that knows nobody yet", "0103 0a6e6f64652d3030303031 026d65 02 c0843d 07 8001 00 000000",
-		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second, Fresh: true}, F: 7, Sent: 128}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second, Fresh: true}, Fence: 7, Sent: 128}}},
 	{"ack", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 02 0161 0162 000000",
-		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a", "b"}}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, Fence: 7, Sent: 128, Members: []string{"a", "b"}}}},
 	{"fence of a node that is far away", "0102 0a6e6f64652d3030303031 00 00 e807 07 8001 00 e0a712",
-		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, F: 7, Sent: 128, Distance: 300 * time.Millisecond}}},
+		Message{From: sender, Mesh: &mesh.Fence{About: mesh.About{Age: time.Millisecond}, Number: 7, Sent: 128, RoundTrip: 300 * time.Millisecond}}},
 	{"ack to a fence with an age", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 01 0161 e8070000",
-		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a"},
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, Fence: 7, Sent: 128, Members: []string{"a"},
 			Echo: time.Millisecond}}},
 	{"ack of a node that is far away", "0103 0a6e6f64652d3030303031 026d65 00 c0843d 07 8001 00 00 e0a712 e0a712",
-		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128,
-			Distance: 300 * time.Millisecond, Far: 300 * time.Millisecond}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, Fence: 7, Sent: 128,
+			RoundTrip: 300 * time.Millisecond, Patience: 300 * time.Millisecond}}},
 	{"nobody receives what is for a node", "010c 0a6e6f64652d3030303031 026d65",
-		Message{From: sender, To: "me", Mesh: &mesh.Nobody{}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Unreachable{}}},
 	{"beat", "0104 0a6e6f64652d3030303031 00 00 c0843d 05 09 02 01 03 02 0102030405060708 00 fffefdfcfbfaf9f8 03",
-		Message{From: sender, Mesh: &mesh.Beat{About: mesh.About{Age: time.Second}, A: 5, B: 9, S: 2, Part: 1, Parts: 3,
-			Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 9}, {Hash: 0xfffefdfcfbfaf9f8, G: 6}}}}},
+		Message{From: sender, Mesh: &mesh.Heartbeat{About: mesh.About{Age: time.Second}, After: 5, Upto: 9, Horizon: 2, Part: 1, Parts: 3,
+			Tails: []mesh.Tail{{Hash: 0x0102030405060708, Sequence: 9}, {Hash: 0xfffefdfcfbfaf9f8, Sequence: 6}}}}},
 	{"list of a client to a node", "0104 0a6e6f64652d3030303031 026d65 01 01 00 ac02 ac02 00 01 00",
-		Message{From: sender, To: "me", Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Microsecond}, B: 300, S: 300, Parts: 1,
+		Message{From: sender, To: "me", Mesh: &mesh.Heartbeat{About: mesh.About{Client: true, Age: time.Microsecond}, Upto: 300, Horizon: 300, Parts: 1,
 			Asked: true, Tails: []mesh.Tail{}}}},
 	{"ack with what was heard of others", "0103 0a6e6f64652d3030303031 026d65 04 c0843d 07 8001 01 0161" +
 		"02 0162 01 c0843d e807 09 01 0102030405060708 0a 0163 04 00 8001 ac02 00" + "00 00 00",
-		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, F: 7, Sent: 128, Members: []string{"a"}, Heard: []mesh.Heard{
-			{Node: "b", Client: true, Age: time.Second, Ago: time.Millisecond, Upto: 9, Tails: []mesh.Tail{{Hash: 0x0102030405060708, G: 10}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Ack{About: mesh.About{Age: time.Second}, Fence: 7, Sent: 128, Members: []string{"a"}, Gossip: []mesh.Gossip{
+			{Node: "b", Client: true, Age: time.Second, Ago: time.Millisecond, Upto: 9, Tails: []mesh.Tail{{Hash: 0x0102030405060708, Sequence: 10}}},
 			{Node: "c", Absence: mesh.Left, Ago: 128 * time.Microsecond, Upto: 300},
 		}}}},
 	{"beat with what was heard of another", "0104 0a6e6f64652d3030303031 00 05 c0843d 05 05 00 00 01 00" + "01 0162 02 c0843d e807 09 00",
-		Message{From: sender, Mesh: &mesh.Beat{About: mesh.About{Client: true, Age: time.Second}, A: 5, B: 5, Parts: 1, Tails: []mesh.Tail{},
-			Heard: []mesh.Heard{{Node: "b", Absence: mesh.GivenUp, Age: time.Second, Ago: time.Millisecond, Upto: 9}}}}},
+		Message{From: sender, Mesh: &mesh.Heartbeat{About: mesh.About{Client: true, Age: time.Second}, After: 5, Upto: 5, Parts: 1, Tails: []mesh.Tail{},
+			Gossip: []mesh.Gossip{{Node: "b", Absence: mesh.GivenUp, Age: time.Second, Ago: time.Millisecond, Upto: 9}}}}},
 	{"resync", "0105 0a6e6f64652d3030303031 026d65 00 c0843d 8001",
-		Message{From: sender, To: "me", Mesh: &mesh.Resync{About: mesh.About{Age: time.Second}, A: 128}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Resync{About: mesh.About{Age: time.Second}, After: 128}}},
 	{"bye", "0106 0a6e6f64652d3030303031 00 00 c0843d ac02",
 		Message{From: sender, Mesh: &mesh.Bye{About: mesh.About{Age: time.Second}, Last: 300}}},
 	{"nack", "0107 0a6e6f64652d3030303031 026d65 02 0102030405060708 09 04 fffefdfcfbfaf9f8 ac02 ac02",
@@ -125,13 +125,13 @@ var golden = []struct {
 			{Hash: 0x0102030405060708, After: 5, Upto: 9}, {Hash: 0xfffefdfcfbfaf9f8, After: 0, Upto: 300}}}}},
 	{"gone", "0108 0a6e6f64652d3030303031 026d65 05 02" + "07 01 0102030405060708 02" +
 		"ac02 02 0102030405060708 01 fffefdfcfbfaf9f8 ac02",
-		Message{From: sender, To: "me", Mesh: &mesh.Gone{S: 5, Numbers: []mesh.Number{
-			{G: 7, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 5}}},
-			{G: 300, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 299}, {Hash: 0xfffefdfcfbfaf9f8, Prev: 0}}}}}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Gone{Horizon: 5, Stubs: []mesh.Stub{
+			{Sequence: 7, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 5}}},
+			{Sequence: 300, Links: []mesh.Link{{Hash: 0x0102030405060708, Prev: 299}, {Hash: 0xfffefdfcfbfaf9f8, Prev: 0}}}}}}},
 	{"nothing is gone", "0108 0a6e6f64652d3030303031 026d65 00 00",
-		Message{From: sender, To: "me", Mesh: &mesh.Gone{Numbers: []mesh.Number{}}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Gone{Stubs: []mesh.Stub{}}}},
 	{"settled", "0109 0a6e6f64652d3030303031 026d65",
-		Message{From: sender, To: "me", Mesh: &mesh.Settled{}}},
+		Message{From: sender, To: "me", Mesh: &mesh.Confirm{}}},
 	{"chunk", "010b 0a6e6f64652d3030303031 ac02 01 8001 6869",
 		Message{From: sender, Chunk: &Chunk{ID: 300, Part: 1, Parts: 128, Bytes: []byte("hi")}}},
 }
@@ -177,9 +177,9 @@ func later(m mesh.Message) int {
 	age := func(d time.Duration) int { return len(appendAge(nil, d)) }
 	switch m := m.(type) {
 	case *mesh.Fence:
-		return age(m.Distance)
+		return age(m.RoundTrip)
 	case *mesh.Ack:
-		return age(m.Echo) + age(m.Distance) + age(m.Far)
+		return age(m.Echo) + age(m.RoundTrip) + age(m.Patience)
 	}
 	return 0
 }
@@ -193,11 +193,11 @@ func TestFormerMessages(t *testing.T) {
 		switch msg := want.Mesh.(type) {
 		case *mesh.Fence:
 			former := *msg
-			former.Distance = 0
+			former.RoundTrip = 0
 			want.Mesh = &former
 		case *mesh.Ack:
 			former := *msg
-			former.Echo, former.Distance, former.Far = 0, 0, 0
+			former.Echo, former.RoundTrip, former.Patience = 0, 0, 0
 			want.Mesh = &former
 		}
 		if err != nil || !reflect.DeepEqual(m, &want) {

@@ -13,7 +13,7 @@ const (
 )
 
 // appendHeard appends what a node has heard of others, which aboutHeard announces: nothing where that is not set.
-func appendHeard(dst []byte, list []mesh.Heard) []byte {
+func appendHeard(dst []byte, list []mesh.Gossip) []byte {
 	if len(list) == 0 {
 		return dst
 	}
@@ -28,15 +28,15 @@ func appendHeard(dst []byte, list []mesh.Heard) []byte {
 		dst = binary.AppendUvarint(dst, h.Upto)
 		dst = binary.AppendUvarint(dst, uint64(len(h.Tails)))
 		for _, t := range h.Tails {
-			dst = binary.AppendUvarint(binary.BigEndian.AppendUint64(dst, t.Hash), t.G)
+			dst = binary.AppendUvarint(binary.BigEndian.AppendUint64(dst, t.Hash), t.Sequence)
 		}
 	}
 	return dst
 }
 
 // heard reads what a node has heard of others. An absence that is not known is one that may end.
-func (r *reader) heard() []mesh.Heard {
-	list := make([]mesh.Heard, r.count(6))
+func (r *reader) heard() []mesh.Gossip {
+	list := make([]mesh.Gossip, r.count(6))
 	for i := range list {
 		h := &list[i]
 		h.Node = r.string()
@@ -50,7 +50,7 @@ func (r *reader) heard() []mesh.Heard {
 			h.Tails = make([]mesh.Tail, n)
 		}
 		for j := range h.Tails {
-			h.Tails[j] = mesh.Tail{Hash: r.hash(), G: r.number()}
+			h.Tails[j] = mesh.Tail{Hash: r.hash(), Sequence: r.number()}
 		}
 	}
 	if len(list) == 0 {
@@ -61,10 +61,10 @@ func (r *reader) heard() []mesh.Heard {
 
 func (r *reader) ack() *mesh.Ack {
 	about, heard := r.aboutHeard()
-	a := &mesh.Ack{About: about, F: r.number(), Sent: r.number(), Members: r.strings()}
+	a := &mesh.Ack{About: about, Fence: r.number(), Sent: r.number(), Members: r.strings()}
 	if heard {
-		a.Heard = r.heard()
+		a.Gossip = r.heard()
 	}
-	a.Echo, a.Distance, a.Far = r.later(), r.later(), r.later()
+	a.Echo, a.RoundTrip, a.Patience = r.later(), r.later(), r.later()
 	return a
 }

@@ -130,11 +130,11 @@ func (r *reader) small() int {
 
 func (r *reader) broadcast() *Broadcast {
 	b := &Broadcast{}
-	b.Stamp.G = r.number()
+	b.Stamp.Sequence = r.number()
 	b.Stamp.Prev = make([]uint64, r.count(1))
 	for i := range b.Stamp.Prev {
-		b.Stamp.Prev[i] = r.below(b.Stamp.G)
-		if b.Stamp.Prev[i] == b.Stamp.G {
+		b.Stamp.Prev[i] = r.below(b.Stamp.Sequence)
+		if b.Stamp.Prev[i] == b.Stamp.Sequence {
 			r.fail()
 		}
 	}
@@ -156,18 +156,18 @@ func (r *reader) broadcast() *Broadcast {
 	return b
 }
 
-func (r *reader) beat(asked bool) *mesh.Beat {
+func (r *reader) beat(asked bool) *mesh.Heartbeat {
 	about, heard := r.aboutHeard()
-	b := &mesh.Beat{About: about, A: r.number(), B: r.number(), S: r.number(), Part: r.small(), Parts: r.small(), Asked: asked}
+	b := &mesh.Heartbeat{About: about, After: r.number(), Upto: r.number(), Horizon: r.number(), Part: r.small(), Parts: r.small(), Asked: asked}
 	b.Tails = make([]mesh.Tail, r.count(9))
 	for i := range b.Tails {
-		b.Tails[i] = mesh.Tail{Hash: r.hash(), G: r.below(b.B)}
+		b.Tails[i] = mesh.Tail{Hash: r.hash(), Sequence: r.below(b.Upto)}
 	}
-	if b.A > b.B || b.S > b.B || b.Part >= b.Parts {
+	if b.After > b.Upto || b.Horizon > b.Upto || b.Part >= b.Parts {
 		r.fail()
 	}
 	if heard {
-		b.Heard = r.heard()
+		b.Gossip = r.heard()
 	}
 	return b
 }
@@ -182,20 +182,20 @@ func (r *reader) nack() *mesh.Nack {
 }
 
 func (r *reader) gone() *mesh.Gone {
-	g := &mesh.Gone{S: r.number(), Numbers: make([]mesh.Number, r.count(2))}
+	g := &mesh.Gone{Horizon: r.number(), Stubs: make([]mesh.Stub, r.count(2))}
 	last := uint64(0)
-	for i := range g.Numbers {
-		n := &g.Numbers[i]
-		n.G = r.number()
+	for i := range g.Stubs {
+		n := &g.Stubs[i]
+		n.Sequence = r.number()
 		n.Links = make([]mesh.Link, r.count(9))
 		for j := range n.Links {
-			n.Links[j] = mesh.Link{Hash: r.hash(), Prev: r.below(n.G)}
+			n.Links[j] = mesh.Link{Hash: r.hash(), Prev: r.below(n.Sequence)}
 		}
-		if n.G <= last { // in ascending order, from 1
+		if n.Sequence <= last { // in ascending order, from 1
 			r.fail()
 			break
 		}
-		last = n.G
+		last = n.Sequence
 	}
 	return g
 }

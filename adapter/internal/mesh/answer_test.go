@@ -18,27 +18,27 @@ func emitted(t *testing.T, n, size int, edit ...func(*Config[string])) *script {
 // resent checks the answer to a Nack: the numbers that were sent again, and the Gone behind them.
 func (s *script) resent(from, upto uint64, gone Gone) {
 	s.Helper()
-	g := from
+	seq := from
 	for _, e := range effects[Resend[string]](s) {
-		if e.To != "o" || e.Stamp.G != g || e.Broadcast == nil {
-			s.Fatalf("sent %v to %s as %d again, want %d", e.Broadcast, e.To, e.Stamp.G, g)
+		if e.To != "o" || e.Stamp.Sequence != seq || e.Broadcast == "" {
+			s.Fatalf("sent %v to %s as %d again, want %d", e.Broadcast, e.To, e.Stamp.Sequence, seq)
 		}
-		g++
+		seq++
 	}
-	if g != upto+1 {
-		s.Fatalf("sent up to %d again, want %d", g-1, upto)
+	if seq != upto+1 {
+		s.Fatalf("sent up to %d again, want %d", seq-1, upto)
 	}
 	got := sent[*Gone](s, "o")
-	if len(got) != 1 || got[0].S != gone.S || !slices.EqualFunc(got[0].Numbers, gone.Numbers, func(a, b Number) bool {
-		return a.G == b.G && slices.Equal(a.Links, b.Links)
+	if len(got) != 1 || got[0].Horizon != gone.Horizon || !slices.EqualFunc(got[0].Stubs, gone.Stubs, func(a, b Stub) bool {
+		return a.Sequence == b.Sequence && slices.Equal(a.Links, b.Links)
 	}) {
 		s.Fatalf("ended with %+v, want %+v", got, gone)
 	}
-	end := slices.IndexFunc(s.got, func(e Effect[string]) bool {
-		send, ok := e.(Send[string])
+	end := slices.IndexFunc(s.got, func(e Effect) bool {
+		send, ok := e.(Send)
 		return ok && send.Message == Message(got[0])
 	})
-	if slices.ContainsFunc(s.got[end:], func(e Effect[string]) bool { _, ok := e.(Resend[string]); return ok }) {
+	if slices.ContainsFunc(s.got[end:], func(e Effect) bool { _, ok := e.(Resend[string]); return ok }) {
 		s.Fatal("Gone is not the end of the answer")
 	}
 }
@@ -101,14 +101,14 @@ func TestAnswerOfWhatIsGone(t *testing.T) {
 	s := emitted(t, 5, 10, limited(Limits{RingBytes: 20, RingStamps: 4}))
 	s.emits(10, "b") // 6: payloads of 5 and 6 are left, stamps of 3 to 6
 	s.nacked(missing("a", 0, 5))
-	s.resent(5, 5, Gone{S: 2, Numbers: []Number{number(3, "a", 2), number(4, "a", 3)}})
+	s.resent(5, 5, Gone{Horizon: 2, Stubs: []Stub{number(3, "a", 2), number(4, "a", 3)}})
 	s.nacked(missing("a", 3, 4))
-	s.resent(1, 0, Gone{S: 2, Numbers: []Number{number(4, "a", 3)}})
+	s.resent(1, 0, Gone{Horizon: 2, Stubs: []Stub{number(4, "a", 3)}})
 
 	s = emitted(t, 25, 10, limited(Limits{RingBytes: 20, Repairs: 20}))
 	s.nacked(missing("a", 0, 25)) // Gone is bounded, too
-	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Numbers) != 20 || len(effects[Resend[string]](s)) != 0 {
-		t.Errorf("%d are gone in one answer, want 20", len(got[0].Numbers))
+	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Stubs) != 20 || len(effects[Resend[string]](s)) != 0 {
+		t.Errorf("%d are gone in one answer, want 20", len(got[0].Stubs))
 	}
 }
 
@@ -118,13 +118,13 @@ func TestGoneAboveTheHorizon(t *testing.T) {
 	s.receives("o", 5, "a")
 	s.gets("o", 10, []uint64{9}, "a")
 	s.asks("o", missing("a", 5, 9))
-	gone := &Gone{S: 7, Numbers: []Number{number(9, "a", 6)}}
-	s.wait(minAsk)
+	gone := &Gone{Horizon: 7, Stubs: []Stub{number(9, "a", 6)}}
+	s.wait(minNackInterval)
 	s.hears("o", gone)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	s.asks("o", missing("a", 7, 9))
 	s.hears("o", gone)
-	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+	s.loses(Lost{Node: "o", After: 8, Upto: 9})
 	s.delivers("o10")
 }
 
@@ -134,12 +134,12 @@ func TestGone(t *testing.T) {
 	s.receives("o", 1, "a", "b")
 	s.gets("o", 5, []uint64{4}, "a")
 	s.asks("o", missing("a", 1, 4))
-	gone := &Gone{Numbers: []Number{number(2, "a", 1), number(3, "a", 2, "b", 1), number(4, "a", 3), number(5, "a", 4), number(6, "c", 0)}}
+	gone := &Gone{Stubs: []Stub{number(2, "a", 1), number(3, "a", 2, "b", 1), number(4, "a", 3), number(5, "a", 4), number(6, "c", 0)}}
 	s.hears("o", gone)
-	lost := func(g uint64) Lost[string] { return Lost[string]{Node: "o", After: g - 1, Upto: g} }
+	lost := func(seq uint64) Lost { return Lost{Node: "o", After: seq - 1, Upto: seq} }
 	s.loses(lost(2), lost(3), lost(4))
 	s.delivers("o5")
-	if i := slices.IndexFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
+	if i := slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
 		t.Errorf("delivered as effect %d, want it behind the three losses", i)
 	}
 	s.hears("o", gone) // again
@@ -161,13 +161,13 @@ func TestGoneThatWaits(t *testing.T) {
 	s.receives("o", 1, "a", "b")
 	s.gets("o", 4, []uint64{3}, "a")
 	s.asks("o", missing("a", 1, 3))
-	s.hears("o", &Gone{Numbers: []Number{number(3, "a", 1, "b", 2)}}) // 2 on b was lost, too
+	s.hears("o", &Gone{Stubs: []Stub{number(3, "a", 1, "b", 2)}}) // 2 on b was lost, too
 	s.loses()
-	s.wait(askInterval)
+	s.wait(nackInterval)
 	s.asks("o", Range{hashOf("a"), 1, 3}, Range{hashOf("b"), 1, 2})
 	s.repaired("o", 2, []uint64{1}, "b")
 	s.delivers("o2")
-	s.hears("o", &Gone{Numbers: []Number{number(3, "a", 1, "b", 2)}})
+	s.hears("o", &Gone{Stubs: []Stub{number(3, "a", 1, "b", 2)}})
 	s.delivers("o4")
 	s.counted(Counts{Delivered: 2, Repaired: 1, Missed: 1})
 }
@@ -184,7 +184,7 @@ func TestGoneIsHere(t *testing.T) {
 	s.gets("o", 5, []uint64{4}, "a")
 	s.gets("o", 4, []uint64{2}, "a") // held
 	s.delivers()
-	s.hears("o", &Gone{Numbers: []Number{number(2, "a", 1, "b", 1), number(4, "a", 2)}})
+	s.hears("o", &Gone{Stubs: []Stub{number(2, "a", 1, "b", 1), number(4, "a", 2)}})
 	s.loses()
 	s.delivers("o4", "o5")
 	s.counted(Counts{Delivered: 3})
@@ -198,9 +198,9 @@ func TestGoneBehindARequest(t *testing.T) {
 	request.Changes = true
 	s.did(s.Broadcast(s.at, "o", request))
 	s.gets("o", 5, []uint64{4}, "a")
-	s.hears("o", &Gone{Numbers: []Number{number(2, "a", 1), number(4, "a", 3), number(5, "a", 4)}})
+	s.hears("o", &Gone{Stubs: []Stub{number(2, "a", 1), number(4, "a", 3), number(5, "a", 4)}})
 	s.delivers("o3")
-	s.loses(Lost[string]{Node: "o", After: 1, Upto: 2}, Lost[string]{Node: "o", After: 3, Upto: 4})
+	s.loses(Lost{Node: "o", After: 1, Upto: 2}, Lost{Node: "o", After: 3, Upto: 4})
 	s.did(s.Resume(s.at, "o"))
 	s.delivers("o5")
 	s.counted(Counts{Delivered: 2, Missed: 2})
@@ -214,22 +214,22 @@ func TestGoneByTheHorizon(t *testing.T) {
 	s.gets("o", 12, []uint64{11}, "a") // held
 	s.gets("o", 19, []uint64{18}, "a")
 	s.repaired("o", 9, []uint64{0}, "b")
-	s.hears("o", &Gone{S: 15, Numbers: []Number{number(18, "a", 15)}})
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 15, Unknown: true})
+	s.hears("o", &Gone{Horizon: 15, Stubs: []Stub{number(18, "a", 15)}})
+	s.loses(Lost{Node: "o", After: 5, Upto: 15, Unknown: true})
 	s.delivers("o12")
 	s.asks("o", missing("a", 15, 18)) // in front of 18 there might have been something: it counts next time
-	s.hears("o", &Gone{S: 15, Numbers: []Number{number(18, "a", 15)}})
-	s.loses(Lost[string]{Node: "o", After: 17, Upto: 18})
+	s.hears("o", &Gone{Horizon: 15, Stubs: []Stub{number(18, "a", 15)}})
+	s.loses(Lost{Node: "o", After: 17, Upto: 18})
 	s.delivers("o19")
 	s.empty("o", 20)
 
 	s.gets("o", 21, []uint64{19}, "a")
 	s.hears("o", beat(20, 22, tail("a", 21)))
 	s.gets("o", 25, []uint64{24}, "a")
-	s.hears("o", &Gone{S: 21}) // all up to there is here
+	s.hears("o", &Gone{Horizon: 21}) // all up to there is here
 	s.loses()
-	s.hears("o", &Gone{S: 24}) // and that is not
-	s.loses(Lost[string]{Node: "o", After: 22, Upto: 24, Unknown: true})
+	s.hears("o", &Gone{Horizon: 24}) // and that is not
+	s.loses(Lost{Node: "o", After: 22, Upto: 24, Unknown: true})
 	s.delivers("o25")
 	s.counted(Counts{Delivered: 5, Repaired: 1, Missed: 1, Unknown: 2, Overtaken: 0})
 }

@@ -10,21 +10,21 @@ import (
 func BenchmarkBroadcast(b *testing.B) {
 	for _, left := range []int{0, 50, maxTombstones} {
 		b.Run(fmt.Sprint(left, " left"), func(b *testing.B) {
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, []string{"a"}, 1)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			for i := range left {
 				m.Receive(0, fmt.Sprint("left", i), &Bye{About: old})
 			}
 			now := time.Second
 			b.ReportAllocs()
-			for g := uint64(1); b.Loop(); g++ {
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{G: g, Prev: []uint64{g - 1}}, Topics: []string{"a"}, Size: 100})
+			for seq := uint64(1); b.Loop(); seq++ {
+				m.Broadcast(now, "o", Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: []uint64{seq - 1}}, Topics: []string{"a"}, Size: 100})
 				m.Next()
-				if g%1000 == 0 {
-					m.Receive(now, "o", beat(g-1000, g))
+				if seq%1000 == 0 {
+					m.Receive(now, "o", beat(seq-1000, seq))
 				}
 			}
 			if n := m.Counts().Delivered; n != uint64(b.N) {
@@ -39,20 +39,20 @@ func BenchmarkUnion(b *testing.B) {
 	for _, rooms := range []int{5, 100, 1000} {
 		b.Run(fmt.Sprint(rooms, " rooms"), func(b *testing.B) {
 			topics, prev := wide(rooms), make([]uint64, 1+rooms)
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			m.Join(0, topics[:3], 1)
-			m.Receive(0, "o", &Ack{About: old, F: m.f})
+			m.Receive(0, "o", &Ack{About: old, Fence: m.fence})
 			now := time.Second
 			b.ReportAllocs()
-			for g := uint64(1); b.Loop(); g++ {
+			for seq := uint64(1); b.Loop(); seq++ {
 				for i := range prev {
-					prev[i] = g - 1
+					prev[i] = seq - 1
 				}
-				m.Broadcast(now, "o", Incoming[string]{Stamp: Stamp{G: g, Prev: prev}, Topics: topics, Size: 100})
-				if g%1000 == 0 {
-					m.Receive(now, "o", beat(g-1000, g))
+				m.Broadcast(now, "o", Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100})
+				if seq%1000 == 0 {
+					m.Receive(now, "o", beat(seq-1000, seq))
 				}
 			}
 			if n := m.Counts().Delivered; n != uint64(b.N) {
@@ -69,7 +69,7 @@ func BenchmarkEmit(b *testing.B) {
 	}{{"a room", 1, 1}, {"4 rooms", 4, 4}, {"5 rooms", 6, 1}, {"100 rooms", 101, 1}, {"1000 rooms", 1001, 1}} {
 		b.Run(c.name, func(b *testing.B) {
 			topics := wide(c.topics)
-			m := New(config("me", hashOf))
+			m := New[string, string, string, any](config("me", hashOf))
 			m.LinkUp(0)
 			m.Tick(FenceTimeout)
 			now := time.Second
@@ -77,7 +77,7 @@ func BenchmarkEmit(b *testing.B) {
 			for n := 1; b.Loop(); n++ {
 				m.Emit(now, topics[:c.topics], c.travels, "", 200)
 				if n%1000 == 0 {
-					now += BeatInterval
+					now += HeartbeatInterval
 					m.Tick(now)
 				}
 			}

@@ -2,29 +2,29 @@ package mesh
 
 import "math/bits"
 
-// bitset is a set of numbers above a floor that rises. Its zero value is empty.
+// bitset is a set of numbers above a low watermark that rises. Its zero value is empty.
 type bitset struct {
 	base  uint64 // of the first bit of words, a multiple of 64
 	words []uint64
 }
 
-func (b *bitset) has(g uint64) bool {
-	i := g/64 - b.base/64
-	return g >= b.base && i < uint64(len(b.words)) && b.words[i]&(1<<(g%64)) != 0
+func (b *bitset) has(seq uint64) bool {
+	i := seq/64 - b.base/64
+	return seq >= b.base && i < uint64(len(b.words)) && b.words[i]&(1<<(seq%64)) != 0
 }
 
-// add adds g, which is above floor. It takes a bit for each number between the two.
-func (b *bitset) add(g, floor uint64) {
+// add adds g, which is above low watermark. It takes a bit for each number between the two.
+func (b *bitset) add(seq, floor uint64) {
 	if b.words == nil {
 		b.base = (floor + 1) &^ 63
 	}
-	for i := g/64 - b.base/64; i >= uint64(len(b.words)); {
+	for i := seq/64 - b.base/64; i >= uint64(len(b.words)); {
 		b.words = append(b.words, 0)
 	}
-	b.words[g/64-b.base/64] |= 1 << (g % 64)
+	b.words[seq/64-b.base/64] |= 1 << (seq % 64)
 }
 
-// cut takes out all numbers up to floor.
+// cut takes out all numbers up to low watermark.
 func (b *bitset) cut(floor uint64) {
 	if b.words == nil || floor < b.base {
 		return

@@ -16,19 +16,19 @@ func TestBitset(t *testing.T) {
 			floor = 1<<63 - 100 + floor
 		}
 		for step := range 200 {
-			switch g := floor + 1 + uint64(rng.IntN(span)); {
+			switch seq := floor + 1 + uint64(rng.IntN(span)); {
 			case rng.IntN(5) > 0:
-				b.add(g, floor)
-				want[g] = true
+				b.add(seq, floor)
+				want[seq] = true
 			default:
 				if rng.IntN(4) == 0 {
-					g += uint64(rng.IntN(1000)) // beyond all that is in
+					seq += uint64(rng.IntN(1000)) // beyond all that is in
 				}
-				floor = g
+				floor = seq
 				b.cut(floor)
-				for g := range want {
-					if g <= floor {
-						delete(want, g)
+				for seq := range want {
+					if seq <= floor {
+						delete(want, seq)
 					}
 				}
 			}
@@ -41,9 +41,9 @@ func TestBitset(t *testing.T) {
 			if len(b.words) > (span+1000)/64+2 {
 				t.Fatalf("seed %d, step %d: %d words for numbers within %d", seed, step, len(b.words), span)
 			}
-			for g := max(floor, 200) - 200; g < floor+uint64(span)+200; g++ {
-				if b.has(g) != want[g] {
-					t.Fatalf("seed %d, step %d: has(%d) is %v", seed, step, g, b.has(g))
+			for seq := max(floor, 200) - 200; seq < floor+uint64(span)+200; seq++ {
+				if b.has(seq) != want[seq] {
+					t.Fatalf("seed %d, step %d: has(%d) is %v", seed, step, seq, b.has(seq))
 				}
 			}
 			if b.has(0) || b.has(^uint64(0)) {

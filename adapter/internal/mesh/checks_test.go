@@ -38,8 +38,8 @@ type checks struct {
 	heardAt  map[*node]time.Duration
 	knows    map[string]bool         // those of whom it has heard, from them or from others
 	settled  map[*node]bool          // those that have said that they need nothing more of it, which leaves
-	told     map[*node]uint64        // the highest number that a node has named to all in a Beat or a goodbye
-	hints    map[*node]map[Tail]bool // what its Beats have named, to all or to this node alone
+	told     map[*node]uint64        // the highest number that a node has named to all in a heartbeat or a goodbye
+	hints    map[*node]map[Tail]bool // what its heartbeats have named, to all or to this node alone
 	named    map[string]bool         // those that others have named since the link came up
 	entered  map[string]moment       // when it subscribed a topic, of those that it is subscribed to
 	cause    *node                   // whose request is being carried out
@@ -59,7 +59,7 @@ func (n *node) moment() moment { return moment{n.steps, n.cause} }
 
 // unknown is an unknown loss that was reported.
 type unknown struct {
-	Lost[string]
+	Lost
 	step int
 }
 
@@ -92,7 +92,7 @@ func (n *node) expect(e *emission) {
 		return
 	}
 	// An older node that was never met is not held alive by n.
-	if p := n.m.peers[o.id]; o.opened <= n.opened && (p == nil || !p.known) {
+	if p := n.m.peers[o.id]; o.opened <= n.opened && (p == nil || !p.started) {
 		return
 	}
 	if e.kind != packet {
@@ -121,23 +121,6 @@ func (n *node) expect(e *emission) {
 			n.dues[o] = append(n.dues[o], &due{e, m, via})
 		}
 	}
-}
-
-// unexpect drops what is not due any more.
-func (n *node) unexpect(which func(*due) bool) {
-	for origin, list := range n.dues {
-		n.dues[origin] = slices.DeleteFunc(list, which)
-	}
-}
-
-func (n *node) unexpectVia(m *member, room string) {
-	n.unexpect(func(d *due) bool {
-		if d.member != m || !slices.Contains(d.via, room) {
-			return false
-		}
-		d.via = slices.DeleteFunc(slices.Clone(d.via), func(r string) bool { return r == room })
-		return len(d.via) == 0
-	})
 }
 
 func (n *node) joined(j *join, missing []string) {
@@ -200,22 +183,22 @@ func (n *node) heard(from *node, msg Message) {
 	switch msg := msg.(type) {
 	case *Ack:
 		p := n.m.peers[from.id]
-		if p.gone {
+		if p.standing == StandingLeft {
 			return
 		}
 		// Before it is known where a node's broadcasts begin, its answer may be too old to say so.
-		if p.known {
-			n.answered[from] = max(n.answered[from], msg.F)
+		if p.started {
+			n.answered[from] = max(n.answered[from], msg.Fence)
 		}
 		for _, id := range msg.Members {
 			n.named[id], n.knows[id] = true, true
 		}
-		for _, h := range msg.Heard {
+		for _, h := range msg.Gossip {
 			n.knows[h.Node] = true
 		}
-	case *Beat:
+	case *Heartbeat:
 		if !msg.Asked {
-			n.told[from] = max(n.told[from], msg.B)
+			n.told[from] = max(n.told[from], msg.Upto)
 		}
 		for _, tail := range msg.Tails {
 			if n.hints[from] == nil {
@@ -225,7 +208,7 @@ func (n *node) heard(from *node, msg Message) {
 		}
 	case *Bye:
 		n.told[from] = max(n.told[from], msg.Last)
-	case *Settled:
+	case *Confirm:
 		n.settled[from] = n.closing
 	}
 }
@@ -233,54 +216,15 @@ func (n *node) heard(from *node, msg Message) {
 // answers checks an answer to a hello: it names all that may be there.
 func (n *node) answers(ack *Ack, asker string) {
 	names := ack.Members
-	for _, h := range ack.Heard {
+	for _, h := range ack.Gossip {
 		names = append(names, h.Node)
 	}
 	for o, at := range n.heardAt {
 		p := n.m.peers[o.id]
-		if o != n && o.id != asker && o.alive && !o.closing && p.known && n.w.now-at < DeadAfter && !slices.Contains(names, o.id) {
+		if o != n && o.id != asker && o.alive && !o.closing && p.started && n.w.now-at < DeadAfter && !slices.Contains(names, o.id) {
 			n.w.fail("%s does not name %s to %s, of which it has heard %v ago", n.id, o.id, asker, n.w.now-at)
 		}
 	}
-}
-
-// closes checks what a node knows when it goes: whoever does not have all is named.
-func (n *node) closes() {
-	names := n.m.Unconfirmed()
-	n.w.trace("%s has left, and names %v", n.id, names)
-	for _, r := range n.w.nodes {
-		named := slices.Contains(names, r.id)
-		switch {
-		case r == n || named && n.settled[r]:
-			if named {
-				n.w.fail("%s names %s, which has confirmed that it has everything", n.id, r.id)
-			}
-		case r.alive && !r.closing && !r.emitter && len(r.dues[n]) > 0 && !named && n.knows[r.id]:
-			if at, ok := n.heardAt[r]; !ok || n.w.now-at < 2*DeadAfter {
-				n.w.fail("%s has left and does not name %s, where %d are due, %v first", n.id, r.id, len(r.dues[n]), r.dues[n][0].e)
-			}
-		}
-	}
-}
-
-// witness is a node that stays and has heard of what is due of one that has gone: then who misses it must say so.
-func (w *world) witness(d *due) *node {
-	e := d.e
-	for _, x := range w.nodes {
-		hinted := func(room string) bool { return x.hints[e.from][tailOf(w, room, e.stamp.G)] }
-		if x.alive && x != e.from && (x.told[e.from] >= e.stamp.G || x.carried[e] || slices.ContainsFunc(d.via, hinted)) {
-			return x
-		}
-	}
-	return nil
-}
-
-func tailOf(w *world, room string, g uint64) Tail {
-	hash := hashOf
-	if w.weak {
-		hash = weakHash
-	}
-	return Tail{Hash: hash(topicOf(room)), G: g}
 }
 
 // isReady is called when the opening of the link ends: all that others have named have answered, or had time to.
@@ -290,7 +234,7 @@ func (n *node) isReady() {
 		return
 	}
 	for id := range n.named {
-		if p := n.m.peers[id]; id != n.id && !p.gone && !p.leaving && p.real < n.m.openF && !(p.suspect && n.m.now >= n.m.upAt+FenceTimeout) {
+		if p := n.m.peers[id]; id != n.id && !p.standing.parted() && p.answered < n.m.openFence && !(p.standing.silent() && n.m.now >= n.m.upAt+FenceTimeout) {
 			n.w.fail("%s is ready before %s has answered, of whom it has heard", n.id, id)
 		}
 	}
@@ -335,48 +279,6 @@ func (n *node) tracks(topic string) bool {
 // private reports whether a topic is a private one of n.
 func (n *node) private(topic string) bool { return strings.HasPrefix(topic, "@"+n.id+"/") }
 
-func (n *node) lost(l Lost[string]) {
-	w := n.w
-	o := w.node(l.Node)
-	w.trace("%s: lost %+v", n.id, l)
-	p := n.m.peers[o.id]
-	dead := (p.buried || p.gone) && !o.alive
-	if w.roomy && !dead || w.mortal && (l.Unknown || n.hadToCome(o.emissions[l.Upto-1])) {
-		w.fail("%s: lost %+v, which could have been repaired", n.id, l)
-	}
-	n.dues[o] = slices.DeleteFunc(n.dues[o], func(d *due) bool {
-		return l.After < d.e.stamp.G && (d.e.stamp.G <= l.Upto || dead && l.Unknown)
-	})
-	if l.Unknown {
-		w.unknown++
-		former := uint64(0)
-		if list := n.unknown[o]; list != nil {
-			former = list[len(list)-1].Upto
-		}
-		if l.After < former || l.Upto < l.After || l.Upto == l.After && !p.buried || l.Upto > uint64(len(o.emissions)) {
-			w.fail("%s: lost %+v of %d, and before that up to %d", n.id, l, len(o.emissions), former)
-		}
-		n.unknown[o] = append(n.unknown[o], unknown{l, n.steps})
-		return
-	}
-	w.missed++
-	e := o.emissions[l.Upto-1]
-	switch {
-	case n.gone[e]:
-		w.fail("%s: %v is counted as lost twice", n.id, e)
-	case n.carried[e]:
-		w.fail("%s: %v is counted as lost, and was delivered", n.id, e)
-	case !w.weak && !slices.ContainsFunc(e.topics, n.tracks):
-		w.fail("%s: %v is counted as lost, and does not concern it", n.id, e)
-	}
-	n.gone[e] = true
-}
-
-// hadToCome reports whether an emission was handed to a broker on a topic that n was subscribed to before.
-func (n *node) hadToCome(e *emission) bool {
-	return slices.ContainsFunc(e.handed, func(topic string) bool { return n.tracks(topic) && n.begun[topic] < e.at })
-}
-
 // delivered checks what the machine delivers to the node.
 func (n *node) delivered(e *emission, past []bool, step int) {
 	w := n.w
@@ -386,7 +288,7 @@ func (n *node) delivered(e *emission, past []bool, step int) {
 		w.fail("%s: %v delivered twice", n.id, e)
 	case n.gone[e]:
 		w.fail("%s: %v delivered after it was counted as lost", n.id, e)
-	case slices.ContainsFunc(n.unknown[e.from], func(l unknown) bool { return l.step < step && l.After < e.stamp.G && e.stamp.G <= l.Upto }):
+	case slices.ContainsFunc(n.unknown[e.from], func(l unknown) bool { return l.step < step && l.After < e.stamp.Sequence && e.stamp.Sequence <= l.Upto }):
 		w.fail("%s: %v delivered after all up to there was reported as lost", n.id, e)
 	}
 	n.carried[e] = true
@@ -397,10 +299,10 @@ func (n *node) delivered(e *emission, past []bool, step int) {
 		}
 		tracked = true
 		s := stream{e.from, t}
-		if e.stamp.G < n.high[s] {
+		if e.stamp.Sequence < n.high[s] {
 			w.fail("%s: %v delivered after %d of %s", n.id, e, n.high[s], t)
 		}
-		n.high[s] = e.stamp.G
+		n.high[s] = e.stamp.Sequence
 	}
 	if !tracked && !w.weak {
 		w.fail("%s: %v delivered without interest", n.id, e)
@@ -427,10 +329,10 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 		since = min(since, ms.since)
 		// The order in a room holds whatever way a broadcast to it has come.
 		if ms.at.before(e, step) {
-			if e.stamp.G < ms.high[e.from] {
+			if e.stamp.Sequence < ms.high[e.from] {
 				w.fail("%s: %v came after %d in %s", m.id, e, ms.high[e.from], room)
 			}
-			ms.high[e.from] = e.stamp.G
+			ms.high[e.from] = e.stamp.Sequence
 		}
 	}
 	switch {
@@ -444,7 +346,7 @@ func (n *node) got(m *member, e *emission, rooms []string, step int) {
 		if d.member != m {
 			return false
 		}
-		if d.e.stamp.G < e.stamp.G && d.shares(e) {
+		if d.e.stamp.Sequence < e.stamp.Sequence && d.shares(e) {
 			w.fail("%s: %v came before %v", m.id, e, d.e)
 		}
 		return d.e == e
@@ -457,87 +359,4 @@ func (d *due) shares(e *emission) bool {
 		return slices.Contains(d.via, namespace)
 	}
 	return slices.ContainsFunc(d.via, func(room string) bool { return slices.Contains(e.rooms, room) })
-}
-
-// let reports whether n has left with a word from r that nothing more is due.
-func (n *node) let(r *node) bool {
-	p := n.m.peers[r.id]
-	return n.closed && p != nil && p.settled
-}
-
-// quiet checks a world in which nothing has happened for a while, and all is well.
-func (w *world) quiet() {
-	for _, r := range w.nodes {
-		if !r.alive {
-			continue
-		}
-		if r.joins != 0 || len(r.m.waits) != 0 || r.m.inflight || len(r.m.batches) != 0 || len(r.m.lingering) != 0 {
-			w.fail("%s is not quiet: %d joins, %d waits, inflight %v, %d batches, %d lingering",
-				r.id, r.joins, len(r.m.waits), r.m.inflight, len(r.m.batches), len(r.m.lingering))
-		}
-		held := 0
-		for _, p := range r.m.peers {
-			held += p.bytes
-		}
-		if held != r.m.heldBytes {
-			w.fail("%s: %d bytes are held of all nodes, and %d of each of them together", r.id, r.m.heldBytes, held)
-		}
-		if len(r.m.order)+len(r.m.tombs) != len(r.m.peers) {
-			w.fail("%s: %d nodes in order and %d tombs of %d nodes", r.id, len(r.m.order), len(r.m.tombs), len(r.m.peers))
-		}
-		topics := make(map[string]bool)
-		for _, m := range r.members {
-			for room := range m.in {
-				if topic := topicOf(room); !strings.HasPrefix(topic, "@"+r.id+"/") {
-					topics[topic] = true
-				}
-			}
-		}
-		interests := 0
-		for _, in := range r.m.interests {
-			for ; in != nil; in = in.next {
-				interests++
-			}
-		}
-		if interests != len(topics) || len(r.subs) != 2+len(topics) {
-			w.fail("%s: %d interests and %d subscriptions for %d topics", r.id, interests, len(r.subs), len(topics))
-		}
-		for _, o := range w.nodes {
-			if o == r {
-				continue
-			}
-			p := r.m.peers[o.id]
-			switch {
-			case p == nil && o.alive:
-				w.fail("%s has not heard of %s", r.id, o.id)
-			case p == nil:
-				continue
-			case o.alive && (!p.known || p.suspect || p.leaving || p.gone):
-				w.fail("%s of %s: known %v, suspect %v, leaving %v, gone %v", r.id, o.id, p.known, p.suspect, p.leaving, p.gone)
-			case o.alive && (p.floor != o.m.ring.g || p.goal != p.floor || p.real != r.m.f):
-				w.fail("%s of %s: floor %d, goal %d; its last number is %d; answered %d of %d",
-					r.id, o.id, p.floor, p.goal, o.m.ring.g, p.real, r.m.f)
-			case o.alive && (len(p.want)+len(p.last)+p.done.len()+len(p.held)+len(p.behind)+p.bytes+len(p.ready) != 0 || p.done.words != nil):
-				w.fail("%s of %s: %d want, %d last, %d done, %d held, %d behind, %d bytes", r.id, o.id,
-					len(p.want), len(p.last), p.done.len(), len(p.held), len(p.behind), p.bytes)
-			case !o.alive && p.alive():
-				w.fail("%s believes that %s is alive", r.id, o.id)
-			}
-			for _, d := range r.dues[o] {
-				if !o.alive && w.any && !o.let(r) && (!p.gone && !p.buried || w.witness(d) == nil) {
-					continue // it may still be heard of, or nobody has ever heard of this
-				}
-				name := "the node"
-				if d.member != nil {
-					name = d.member.id
-				}
-				w.fail("%s: %v, due by %v, did not come to %s and was not reported", r.id, d.e, d.via, name)
-			}
-		}
-		c := r.m.Counts()
-		lost := !w.any && (c.Missed+c.Unknown != 0 || c.Suspects != 0 && !w.distant)
-		if c.Delivered != uint64(len(r.carried)) || lost || !w.any && !w.weak && c.Nacks == 0 && c.Overtaken != 0 {
-			w.fail("%s: counts %+v, %d delivered", r.id, c, len(r.carried))
-		}
-	}
 }

@@ -4,28 +4,28 @@ import "time"
 
 // Times and bounds of the protocol.
 const (
-	FenceTimeout = 250 * time.Millisecond // a near node that has not answered a fence or a hello by then is suspect
-	MaxPatience  = 2 * time.Second        // the same for a node that is as far away as any may be: see patience
-	BeatInterval = 500 * time.Millisecond
-	SuspectAfter = 2 * time.Second  // of silence
-	DeadAfter    = 30 * time.Second // of silence
-	Linger       = time.Second      // for which a topic stays subscribed after the last leave
+	FenceTimeout      = 250 * time.Millisecond // a near node that has not answered a fence or a hello by then is suspect
+	MaxPatience       = 2 * time.Second        // the same for a node that is as far away as any may be: see patience
+	HeartbeatInterval = 500 * time.Millisecond
+	SuspectAfter      = 2 * time.Second  // of silence
+	DeadAfter         = 30 * time.Second // of silence
+	Linger            = time.Second      // for which a topic stays subscribed after the last leave
 
-	maxHold        = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
-	probeInterval  = 20 * time.Millisecond  // between two questions to the broker whether a node is there that has not answered
-	vigilInterval  = 500 * time.Millisecond // between two whether one is there that is suspect
-	probeGrace     = time.Second            // for which the broker may take to say that it is not
-	helloInterval  = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
-	resyncInterval = 100 * time.Millisecond // at the least, between two Resyncs to one node
-	maxSpan        = 1 << 20                // numbers above the floor that a receiver tells apart
-	maxTombstones  = 1 << 10
+	maxHold              = SuspectAfter           // for which broadcasts are held back on a new link, until the nodes known before are back
+	probeInterval        = 20 * time.Millisecond  // between two questions to the broker whether a node is there that has not answered
+	suspectProbeInterval = 500 * time.Millisecond // between two whether one is there that is suspect
+	probeGrace           = time.Second            // for which the broker may take to say that it is not
+	helloInterval        = 100 * time.Millisecond // between two hellos of a node that nobody has answered yet, or to one that is suspect
+	resyncInterval       = 100 * time.Millisecond // at the least, between two Resyncs to one node
+	maxSpan              = 1 << 20                // numbers above the low watermark that a receiver tells apart
+	maxTombstones        = 1 << 10
 
-	minAsk         = 10 * time.Millisecond  // between two Nacks to one node
-	askInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
-	maxAskInterval = 2 * time.Second        // up to this
-	maxRepairBytes = 256 << 10              // of the broadcasts in the answer to a Nack, but for the first
-	maxGoneLinks   = 1 << 15                // of the numbers that a Gone names, but for the first: 320 kB or so
-	linksPerStamp  = 4                      // links that the ring remembers for each number, on the average
+	minNackInterval = 10 * time.Millisecond  // between two Nacks to one node
+	nackInterval    = 100 * time.Millisecond // until a Nack is repeated; doubles
+	maxNackInterval = 2 * time.Second        // up to this
+	maxRepairBytes  = 256 << 10              // of the broadcasts in the answer to a Nack, but for the first
+	maxGoneLinks    = 1 << 15                // of the numbers that a Gone names, but for the first: 320 kB or so
+	linksPerStamp   = 4                      // links that the ring remembers for each number, on the average
 
 	byeInterval = 100 * time.Millisecond // between two goodbyes
 	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
@@ -40,7 +40,7 @@ type Limits struct {
 	HeldTotal  int           // of all nodes: 64 MiB
 	Ranges     int           // of a Nack: 1,000; no more than this
 	Repairs    int           // broadcasts in the answer to a Nack: 512; no more than this
-	Tails      int           // of a part of a Beat: 32,768; no more than this, which is 300 kB or so, within the message size of every broker
+	Tails      int           // of a part of a heartbeat: 32,768; no more than this, which is 300 kB or so, within the message size of every broker
 }
 
 func (l Limits) defaults() Limits {

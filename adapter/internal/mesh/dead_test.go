@@ -12,15 +12,15 @@ func TestDeadNodeReturns(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.gets("o", 6, []uint64{0}, "a")
-	s.wait(DeadAfter + BeatInterval)
+	s.wait(DeadAfter + HeartbeatInterval)
 	if s.Suspects() != nil || s.Members() != nil || s.Counts().Deaths != 1 {
 		t.Fatalf("suspects %v, members %v, %d deaths; want nobody, and one", s.Suspects(), s.Members(), s.Counts().Deaths)
 	}
-	if n := len(effects[Membership[string]](s)); n != 2 {
+	if n := len(effects[Membership](s)); n != 2 {
 		t.Errorf("%d changes of the members, want one by the suspicion and one by the death", n)
 	}
 	s.loses() // nothing was known to be missing
-	if p := s.peers["o"]; p == nil || p.floor != 5 || p.last[hashOf("a")] != 6 {
+	if p := s.peers["o"]; p == nil || p.low != 5 || p.lows[hashOf("a")] != 6 {
 		t.Fatalf("of the dead node %+v is kept, want its place", p)
 	}
 	s.gets("o", 6, []uint64{0}, "a")
@@ -47,8 +47,8 @@ func TestDeadNodeLeavesAGap(t *testing.T) {
 	s.gets("o", 7, []uint64{6}, "a") // 6 is lost
 	s.gets("o", 9, []uint64{5}, "b")
 	s.delivers("o9")
-	s.wait(DeadAfter + BeatInterval)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 9, Unknown: true})
+	s.wait(DeadAfter + HeartbeatInterval)
+	s.loses(Lost{Node: "o", After: 5, Upto: 9, Unknown: true})
 	s.delivers("o7", "o8")
 	s.empty("o", 9)
 	s.wait(DeadAfter)
@@ -78,18 +78,18 @@ func TestDeadNodeThatWasLeaving(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 7})
 	s.wait(maxClosing + FenceTimeout)
 	s.delivers("o7")
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 7, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	s.did(s.Resume(s.at, "o"))
-	if got := sent[*Settled](s, "o"); len(got) != 0 {
+	if got := sent[*Confirm](s, "o"); len(got) != 0 {
 		t.Errorf("told %d times that it is not needed, though it has gone", len(got))
 	}
 	s.hears("o", &Bye{About: old, Last: 7})
-	if got := sent[*Settled](s, "o"); len(got) != 1 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed when it is back, want once", len(got))
 	}
 	s.wait(2 * DeadAfter)
-	if len(s.order) != 0 || len(s.tombs) != 1 || s.Counts().Deaths != 0 {
-		t.Errorf("%d nodes in order, %d tombs, %d deaths; want one tomb alone", len(s.order), len(s.tombs), s.Counts().Deaths)
+	if len(s.order) != 0 || len(s.tombstones) != 1 || s.Counts().Deaths != 0 {
+		t.Errorf("%d nodes in order, %d tombs, %d deaths; want one tomb alone", len(s.order), len(s.tombstones), s.Counts().Deaths)
 	}
 }
 
@@ -106,12 +106,12 @@ func TestDeadNodeReturnsDuringAJoin(t *testing.T) {
 	s.ended(1, none)
 }
 
-// A dead node of which nothing is known to be missing keeps its floor: its last broadcast may have been lost all the same.
+// A dead node of which nothing is known to be missing keeps its low watermark: its last broadcast may have been lost all the same.
 func TestTailOfADeadNodeIsNotGivenUpInSilence(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a", "b")
 	s.gets("o", 7, []uint64{5}, "b") // 6, on a, was lost, and nobody knows
-	s.wait(DeadAfter + BeatInterval)
+	s.wait(DeadAfter + HeartbeatInterval)
 	s.loses()
 	s.hears("o", beat(5, 7, tail("a", 6), tail("b", 7)))
 	s.asks("o", missing("a", 5, 6))
@@ -135,8 +135,8 @@ func TestTombstonesAreBounded(t *testing.T) {
 	s.hears("first", beat(0, 0))
 	leave("more", 10)
 	s.knows("last", 0)
-	if len(s.order) != 2 || len(s.tombs) != maxTombstones || len(s.peers) != maxTombstones+2 {
-		t.Errorf("%d nodes in order, %d tombs, %d by id; want 2, %d and their sum", len(s.order), len(s.tombs), len(s.peers), maxTombstones)
+	if len(s.order) != 2 || len(s.tombstones) != maxTombstones || len(s.peers) != maxTombstones+2 {
+		t.Errorf("%d nodes in order, %d tombs, %d by id; want 2, %d and their sum", len(s.order), len(s.tombstones), len(s.peers), maxTombstones)
 	}
 	if s.peers["left9"] != nil || s.peers["left10"] == nil || s.peers["dead"] == nil || s.peers["first"] == nil {
 		t.Error("not the oldest of those that have left were forgotten")
@@ -144,8 +144,8 @@ func TestTombstonesAreBounded(t *testing.T) {
 	s.gets("dead", 6, []uint64{0}, "a") // it is back
 	s.delivers()
 	s.answers("dead", 6)
-	if got := s.Members(); !slices.Equal(got, []string{"first", "last", "dead"}) || len(s.tombs) != maxTombstones-1 {
-		t.Errorf("members %v, %d tombs; want the dead node to be back", got, len(s.tombs))
+	if got := s.Members(); !slices.Equal(got, []string{"first", "last", "dead"}) || len(s.tombstones) != maxTombstones-1 {
+		t.Errorf("members %v, %d tombs; want the dead node to be back", got, len(s.tombstones))
 	}
 
 	s = newScript(t) // where all have died, the oldest are forgotten
@@ -168,8 +168,8 @@ func TestEndOfTopicOfADeadNode(t *testing.T) {
 	s.wait(DeadAfter)
 	s.Leave(s.at, "a")
 	s.wait(Linger)
-	if p := s.peers["o"]; !p.buried || len(p.last) != 0 {
-		t.Errorf("buried %v, last %v; want nothing of a topic that has ended", p.buried, p.last)
+	if p := s.peers["o"]; p.standing != StandingDead || len(p.lows) != 0 {
+		t.Errorf("standing %d, lows %v; want nothing of a topic that has ended", p.standing, p.lows)
 	}
 	s.joins(2, "c") // presumed: what o sends there is due when it is back
 	s.gets("o", 8, []uint64{7}, "c")

@@ -1,8 +1,8 @@
 package mesh
 
 // An Effect is what a step of a [Machine] wants done. Effects are carried out in their order; those of one step before those of the
-// next. T is the type of topics.
-type Effect[T comparable] interface{ effect(T) }
+// next.
+type Effect interface{ effect() }
 
 // Subscribe adds topics to the link.
 type Subscribe[T comparable] struct{ Topics []T }
@@ -11,24 +11,24 @@ type Subscribe[T comparable] struct{ Topics []T }
 type Unsubscribe[T comparable] struct{ Topics []T }
 
 // Send hands a message to one node, or to all where To is empty.
-type Send[T comparable] struct {
+type Send struct {
 	To      string
 	Message Message
 }
 
 // Probe asks the broker whether anybody receives what is for a node. [Machine.Absent] takes the answer that nobody does; there is no other.
-type Probe[T comparable] struct{ Node string }
+type Probe struct{ Node string }
 
 // Resend hands a broadcast of this node to the node that misses it, as it was. Broadcast is what was passed to [Machine.Emit].
-type Resend[T comparable] struct {
+type Resend[O any] struct {
 	To        string
 	Stamp     Stamp
-	Broadcast any
+	Broadcast O
 }
 
 // Deliver gives a broadcast to the local members. Broadcast is what was passed to [Machine.Broadcast].
-type Deliver[T comparable] struct {
-	Broadcast any
+type Deliver[B any] struct {
+	Broadcast B
 
 	// Past says for each topic of the broadcast whether its members are passed over: they have something newer already, or joined
 	// later. It is nil where that is so for none.
@@ -38,40 +38,40 @@ type Deliver[T comparable] struct {
 // Lost says that a broadcast of a node that was due here will not come any more; or, if Unknown, that whatever is missing of its numbers
 // in (After, Upto] will not, of which nobody knows how much concerned this node, if anything. Of a node that was given up, an unknown loss
 // is also of what it may have sent beyond Upto.
-type Lost[T comparable] struct {
+type Lost struct {
 	Node        string
 	After, Upto uint64
 	Unknown     bool
 }
 
 // Joined ends a wait of [Machine.Join].
-type Joined[T comparable] struct {
-	Wait    any      // what was passed to Join
+type Joined[W any] struct {
+	Wait    W        // what was passed to Join
 	Missing []string // the nodes that have not answered; empty means that every live node has
 }
 
 // Membership says that [Machine.Members] has changed.
-type Membership[T comparable] struct{}
+type Membership struct{}
 
 // Ready says, each time after the link has come up, that all nodes that can be known are known.
-type Ready[T comparable] struct{}
+type Ready struct{}
 
 // Release says, each time after the link has come up, that broadcasts need not be held back any longer: the nodes that were known before
 // have their subscriptions back, or have taken too long. They go before what is sent from now on.
-type Release[T comparable] struct{}
+type Release struct{}
 
 // Closed says, once after [Machine.Close], that nobody needs this node any more, or that those who do have taken too long.
-type Closed[T comparable] struct{}
+type Closed struct{}
 
-func (Subscribe[T]) effect(T)   {}
-func (Unsubscribe[T]) effect(T) {}
-func (Send[T]) effect(T)        {}
-func (Probe[T]) effect(T)       {}
-func (Resend[T]) effect(T)      {}
-func (Deliver[T]) effect(T)     {}
-func (Lost[T]) effect(T)        {}
-func (Joined[T]) effect(T)      {}
-func (Membership[T]) effect(T)  {}
-func (Ready[T]) effect(T)       {}
-func (Release[T]) effect(T)     {}
-func (Closed[T]) effect(T)      {}
+func (Subscribe[T]) effect()   {}
+func (Unsubscribe[T]) effect() {}
+func (Send) effect()           {}
+func (Probe) effect()          {}
+func (Resend[O]) effect()      {}
+func (Deliver[B]) effect()     {}
+func (Lost) effect()           {}
+func (Joined[W]) effect()      {}
+func (Membership) effect()     {}
+func (Ready) effect()          {}
+func (Release) effect()        {}
+func (Closed) effect()         {}

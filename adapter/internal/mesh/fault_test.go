@@ -4,6 +4,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,35 +63,69 @@ func fails(t *testing.T, binary string, args ...string) {
 	}
 }
 
-// TestFaultsFit fails when a text that is to be replaced is not there any more, without planting it.
+// TestFaultsFit fails when a fault does not find its place any more; where faults are to be planted, also when one does
+// not compile.
 func TestFaultsFit(t *testing.T) {
+	files := token.NewFileSet()
+	imports := importer.ForCompiler(files, "source", nil)
 	for _, f := range plantable {
-		f.planted(t)
+		name, text := f.planted(t)
+		if *plant == "" {
+			continue
+		}
+		var all []*ast.File
+		for n, source := range sourceWith(t, name, text) {
+			file, err := parser.ParseFile(files, n, source, 0)
+			if err != nil {
+				t.Errorf("%s: %v", f.name, err)
+			}
+			all = append(all, file)
+		}
+		if _, err := (&types.Config{Importer: imports}).Check("mesh", files, all, nil); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
 	}
 }
 
-// planted returns the file with the fault in it.
-func (f *fault) planted(t *testing.T) string {
-	t.Helper()
-	source, err := os.ReadFile(f.file)
+// sourceWith is the package with the text of one file in place of its own.
+func sourceWith(t *testing.T, name, text string) map[string]string {
+	s, err := parsed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(source), f.old); n != 1 {
-		t.Fatalf("%s: %s contains %d times what is to be changed, want once:\n%s", f.name, f.file, n, f.old)
+	texts := maps.Clone(s.text)
+	texts[name] = text
+	return texts
+}
+
+// planted returns a file with the fault in it.
+func (f *fault) planted(t *testing.T) (name, text string) {
+	t.Helper()
+	s, err := parsed()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return strings.Replace(string(source), f.old, f.new, 1)
+	edits := []edit{f.edit}
+	if f.also.words != "" {
+		edits = append(edits, f.also)
+	}
+	name, text, err = s.edited(f.in, edits)
+	if err != nil {
+		t.Errorf("%s: %s: %v", f.name, f.in, err)
+	}
+	return name, text
 }
 
 // build compiles the tests of the package with the fault in it.
 func (f *fault) build(t *testing.T, command string) string {
-	source, dir := f.planted(t), t.TempDir()
-	path, err := filepath.Abs(f.file)
+	name, text := f.planted(t)
+	path, err := filepath.Abs(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	planted := filepath.Join(dir, f.file)
-	if err := os.WriteFile(planted, []byte(source), 0o600); err != nil {
+	dir := t.TempDir()
+	planted := filepath.Join(dir, name)
+	if err := os.WriteFile(planted, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})

@@ -13,13 +13,13 @@ func TestJoinsShareFences(t *testing.T) {
 	s.knows("o", 5)
 	s.wait(time.Second)
 	s.hears("o", beat(5, 5))
-	f := s.f
+	fence := s.fence
 	s.joins(1, "a", "a2")
 	if on, _ := subscribed(s); !slices.Equal(on, []string{"a", "a2"}) {
 		t.Errorf("subscribed %v, want a and a2", on)
 	}
-	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].F != f+1 || got[0].Hello {
-		t.Fatalf("sent %v, want fence %d", got, f+1)
+	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != fence+1 || got[0].Hello {
+		t.Fatalf("sent %v, want fence %d", got, fence+1)
 	}
 	s.joins(2, "b")
 	first := len(sent[*Fence](s, ""))
@@ -32,13 +32,13 @@ func TestJoinsShareFences(t *testing.T) {
 	}
 	s.answers("o", 5)
 	s.ended(1, none)
-	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].F != f+2 {
-		t.Fatalf("sent %v, want fence %d for both", got, f+2)
+	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != fence+2 {
+		t.Fatalf("sent %v, want fence %d for both", got, fence+2)
 	}
 	s.answers("o", 5)
 	s.ended(2, none, 3, none)
-	if got := sent[*Fence](s, ""); len(got) != 0 || s.inflight || len(s.batches) != 0 {
-		t.Errorf("sent %v, in flight %v, %d batches; want nothing to be open", got, s.inflight, len(s.batches))
+	if got := sent[*Fence](s, ""); len(got) != 0 || s.fencing != fenceIdle || len(s.batches) != 0 {
+		t.Errorf("sent %v, in flight %v, %d batches; want nothing to be open", got, s.fencing, len(s.batches))
 	}
 }
 
@@ -102,10 +102,10 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 	s.wait(100 * ms)
 	s.gets("p", 6, []uint64{5}, "b") // presumed: what p sends meanwhile would show as missing
 	s.delivers("p6")
-	if got := sent[*Fence](s, "p"); len(got) != 1 || got[0].F != s.f || !got[0].Hello {
-		t.Fatalf("p is back, and is asked %v; want one hello with number %d", got, s.f)
+	if got := sent[*Fence](s, "p"); len(got) != 1 || got[0].Number != s.fence || !got[0].Hello {
+		t.Fatalf("p is back, and is asked %v; want one hello with number %d", got, s.fence)
 	}
-	if got := sent[*Resync](s, "p"); len(got) != 1 || got[0].A != 5 {
+	if got := sent[*Resync](s, "p"); len(got) != 1 || got[0].After != 5 {
 		t.Errorf("p is back, and is asked %v; want one Resync from 5", got)
 	}
 	s.gets("p", 7, []uint64{6}, "b")
@@ -134,11 +134,11 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 func TestOldAnswerOfASuspect(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
-	f := s.f
+	fence := s.fence
 	s.joins(1, "a")
 	s.wait(FenceTimeout)
 	s.ended(1, []string{"o"})
-	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
 		t.Errorf("suspects %v, want o", got)
 	}
@@ -146,9 +146,9 @@ func TestOldAnswerOfASuspect(t *testing.T) {
 	if got := s.Suspects(); got != nil {
 		t.Errorf("suspects %v, want none", got)
 	}
-	s.hears("o", &Ack{About: old, F: s.f + 1, Sent: 100}) // there is no such fence
-	if p := s.peers["o"]; p.real != s.f || p.floor != 5 {
-		t.Errorf("o has answered %d of %d, floor %d", p.real, s.f, p.floor)
+	s.hears("o", &Ack{About: old, Fence: s.fence + 1, Sent: 100}) // there is no such fence
+	if p := s.peers["o"]; p.answered != s.fence || p.low != 5 {
+		t.Errorf("o has answered %d of %d, floor %d", p.answered, s.fence, p.low)
 	}
 }
 
@@ -181,8 +181,8 @@ func TestSuspectThroughOlderFence(t *testing.T) {
 	s.ended(1, []string{"o"}) // and the second waits for p alone
 	s.answers("p", 5)
 	s.ended(2, []string{"o"}) // it was asked for, and became suspect meanwhile: not nil
-	if p := s.peers["o"]; p.acked != s.f || p.real >= s.f {
-		t.Errorf("o has answered %d, presumed %d; the last fence is %d", p.real, p.acked, s.f)
+	if p := s.peers["o"]; p.presumed != s.fence || p.answered >= s.fence {
+		t.Errorf("o has answered %d, presumed %d; the last fence is %d", p.answered, p.presumed, s.fence)
 	}
 	s.gets("o", 8, []uint64{7}, "b")
 	s.delivers()
@@ -204,13 +204,13 @@ func TestSuspectDuringJoin(t *testing.T) {
 // A node that was silent when a Join began, and is back by its answer to an older fence, is waited for, and named.
 func TestSilentNodeIsBackDuringAJoin(t *testing.T) {
 	s := newScript(t)
-	s.hears("o", &Fence{About: old, F: 1, Hello: true})
+	s.hears("o", &Fence{About: old, Number: 1, Hello: true})
 	s.wait(FenceTimeout)
 	s.knows("p", 5)
-	f := s.f
+	fence := s.fence
 	s.joins(1, "a")
 	s.wait(time.Millisecond)
-	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	s.answers("p", 5)
 	s.ended()
 	if got := s.Suspects(); got != nil {
@@ -224,14 +224,14 @@ func TestSilentNodeIsBackDuringAJoin(t *testing.T) {
 func TestHelloToOne(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
-	f := s.f
+	fence := s.fence
 	s.wait(time.Second)
 	s.hears("o", beat(5, 5))
-	s.hears("new", &Fence{About: old, F: 1, Hello: true})
-	if got := sent[*Fence](s, "new"); len(got) != 1 || got[0].F != f || !got[0].Hello {
-		t.Fatalf("asked %v, want a hello with number %d", got, f)
+	s.hears("new", &Fence{About: old, Number: 1, Hello: true})
+	if got := sent[*Fence](s, "new"); len(got) != 1 || got[0].Number != fence || !got[0].Hello {
+		t.Fatalf("asked %v, want a hello with number %d", got, fence)
 	}
-	if got := sent[*Ack](s, "new"); len(got) != 1 || got[0].F != 1 || !slices.Equal(got[0].Members, []string{"o"}) {
+	if got := sent[*Ack](s, "new"); len(got) != 1 || got[0].Fence != 1 || !slices.Equal(got[0].Members, []string{"o"}) {
 		t.Errorf("answered %+v, want an answer to 1 that names o", got)
 	}
 	s.wait(FenceTimeout)
@@ -243,7 +243,7 @@ func TestHelloToOne(t *testing.T) {
 // A node that others know, and that has not answered yet, is waited for and named.
 func TestJoinWaitsForNodesHeardOf(t *testing.T) {
 	s := newScript(t)
-	s.hears("o", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me", "p"}})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"me", "p"}})
 	if got := sent[*Fence](s, "p"); len(got) != 1 {
 		t.Fatalf("p is asked %v, want one hello", got)
 	}
@@ -266,7 +266,7 @@ func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
 	start, ended := s.at, 0
 	for turn := 0; s.at < start+3*FenceTimeout; turn++ {
 		s.wait(FenceTimeout / 5)
-		for _, j := range effects[Joined[string]](s) {
+		for _, j := range effects[Joined[any]](s) {
 			ended++
 			if len(j.Missing) == 0 {
 				t.Errorf("Join %v misses nobody", j.Wait)
@@ -283,11 +283,11 @@ func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
 func TestAnswerFromBeforeTheMeeting(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
-	first := s.f
+	first := s.fence
 	s.joins(1, "a")
 	s.answers("o", 5)
 	s.ended(1, none)
-	s.hears("p", &Ack{About: old, F: first, Sent: 7})
+	s.hears("p", &Ack{About: old, Fence: first, Sent: 7})
 	s.gets("p", 9, []uint64{8}, "a") // 8 was sent before our interest had come to p
 	s.delivers()
 	s.answers("p", 8) // to the fence of the Join
@@ -295,8 +295,8 @@ func TestAnswerFromBeforeTheMeeting(t *testing.T) {
 	s.gets("p", 10, []uint64{8}, "@me/x")
 	s.gets("p", 11, []uint64{9}, "a")
 	s.counted(Counts{Delivered: 3})
-	if p := s.peers["p"]; !p.known || p.real != s.f {
-		t.Errorf("p known %v, has answered %d of %d", p.known, p.real, s.f)
+	if p := s.peers["p"]; !p.started || p.answered != s.fence {
+		t.Errorf("p known %v, has answered %d of %d", p.started, p.answered, s.fence)
 	}
 }
 
@@ -305,10 +305,10 @@ func TestAnswersOfOneNodeAreNotForAll(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
 	s.hears("p", beat(3, 3)) // heard of, and asked for the fence so far
-	f := s.f
+	fence := s.fence
 	s.joins(1, "a")
 	s.answers("o", 5)
-	s.hears("p", &Ack{About: old, F: f, Sent: 7})
+	s.hears("p", &Ack{About: old, Fence: fence, Sent: 7})
 	s.answers("p", 8) // 8 was sent before our interest had come to p
 	s.ended(1, none)
 	s.gets("p", 9, []uint64{8}, "a")
@@ -320,14 +320,14 @@ func TestAnswersOfOneNodeAreNotForAll(t *testing.T) {
 func TestClientsAreWaitedFor(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
-	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, F: s.f, Sent: 3})
+	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, Fence: s.fence, Sent: 3})
 	if got, want := fmt.Sprint(s.Members(), s.Servers()), "[o emitter] [o]"; got != want {
 		t.Fatalf("members and servers %s, want %s", got, want)
 	}
 	s.joins(1, "a")
 	s.answers("o", 5)
 	s.ended()
-	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, F: s.f, Sent: 4})
+	s.hears("emitter", &Ack{About: About{Age: time.Hour, Client: true}, Fence: s.fence, Sent: 4})
 	s.ended(1, none)
 	s.gets("emitter", 5, []uint64{0}, "a")
 	s.delivers("emitter5")
@@ -342,10 +342,10 @@ func TestClientsAreWaitedFor(t *testing.T) {
 	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
 		t.Errorf("silent servers %v, want o", got)
 	}
-	m := New(Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
+	m := New[string, string, string, any](Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
 	m.LinkUp(0)
-	for _, e := range m.Receive(0, "o", &Fence{About: old, F: 1, Hello: true}) {
-		if send, ok := e.(Send[string]); ok {
+	for _, e := range m.Receive(0, "o", &Fence{About: old, Number: 1, Hello: true}) {
+		if send, ok := e.(Send); ok {
 			if a, ok := send.Message.(*Ack); ok && !a.Client {
 				t.Error("a client does not say that it is one")
 			}
@@ -357,13 +357,13 @@ func TestClientsAreWaitedFor(t *testing.T) {
 func TestKnownWhenItIsBack(t *testing.T) {
 	s := newScript(t)
 	s.hears("o", beat(0, 0)) // it is older, and has not answered
-	f := s.f
-	s.wait(FenceTimeout + BeatInterval)
+	fence := s.fence
+	s.wait(FenceTimeout + HeartbeatInterval)
 	s.joins("join", "a")
-	if got := effects[Joined[string]](s); len(got) != 1 || len(got[0].Missing) != 0 || s.f == f {
-		t.Fatalf("the Join ended with %v, and the fence is %d", got, s.f)
+	if got := effects[Joined[any]](s); len(got) != 1 || len(got[0].Missing) != 0 || s.fence == fence {
+		t.Fatalf("the Join ended with %v, and the fence is %d", got, s.fence)
 	}
-	s.hears("o", &Ack{About: old, F: f, Sent: 5})
+	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	s.hears("o", beat(5, 6, tail("a", 6)))
 	if got := sent[*Nack](s, "o"); len(got) != 1 {
 		t.Errorf("asked %d times for what was sent after the Join, want once", len(got))

@@ -29,12 +29,12 @@ func TestForgedNumbers(t *testing.T) {
 		}
 	}
 	t.Run("a number", func(t *testing.T) {
-		for _, g := range []uint64{huge, math.MaxUint64, 5 + maxSpan + 1} {
+		for _, seq := range []uint64{huge, math.MaxUint64, 5 + maxSpan + 1} {
 			s := open(t)
 			s.wait(resyncInterval)
-			s.gets("o", g, []uint64{5}, "a")
+			s.gets("o", seq, []uint64{5}, "a")
 			s.delivers()
-			if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 {
+			if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
 				t.Errorf("asked %v, want one Resync from 5", got)
 			}
 			s.gets("o", 6, []uint64{5}, "a")
@@ -52,7 +52,7 @@ func TestForgedNumbers(t *testing.T) {
 		s := open(t)
 		s.gets("q", huge, []uint64{0}, "a")
 		s.gets("q", 1, []uint64{0}, "a")
-		s.hears("q", &Fence{About: About{Age: time.Second}, F: 1, Hello: true}) // it is younger, and known now
+		s.hears("q", &Fence{About: About{Age: time.Second}, Number: 1, Hello: true}) // it is younger, and known now
 		s.delivers("q1")
 		s.counted(Counts{Delivered: 1, Unheld: 1})
 		lives(t, s)
@@ -86,11 +86,11 @@ func TestForgedNumbers(t *testing.T) {
 		s.gets("o", 0, []uint64{0}, "a")
 		s.delivers()
 		s.gets("q", 0, []uint64{0}, "a")
-		s.hears("q", &Fence{About: About{Age: time.Second}, F: 1, Hello: true})
+		s.hears("q", &Fence{About: About{Age: time.Second}, Number: 1, Hello: true})
 		s.delivers()
 		lives(t, s)
 	})
-	t.Run("a Beat", func(t *testing.T) {
+	t.Run("a heartbeat", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", beat(5, huge))
 		s.gets("o", 6, []uint64{5}, "a") // it has said that there is nothing
@@ -99,27 +99,27 @@ func TestForgedNumbers(t *testing.T) {
 		s.delivers("o9223372036854775809")
 		lives(t, s)
 	})
-	t.Run("a Beat with a last number beyond its end", func(t *testing.T) {
+	t.Run("a heartbeat with a last number beyond its end", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", beat(5, 7, tail("a", huge), tail("b", 8)))
 		s.asks("o")
 		s.empty("o", 7)
 		lives(t, s)
 	})
-	t.Run("a Beat that ends before it begins", func(t *testing.T) {
+	t.Run("a heartbeat that ends before it begins", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", beat(5, 2, tail("a", 1)))
 		s.empty("o", 5)
 		lives(t, s)
 	})
-	t.Run("parts of a Beat", func(t *testing.T) {
+	t.Run("parts of a heartbeat", func(t *testing.T) {
 		for _, parts := range [][2]int{{0, 0}, {-1, 0}, {-1, -1}, {5, 2}, {math.MaxInt, math.MinInt}, {math.MinInt, math.MaxInt}} {
 			s := open(t)
 			b := beat(5, 7)
 			b.Part, b.Parts = parts[0], parts[1]
 			s.hears("o", b)
-			if p := s.peers["o"]; p.goal != 5 {
-				t.Errorf("goal %d after part %d of %d", p.goal, b.Part, b.Parts)
+			if p := s.peers["o"]; p.high != 5 {
+				t.Errorf("goal %d after part %d of %d", p.high, b.Part, b.Parts)
 			}
 			lives(t, s)
 		}
@@ -127,7 +127,7 @@ func TestForgedNumbers(t *testing.T) {
 	t.Run("Gone", func(t *testing.T) {
 		s := open(t)
 		s.gets("o", 7, []uint64{6}, "a")
-		s.hears("o", &Gone{Numbers: []Number{number(huge, "a", 5), number(0, "a", 0), number(6, "a", 6), number(6)}})
+		s.hears("o", &Gone{Stubs: []Stub{number(huge, "a", 5), number(0, "a", 0), number(6, "a", 6), number(6)}})
 		s.delivers()
 		s.loses()
 		s.repaired("o", 6, []uint64{5}, "a")
@@ -136,8 +136,8 @@ func TestForgedNumbers(t *testing.T) {
 	})
 	t.Run("a horizon", func(t *testing.T) {
 		s := open(t)
-		s.hears("o", &Gone{S: math.MaxUint64})
-		s.loses(Lost[string]{Node: "o", After: 5, Upto: math.MaxUint64, Unknown: true})
+		s.hears("o", &Gone{Horizon: math.MaxUint64})
+		s.loses(Lost{Node: "o", After: 5, Upto: math.MaxUint64, Unknown: true})
 		s.gets("o", 6, []uint64{5}, "a")
 		s.delivers()
 		s.gets("o", math.MaxUint64, []uint64{5}, "a")
@@ -146,17 +146,17 @@ func TestForgedNumbers(t *testing.T) {
 	})
 	t.Run("an answer to a fence that there was not", func(t *testing.T) {
 		s := open(t)
-		s.hears("o", &Ack{About: old, F: s.f + 1, Sent: 100})
-		s.hears("q", &Ack{About: old, F: math.MaxUint64, Sent: 100})
-		if s.peers["q"].known || s.peers["o"].floor != 5 {
-			t.Errorf("q known %v, floor of o %d", s.peers["q"].known, s.peers["o"].floor)
+		s.hears("o", &Ack{About: old, Fence: s.fence + 1, Sent: 100})
+		s.hears("q", &Ack{About: old, Fence: math.MaxUint64, Sent: 100})
+		if s.peers["q"].started || s.peers["o"].low != 5 {
+			t.Errorf("q known %v, floor of o %d", s.peers["q"].started, s.peers["o"].low)
 		}
 		lives(t, s)
 	})
 	t.Run("a negative age", func(t *testing.T) {
 		s := open(t)
-		s.hears("q", &Fence{About: About{Age: math.MinInt64}, F: 1})
-		if !s.peers["q"].known {
+		s.hears("q", &Fence{About: About{Age: math.MinInt64}, Number: 1})
+		if !s.peers["q"].started {
 			t.Error("a node that is surely younger is not known")
 		}
 		lives(t, s)
@@ -165,7 +165,7 @@ func TestForgedNumbers(t *testing.T) {
 		s := open(t)
 		s.hears("me", &Bye{})
 		s.gets("me", 1, []uint64{0}, "a")
-		s.hears("o", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me"}})
+		s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"me"}})
 		if s.peers["me"] != nil {
 			t.Error("this node is its own peer")
 		}
@@ -203,24 +203,24 @@ func TestNonsense(t *testing.T) {
 			from := node()
 			switch rng.IntN(16) {
 			case 0:
-				s.hears(from, &Fence{About: about(), F: number(), Sent: number(), Hello: rng.IntN(2) == 0})
+				s.hears(from, &Fence{About: about(), Number: number(), Sent: number(), Hello: rng.IntN(2) == 0})
 			case 1, 2:
-				s.hears(from, &Ack{About: about(), F: s.f - min(s.f, uint64(rng.IntN(3))), Sent: number(), Members: []string{node(), "me"}})
+				s.hears(from, &Ack{About: about(), Fence: s.fence - min(s.fence, uint64(rng.IntN(3))), Sent: number(), Members: []string{node(), "me"}})
 			case 3, 4:
 				part := rng.IntN(3)
-				s.hears(from, &Beat{About: about(), A: number(), B: number(), S: number(), Part: part, Parts: part + rng.IntN(2),
-					Tails: []Tail{{Hash: hashOf(topic()), G: number()}, {Hash: hashOf(topic()), G: number()}}})
+				s.hears(from, &Heartbeat{About: about(), After: number(), Upto: number(), Horizon: number(), Part: part, Parts: part + rng.IntN(2),
+					Tails: []Tail{{Hash: hashOf(topic()), Sequence: number()}, {Hash: hashOf(topic()), Sequence: number()}}})
 			case 5:
-				s.hears(from, &Resync{About: about(), A: number()})
+				s.hears(from, &Resync{About: about(), After: number()})
 			case 6:
 				s.hears(from, &Nack{Ranges: []Range{{hashOf(topic()), number(), number()}, {hashOf(topic()), number(), number()}}})
 			case 7:
-				s.hears(from, &Gone{S: number() >> rng.IntN(64), Numbers: []Number{{number(), links[:rng.IntN(5)]}, {number(), links[2:]}}})
+				s.hears(from, &Gone{Horizon: number() >> rng.IntN(64), Stubs: []Stub{{number(), links[:rng.IntN(5)]}, {number(), links[2:]}}})
 			case 8:
 				if rng.IntN(10) == 0 {
 					s.hears(from, &Bye{About: about(), Last: number()})
 				} else {
-					s.hears(from, &Settled{})
+					s.hears(from, &Confirm{})
 				}
 			case 9:
 				s.joins(1, topic(), topic())
@@ -253,7 +253,7 @@ func TestNonsense(t *testing.T) {
 		s.wait(time.Minute)
 		s.did(s.Close(s.at))
 		s.wait(2 * maxClosing)
-		if !s.closed {
+		if s.life != closed {
 			t.Fatalf("seed %d: not closed", seed)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 // sentTo returns the messages of the last step to one node, or to all for "".
 func (s *script) sentTo(to string) (messages []Message) {
-	for _, send := range effects[Send[string]](s) {
+	for _, send := range effects[Send](s) {
 		if send.To == to {
 			messages = append(messages, send.Message)
 		}
@@ -34,23 +34,23 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 	if got := s.sentTo("")[0].(*Fence); got.Sent != 2 || !got.Hello {
 		t.Errorf("the hello is %+v, want one with 2 sent", got)
 	}
-	s.hears("old", &Fence{About: old, F: 1})
+	s.hears("old", &Fence{About: old, Number: 1})
 	if got := sent[*Ack](s, "old")[0]; got.Sent != 2 {
 		t.Errorf("the answer to a fence says that %d are sent, want 2", got.Sent)
 	}
 	s.hears("old", &Resync{About: old})
 	want := []Tail{tail("b", 2), tail("a", 1)}
-	if got := sent[*Beat](s, "old")[0]; got.B != 2 || !reflect.DeepEqual(got.Tails, want) {
-		t.Errorf("the list ends at %d with %v, want 2 with %v", got.B, got.Tails, want)
+	if got := sent[*Heartbeat](s, "old")[0]; got.Upto != 2 || !reflect.DeepEqual(got.Tails, want) {
+		t.Errorf("the list ends at %d with %v, want 2 with %v", got.Upto, got.Tails, want)
 	}
 	s.wait(maxHold - 1)
-	got := sent[*Beat](s, "") // it lives, and says so
-	if len(got) < int(SuspectAfter/BeatInterval)-1 {
-		t.Errorf("%d Beats while broadcasts are held back", len(got))
+	got := sent[*Heartbeat](s, "") // it lives, and says so
+	if len(got) < int(SuspectAfter/HeartbeatInterval)-1 {
+		t.Errorf("%d heartbeats while broadcasts are held back", len(got))
 	}
 	for _, b := range got {
-		if b.B > 2 || len(b.Tails) > 2 {
-			t.Errorf("a Beat up to %d with %v while all behind 2 is held back", b.B, b.Tails)
+		if b.Upto > 2 || len(b.Tails) > 2 {
+			t.Errorf("a heartbeat up to %d with %v while all behind 2 is held back", b.Upto, b.Tails)
 		}
 	}
 	if released(s) {
@@ -60,14 +60,14 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 	if !released(s) {
 		t.Errorf("not released after %v", maxHold)
 	}
-	s.wait(BeatInterval)
-	beats := sent[*Beat](s, "")
-	if got := beats[len(beats)-1]; got.A != 2 || got.B != 4 || len(got.Tails) != 2 {
-		t.Errorf("the Beat after the release is %+v, want one from 2 to 4", got)
+	s.wait(HeartbeatInterval)
+	beats := sent[*Heartbeat](s, "")
+	if got := beats[len(beats)-1]; got.After != 2 || got.Upto != 4 || len(got.Tails) != 2 {
+		t.Errorf("the heartbeat after the release is %+v, want one from 2 to 4", got)
 	}
 }
 
-func released(s *script) bool { return len(effects[Release[string]](s)) > 0 }
+func released(s *script) bool { return len(effects[Release](s)) > 0 }
 
 // Broadcasts go as soon as all nodes that were known have answered, also those that come back after the end of the opening.
 func TestReleaseWhenAllAreBack(t *testing.T) {
@@ -97,7 +97,7 @@ func TestReleaseWhenAllAreBack(t *testing.T) {
 func TestUnmetNodesHoldNothing(t *testing.T) {
 	s := unlinked(t)
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"dead"}})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"dead"}})
 	s.wait(FenceTimeout - 1)
 	if released(s) {
 		t.Error("released before the end of the opening")
@@ -121,14 +121,14 @@ func TestHelloAgain(t *testing.T) {
 		t.Fatalf("%d messages to all while nobody answers, want 2", len(again))
 	}
 	for _, m := range again {
-		if f := m.(*Fence); !f.Hello || f.F != 1 {
+		if f := m.(*Fence); !f.Hello || f.Number != 1 {
 			t.Errorf("sent %+v, want the hello of the first fence", f)
 		}
 	}
 	if !isReady(s) {
 		t.Error("not ready after FenceTimeout")
 	}
-	s.wait(BeatInterval - 1)
+	s.wait(HeartbeatInterval - 1)
 	if len(sent[*Fence](s, "")) > 0 {
 		t.Error("a hello after the opening")
 	}
@@ -140,8 +140,8 @@ func TestHeldOfOneNodeIsBounded(t *testing.T) {
 	s := newScript(t, limited(Limits{HeldBytes: 3 * size}))
 	s.receives("o", 0, "a")
 	s.receives("p", 0, "a")
-	for g := range uint64(5) {
-		s.gets("o", g+2, []uint64{g + 1}, "a") // 2 to 6, of which 5 and 6 do not fit
+	for seq := range uint64(5) {
+		s.gets("o", seq+2, []uint64{seq + 1}, "a") // 2 to 6, of which 5 and 6 do not fit
 	}
 	s.gets("p", 2, []uint64{1}, "a") // another node has its own room
 	if p := s.peers["o"]; p.bytes != 3*size || s.heldBytes != 4*size {
@@ -149,12 +149,12 @@ func TestHeldOfOneNodeIsBounded(t *testing.T) {
 	}
 	s.gets("o", 1, []uint64{0}, "a")
 	s.delivers("o1", "o2", "o3", "o4")
-	s.wait(askInterval)
+	s.wait(nackInterval)
 	s.asks("o", missing("a", 4, 5))
 	s.repaired("o", 5, []uint64{4}, "a")
 	s.delivers("o5")
 	s.hears("o", beat(0, 6, tail("a", 6)))
-	s.wait(minAsk)
+	s.wait(minNackInterval)
 	s.asks("o", missing("a", 5, 6))
 	s.repaired("o", 6, []uint64{5}, "a")
 	s.delivers("o6")
@@ -190,12 +190,12 @@ func TestHeldOfUnknownNode(t *testing.T) {
 	s.gets("o", 5, []uint64{4}, "a")
 	s.gets("o", 6, []uint64{5}, "a")
 	s.wait(DeadAfter + time.Second)
-	if p := s.peers["o"]; len(p.held) != 0 || s.heldBytes != 0 || p.known {
-		t.Errorf("%d held, %d bytes, known %v", len(p.held), s.heldBytes, p.known)
+	if p := s.peers["o"]; len(p.held) != 0 || s.heldBytes != 0 || p.started {
+		t.Errorf("%d held, %d bytes, known %v", len(p.held), s.heldBytes, p.started)
 	}
 	s.loses()
 	s.counted(Counts{Unheld: 2})
 	s.gets("o", 7, []uint64{6}, "a") // it is back
-	s.hears("o", &Ack{About: About{Age: time.Minute}, F: s.f, Sent: 6})
+	s.hears("o", &Ack{About: About{Age: time.Minute}, Fence: s.fence, Sent: 6})
 	s.delivers("o7")
 }

@@ -51,7 +51,7 @@ func TestRepairOfWhatIsHereEndsTheQuestion(t *testing.T) {
 	s.hears("o", &Gone{})
 	s.hears("o", beat(5, 8, tail("a", 8), tail("b", 6)))
 	s.empty("o", 8)
-	s.wait(maxAskInterval)
+	s.wait(maxNackInterval)
 	s.asks("o")
 	s.counted(Counts{Delivered: 2, Copies: 1})
 }
@@ -142,7 +142,7 @@ func TestRequestsAreCarriedOutInTheirPlace(t *testing.T) {
 	s.did(s.LinkUp(s.at))
 	s.did(s.Resume(s.at, "o"))
 	s.delivers("o7", "o10") // 9 waits for what was on b before it
-	s.wait(askInterval)
+	s.wait(nackInterval)
 	s.asks("o", missing("b", 5, 8))
 	s.did(s.Broadcast(s.at, "o", request)) // a copy
 	s.delivers()
@@ -152,7 +152,7 @@ func TestRequestsAreCarriedOutInTheirPlace(t *testing.T) {
 	s.counted(Counts{Delivered: 5, Copies: 1, Repaired: 1, Overtaken: 2})
 }
 
-// Between a request and its Resume nothing of its origin is delivered, and no floor moves, whatever comes.
+// Between a request and its Resume nothing of its origin is delivered, and no low watermark moves, whatever comes.
 func TestPausedOrigin(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
@@ -162,8 +162,8 @@ func TestPausedOrigin(t *testing.T) {
 	s.did(s.Broadcast(s.at, "o", request))
 	s.delivers("o6")
 	s.hears("o", beat(5, 6, tail("a", 6)))
-	if p := s.peers["o"]; p.floor != 5 || p.goal != 6 {
-		t.Errorf("floor %d, goal %d while the request is carried out; want 5 and 6", p.floor, p.goal)
+	if p := s.peers["o"]; p.low != 5 || p.high != 6 {
+		t.Errorf("floor %d, goal %d while the request is carried out; want 5 and 6", p.low, p.high)
 	}
 	s.gets("p", 6, []uint64{5}, "a")
 	s.delivers("p6")

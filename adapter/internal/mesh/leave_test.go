@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func isClosed(s *script) bool { return len(effects[Closed[string]](s)) > 0 }
+func isClosed(s *script) bool { return len(effects[Closed](s)) > 0 }
 
 // A node that leaves, of which nothing is missing, is gone at once, and is told so.
 func TestBye(t *testing.T) {
@@ -17,10 +17,10 @@ func TestBye(t *testing.T) {
 	s.joins(2, "b")
 	s.hears("o", &Bye{About: old, Last: 6})
 	s.ended(2, none) // a node that leaves sends nothing
-	if s.Members() != nil || len(effects[Membership[string]](s)) != 1 {
+	if s.Members() != nil || len(effects[Membership](s)) != 1 {
 		t.Errorf("members %v after Bye", s.Members())
 	}
-	if got := sent[*Settled](s, "o"); len(got) != 1 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed, want once", len(got))
 	}
 	s.empty("o", 6)
@@ -33,7 +33,7 @@ func TestBye(t *testing.T) {
 	s.joins(3, "c")
 	s.ended(3, none)
 	s.hears("o", &Bye{About: old, Last: 6}) // it has not heard so
-	if got := sent[*Settled](s, "o"); len(got) != 1 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed when it asks again, want once", len(got))
 	}
 	s.wait(DeadAfter)
@@ -48,8 +48,8 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.wait(resyncInterval)
-	s.hears("o", &Bye{About: old, Last: 8}) // the Beat before it was lost
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 || len(sent[*Settled](s, "o")) != 0 {
+	s.hears("o", &Bye{About: old, Last: 8}) // the heartbeat before it was lost
+	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 || len(sent[*Confirm](s, "o")) != 0 {
 		t.Fatalf("asked %v, want one Resync from 5", got)
 	}
 	if s.Members() != nil || s.Suspects() != nil {
@@ -61,7 +61,7 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	s.ended(2, none) // nobody waits for it
 	s.repaired("o", 7, []uint64{5}, "a")
 	s.delivers("o7")
-	if got := sent[*Settled](s, "o"); len(got) != 1 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed, want once", len(got))
 	}
 	s.empty("o", 8)
@@ -76,7 +76,7 @@ func TestByeEndsTheBackOff(t *testing.T) {
 	s.receives("o", 5, "a")
 	s.gets("o", 7, []uint64{6}, "a")
 	s.asks("o", missing("a", 5, 6))
-	s.wait(5 * askInterval) // in vain
+	s.wait(5 * nackInterval) // in vain
 	for range 3 {
 		s.hears("o", &Bye{About: old, Last: 7})
 		s.asks("o", missing("a", 5, 6))
@@ -92,7 +92,7 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 8})
 	s.wait(maxClosing + FenceTimeout)
 	s.delivers("o7")
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 8, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 8, Unknown: true})
 	if s.Suspects() != nil {
 		t.Errorf("suspects %v, want nobody", s.Suspects())
 	}
@@ -101,14 +101,14 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	}
 }
 
-// What a node has named as its last number, or as sent before a Beat, and has not accounted for until it was given up, is a gap: it is
+// What a node has named as its last number, or as sent before a heartbeat, and has not accounted for until it was given up, is a gap: it is
 // reported although no broadcast has shown it.
 func TestGapThatNothingElseShows(t *testing.T) {
 	for name, word := range map[string]Message{
-		"goodbye":          &Bye{About: old, Last: 9},
-		"Beat":             beat(9, 9),
-		"part of a Beat":   &Beat{About: old, A: 5, B: 9, Parts: 2},
-		"next part of one": &Beat{About: old, A: 5, B: 9, Part: 1, Parts: 2},
+		"goodbye":             &Bye{About: old, Last: 9},
+		"Heartbeat":           beat(9, 9),
+		"part of a heartbeat": &Heartbeat{About: old, After: 5, Upto: 9, Parts: 2},
+		"next part of one":    &Heartbeat{About: old, After: 5, Upto: 9, Part: 1, Parts: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t)
@@ -120,8 +120,8 @@ func TestGapThatNothingElseShows(t *testing.T) {
 			}
 			s.wait(least - 1)
 			s.loses()
-			s.wait(BeatInterval)
-			s.loses(Lost[string]{Node: "o", After: 5, Upto: 9, Unknown: true})
+			s.wait(HeartbeatInterval)
+			s.loses(Lost{Node: "o", After: 5, Upto: 9, Unknown: true})
 			s.empty("o", 9)
 			s.wait(2 * DeadAfter)
 			s.loses()
@@ -145,7 +145,7 @@ func TestByeOfAnUnknownNode(t *testing.T) {
 	s.hears("o", &Bye{About: old, Last: 8})
 	s.delivers()
 	s.loses()
-	if got := sent[*Settled](s, "o"); len(got) != 1 || s.heldBytes != 0 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 || s.heldBytes != 0 {
 		t.Errorf("told %d times that it is not needed, %d bytes held", len(got), s.heldBytes)
 	}
 }
@@ -157,19 +157,19 @@ func TestByeOfAnUnknownYoungerNode(t *testing.T) {
 	s.gets("o", 2, []uint64{1}, "a") // all else of it was lost
 	s.hears("o", &Bye{About: About{Age: time.Second}, Last: 3})
 	s.asks("o", missing("a", 0, 1))
-	if got := sent[*Resync](s, "o"); len(got) != 1 || len(sent[*Settled](s, "o")) != 0 {
+	if got := sent[*Resync](s, "o"); len(got) != 1 || len(sent[*Confirm](s, "o")) != 0 {
 		t.Errorf("asked %v, want one Resync", got)
 	}
 	s.repaired("o", 1, []uint64{0}, "a")
 	s.delivers("o1", "o2")
 	s.hears("o", beat(0, 3))
-	if got := sent[*Settled](s, "o"); len(got) != 1 {
+	if got := sent[*Confirm](s, "o"); len(got) != 1 {
 		t.Errorf("told %d times that it is not needed, want once", len(got))
 	}
 	s.empty("o", 3)
 }
 
-// Who leaves says first what it has sent since its last Beat, and waits for those who live.
+// Who leaves says first what it has sent since its last heartbeat, and waits for those who live.
 func TestClose(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 5)
@@ -179,17 +179,17 @@ func TestClose(t *testing.T) {
 	s.hears("p", beat(5, 5))
 	s.emits(10, "a")
 	s.did(s.Close(s.at))
-	if len(s.got) != 2 || len(sent[*Beat](s, "")) != 1 || len(sent[*Bye](s, "")) != 1 {
-		t.Fatalf("said %v, want a Beat and Bye", s.got)
+	if len(s.got) != 2 || len(sent[*Heartbeat](s, "")) != 1 || len(sent[*Bye](s, "")) != 1 {
+		t.Fatalf("said %v, want a heartbeat and a Bye", s.got)
 	}
-	if b := sent[*Beat](s, "")[0]; b.A != 0 || b.B != 1 || len(b.Tails) != 1 {
-		t.Errorf("the last Beat is %+v, want one from 0 to 1 with one tail", b)
+	if b := sent[*Heartbeat](s, "")[0]; b.After != 0 || b.Upto != 1 || len(b.Tails) != 1 {
+		t.Errorf("the last heartbeat is %+v, want one from 0 to 1 with one tail", b)
 	}
-	if bye, ok := s.got[1].(Send[string]).Message.(*Bye); !ok || bye.Last != 1 {
+	if bye, ok := s.got[1].(Send).Message.(*Bye); !ok || bye.Last != 1 {
 		t.Errorf("%v comes last, want Bye with 1", s.got[1])
 	}
-	s.hears("o", &Settled{})
-	s.hears("o", &Settled{})
+	s.hears("o", &Confirm{})
+	s.hears("o", &Confirm{})
 	s.wait(byeInterval)
 	if isClosed(s) {
 		t.Fatal("closed before p has all")
@@ -199,12 +199,12 @@ func TestClose(t *testing.T) {
 	}
 	s.nacked(missing("a", 0, 1))
 	s.resent(1, 1, Gone{})
-	s.hears("p", &Settled{})
+	s.hears("p", &Confirm{})
 	if !isClosed(s) {
 		t.Error("not closed, although nobody needs it")
 	}
 	s.wait(time.Minute)
-	if isClosed(s) || len(sent[*Bye](s, "")) != 0 || len(sent[*Beat](s, "")) != 0 {
+	if isClosed(s) || len(sent[*Bye](s, "")) != 0 || len(sent[*Heartbeat](s, "")) != 0 {
 		t.Errorf("after the end: %v", s.got)
 	}
 }
@@ -227,8 +227,8 @@ func TestCloseEnds(t *testing.T) {
 		if got := s.at - begin; got != want {
 			t.Errorf("closed after %v, want %v", got, want)
 		}
-		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect[string]) bool { _, ok := e.(Closed[string]); return ok })+1:] {
-			if _, ok := e.(Membership[string]); !ok {
+		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Closed); return ok })+1:] {
+			if _, ok := e.(Membership); !ok {
 				t.Errorf("%T behind Closed", e)
 			}
 		}
@@ -289,19 +289,19 @@ func TestCloseReleases(t *testing.T) {
 	s.emits(10, "a")
 	s.did(s.LinkUp(s.at))
 	s.did(s.Close(s.at))
-	if _, ok := s.got[0].(Release[string]); !ok {
+	if _, ok := s.got[0].(Release); !ok {
 		t.Fatalf("%T comes first, want Release", s.got[0])
 	}
-	if b := sent[*Beat](s, ""); len(b) != 1 || b[0].B != 1 {
-		t.Errorf("the Beat is %v, want one up to 1", b)
+	if b := sent[*Heartbeat](s, ""); len(b) != 1 || b[0].Upto != 1 {
+		t.Errorf("the heartbeat is %v, want one up to 1", b)
 	}
 }
 
-// Settled means something only to who leaves.
+// Confirm means something only to who leaves.
 func TestSettledWithoutBye(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 0)
-	s.hears("o", &Settled{})
+	s.hears("o", &Confirm{})
 	s.emits(10, "a")
 	s.did(s.Close(s.at))
 	if isClosed(s) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func isReady(s *script) bool { return len(effects[Ready[string]](s)) > 0 }
+func isReady(s *script) bool { return len(effects[Ready](s)) > 0 }
 
 func TestReady(t *testing.T) {
 	s := newScript(t)
@@ -25,7 +25,7 @@ func TestReady(t *testing.T) {
 	}
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}})
 	if isReady(s) {
 		t.Error("ready before p has answered, who was heard of")
 	}
@@ -39,36 +39,36 @@ func TestReady(t *testing.T) {
 func TestReadyAmongNewNodes(t *testing.T) {
 	fresh := About{Age: time.Minute, Fresh: true}
 	s := newScript(t)
-	s.hears("o", &Ack{About: fresh, F: s.f})
+	s.hears("o", &Ack{About: fresh, Fence: s.fence})
 	if isReady(s) {
 		t.Error("ready although none of those who answered knows the cluster")
 	}
-	s.hears("p", &Ack{About: old, F: s.f, Members: []string{"q"}})
+	s.hears("p", &Ack{About: old, Fence: s.fence, Members: []string{"q"}})
 	if isReady(s) {
 		t.Error("ready before q has answered, who was heard of")
 	}
-	s.hears("q", &Ack{About: fresh, F: s.f})
+	s.hears("q", &Ack{About: fresh, Fence: s.fence})
 	if !isReady(s) {
 		t.Error("not ready, although all have answered, and one that knows the cluster")
 	}
-	if acks := func() []*Ack { s.hears("o", &Fence{About: fresh, F: 1, Hello: true}); return sent[*Ack](s, "o") }(); len(acks) != 1 || acks[0].Fresh {
+	if acks := func() []*Ack { s.hears("o", &Fence{About: fresh, Number: 1, Hello: true}); return sent[*Ack](s, "o") }(); len(acks) != 1 || acks[0].Fresh {
 		t.Errorf("a node that was ready says %+v of itself", acks)
 	}
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.did(s.LinkUp(s.at))
 	for _, id := range []string{"o", "p", "q"} {
-		s.hears(id, &Ack{About: fresh, F: s.f})
+		s.hears(id, &Ack{About: fresh, Fence: s.fence})
 	}
 	if !isReady(s) {
 		t.Error("not ready again, although all that were known have answered")
 	}
 
 	s = newScript(t)
-	s.hears("o", &Fence{About: fresh, F: 1, Hello: true})
+	s.hears("o", &Fence{About: fresh, Number: 1, Hello: true})
 	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
 		t.Errorf("a node that is new says %+v of itself", acks)
 	}
-	s.hears("o", &Ack{About: fresh, F: s.f})
+	s.hears("o", &Ack{About: fresh, Fence: s.fence})
 	s.wait(FenceTimeout)
 	if !isReady(s) {
 		t.Error("not ready although nobody knows more")
@@ -83,11 +83,11 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.wait(FenceTimeout)
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter)
-	if len(s.tombs) != 2 {
-		t.Fatalf("%d nodes were given up, want 2", len(s.tombs))
+	if len(s.tombstones) != 2 {
+		t.Fatalf("%d nodes were given up, want 2", len(s.tombstones))
 	}
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}})
 	if isReady(s) {
 		t.Error("ready before p has answered, who was named")
 	}
@@ -105,7 +105,7 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.hears("p", beat(0, 2))
 	s.answers("o", 0)
 	if isReady(s) {
-		t.Error("ready before p has answered, of which a Beat has come")
+		t.Error("ready before p has answered, of which a heartbeat has come")
 	}
 	s.answers("p", 2)
 	if !isReady(s) {
@@ -115,7 +115,7 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter)
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}}) // it does not know yet that p has died
+	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}}) // it does not know yet that p has died
 	s.wait(FenceTimeout - 1)
 	if isReady(s) {
 		t.Error("ready before the end of the opening")
@@ -128,8 +128,8 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.answers("o", 0)
 	s.wait(1)
 	s.answers("o", 0)
-	s.hears("o", &Ack{About: old, F: s.f, Members: []string{"p"}}) // outside of an opening that is nothing to us
-	if p := s.peers["p"]; !p.buried {
+	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}}) // outside of an opening that is nothing to us
+	if p := s.peers["p"]; p.standing != StandingDead {
 		t.Error("p was not given up again")
 	}
 }
@@ -143,11 +143,11 @@ func TestReadyAfterASilenceOfAll(t *testing.T) {
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter)
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Fence{About: old, F: 1, Hello: true})
+	s.hears("o", &Fence{About: old, Number: 1, Hello: true})
 	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
 		t.Errorf("after a long silence the node says %+v of itself", acks)
 	}
-	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, F: s.f})
+	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, Fence: s.fence})
 	if isReady(s) {
 		t.Error("ready although p has had no time to answer")
 	}
@@ -160,7 +160,7 @@ func TestReadyAfterASilenceOfAll(t *testing.T) {
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter - SuspectAfter - 1) // nobody who was there has been given up
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, F: s.f})
+	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, Fence: s.fence})
 	if !isReady(s) {
 		t.Error("not ready although all that were known have answered")
 	}
@@ -173,11 +173,11 @@ func TestJoinBeforeTheLinkIsUp(t *testing.T) {
 	s.wait(FenceTimeout / 2)
 	s.ended()
 	s.did(s.LinkUp(s.at))
-	s.hears("o", &Ack{About: old, F: s.f, Sent: 3})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 3})
 	s.ended(1, none)
 }
 
-// Of an older node nothing but its answer says where its broadcasts begin for us. A Beat does not, nor does a broadcast.
+// Of an older node nothing but its answer says where its broadcasts begin for us. A heartbeat does not, nor does a broadcast.
 func TestOlderNodeIsMetByItsAnswer(t *testing.T) {
 	s := newScript(t)
 	s.receives("other", 0, "a")
@@ -207,18 +207,18 @@ func TestYoungerNodeBeginsAtItsBirth(t *testing.T) {
 	s.wait(FenceTimeout)
 	s.gets("o", 5, []uint64{4}, "a") // born behind a partition
 	s.delivers()
-	s.hears("o", &Fence{About: About{Age: time.Second}, F: 1, Sent: 5, Hello: true})
+	s.hears("o", &Fence{About: About{Age: time.Second}, Number: 1, Sent: 5, Hello: true})
 	s.delivers()
 	s.asks("o", missing("a", 0, 4))
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 0 {
+	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 0 {
 		t.Errorf("asked %v, want one Resync from 0", got)
 	}
 	s.repaired("o", 4, []uint64{0}, "a")
 	s.delivers("o4", "o5")
 	s.hears("o", beat(0, 5, tail("a", 5), tail("@me/x", 2)))
-	s.wait(minAsk)
+	s.wait(minNackInterval)
 	s.asks("o", missing("@me/x", 0, 2))
-	s.hears("o", &Gone{Numbers: []Number{number(2, "@me/x", 0)}})
+	s.hears("o", &Gone{Stubs: []Stub{number(2, "@me/x", 0)}})
 	s.empty("o", 5)
 	s.counted(Counts{Delivered: 2, Repaired: 1, Missed: 1})
 }
@@ -230,7 +230,7 @@ func TestOwnStall(t *testing.T) {
 	s.knows("p", 0)
 	s.wait(SuspectAfter) // p and o are silent
 	s.knows("o", 0)
-	s.wait(BeatInterval)
+	s.wait(HeartbeatInterval)
 	s.at += DeadAfter + time.Minute
 	s.did(s.Tick(s.at))
 	if got := s.Members(); !slices.Equal(got, []string{"o"}) {
@@ -248,8 +248,8 @@ func TestOwnStall(t *testing.T) {
 	s.hears("o", beat(0, 0)) // before the tick
 	s.did(s.Tick(s.at))
 	s.wait(DeadAfter - 1)
-	if len(s.tombs) != 1 || len(s.order) != 1 {
-		t.Errorf("%d given up and %d not, want one each", len(s.tombs), len(s.order))
+	if len(s.tombstones) != 1 || len(s.order) != 1 {
+		t.Errorf("%d given up and %d not, want one each", len(s.tombstones), len(s.order))
 	}
 }
 
@@ -257,22 +257,22 @@ func TestOwnStall(t *testing.T) {
 func TestSilence(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 0, "a")
-	s.wait(SuspectAfter - BeatInterval)
+	s.wait(SuspectAfter - HeartbeatInterval)
 	if got := s.Suspects(); got != nil {
 		t.Fatalf("suspects %v too early", got)
 	}
-	s.wait(2 * BeatInterval)
+	s.wait(2 * HeartbeatInterval)
 	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) || s.Members() != nil {
 		t.Fatalf("suspects %v, members %v; want o, and nobody", got, s.Members())
 	}
-	if len(effects[Membership[string]](s)) != 1 || s.Counts().Suspects != 1 {
-		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership[string]](s)), s.Counts().Suspects)
+	if len(effects[Membership](s)) != 1 || s.Counts().Suspects != 1 {
+		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership](s)), s.Counts().Suspects)
 	}
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.hears("o", beat(0, 0))
 	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v after a Beat, want o still", got)
+		t.Errorf("suspects %v after a heartbeat, want o still", got)
 	}
 	s.answers("o", 0)
 	if got := s.Members(); !slices.Equal(got, []string{"o"}) || s.Suspects() != nil {
@@ -292,10 +292,10 @@ func TestLinkUpAgain(t *testing.T) {
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.did(s.LinkUp(s.at))
-	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].F != s.f || !got[0].Hello {
+	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != s.fence || !got[0].Hello {
 		t.Errorf("said %v, want a hello", got)
 	}
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 {
+	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
 		t.Errorf("asked %v, want a Resync from 5", got)
 	}
 	s.hears("o", beat(5, 9, tail("a", 8), tail("b", 7)))
@@ -359,9 +359,9 @@ func TestDeafNodeUnderLoadCostsOnce(t *testing.T) {
 	s.knows("o", 0)
 	s.knows("deaf", 0)
 	var slow []time.Duration // Joins that named the deaf node
-	begin, f := s.at, s.f
+	begin, fence := s.at, s.fence
 	ended := func() {
-		for _, j := range effects[Joined[string]](s) {
+		for _, j := range effects[Joined[any]](s) {
 			if len(j.Missing) > 0 {
 				slow = append(slow, j.Wait.(time.Duration))
 			}
@@ -370,12 +370,12 @@ func TestDeafNodeUnderLoadCostsOnce(t *testing.T) {
 	for s.at < begin+3*time.Second {
 		s.at += ms
 		s.joins(s.at-begin, fmt.Sprint("room", s.at))
-		if ended(); s.f != f {
-			f = s.f
+		if ended(); s.fence != fence {
+			fence = s.fence
 			s.answers("o", 0)
 			ended()
 		}
-		if (s.at-begin)%BeatInterval == 0 {
+		if (s.at-begin)%HeartbeatInterval == 0 {
 			s.hears("o", beat(0, 0))
 			s.hears("deaf", beat(0, 0))
 		}

@@ -18,11 +18,11 @@ func TestLinger(t *testing.T) {
 	}
 	s.gets("o", 6, []uint64{5}, "a")
 	s.delivers("o6") // the shell finds no member
-	f := s.f
+	fence := s.fence
 	s.joins(2, "a")
 	s.ended(2, none)
-	if on, _ := subscribed(s); on != nil || s.f != f {
-		t.Errorf("subscribed %v, fence %d; want the old interest and fence %d", on, s.f, f)
+	if on, _ := subscribed(s); on != nil || s.fence != fence {
+		t.Errorf("subscribed %v, fence %d; want the old interest and fence %d", on, s.fence, fence)
 	}
 	if n := s.Counts().Rejoins; n != 1 {
 		t.Errorf("%d rejoins counted, want 1", n)
@@ -39,14 +39,14 @@ func TestLinger(t *testing.T) {
 	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
 		t.Fatalf("unsubscribed %v, want a", off)
 	}
-	if p := s.peers["o"]; len(p.last) != 0 || p.done.len() != 1 || len(s.interests) != 0 || len(s.lingering) != 0 {
-		t.Errorf("%d last, %d done, %d interests, %d lingering; want none but done", len(p.last), p.done.len(), len(s.interests), len(s.lingering))
+	if p := s.peers["o"]; len(p.lows) != 0 || p.done.len() != 1 || len(s.interests) != 0 || len(s.lingering) != 0 {
+		t.Errorf("%d last, %d done, %d interests, %d lingering; want none but done", len(p.lows), p.done.len(), len(s.interests), len(s.lingering))
 	}
 	s.gets("o", 8, []uint64{7}, "a")
 	s.delivers()
 	s.joins(3, "a")
-	if on, _ := subscribed(s); !slices.Equal(on, []string{"a"}) || s.interests[hashOf("a")].fno <= f {
-		t.Fatalf("subscribed %v with fence %d; want a with a new fence", on, s.interests[hashOf("a")].fno)
+	if on, _ := subscribed(s); !slices.Equal(on, []string{"a"}) || s.interests[hashOf("a")].fence <= fence {
+		t.Fatalf("subscribed %v with fence %d; want a with a new fence", on, s.interests[hashOf("a")].fence)
 	}
 	s.gets("o", 7, []uint64{6}, "a") // a late copy
 	s.delivers()
@@ -82,8 +82,8 @@ func TestEndOfTopicFreesWhatWaitsForIt(t *testing.T) {
 	s.Leave(s.at, "a")
 	s.wait(Linger)
 	s.delivers("o7")
-	if p := s.peers["o"]; len(p.want) != 0 || len(p.held) != 0 {
-		t.Errorf("want %v, %d held; want nothing", p.want, len(p.held))
+	if p := s.peers["o"]; len(p.gaps) != 0 || len(p.held) != 0 {
+		t.Errorf("want %v, %d held; want nothing", p.gaps, len(p.held))
 	}
 	s.hears("o", beat(5, 7, tail("a", 7), tail("b", 7)))
 	s.empty("o", 7)
@@ -131,9 +131,9 @@ func TestCollidingTopics(t *testing.T) {
 	s.gets("o", 10, []uint64{9}, "a2")
 	s.delivers()
 	s.asks("o", missing("a", 8, 9))
-	s.hears("o", &Gone{Numbers: []Number{number(9, "a", 8)}})
+	s.hears("o", &Gone{Stubs: []Stub{number(9, "a", 8)}})
 	s.delivers("o10")
-	s.loses(Lost[string]{Node: "o", After: 8, Upto: 9})
+	s.loses(Lost{Node: "o", After: 8, Upto: 9})
 
 	s.joins(4, "a") // again, behind the other
 	s.answers("o", 10)
@@ -151,8 +151,8 @@ func TestCollidingTopics(t *testing.T) {
 	if _, off := subscribed(s); !slices.Equal(off, []string{"a2"}) {
 		t.Fatalf("unsubscribed %v, want a2", off)
 	}
-	if p := s.peers["o"]; len(s.interests) != 0 || len(p.last) != 0 || len(s.batches) != 0 {
-		t.Errorf("%d interests, %d last, %d batches; want none", len(s.interests), len(p.last), len(s.batches))
+	if p := s.peers["o"]; len(s.interests) != 0 || len(p.lows) != 0 || len(s.batches) != 0 {
+		t.Errorf("%d interests, %d last, %d batches; want none", len(s.interests), len(p.lows), len(s.batches))
 	}
 	s.gets("o", 11, []uint64{10}, "a")
 	s.counted(Counts{Delivered: 4, Repaired: 1, Missed: 1, Unwanted: 1})
@@ -183,7 +183,7 @@ func TestCollisionWithOwnTopic(t *testing.T) {
 	s.gets("o", 7, []uint64{6}, "@me/x", "a")
 	s.hears("o", beat(5, 8, tail("a", 8)))
 	s.asks("o", missing("a", 5, 8))
-	s.hears("o", &Gone{S: 8})
+	s.hears("o", &Gone{Horizon: 8})
 	s.joins(1, "a")
 	if on, _ := subscribed(s); !slices.Equal(on, []string{"a"}) || len(sent[*Fence](s, "")) != 1 {
 		t.Fatalf("subscribed %v, %d fences; want a and one", on, len(sent[*Fence](s, "")))

@@ -6,23 +6,21 @@ import (
 	"time"
 )
 
-// hear notes that something came from id.
-func (m *Machine[T]) hear(id string) *peer {
-	p := m.hearOf(id)
-	p.spoke = true
-	p.heard, m.signed = m.now, m.now
-	if p.buried {
-		m.unbury(p)
-	}
-	m.expect(p)
+// contact notes that something came from id.
+func (m *Machine[T, O, B, W]) contact(id string) *peer[B] {
+	p := m.discover(id)
+	p.contacted = true
+	p.heardAt, m.receivedAt = m.now, m.now
+	m.revive(p)
+	m.await(p)
 	return p
 }
 
-// unbury takes back that p was given up. It is suspect, as it was.
-func (m *Machine[T]) unbury(p *peer) {
-	p.buried = false
-	m.tombs = slices.DeleteFunc(m.tombs, func(o *peer) bool { return o == p })
-	m.order = append(m.order, p)
+// revive takes back that p was given up, if it was. It is suspect, as it was.
+func (m *Machine[T, O, B, W]) revive(p *peer[B]) {
+	if !m.apply(p, returns) {
+		return
+	}
 	m.suspect(p) // of all fences since
 	for _, waits := range m.waits {
 		for i := range waits {
@@ -31,219 +29,194 @@ func (m *Machine[T]) unbury(p *peer) {
 	}
 }
 
-// hearOf returns the peer with this id. One never heard of is asked to answer.
-func (m *Machine[T]) hearOf(id string) *peer {
+// discover returns the peer with this id. One never heard of is asked to answer.
+func (m *Machine[T, O, B, W]) discover(id string) *peer[B] {
 	p := m.peers[id]
 	if p == nil {
-		p = &peer{id: id, since: m.now, heard: m.now, acked: m.f}
-		m.peers[id] = p
-		m.order = append(m.order, p)
+		p = &peer[B]{id: id, since: m.now, standing: StandingAlive, heardAt: m.now, presumed: m.fence}
+		m.add(p)
 		m.hello(p)
 	}
 	return p
 }
 
-// expect waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
-func (m *Machine[T]) expect(p *peer) {
-	if !m.up || !m.opening || !p.suspect || p.gone || p.leaving {
+// await waits for p, of which something has come or whom another has named, if the link is new and p was given up while it was silent.
+func (m *Machine[T, O, B, W]) await(p *peer[B]) {
+	if !m.up() || !m.opening || !p.standing.silent() || p.standing.parted() {
 		return
 	}
-	if p.buried {
-		m.unbury(p)
-	}
+	m.revive(p)
 	m.reopen(p)
 	m.hello(p)
 	m.changed = true
 }
 
 // reopen has p waited for on a new link, and asks for what it has sent meanwhile.
-func (m *Machine[T]) reopen(p *peer) {
-	p.suspect, p.since, p.heard, p.asked = false, m.now, m.now, m.now
-	if p.known {
+func (m *Machine[T, O, B, W]) reopen(p *peer[B]) {
+	m.apply(p, answers)
+	p.since, p.heardAt, p.helloAt = m.now, m.now, m.now
+	if p.started {
 		m.resync(p)
 	}
-	m.ask(p)
+	m.requestRepairs(p)
 }
 
-// meet takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
+// identify takes what p says of itself, and settles what its age settles: a node younger than this one cannot have sent anything before this
 // one existed, so all that it ever sent concerns us. Of an older one nothing but its answer to our fence says where it stands, and that
 // our broker's interest has reached it.
-func (m *Machine[T]) meet(p *peer, a About) {
+func (m *Machine[T, O, B, W]) identify(p *peer[B], a About) {
 	p.client = a.Client
-	if born := m.now - a.Age; p.age == 0 && p.others == 0 || born < p.born {
+	if born := m.now - a.Age; p.age == 0 && p.gossipedAge == 0 || born < p.born {
 		p.born = born
 	}
 	p.age = max(p.age, a.Age)
-	if older := p.others > 0 && p.born <= 0; !p.known && a.Age < m.now && !older { // others know better what comes late
-		p.acked, p.begun = m.f, m.f
-		m.level(p, p.born)
+	if older := p.gossipedAge > 0 && p.born <= 0; !p.started && a.Age < m.now && !older { // others know better what comes late
+		p.presumed, p.firstFence = m.fence, m.fence
+		m.markComplete(p, p.born)
 		p.start(0)
 		m.changed = true
 	}
 }
 
-// meetAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
-func (m *Machine[T]) meetAt(p *peer, a About, sent uint64) {
-	unmet := !p.known
-	m.meet(p, a)
-	if unmet && p.known {
-		p.told = max(p.told, sent)
+// identifyAt is meet for a message that says what p had sent by then: if it is the first of a younger node, this one was not there for that.
+func (m *Machine[T, O, B, W]) identifyAt(p *peer[B], a About, sent uint64) {
+	unmet := !p.started
+	m.identify(p, a)
+	if unmet && p.started {
+		p.sent = max(p.sent, sent)
 	}
 }
 
 // returned sees to a suspect from which something came: it is asked to answer the last fence, which alone shows that it receives, too, and
 // what it has sent since.
-func (m *Machine[T]) returned(p *peer) {
-	if p.suspect && !p.gone && !p.leaving && m.up {
-		if p.known {
+func (m *Machine[T, O, B, W]) returned(p *peer[B]) {
+	if p.standing == StandingSuspect && m.up() {
+		if p.started {
 			m.resync(p)
 		}
-		if m.now-p.asked >= helloInterval {
+		if m.now-p.helloAt >= helloInterval {
 			m.hello(p)
 		}
 	}
-	m.ask(p)
+	m.requestRepairs(p)
 }
 
 // stalled is told for how long this node did nothing: that is nobody else's silence. Without it, a node that was stopped for long would have given
 // up all others before it takes what has come from them meanwhile.
-func (m *Machine[T]) stalled(d time.Duration) {
+func (m *Machine[T, O, B, W]) stalled(d time.Duration) {
 	if d < SuspectAfter {
 		return
 	}
 	for _, p := range m.order {
-		p.heard, p.even, p.leftAt = min(m.now, p.heard+d), min(m.now, p.even+d), p.leftAt+d
+		p.heardAt, p.completeAt, p.leaveBy = min(m.now, p.heardAt+d), min(m.now, p.completeAt+d), p.leaveBy+d
 	}
 }
 
 // trust ends the suspicion of a node that has answered a fence.
-func (m *Machine[T]) trust(p *peer, f uint64) {
-	if p.suspect && m.up && f >= p.missed {
-		p.suspect, p.since = false, m.now
-		m.changed = true
+func (m *Machine[T, O, B, W]) trust(p *peer[B], fence uint64) {
+	if m.up() && fence >= p.missedFence && m.apply(p, answers) {
+		p.since = m.now
 	}
 }
 
 // suspect says that p is not to be waited for. Its answer is presumed, so that what it sends meanwhile shows as missing when it is back.
-func (m *Machine[T]) suspect(p *peer) {
-	if !p.suspect {
-		m.changed = m.changed || p.alive()
-		if m.up && p.alive() {
-			m.counts.Suspects++
-		}
-		p.suspect, p.missed = true, m.f
-		m.tell(p)
+func (m *Machine[T, O, B, W]) suspect(p *peer[B]) {
+	if m.up() && p.alive() {
+		m.counts.Suspects++
 	}
-	if p.known {
-		p.acked = max(p.acked, m.f)
+	if m.apply(p, falls) {
+		p.missedFence = m.fence
+		m.gossipAbout(p)
 	}
-}
-
-func (m *Machine[T]) hello(p *peer) {
-	p.asked = m.now
-	if m.up {
-		m.emit(Send[T]{To: p.id, Message: m.asking(true)})
+	if p.started {
+		p.presumed = max(p.presumed, m.fence)
 	}
 }
 
-// bye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
-func (m *Machine[T]) bye(p *peer, b *Bye) {
-	if p.gone { // it has not heard so
-		m.settled(p)
+func (m *Machine[T, O, B, W]) hello(p *peer[B]) {
+	p.helloAt = m.now
+	if m.up() {
+		m.emit(Send{To: p.id, Message: m.fenceMessage(true)})
+	}
+}
+
+// handleBye takes the goodbye of p: nobody waits for it from now on, but what is missing of it is still asked for.
+func (m *Machine[T, O, B, W]) handleBye(p *peer[B], b *Bye) {
+	if p.standing == StandingLeft { // it has not heard so
+		m.confirm(p)
 		return
 	}
-	m.meet(p, b.About)
-	p.name(b.Last)
-	m.depart(p, b.Last)
-	p.pause, p.askAt = min(p.pause, askInterval/2), min(p.askAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
-	if !p.gone && b.Last > p.goal {
+	m.identify(p, b.About)
+	p.noteAnnounced(b.Last)
+	m.startLeaving(p, b.Last)
+	p.interval, p.nackAt = min(p.interval, nackInterval/2), min(p.nackAt, m.now) // what is missing is asked for at every goodbye: it stays for those who ask
+	if p.standing != StandingLeft && b.Last > p.high {
 		m.resync(p)
 	}
 }
 
-// depart notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
-func (m *Machine[T]) depart(p *peer, last uint64) {
-	m.changed = m.changed || p.alive()
-	if !p.leaving {
-		p.leftAt = m.now + maxClosing + m.longest()
+// startLeaving notes that p leaves, with last as its last number. It answers who misses something for a while; then it has gone.
+func (m *Machine[T, O, B, W]) startLeaving(p *peer[B], last uint64) {
+	if m.apply(p, parts) {
+		p.leaveBy = m.now + maxClosing + m.longest()
 	}
-	p.leaving, p.bye, p.told = true, max(p.bye, last), max(p.told, last)
-	if !p.known { // nothing of it was ever due
-		m.leave(p)
-	}
-}
-
-// farewell lets p go, if it is leaving and nothing is missing of it.
-func (m *Machine[T]) farewell(p *peer) {
-	if p.leaving && !p.gone && !p.buried && p.floor >= p.bye {
-		m.leave(p)
+	p.final, p.sent = max(p.final, last), max(p.sent, last)
+	if !p.started { // nothing of it was ever due
+		m.confirmLeft(p)
 	}
 }
 
-func (m *Machine[T]) leave(p *peer) {
-	m.goes(p)
-	m.settled(p)
-}
-
-// goes ends p, which leaves.
-func (m *Machine[T]) goes(p *peer) {
-	p.gone, m.ended = true, true
-	m.giveUp(p)
-	m.tell(p)
-}
-
-func (m *Machine[T]) settled(p *peer) {
-	if m.up {
-		m.emit(Send[T]{To: p.id, Message: &Settled{}})
+// endLeaving lets p go, if it is leaving and nothing is missing of it.
+func (m *Machine[T, O, B, W]) endLeaving(p *peer[B]) {
+	if p.standing.parting() && p.low >= p.final {
+		m.confirmLeft(p)
 	}
 }
 
-// giveUp gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
+func (m *Machine[T, O, B, W]) confirmLeft(p *peer[B]) {
+	m.markLeft(p)
+	m.confirm(p)
+}
+
+// markLeft ends p, which leaves.
+func (m *Machine[T, O, B, W]) markLeft(p *peer[B]) {
+	m.apply(p, leaves)
+	m.abandon(p)
+	m.gossipAbout(p)
+}
+
+func (m *Machine[T, O, B, W]) confirm(p *peer[B]) {
+	if m.up() {
+		m.emit(Send{To: p.id, Message: &Confirm{}})
+	}
+}
+
+// abandon gives up what is missing of p, which is dead or has left. Its place is kept, with the numbers that it had sent: one that hung and
 // returns must not be met anew, or what it sent before would be delivered twice.
-func (m *Machine[T]) giveUp(p *peer) {
-	if !p.known {
-		for _, g := range p.inOrder() {
-			m.unhold(p, g)
+func (m *Machine[T, O, B, W]) abandon(p *peer[B]) {
+	if !p.started {
+		for _, seq := range p.inOrder() {
+			m.unhold(p, seq)
 			m.counts.Unheld++
 		}
 		return
 	}
-	m.conclude(p)
-	if !p.gone && m.unsure(p) {
+	m.reportLosses(p)
+	if p.standing == StandingDead && m.unsure(p) {
 		m.doubts = append(m.doubts, p)
 	}
 }
 
-// bury takes those that are gone or given up out of m.order, and forgets the oldest tombs beyond maxTombstones: of those that have left first,
-// since the dead may return.
-func (m *Machine[T]) bury() {
-	if !m.ended {
-		return
-	}
-	m.ended = false
-	m.order = slices.DeleteFunc(m.order, func(p *peer) bool {
-		if p.gone || p.buried {
-			m.tombs = append(m.tombs, p)
-		}
-		return p.gone || p.buried
-	})
-	for len(m.tombs) > maxTombstones {
-		i := max(0, slices.IndexFunc(m.tombs, func(p *peer) bool { return p.leaving }))
-		delete(m.peers, m.tombs[i].id)
-		m.tombs = slices.Delete(m.tombs, i, i+1)
-	}
-}
-
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
-func (m *Machine[T]) due(p *peer) time.Duration {
-	if !p.alive() || p.real >= m.f {
+func (m *Machine[T, O, B, W]) due(p *peer[B]) time.Duration {
+	if !p.alive() || p.answered >= m.fence {
 		return math.MaxInt64
 	}
 	return max(m.fencedAt, p.since) + m.patience(p)
 }
 
 // suspectOverdue suspects all who should have answered by now.
-func (m *Machine[T]) suspectOverdue() {
+func (m *Machine[T, O, B, W]) suspectOverdue() {
 	for _, p := range m.order {
 		if m.now >= m.due(p) {
 			m.suspect(p)
@@ -253,35 +226,25 @@ func (m *Machine[T]) suspectOverdue() {
 
 // reunited reports whether all nodes that are known and not given up have answered since the link came up. One that was only
 // named by others may be dead; whenever it is met, our answer says where our broadcasts begin for it.
-func (m *Machine[T]) reunited() bool {
-	return !slices.ContainsFunc(m.order, func(p *peer) bool {
-		return p.known && !p.gone && !p.leaving && !p.dead(m.now) && p.real < m.openF
+func (m *Machine[T, O, B, W]) reunited() bool {
+	return !slices.ContainsFunc(m.order, func(p *peer[B]) bool {
+		return p.started && p.present(m.now) && p.answered < m.openFence
 	})
 }
 
 // Members returns the other nodes that are known and believed to be alive, in the order of meeting.
-func (m *Machine[T]) Members() []string {
-	return m.members(func(p *peer) bool { return p.known && p.alive() })
+func (m *Machine[T, O, B, W]) Members() []string {
+	return m.list(func(p *peer[B]) bool { return p.started && p.alive() })
 }
 
 // Servers returns those of Members that are not clients.
-func (m *Machine[T]) Servers() []string {
-	return m.members(func(p *peer) bool { return p.known && p.alive() && !p.client })
+func (m *Machine[T, O, B, W]) Servers() []string {
+	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.
-func (m *Machine[T]) Suspects() []string { return m.members(m.silent) }
+func (m *Machine[T, O, B, W]) Suspects() []string { return m.list(m.silent) }
 
-func (m *Machine[T]) silent(p *peer) bool {
-	return p.suspect && !p.leaving && !p.gone && !p.dead(m.now)
-}
-
-func (m *Machine[T]) members(which func(*peer) bool) []string {
-	var ids []string
-	for _, p := range m.order {
-		if which(p) {
-			ids = append(ids, p.id)
-		}
-	}
-	return ids
+func (m *Machine[T, O, B, W]) silent(p *peer[B]) bool {
+	return p.standing == StandingSuspect && !p.expired(m.now)
 }

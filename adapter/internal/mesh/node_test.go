@@ -14,7 +14,7 @@ import (
 type node struct {
 	w      *world
 	id     string
-	m      *Machine[string]
+	m      *Machine[string, *emission, *emission, *join]
 	opened time.Duration
 	armed  time.Duration
 
@@ -116,7 +116,7 @@ func (w *world) open() *node {
 			n.distance = min(n.distance, farthest/2)
 		}
 	}
-	n.m = New(cfg)
+	n.m = New[string, *emission, *emission, *join](cfg)
 	n.checks = newChecks()
 	n.subs[all], n.subs["@"+n.id] = true, true
 	w.nodes = append(w.nodes, n)
@@ -137,7 +137,7 @@ func (n *node) connect() {
 	n.stretch = max(n.stretch, w.now)
 	clear(n.named)
 	n.m.Linked(Broker{RoundTrip: 2 * n.distance, Probes: !w.mute})
-	n.step(func() []Effect[string] { return n.m.LinkUp(n.clock()) })
+	n.step(func() []Effect { return n.m.LinkUp(n.clock()) })
 }
 
 func (n *node) topics() []string {
@@ -186,83 +186,10 @@ func (n *node) probe(id string) {
 	n.w.through(&c.up, func() {
 		if !c.dead {
 			n.w.probe(c.broker, c, "@"+id, func() {
-				n.awake(func() { n.step(func() []Effect[string] { return n.m.Absent(n.clock(), id) }) })
+				n.awake(func() { n.step(func() []Effect { return n.m.Unreachable(n.clock(), id) }) })
 			})
 		}
 	})
-}
-
-// drop breaks the connection of n: what is on its way is lost. The broker notices at once or later, the node likewise.
-func (n *node) drop(broker, self, back time.Duration) {
-	w, c := n.w, n.client
-	if c == nil || c.dead {
-		return
-	}
-	w.trace("cut %s: noticed after %v, back after %v", n.id, self, back)
-	c.dead = true
-	w.after(broker, func() {
-		var topics []string
-		for t := range c.broker.interest[c] {
-			topics = append(topics, t)
-		}
-		slices.Sort(topics)
-		w.see(c.broker, c, topics, false, true)
-	})
-	w.after(self, func() {
-		n.awake(func() {
-			if n.client == c {
-				n.client, n.held = nil, true
-				n.step(func() []Effect[string] { return n.m.LinkDown(n.clock(), n.sent) })
-			}
-		})
-	})
-	w.after(self+back, func() {
-		n.awake(func() {
-			if n.client == nil {
-				n.connect()
-			}
-		})
-	})
-}
-
-// die stops n without a word.
-func (n *node) die() {
-	n.w.trace("death of %s", n.id)
-	n.alive = false
-	n.drop(n.w.between(0, 2*time.Second), time.Hour, time.Hour)
-}
-
-// leave closes n: it goes when its machine says so.
-func (n *node) leave() {
-	n.w.trace("%s leaves", n.id)
-	n.closing = true
-	n.step(func() []Effect[string] { return n.m.Close(n.clock()) })
-}
-
-// hang stops n for a while: it does nothing and takes nothing, and neither link nor broker notices.
-func (n *node) hang(d time.Duration) {
-	n.w.trace("%s hangs for %v", n.id, d)
-	n.hung, n.stretch = true, max(n.stretch, n.w.now+d)
-	n.w.after(d, func() {
-		n.hung, n.armed = false, -1
-		inbox := n.inbox
-		n.inbox = nil
-		for _, do := range inbox {
-			n.awake(do)
-		}
-		n.arm()
-	})
-}
-
-// awake does something in its turn once n does not hang.
-func (n *node) awake(do func()) {
-	switch {
-	case !n.alive:
-	case n.hung:
-		n.inbox = append(n.inbox, do)
-	default:
-		do()
-	}
 }
 
 func (n *node) receive(from *node, l *letter) {
@@ -272,7 +199,7 @@ func (n *node) receive(from *node, l *letter) {
 	n.awake(func() {
 		n.w.trace("%s < %s: %+v", n.id, from.id, l.msg)
 		n.hears[from], n.heardAt[from], n.knows[from.id] = true, n.w.now, true
-		n.step(func() []Effect[string] {
+		n.step(func() []Effect {
 			switch msg := l.msg.(type) {
 			case *emission:
 				return n.m.Broadcast(n.clock(), from.id, msg.incoming(false))
@@ -289,10 +216,10 @@ func (n *node) receive(from *node, l *letter) {
 }
 
 // step runs a step of the machine and carries out the effects. What a broadcast changes comes after all of them.
-func (n *node) step(do func() []Effect[string]) {
+func (n *node) step(do func() []Effect) {
 	deliver := n.carryOut(do())
 	for len(deliver) > 0 {
-		e, past, step := deliver[0].Broadcast.(*emission), deliver[0].Past, deliver[0].step
+		e, past, step := deliver[0].Broadcast, deliver[0].Past, deliver[0].step
 		deliver = deliver[1:]
 		n.delivered(e, past, step)
 		n.cause = e.from
@@ -308,12 +235,12 @@ func (n *node) step(do func() []Effect[string]) {
 
 // delivery is what is to be delivered, of the machine's step with this number.
 type delivery struct {
-	Deliver[string]
+	Deliver[*emission]
 	step int
 }
 
 // carryOut carries out the effects of a step of the machine, but for what is to be delivered.
-func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
+func (n *node) carryOut(effects []Effect) (deliver []delivery) {
 	n.steps++
 	for _, effect := range effects {
 		switch e := effect.(type) {
@@ -330,7 +257,7 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 			}
 			n.ended(e.Topics)
 			n.announce(e.Topics, false)
-		case Send[string]:
+		case Send:
 			if nack, ok := e.Message.(*Nack); ok && !n.w.any && !n.w.weak {
 				n.asksForNothing(nack)
 			}
@@ -339,31 +266,31 @@ func (n *node) carryOut(effects []Effect[string]) (deliver []delivery) {
 				topic = "@" + e.To
 			}
 			if fence, ok := e.Message.(*Fence); ok {
-				n.fenced = max(n.fenced, fence.F)
+				n.fenced = max(n.fenced, fence.Number)
 			}
 			if ack, ok := e.Message.(*Ack); ok && n.greeted {
 				n.answers(ack, e.To)
 			}
 			n.send(topic, &letter{e.To, e.Message})
-		case Probe[string]:
+		case Probe:
 			n.probe(e.Node)
-		case Resend[string]:
-			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast.(*emission)}})
-		case Deliver[string]:
+		case Resend[*emission]:
+			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast}})
+		case Deliver[*emission]:
 			deliver = append(deliver, delivery{e, n.steps})
-		case Lost[string]:
+		case Lost:
 			n.lost(e)
-		case Joined[string]:
-			n.joined(e.Wait.(*join), e.Missing)
-		case Ready[string]:
+		case Joined[*join]:
+			n.joined(e.Wait, e.Missing)
+		case Ready:
 			n.isReady()
-		case Release[string]:
+		case Release:
 			n.held = false
 			for _, send := range n.parked {
 				send()
 			}
 			n.parked = nil
-		case Closed[string]:
+		case Closed:
 			n.alive, n.closed = false, true
 			n.closes()
 			n.w.after(100*time.Millisecond+2*n.distance, func() { n.drop(0, time.Hour, time.Hour) }) // what it has sent goes out
@@ -388,7 +315,7 @@ func (n *node) arm() {
 	n.w.after(max(0, at-n.w.now)+n.w.between(0, maxLate), func() {
 		if n.alive && !n.hung && n.armed == at {
 			n.armed = -1
-			n.step(func() []Effect[string] { return n.m.Tick(n.clock()) })
+			n.step(func() []Effect { return n.m.Tick(n.clock()) })
 		}
 	})
 }
@@ -396,7 +323,7 @@ func (n *node) arm() {
 // early lets the machine tick before it asks for it: then there is nothing to be done, or it would have been late.
 func (n *node) early() {
 	if next := n.m.Next(); n.alive && !n.hung && n.clock() < next {
-		n.step(func() []Effect[string] {
+		n.step(func() []Effect {
 			effects := n.m.Tick(n.clock())
 			if len(effects) > 0 {
 				n.w.fail("%s does %T at %v, and has asked for a tick at %v", n.id, effects[0], n.clock(), next)

@@ -6,7 +6,7 @@ import "time"
 // that those who stay have heard the same of it, and nothing is lost. When all who were killed are silent, connections break, too, while
 // nobody sends anything: that is no reason to believe that something was lost.
 func mortal(seed uint64, limits Limits, trace func(string, ...any)) *world {
-	limits.Tails = 0 // who dies between the parts of a Beat leaves others who cannot know what there was
+	limits.Tails = 0 // who dies between the parts of a heartbeat leaves others who cannot know what there was
 	w := begin(seed, faults{any: true}, limits, trace)
 	w.roomy, w.mortal, w.weak = true, true, false
 	for range 2 + w.rng.IntN(4) {
@@ -29,7 +29,7 @@ func mortal(seed uint64, limits Limits, trace func(string, ...any)) *world {
 			}
 		}
 	})
-	w.run(w.now + 2*time.Second + uneven + BeatInterval) // the broker may learn late of a death, and what was sent is on its way
+	w.run(w.now + 2*time.Second + gossipLead + HeartbeatInterval) // the broker may learn late of a death, and what was sent is on its way
 	for _, n := range w.nodes {
 		if n.alive && !n.closing && w.chance(0.5) {
 			n.drop(w.between(0, time.Second), w.between(0, 2500*time.Millisecond), w.between(100*time.Millisecond, 10*time.Second))

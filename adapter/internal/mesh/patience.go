@@ -6,7 +6,7 @@ import "time"
 // nodes know the ways to their brokers, FenceTimeout at the least and MaxPatience at the most.
 
 // patience is how long an answer of p is waited for.
-func (m *Machine[T]) patience(p *peer) time.Duration {
+func (m *Machine[T, O, B, W]) patience(p *peer[B]) time.Duration {
 	if p.rtt > 0 {
 		return bounded(2 * p.rtt)
 	}
@@ -16,14 +16,14 @@ func (m *Machine[T]) patience(p *peer) time.Duration {
 func bounded(d time.Duration) time.Duration { return min(max(d, FenceTimeout), MaxPatience) }
 
 // longest is the patience for all who are waited for.
-func (m *Machine[T]) longest() time.Duration { return m.longestOf((*peer).alive) }
+func (m *Machine[T, O, B, W]) longest() time.Duration { return m.longestOf((*peer[B]).alive) }
 
 // farthest is the patience for the nodes that Members names.
-func (m *Machine[T]) farthest() time.Duration {
-	return m.longestOf(func(p *peer) bool { return p.known && p.alive() })
+func (m *Machine[T, O, B, W]) farthest() time.Duration {
+	return m.longestOf(func(p *peer[B]) bool { return p.started && p.alive() })
 }
 
-func (m *Machine[T]) longestOf(which func(*peer) bool) time.Duration {
+func (m *Machine[T, O, B, W]) longestOf(which func(*peer[B]) bool) time.Duration {
 	longest := bounded(2 * m.broker.RoundTrip)
 	for _, p := range m.order {
 		if which(p) {
@@ -33,9 +33,9 @@ func (m *Machine[T]) longestOf(which func(*peer) bool) time.Duration {
 	return longest
 }
 
-// measure takes the time that p took to answer a fence. Only the last few answers count, and one that was late counts at once. What took
+// measureRoundTrip takes the time that p took to answer a fence. Only the last few answers count, and one that was late counts at once. What took
 // longer than anybody waits is no distance: one of the two nodes stood still.
-func (m *Machine[T]) measure(p *peer, echo time.Duration) {
+func (m *Machine[T, O, B, W]) measureRoundTrip(p *peer[B], echo time.Duration) {
 	rtt := m.now - echo
 	if echo <= 0 || rtt < 0 || rtt > MaxPatience {
 		return
@@ -44,31 +44,31 @@ func (m *Machine[T]) measure(p *peer, echo time.Duration) {
 }
 
 // forget has p measured anew: one of the two nodes has gone to another broker.
-func (p *peer) forget() {
+func (p *peer[B]) forget() {
 	if p.rtt > 0 {
 		p.hint, p.rtt = bounded(2*p.rtt), 0
 	}
 }
 
-// place notes how far p is from its broker, as it says.
-func (m *Machine[T]) place(p *peer, distance time.Duration) {
+// setDistance notes how far p is from its broker, as it says.
+func (m *Machine[T, O, B, W]) setDistance(p *peer[B], distance time.Duration) {
 	distance = min(max(distance, 0), MaxPatience)
 	if distance > p.distance {
 		p.forget() // it has gone to another broker
 	}
 	p.distance = distance
-	m.extend(p)
+	m.extendOpening(p)
 }
 
-// mention notes how far p may be, as one that has named it says.
-func (m *Machine[T]) mention(p *peer, far time.Duration) {
+// hintPatience notes how far p may be, as one that has named it says.
+func (m *Machine[T, O, B, W]) hintPatience(p *peer[B], far time.Duration) {
 	p.hint = max(p.hint, bounded(far))
-	m.extend(p)
+	m.extendOpening(p)
 }
 
-// extend gives p, which is far away, its time to answer on a new link.
-func (m *Machine[T]) extend(p *peer) {
-	if m.up && m.opening && p.alive() && p.real < m.openF {
+// extendOpening gives p, which is far away, its time to answer on a new link.
+func (m *Machine[T, O, B, W]) extendOpening(p *peer[B]) {
+	if m.up() && m.opening && p.alive() && p.answered < m.openFence {
 		m.readyAt = max(m.readyAt, m.upAt+m.patience(p))
 	}
 }

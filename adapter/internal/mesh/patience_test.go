@@ -8,7 +8,7 @@ import (
 
 // farAck is what a node says that was asked at echo, and is so far away from its broker.
 func farAck(s *script, echo, distance time.Duration) *Ack {
-	return &Ack{About: old, F: s.f, Sent: 5, Echo: echo, Distance: distance}
+	return &Ack{About: old, Fence: s.fence, Sent: 5, Echo: echo, RoundTrip: distance}
 }
 
 // A node that takes 300 ms to answer is waited for, when that has been measured; another is suspect as soon as ever.
@@ -58,15 +58,15 @@ func TestPatienceFollowsTheDistances(t *testing.T) {
 		s.wait(10 * time.Second)
 		s.Linked(Broker{RoundTrip: c.mine})
 		s.did(s.LinkUp(s.at))
-		if fences := sent[*Fence](s, ""); len(fences) != 1 || fences[0].Distance != c.mine {
+		if fences := sent[*Fence](s, ""); len(fences) != 1 || fences[0].RoundTrip != c.mine {
 			t.Errorf("a hello says %+v, want the distance %v", fences, c.mine)
 		}
-		s.hears("o", &Fence{About: old, F: 1, Hello: true, Distance: c.its})
+		s.hears("o", &Fence{About: old, Number: 1, Hello: true, RoundTrip: c.its})
 		if got := s.patience(s.peers["o"]); got != c.want {
 			t.Errorf("%v and %v away: patience %v, want %v", c.mine, c.its, got, c.want)
 		}
 		acks := sent[*Ack](s, "o")
-		if len(acks) != 1 || acks[0].Echo != old.Age || acks[0].Distance != c.mine {
+		if len(acks) != 1 || acks[0].Echo != old.Age || acks[0].RoundTrip != c.mine {
 			t.Errorf("answered %+v, want the echo of %v and the distance %v", acks, old.Age, c.mine)
 		}
 	}
@@ -96,17 +96,17 @@ func TestOpeningWaitsForTheFar(t *testing.T) {
 	open(opens(Broker{RoundTrip: 300 * ms}), 600*ms)
 
 	s := opens(Broker{})
-	s.hears("near", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me", "far"}, Far: 700 * ms})
+	s.hears("near", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"me", "far"}, Patience: 700 * ms})
 	open(s, 700*ms)
 
 	s = opens(Broker{})
-	s.hears("near", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"me"}, Far: time.Hour}) // of nobody who matters
+	s.hears("near", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"me"}, Patience: time.Hour}) // of nobody who matters
 	if s.opening {
 		t.Error("the opening goes on when all have answered")
 	}
 
 	s = opens(Broker{})
-	s.hears("far", &Fence{About: old, F: 1, Hello: true, Distance: 400 * ms})
+	s.hears("far", &Fence{About: old, Number: 1, Hello: true, RoundTrip: 400 * ms})
 	open(s, 800*ms)
 	if got := s.Suspects(); !slices.Equal(got, []string{"far"}) {
 		t.Errorf("suspects %v, want far", got)

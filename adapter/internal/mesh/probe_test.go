@@ -17,13 +17,13 @@ func probing(t *testing.T) *script {
 }
 
 func (s *script) probes() (nodes []string) {
-	for _, p := range effects[Probe[string]](s) {
+	for _, p := range effects[Probe](s) {
 		nodes = append(nodes, p.Node)
 	}
 	return nodes
 }
 
-func (s *script) absent(id string) { s.did(s.Absent(s.at, id)) }
+func (s *script) absent(id string) { s.did(s.Unreachable(s.at, id)) }
 
 // The broker is asked for those who do not answer a fence, and for no others; who is not there ends the wait for it, and is suspect.
 func TestProbesOfAFence(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAbsent(t *testing.T) {
 		}
 	}
 	s.absent("nobody")
-	s.hears("o", &Ack{About: old, F: s.f, Sent: 5, Members: []string{"named"}})
+	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"named"}})
 	s.absent("named")
 	suspects()
 	s.did(s.LinkDown(s.at, s.Last()))

@@ -6,69 +6,69 @@ import (
 	"time"
 )
 
-// ask sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes. It
+// requestRepairs sends a Nack for what is missing of p, if one is due: at once for something new, then at growing intervals while nothing comes. It
 // names so many streams at a time, the oldest first. All of these may wait for something on others: so while nothing comes, the next ones
 // follow, at the end of each answer, until all have been answered in vain.
-func (m *Machine[T]) ask(p *peer) {
-	if len(p.want) == 0 {
-		if p.pause > 0 {
-			p.pause, p.askAt, p.window, p.vain = 0, min(p.askAt, p.nacked+minAsk), 0, 0
+func (m *Machine[T, O, B, W]) requestRepairs(p *peer[B]) {
+	if len(p.gaps) == 0 {
+		if p.interval > 0 {
+			p.interval, p.nackAt, p.window, p.fruitless = 0, min(p.nackAt, p.nackedAt+minNackInterval), 0, 0
 		}
 		return
 	}
-	if !m.up || !p.known || p.gone || m.now < p.askAt {
+	if !m.up() || !p.started || p.standing == StandingLeft || m.now < p.nackAt {
 		return
 	}
-	ranges := make([]Range, 0, len(p.want))
-	for h, upto := range p.want {
-		ranges = append(ranges, Range{Hash: h, After: p.eff(h), Upto: upto})
+	ranges := make([]Range, 0, len(p.gaps))
+	for h, upto := range p.gaps {
+		ranges = append(ranges, Range{Hash: h, After: p.lowOf(h), Upto: upto})
 	}
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Or(cmp.Compare(a.After, b.After), cmp.Compare(a.Hash, b.Hash)) })
 	switch {
 	case p.moved:
-		p.pause, p.vain = 0, 0
-	case p.pause > 0:
+		p.interval, p.fruitless = 0, 0
+	case p.interval > 0:
 		p.window += m.cfg.Limits.Ranges
 	}
 	if p.window >= len(ranges) {
 		p.window = 0
 	}
 	if p.window == 0 {
-		p.pause *= 2
+		p.interval *= 2
 	}
-	p.pause = min(max(p.pause, askInterval), maxAskInterval)
+	p.interval = min(max(p.interval, nackInterval), maxNackInterval)
 	ranges = ranges[p.window:]
 	m.counts.Nacks++
-	m.emit(Send[T]{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
-	p.nacked, p.askAt, p.asking, p.moved = m.now, m.now+p.pause, true, false
+	m.emit(Send{To: p.id, Message: &Nack{Ranges: ranges[:min(len(ranges), m.cfg.Limits.Ranges)]}})
+	p.nackedAt, p.nackAt, p.nacking, p.moved = m.now, m.now+p.interval, true, false
 }
 
-// answer sends what a Nack asks for: the broadcasts in ascending order, as many as fit into one answer, and a Gone behind them.
-func (m *Machine[T]) answer(to string, n *Nack) {
-	if !m.up {
+// handleNack sends what a Nack asks for: the broadcasts in ascending order, as many as fit into one answer, and a Gone behind them.
+func (m *Machine[T, O, B, W]) handleNack(to string, n *Nack) {
+	if !m.up() {
 		return
 	}
 	wanted := make(map[uint64]Range, len(n.Ranges))
-	from, upto := m.ring.g, uint64(0)
+	from, upto := m.ring.newest, uint64(0)
 	for _, r := range n.Ranges {
 		wanted[r.Hash] = r
 		from, upto = min(from, r.After), max(upto, r.Upto)
 	}
-	gone := &Gone{S: m.ring.s}
+	gone := &Gone{Horizon: m.ring.horizon}
 	count, bytes, links := 0, 0, 0
-	for g := max(from, m.ring.s) + 1; g <= min(upto, m.handed()) && count < m.cfg.Limits.Repairs; g++ {
-		e := m.ring.at(g)
+	for seq := max(from, m.ring.horizon) + 1; seq <= min(upto, m.handed()) && count < m.cfg.Limits.Repairs; seq++ {
+		e := m.ring.at(seq)
 		if !slices.ContainsFunc(e.links, func(l Link) bool {
 			r, ok := wanted[l.Hash]
-			return ok && r.After < g && g <= r.Upto
+			return ok && r.After < seq && seq <= r.Upto
 		}) {
 			continue
 		}
-		if e.payload == nil {
-			if links += len(e.links); links > maxGoneLinks && len(gone.Numbers) > 0 {
+		if seq <= m.ring.stripped {
+			if links += len(e.links); links > maxGoneLinks && len(gone.Stubs) > 0 {
 				break
 			}
-			gone.Numbers = append(gone.Numbers, Number{G: g, Links: e.links})
+			gone.Stubs = append(gone.Stubs, Stub{Sequence: seq, Links: e.links})
 		} else if bytes > 0 && bytes+e.size > maxRepairBytes {
 			break
 		} else {
@@ -78,117 +78,117 @@ func (m *Machine[T]) answer(to string, n *Nack) {
 				prev[i] = l.Prev
 			}
 			m.counts.Repairs++
-			m.emit(Resend[T]{To: to, Stamp: Stamp{G: g, Prev: prev}, Broadcast: e.payload})
+			m.emit(Resend[O]{To: to, Stamp: Stamp{Sequence: seq, Prev: prev}, Broadcast: e.payload})
 		}
 		count++
 	}
-	m.emit(Send[T]{To: to, Message: gone})
+	m.emit(Send{To: to, Message: gone})
 }
 
-// gone takes the end of the answer to a Nack: each number is a broadcast that delivers nothing, and one loss, if it was missing.
-func (m *Machine[T]) gone(p *peer, msg *Gone) {
-	for _, n := range msg.Numbers {
-		if n.G <= p.floor || p.far(n.G) || p.held[n.G] != nil || !behindAll(n.G, n.Links) {
+// handleGone takes the end of the answer to a Nack: each number is a broadcast that delivers nothing, and one loss, if it was missing.
+func (m *Machine[T, O, B, W]) handleGone(p *peer[B], msg *Gone) {
+	for _, n := range msg.Stubs {
+		if n.Sequence <= p.low || p.far(n.Sequence) || p.held[n.Sequence] != nil || !behindAll(n.Sequence, n.Links) {
 			continue
 		}
-		v := m.judge(p, n.G, n.Links)
+		v := m.judge(p, n.Sequence, n.Links)
 		switch {
-		case v == nowhere || v == past:
-		case p.done.has(n.G):
-			m.pass(p, n.G, n.Links)
+		case v == unwanted || v == past:
+		case p.done.has(n.Sequence):
+			m.advanceStreams(p, n.Sequence, n.Links)
 		case v == next:
-			p.done.add(n.G, p.floor)
+			p.done.add(n.Sequence, p.low)
 			for _, l := range n.Links {
 				if _, ok := m.tracked(l.Hash); ok {
-					p.advance(l.Hash, n.G)
+					p.advance(l.Hash, n.Sequence)
 				}
 			}
 			m.counts.Missed++
-			m.emit(Lost[T]{Node: p.id, After: n.G - 1, Upto: n.G})
+			m.emit(Lost{Node: p.id, After: n.Sequence - 1, Upto: n.Sequence})
 		default:
-			m.missFront(p, n.Links)
+			m.addGapsBefore(p, n.Links)
 		}
-		m.settlePeer(p)
+		m.drain(p)
 	}
-	if msg.S > p.floor {
-		lost := msg.S > p.goal
-		for h := range p.want {
-			lost = lost || p.eff(h) < msg.S
+	if msg.Horizon > p.low {
+		lost := msg.Horizon > p.high
+		for h := range p.gaps {
+			lost = lost || p.lowOf(h) < msg.Horizon
 		}
 		if lost {
-			m.jump(p, msg.S)
+			m.skip(p, msg.Horizon)
 			p.moved = true // what waited above for something below the horizon does so no longer, and is asked for again at once
 		} else {
-			p.raise(msg.S)
+			p.raise(msg.Horizon)
 		}
 	}
-	m.settlePeer(p)
-	if p.asking && !p.moved {
-		p.vain += m.cfg.Limits.Ranges
+	m.drain(p)
+	if p.nacking && !p.moved {
+		p.fruitless += m.cfg.Limits.Ranges
 	}
 	switch {
-	case p.moved, p.asking && p.vain < len(p.want):
-		p.askAt = m.now // the rest follows at once
-	case p.asking:
-		p.vain = 0 // all follow once more after the interval
+	case p.moved, p.nacking && p.fruitless < len(p.gaps):
+		p.nackAt = m.now // the rest follows at once
+	case p.nacking:
+		p.fruitless = 0 // all follow once more after the interval
 	}
-	p.asking = false
+	p.nacking = false
 }
 
-// beat accounts for the numbers of p up to B: what is missing on a topic of ours has been sent, and is asked for.
-func (m *Machine[T]) beat(p *peer, b *Beat) {
-	p.told = max(p.told, b.B)
-	if b.A > p.goal {
+// handleHeartbeat accounts for the numbers of p up to B: what is missing on a topic of ours has been sent, and is asked for.
+func (m *Machine[T, O, B, W]) handleHeartbeat(p *peer[B], b *Heartbeat) {
+	p.sent = max(p.sent, b.Upto)
+	if b.After > p.high {
 		m.resync(p)
 		return
 	}
-	if b.S > p.goal { // nobody knows what there was up to S
-		m.jump(p, b.S)
+	if b.Horizon > p.high { // nobody knows what there was up to the horizon
+		m.skip(p, b.Horizon)
 	}
 	if b.Part == 0 {
-		p.part, p.partA, p.partB = 0, b.A, b.B
+		p.part, p.partAfter, p.partUpto = 0, b.After, b.Upto
 	}
-	complete := b.Part == p.part && b.A == p.partA && b.B == p.partB
+	complete := b.Part == p.part && b.After == p.partAfter && b.Upto == p.partUpto
 	if complete {
-		p.part++ // else a part was lost; the next Beat will show it
+		p.part++ // else a part was lost; the next heartbeat will show it
 	}
 	for _, tail := range b.Tails {
 		// What is held has come, and what it waits for is noted.
-		if fno, ok := m.tracked(tail.Hash); ok && p.acked >= fno && tail.G <= b.B && p.held[tail.G] == nil {
-			p.miss(tail.Hash, tail.G)
+		if fence, ok := m.tracked(tail.Hash); ok && p.presumed >= fence && tail.Sequence <= b.Upto && p.held[tail.Sequence] == nil {
+			p.addGap(tail.Hash, tail.Sequence)
 		}
 	}
 	if complete && b.Part == b.Parts-1 {
-		p.goal = max(p.goal, b.B)
-		m.level(p, m.now)
+		p.high = max(p.high, b.Upto)
+		m.markComplete(p, m.now)
 	}
-	m.settlePeer(p)
+	m.drain(p)
 }
 
-// beats says what was sent in (a, b], in parts of a bounded size: at least one part. b is the last number that was handed to the link.
-func (m *Machine[T]) beats(a, b uint64) []*Beat {
+// heartbeats says what was sent in (a, b], in parts of a bounded size: at least one part. b is the last number that was handed to the link.
+func (m *Machine[T, O, B, W]) heartbeats(a, b uint64) []*Heartbeat {
 	a = min(a, b)
 	tails := m.ring.since(a, b)
 	limit := m.cfg.Limits.Tails
 	parts := max(1, (len(tails)+limit-1)/limit)
-	beats := make([]*Beat, parts)
+	beats := make([]*Heartbeat, parts)
 	for i := range beats {
 		n := min(len(tails), limit)
-		beats[i] = &Beat{About: m.about(), A: a, B: b, S: min(m.ring.s, b), Part: i, Parts: parts, Tails: tails[:n:n]}
+		beats[i] = &Heartbeat{About: m.about(), After: a, Upto: b, Horizon: min(m.ring.horizon, b), Part: i, Parts: parts, Tails: tails[:n:n]}
 		tails = tails[n:]
 	}
 	return beats
 }
 
-func (m *Machine[T]) resync(p *peer) {
-	if !m.up || p.gone || p.resynced != 0 && m.now-p.resynced < resyncInterval {
+func (m *Machine[T, O, B, W]) resync(p *peer[B]) {
+	if !m.up() || p.standing == StandingLeft || p.resyncAt != 0 && m.now-p.resyncAt < resyncInterval {
 		return
 	}
-	p.resynced = m.now
-	m.emit(Send[T]{To: p.id, Message: &Resync{About: m.about(), A: p.goal}})
+	p.resyncAt = m.now
+	m.emit(Send{To: p.id, Message: &Resync{About: m.about(), After: p.high}})
 }
 
-// repairAt is when the next Nack to p is due.
-func (m *Machine[T]) repairAt(p *peer) (at time.Duration, ok bool) {
-	return p.askAt, m.up && p.known && !p.gone && len(p.want) > 0
+// nackAt is when the next Nack to p is due.
+func (m *Machine[T, O, B, W]) nackAt(p *peer[B]) (at time.Duration, ok bool) {
+	return p.nackAt, m.up() && p.started && p.standing != StandingLeft && len(p.gaps) > 0
 }

@@ -57,7 +57,7 @@ func TestNacksArePaced(t *testing.T) {
 	s.delivers("o1", "o2")
 	s.gets("o", 4, []uint64{3}, "a")
 	s.asks("o")
-	s.wait(minAsk)
+	s.wait(minNackInterval)
 	s.asks("o", missing("a", 2, 3))
 	s.gets("o", 3, []uint64{2}, "a")
 	s.wait(time.Second)
@@ -154,7 +154,7 @@ func TestNackNamesAllInTurn(t *testing.T) {
 	})
 	t.Run("all in vain", func(t *testing.T) { // but the last: the answers to the first were lost
 		s := open(t)
-		s.wait(2 * askInterval)
+		s.wait(2 * nackInterval)
 		for _, want := range [][]Range{
 			{missing(topics[0], 0, 2), missing(topics[1], 0, 3)},
 			{missing(topics[2], 0, 4), missing(topics[3], 0, 5)},
@@ -215,7 +215,7 @@ func TestAskerGoesOnAtTheEndOfAnAnswer(t *testing.T) {
 	s.asks("o", missing("a", 2, 5))
 	s.hears("o", &Gone{}) // the answer was lost, but for its end
 	s.asks("o")
-	s.wait(askInterval)
+	s.wait(nackInterval)
 	s.asks("o", missing("a", 2, 5))
 	s.repaired("o", 4, []uint64{3}, "a") // 3 was lost
 	s.repaired("o", 5, []uint64{4}, "a")

@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-func newRing(l Limits) *ring { return &ring{limits: l.defaults(), last: make(map[uint64]ends)} }
+func newRing(l Limits) *ring[string] {
+	return &ring[string]{limits: l.defaults(), ends: make(map[uint64]ends)}
+}
 
-func (r *ring) check(t *testing.T, s, bare uint64, bytes, streams int) {
+func (r *ring[string]) check(t *testing.T, s, bare uint64, bytes, streams int) {
 	t.Helper()
-	if r.s != s || r.bare != bare || r.bytes != bytes || len(r.last) != streams || len(r.entries)-r.head != int(r.g-r.s) {
+	if r.horizon != s || r.stripped != bare || r.bytes != bytes || len(r.ends) != streams || len(r.entries)-r.head != int(r.newest-r.horizon) {
 		t.Fatalf("of %d: horizon %d, bare %d, %d bytes, %d streams, %d entries; want %d, %d, %d, %d, %d",
-			r.g, r.s, r.bare, r.bytes, len(r.last), len(r.entries)-r.head, s, bare, bytes, streams, int(r.g-s))
+			r.newest, r.horizon, r.stripped, r.bytes, len(r.ends), len(r.entries)-r.head, s, bare, bytes, streams, int(r.newest-s))
 	}
 }
 
@@ -29,9 +31,9 @@ func TestLinks(t *testing.T) {
 		{[]uint64{1, 7, 7}, []uint64{5, 5, 5}},
 		{nil, nil},
 	} {
-		got := r.add(0, want.hashes, len(want.hashes), "payload", 10, r.g)
+		got := r.add(0, want.hashes, len(want.hashes), "payload", 10, r.newest)
 		if !slices.Equal(got.Prev, want.prev) {
-			t.Errorf("broadcast %d on %v: previous %v, want %v", got.G, want.hashes, got.Prev, want.prev)
+			t.Errorf("broadcast %d on %v: previous %v, want %v", got.Sequence, want.hashes, got.Prev, want.prev)
 		}
 	}
 }
@@ -40,25 +42,25 @@ func TestLinks(t *testing.T) {
 func TestRingIsBounded(t *testing.T) {
 	r := newRing(Limits{RingBytes: 35, RingStamps: 6})
 	for range 3 {
-		r.add(0, []uint64{1}, 1, "payload", 10, r.g)
+		r.add(0, []uint64{1}, 1, "payload", 10, r.newest)
 	}
 	r.check(t, 0, 0, 30, 1)
 	for range 3 {
-		r.add(0, []uint64{2}, 1, "payload", 10, r.g)
+		r.add(0, []uint64{2}, 1, "payload", 10, r.newest)
 	}
 	r.check(t, 0, 3, 30, 2)
-	r.add(0, []uint64{2}, 1, "payload", 35, r.g)
+	r.add(0, []uint64{2}, 1, "payload", 35, r.newest)
 	r.check(t, 1, 6, 35, 2)
-	r.add(0, []uint64{2}, 1, "payload", 100, r.g) // larger than all
-	r.add(0, []uint64{2}, 1, "payload", 1, r.g)
+	r.add(0, []uint64{2}, 1, "payload", 100, r.newest) // larger than all
+	r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	r.check(t, 3, 8, 1, 1)
-	if got := r.add(0, []uint64{1, 2}, 2, "payload", 1, r.g); !slices.Equal(got.Prev, []uint64{3, 9}) {
+	if got := r.add(0, []uint64{1, 2}, 2, "payload", 1, r.newest); !slices.Equal(got.Prev, []uint64{3, 9}) {
 		t.Errorf("previous %v, want the horizon 3 and the known 9", got.Prev)
 	}
 	for range 5000 {
-		r.add(0, []uint64{2}, 1, "payload", 1, r.g)
+		r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	}
-	r.check(t, r.g-6, r.g-6, 6, 1)
+	r.check(t, r.newest-6, r.newest-6, 6, 1)
 	if n := len(r.entries); n > 2500 {
 		t.Errorf("%d entries for 6 numbers", n)
 	}
@@ -85,8 +87,8 @@ func TestUnsentNumbersStay(t *testing.T) {
 	if r.entries != nil {
 		t.Error("an empty ring has entries")
 	}
-	if got := r.add(time.Hour, []uint64{1}, 1, "payload", 10, 20); got.G != 21 || got.Prev[0] != 20 {
-		t.Errorf("number %d with previous %v, want 21 and 20", got.G, got.Prev)
+	if got := r.add(time.Hour, []uint64{1}, 1, "payload", 10, 20); got.Sequence != 21 || got.Prev[0] != 20 {
+		t.Errorf("number %d with previous %v, want 21 and 20", got.Sequence, got.Prev)
 	}
 }
 
@@ -101,15 +103,15 @@ func TestUnsentBroadcastsStay(t *testing.T) {
 	s.ring.check(t, 2, 2, 110, 1)
 	s.did(s.LinkUp(s.at))
 	s.wait(FenceTimeout)
-	if len(effects[Release[string]](s)) != 1 {
+	if len(effects[Release](s)) != 1 {
 		t.Fatal("not released at the end of the opening")
 	}
-	s.wait(BeatInterval)
+	s.wait(HeartbeatInterval)
 	s.nacked(missing("a", 11, 13))
-	s.resent(12, 13, Gone{S: 2})
+	s.resent(12, 13, Gone{Horizon: 2})
 	s.emits(10, "a") // now they leave as any
 	s.nacked(missing("a", 11, 14))
-	s.resent(13, 14, Gone{S: 10, Numbers: []Number{number(12, "a", 11)}})
+	s.resent(13, 14, Gone{Horizon: 10, Stubs: []Stub{number(12, "a", 11)}})
 }
 
 // An idle ring forgets what is old: payloads after RingAge, stamps after twice that.
@@ -117,7 +119,7 @@ func TestRingExpires(t *testing.T) {
 	s := emitted(t, 3, 10)
 	s.wait(15 * time.Second)
 	s.emits(10, "b")
-	s.wait(15*time.Second + BeatInterval)
+	s.wait(15*time.Second + HeartbeatInterval)
 	s.ring.check(t, 0, 3, 10, 2)
 	s.wait(30 * time.Second)
 	s.ring.check(t, 3, 4, 0, 1)
@@ -141,20 +143,20 @@ func TestSince(t *testing.T) {
 			}
 			travels := 1 + rng.IntN(len(hashes))
 			sent = append(sent, hashes[:travels])
-			r.add(0, hashes, travels, "payload", 1, r.g)
+			r.add(0, hashes, travels, "payload", 1, r.newest)
 		}
-		for a := uint64(0); a <= r.g; a++ {
-			for b := a; b <= r.g; b++ {
+		for a := uint64(0); a <= r.newest; a++ {
+			for b := a; b <= r.newest; b++ {
 				want := make(map[uint64]uint64)
-				for g := max(a, r.s) + 1; g <= b; g++ {
-					for _, h := range sent[g-1] {
-						want[h] = g
+				for seq := max(a, r.horizon) + 1; seq <= b; seq++ {
+					for _, h := range sent[seq-1] {
+						want[h] = seq
 					}
 				}
 				got := make(map[uint64]uint64)
 				for _, tail := range r.since(a, b) {
-					got[tail.Hash] = max(got[tail.Hash], tail.G)
-					if want[tail.Hash] == 0 || tail.G > want[tail.Hash] {
+					got[tail.Hash] = max(got[tail.Hash], tail.Sequence)
+					if want[tail.Hash] == 0 || tail.Sequence > want[tail.Hash] {
 						t.Fatalf("(%d, %d] lists %v, want %v", a, b, tail, want)
 					}
 				}

@@ -32,15 +32,15 @@ const (
 )
 
 func (e *emission) String() string {
-	text := fmt.Sprintf("%s/%d%v", e.from.id, e.stamp.G, e.topics)
+	text := fmt.Sprintf("%s/%d%v", e.from.id, e.stamp.Sequence, e.topics)
 	if len(e.except) > 0 {
 		text += fmt.Sprintf(" except %v", e.except)
 	}
 	return text + [...]string{"", " joins ", " leaves ", " ends"}[e.kind] + e.room
 }
 
-func (e *emission) incoming(repaired bool) Incoming[string] {
-	return Incoming[string]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
+func (e *emission) incoming(repaired bool) Incoming[string, *emission] {
+	return Incoming[string, *emission]{Stamp: e.stamp, Topics: e.topics, Size: e.size, Repaired: repaired, Changes: e.kind != packet, Broadcast: e}
 }
 
 // place is that of a room among the topics of e; of the namespace, where e names no room.
@@ -121,7 +121,7 @@ func (n *node) join(m *member, rooms ...string) {
 
 func (n *node) wait(m *member, topics []string, ms ...*membership) {
 	n.joins++
-	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up && !n.m.opening && !n.m.inflight}
+	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up() && !n.m.opening && n.m.fencing == fenceIdle}
 	for _, topic := range topics {
 		if strings.HasPrefix(topic, "@"+n.id+"/") {
 			continue
@@ -132,7 +132,7 @@ func (n *node) wait(m *member, topics []string, ms ...*membership) {
 		}
 		j.fence = max(j.fence, behind+1)
 	}
-	n.step(func() []Effect[string] { return n.m.Join(n.clock(), topics, j) })
+	n.step(func() []Effect { return n.m.Join(n.clock(), topics, j) })
 }
 
 func (n *node) leaveRoom(m *member, room string) {
@@ -170,7 +170,7 @@ func (n *node) remove(m *member) {
 }
 
 func (n *node) uninterest(topic string) {
-	n.step(func() []Effect[string] { n.m.Leave(n.clock(), topic); return nil })
+	n.step(func() []Effect { n.m.Leave(n.clock(), topic); return nil })
 }
 
 // emit broadcasts, or asks all nodes to change memberships: at this node at once, and then to the others.
@@ -210,7 +210,7 @@ func (n *node) emit(e *emission) {
 		for _, t := range publish {
 			n.send(t, &letter{"", e})
 		}
-		n.sent = e.stamp.G
+		n.sent = e.stamp.Sequence
 	}
 	if n.held {
 		n.parked = append(n.parked, send)

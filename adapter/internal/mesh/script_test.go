@@ -13,9 +13,9 @@ const ms = time.Millisecond
 // script drives one machine by hand.
 type script struct {
 	*testing.T
-	*Machine[string]
+	*Machine[string, string, string, any]
 	at  time.Duration
-	got []Effect[string] // of the last step
+	got []Effect // of the last step
 }
 
 // newScript returns the machine of node "me", opened 10 s ago, with its link up.
@@ -32,17 +32,17 @@ func unlinked(t *testing.T, edit ...func(*Config[string])) *script {
 	for _, edit := range edit {
 		edit(&cfg)
 	}
-	return &script{T: t, Machine: New(cfg)}
+	return &script{T: t, Machine: New[string, string, string, any](cfg)}
 }
 
 func limited(l Limits) func(*Config[string]) { return func(cfg *Config[string]) { cfg.Limits = l } }
 
-func (s *script) did(effects []Effect[string]) { s.got = effects }
+func (s *script) did(effects []Effect) { s.got = effects }
 
 // wait lets time pass as a shell does: with ticks at the times of Next. It keeps the effects of all.
 func (s *script) wait(d time.Duration) {
 	s.Helper()
-	var got []Effect[string]
+	var got []Effect
 	s.ticks(d, func() { got = append(got, s.got...) })
 	s.got = got
 }
@@ -64,18 +64,18 @@ func (s *script) ticks(d time.Duration, after func()) {
 
 func (s *script) hears(from string, m Message) { s.did(s.Receive(s.at, from, m)) }
 
-func incoming(from string, g uint64, prev []uint64, topics ...string) Incoming[string] {
-	return Incoming[string]{Stamp: Stamp{G: g, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, g)}
+func incoming(from string, seq uint64, prev []uint64, topics ...string) Incoming[string, string] {
+	return Incoming[string, string]{Stamp: Stamp{Sequence: seq, Prev: prev}, Topics: topics, Size: 100, Broadcast: fmt.Sprint(from, seq)}
 }
 
 // gets takes a broadcast; its name is its origin and number.
-func (s *script) gets(from string, g uint64, prev []uint64, topics ...string) {
-	s.did(s.Broadcast(s.at, from, incoming(from, g, prev, topics...)))
+func (s *script) gets(from string, seq uint64, prev []uint64, topics ...string) {
+	s.did(s.Broadcast(s.at, from, incoming(from, seq, prev, topics...)))
 }
 
 // repaired takes a broadcast that was asked for.
-func (s *script) repaired(from string, g uint64, prev []uint64, topics ...string) {
-	in := incoming(from, g, prev, topics...)
+func (s *script) repaired(from string, seq uint64, prev []uint64, topics ...string) {
+	in := incoming(from, seq, prev, topics...)
 	in.Repaired = true
 	s.did(s.Broadcast(s.at, from, in))
 }
@@ -97,14 +97,14 @@ var old = About{Age: time.Hour} // of a node older than the script's
 func (s *script) knows(id string, sent uint64) {
 	s.Helper()
 	s.answers(id, sent)
-	if p := s.peers[id]; !p.known || p.suspect {
+	if p := s.peers[id]; !p.started || !p.alive() {
 		s.Fatalf("%s is not known after its answer", id)
 	}
 }
 
 // answers lets an older node answer the last fence.
 func (s *script) answers(id string, sent uint64) {
-	s.hears(id, &Ack{About: old, F: s.f, Sent: sent})
+	s.hears(id, &Ack{About: old, Fence: s.fence, Sent: sent})
 }
 
 // receives makes an older node known that stands at sent when topics have been joined.
@@ -129,9 +129,9 @@ func (s *script) delivers(want ...any) {
 }
 
 // loses checks what was reported as lost in the last step.
-func (s *script) loses(want ...Lost[string]) {
+func (s *script) loses(want ...Lost) {
 	s.Helper()
-	got := effects[Lost[string]](s)
+	got := effects[Lost](s)
 	if !slices.Equal(got, want) {
 		s.Fatalf("lost %+v, want %+v", got, want)
 	}
@@ -142,7 +142,7 @@ func (s *script) ended(want ...any) {
 	s.Helper()
 	var got []any
 	for _, e := range s.got {
-		if j, ok := e.(Joined[string]); ok {
+		if j, ok := e.(Joined[any]); ok {
 			got = append(got, j.Wait, j.Missing)
 		}
 	}
@@ -154,7 +154,7 @@ func (s *script) ended(want ...any) {
 var none []string
 
 // effects returns those of one type in the last step.
-func effects[E Effect[string]](s *script) []E {
+func effects[E Effect](s *script) []E {
 	var list []E
 	for _, e := range s.got {
 		if e, ok := e.(E); ok {
@@ -167,7 +167,7 @@ func effects[E Effect[string]](s *script) []E {
 // sent returns the messages of one type sent to one node, or to all, in the last step.
 func sent[M Message](s *script, to string) []M {
 	var list []M
-	for _, send := range effects[Send[string]](s) {
+	for _, send := range effects[Send](s) {
 		if m, ok := send.Message.(M); ok && send.To == to {
 			list = append(list, m)
 		}
@@ -194,8 +194,8 @@ func missing(topic string, after, upto uint64) Range {
 }
 
 // number is what is left of a broadcast, with its topics and the numbers before it there.
-func number(g uint64, topicsAndPrevs ...any) Number {
-	n := Number{G: g}
+func number(seq uint64, topicsAndPrevs ...any) Stub {
+	n := Stub{Sequence: seq}
 	for i := 0; i < len(topicsAndPrevs); i += 2 {
 		n.Links = append(n.Links, Link{Hash: hashOf(topicsAndPrevs[i].(string)), Prev: uint64(topicsAndPrevs[i+1].(int))})
 	}
@@ -224,21 +224,21 @@ func (s *script) counted(want Counts) {
 	}
 }
 
-// empty checks that nothing is kept of a node above its floor.
+// empty checks that nothing is kept of a node above its low watermark.
 func (s *script) empty(id string, floor uint64) {
 	s.Helper()
 	p := s.peers[id]
-	if p.floor != floor || p.goal != floor {
-		s.Fatalf("of %s: floor %d, goal %d; want %d", id, p.floor, p.goal, floor)
+	if p.low != floor || p.high != floor {
+		s.Fatalf("of %s: floor %d, goal %d; want %d", id, p.low, p.high, floor)
 	}
-	if len(p.want)+len(p.last)+p.done.len()+len(p.held)+len(p.behind)+len(p.ready)+p.bytes != 0 || s.heldBytes != 0 {
+	if len(p.gaps)+len(p.lows)+p.done.len()+len(p.held)+len(p.behind)+len(p.ready)+p.bytes != 0 || s.heldBytes != 0 {
 		s.Fatalf("of %s: want %v, last %v, %d done, %d held, %d behind, %d ready, %d bytes, %d of all; want nothing to be kept", id,
-			p.want, p.last, p.done.len(), len(p.held), len(p.behind), len(p.ready), p.bytes, s.heldBytes)
+			p.gaps, p.lows, p.done.len(), len(p.held), len(p.behind), len(p.ready), p.bytes, s.heldBytes)
 	}
 }
 
-func beat(a, b uint64, tails ...Tail) *Beat {
-	return &Beat{About: old, A: a, B: b, Parts: 1, Tails: tails}
+func beat(a, b uint64, tails ...Tail) *Heartbeat {
+	return &Heartbeat{About: old, After: a, Upto: b, Parts: 1, Tails: tails}
 }
 
-func tail(topic string, g uint64) Tail { return Tail{Hash: hashOf(topic), G: g} }
+func tail(topic string, seq uint64) Tail { return Tail{Hash: hashOf(topic), Sequence: seq} }

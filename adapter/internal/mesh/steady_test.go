@@ -43,8 +43,8 @@ func steady(seed uint64, limits Limits, trace func(string, ...any)) *world {
 }
 
 // meeting is how long it takes at the most, in a world in which nothing is lost, until a node that has connected is trusted by all others that
-// are connected: a fence that it was too late for ends, its next Beat is heard, and the hello that this brings is answered.
-const meeting = FenceTimeout + BeatInterval + 250*time.Millisecond
+// are connected: a fence that it was too late for ends, its next heartbeat is heard, and the hello that this brings is answered.
+const meeting = FenceTimeout + HeartbeatInterval + 250*time.Millisecond
 
 // connected reports whether n has had a connection for so long.
 func (n *node) connected(d time.Duration) bool {
@@ -60,7 +60,7 @@ func (n *node) steady() {
 	back := true // all that it has ever heard
 	for _, o := range w.nodes {
 		connected := o.connected(meeting)
-		if p := n.m.peers[o.id]; p != nil && p.suspect && connected {
+		if p := n.m.peers[o.id]; p != nil && p.standing.silent() && connected {
 			w.fail("%s suspects %s, and both have been connected for more than %v", n.id, o.id, meeting)
 		}
 		if n.hears[o] && !connected && !o.closed {
@@ -106,7 +106,7 @@ func (w *world) mend(while time.Duration) {
 	}
 	for _, r := range w.nodes {
 		for _, o := range w.nodes {
-			if p := r.m.peers[o.id]; r != o && r.alive && o.alive && !r.closing && !o.closing && (p == nil || p.floor != o.m.ring.g || p.suspect) {
+			if p := r.m.peers[o.id]; r != o && r.alive && o.alive && !r.closing && !o.closing && (p == nil || p.low != o.m.ring.newest || p.standing.silent()) {
 				w.fail("%s of %s is not repaired: %s", r.id, o.id, p)
 			}
 		}
@@ -115,12 +115,12 @@ func (w *world) mend(while time.Duration) {
 	w.quiet()
 }
 
-func (p *peer) String() string {
+func (p *peer[B]) String() string {
 	if p == nil {
 		return "not heard of"
 	}
-	return fmt.Sprintf("known %v, suspect %v, floor %d, goal %d, %d wanted, %d held; heard at %v and asked at %v, by the asker's clock",
-		p.known, p.suspect, p.floor, p.goal, len(p.want), len(p.held), p.heard, p.nacked)
+	return fmt.Sprintf("started %v, standing %d, floor %d, goal %d, %d wanted, %d held; heard at %v and asked at %v, by the asker's clock",
+		p.started, p.standing, p.low, p.high, len(p.gaps), len(p.held), p.heardAt, p.nackedAt)
 }
 
 // farthest is how far a node may be from its broker.

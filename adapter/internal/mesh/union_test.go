@@ -44,7 +44,7 @@ func TestUnionOfManyRoomsWaits(t *testing.T) {
 	s.delivers("o2", "o3", "o4")
 }
 
-// At the end of a room's stream, the Beat names the topic on which the union travelled, which every node with a member of the room receives.
+// At the end of a room's stream, the heartbeat names the topic on which the union travelled, which every node with a member of the room receives.
 func TestUnionOfManyRoomsAtTheEnd(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 0, namespace, "r")
@@ -53,14 +53,14 @@ func TestUnionOfManyRoomsAtTheEnd(t *testing.T) {
 	s.asks("o", missing(namespace, 0, 2))
 	s.gets("o", 3, []uint64{2}, "r") // shows the same hole
 	s.delivers()
-	s.wait(askInterval)
+	s.wait(nackInterval)
 	s.asks("o", missing(namespace, 0, 2), missing("r", 1, 2))
 	s.repaired("o", 2, []uint64{0, 1, 0, 0, 0, 0}, namespace, "r", "a", "b", "c", "d")
 	s.delivers("o2", "o3")
 	s.hears("o", &Gone{})
 	s.hears("o", beat(2, 3, tail("r", 3)))
 	s.empty("o", 3)
-	s.wait(maxAskInterval)
+	s.wait(maxNackInterval)
 	s.asks("o")
 }
 
@@ -98,11 +98,11 @@ func TestUnionOfManyRoomsPast(t *testing.T) {
 	}
 }
 
-// What is missed is sent again, on whichever of its topics it was missed; Beats and lists name those that something travelled on, and no others.
+// What is missed is sent again, on whichever of its topics it was missed; heartbeats and lists name those that something travelled on, and no others.
 func TestUnionOfManyRoomsIsAnswered(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 0)
-	s.wait(BeatInterval)
+	s.wait(HeartbeatInterval)
 	s.emits(10, "r")                                                 // 1
 	s.emitsOn(1, 10, namespace, "r", "a", "b", "c", "d")             // 2
 	s.emits(10, "a")                                                 // 3
@@ -120,12 +120,12 @@ func TestUnionOfManyRoomsIsAnswered(t *testing.T) {
 		t.Errorf("sent %+v again, want it as it was", got)
 	}
 	want := []Tail{tail(namespace, 4), tail("a", 3), tail("r", 1)}
-	s.wait(BeatInterval)
-	if got := sent[*Beat](s, ""); len(got) != 1 || got[0].B != 4 || !slices.Equal(got[0].Tails, want) {
-		t.Errorf("%+v, want one Beat up to 4 with %v", got, want)
+	s.wait(HeartbeatInterval)
+	if got := sent[*Heartbeat](s, ""); len(got) != 1 || got[0].Upto != 4 || !slices.Equal(got[0].Tails, want) {
+		t.Errorf("%+v, want one heartbeat up to 4 with %v", got, want)
 	}
 	s.hears("o", &Resync{About: old})
-	if got := sent[*Beat](s, "o"); len(got) != 1 || !slices.Equal(got[0].Tails, want) {
+	if got := sent[*Heartbeat](s, "o"); len(got) != 1 || !slices.Equal(got[0].Tails, want) {
 		t.Errorf("the list is %+v, want %v", got, want)
 	}
 }
@@ -140,9 +140,9 @@ func TestRingOfWideUnions(t *testing.T) {
 		for range n {
 			hashes := make([]uint64, rooms)
 			for i := range hashes {
-				hashes[i] = r.g*rooms + uint64(i) + 1
+				hashes[i] = r.newest*rooms + uint64(i) + 1
 			}
-			r.add(0, hashes, 1, "payload", 10, r.g)
+			r.add(0, hashes, 1, "payload", 10, r.newest)
 		}
 	}
 	add(10)
@@ -151,11 +151,11 @@ func TestRingOfWideUnions(t *testing.T) {
 		t.Errorf("a union of %d rooms counts %d bytes, less than its links", rooms, linked(10, rooms))
 	}
 	add(100)
-	if r.bytes > d.RingBytes || r.bytes < d.RingBytes*9/10 || r.links > linksPerStamp*d.RingStamps || len(r.last) != r.links {
-		t.Errorf("%d bytes, %d links, %d streams", r.bytes, r.links, len(r.last))
+	if r.bytes > d.RingBytes || r.bytes < d.RingBytes*9/10 || r.links > linksPerStamp*d.RingStamps || len(r.ends) != r.links {
+		t.Errorf("%d bytes, %d links, %d streams", r.bytes, r.links, len(r.ends))
 	}
-	if r.bare <= r.s { // or losses would be unknown that can be counted
-		t.Errorf("payloads up to %d are gone, and stamps up to %d: stamps are to stay longer", r.bare, r.s)
+	if r.stripped <= r.horizon { // or losses would be unknown that can be counted
+		t.Errorf("payloads up to %d are gone, and stamps up to %d: stamps are to stay longer", r.stripped, r.horizon)
 	}
 	r = newRing(Limits{RingStamps: 10})
 	add(1)
@@ -163,9 +163,9 @@ func TestRingOfWideUnions(t *testing.T) {
 	add(1)
 	r.check(t, 1, 1, linked(10, rooms), rooms)
 	for range 100 {
-		r.add(0, []uint64{1}, 1, "payload", 10, r.g)
+		r.add(0, []uint64{1}, 1, "payload", 10, r.newest)
 	}
-	r.check(t, r.g-10, r.g-10, 100, 1)
+	r.check(t, r.newest-10, r.newest-10, 100, 1)
 	if r.links != 10 {
 		t.Errorf("%d links of 10 numbers", r.links)
 	}
@@ -186,8 +186,8 @@ func TestGoneOfWideUnions(t *testing.T) {
 	for after := uint64(0); after < 4; after += 2 {
 		s.nacked(missing(namespace, after, 5))
 		got := sent[*Gone](s, "o")
-		if len(got) != 1 || len(got[0].Numbers) != 2 || got[0].Numbers[0].G != after+1 || len(got[0].Numbers[0].Links) != len(topics) {
-			t.Fatalf("behind %d, %d are gone in one answer, want 2", after, len(got[0].Numbers))
+		if len(got) != 1 || len(got[0].Stubs) != 2 || got[0].Stubs[0].Sequence != after+1 || len(got[0].Stubs[0].Links) != len(topics) {
+			t.Fatalf("behind %d, %d are gone in one answer, want 2", after, len(got[0].Stubs))
 		}
 	}
 	s = newScript(t, limited(Limits{RingBytes: 1}))
@@ -196,7 +196,7 @@ func TestGoneOfWideUnions(t *testing.T) {
 	s.emitsOn(1, 10, append(topics, "x")...)
 	s.emits(10, "a")
 	s.nacked(missing(namespace, 0, 2))
-	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Numbers) != 1 || got[0].Numbers[0].G != 1 {
+	if got := sent[*Gone](s, "o"); len(got) != 1 || len(got[0].Stubs) != 1 || got[0].Stubs[0].Sequence != 1 {
 		t.Errorf("%d answers, want one that names 1 alone", len(got))
 	}
 }
@@ -210,9 +210,9 @@ func TestHeldWideUnions(t *testing.T) {
 	for i := range rooms - 1 {
 		topics = append(topics, fmt.Sprint("room", i))
 	}
-	for g := uint64(2); g < 7; g++ {
-		prev[0] = g - 1
-		s.gets("o", g, prev, topics...)
+	for seq := uint64(2); seq < 7; seq++ {
+		prev[0] = seq - 1
+		s.gets("o", seq, prev, topics...)
 	}
 	if p := s.peers["o"]; len(p.held) != 2 || p.bytes < 2*rooms*16 || p.bytes != s.heldBytes {
 		t.Errorf("%d are held, in %d bytes", len(p.held), p.bytes)

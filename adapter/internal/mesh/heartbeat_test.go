@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-func TestBeatShowsLostTails(t *testing.T) {
+func TestHeartbeatShowsLostTails(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.joins(2, "b") // pending: what is missing there is from before
 	s.gets("o", 6, []uint64{0}, "a")
 	s.hears("o", beat(5, 9, tail("a", 8), tail("b", 7), tail("c", 9)))
 	s.asks("o", missing("a", 6, 8))
-	if p := s.peers["o"]; p.floor != 5 || p.goal != 9 {
-		t.Errorf("after a Beat up to 9 with a hole: floor %d, goal %d", p.floor, p.goal)
+	if p := s.peers["o"]; p.low != 5 || p.high != 9 {
+		t.Errorf("after a heartbeat up to 9 with a hole: floor %d, goal %d", p.low, p.high)
 	}
 	s.repaired("o", 8, []uint64{6}, "a")
 	s.delivers("o8")
@@ -25,13 +25,13 @@ func TestBeatShowsLostTails(t *testing.T) {
 	s.counted(Counts{Delivered: 3, Repaired: 1, Stale: 1})
 }
 
-// A Beat that does not begin where the last one ended is asked for again, at most every 100 ms.
-func TestMissedBeat(t *testing.T) {
+// A Heartbeat that does not begin where the last one ended is asked for again, at most every 100 ms.
+func TestMissedHeartbeat(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.wait(resyncInterval)
 	s.hears("o", beat(7, 9, tail("a", 8)))
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 5 {
+	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
 		t.Fatalf("asked %v, want one Resync from 5", got)
 	}
 	s.asks("o")
@@ -57,20 +57,20 @@ func TestResyncIsAnswered(t *testing.T) {
 	for _, topic := range []string{"a", "b", "a", "c"} {
 		s.emits(10, topic)
 	}
-	s.hears("o", &Resync{About: old, A: 2})
-	got := sent[*Beat](s, "o")
-	if len(got) != 1 || got[0].A != 2 || got[0].B != 4 || len(got[0].Tails) != 2 ||
+	s.hears("o", &Resync{About: old, After: 2})
+	got := sent[*Heartbeat](s, "o")
+	if len(got) != 1 || got[0].After != 2 || got[0].Upto != 4 || len(got[0].Tails) != 2 ||
 		got[0].Tails[0] != tail("c", 4) || got[0].Tails[1] != tail("a", 3) {
-		t.Errorf("answer %+v, want one Beat from 2 to 4 with c at 4 and a at 3", got)
+		t.Errorf("answer %+v, want one heartbeat from 2 to 4 with c at 4 and a at 3", got)
 	}
-	s.hears("o", &Resync{About: old, A: 99}) // of a node that knows more than there is
-	if got := sent[*Beat](s, "o"); len(got) != 1 || got[0].A != 4 || got[0].B != 4 || len(got[0].Tails) != 0 {
-		t.Errorf("answer %+v, want an empty Beat at 4", got)
+	s.hears("o", &Resync{About: old, After: 99}) // of a node that knows more than there is
+	if got := sent[*Heartbeat](s, "o"); len(got) != 1 || got[0].After != 4 || got[0].Upto != 4 || len(got[0].Tails) != 0 {
+		t.Errorf("answer %+v, want an empty heartbeat at 4", got)
 	}
 }
 
-func TestBeatInParts(t *testing.T) {
-	part := func(a, b uint64, i, n int, tails ...Tail) *Beat {
+func TestHeartbeatInParts(t *testing.T) {
+	part := func(a, b uint64, i, n int, tails ...Tail) *Heartbeat {
 		p := beat(a, b, tails...)
 		p.Part, p.Parts = i, n
 		return p
@@ -85,20 +85,20 @@ func TestBeatInParts(t *testing.T) {
 		s.wait(resyncInterval)
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 1, 3, tail("b", 8)))
-		if p := s.peers["o"]; p.goal != 0 {
-			t.Fatalf("goal %d before the last part", p.goal)
+		if p := s.peers["o"]; p.high != 0 {
+			t.Fatalf("goal %d before the last part", p.high)
 		}
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
 		p := s.peers["o"]
 		for _, r := range all {
-			if p.want[r.Hash] != r.Upto {
-				t.Errorf("want up to %d, not %d", p.want[r.Hash], r.Upto)
+			if p.gaps[r.Hash] != r.Upto {
+				t.Errorf("want up to %d, not %d", p.gaps[r.Hash], r.Upto)
 			}
 		}
-		if p.goal != 9 {
-			t.Fatalf("goal %d after the last part, want 9", p.goal)
+		if p.high != 9 {
+			t.Fatalf("goal %d after the last part, want 9", p.high)
 		}
-		s.hears("o", &Gone{Numbers: []Number{number(7, "c", 0), number(8, "b", 0), number(9, "a", 0)}})
+		s.hears("o", &Gone{Stubs: []Stub{number(7, "c", 0), number(8, "b", 0), number(9, "a", 0)}})
 		s.counted(Counts{Missed: 3})
 		s.empty("o", 9)
 	}
@@ -108,11 +108,11 @@ func TestBeatInParts(t *testing.T) {
 		s.wait(resyncInterval)
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
-		if p := s.peers["o"]; p.goal != 0 || len(p.want) != 2 {
-			t.Fatalf("goal %d, %d wanted although a part is missing", p.goal, len(p.want))
+		if p := s.peers["o"]; p.high != 0 || len(p.gaps) != 2 {
+			t.Fatalf("goal %d, %d wanted although a part is missing", p.high, len(p.gaps))
 		}
 		s.hears("o", beat(9, 9))
-		if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].A != 0 {
+		if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 0 {
 			t.Fatalf("asked %v, want one Resync from 0", got)
 		}
 		whole(t, s)
@@ -121,8 +121,8 @@ func TestBeatInParts(t *testing.T) {
 		s := open(t)
 		s.hears("o", part(0, 9, 1, 3, tail("b", 8)))
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
-		if p := s.peers["o"]; p.goal != 0 {
-			t.Fatalf("goal %d although a part is missing", p.goal)
+		if p := s.peers["o"]; p.high != 0 {
+			t.Fatalf("goal %d although a part is missing", p.high)
 		}
 		whole(t, s)
 	})
@@ -131,22 +131,22 @@ func TestBeatInParts(t *testing.T) {
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
-		if p := s.peers["o"]; p.goal != 0 {
-			t.Fatalf("goal %d although a part is missing", p.goal)
+		if p := s.peers["o"]; p.high != 0 {
+			t.Fatalf("goal %d although a part is missing", p.high)
 		}
 		whole(t, s)
 	})
-	for name, second := range map[string]*Beat{
-		"of two Beats": part(0, 12, 1, 2, tail("b", 8)),
-		"of a Beat and the answer to a Resync, with one end": part(3, 9, 1, 2, tail("b", 8)),
+	for name, second := range map[string]*Heartbeat{
+		"of two heartbeats": part(0, 12, 1, 2, tail("b", 8)),
+		"of a heartbeat and the answer to a Resync, with one end": part(3, 9, 1, 2, tail("b", 8)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
 			s.hears("o", beat(0, 3)) // goal 3, so that either is welcome
 			s.hears("o", part(0, 9, 0, 2, tail("a", 9)))
 			s.hears("o", second)
-			if p := s.peers["o"]; p.goal != 3 {
-				t.Errorf("goal %d from the parts of two lists", p.goal)
+			if p := s.peers["o"]; p.high != 3 {
+				t.Errorf("goal %d from the parts of two lists", p.high)
 			}
 		})
 	}
@@ -156,8 +156,8 @@ func TestBeatInParts(t *testing.T) {
 		s.hears("o", part(0, 12, 0, 2, tail("a", 12)))
 		s.hears("o", part(0, 9, 1, 2, tail("b", 8)))
 		s.hears("o", part(0, 12, 1, 2, tail("b", 8), tail("c", 7)))
-		if p := s.peers["o"]; p.goal != 12 || len(p.want) != 3 {
-			t.Errorf("goal %d, want %v; want 12 and three topics", p.goal, p.want)
+		if p := s.peers["o"]; p.high != 12 || len(p.gaps) != 3 {
+			t.Errorf("goal %d, want %v; want 12 and three topics", p.high, p.gaps)
 		}
 	})
 }
@@ -170,51 +170,51 @@ func TestHorizonPassedBy(t *testing.T) {
 	s.delivers("o6")
 	s.gets("o", 9, []uint64{7}, "a") // held
 	b := beat(5, 20, tail("a", 15))
-	b.S = 12
+	b.Horizon = 12
 	s.hears("o", b)
 	s.delivers("o9") // it goes before what is behind the horizon
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 12, Unknown: true})
-	s.wait(2 * minAsk)
+	s.loses(Lost{Node: "o", After: 5, Upto: 12, Unknown: true})
+	s.wait(2 * minNackInterval)
 	s.hears("o", b)
 	s.loses()
 	s.counted(Counts{Delivered: 2, Unknown: 1})
-	if p := s.peers["o"]; p.floor != 12 || p.goal != 20 || len(p.want) != 1 {
-		t.Errorf("floor %d, goal %d, want %v; want 12, 20, and a", p.floor, p.goal, p.want)
+	if p := s.peers["o"]; p.low != 12 || p.high != 20 || len(p.gaps) != 1 {
+		t.Errorf("floor %d, goal %d, want %v; want 12, 20, and a", p.low, p.high, p.gaps)
 	}
 	s.repaired("o", 15, []uint64{12}, "a") // its prev is the horizon
 	s.delivers("o15")
 	s.empty("o", 20)
 }
 
-// What may be lost begins behind what is settled, not where the last Beat ended: a hole that is open is part of it.
+// What may be lost begins behind what is settled, not where the last heartbeat ended: a hole that is open is part of it.
 func TestHorizonOverAnOpenHole(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	s.hears("o", beat(5, 9, tail("a", 7)))
 	s.asks("o", missing("a", 5, 7))
 	b := beat(9, 20)
-	b.S = 15
+	b.Horizon = 15
 	s.hears("o", b)
-	s.loses(Lost[string]{Node: "o", After: 5, Upto: 15, Unknown: true})
+	s.loses(Lost{Node: "o", After: 5, Upto: 15, Unknown: true})
 	s.empty("o", 20)
 }
 
-// A horizon below what Beats have accounted for means nothing to a node that misses nothing.
+// A horizon below what heartbeats have accounted for means nothing to a node that misses nothing.
 func TestHorizonBehindUs(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 5, "a")
 	b := beat(5, 20)
-	b.S = 5
+	b.Horizon = 5
 	s.hears("o", b)
 	b = beat(20, 30)
-	b.S = 20
+	b.Horizon = 20
 	s.hears("o", b)
 	s.loses()
 	s.empty("o", 30)
 }
 
-// Beats say how far the broadcasts went that were handed to the link, and no further, although newer ones have numbers on the same topics.
-func TestBeatsEndAtWhatWasSent(t *testing.T) {
+// heartbeats say how far the broadcasts went that were handed to the link, and no further, although newer ones have numbers on the same topics.
+func TestHeartbeatsEndAtWhatWasSent(t *testing.T) {
 	s := newScript(t)
 	s.knows("o", 0)
 	s.emits(10, "a")                  // 1
@@ -224,24 +224,24 @@ func TestBeatsEndAtWhatWasSent(t *testing.T) {
 	s.emits(10, "a")                  // 4
 	s.did(s.LinkUp(s.at))             //
 	s.hears("o", &Resync{About: old}) //
-	if got := sent[*Beat](s, "o"); len(got) != 1 || got[0].B != 2 || len(got[0].Tails) != 2 || got[0].Tails[0] != tail("b", 2) || got[0].Tails[1] != tail("a", 1) {
+	if got := sent[*Heartbeat](s, "o"); len(got) != 1 || got[0].Upto != 2 || len(got[0].Tails) != 2 || got[0].Tails[0] != tail("b", 2) || got[0].Tails[1] != tail("a", 1) {
 		t.Errorf("list %+v, want one up to 2, with b at 2 and a at 1", got)
 	}
 	s.hears("o", &Nack{Ranges: []Range{missing("a", 0, 9)}})
-	if got := effects[Resend[string]](s); len(got) != 1 || got[0].Stamp.G != 1 {
+	if got := effects[Resend[string]](s); len(got) != 1 || got[0].Stamp.Sequence != 1 {
 		t.Errorf("sent %v again, want 1", got)
 	}
 	s.answers("o", 0)
-	s.wait(BeatInterval)
-	got := sent[*Beat](s, "")
-	if len(got) == 0 || got[0].A != 0 || got[0].B != 4 || len(got[0].Tails) != 3 {
-		t.Errorf("Beat %+v, want one from 0 to 4 with 3 topics", got)
+	s.wait(HeartbeatInterval)
+	got := sent[*Heartbeat](s, "")
+	if len(got) == 0 || got[0].After != 0 || got[0].Upto != 4 || len(got[0].Tails) != 3 {
+		t.Errorf("heartbeat %+v, want one from 0 to 4 with 3 topics", got)
 	}
 }
 
-// What a Beat lists comes from as many numbers as there were: parts hold a bounded number of topics each.
-func TestBeatsAreBounded(t *testing.T) {
-	m := New(config("me", hashOf))
+// What a heartbeat lists comes from as many numbers as there were: parts hold a bounded number of topics each.
+func TestHeartbeatsAreBounded(t *testing.T) {
+	m := New[string, string, string, any](config("me", hashOf))
 	m.LinkUp(0)
 	m.Tick(FenceTimeout)
 	topics := make([]string, m.cfg.Limits.Tails)
@@ -250,16 +250,16 @@ func TestBeatsAreBounded(t *testing.T) {
 	}
 	m.Emit(time.Second, topics, len(topics), "1", 10)
 	m.Emit(time.Second, []string{"one", "two", topics[0]}, 3, "2", 10)
-	beats := m.beats(0, 2)
-	if len(beats) != 2 || len(beats[0].Tails) != len(topics) || len(beats[1].Tails) != 2 || beats[0].Tails[2].G != 2 {
+	beats := m.heartbeats(0, 2)
+	if len(beats) != 2 || len(beats[0].Tails) != len(topics) || len(beats[1].Tails) != 2 || beats[0].Tails[2].Sequence != 2 {
 		t.Fatalf("%d parts, the first with %d topics", len(beats), len(beats[0].Tails))
 	}
 	for i, b := range beats {
-		if b.A != 0 || b.B != 2 || b.Part != i || b.Parts != 2 {
-			t.Errorf("part %d: %d of %d, from %d to %d", i, b.Part, b.Parts, b.A, b.B)
+		if b.After != 0 || b.Upto != 2 || b.Part != i || b.Parts != 2 {
+			t.Errorf("part %d: %d of %d, from %d to %d", i, b.Part, b.Parts, b.After, b.Upto)
 		}
 	}
-	if b := m.beats(2, 2); len(b) != 1 || len(b[0].Tails) != 0 {
+	if b := m.heartbeats(2, 2); len(b) != 1 || len(b[0].Tails) != 0 {
 		t.Errorf("%d parts where nothing was sent, want an empty one", len(b))
 	}
 }

@@ -1,0 +1,84 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+func newRoster(ids ...string) *roster[string] {
+	r := &roster[string]{peers: make(map[string]*peer[string])}
+	for _, id := range ids {
+		r.add(&peer[string]{id: id, standing: StandingAlive})
+	}
+	return r
+}
+
+func ids(peers []*peer[string]) (list []string) {
+	for _, p := range peers {
+		list = append(list, p.id)
+	}
+	return list
+}
+
+// Those that are over leave the order at the end of the step; one that returns is in it again, as the last.
+func TestRosterRetires(t *testing.T) {
+	r := newRoster("a", "b", "c")
+	r.apply(r.peers["a"], falls)
+	r.apply(r.peers["a"], dies)
+	r.apply(r.peers["b"], parts)
+	r.apply(r.peers["b"], leaves)
+	if got := ids(r.order); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("in order %v before the end of the step", got)
+	}
+	r.retire()
+	if order, tombs := ids(r.order), ids(r.tombstones); !slices.Equal(order, []string{"c"}) || !slices.Equal(tombs, []string{"a", "b"}) {
+		t.Errorf("in order %v, tombstones %v; want c, and a and b", order, tombs)
+	}
+	if r.apply(r.peers["b"], returns) {
+		t.Error("one that has left returns")
+	}
+	if !r.apply(r.peers["a"], returns) || !slices.Equal(ids(r.everybody()), []string{"c", "a", "b"}) {
+		t.Errorf("all are %v, want c, a and b", ids(r.everybody()))
+	}
+	alive := r.list(func(p *peer[string]) bool { return p.alive() })
+	if !slices.Equal(alive, []string{"c"}) {
+		t.Errorf("alive are %v, want c: one that returns is suspect", alive)
+	}
+}
+
+// Members change when somebody is waited for or no longer, and when somebody dies.
+func TestRosterNotesChanges(t *testing.T) {
+	r := newRoster("a")
+	for _, step := range []struct {
+		change
+		applied, changed bool
+	}{
+		{answers, false, false}, {falls, true, true}, {falls, false, false}, {answers, true, true}, {falls, true, true},
+		{dies, true, true}, {returns, true, false}, {parts, true, false}, {answers, true, false}, {leaves, true, false},
+	} {
+		r.changed = false
+		if applied := r.apply(r.peers["a"], step.change); applied != step.applied || r.changed != step.changed {
+			t.Errorf("change %d: applied %v, changed %v; want %v", step.change, applied, r.changed, step)
+		}
+	}
+}
+
+// Tombstones are bounded: of those that have left the oldest go first, since the dead may return.
+func TestRosterForgets(t *testing.T) {
+	r := newRoster("dead")
+	r.apply(r.peers["dead"], falls)
+	r.apply(r.peers["dead"], dies)
+	for i := range maxTombstones {
+		p := &peer[string]{id: fmt.Sprint(i), standing: StandingLeaving}
+		r.add(p)
+		r.apply(p, leaves)
+	}
+	r.retire()
+	if len(r.tombstones) != maxTombstones || len(r.peers) != maxTombstones {
+		t.Errorf("%d tombstones of %d nodes, want %d", len(r.tombstones), len(r.peers), maxTombstones)
+	}
+	if r.peers["dead"] == nil || r.peers["0"] != nil || r.peers["1"] == nil {
+		t.Error("forgotten is not the first one that has left")
+	}
+}
