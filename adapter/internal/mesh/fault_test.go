@@ -30,10 +30,12 @@ func TestPlantedFaults(t *testing.T) {
 	if err != nil {
 		need.Missing(t, "the go command", "add it to PATH")
 	}
+	planted := 0
 	for _, f := range plantable {
 		if *plant == "" && !f.often || *plant != "" && *plant != "all" && !strings.Contains(f.name, *plant) {
 			continue
 		}
+		planted++
 		t.Run(f.name, func(t *testing.T) {
 			binary := f.build(t, command)
 			if f.setting != "" {
@@ -43,6 +45,9 @@ func TestPlantedFaults(t *testing.T) {
 				fails(t, binary, "-test.run", "^("+f.test+")$")
 			}
 		})
+	}
+	if planted == 0 {
+		t.Errorf("no fault has %q in its name: see plant_test.go and plant_nodes_test.go", *plant)
 	}
 }
 
