@@ -38,13 +38,13 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 	}
 	h.ask.Ask(ctx, c, b, false)
 	h.ask.Wait(ctx, c, b)
-	for _, m := range c.Missing() {
-		if m.Err != nil {
-			return nil, &NodeError{node, m.Err}
-		}
-		return nil, fmt.Errorf("cluster: call node %s: %w", node, c.Cause)
+	switch missing := c.Missing(); {
+	case len(missing) == 0:
+		return out, nil
+	case missing[0].Err != nil:
+		return nil, &NodeError{node, missing[0].Err}
 	}
-	return out, nil
+	return nil, fmt.Errorf("cluster: call node %s: %w", node, c.Cause)
 }
 
 // Handle sets the function that answers the calls of a kind, which any node may make by [Hub.Call]. from is the caller's node, payload the
