@@ -197,3 +197,14 @@ func TestForgedAttachments(t *testing.T) {
 		t.Error("a packet without its attachment: got no error")
 	}
 }
+
+// TestSessionNamesNode: the id of a session begins with its server's node, in the words of the adapter.
+func TestSessionNamesNode(t *testing.T) {
+	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	defer srv.Close(t.Context())
+	w := httptest.NewRecorder()
+	srv.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil))
+	if want := `0{"sid":"` + srv.hub.Node() + "."; !strings.HasPrefix(w.Body.String(), want) {
+		t.Errorf("got %s, want %s...", w.Body, want)
+	}
+}
