@@ -21,13 +21,16 @@ type conn struct {
 	handshake handshake
 	decoder   packet.Decoder // used by Message alone
 
-	mu      sync.Mutex // guards what follows. May be taken inside Socket.mu, never the other way round
+	mu      sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
 	sockets []*Socket
 	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
 	live    int32    // sockets whose handlers have not ended, those in sockets among them
 	auth    int      // bytes that these have as their auth
 	closed  bool
 }
+
+// errState is a packet that has no place here: Socket.IO closes the connection.
+var errState = errors.New("wsserver: packet out of place")
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until Ended has returned.
 func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Receiver {
@@ -58,6 +61,114 @@ func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 	return p == nil, nil
 }
 
+// route gives a packet to whom it is for.
+func (c *conn) route(p *packet.Packet) error {
+	if p.Type == packet.Connect {
+		return c.connect(p)
+	}
+	c.mu.Lock()
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace })
+	var s *Socket
+	if i >= 0 {
+		s = c.sockets[i]
+	}
+	late := slices.Contains(c.left, p.Namespace)
+	closed := c.closed
+	c.mu.Unlock()
+	switch {
+	case closed, s == nil && late:
+		return nil
+	case s == nil, s.life.at() == connecting:
+		return fmt.Errorf("%w: %v for a namespace that is not connected", errState, p.Type)
+	}
+	switch p.Type {
+	case packet.Event:
+		c.server.counts.events.Add(1)
+		s.push(p)
+	case packet.Ack:
+		if call := s.acks.remove(p.ID); call != nil {
+			call(p.Args, true) // one that nothing waits for, or without an id, is ignored, as Socket.IO does
+		}
+	case packet.Disconnect:
+		s.finish(ErrClientDisconnect, nil)
+	default:
+		return fmt.Errorf("%w: %v", errState, p.Type)
+	}
+	return nil
+}
+
+// connect makes a socket, which finds out whether it may connect on a goroutine of its own. A client that is connected already, or about to
+// be, stays so: a second CONNECT, of a program that calls connect() once too often, is ignored. The reference closes the connection.
+//
+// Sockets count until their handlers have ended: a client that connects and disconnects again and again, while handlers block, cannot make
+// goroutines without end.
+func (c *conn) connect(p *packet.Packet) error {
+	if !c.server.known(p.Namespace) {
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
+		return nil
+	}
+	s := newSocket(c, p.Namespace, p.Data)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
+		return nil
+	}
+	cfg := &c.server.cfg
+	switch {
+	case int(c.live) >= cfg.MaxSockets:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
+		return nil
+	case c.auth+len(p.Data) > cfg.HandshakeBytes:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
+		return nil
+	}
+	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == p.Namespace })
+	c.sockets = append(c.sockets, s)
+	c.live++
+	c.auth += len(p.Data)
+	s.inbox.running = true // nobody else knows s yet
+	c.server.handlers.Go(s.connect)
+	return nil
+}
+
+// forgotten says that the handlers of a socket have ended.
+func (c *conn) forgotten(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live--
+	if s.auth != nil {
+		c.auth -= len(*s.auth)
+	}
+}
+
+// refusal is the packet that refuses a namespace for a reason of the server's own.
+func (srv *Server) refusal(namespace, message string) packet.Encoded {
+	return srv.plain(&packet.Packet{Type: packet.ConnectError, Namespace: namespace, Data: refusalData(message)})
+}
+
+// maxLeft bounds what a connection remembers of namespaces that the server has disconnected.
+const maxLeft = 256
+
+// forget says that s has ended. last is what the client is told, nil if it knows. It is queued before the client can connect anew, so that
+// it does not concern the next socket; and once the client has it, s is not in its way. late says that packets for s may be on their way.
+func (c *conn) forget(s *Socket, last *engine.Frame, late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last != nil {
+		c.session.Append(last)
+	}
+	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
+	if late && !slices.Contains(c.left, s.name) {
+		if len(c.left) == maxLeft {
+			c.left = slices.Delete(c.left, 0, 1)
+		}
+		c.left = append(c.left, s.name)
+	}
+}
+
 // Ended implements [engine.Receiver].
 func (c *conn) Ended(why engine.Reason, err error) {
 	defer c.server.handlers.Done() // the goroutines of its sockets count for themselves
@@ -81,7 +192,7 @@ func (c *conn) Waiting() (bytes int, oldest time.Duration) {
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, s := range sockets {
-		n, waits := s.inbox()
+		n, waits := s.inbox.load()
 		bytes += n
 		oldest = max(oldest, waits)
 	}
@@ -94,7 +205,7 @@ func (c *conn) close() {
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, s := range sockets {
-		if s.now() == connected {
+		if s.life.at() == connected {
 			s.finish(ErrServerClose, s.goodbye())
 		}
 	}

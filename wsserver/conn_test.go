@@ -20,13 +20,13 @@ func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	s := newSocket(c, "/", nil)
-	s.ns = srv.Of("/")
-	s.greeted = true
+	s.seat.ns = srv.Of("/")
+	s.life.greeted = true
 	handled := make(chan struct{})
 	s.OnDisconnect(func(context.Context, error) { close(handled) })
 	c.sockets = append(c.sockets, s)
 
-	s.mu.Lock() // holds up end
+	s.life.mu.Lock() // holds up end
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -47,7 +47,7 @@ func TestClosedDuringEnd(t *testing.T) {
 		t.Error("nothing is waited for, and a handler is to come")
 	case <-time.After(50 * time.Millisecond):
 	}
-	s.mu.Unlock()
+	s.life.mu.Unlock()
 	<-ended
 	<-handled
 	<-waited
@@ -62,13 +62,13 @@ func TestEventAfterEnd(t *testing.T) {
 	srv := New(Config{MaxEvents: 1, Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
-	s.ns = srv.Of("/")
+	s.seat.ns = srv.Of("/")
 	s.finish(ErrServerDisconnect, nil)
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
-	if len(s.events) != 0 {
-		t.Errorf("got %d events, want none", len(s.events))
+	if len(s.inbox.events) != 0 {
+		t.Errorf("got %d events, want none", len(s.inbox.events))
 	}
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)
@@ -81,7 +81,7 @@ func TestForgottenButRunning(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	s := newSocket(c, "/", nil)
-	s.ns = srv.Of("/")
+	s.seat.ns = srv.Of("/")
 
 	c.mu.Lock() // holds up the end of s where it is to be forgotten
 	go s.finish(ErrServerDisconnect, nil)
@@ -111,11 +111,11 @@ func TestGreetAfterEnd(t *testing.T) {
 	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
 	s := newSocket(c, "/", nil)
-	s.ns = srv.Of("/")
-	s.running = true // this goroutine is the socket's
+	s.seat.ns = srv.Of("/")
+	s.inbox.running = true // this goroutine is the socket's
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	s.finish(ErrTransportClose, nil)
-	if s.greet() || s.Connected() {
+	if s.greet(nil) || s.Connected() {
 		t.Error("the socket is connected")
 	}
 	s.leave()

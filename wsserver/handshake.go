@@ -98,8 +98,12 @@ func unpackHeader(packed string, names []string) http.Header {
 func (s *Socket) Handshake() sockets.Handshake {
 	kept := &s.conn.handshake
 	query, _ := url.ParseQuery(kept.query) // it was encoded from values
+	var auth json.RawMessage
+	if s.auth != nil {
+		auth = json.RawMessage(*s.auth)
+	}
 	return sockets.Handshake{
-		Auth:       s.auth,
+		Auth:       auth,
 		Query:      query,
 		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),
 		RemoteAddr: kept.remote,
@@ -110,10 +114,10 @@ func (s *Socket) Handshake() sockets.Handshake {
 
 // DecodeAuth converts the client's option "auth" into what dst points to, as encoding/json does. A client that has none leaves dst as it is.
 func (s *Socket) DecodeAuth(dst any) error {
-	if len(s.auth) == 0 {
+	if s.auth == nil {
 		return nil
 	}
-	if err := json.Unmarshal(s.auth, dst); err != nil {
+	if err := json.Unmarshal([]byte(*s.auth), dst); err != nil {
 		return fmt.Errorf("wsserver: auth of the client: %w", err)
 	}
 	return nil

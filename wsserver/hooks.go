@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 )
 
-// hooks are what a program sets on a namespace for all its sockets. They are meant to be set before clients connect, and are not taken
-// back.
+// hooks are what a program sets on a [Namespace] for all its sockets, or on a [ParentNamespace] for all its children: both have them, and
+// the methods that set them. What runs is [collect]ed. They are meant to be set before
+// clients connect, and are not taken back.
 type hooks struct {
-	base  *hooks                // whose handlers come first; nil for none
-	owner interface{ listen() } // whose they are: a Namespace or a ParentNamespace
+	listen func() // called when there are handlers of room events, which the rooms are to tell of
 
 	outgoing atomic.Pointer[[]func(*Socket, *OutgoingEvent)] // nil while nobody listens; changes under mu
 
@@ -98,58 +98,64 @@ func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) {
 	h.outgoing.Store(&listeners)
 }
 
-// listeners are those of OnAnyOutgoing.
-func (h *hooks) listeners() []func(*Socket, *OutgoingEvent) {
-	var inherited []func(*Socket, *OutgoingEvent)
-	if h.base != nil {
-		inherited = h.base.listeners()
-	}
-	own := h.outgoing.Load()
-	switch {
-	case own == nil:
-		return inherited
-	case len(inherited) == 0:
-		return *own
-	}
-	return slices.Concat(inherited, *own)
-}
-
-// collect returns what the base of h has and then what h itself has. The result is not to be changed.
-func collect[T any](h *hooks, of func(*hooks) []T) []T {
+// collect returns what the parent of a namespace has and then what the namespace itself has. The result is not to be changed.
+func collect[T any](ns *Namespace, of func(*hooks) []T) []T {
 	var inherited []T
-	if h.base != nil {
-		inherited = collect(h.base, of)
+	if ns.parent != nil {
+		inherited = read(&ns.parent.hooks, of)
 	}
+	return concat(inherited, read(&ns.hooks, of))
+}
+
+func read[T any](h *hooks, of func(*hooks) []T) []T {
 	h.mu.RLock()
-	own := of(h)
-	h.mu.RUnlock()
+	defer h.mu.RUnlock()
+	return of(h)
+}
+
+// concat returns both lists in one, which is not to be changed.
+func concat[T any](first, second []T) []T {
 	switch {
-	case len(inherited) == 0:
-		return own
-	case len(own) == 0:
-		return inherited
+	case len(first) == 0:
+		return second
+	case len(second) == 0:
+		return first
 	}
-	return slices.Concat(inherited, own)
+	return slices.Concat(first, second)
 }
 
-func (h *hooks) middlewares() []func(context.Context, *Socket) error {
-	return collect(h, func(h *hooks) []func(context.Context, *Socket) error { return h.use })
+// listeners are those of OnAnyOutgoing. Each broadcast asks for them, hence without a lock.
+func (ns *Namespace) listeners() []func(*Socket, *OutgoingEvent) {
+	var inherited, own []func(*Socket, *OutgoingEvent)
+	if ns.parent != nil {
+		if p := ns.parent.outgoing.Load(); p != nil {
+			inherited = *p
+		}
+	}
+	if p := ns.outgoing.Load(); p != nil {
+		own = *p
+	}
+	return concat(inherited, own)
 }
 
-func (h *hooks) onConnect() []func(context.Context, *Socket) error {
-	return collect(h, func(h *hooks) []func(context.Context, *Socket) error { return h.connect })
+func (ns *Namespace) middlewares() []func(context.Context, *Socket) error {
+	return collect(ns, func(h *hooks) []func(context.Context, *Socket) error { return h.use })
 }
 
-func (h *hooks) onDisconnecting() []func(context.Context, *Socket, error) {
-	return collect(h, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnecting })
+func (ns *Namespace) onConnect() []func(context.Context, *Socket) error {
+	return collect(ns, func(h *hooks) []func(context.Context, *Socket) error { return h.connect })
 }
 
-func (h *hooks) onDisconnect() []func(context.Context, *Socket, error) {
-	return collect(h, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnect })
+func (ns *Namespace) onDisconnecting() []func(context.Context, *Socket, error) {
+	return collect(ns, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnecting })
 }
 
-func (h *hooks) onAny() []Handler { return collect(h, func(h *hooks) []Handler { return h.any }) }
+func (ns *Namespace) onDisconnect() []func(context.Context, *Socket, error) {
+	return collect(ns, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnect })
+}
 
-func (h *hooks) on(event string) []Handler {
-	return collect(h, func(h *hooks) []Handler { return h.handlers[event] })
+func (ns *Namespace) onAny() []Handler { return collect(ns, func(h *hooks) []Handler { return h.any }) }
+
+func (ns *Namespace) on(event string) []Handler {
+	return collect(ns, func(h *hooks) []Handler { return h.handlers[event] })
 }

@@ -92,7 +92,7 @@ func (ns *Namespace) selected(rooms []string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
 	sockets := make([]*Socket, 0, len(members))
 	for _, m := range members {
-		if s := (*Socket)(m.(*member)); s.now() != connecting {
+		if s := m.(sink).socket(); s != nil && s.life.at() != connecting {
 			sockets = append(sockets, s)
 		}
 	}
@@ -105,8 +105,8 @@ func (ns *Namespace) Socket(id string) (*Socket, bool) {
 	if !ok {
 		return nil, false
 	}
-	s := (*Socket)(m.(*member))
-	if s.now() == connecting {
+	s := m.(sink).socket()
+	if s == nil || s.life.at() == connecting {
 		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
 	return s, true

@@ -96,23 +96,33 @@ func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
 	return p, err
 }
 
+// take queues what is delivered. It reports false if the client will not get it: it is volatile, or the connection has ended.
+func (s *Socket) take(d *delivery) bool {
+	if len(d.listeners) > 0 || s.handlers.outgoing.Load() != nil {
+		if e := d.outgoing(); e != nil {
+			s.tell(e, d.listeners)
+		}
+	}
+	return s.conn.session.Append(d.frame)
+}
+
 // tell tells the listeners of OnAnyOutgoing: shared, those of the namespace, and then the socket's own.
 func (s *Socket) tell(e *OutgoingEvent, shared []func(*Socket, *OutgoingEvent)) {
 	for _, listen := range shared {
-		s.shield(e.name, func() { listen(s, e) })
+		s.conn.server.shield(s, e.name, func() { listen(s, e) })
 	}
-	if own := s.outgoing.Load(); own != nil {
+	if own := s.handlers.outgoing.Load(); own != nil {
 		for _, listen := range *own {
-			s.shield(e.name, func() { listen(e) })
+			s.conn.server.shield(s, e.name, func() { listen(e) })
 		}
 	}
 }
 
 // shield reports a panic of f, which has no other consequence.
-func (s *Socket) shield(event string, f func()) {
+func (srv *Server) shield(s *Socket, event string, f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.conn.server.report(s, event, newPanicError(p))
+			srv.report(s, event, newPanicError(p))
 		}
 	}()
 	f()

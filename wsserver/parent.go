@@ -33,7 +33,7 @@ type ParentNamespace struct {
 // same node. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
-	p.owner = p
+	p.listen = p.listenToRooms
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.parents = append(slices.Clip(srv.parents), p)
@@ -132,9 +132,8 @@ func (srv *Server) exit(ns *Namespace) {
 // newNamespace makes a namespace; parent may be nil. srv.mu must be held.
 func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace {
 	ns := &Namespace{server: srv, name: name, parent: parent}
-	ns.owner = ns
+	ns.listen = ns.listenToRooms
 	if parent != nil {
-		ns.base = &parent.hooks
 		srv.dynamic++
 		parent.children[ns] = struct{}{}
 	}
@@ -143,7 +142,7 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
 	})
 	if parent != nil && parent.listening {
-		ns.listen()
+		ns.listenToRooms()
 	}
 	srv.namespaces.add(ns)
 	return ns

@@ -9,7 +9,7 @@ import (
 // roomHook is a handler of room events of one kind.
 type roomHook struct {
 	kind   cluster.RoomEventKind
-	handle func(s *Socket, room string)
+	handle func(ns *Namespace, s *Socket, room string) // s is nil if no socket sits there, but what keeps a seat
 }
 
 // OnCreateRoom sets a handler for rooms that get their first socket on this node; those of OnJoinRoom are told of the socket next. Sockets on
@@ -24,55 +24,64 @@ type roomHook struct {
 // A panic is recovered and reported as one of "create-room", "join-room", "leave-room" or "delete-room", and has no other consequence.
 // A [ParentNamespace] has its handlers called for several children at a time.
 func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(cluster.CreateRoom, func(s *Socket, room string) { handle(s.ns, room) })
+	h.onRoom(cluster.CreateRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }
 
 // OnJoinRoom sets a handler for sockets of this node that have joined a room, their own among them, which comes before the socket is told
 // that it is connected, and before [Namespace.OnConnect]. Nothing can be sent to it then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) {
-	h.onRoom(cluster.JoinRoom, handle)
+	h.onRoom(cluster.JoinRoom, ofSocket(handle))
 }
 
 // OnLeaveRoom sets a handler for sockets of this node that have left a room, also because they have disconnected: between the handlers of
 // OnDisconnecting and OnDisconnect, for all their rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) {
-	h.onRoom(cluster.LeaveRoom, handle)
+	h.onRoom(cluster.LeaveRoom, ofSocket(handle))
 }
 
 // OnDeleteRoom sets a handler for rooms whose last socket on this node has left: it is told after those of OnLeaveRoom. See
 // [Namespace.OnCreateRoom].
 func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(cluster.DeleteRoom, func(s *Socket, room string) { handle(s.ns, room) })
+	h.onRoom(cluster.DeleteRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }
 
-func (h *hooks) onRoom(kind cluster.RoomEventKind, handle func(*Socket, string)) {
+// ofSocket is handle for the seats that sockets sit on.
+func ofSocket(handle func(s *Socket, room string)) func(*Namespace, *Socket, string) {
+	return func(_ *Namespace, s *Socket, room string) {
+		if s != nil {
+			handle(s, room)
+		}
+	}
+}
+
+func (h *hooks) onRoom(kind cluster.RoomEventKind, handle func(*Namespace, *Socket, string)) {
 	h.mu.Lock()
 	h.room = append(slices.Clip(h.room), roomHook{kind, handle})
 	h.mu.Unlock()
-	h.owner.listen()
+	h.listen()
 }
 
-// listen has the namespace's rooms tell of their events.
-func (ns *Namespace) listen() {
+// listenToRooms has the namespace's rooms tell of their events.
+func (ns *Namespace) listenToRooms() {
 	ns.listening.Do(func() { ns.rooms.Listen(ns.tell) })
 }
 
-// listen has the rooms of all children tell of their events, those to come too.
-func (p *ParentNamespace) listen() {
+// listenToRooms has the rooms of all children tell of their events, those to come too.
+func (p *ParentNamespace) listenToRooms() {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
 	p.listening = true
 	for child := range p.children {
-		child.listen()
+		child.listenToRooms()
 	}
 }
 
 // tell tells the handlers of a room event.
 func (ns *Namespace) tell(e cluster.RoomEvent) {
-	s := (*Socket)(e.Member.(*member))
-	for _, hook := range collect(&ns.hooks, func(h *hooks) []roomHook { return h.room }) {
+	s := e.Member.(sink).socket()
+	for _, hook := range collect(ns, func(h *hooks) []roomHook { return h.room }) {
 		if hook.kind == e.Kind {
-			s.shield(e.Kind.String(), func() { hook.handle(s, e.Room) })
+			ns.server.shield(s, e.Kind.String(), func() { hook.handle(ns, s, e.Room) })
 		}
 	}
 }

@@ -39,7 +39,12 @@ type Server struct {
 	engine *engine.Server
 	cors   *cors.Cors // nil without Config.CORS
 
+	inboxes  inboxLimits
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
+
+	// kept returns who keeps a seat for a client that connects, and the seat's id; nil for nobody. It is nil itself, since nothing keeps
+	// seats yet, but in tests.
+	kept func(s *Socket) (id string, keeper sink)
 
 	mu         sync.Mutex // guards what follows
 	closed     bool
@@ -82,6 +87,7 @@ func New(cfg Config) *Server {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
 	srv.ctx, srv.end = context.WithCancelCause(context.Background())
+	srv.inboxes = inboxLimits{events: cfg.MaxEvents, budget: srv.budget}
 	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		QueueBytes:  cfg.AdapterQueueBytes,
@@ -243,7 +249,7 @@ func (srv *Server) plain(p *packet.Packet) packet.Encoded {
 	return encoded
 }
 
-// report counts an error of a handler and gives it to Config.OnError.
+// report counts an error of a handler and gives it to Config.OnError; one of no socket is logged.
 func (srv *Server) report(s *Socket, event string, err error) {
 	srv.counts.failures.Add(1)
 	defer func() {
@@ -251,6 +257,10 @@ func (srv *Server) report(s *Socket, event string, err error) {
 			srv.cfg.Logger.Error("belfry: Config.OnError failed", "event", event, "reported", err, "error", newPanicError(p))
 		}
 	}()
+	if s == nil {
+		srv.cfg.Logger.Warn("belfry: handler failed", "event", event, "error", err)
+		return
+	}
 	srv.cfg.OnError(s, event, err)
 }
 

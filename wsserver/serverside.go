@@ -76,10 +76,6 @@ func (h *hooks) OnServerSide(event string, handle ServerHandler) {
 	h.serverSide[event] = append(slices.Clip(h.serverSide[event]), handle)
 }
 
-func (h *hooks) onServerSide(event string) []ServerHandler {
-	return collect(h, func(h *hooks) []ServerHandler { return h.serverSide[event] })
-}
-
 // OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type
 // T, as [On] does for those of clients.
 func OnServerSide[T any](ns interface {
@@ -126,7 +122,7 @@ func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) (
 	}
 	p := &packet.Packet{Type: packet.Event, Args: args}
 	e := &ServerEvent{node: event.Node, namespace: event.Namespace, packet: p, name: p.Event(), wanted: event.Answer}
-	handlers := srv.hooksOf(event.Namespace).onServerSide(e.name)
+	handlers := srv.serverHandlers(event.Namespace, e.name)
 	if len(handlers) == 0 {
 		srv.counts.unhandled.Add(1)
 		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", cluster.ErrUnknown, e.name)
@@ -163,16 +159,18 @@ func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle
 	return handle(ctx, e)
 }
 
-// hooksOf returns what the program has set for a namespace: its own hooks, or those of the parent that matches it while it does not exist.
-func (srv *Server) hooksOf(namespace string) *hooks {
+// serverHandlers returns the handlers of a server-side event: those of the namespace, or, while that does not exist, those of the parent
+// that matches it.
+func (srv *Server) serverHandlers(namespace, event string) []ServerHandler {
+	of := func(h *hooks) []ServerHandler { return h.serverSide[event] }
 	srv.mu.Lock()
 	ns, parents := srv.namespaces.byName[namespace], srv.parents
 	srv.mu.Unlock()
 	if ns != nil {
-		return &ns.hooks
+		return collect(ns, of)
 	}
 	if parent := srv.parentOf(parents, namespace); parent != nil {
-		return &parent.hooks
+		return read(&parent.hooks, of)
 	}
-	return new(hooks)
+	return nil
 }

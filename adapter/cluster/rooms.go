@@ -153,6 +153,18 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 	return r.hub.fenced(ctx, wait)
 }
 
+// Reseat puts next in the place of m, in one step: next has m's id and rooms, and nobody is told, since nothing has joined or left.
+// It reports false, and does nothing, if the member with this id is not m any more. m and next must be comparable.
+//
+// Each broadcast is delivered to one of the two. m still gets those that were on their way to it, also when Reseat has returned; those of
+// one goroutine, and of one other node, are delivered to m first and then to next.
+func (r *Rooms) Reseat(id string, m, next Member) bool {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	sits, ok := r.index.Get(id)
+	return ok && sits == m && r.index.Replace(id, next)
+}
+
 // Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace. One that is not there is left alone.
 func (r *Rooms) Remove(id string) {
 	r = r.lock(false)

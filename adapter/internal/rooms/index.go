@@ -67,6 +67,15 @@ func (x *Index[M]) Add(id string, value M) bool {
 	return true
 }
 
+// Replace puts value in the place of the value with this id, which keeps its rooms. It reports false if there is none.
+func (x *Index[M]) Replace(id string, value M) bool {
+	n, ok := x.ids[id]
+	if ok {
+		x.members[n].value = value
+	}
+	return ok
+}
+
 // Remove takes a member out of all rooms, in the order of RoomsOf, and out of the index. left, which may be nil, is called after each
 // room with whether that has no member any more; it must not change the index. Remove reports false if the member is not there.
 func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool {

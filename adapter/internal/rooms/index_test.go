@@ -181,7 +181,7 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 	}
 	for call := range calls {
 		who := id()
-		switch rng.IntN(12) {
+		switch rng.IntN(13) {
 		case 0, 1:
 			_, there := m.values[who]
 			if got := x.Add(who, call); got == there {
@@ -201,6 +201,14 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 			})
 			if want := m.remove(who); ok != there || !slices.Equal(got, want) {
 				t.Fatalf("Remove(%q) is %v, from %q, want %q", who, ok, got, want)
+			}
+		case 12:
+			_, there := m.values[who]
+			if ok := x.Replace(who, call); ok != there {
+				t.Fatalf("Replace(%q) is %v", who, ok)
+			}
+			if there {
+				m.values[who] = call
 			}
 		case 3, 4, 5:
 			name := room()

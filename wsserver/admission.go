@@ -10,12 +10,15 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// connect is the first thing that a socket's goroutine does: it finds the namespace, asks the middlewares, joins the cluster, greets the
-// client and runs the handlers of the connection, in this order. A client that goes away meanwhile ends it at the next step.
+// connect is the first thing that a socket's worker does: it finds the namespace, asks the middlewares, sits down in the cluster, greets
+// the client and runs the handlers of the connection, in this order. A client that goes away meanwhile ends it at the next step.
 func (s *Socket) connect() {
 	s.persist(func() {
-		if s.enter() && s.admit() && s.join() && s.greet() {
-			s.welcome()
+		if s.enter() {
+			kept := s.kept()
+			if s.admit() && (s.replace(kept) || s.join() && s.greet(nil)) {
+				s.welcome()
+			}
 		}
 		s.work()
 	})
@@ -28,14 +31,14 @@ func (s *Socket) enter() bool {
 		s.refuse(refusalData(refusal))
 		return false
 	}
-	s.ns = ns
+	s.seat.ns = ns
 	return true
 }
 
 // admit asks the middlewares.
 func (s *Socket) admit() bool {
-	for _, middleware := range s.ns.middlewares() {
-		if s.ctx.Err() != nil {
+	for _, middleware := range s.seat.ns.middlewares() {
+		if s.life.ctx.Err() != nil {
 			return false
 		}
 		if data := s.ask(middleware); data != nil {
@@ -54,7 +57,7 @@ func (s *Socket) ask(middleware func(context.Context, *Socket) error) (data []by
 			data = refusalData("internal error")
 		}
 	}()
-	err := middleware(s.ctx, s)
+	err := middleware(s.life.ctx, s)
 	if err == nil {
 		return nil
 	}
@@ -91,53 +94,74 @@ func (s *Socket) refuse(data []byte) bool {
 		p.Data = refusalData("internal error")
 		encoded = s.conn.server.plain(p)
 	}
-	frame := newFrame(encoded)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if socketState(s.state.Load()) != connecting {
-		return false
-	}
-	s.finishNow(ErrServerDisconnect, frame)
-	return true
+	return s.end(connected, ErrServerDisconnect, newFrame(encoded))
 }
 
 // join makes the socket a member of its namespace, in the whole cluster.
 func (s *Socket) join() bool {
-	if s.ctx.Err() != nil {
+	if s.life.ctx.Err() != nil {
 		return false
 	}
-	err := s.ns.rooms.Add(s.ctx, s.id, (*member)(s))
+	err := s.seat.take(s.life.ctx, (*member)(s))
 	var unfenced *cluster.UnfencedError
-	if err != nil && !errors.As(err, &unfenced) && s.ctx.Err() == nil {
+	if err != nil && !errors.As(err, &unfenced) && s.life.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.
 		s.refuse(refusalData("server unavailable"))
 		return false
 	}
-	s.ns.rooms.Told(s.ctx)
+	s.seat.ns.rooms.Told(s.life.ctx)
 	return true
 }
 
-// greet tells the client that it is connected.
-func (s *Socket) greet() bool {
-	open := packet.Packet{Type: packet.Connect, Namespace: s.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.id)}
+// greet tells the client that it is connected. If there is another sink, the socket first takes its place, in the same step.
+func (s *Socket) greet(other sink) bool {
+	open := packet.Packet{Type: packet.Connect, Namespace: s.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.seat.id)}
 	frame := newFrame(s.conn.server.plain(&open))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if socketState(s.state.Load()) != connecting {
+	return s.life.greet(func() bool {
+		var missed []*delivery
+		if other != nil {
+			var ok bool
+			if missed, ok = s.seat.pass(other, (*member)(s)); !ok {
+				return false
+			}
+		}
+		// Nothing is delivered before the client knows of its connection, and everything after: first what it has missed.
+		s.conn.session.Append(frame)
+		for _, d := range missed {
+			s.conn.session.Append(d.frame)
+		}
+		s.conn.session.Accept()
+		return true
+	})
+}
+
+// kept returns who keeps a seat for the client, and gives the socket the seat's id; nil if there is none.
+func (s *Socket) kept() sink {
+	srv := s.conn.server
+	if srv.kept == nil {
+		return nil
+	}
+	id, keeper := srv.kept(s)
+	if keeper != nil {
+		s.seat.id = id
+	}
+	return keeper
+}
+
+// replace sits down in the place of who has kept the seat, without leave and join, and ends that. It reports false if nobody has, or not
+// any more: the socket is to join then.
+func (s *Socket) replace(keeper sink) bool {
+	if keeper == nil || !s.greet(keeper) {
 		return false
 	}
-	// In this order, and in one step, nothing is delivered before the client knows of its connection, and everything after.
-	s.conn.session.Append(frame)
-	s.state.Store(uint32(connected))
-	s.greeted = true
-	s.conn.session.Accept()
+	keeper.dismiss()
 	return true
 }
 
 // welcome runs the handlers of the connection.
 func (s *Socket) welcome() {
-	for _, handle := range s.ns.onConnect() {
-		if err := s.protect("connect", func() error { return handle(s.ctx, s) }); err != nil && !stands(err) {
+	for _, handle := range s.seat.ns.onConnect() {
+		if err := s.protect("connect", func() error { return handle(s.life.ctx, s) }); err != nil && !stands(err) {
 			s.Disconnect()
 			break
 		}

@@ -1,0 +1,126 @@
+package wsserver
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// A stage is how far a socket has come in its life.
+type stage uint32
+
+const (
+	connecting stage = iota
+	connected
+	ended   // for a reason, the cause of the context. It is in its rooms, and the events that wait may yet be handled
+	parting // the handlers of OnDisconnecting have begun
+	leaving // it leaves its rooms
+	parted  // the handlers of OnDisconnect have begun
+)
+
+// A life is the one owner of how far a socket has come: whatever asks "is it over?" asks here.
+type life struct {
+	ctx    context.Context // ends with the life, for the reason that is its cause
+	cancel context.CancelCauseFunc
+
+	stage atomic.Uint32 // a stage; changes under mu
+
+	mu      sync.Mutex // held for a whole step, with all that belongs to it; guards what follows
+	greeted bool       // the client was told that it is connected
+	yielded bool       // another has the seat
+	barred  bool       // nothing may have it
+}
+
+// begin is called before all else.
+func (l *life) begin() { l.ctx, l.cancel = context.WithCancelCause(context.Background()) }
+
+// at returns the stage. A socket counts as connected while its client is being told so.
+func (l *life) at() stage {
+	at := stage(l.stage.Load())
+	if at == connecting {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		at = stage(l.stage.Load())
+	}
+	return at
+}
+
+// over reports whether the life has ended.
+func (l *life) over() bool { return stage(l.stage.Load()) >= ended }
+
+// reason is why the life has ended; nil if it has not.
+func (l *life) reason() error {
+	if !l.over() {
+		return nil
+	}
+	l.mu.Lock() // the context ends in the same step, a moment later
+	defer l.mu.Unlock()
+	return context.Cause(l.ctx)
+}
+
+// wasGreeted reports whether the client was ever told that it is connected.
+func (l *life) wasGreeted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.greeted
+}
+
+// greet makes who is connecting connected, if tell reports that the client is told so. It reports false if the life goes on as it was,
+// and does not call tell if it has ended.
+func (l *life) greet(tell func() bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if stage(l.stage.Load()) != connecting || !tell() {
+		return false
+	}
+	l.greeted = true
+	l.stage.Store(uint32(connected))
+	return true
+}
+
+// end ends a life that has not come to before, which is connected or ended, and does what belongs to that step. It reports false, and
+// does nothing, if it has.
+func (l *life) end(before stage, reason error, do func(greeted bool)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if stage(l.stage.Load()) >= before {
+		return false
+	}
+	l.stage.Store(uint32(ended))
+	l.cancel(reason)
+	do(l.greeted)
+	return true
+}
+
+// advance moves a life that has ended on to another stage. It waits for the step of its end.
+func (l *life) advance(to stage) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stage.Store(uint32(to))
+}
+
+// yield has pass give the seat to another, and reports whether it has. Who leaves its rooms has no seat to give.
+func (l *life) yield(pass func() bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.yielded || l.barred || stage(l.stage.Load()) >= leaving || !pass() {
+		return false
+	}
+	l.yielded = true
+	return true
+}
+
+// bar has the seat go with the life. It reports false if the seat is another's already.
+func (l *life) bar() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.barred = !l.yielded
+	return l.barred
+}
+
+// hasYielded reports whether another has the seat.
+func (l *life) hasYielded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.yielded
+}

@@ -1,0 +1,156 @@
+package wsserver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+)
+
+// TestLife: each step is taken once, in its order, by whoever comes first, and none after the end but those of the worker.
+func TestLife(t *testing.T) {
+	why := errors.New("why")
+	yes, no := func() bool { return true }, func() bool { return false }
+	never := func() bool { t.Error("a step was taken twice, or after the end"); return true }
+	var l life
+	l.begin()
+	if l.over() || l.reason() != nil || l.greet(no) || l.at() != connecting {
+		t.Fatal("a life has ended, or gone on, before it began")
+	}
+	if !l.greet(yes) || l.at() != connected || l.greet(never) {
+		t.Fatal("want one greeting")
+	}
+	if l.end(connected, why, func(bool) { t.Error("refused, when connected") }) || l.over() {
+		t.Fatal("what is connected was refused")
+	}
+	if l.yield(no) || l.hasYielded() || !l.yield(yes) || !l.hasYielded() || l.yield(never) || l.bar() {
+		t.Fatal("want a seat that is yielded once")
+	}
+	did := 0
+	for range 2 {
+		l.end(ended, why, func(greeted bool) {
+			did++
+			if !greeted || context.Cause(l.ctx) != why {
+				t.Error("the end does not know of the greeting, or of its reason")
+			}
+		})
+	}
+	if did != 1 || !l.over() || l.reason() != why || l.greet(never) {
+		t.Fatalf("ended %d times, with %v, want once", did, l.reason())
+	}
+	if l.advance(parting); l.at() != parting || !l.over() {
+		t.Error("the life is not parting")
+	}
+}
+
+// TestSeatOfALife: who leaves its rooms, or was barred, yields no seat; who has ended does, until then.
+func TestSeatOfALife(t *testing.T) {
+	yes, never := func() bool { return true }, func() bool { t.Error("the seat is passed on"); return true }
+	for name, c := range map[string]struct {
+		to    stage
+		bar   bool
+		yield bool
+	}{
+		"ended": {ended, false, true}, "parting": {parting, false, true}, "leaving": {leaving, false, false},
+		"parted": {parted, false, false}, "barred": {ended, true, false},
+	} {
+		var l life
+		l.begin()
+		l.end(ended, ErrTransportClose, func(bool) {})
+		l.advance(c.to)
+		if c.bar && !l.bar() {
+			t.Errorf("%s: the seat is gone", name)
+		}
+		pass := never
+		if c.yield {
+			pass = yes
+		}
+		if l.yield(pass) != c.yield {
+			t.Errorf("%s: got a seat %v", name, !c.yield)
+		}
+	}
+}
+
+// TestReasonOfARacingEnd: whoever sees that a life has ended knows the reason.
+func TestReasonOfARacingEnd(t *testing.T) {
+	for range 1000 {
+		var l life
+		l.begin()
+		var wg sync.WaitGroup
+		wg.Go(func() { l.end(ended, ErrTransportClose, func(bool) {}) })
+		for !l.over() {
+		}
+		if l.reason() != ErrTransportClose {
+			t.Fatalf("got reason %v", l.reason())
+		}
+		wg.Wait()
+	}
+}
+
+// TestAcksOfARacingEnd: what waits for an acknowledgement as the life ends is told once that none will come, or is refused.
+func TestAcksOfARacingEnd(t *testing.T) {
+	for range 1000 {
+		var (
+			l     life
+			a     acks
+			wg    sync.WaitGroup
+			mu    sync.Mutex
+			calls int
+		)
+		l.begin()
+		wg.Go(func() {
+			l.end(ended, ErrTransportClose, func(bool) {})
+			a.removeAll()
+		})
+		refused := 0
+		for id := range uint64(4) {
+			err := a.add(&l, id, func(_ packet.Args, ok bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				if calls++; ok {
+					t.Error("an acknowledgement came")
+				}
+			})
+			if err != nil {
+				refused++
+			}
+		}
+		wg.Wait()
+		if calls+refused != 4 || len(a.asks) > 0 {
+			t.Fatalf("%d were told, %d refused, %d still wait, want 4, and none", calls, refused, len(a.asks))
+		}
+	}
+}
+
+// TestAcks: an acknowledgement has one taker, and only so many are waited for.
+func TestAcks(t *testing.T) {
+	var l life
+	var a acks
+	l.begin()
+	for id := range uint64(maxAcks) {
+		if err := a.add(&l, id, func(packet.Args, bool) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.add(&l, maxAcks, func(packet.Args, bool) {}); err != ErrTooManyAcks {
+		t.Errorf("got %v, want ErrTooManyAcks", err)
+	}
+	for id := range uint64(maxAcks + 1) {
+		if got := a.remove(id) != nil; got != (id < maxAcks) || a.remove(id) != nil {
+			t.Fatalf("acknowledgement %d: taken %v, or twice", id, got)
+		}
+	}
+	if a.asks != nil {
+		t.Error("the memory of what was waited for is kept")
+	}
+}
+
+// TestSocketIsSmall: an idle socket is the size of a class of the allocator's, and its connection of another.
+func TestSocketIsSmall(t *testing.T) {
+	if s, c := unsafe.Sizeof(Socket{}), unsafe.Sizeof(conn{}); s > 208 || c > 176 {
+		t.Errorf("a Socket takes %d bytes, a conn %d; want 208 and 176", s, c)
+	}
+}
