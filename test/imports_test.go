@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"adapter":                      {"adapter/shrink", "std"},
 	"adapter/cluster":              {"adapter", "adapter/internal/...", "adapter/shrink", "std"},
 	"adapter/sockets":              {"adapter/cluster", "adapter/packet", "std"},
+	"adapter/internal/ask":         {"adapter", "adapter/internal/envelope", "std"},
 	"adapter/internal/envelope":    {"adapter/internal/mesh", "std"},
 	"adapter/internal/mesh":        {"adapter/shrink", "std"},
 	"adapter/internal/rooms":       {"adapter/shrink", "std"},

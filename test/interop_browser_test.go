@@ -39,7 +39,7 @@ type browserRun struct {
 }
 
 // TestClientInBrowser has the bundles of the official client make the checks of node/checks.mjs in a real browser, from pages of the
-// server's own origin and of another.
+// server's own origin and of another: all of them, in more modes, with -modes.
 func TestClientInBrowser(t *testing.T) {
 	t.Parallel()
 	node, chromium := needNode(t), need.Chromium(t)
@@ -52,16 +52,23 @@ func TestClientInBrowser(t *testing.T) {
 	msgpack := startBrowserServer(t, "msgpack", withCredentials)
 	credentials, none := map[string]any{"withCredentials": true, "extraHeaders": map[string]string{"X-Test": "asks first"}}, map[string]any{}
 	refused := []string{"refused by origin"}
-	runs, err := json.Marshal([]browserRun{
-		{"own origin, default", own.url, own.url, "default", none, nil},
-		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, browserPolling},
-		{"other origin, default, no credentials", elsewhere.URL, open.url, "default", none, browserCore},
-		{"other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore},
-		{"other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, browserCore},
-		{"own origin, polling, msgpack", msgpack.url, msgpack.url, "polling-msgpack", none, browserCore},
+	plan := []browserRun{
+		{"own origin, default", own.url, own.url, "default", none, browserPolling},
+		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, browserCore},
+		{"other origin, default, no credentials", elsewhere.URL, open.url, "default", none, []string{"connect", "upgrade", "large messages"}},
+		{"other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, []string{"connect", "binary, also nested"}},
 		{"unknown origin, polling", elsewhere.URL, own.url, "polling", none, refused},
 		{"unknown origin, websocket", elsewhere.URL, own.url, "websocket", none, refused},
-	})
+	}
+	if *everyMode {
+		plan[0].Only = nil // all
+		plan[1].Only = browserPolling
+		plan[2].Only, plan[3].Only = browserCore, browserCore
+		plan = append(plan,
+			browserRun{"other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore},
+			browserRun{"own origin, polling, msgpack", msgpack.url, msgpack.url, "polling-msgpack", none, browserCore})
+	}
+	runs, err := json.Marshal(plan)
 	if err != nil {
 		t.Fatal(err)
 	}

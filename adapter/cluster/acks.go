@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
@@ -62,42 +63,37 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 	}
 	acks := Acks{Members: len(q.ids)}
 	h := r.hub
-	c := h.newCall(nil)
-	c.parts, c.local = true, b.Local
+	var c *ask.Call
 	add := func(from string, replies []envelope.Reply) {
 		for _, reply := range replies {
 			acks.Answers = append(acks.Answers, Ack{Member: reply.Member, Node: from, Payload: reply.Payload})
 		}
 		if first && slices.ContainsFunc(acks.Answers, Ack.some) {
-			c.end()
+			c.End()
 		}
 	}
-	c.page = func(from string, n *asked, content []byte, _ bool) error {
-		if n.next == 0 {
-			members, err := envelope.Number(content)
+	c = h.ask.New(func(p ask.Page) error {
+		if p.Number == 0 {
+			members, err := envelope.Number(p.Content)
 			acks.Members += int(members)
 			return err
 		}
-		replies, err := envelope.Replies(content)
-		add(from, replies)
+		replies, err := envelope.Replies(p.Content)
+		add(p.From, replies)
 		return err
-	}
+	})
+	c.Parts, c.Local = true, b.Local
 	if len(q.ids) > 0 { // they are waited for like another node
-		here := &asked{waited: true, next: 1}
-		c.nodes[h.node] = here
-		c.some = q.some
-		c.collect = func() {
+		h.ask.Here(c, q.some, func() bool {
 			replies, left, _ := q.take()
 			add(h.node, replies)
-			if left == 0 && !here.done {
-				c.settle(here, nil)
-			}
-		}
+			return left == 0
+		})
 	}
-	h.ask(ctx, c, body, true)
-	h.wait(ctx, c, body)
+	h.ask.Ask(ctx, c, body, true)
+	h.ask.Wait(ctx, c, body)
 	q.forget()
-	return acks, c.partial(acks.Members - len(acks.Answers))
+	return acks, incomplete(c, acks.Members-len(acks.Answers))
 }
 
 // The answers to another node's question are sent together: at the latest after ackDelay, or when they have ackBytes.
@@ -220,48 +216,50 @@ func (q *question) forget() {
 func (h *Hub) collect(b *envelope.Broadcast) {
 	r := h.lookup(b.Namespace)
 	if r == nil {
-		h.number(b, 0)
+		h.ask.Number(b, 0)
 		return
 	}
 	q, err := r.ask(&b.Body, ackBound)
 	switch {
 	case err != nil:
-		h.refuse(asker{b.From, b.ID}, envelope.Failed, err.Error())
+		h.ask.Refuse(b, envelope.Failed, err.Error())
 	case len(q.ids) == 0:
-		h.number(b, 0)
-	case !h.begin(b, asking, func(a *answer) { q.collect(a) }):
+		h.ask.Number(b, 0)
+	case !h.ask.Begin(b, ask.Asking, func(a *ask.Answer) { q.collect(a) }):
 		q.forget()
 	}
 }
 
 // collect sends the number of those that were asked, and their answers until all have answered, or nobody waits for them any more.
-func (q *question) collect(a *answer) {
+func (q *question) collect(a *ask.Answer) {
 	defer q.forget()
-	a.buf = envelope.AppendNumber(a.buf, uint64(len(q.ids)))
+	if a.Add(envelope.AppendNumber(nil, uint64(len(q.ids)))) != nil {
+		return
+	}
 	for {
-		if a.flush(true) != nil {
+		if a.Flush(true) != nil {
 			return
 		}
 		select {
 		case <-q.some:
-		case <-a.ctx.Done():
+		case <-a.Context().Done():
 			return
 		}
 		select {
 		case <-q.full:
 		case <-time.After(ackDelay):
-		case <-a.ctx.Done():
+		case <-a.Context().Done():
 			return
 		}
 		replies, left, dropped := q.take()
 		for _, reply := range replies {
-			if a.add(reply.Append(nil)) != nil {
+			if a.Add(reply.Append(nil)) != nil {
 				return
 			}
 		}
 		if left == 0 {
-			if err := a.flush(dropped); err == nil && dropped {
-				a.busy()
+			if err := a.Flush(dropped); err == nil && dropped {
+				a.Busy()
 			}
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
@@ -231,7 +232,7 @@ func TestAcksAreSentTogether(t *testing.T) {
 		for _, c := range []struct{ least, most int64 }{{5, 10}, {60, 75}} {
 			pages.Store(0)
 			acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
-			if n := pages.Load(); len(acks.Answers) != 1000 || err != nil || n < c.least || n > c.most || bytes.Load() > maxPage {
+			if n := pages.Load(); len(acks.Answers) != 1000 || err != nil || n < c.least || n > c.most || bytes.Load() > ask.MaxPage {
 				t.Errorf("%d answers in %d messages of up to %d bytes, %v; want %d to %d", len(acks.Answers), n, bytes.Load(), err, c.least, c.most)
 			}
 			large.Store(true)

@@ -15,66 +15,6 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// A node that is met when others have been asked is not missed. But if it has begun to answer, its part is to be whole, or said not to be.
-func TestLateNodeThatHasBegun(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		alive   bool // while it begins
-		end     func(h *Hub, answer func(from string, a envelope.Answer))
-		missing bool
-	}{
-		{"and ends", true, func(_ *Hub, answer func(string, envelope.Answer)) { answer("new", envelope.Answer{Page: 1}) }, false},
-		{"and fails", true, func(_ *Hub, answer func(string, envelope.Answer)) {
-			answer("new", envelope.Answer{Page: 1, Status: envelope.Failed})
-		}, true},
-		{"and has gone", true, func(h *Hub, _ func(string, envelope.Answer)) {
-			h.meshMu.Lock()
-			defer h.meshMu.Unlock()
-			h.lookAround()
-		}, true},
-		{"and is silent", false, nil, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := cluster(t, 1)
-				h := hubs[0]
-				call := h.newCall(func(string, *asked, []byte, bool) error { return nil })
-				answer := func(from string, a envelope.Answer) {
-					h.calls.take(&envelope.Broadcast{From: from, Body: *answerBody(asker{h.node, call.id}, a, nil)}, c.alive)
-				}
-				h.await(call, []string{"known"})
-				answer("new", envelope.Answer{More: true})
-				answer("newer", envelope.Answer{Status: envelope.Busy})
-				answer("known", envelope.Answer{})
-				ended := make(chan struct{})
-				go func() {
-					h.wait(t.Context(), call, nil)
-					close(ended)
-				}()
-				synctest.Wait()
-				if c.alive {
-					select {
-					case <-ended:
-						t.Fatal("the call has ended with a part of the node's answer")
-					default:
-					}
-					c.end(h, answer)
-				}
-				<-ended // without that a clock has moved
-				if err := call.partial(0); !c.missing && err != nil {
-					t.Errorf("%v, want that it is whole", err)
-				} else if c.missing {
-					var p *PartialError
-					if !errors.As(err, &p) || len(p.Nodes) != 1 || p.Nodes[0] != "new" {
-						t.Errorf("%v, want that the node is missing", err)
-					}
-				}
-				idle(t, h)
-			})
-		})
-	}
-}
-
 // No page is sent that says nothing.
 func TestNoEmptyPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

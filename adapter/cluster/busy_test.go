@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 )
 
 // A node does so many things for others at a time; what is beyond is answered, and no other call fails for it.
@@ -21,14 +22,14 @@ func TestBusy(t *testing.T) {
 		hubs[1].Handle("slow", func(context.Context, string, []byte) ([]byte, error) { <-hold; return []byte("done"), nil })
 		r := hubs[0].Rooms("/", frame)
 		var fetched, called atomic.Int64
-		for range maxLookups {
+		for range ask.MaxLookups {
 			go func() {
 				if infos, err := r.Fetch(t.Context(), Selection{}); len(infos) == 1 && err == nil {
 					fetched.Add(1)
 				}
 			}()
 		}
-		for range maxHandlers {
+		for range ask.MaxHandlers {
 			go func() {
 				if out, err := hubs[0].Call(t.Context(), hubs[1].Node(), "slow", nil); string(out) == "done" && err == nil {
 					called.Add(1)
@@ -57,8 +58,8 @@ func TestBusy(t *testing.T) {
 		}
 		close(hold)
 		settle()
-		if fetched.Load() != maxLookups || called.Load() != maxHandlers {
-			t.Errorf("%d fetched, %d called; want %d and %d", fetched.Load(), called.Load(), maxLookups, maxHandlers)
+		if fetched.Load() != ask.MaxLookups || called.Load() != ask.MaxHandlers {
+			t.Errorf("%d fetched, %d called; want %d and %d", fetched.Load(), called.Load(), ask.MaxLookups, ask.MaxHandlers)
 		}
 		idle(t, hubs...)
 	})
@@ -125,7 +126,7 @@ func TestTooManyQuestions(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		_, m := add(t, hubs[1])
 		ctx, cancel := context.WithCancel(t.Context())
-		for range maxAsks {
+		for range ask.MaxAsks {
 			go hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{})
 		}
 		settle()
@@ -139,8 +140,8 @@ func TestTooManyQuestions(t *testing.T) {
 		got(t, "the member", m, "one more")
 		cancel()
 		settle()
-		if m.forgotten() != 1+maxAsks {
-			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+maxAsks)
+		if m.forgotten() != 1+ask.MaxAsks {
+			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+ask.MaxAsks)
 		}
 		idle(t, hubs...)
 	})

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
@@ -285,7 +285,7 @@ func TestUnknownRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 3)
 		start := time.Now()
-		err := hubs[0].Rooms("/", frame).gather(t.Context(), 200, Selection{}, func(string, *asked, []byte, bool) error {
+		err := hubs[0].Rooms("/", frame).gather(t.Context(), 200, Selection{}, func(ask.Page) error {
 			t.Error("it was answered")
 			return nil
 		})
@@ -294,59 +294,6 @@ func TestUnknownRequest(t *testing.T) {
 			t.Errorf("it took %v", d)
 		}
 		idle(t, hubs...)
-	})
-}
-
-// Answers that nobody waits for, that come again or too late, are ignored; what is missing in front of one, or makes no sense, fails its node.
-func TestOddAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hubs, _ := cluster(t, 1)
-		h := hubs[0]
-		var got []string
-		var c *call
-		answer := func(from string, id uint64, a envelope.Answer, content string) {
-			b := &envelope.Broadcast{From: from, Body: *answerBody(asker{h.node, id}, a, []byte(content))}
-			h.serve(b)
-		}
-		c = h.newCall(func(from string, _ *asked, content []byte, last bool) error {
-			if string(content) == "nonsense" {
-				return envelope.ErrMalformed
-			}
-			got = append(got, fmt.Sprint(from, " ", string(content), " ", last))
-			return nil
-		})
-		h.await(c, []string{"a", "b", "c", "d", "e"})
-		answer("a", c.id, envelope.Answer{More: true}, "1")
-		answer("a", c.id, envelope.Answer{More: true}, "1 again")
-		answer("a", c.id+1, envelope.Answer{Page: 1}, "another call's")
-		answer("a", c.id, envelope.Answer{Page: 1}, "2")
-		answer("a", c.id, envelope.Answer{Page: 2}, "3 after the end")
-		answer("b", c.id, envelope.Answer{Page: 1}, "2 without 1")
-		answer("b", c.id, envelope.Answer{}, "1 after it failed")
-		answer("c", c.id, envelope.Answer{}, "nonsense")
-		answer("d", c.id, envelope.Answer{Status: 99, Text: "a status of the future"}, "")
-		answer("new", c.id, envelope.Answer{}, "met later")
-		answer("newer", c.id, envelope.Answer{Status: envelope.Busy}, "met later, and not missed")
-		h.serve(&envelope.Broadcast{From: "e", Body: envelope.Body{Route: envelope.ByNode, Request: envelope.Request{
-			Kind: envelope.KindAnswer, ID: c.id, To: h.node, Arg: []byte{0xff}}}})
-		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.Answer{}, []byte("for another"))
-		h.serve(&envelope.Broadcast{From: "new2", Body: *elsewhere})
-		select {
-		case <-c.done:
-		default:
-			t.Errorf("the call goes on: %d are waited for", c.left)
-		}
-		h.wait(t.Context(), c, nil)
-		answer("a", c.id, envelope.Answer{}, "after the call")
-		if want := []string{"a 1 false", "a 2 true", "new met later true"}; !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		err := c.partial(0)
-		missing(t, "odd answers", err, 0, errLost, "b", "c", "d", "e")
-		if !errors.Is(err, envelope.ErrMalformed) {
-			t.Errorf("%v does not say that an answer was malformed", err)
-		}
-		idle(t, h)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
@@ -62,27 +63,27 @@ func (r *Rooms) changeMembers(ctx context.Context, kind envelope.Kind, s Selecti
 	}
 	var unfenced []string
 	var broker error
-	c := r.hub.newCall(func(_ string, _ *asked, content []byte, _ bool) error {
-		nodes, err := envelope.Strings(content)
+	c := r.hub.ask.New(func(p ask.Page) error {
+		nodes, err := envelope.Strings(p.Content)
 		unfenced = append(unfenced, nodes...)
 		return err
 	})
-	r.hub.ask(ctx, c, b, true)
-	r.hub.wait(ctx, c, nil)
+	r.hub.ask.Ask(ctx, c, b, true)
+	r.hub.ask.Wait(ctx, c, nil)
 	var local *UnfencedError
 	var errs []error
 	switch err := r.hub.fenced(ctx, wait); {
 	case errors.As(err, &local):
 		unfenced, broker = append(unfenced, local.Nodes...), local.Broker
-	case err != nil && c.cause == nil:
+	case err != nil && c.Cause == nil:
 		errs = append(errs, err) // otherwise the cause is the same
 	}
 	if len(unfenced) > 0 || broker != nil {
 		slices.Sort(unfenced)
 		errs = append(errs, &UnfencedError{Nodes: slices.Compact(unfenced), Broker: broker})
 	}
-	err := c.partial(0, errs...)
-	if p, ok := err.(*PartialError); ok && p.Nodes == nil && len(errs) == 1 && c.cause == nil {
+	err := incomplete(c, 0, errs...)
+	if p, ok := err.(*PartialError); ok && p.Nodes == nil && len(errs) == 1 && c.Cause == nil {
 		return errs[0] // it is done everywhere
 	}
 	return err
@@ -128,7 +129,6 @@ func (r *Rooms) change(b *envelope.Body, names []string) (wait *joining) {
 
 // change does what another node asks for, and confirms it when it is done everywhere.
 func (h *Hub) change(b *envelope.Broadcast) {
-	to := asker{b.From, b.ID}
 	var names []string
 	if b.Kind != envelope.KindDisconnect {
 		var err error
@@ -137,7 +137,7 @@ func (h *Hub) change(b *envelope.Broadcast) {
 			err = ErrRoomName
 		}
 		if err != nil {
-			h.refuse(to, envelope.Failed, err.Error())
+			h.ask.Refuse(b, envelope.Failed, err.Error())
 			return
 		}
 	}
@@ -147,26 +147,26 @@ func (h *Hub) change(b *envelope.Broadcast) {
 		wait = r.change(&b.Body, names)
 		tell = r.tellAll
 	}
-	begun := h.begin(b, changing, func(a *answer) {
+	begun := h.ask.Begin(b, ask.Changing, func(a *ask.Answer) {
 		tell()
 		var unfenced *UnfencedError
-		switch err := h.fenced(a.ctx, wait); {
+		switch err := h.fenced(a.Context(), wait); {
 		case errors.As(err, &unfenced):
 			nodes := unfenced.Nodes
 			if unfenced.Broker != nil {
 				nodes = append(nodes, h.node) // its broker brings it nothing, whoever emits
 			}
 			for _, node := range nodes {
-				if err := a.add(envelope.AppendString(nil, node)); err != nil {
+				if err := a.Add(envelope.AppendString(nil, node)); err != nil {
 					return
 				}
 			}
 		case err != nil:
 			return // nobody waits for it any more
 		}
-		_ = a.flush(false)
+		_ = a.Flush(false)
 	})
 	if !begun {
-		h.duties.begin(tell)
+		h.ask.Go(tell)
 	}
 }

@@ -3,12 +3,13 @@ package cluster
 import (
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
 // The bounds of messages that come in chunks.
 const (
-	maxMessage   = 32 << 20         // bytes of a broadcast, with the names of its rooms, and maxStamp for each name but the first
+	maxMessage   = ask.MaxMessage   // bytes of a broadcast, with the names of its rooms, and maxStamp for each name but the first
 	maxStamp     = 10               // bytes that the place on the topic of a room takes at the most
 	maxAssembly  = 64 << 20         // bytes of all that are not whole yet
 	maxAssembled = 1024             // nodes that a part of a message is kept of

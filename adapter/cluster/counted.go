@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
@@ -27,14 +28,14 @@ func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) 
 	if b.Local {
 		return taken, nil
 	}
-	c := r.hub.newCall(func(_ string, _ *asked, content []byte, _ bool) error {
-		n, err := envelope.Number(content)
+	c := r.hub.ask.New(func(p ask.Page) error {
+		n, err := envelope.Number(p.Content)
 		taken += int(n)
 		return err
 	})
-	r.hub.ask(ctx, c, body, true)
-	r.hub.wait(ctx, c, nil)
-	return taken, c.partial(0)
+	r.hub.ask.Ask(ctx, c, body, true)
+	r.hub.ask.Wait(ctx, c, nil)
+	return taken, incomplete(c, 0)
 }
 
 // handOn hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
@@ -43,9 +44,9 @@ func (h *Hub) handOn(b *envelope.Broadcast) {
 	if r := h.lookup(b.Namespace); r != nil {
 		var err error
 		if taken, err = r.hand(&b.Body); err != nil {
-			h.refuse(asker{b.From, b.ID}, envelope.Failed, unencoded(err).Error())
+			h.ask.Refuse(b, envelope.Failed, unencoded(err).Error())
 			return
 		}
 	}
-	h.number(b, taken)
+	h.ask.Number(b, taken)
 }

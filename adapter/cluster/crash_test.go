@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 )
 
 // mortal is a node's Memory, which can take the node's link away, as a crash does: the others are not told.
@@ -92,11 +93,11 @@ func TestCrashedNode(t *testing.T) {
 		naming   time.Duration // as configured
 		nameless time.Duration // after the crash
 	}{
-		{"the broker tells", false, probeInterval, 0, DefaultNameSuspects},
+		{"the broker tells", false, ask.ProbeInterval, 0, DefaultNameSuspects},
 		{"the broker does not tell", true, 2 * time.Second, 0, DefaultNameSuspects},
-		{"named for less long", false, probeInterval, 4 * time.Second, 4 * time.Second},
-		{"named for longer", false, probeInterval, 20 * time.Second, 20 * time.Second},
-		{"named for longer than anybody is remembered", false, probeInterval, time.Hour, 30 * time.Second},
+		{"named for less long", false, ask.ProbeInterval, 4 * time.Second, 4 * time.Second},
+		{"named for longer", false, ask.ProbeInterval, 20 * time.Second, 20 * time.Second},
+		{"named for longer than anybody is remembered", false, ask.ProbeInterval, time.Hour, 30 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -160,7 +161,7 @@ func TestProbesOfCalls(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		time.Sleep(10*probeInterval + probeInterval/2)
+		time.Sleep(10*ask.ProbeInterval + ask.ProbeInterval/2)
 		synctest.Wait()
 		adapters[0].mu.Lock()
 		if n := adapters[0].probes[hubs[1].Node()]; n != 10 || len(adapters[0].probes) != 1 {
@@ -169,10 +170,8 @@ func TestProbesOfCalls(t *testing.T) {
 		adapters[0].mu.Unlock()
 		close(release)
 		calls.Wait()
-		hubs[0].calls.mu.Lock()
-		defer hubs[0].calls.mu.Unlock()
-		if len(hubs[0].calls.probed) != 0 {
-			t.Errorf("%d nodes are remembered that were asked for", len(hubs[0].calls.probed))
+		if n := hubs[0].ask.State().Probed; n != 0 {
+			t.Errorf("%d nodes are remembered that were asked for", n)
 		}
 	})
 }

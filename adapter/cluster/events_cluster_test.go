@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
 // What another node asks for is told where the members are, in the order of the changes, and nowhere else.
@@ -133,9 +135,10 @@ func TestEventsOfChangesThatCannotBeConfirmed(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		r := hubs[1].Rooms("/", frame)
 		addAs(t, r, "a", "red")
-		hubs[1].answers.mu.Lock()
-		hubs[1].answers.running = maxDuties
-		hubs[1].answers.mu.Unlock()
+		for i := range ask.MaxChanges {
+			b := &envelope.Broadcast{From: hubs[0].Node(), Body: envelope.Body{Request: envelope.Request{ID: uint64(1e6 + i), Left: time.Hour}}}
+			hubs[1].ask.Begin(b, ask.Changing, func(a *ask.Answer) { <-a.Context().Done() })
+		}
 		told := listenTo(r)
 		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new")
 		missing(t, "a node that is busy", err, 0, ErrBusy, hubs[1].Node())

@@ -340,14 +340,12 @@ func idle(t *testing.T, hubs ...*Hub) {
 	t.Helper()
 	synctest.Wait()
 	for i, h := range hubs {
-		h.calls.mu.Lock()
-		pending := len(h.calls.pending)
-		h.calls.mu.Unlock()
-		h.answers.mu.Lock()
-		under, running, events := len(h.answers.under), h.answers.running, len(h.answers.events)
-		h.answers.mu.Unlock()
-		if pending+under+events != 0 || running != [asking + 1]int{} {
-			t.Errorf("node %d is left with %d calls, %d answers of others (%v), events of %d nodes", i, pending, under, running, events)
+		s := h.ask.State()
+		h.events.mu.Lock()
+		events := len(h.events.queues)
+		h.events.mu.Unlock()
+		if s.Calls+s.Answers+s.Running+events != 0 {
+			t.Errorf("node %d is left with %+v, events of %d nodes", i, s, events)
 		}
 	}
 }

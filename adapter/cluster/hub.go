@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
@@ -74,7 +75,6 @@ type Hub struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // run and tick
-	duties duties         // what is done for other nodes
 
 	linked    chan struct{} // closed when the adapter is open
 	ready     chan struct{} // closed when the node has met the cluster, or cannot
@@ -106,9 +106,9 @@ type Hub struct {
 
 	confirms *confirmer // what this node is subscribed to
 
-	calls    calls    // what this node asks others
-	answers  answers  // what others ask this node
-	handlers handlers // what the program answers them
+	ask      *ask.Exchange // what this node asks others, and they ask it
+	handlers handlers      // what the program answers them
+	events   serverEvents  // that wait for their handler
 }
 
 type hubCounts struct{ malformed, refused, lost uint64 }
@@ -136,11 +136,9 @@ func NewHub(cfg HubConfig) *Hub {
 		state:  adapter.State{Status: adapter.Connected, Connections: 1},
 	}
 	h.confirms = newConfirmer()
-	h.calls.pending = make(map[uint64]*call)
-	h.calls.probed = make(map[string]time.Duration)
-	h.answers.under = make(map[asker]*answer)
-	h.answers.events = make(map[string]*eventQueue)
+	h.events.queues = make(map[string]*eventQueue)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.ask = h.newExchange()
 	if cfg.Adapter == nil {
 		h.becomeReady(nil)
 		return h
@@ -257,7 +255,7 @@ func (h *Hub) Close(ctx context.Context) (err error) {
 	cause := context.Cause(ctx)
 	h.cancel()
 	h.tasks.Wait() // nothing comes from other nodes any more
-	return errors.Join(err, h.unconfirmed(cause), h.duties.wait(ctx))
+	return errors.Join(err, h.unconfirmed(cause), h.ask.Close(ctx))
 }
 
 // unconfirmed names the nodes that have not said that they have everything of this node, which has left. cause is why it waited no longer,
@@ -285,6 +283,10 @@ func (h *Hub) unconfirmed(cause error) error {
 
 // errUnconfirmed is why Close names a node.
 var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything that was sent")
+
+// maxRefusals is how many bytes of answers without content, as refusals are, may wait beyond the bound of the writer's queue: who waits
+// should know.
+const maxRefusals = 1 << 20
 
 // publish numbers a broadcast and hands it to the writer.
 func (h *Hub) publish(b *envelope.Body) error {

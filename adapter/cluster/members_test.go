@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
@@ -129,14 +130,14 @@ func TestFetchIsPaged(t *testing.T) {
 			if _, b, _, _ := decode(msg); b != nil && b.Kind == envelope.KindAnswer {
 				mu.Lock()
 				pages++
-				if len(b.Payload) > maxPage {
+				if len(b.Payload) > ask.MaxPage {
 					large++
 				}
 				mu.Unlock()
 			}
 			recv(msg)
 		}
-		far := NewHub(HubConfig{Adapter: wires[1], Logger: silent, QueueBytes: 3 * maxPage})
+		far := NewHub(HubConfig{Adapter: wires[1], Logger: silent, QueueBytes: 3 * ask.MaxPage})
 		t.Cleanup(func() { far.Close(context.Background()) })
 		near := open(t, wires[0])
 		for _, h := range []*Hub{near, far} {
@@ -169,7 +170,7 @@ func TestFetchIsPaged(t *testing.T) {
 		if err != nil || len(ids) != members || len(infos) != members || got != want {
 			t.Errorf("fetched %d members with %d different ids and %d bytes, %v; want %d and %d bytes", len(infos), len(ids), got, err, members, want)
 		}
-		if pages < want/maxPage || large != 1 {
+		if pages < want/ask.MaxPage || large != 1 {
 			t.Errorf("%d pages, %d of them beyond the bound; want many, and one for the member that is itself", pages, large)
 		}
 		if s := far.Stats(); s.Refused != 0 || s.Queued != 0 {

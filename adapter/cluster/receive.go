@@ -117,7 +117,7 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 	}
 	switch b.Route {
 	case envelope.ByCluster, envelope.ByNode:
-		h.serve(b)
+		h.ask.Receive(b)
 	default:
 		if r := h.lookup(b.Namespace); r != nil {
 			r.deliver(&b.Body)

@@ -25,9 +25,8 @@ func (h *Hub) run() {
 	if link == nil {
 		return
 	}
-	h.calls.mu.Lock()
-	_, h.calls.tells = link.(adapter.Prober)
-	h.calls.mu.Unlock()
+	_, probes := link.(adapter.Prober)
+	h.ask.Tells(probes)
 	h.writer.put(job{subscribe: []adapter.Topic{{Kind: adapter.Cluster}, {Kind: adapter.Node, Node: h.node}}}) // before the hello, which LinkUp asks for
 	close(h.linked)
 	var tasks sync.WaitGroup
@@ -47,7 +46,6 @@ func (h *Hub) run() {
 		}
 		if last.Status != adapter.Connected && state.Status == adapter.Connected {
 			h.meeting = make(chan struct{})
-			_, probes := link.(adapter.Prober)
 			h.machine.Linked(mesh.Broker{RoundTrip: state.RoundTrip, Probes: probes})
 			h.apply(h.machine.LinkUp(h.age()))
 		}

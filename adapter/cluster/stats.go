@@ -44,9 +44,7 @@ func (h *Hub) Stats() Stats {
 	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
 	s.Overtaken, s.Repaired, s.Missed, s.Unknown, s.Unheld, s.Resent = c.Overtaken, c.Repaired, c.Missed, c.Unknown, c.Unheld, c.Repairs
 
-	h.answers.mu.Lock()
-	s.Busy = h.answers.refused
-	h.answers.mu.Unlock()
+	s.Busy = h.ask.State().Refused + h.events.dropped.Load()
 	h.writer.mu.Lock()
 	s.Sent, s.SentBytes, s.Lost, s.Queued = h.writer.counts.sent, h.writer.counts.bytes, h.writer.counts.lost, h.writer.bytes
 	h.writer.mu.Unlock()

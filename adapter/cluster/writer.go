@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
 // ErrOverflow is returned for what no other node gets, since too much waits for the broker already.
-var ErrOverflow = errors.New("cluster: the queue to the broker is full")
+var ErrOverflow = ask.ErrOverflow
 
 // ErrTooLarge is returned for what no other node gets, since none would take a message of its size.
-var ErrTooLarge = fmt.Errorf("cluster: a broadcast of more than %d MiB", maxMessage>>20)
+var ErrTooLarge = ask.ErrTooLarge
 
 // retryPause is how long the writer waits at the most before it tries an unavailable broker again.
 const retryPause = 250 * time.Millisecond

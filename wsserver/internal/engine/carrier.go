@@ -35,11 +35,15 @@ type Carrier interface {
 	DropVolatile()                     // of what waits
 }
 
-// A slot is a carrier in the memory of what it belongs to, so that a session reaches it by one pointer.
-type slot struct{ Carrier }
-
 // carrier returns what carries the session.
-func (s *Session) carrier() Carrier { return s.carried.Load().Carrier }
+func (s *Session) carrier() Carrier { return *s.carried.Load() }
+
+// begin makes c the first carrier of a new session, and the session known.
+func (s *Session) begin(c Carrier) {
+	s.first = c
+	s.carried.Store(&s.first)
+	s.server.add(s)
+}
 
 // polling returns what carries the session if that is polling; else nil.
 func (s *Session) polling() *transport.Polling {
@@ -53,15 +57,14 @@ func polls(c Carrier) bool { return c.Kind() == engineio.TransportPolling }
 // A poller is a session that polls, as its Polling sees it.
 type poller struct {
 	session *Session
-	slot
 	polling transport.Polling
 }
 
-func newPoller(s *Session) *poller {
+// newPolling makes the Polling of a session.
+func newPolling(s *Session) *transport.Polling {
 	p := &poller{session: s}
-	p.Carrier = &p.polling
 	p.polling.Init(s.server.transports, p)
-	return p
+	return &p.polling
 }
 
 // Payload implements [transport.ExchangeReceiver], as the methods behind it do.
@@ -71,7 +74,7 @@ func (p *poller) Large() { p.session.large() }
 
 func (p *poller) Closing(err error) {
 	p.session.end(err, endCarrier)
-	if c := p.session.carrier(); c != p.Carrier {
+	if c := p.session.carrier(); c != &p.polling {
 		c.Close() // a POST that came before another carrier took over
 	}
 }

@@ -92,7 +92,11 @@ func newStream(s *Session, group *outbox.Group, nc net.Conn, upgrade bool) *stre
 		c.Closed()
 	})
 	c.queue.Init(group, outbox.Stream{Writer: nc}, c)
-	c.init(s, c, upgrade)
+	if upgrade {
+		c.init(s, c)
+	} else {
+		c.init(s, nil)
+	}
 	return c
 }
 
@@ -210,7 +214,7 @@ func (r *rig) openStream(t *testing.T, group *outbox.Group, sid string) (*stream
 	}
 	s := r.srv.newSession(httptest.NewRequest("CONNECT", "/engine.io/", nil))
 	c := newStream(s, group, far, false)
-	c.carry()
+	c.carry(c)
 	go c.read()
 	_, packet, err := readStream(client.buf)
 	if err != nil {

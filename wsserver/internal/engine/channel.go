@@ -10,14 +10,18 @@ import (
 // (Engine.IO 4, "Upgrade"), or it was refused.
 type channel struct {
 	session *Session
-	limit   *engineio.Deadline // of a probe, and of the end of a refused one; guarded by session.mu
-	state   channelState       // guarded by session.mu; changes only once, and only of one that probes
-	upgrade bool               // it came to take over a session, and counts in the server's live by itself
+	stray   *stray       // what it is while it does not carry the session; guarded by session.mu
+	state   channelState // guarded by session.mu; changes only once, and only of one that probes
+	upgrade bool         // it came to take over a session, and counts in the server's live by itself
 
 	probing bool // used by Message, Fed and Held alone, as is what follows
 	probe   engineio.Probe
+}
 
-	slot // next to what the carrier is: see webSocket
+// A stray is the carrier of a channel that does not carry its session.
+type stray struct {
+	Carrier
+	limit engineio.Deadline // of the probe, and of the end once it is refused
 }
 
 // A webSocket is a channel and its WebSocket in one piece of memory.
@@ -26,11 +30,11 @@ type webSocket struct {
 	ws transport.WebSocket
 }
 
-// init says what c is, and whether it came to take over a session, or is its first carrier.
-func (c *channel) init(s *Session, carrier Carrier, upgrade bool) {
-	c.session, c.Carrier, c.upgrade = s, carrier, upgrade
-	if upgrade {
-		c.limit = new(engineio.Deadline)
+// init says what c is: that of a carrier which came to take a session over, or, if carrier is nil, of the session's first.
+func (c *channel) init(s *Session, carrier Carrier) {
+	c.session = s
+	if carrier != nil {
+		c.upgrade, c.stray = true, &stray{Carrier: carrier}
 	} else {
 		c.state = channelOpen
 	}
@@ -46,11 +50,10 @@ const (
 
 var probePong = transport.NewFrame(false, []byte(engineio.ProbePongPacket))
 
-// carry makes c the first carrier of a new session, and sends the client its open packet.
-func (c *channel) carry() {
-	c.session.carried.Store(&c.slot)
-	c.session.server.add(c.session)
-	c.Send(transport.NewFrame(false, c.session.open(nil)))
+// carry begins the session of c, with its carrier, and sends the client the open packet.
+func (c *channel) carry(carrier Carrier) {
+	c.session.begin(carrier)
+	carrier.Send(transport.NewFrame(false, c.session.open(nil)))
 }
 
 // offer has c probe, to take over its session. A session has one such at a time: another is closed at once, and the session knows nothing
@@ -64,7 +67,7 @@ func (c *channel) offer() {
 	} else {
 		c.probing = true
 		s.probe = c
-		s.server.upgradeDelay.Arm(c.limit, c)
+		s.server.upgradeDelay.Arm(&c.stray.limit, c)
 	}
 	refused := c.state == channelRefused
 	s.mu.Unlock()
@@ -101,9 +104,9 @@ func (c *channel) abandon() {
 func (c *channel) close() {
 	s := c.session
 	s.mu.Lock()
-	s.server.closeDelay.Arm(c.limit, c)
+	s.server.closeDelay.Arm(&c.stray.limit, c)
 	s.mu.Unlock()
-	c.Close()
+	c.stray.Close() // it stays a stray
 }
 
 // Expired implements [engineio.Expirer].
@@ -118,7 +121,17 @@ func (c *channel) Expired(d *engineio.Deadline) {
 	case probes:
 		c.abandon()
 	default:
-		c.Abort()
+		c.abort()
+	}
+}
+
+// abort ends a channel that carries no session, at once.
+func (c *channel) abort() {
+	c.session.mu.Lock()
+	stray := c.stray
+	c.session.mu.Unlock()
+	if stray != nil {
+		stray.Abort()
 	}
 }
 
@@ -130,7 +143,7 @@ func (c *channel) Message(binary bool, payload []byte) error {
 	}
 	switch c.probe.Receive(binary, payload) {
 	case engineio.ProbePong:
-		c.Send(probePong)
+		c.stray.Send(probePong)
 		s.mu.Lock()
 		if s.probe == c {
 			s.polling().Probe(true)
@@ -155,16 +168,17 @@ func (c *channel) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	polling := s.polling()
-	if s.probe != c || !polling.MoveTo(c.Carrier.(outbox.Heir)) {
+	if s.probe != c || !polling.MoveTo(c.stray.Carrier.(outbox.Heir)) {
 		return false
 	}
 	s.probe = nil
 	c.state = channelOpen
-	s.server.deadlines.Stop(c.limit)
-	c.limit = nil
-	s.carried.Store(&c.slot)
+	s.server.deadlines.Stop(&c.stray.limit)
+	carrier := c.stray.Carrier
+	c.stray = nil
+	s.carried.Store(&carrier)
 	if s.halted {
-		c.Pause()
+		carrier.Pause()
 		polling.Resume() // a POST that waits came before
 	}
 	return true
@@ -210,8 +224,8 @@ func (c *channel) Closed() {
 	s := c.session
 	s.mu.Lock()
 	carries := c.state == channelOpen
-	if c.limit != nil {
-		s.server.deadlines.Stop(c.limit)
+	if c.stray != nil {
+		s.server.deadlines.Stop(&c.stray.limit)
 	}
 	s.mu.Unlock()
 	if carries {

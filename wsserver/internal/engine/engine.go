@@ -186,7 +186,7 @@ func (srv *Server) add(s *Session) {
 		s.end(ownerError{closed}, endShutdown)
 		return
 	}
-	s.begin()
+	s.arm()
 }
 
 func (srv *Server) session(sid string) *Session {
@@ -241,7 +241,7 @@ func (srv *Server) Close(ctx context.Context) error {
 			s.Abort()
 		}
 		for _, c := range srv.allStrays() {
-			c.Abort()
+			c.abort()
 		}
 	}
 	srv.warden.close()

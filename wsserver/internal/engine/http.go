@@ -135,8 +135,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 		srv.shuttingDown(w)
 		return
 	}
-	s.carried.Store(&newPoller(s).slot)
-	srv.add(s)
+	s.begin(newPolling(s))
 	if srv.cfg.Cookie != nil {
 		if cookie := srv.cfg.Cookie(r); cookie != nil {
 			cookie.Value = s.sid
@@ -171,9 +170,9 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := new(webSocket)
-	c.init(s, &c.ws, false)
+	c.init(s, nil)
 	srv.transports.Serve(&c.ws, nc, deflated, &c.channel)
-	c.carry()
+	c.carry(&c.ws)
 	c.ws.Start(early)
 }
 
@@ -191,7 +190,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 		return
 	}
 	c := new(webSocket)
-	c.init(s, &c.ws, true)
+	c.init(s, &c.ws)
 	srv.transports.Serve(&c.ws, nc, deflated, &c.channel)
 	c.offer()
 	c.ws.Start(early)

@@ -15,7 +15,8 @@ type Session struct {
 	sid      string
 	receiver Receiver
 
-	carried atomic.Pointer[slot] // by what; only an upgrade changes it, under mu
+	carried atomic.Pointer[Carrier] // by what: first, until an upgrade changes it, under mu
+	first   Carrier
 
 	beat  engineio.Deadline // of a ping, or of its answer
 	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
@@ -57,8 +58,8 @@ func (s *Session) open(upgrades []string) []byte {
 	}.Packet()
 }
 
-// begin starts the deadlines.
-func (s *Session) begin() {
+// arm starts the deadlines.
+func (s *Session) arm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

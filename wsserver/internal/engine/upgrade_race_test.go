@@ -52,11 +52,9 @@ func TestUpgradeMeetsEnd(t *testing.T) {
 			if moved := s.Transport() == engineio.TransportWebSocket; moved != ended {
 				t.Fatalf("the WebSocket carries the session: %v, which has ended: %v", moved, ended)
 			}
-			c.Abort()
+			c.abort()
+			s.Abort()
 			ws.nc.Close()
-			if !ended {
-				s.Abort()
-			}
 			r.gone(sid)
 		}
 		t.Logf("%d took over", took)

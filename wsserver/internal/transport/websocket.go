@@ -3,11 +3,9 @@ package transport
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 
-	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
@@ -15,118 +13,6 @@ import (
 
 // ErrPeerClosed is why a connection is closing when the peer closed it.
 var ErrPeerClosed = errors.New("transport: closed by the peer")
-
-// A Config is what the connections of a server share.
-type Config struct {
-	MaxMessage int            // see [ReaderConfig]
-	QueueBytes int            // from where on a peer is judged: see [outbox.Config]
-	Pace       outbox.Pace    // what a peer has to keep
-	Budget     *budget.Budget // of all that waits, either way; nil means no bound
-	Logger     *slog.Logger
-
-	// Deflate is from how many bytes on a message is compressed for the peers with which permessage-deflate is negotiated. Zero means that
-	// none is: [Upgrade] is then not to negotiate it.
-	Deflate int
-
-	// CompressHTTP is from how many bytes on a payload is compressed for the clients that can take it. Zero means that none is.
-	CompressHTTP int
-}
-
-// Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
-type Transports struct {
-	reader    ReaderConfig // of peers that do not compress
-	inflating *inflateQueue
-	threshold int // Config.Deflate
-
-	compressHTTP int // Config.CompressHTTP
-
-	deflated *outbox.Form
-	pace     outbox.Pace
-	budget   *budget.Budget
-	logger   *slog.Logger
-	shards   *outbox.Shards
-	group    *outbox.Group
-
-	streams sync.WaitGroup // the goroutines that read
-
-	mu     sync.Mutex      // guards what follows
-	poller *netpoll.Poller // nil until a connection asks for it, and on a system that has none
-	tried  bool            // to make poller
-	closed bool
-}
-
-// New starts what the connections share. Close it in the end.
-func New(cfg Config) *Transports {
-	queues := outbox.Config{Limit: cfg.QueueBytes, Pace: cfg.Pace, Budget: cfg.Budget, NextEnd: nextEnd}
-	return &Transports{
-		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
-		inflating: newInflateQueue(),
-		threshold: cfg.Deflate,
-
-		compressHTTP: cfg.CompressHTTP,
-
-		deflated: deflated(cfg.Deflate),
-		pace:     cfg.Pace.Defaults(),
-		budget:   cfg.Budget,
-		logger:   cfg.Logger,
-		shards:   outbox.NewShards(queues),
-		group:    outbox.NewGroup(queues),
-	}
-}
-
-// pollerFor returns the poller if nc is of a kind that it takes; else nil. It begins with the first such connection, so that a server
-// whose connections are all in memory runs in a bubble of testing/synctest, where nothing may wait for the kernel.
-func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-	default:
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.tried || t.closed {
-		return t.poller
-	}
-	t.tried = true
-	poller, err := netpoll.New()
-	if err == nil {
-		poller.ReadSize = t.budget.Share
-		t.poller = poller
-	} else if !errors.Is(err, errors.ErrUnsupported) {
-		t.logger.Error("belfry: no poller, every connection has a goroutine", "error", err)
-	}
-	return t.poller
-}
-
-// Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
-func (t *Transports) Close() {
-	t.mu.Lock()
-	t.closed = true
-	poller := t.poller
-	t.mu.Unlock()
-	if poller != nil {
-		poller.Close()
-	}
-	t.shards.Close()
-	t.group.Close()
-	t.streams.Wait()
-	t.inflating.Close()
-}
-
-// Stats counts what was written to all peers.
-func (t *Transports) Stats() outbox.Stats {
-	a, b := t.shards.Stats(), t.group.Stats()
-	return outbox.Stats{
-		Frames:  a.Frames + b.Frames,
-		Bytes:   a.Bytes + b.Bytes,
-		Writes:  a.Writes + b.Writes,
-		Dropped: a.Dropped + b.Dropped,
-		Lost:    a.Lost + b.Lost,
-		TooSlow: a.TooSlow + b.TooSlow,
-		Behind:  a.Behind + b.Behind,
-		Failed:  a.Failed + b.Failed,
-	}
-}
 
 // A Receiver is the owner of a WebSocket. Message and Fed are called from one goroutine at a time, the others from any; none may block,
 // on pain of all other connections waiting.

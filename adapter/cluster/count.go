@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// Count returns how many members are selected, without fetching them. See [PartialError].
+func (r *Rooms) Count(ctx context.Context, s Selection) (int, error) {
+	count := len(r.selectIDs(s.Rooms, s.Except))
+	err := r.gather(ctx, envelope.KindCount, s, func(p ask.Page) error {
+		n, err := envelope.Number(p.Content)
+		count += int(n)
+		return err
+	})
+	return count, err
+}
+
+// count is Count for another node.
+func (h *Hub) count(b *envelope.Broadcast) {
+	h.ask.Begin(b, ask.Lookup, func(a *ask.Answer) {
+		n := 0
+		if r := h.lookup(b.Namespace); r != nil {
+			n = len(r.selectIDs(b.Rooms, b.Except))
+		}
+		_ = a.Whole(envelope.AppendNumber(nil, uint64(n))) // an error means that nobody waits for it
+	})
+}

@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// MemberInfo is what Fetch finds out about a member.
+type MemberInfo struct {
+	ID    string
+	Node  string   // where it is
+	Rooms []string // its own, then the others in the order of joining
+	Data  []byte   // what its Describe returned; it is the caller's
+}
+
+// Fetch returns the members that are selected, those of this node first. See [PartialError].
+func (r *Rooms) Fetch(ctx context.Context, s Selection) ([]MemberInfo, error) {
+	var infos []MemberInfo
+	r.describe(s.Rooms, s.Except, func(m *envelope.Member) error {
+		infos = append(infos, MemberInfo{ID: m.ID, Node: r.hub.node, Rooms: m.Rooms, Data: slices.Clone(m.Data)})
+		return nil
+	})
+	err := r.gather(ctx, envelope.KindFetch, s, func(p ask.Page) error {
+		members, err := envelope.Members(p.Content)
+		for _, m := range members {
+			infos = append(infos, MemberInfo{ID: m.ID, Node: p.From, Rooms: m.Rooms, Data: m.Data})
+		}
+		return err
+	})
+	return infos, err
+}
+
+// fetch is Fetch for another node.
+func (h *Hub) fetch(b *envelope.Broadcast) {
+	h.look(b, func(a *ask.Answer, r *Rooms) error {
+		var item []byte
+		return r.describe(b.Rooms, b.Except, func(m *envelope.Member) error {
+			item = m.Append(item[:0])
+			return a.Add(item)
+		})
+	})
+}
+
+// describe calls each for the members that are selected, until it returns an error. One that leaves meanwhile is passed over.
+func (r *Rooms) describe(rooms, except []string, each func(*envelope.Member) error) error {
+	for _, id := range r.selectIDs(rooms, except) {
+		locked := r.lock(false)
+		member, ok := locked.index.Get(id)
+		in := locked.index.RoomsOf(id)
+		locked.mu.Unlock()
+		if !ok {
+			continue
+		}
+		if err := each(&envelope.Member{ID: id, Rooms: in, Data: r.data(id, member)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// data is what a member says of itself, which is the program's: a panic is its own.
+func (r *Rooms) data(id string, m Member) (data []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.hub.cfg.Logger.Error("belfry: a member that cannot be described", "namespace", r.namespace, "member", id, "error", fmt.Sprint(p))
+		}
+	}()
+	return m.Describe()
+}

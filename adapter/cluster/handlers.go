@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// handlers are what the program does for other nodes.
+type handlers struct {
+	mu    sync.RWMutex // guards what follows
+	event func(ctx context.Context, e ServerEvent) ([]byte, error)
+	calls map[string]func(ctx context.Context, from string, payload []byte) ([]byte, error)
+}
+
+// A panicError is a panic of a handler.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+func guard(handle func() ([]byte, error)) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, &panicError{p, debug.Stack()}
+		}
+	}()
+	return handle()
+}
+
+// handle answers a request by what a handler returns.
+func (h *Hub) handle(b *envelope.Broadcast, e ServerEvent, do func(context.Context) ([]byte, error)) {
+	h.ask.Begin(b, ask.Handling, func(a *ask.Answer) {
+		out, err := do(a.Context())
+		if err != nil {
+			h.report(e, err)
+			a.Fail(err)
+			return
+		}
+		_ = a.Whole(out) // an error means that nobody waits for it
+	})
+}
+
+// report logs what the node that asked cannot see.
+func (h *Hub) report(e ServerEvent, err error) {
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		h.cfg.Logger.Error("belfry: a handler for other nodes panicked", "namespace", e.Namespace, "from", e.Node, "error", err, "stack", string(p.stack))
+	case !e.Answer && !errors.Is(err, ErrUnknown):
+		h.cfg.Logger.Error("belfry: a server event", "namespace", e.Namespace, "from", e.Node, "error", err)
+	}
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// requests are what nodes ask of each other, and what does it here. The file of each has both sides: how it is sent and its answers are
+// merged, and how it is carried out.
+func (h *Hub) requests() map[envelope.Kind]func(*envelope.Broadcast) {
+	return map[envelope.Kind]func(*envelope.Broadcast){
+		envelope.KindFetch:      h.fetch,
+		envelope.KindCount:      h.count,
+		envelope.KindRooms:      h.allRooms,
+		envelope.KindJoin:       h.change,
+		envelope.KindLeave:      h.change,
+		envelope.KindDisconnect: h.change,
+		envelope.KindAsk:        h.collect,
+		envelope.KindTell:       h.handOn,
+		envelope.KindEvent:      h.handleEvent,
+		envelope.KindCall:       h.handleCall,
+	}
+}
+
+// newExchange returns what the Hub asks by, and is asked by.
+func (h *Hub) newExchange() *ask.Exchange {
+	return ask.New(h.ctx, ask.Config{
+		Node: h.node, Client: h.cfg.Client, Alone: h.cfg.Adapter == nil, Cluster: (*peers)(h), Serve: h.requests(),
+	})
+}
+
+// peers is a Hub as its Exchange knows it: the other nodes, and the way to them.
+type peers Hub
+
+func (p *peers) Meet(ctx context.Context, b *envelope.Body, choose func(servers, silent []string, cause error) bool) error {
+	h := (*Hub)(p)
+	body, to := envelope.AppendBody(nil, b), topics(b)
+	cause := h.lockMet(ctx)
+	defer h.meshMu.Unlock()
+	switch {
+	case h.state.Status == adapter.Refused:
+		cause = h.refusal()
+	case h.state.Status != adapter.Connected:
+		cause = adapter.ErrUnavailable
+		if h.state.Reason != nil {
+			cause = fmt.Errorf("%w: %w", adapter.ErrUnavailable, h.state.Reason)
+		}
+	}
+	if !choose(h.machine.Servers(), h.machine.Named(h.age()), cause) {
+		return nil
+	}
+	return h.emit(b, to, body)
+}
+
+func (p *peers) Publish(b *envelope.Body) error { return (*Hub)(p).publish(b) }
+
+func (p *peers) Room(ctx context.Context, size int) error { return p.writer.room(ctx, size) }
+
+func (p *peers) Server(node string) bool {
+	p.meshMu.Lock()
+	defer p.meshMu.Unlock()
+	return slices.Contains(p.machine.Servers(), node)
+}
+
+func (p *peers) Asker(node string) bool {
+	p.meshMu.Lock()
+	defer p.meshMu.Unlock()
+	return slices.Contains((*Hub)(p).askers(), node)
+}
+
+func (p *peers) Probe(node string) { (*Hub)(p).probe(node) }
+
+// askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must be held.
+func (h *Hub) askers() []string { return append(h.machine.Members(), h.machine.Suspects()...) }
+
+// lookAround stops waiting for nodes that are silent or have gone. h.meshMu must be held.
+func (h *Hub) lookAround() {
+	if !h.ask.Idle() {
+		h.ask.Left(h.machine.Servers(), h.askers())
+	}
+}

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// A ServerEvent is what a node says to the other nodes' programs, in a namespace.
+type ServerEvent struct {
+	Node      string // whose it is
+	Namespace string
+	Payload   []byte // the handler's
+	Answer    bool   // an answer is waited for: what the handler returns; otherwise nobody gets it, and an error is logged
+}
+
+// A ServerAnswer is what the handler of another node has returned for a ServerEvent.
+type ServerAnswer struct {
+	Node    string
+	Payload []byte // the caller's
+}
+
+// EmitToServers gives payload to the handler for server events of all other nodes, as an event of this namespace. It does not wait for
+// them. Events of one node come to each handler in their order, one at a time; more than 1,024 or 4 MiB that wait for a handler are
+// dropped there, and counted. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or
+// ctx's, and means that nothing was sent.
+func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("cluster: emit to servers: %w", err)
+	}
+	if r.hub.machine == nil {
+		return r.Closed()
+	}
+	b := r.request(envelope.KindEvent, nil, nil, 0)
+	b.Payload = payload
+	return r.hub.publish(b)
+}
+
+// CallServers gives payload to the handler for server events of all other nodes and returns what they answer, in the order of coming.
+// Handlers of such events run concurrently. A node whose handler fails, or that has none, is among those that a [PartialError] names, and
+// the error wraps a [*NodeError] for it.
+func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	b := r.request(envelope.KindEvent, nil, nil, left)
+	b.Payload = payload
+	var answers []ServerAnswer
+	parts := make(map[string][]byte)
+	c := r.hub.ask.New(func(p ask.Page) error {
+		parts[p.From] = append(parts[p.From], p.Content...)
+		if p.Last {
+			answers = append(answers, ServerAnswer{Node: p.From, Payload: parts[p.From]})
+			delete(parts, p.From)
+		}
+		return nil
+	})
+	r.hub.ask.Ask(ctx, c, b, true)
+	r.hub.ask.Wait(ctx, c, b)
+	return answers, incomplete(c, 0)
+}
+
+// HandleServerEvents sets the function that takes the server events of other nodes, of all namespaces. It is called from goroutines of the
+// Hub, which Close waits for: it is to return when ctx ends. That is when the asker does not wait any more, or with Close. An error that
+// wraps [ErrUnknown] says that nothing here handles the event; any other reaches the asker as its text, and so does a panic. Set it before
+// other nodes emit: a node without one answers ErrUnknown.
+func (h *Hub) HandleServerEvents(handle func(ctx context.Context, e ServerEvent) ([]byte, error)) {
+	h.handlers.mu.Lock()
+	defer h.handlers.mu.Unlock()
+	h.handlers.event = handle
+}
+
+func (h *handlers) tell(ctx context.Context, e ServerEvent) ([]byte, error) {
+	h.mu.RLock()
+	handle := h.event
+	h.mu.RUnlock()
+	if handle == nil {
+		return nil, ErrUnknown
+	}
+	return guard(func() ([]byte, error) { return handle(ctx, e) })
+}
+
+// handleEvent hands a server event to its handler.
+func (h *Hub) handleEvent(b *envelope.Broadcast) {
+	e := ServerEvent{Node: b.From, Namespace: b.Namespace, Payload: b.Payload, Answer: b.ID != 0}
+	if !e.Answer {
+		h.queue(e)
+		return
+	}
+	h.handle(b, e, func(ctx context.Context) ([]byte, error) { return h.handlers.tell(ctx, e) })
+}
+
+// The bounds of the events of one node that wait for the handler. One is always accepted.
+const (
+	maxServerEvents     = 1024
+	maxServerEventBytes = 4 << 20
+)
+
+// serverEvents are those that wait for the handler.
+type serverEvents struct {
+	dropped atomic.Uint64
+
+	mu     sync.Mutex             // guards what follows
+	queues map[string]*eventQueue // by node
+}
+
+// eventQueue are the events of one node that wait for the handler. Where there are some, a goroutine handles them.
+type eventQueue struct {
+	list  []ServerEvent
+	bytes int
+}
+
+// queue has the handler take an event, behind those of the same node.
+func (h *Hub) queue(e ServerEvent) {
+	h.events.mu.Lock()
+	defer h.events.mu.Unlock()
+	q := h.events.queues[e.Node]
+	if q == nil {
+		q = new(eventQueue)
+		h.events.queues[e.Node] = q
+		h.ask.Go(func() { h.drain(e.Node, q) })
+	}
+	if len(q.list) > 0 && (len(q.list) >= maxServerEvents || q.bytes+len(e.Payload) > maxServerEventBytes) {
+		h.events.dropped.Add(1)
+		return
+	}
+	q.list = append(q.list, e)
+	q.bytes += len(e.Payload)
+}
+
+// drain handles the events of a node until there are none, or the Hub ends.
+func (h *Hub) drain(node string, q *eventQueue) {
+	returned := false
+	defer func() {
+		if !returned { // a handler has ended its goroutine
+			h.ask.Go(func() { h.drain(node, q) })
+		}
+	}()
+	for {
+		h.events.mu.Lock()
+		if len(q.list) == 0 || h.ctx.Err() != nil {
+			delete(h.events.queues, node)
+			h.events.mu.Unlock()
+			returned = true
+			return
+		}
+		e := q.list[0]
+		q.list[0] = ServerEvent{}
+		q.list = q.list[1:]
+		q.bytes -= len(e.Payload)
+		h.events.mu.Unlock()
+		if _, err := h.handlers.tell(h.ctx, e); err != nil {
+			h.report(e, err)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package ask
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/belfry-io/belfry/adapter/internal/envelope"
+)
+
+// A node that is met when others have been asked is not missed. But if it has begun to answer, its part is to be whole, or said not to be.
+func TestLateNodeThatHasBegun(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		alive   bool // while it begins
+		end     func(x *node, answer func(from string, a envelope.Answer))
+		missing bool
+	}{
+		{"and ends", true, func(_ *node, answer func(string, envelope.Answer)) { answer("new", envelope.Answer{Page: 1}) }, false},
+		{"and fails", true, func(_ *node, answer func(string, envelope.Answer)) {
+			answer("new", envelope.Answer{Page: 1, Status: envelope.Failed})
+		}, true},
+		{"and has gone", true, func(x *node, _ func(string, envelope.Answer)) {
+			x.Left(nil, nil)
+		}, true},
+		{"and is silent", false, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
+				call := x.New(func(Page) error { return nil })
+				answer := func(from string, a envelope.Answer) {
+					x.calls.take(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+				}
+				x.await(call, []string{"known"})
+				answer("new", envelope.Answer{More: true})
+				answer("newer", envelope.Answer{Status: envelope.Busy})
+				answer("known", envelope.Answer{})
+				ended := make(chan struct{})
+				go func() {
+					x.Wait(t.Context(), call, nil)
+					close(ended)
+				}()
+				synctest.Wait()
+				if c.alive {
+					select {
+					case <-ended:
+						t.Fatal("the call has ended with a part of the node's answer")
+					default:
+					}
+					c.end(x, answer)
+				}
+				<-ended // without that a clock has moved
+				if missing := call.Missing(); c.missing != (len(missing) == 1 && missing[0].Node == "new") || len(missing) > 1 {
+					t.Errorf("missing: %v, want the node among them: %v", missing, c.missing)
+				}
+				if s := x.State(); s != (State{}) {
+					t.Errorf("it is left with %+v", s)
+				}
+			})
+		})
+	}
+}
+
+// Answers that nobody waits for, that come again or too late, are ignored; what is missing in front of one, or makes no sense, fails its node.
+func TestOddAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
+		var got []string
+		var c *Call
+		answer := func(from string, id uint64, a envelope.Answer, content string) {
+			b := &envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, id}, a, []byte(content))}
+			x.Receive(b)
+		}
+		c = x.New(func(p Page) error {
+			if string(p.Content) == "nonsense" {
+				return envelope.ErrMalformed
+			}
+			got = append(got, fmt.Sprint(p.From, " ", string(p.Content), " ", p.Last))
+			return nil
+		})
+		x.await(c, []string{"a", "b", "c", "d", "e"})
+		answer("a", c.id, envelope.Answer{More: true}, "1")
+		answer("a", c.id, envelope.Answer{More: true}, "1 again")
+		answer("a", c.id+1, envelope.Answer{Page: 1}, "another call's")
+		answer("a", c.id, envelope.Answer{Page: 1}, "2")
+		answer("a", c.id, envelope.Answer{Page: 2}, "3 after the end")
+		answer("b", c.id, envelope.Answer{Page: 1}, "2 without 1")
+		answer("b", c.id, envelope.Answer{}, "1 after it failed")
+		answer("c", c.id, envelope.Answer{}, "nonsense")
+		answer("d", c.id, envelope.Answer{Status: 99, Text: "a status of the future"}, "")
+		answer("new", c.id, envelope.Answer{}, "met later")
+		answer("newer", c.id, envelope.Answer{Status: envelope.Busy}, "met later, and not missed")
+		x.Receive(&envelope.Broadcast{From: "e", Body: envelope.Body{Route: envelope.ByNode, Request: envelope.Request{
+			Kind: envelope.KindAnswer, ID: c.id, To: x.cfg.Node, Arg: []byte{0xff}}}})
+		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.Answer{}, []byte("for another"))
+		x.Receive(&envelope.Broadcast{From: "new2", Body: *elsewhere})
+		select {
+		case <-c.done:
+		default:
+			t.Errorf("the call goes on: %d are waited for", c.left)
+		}
+		x.Wait(t.Context(), c, nil)
+		answer("a", c.id, envelope.Answer{}, "after the call")
+		if want := []string{"a 1 false", "a 2 true", "new met later true"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := fmt.Sprint(c.Missing()), fmt.Sprint([]Missing{
+			{"b", errLost}, {"c", envelope.ErrMalformed}, {"d", errors.New("a status of the future")}, {"e", envelope.ErrMalformed},
+		}); got != want {
+			t.Errorf("missing: %s, want %s", got, want)
+		}
+		if s := x.State(); s != (State{}) {
+			t.Errorf("it is left with %+v", s)
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package outbox
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestVolatileIsDroppedWhenBlocked(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(int) (int, error) { return 1, nil }
+	r.q.Append(volatileFrame("ab")) // partly written, so it can no longer go
+	r.step()
+	if r.q.Append(volatileFrame("v")) || r.q.Send(volatileFrame("w")) {
+		t.Error("a volatile frame was queued although the socket was blocked")
+	}
+	if !r.q.Append(frame("c")) {
+		t.Error("a frame was refused although only volatile ones may be")
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	if !r.q.Append(volatileFrame("d")) {
+		t.Error("a volatile frame was dropped although the socket was no longer blocked")
+	}
+	r.drain(t)
+	r.wrote(t, "abcd")
+	if s := r.stats(); s.Dropped != 2 || s.Frames != 3 || s.Lost != 0 {
+		t.Errorf("got %+v, want 2 dropped, 3 written, none lost", s)
+	}
+}
+
+func TestNothingIsTriedWhileBlocked(t *testing.T) {
+	r := newRig(Config{})
+	r.sink.take = func(int) (int, error) { return 0, nil }
+	r.q.Append(frame("a"))
+	r.drain(t)
+	for range 3 {
+		r.q.Append(frame("b"))
+		r.q.Send(frame("c"))
+		r.drain(t)
+	}
+	if r.sink.writes != 1 {
+		t.Errorf("%d writes to a sink that is full, want 1", r.sink.writes)
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	r.drain(t)
+	r.wrote(t, "abcbcbc")
+}
+
+func TestVolatileGoesFirst(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	r.q.Append(volatileFrame("v1"))
+	r.q.Append(frame("aaa"))
+	r.q.Append(volatileFrame("v2"))
+	r.q.Append(frame("bbb")) // 10 bytes: at the limit
+	if s := r.stats(); s.Dropped != 0 {
+		t.Errorf("dropped %d frames at the limit, want 0", s.Dropped)
+	}
+	if !r.q.Append(frame("c")) {
+		t.Error("a frame was refused although dropping volatile ones makes room")
+	}
+	if s := r.stats(); s.Dropped != 2 || queued(&r.q) != 7 {
+		t.Errorf("dropped %d frames and kept %d bytes, want 2 and 7", s.Dropped, queued(&r.q))
+	}
+	if r.q.Append(volatileFrame("v345")) {
+		t.Error("a volatile frame was queued over the limit")
+	}
+	if !r.q.Append(volatileFrame("v3")) || !r.q.Append(volatileFrame("v4")) {
+		t.Error("a volatile frame was refused although dropping an older one makes room")
+	}
+	r.drain(t)
+	r.wrote(t, "aaabbbcv4")
+	if s := r.stats(); s.Dropped != 4 || s.Frames != 4 {
+		t.Errorf("got %+v, want 4 dropped and 4 written", s)
+	}
+}
+
+// What a writer is reading, or has written in part, stays.
+func TestVolatileInFlightStays(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	r.q.Append(volatileFrame("vv"))
+	r.q.Append(volatileFrame("ww"))
+	r.sink.take = func(int) (int, error) {
+		r.q.Append(volatileFrame("xx"))
+		r.q.Append(frame("aaaaaaa")) // over the limit: only xx may go
+		return 1, nil
+	}
+	r.step()
+	if s := r.stats(); s.Dropped != 1 {
+		t.Errorf("dropped %d frames while two were in flight, want 1", s.Dropped)
+	}
+	r.q.Append(frame("b")) // now ww may go too, but not the rest of vv
+	if s := r.stats(); s.Dropped != 2 {
+		t.Errorf("dropped %d frames, want 2", s.Dropped)
+	}
+	r.sink.take = nil
+	r.q.Writable()
+	r.drain(t)
+	r.wrote(t, "vvaaaaaaab")
+}
+
+func TestLimits(t *testing.T) {
+	r := newRig(Config{Limit: 10})
+	huge := strings.Repeat("h", 100)
+	if !r.q.Append(frame(huge)) {
+		t.Fatal("an empty queue refused a frame over the cap")
+	}
+	r.drain(t)
+	r.wrote(t, huge)
+	r.sink.take = func(int) (int, error) { return 0, nil }
+	for range 1000 { // time decides who is too slow, and none passes
+		if !r.q.Append(frame("x")) || !r.q.Send(frame("x")) {
+			t.Fatal("a frame was refused")
+		}
+	}
+	r.drain(t)
+	if failed, _ := r.owner.told(); len(failed) != 0 {
+		t.Fatalf("failed with %v", failed)
+	}
+	if got := queued(&r.q); got != 2000 {
+		t.Errorf("%d bytes wait, want 2000", got)
+	}
+}
