@@ -15,7 +15,7 @@ import (
 )
 
 // An edit replaces one place in a function by text, in which $ stands for what was there. The place is the smallest of
-// its sort that mentions all words: names, literals, or selectors such as p.low watermark. Where several are as small, a last
+// its sort that mentions all words: names, literals, or selectors such as p.low. Where several are as small, a last
 // word such as #2 says which. So a fault survives whatever does not concern it, and one that has lost its place is an error.
 type edit struct {
 	places func(ast.Node) []ast.Node

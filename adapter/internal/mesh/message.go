@@ -48,8 +48,8 @@ type Tail struct {
 	Sequence uint64
 }
 
-// A Heartbeat is sent to all every [HeartbeatInterval]. It names the last number of every topic that was used in (A, B], and so shows what was
-// lost at the end of a topic. The answer to a [Resync] is a heartbeat too: it goes to the asker alone, with A as asked.
+// A Heartbeat is sent to all every [HeartbeatInterval]. It names the last number of every topic that was used in (After, Upto], and so shows what was
+// lost at the end of a topic. The answer to a [Resync] is a heartbeat too: it goes to the asker alone, with After as asked.
 type Heartbeat struct {
 	About
 	After, Upto uint64
@@ -61,7 +61,7 @@ type Heartbeat struct {
 	Asked       bool     // it answers a Resync; it is not encoded, but follows from where it was sent
 }
 
-// A Resync asks an origin for a heartbeat that begins at A, the last number that the sender has accounted for.
+// A Resync asks an origin for a heartbeat that begins after the last number that the sender has accounted for.
 type Resync struct {
 	About
 	After uint64
