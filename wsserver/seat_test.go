@@ -157,7 +157,7 @@ func TestKickFindsTheSeat(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		old := socketOf(t, srv, c)
 		srv.KeptBy(old)
-		c = wstest.Dial(t, srv, wstest.Config{})
+		wstest.Dial(t, srv, wstest.Config{})
 		next(t, gone)
 		old.Kick()
 		if f := next(t, gone); f.reason != wsserver.ErrServerDisconnect || len(srv.Of("/").LocalSockets()) > 0 {
