@@ -8,7 +8,7 @@ import (
 
 // Messages are what a [Frame] is made of.
 type Messages struct {
-	Text   []byte   // the first message; none if it is empty
+	Text   []byte   // the first message, which may be empty; nil for none
 	Binary [][]byte // those that follow
 
 	Volatile   bool // they may be dropped: when the client is not ready, or to make room
@@ -21,14 +21,14 @@ type Frame struct{ out outbox.Frame }
 // NewFrame makes a frame. It keeps nothing of m.
 func NewFrame(m Messages) *Frame {
 	size := 0
-	if len(m.Text) > 0 {
+	if m.Text != nil {
 		size = transport.FrameSize(1 + len(m.Text))
 	}
 	for _, b := range m.Binary {
 		size += transport.FrameSize(len(b))
 	}
 	frame := make([]byte, 0, size)
-	if len(m.Text) > 0 {
+	if m.Text != nil {
 		frame = transport.AppendHeader(frame, transport.OpText, 1+len(m.Text))
 		frame = append(frame, byte(engineio.PacketMessage))
 		frame = append(frame, m.Text...)

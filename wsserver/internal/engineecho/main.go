@@ -89,7 +89,7 @@ func serve(addr string, headerTimeout time.Duration, srv *engine.Server) error {
 type echo struct{ session *engine.Session }
 
 func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
-	m := engine.Messages{Text: payload}
+	m := engine.Messages{Text: append([]byte{}, payload...)} // an empty one, too
 	if binary {
 		m = engine.Messages{Binary: [][]byte{payload}}
 	}
