@@ -57,9 +57,9 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 		}
 	}
 	d.encoded = p.Encoded
-	d.frame = engine.NewFrame(engine.Messages{
-		Text: p.Encoded.Text, Binary: p.Encoded.Attachments, Volatile: volatile, NoCompress: p.Plain,
-	})
+	m := messages(p.Encoded)
+	m.Volatile, m.NoCompress = volatile, p.Plain
+	d.frame = engine.NewFrame(m)
 	return d, nil
 }
 

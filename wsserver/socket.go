@@ -118,8 +118,9 @@ func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any)
 	if shared := s.seat.ns.listeners(); len(shared) > 0 || s.handlers.outgoing.Load() != nil {
 		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
 	}
-	f := engine.NewFrame(engine.Messages{Text: encoded.Text, Binary: encoded.Attachments, Volatile: volatile})
-	if err := s.conn.session.Send(f); err != nil {
+	m := messages(encoded)
+	m.Volatile = volatile
+	if err := s.conn.session.Send(engine.NewFrame(m)); err != nil {
 		if reason := s.life.reason(); reason != nil {
 			err = reason
 		}
