@@ -346,7 +346,7 @@ func TestLostMessage(t *testing.T) {
 		n := 0
 		wires[1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if broadcast {
-				if n++; n%3 == 0 {
+				if n++; n%3 == 0 && n <= 30 { // what is sent again might go the same way each time
 					return
 				}
 			}
