@@ -204,10 +204,7 @@ func TestInflatingPaused(t *testing.T) {
 			t.Error("a worker ended the owner's pause")
 		}
 		w.Resume()
-		if isPaused(w) {
-			t.Error("it is paused for ever")
-		}
-		o.wait(t, "message 1 "+long[:20])
+		o.wait(t, "message 1 "+long[:20]) // it is not paused for ever; a worker has the message perhaps, and holds it again meanwhile
 	})
 }
 
