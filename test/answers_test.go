@@ -32,7 +32,7 @@ func TestClientsAnswer(t *testing.T) {
 			for i, s := range servers {
 				cfg := interopConfig(parser)
 				cfg.Adapter = natsadapter.New(natsadapter.Config{URL: s.URL(), Cluster: parser})
-				cfg.PerMessageDeflate, cfg.HTTPCompression = true, true
+				cfg.Compression.PerMessageDeflate, cfg.Compression.HTTP = true, true
 				srv := newServer(t, cfg)
 				srvs = append(srvs, srv)
 				urls = append(urls, serve(t, srv))

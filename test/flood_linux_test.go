@@ -27,7 +27,7 @@ import (
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-// floodBudget is Config.BudgetBytes of a flooded server, and floodMost what its process may take at the most, in bytes, with a GOMEMLIMIT of
+// floodBudget is Config.Limits.BudgetBytes of a flooded server, and floodMost what its process may take at the most, in bytes, with a GOMEMLIMIT of
 // 96 MiB.
 const (
 	floodBudget = 64 << 20
@@ -52,7 +52,7 @@ func beFlooded(args []string) error {
 	if err != nil {
 		return err
 	}
-	srv := wsserver.New(wsserver.Config{BudgetBytes: floodBudget, PerMessageDeflate: args[0] == "deflate", Logger: slog.New(slog.DiscardHandler)})
+	srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{BudgetBytes: floodBudget}, Compression: wsserver.Compression{PerMessageDeflate: args[0] == "deflate"}, Logger: slog.New(slog.DiscardHandler)})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 		s.On("echo", func(ctx context.Context, e *wsserver.Event) error {
 			var text any

@@ -96,9 +96,9 @@ func startBrowserServer(t *testing.T, parser string, cors *wsserver.CORS) *brows
 	t.Helper()
 	s := &browserServer{}
 	cfg := interopConfig(parser)
-	cfg.CORS = cors
+	cfg.HTTP.CORS = cors
 	// Browsers offer it with every WebSocket.
-	cfg.PerMessageDeflate, cfg.HTTPCompression, cfg.CompressionThreshold = parser == "msgpack", parser == "msgpack", 64
+	cfg.Compression.PerMessageDeflate, cfg.Compression.HTTP, cfg.Compression.Threshold = parser == "msgpack", parser == "msgpack", 64
 	srv := newServer(t, cfg)
 	serveInteropApp(t, srv)
 	mux := http.NewServeMux()

@@ -109,7 +109,7 @@ func TestInterop(t *testing.T) {
 // as too slow on a busy machine.
 func interopConfig(parser string) wsserver.Config {
 	cfg := wsserver.Config{
-		PingInterval: 300 * time.Millisecond, PingTimeout: 2 * time.Minute, UpgradeTimeout: 2 * time.Minute, QueueBytes: 8 << 20,
+		PingInterval: 300 * time.Millisecond, PingTimeout: 2 * time.Minute, UpgradeTimeout: 2 * time.Minute, Limits: wsserver.Limits{QueueBytes: 8 << 20},
 	}
 	if parser == "msgpack" {
 		cfg.Codec = msgpack.Codec{}

@@ -47,7 +47,7 @@ func TestNginx(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			srv := newServer(t, wsserver.Config{TrustedProxies: test.proxies})
+			srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{TrustedProxies: test.proxies}})
 			srv.Of("/").On("ack", ackAll)
 			dial := startNginx(t, nginx, srv, test.headers, test.unix)
 			client := &http.Client{Transport: &http.Transport{

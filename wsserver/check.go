@@ -23,10 +23,12 @@ func (c Config) check() error {
 		field string
 		value int
 	}{
-		{"AdapterQueueBytes", c.AdapterQueueBytes}, {"RepairBytes", c.RepairBytes}, {"MaxPayload", c.MaxPayload}, {"QueueBytes", c.QueueBytes},
-		{"SlowRate", c.SlowRate}, {"BudgetBytes", c.BudgetBytes},
-		{"MaxEvents", c.MaxEvents}, {"MaxSockets", c.MaxSockets}, {"MaxNamespaces", c.MaxNamespaces}, {"HandshakeBytes", c.HandshakeBytes},
-		{"CompressionThreshold", c.CompressionThreshold},
+		{"Cluster.QueueBytes", c.Cluster.QueueBytes}, {"Cluster.RepairBytes", c.Cluster.RepairBytes},
+		{"Compression.Threshold", c.Compression.Threshold},
+		{"Limits.MaxPayload", c.Limits.MaxPayload}, {"Limits.HandshakeBytes", c.Limits.HandshakeBytes},
+		{"Limits.MaxSockets", c.Limits.MaxSockets}, {"Limits.MaxNamespaces", c.Limits.MaxNamespaces},
+		{"Limits.MaxEvents", c.Limits.MaxEvents}, {"Limits.QueueBytes", c.Limits.QueueBytes},
+		{"Limits.SlowRate", c.Limits.SlowRate}, {"Limits.BudgetBytes", c.Limits.BudgetBytes},
 	} {
 		if size.value < 0 {
 			wrong(size.field, "%d is negative", size.value)
@@ -37,19 +39,20 @@ func (c Config) check() error {
 		value time.Duration
 	}{
 		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
-		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"SlowAfter", c.SlowAfter}, {"BehindFor", c.BehindFor},
-		{"NameSuspects", c.NameSuspects},
+		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"Cluster.NameSuspects", c.Cluster.NameSuspects},
+		{"Limits.SlowAfter", c.Limits.SlowAfter}, {"Limits.BehindFor", c.Limits.BehindFor},
 	} {
 		if duration.value < 0 {
 			wrong(duration.field, "%v is negative", duration.value)
 		}
 	}
-	if d := c.defaults(); c.BudgetBytes > 0 && c.BudgetBytes < max(d.QueueBytes, d.MaxPayload) {
-		wrong("BudgetBytes", "%d, for all clients, is less than QueueBytes or MaxPayload is for one: %d and %d", c.BudgetBytes, d.QueueBytes, d.MaxPayload)
+	if l := c.Limits.defaults(); c.Limits.BudgetBytes > 0 && c.Limits.BudgetBytes < max(l.QueueBytes, l.MaxPayload) {
+		wrong("Limits.BudgetBytes", "%d, for all clients, is less than QueueBytes (%d) or MaxPayload (%d), for one",
+			l.BudgetBytes, l.QueueBytes, l.MaxPayload)
 	}
 	c.checkPings(wrong)
-	if err := c.Limits.Check(); err != nil {
-		wrong("Limits", "%w", err)
+	if err := c.Limits.Packet.Check(); err != nil {
+		wrong("Limits.Packet", "%w", err)
 	}
 	c.checkPath(wrong)
 	if c.Transports != nil && len(c.Transports) == 0 {
@@ -60,23 +63,23 @@ func (c Config) check() error {
 			wrong("Transports", `%q is neither "polling" nor "websocket"`, name)
 		}
 	}
-	for _, name := range c.KeepHeaders {
+	for _, name := range c.HTTP.KeepHeaders {
 		if !isToken(name) {
-			wrong("KeepHeaders", "%q is not the name of a header", name)
+			wrong("HTTP.KeepHeaders", "%q is not the name of a header", name)
 		}
 	}
-	if c.Cookie != nil {
-		if err := c.cookie().Valid(); err != nil {
-			wrong("Cookie", "%w", err)
+	if c.HTTP.Cookie != nil {
+		if err := c.HTTP.cookie().Valid(); err != nil {
+			wrong("HTTP.Cookie", "%w", err)
 		}
 	}
-	for _, prefix := range c.TrustedProxies {
+	for _, prefix := range c.HTTP.TrustedProxies {
 		if !prefix.IsValid() {
-			wrong("TrustedProxies", "a prefix is not valid")
+			wrong("HTTP.TrustedProxies", "a prefix is not valid")
 		}
 	}
-	if c.CORS != nil {
-		c.CORS.check(wrong)
+	if c.HTTP.CORS != nil {
+		c.HTTP.CORS.check(wrong)
 	}
 	return errors.Join(errs...)
 }
@@ -109,24 +112,24 @@ func (c Config) checkPath(wrong func(field, format string, args ...any)) {
 
 func (c *CORS) check(wrong func(field, format string, args ...any)) {
 	if c.Credentials && slices.Contains(c.Origins, "*") {
-		wrong("CORS", `Credentials beside the origin "*", by which any page would act for the user that looks at it: list the origins`)
+		wrong("HTTP.CORS", `Credentials beside the origin "*", by which any page would act for the user that looks at it: list the origins`)
 	}
 	for _, origin := range c.Origins {
 		switch u, err := url.Parse(strings.ReplaceAll(origin, "*", "x")); {
 		case origin == "*" || origin == "null":
 		case strings.Count(origin, "*") > 1:
-			wrong("CORS", "the origin %q has more than one *", origin)
+			wrong("HTTP.CORS", "the origin %q has more than one *", origin)
 		case err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
-			wrong("CORS", "%q is no origin: want one such as https://app.example, without a path", origin)
+			wrong("HTTP.CORS", "%q is no origin: want one such as https://app.example, without a path", origin)
 		}
 	}
 	for _, name := range c.Headers {
 		if name != "*" && !isToken(name) {
-			wrong("CORS", "%q in Headers is not the name of a header", name)
+			wrong("HTTP.CORS", "%q in Headers is not the name of a header", name)
 		}
 	}
 	if c.MaxAge < 0 || c.MaxAge > 0 && c.MaxAge < time.Second {
-		wrong("CORS", "MaxAge is %v: want a second or more", c.MaxAge)
+		wrong("HTTP.CORS", "MaxAge is %v: want a second or more", c.MaxAge)
 	}
 }
 

@@ -33,12 +33,12 @@ func (srv *Server) serveClientFile(w http.ResponseWriter, r *http.Request) bool 
 func (srv *Server) clientFile(w http.ResponseWriter, r *http.Request, name string) {
 	var content []byte
 	err := fs.ErrNotExist
-	if srv.cfg.ClientFiles != nil {
-		content, err = fs.ReadFile(srv.cfg.ClientFiles, name)
+	if srv.cfg.HTTP.ClientFiles != nil {
+		content, err = fs.ReadFile(srv.cfg.HTTP.ClientFiles, name)
 	}
 	if err != nil {
 		http.Error(w, name+` is not here: this server does not bring the client of Socket.IO with it. Load it from https://cdn.socket.io, or from the
-package socket.io-client of npm, whose folder dist the server's program can also give to this server: Config.ClientFiles.`, http.StatusNotFound)
+package socket.io-client of npm, whose folder dist the server's program can also give to this server: Config.HTTP.ClientFiles.`, http.StatusNotFound)
 		return
 	}
 	h := w.Header()

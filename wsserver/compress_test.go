@@ -17,7 +17,7 @@ import (
 // TestCompression: broadcasts are compressed where that is asked for, on every node, unless the broadcast says no.
 func TestCompression(t *testing.T) {
 	cluster := new(adapter.Memory)
-	cfg := wsserver.Config{Adapter: cluster, HTTPCompression: true, PerMessageDeflate: true}
+	cfg := wsserver.Config{Adapter: cluster, Compression: wsserver.Compression{HTTP: true, PerMessageDeflate: true}}
 	srv, other := newServer(t, cfg), newServer(t, cfg)
 	for _, s := range []*wsserver.Server{srv, other} {
 		if err := s.Ready(t.Context()); err != nil {

@@ -19,27 +19,27 @@ import (
 // reach the cluster; it never is a default.
 func TestWrongConfig(t *testing.T) {
 	const negative = time.Duration(-1)
-	cors := func(c wsserver.CORS) wsserver.Config { return wsserver.Config{CORS: &c} }
+	cors := func(c wsserver.CORS) wsserver.Config { return wsserver.Config{HTTP: wsserver.HTTPConfig{CORS: &c}} }
 	for i, test := range []struct {
 		cfg  wsserver.Config
 		want string // what the error names
 	}{
-		{wsserver.Config{AdapterQueueBytes: -1}, "AdapterQueueBytes"},
-		{wsserver.Config{RepairBytes: -1}, "RepairBytes"},
-		{wsserver.Config{NameSuspects: negative}, "NameSuspects"},
-		{wsserver.Config{MaxPayload: -1}, "MaxPayload"},
-		{wsserver.Config{QueueBytes: -1}, "QueueBytes"},
-		{wsserver.Config{MaxEvents: -1}, "MaxEvents"},
-		{wsserver.Config{MaxSockets: -1}, "MaxSockets"},
-		{wsserver.Config{MaxNamespaces: -1}, "MaxNamespaces"},
-		{wsserver.Config{HandshakeBytes: -1}, "HandshakeBytes"},
-		{wsserver.Config{CompressionThreshold: -1}, "CompressionThreshold"},
-		{wsserver.Config{SlowRate: -1}, "SlowRate"},
-		{wsserver.Config{BudgetBytes: -1}, "BudgetBytes"},
-		{wsserver.Config{BudgetBytes: 1 << 19}, "BudgetBytes"},
-		{wsserver.Config{BudgetBytes: 4 << 20, MaxPayload: 5 << 20}, "BudgetBytes"},
-		{wsserver.Config{SlowAfter: negative}, "SlowAfter"},
-		{wsserver.Config{BehindFor: negative}, "BehindFor"},
+		{wsserver.Config{Cluster: wsserver.ClusterConfig{QueueBytes: -1}}, "Cluster.QueueBytes"},
+		{wsserver.Config{Cluster: wsserver.ClusterConfig{RepairBytes: -1}}, "Cluster.RepairBytes"},
+		{wsserver.Config{Cluster: wsserver.ClusterConfig{NameSuspects: negative}}, "Cluster.NameSuspects"},
+		{wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}}, "Limits.MaxPayload"},
+		{wsserver.Config{Limits: wsserver.Limits{QueueBytes: -1}}, "Limits.QueueBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{MaxEvents: -1}}, "Limits.MaxEvents"},
+		{wsserver.Config{Limits: wsserver.Limits{MaxSockets: -1}}, "Limits.MaxSockets"},
+		{wsserver.Config{Limits: wsserver.Limits{MaxNamespaces: -1}}, "Limits.MaxNamespaces"},
+		{wsserver.Config{Limits: wsserver.Limits{HandshakeBytes: -1}}, "Limits.HandshakeBytes"},
+		{wsserver.Config{Compression: wsserver.Compression{Threshold: -1}}, "Compression.Threshold"},
+		{wsserver.Config{Limits: wsserver.Limits{SlowRate: -1}}, "Limits.SlowRate"},
+		{wsserver.Config{Limits: wsserver.Limits{BudgetBytes: -1}}, "Limits.BudgetBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 1 << 19}}, "Limits.BudgetBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 4 << 20, MaxPayload: 5 << 20}}, "Limits.BudgetBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{SlowAfter: negative}}, "Limits.SlowAfter"},
+		{wsserver.Config{Limits: wsserver.Limits{BehindFor: negative}}, "Limits.BehindFor"},
 		{wsserver.Config{PingInterval: negative}, "PingInterval"},
 		{wsserver.Config{PingTimeout: negative}, "PingTimeout"},
 		{wsserver.Config{ConnectTimeout: negative}, "ConnectTimeout"},
@@ -50,12 +50,12 @@ func TestWrongConfig(t *testing.T) {
 		{wsserver.Config{PingInterval: 25 * 24 * time.Hour}, "PingInterval"},
 		{wsserver.Config{PingTimeout: 24*24*time.Hour + 21*time.Hour}, "PingInterval"}, // with the interval's default
 		{wsserver.Config{PingInterval: 13 * 24 * time.Hour, PingTimeout: 13 * 24 * time.Hour}, "PingInterval"},
-		{wsserver.Config{Limits: packet.Limits{Attachments: -1}}, "Attachments"},
-		{wsserver.Config{Limits: packet.Limits{AttachmentBytes: -1}}, "AttachmentBytes"},
-		{wsserver.Config{Limits: packet.Limits{Arguments: -1}}, "Arguments"},
-		{wsserver.Config{Limits: packet.Limits{Depth: -1}}, "Depth"},
-		{wsserver.Config{Limits: packet.Limits{Depth: 10_001}}, "Depth"},
-		{wsserver.Config{Limits: packet.Limits{NamespaceBytes: -1}}, "NamespaceBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{Attachments: -1}}}, "Limits.Packet: Attachments"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{AttachmentBytes: -1}}}, "Limits.Packet: AttachmentBytes"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{Arguments: -1}}}, "Limits.Packet: Arguments"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{Depth: -1}}}, "Limits.Packet: Depth"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{Depth: 10_001}}}, "Limits.Packet: Depth"},
+		{wsserver.Config{Limits: wsserver.Limits{Packet: packet.Limits{NamespaceBytes: -1}}}, "Limits.Packet: NamespaceBytes"},
 		{wsserver.Config{Path: "/a?b"}, "Path"},
 		{wsserver.Config{Path: "/a#b"}, "Path"},
 		{wsserver.Config{Path: "/a//b/"}, "Path"},
@@ -65,22 +65,22 @@ func TestWrongConfig(t *testing.T) {
 		{wsserver.Config{Transports: []string{"websocket", "webtransport"}}, "Transports"},
 		{wsserver.Config{Transports: []string{"WebSocket"}}, "Transports"},
 		{wsserver.Config{Transports: []string{}}, "Transports"},
-		{wsserver.Config{KeepHeaders: []string{"Cookie", "User Agent"}}, "KeepHeaders"},
-		{wsserver.Config{KeepHeaders: []string{""}}, "KeepHeaders"},
-		{wsserver.Config{Cookie: &http.Cookie{Name: "a b"}}, "Cookie"},
-		{wsserver.Config{Cookie: &http.Cookie{Name: "io", Path: "/;"}}, "Cookie"},
-		{wsserver.Config{Cookie: &http.Cookie{Domain: "a b"}}, "Cookie"},
-		{wsserver.Config{TrustedProxies: []netip.Prefix{{}}}, "TrustedProxies"},
-		{cors(wsserver.CORS{Origins: []string{"*"}, Credentials: true}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example", "*"}, Credentials: true}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"a.example"}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example/"}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example/app"}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://*.*.example"}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{""}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, Headers: []string{"x y"}}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, MaxAge: -time.Second}), "CORS"},
-		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, MaxAge: time.Millisecond}), "CORS"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{KeepHeaders: []string{"Cookie", "User Agent"}}}, "HTTP.KeepHeaders"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{KeepHeaders: []string{""}}}, "HTTP.KeepHeaders"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{Cookie: &http.Cookie{Name: "a b"}}}, "HTTP.Cookie"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{Cookie: &http.Cookie{Name: "io", Path: "/;"}}}, "HTTP.Cookie"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{Cookie: &http.Cookie{Domain: "a b"}}}, "HTTP.Cookie"},
+		{wsserver.Config{HTTP: wsserver.HTTPConfig{TrustedProxies: []netip.Prefix{{}}}}, "HTTP.TrustedProxies"},
+		{cors(wsserver.CORS{Origins: []string{"*"}, Credentials: true}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example", "*"}, Credentials: true}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"a.example"}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example/"}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example/app"}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://*.*.example"}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{""}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, Headers: []string{"x y"}}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, MaxAge: -time.Second}), "HTTP.CORS"},
+		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, MaxAge: time.Millisecond}), "HTTP.CORS"},
 	} {
 		t.Run(fmt.Sprint(i, " ", test.want), func(t *testing.T) {
 			var log lines
@@ -90,7 +90,7 @@ func TestWrongConfig(t *testing.T) {
 			defer srv.Close(t.Context())
 			named := func(what, text string) {
 				t.Helper()
-				if !strings.Contains(text, "Config."+test.want) && !strings.Contains(text, "Config.Limits: "+test.want) {
+				if !strings.Contains(text, "Config."+test.want) {
 					t.Errorf("%s: got %q, want %s named", what, text, test.want)
 				}
 			}
@@ -120,7 +120,7 @@ func TestWrongConfig(t *testing.T) {
 	}
 	t.Run("all of them at once", func(t *testing.T) {
 		var log lines
-		srv := wsserver.New(wsserver.Config{MaxPayload: -1, PingInterval: -1, Path: "?", Logger: log.logger()})
+		srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}, PingInterval: -1, Path: "?", Logger: log.logger()})
 		defer srv.Close(t.Context())
 		for _, want := range []string{"MaxPayload", "PingInterval", "Path"} {
 			if err := srv.Ready(t.Context()); !strings.Contains(err.Error(), want) {
@@ -138,13 +138,13 @@ func TestRightConfig(t *testing.T) {
 		{PingInterval: 24 * 24 * time.Hour},
 		{Path: "/"}, {Path: "a"}, {Path: "a/b/"}, {Path: "/ä ö/"}, {Path: "/a..b/"},
 		{Transports: []string{"polling", "polling"}},
-		{KeepHeaders: []string{}}, {KeepHeaders: []string{"x-mine", "X_Mine"}},
-		{Cookie: new(http.Cookie)}, {Cookie: &http.Cookie{Name: "io", Path: "/", Domain: "a.example"}},
-		{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
-		{CORS: new(wsserver.CORS)},
-		{CORS: &wsserver.CORS{Origins: []string{"*"}, Headers: []string{"*"}}},
-		{CORS: &wsserver.CORS{Origins: []string{"https://*.a.example", "http://localhost:3000", "null", "app://x"}, Credentials: true, MaxAge: time.Second}},
-		{Limits: packet.Limits{Depth: 10_000}},
+		{HTTP: wsserver.HTTPConfig{KeepHeaders: []string{}}}, {HTTP: wsserver.HTTPConfig{KeepHeaders: []string{"x-mine", "X_Mine"}}},
+		{HTTP: wsserver.HTTPConfig{Cookie: new(http.Cookie)}}, {HTTP: wsserver.HTTPConfig{Cookie: &http.Cookie{Name: "io", Path: "/", Domain: "a.example"}}},
+		{HTTP: wsserver.HTTPConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}}},
+		{HTTP: wsserver.HTTPConfig{CORS: new(wsserver.CORS)}},
+		{HTTP: wsserver.HTTPConfig{CORS: &wsserver.CORS{Origins: []string{"*"}, Headers: []string{"*"}}}},
+		{HTTP: wsserver.HTTPConfig{CORS: &wsserver.CORS{Origins: []string{"https://*.a.example", "http://localhost:3000", "null", "app://x"}, Credentials: true, MaxAge: time.Second}}},
+		{Limits: wsserver.Limits{Packet: packet.Limits{Depth: 10_000}}},
 	} {
 		srv := newServer(t, cfg)
 		if err := srv.Ready(t.Context()); err != nil {
@@ -192,17 +192,17 @@ func TestClientFiles(t *testing.T) {
 		{"without files, with what defeats a cache", wsserver.Config{}, "GET", "/socket.io/socket.io.js?v=1", 404, "text/plain; charset=utf-8", where},
 		{"another path, without files", wsserver.Config{Path: "/chat/"}, "GET", "/chat/socket.io.js", 404, "text/plain; charset=utf-8", where},
 		{"all paths", wsserver.Config{Path: "/"}, "GET", "/socket.io.min.js", 404, "text/plain; charset=utf-8", where},
-		{"the client", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.js", 200, script, "the client"},
-		{"its name alone", wsserver.Config{ClientFiles: files}, "HEAD", "/socket.io/socket.io.js", 200, script, ""},
-		{"minified", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.min.js", 200, script, "the small client"},
-		{"its map", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.min.js.map", 200, "application/json", "{}"},
-		{"a module", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.esm.min.js", 200, script, "the module"},
-		{"the other parser", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.msgpack.min.js", 200, script, "the other parser"},
-		{"a file that is not there", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/socket.io.js.map", 404, "text/plain; charset=utf-8", where},
-		{"a file that is none of the client's", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/secret.js", 400, "application/json", "Transport unknown"},
-		{"a way out", wsserver.Config{ClientFiles: files}, "GET", "/socket.io/../socket.io.js", 400, "application/json", "Transport unknown"},
-		{"POST", wsserver.Config{ClientFiles: files}, "POST", "/socket.io/socket.io.js", 400, "application/json", "Transport unknown"},
-		{"beside the path", wsserver.Config{ClientFiles: files}, "GET", "/socket.io.js", 404, "text/plain; charset=utf-8", "404 page not found"},
+		{"the client", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.js", 200, script, "the client"},
+		{"its name alone", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "HEAD", "/socket.io/socket.io.js", 200, script, ""},
+		{"minified", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.min.js", 200, script, "the small client"},
+		{"its map", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.min.js.map", 200, "application/json", "{}"},
+		{"a module", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.esm.min.js", 200, script, "the module"},
+		{"the other parser", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.msgpack.min.js", 200, script, "the other parser"},
+		{"a file that is not there", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/socket.io.js.map", 404, "text/plain; charset=utf-8", where},
+		{"a file that is none of the client's", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/secret.js", 400, "application/json", "Transport unknown"},
+		{"a way out", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io/../socket.io.js", 400, "application/json", "Transport unknown"},
+		{"POST", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "POST", "/socket.io/socket.io.js", 400, "application/json", "Transport unknown"},
+		{"beside the path", wsserver.Config{HTTP: wsserver.HTTPConfig{ClientFiles: files}}, "GET", "/socket.io.js", 404, "text/plain; charset=utf-8", "404 page not found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv := newServer(t, test.cfg)
@@ -224,7 +224,10 @@ func TestClientFiles(t *testing.T) {
 		})
 	}
 	t.Run("a page of another origin", func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{ClientFiles: files, CORS: &wsserver.CORS{Origins: []string{"https://app.example"}}})
+		srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{
+			ClientFiles: files,
+			CORS:        &wsserver.CORS{Origins: []string{"https://app.example"}},
+		}})
 		r := httptest.NewRequest("GET", "/socket.io/socket.io.esm.min.js", nil)
 		r.Header.Set("Origin", "https://app.example")
 		w := httptest.NewRecorder()

@@ -118,10 +118,10 @@ func (c *conn) connect(p *packet.Packet) error {
 	}
 	cfg := &c.server.cfg
 	switch {
-	case int(c.live) >= cfg.MaxSockets:
+	case int(c.live) >= cfg.Limits.MaxSockets:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
 		return nil
-	case c.auth+len(p.Data) > cfg.HandshakeBytes:
+	case c.auth+len(p.Data) > cfg.Limits.HandshakeBytes:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
 		return nil
 	}

@@ -59,7 +59,7 @@ func TestClosedDuringEnd(t *testing.T) {
 // TestEventAfterEnd: an event that arrives while its socket ends, after the goroutine of the socket has looked for events the last time,
 // neither waits for ever nor keeps the connection from being read.
 func TestEventAfterEnd(t *testing.T) {
-	srv := New(Config{MaxEvents: 1, Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Limits: Limits{MaxEvents: 1}, Logger: slog.New(slog.DiscardHandler)})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")

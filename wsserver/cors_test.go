@@ -46,7 +46,7 @@ func TestCORS(t *testing.T) {
 		{"preflight of none", nil, "OPTIONS", path, other, 400, map[string]string{"Access-Control-Allow-Origin": ""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{CORS: test.cors})
+			srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{CORS: test.cors}})
 			r := httptest.NewRequest(test.method, "http://chat.example"+test.target, nil)
 			r.Header.Set("Origin", test.origin)
 			if test.method == "OPTIONS" {
@@ -84,7 +84,7 @@ func TestCookie(t *testing.T) {
 			"node=SID; Path=/chat/; Domain=chat.example; Max-Age=60; HttpOnly; Secure; SameSite=None"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{Cookie: test.cookie})
+			srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{Cookie: test.cookie}})
 			hs := httptest.NewServer(srv)
 			defer hs.Close()
 			get := func(query string) (*http.Response, string) {

@@ -15,10 +15,10 @@ type Ended struct {
 	ParseError     uint64 // the client broke the rules of Engine.IO or Socket.IO
 	PingTimeout    uint64 // the client did not answer a ping, or did not take it
 	ConnectTimeout uint64 // the client connected to no namespace in time
-	TooSlow        uint64 // the client took less than Config.SlowRate
-	Behind         uint64 // more than Config.QueueBytes waited for the client for all of Config.BehindFor
-	Incomplete     uint64 // a message of the client came more slowly than Config.SlowRate
-	OverBudget     uint64 // Config.BudgetBytes was used up
+	TooSlow        uint64 // the client took less than Config.Limits.SlowRate
+	Behind         uint64 // more than Config.Limits.QueueBytes waited for the client for all of Config.Limits.BehindFor
+	Incomplete     uint64 // a message of the client came more slowly than Config.Limits.SlowRate
+	OverBudget     uint64 // Config.Limits.BudgetBytes was used up
 }
 
 // endings counts the ends of connections, and logs those that the server has decided on since a client did not keep up.

@@ -17,8 +17,8 @@ var (
 	ErrServerClose      = errors.New("forced server close")         // Socket.Close
 	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
 	ErrShutdown         = errors.New("server shutting down")        // Server.Close
-	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.SlowAfter, BehindFor
-	ErrOverBudget       = errors.New("over budget")                 // the server's memory for what waits was used up: Config.BudgetBytes
+	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.Limits.SlowAfter, BehindFor
+	ErrOverBudget       = errors.New("over budget")                 // the server's memory for what waits was used up: Config.Limits.BudgetBytes
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
 )
 

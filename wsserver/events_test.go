@@ -96,7 +96,7 @@ func TestHandlerOrder(t *testing.T) {
 // (faults, F18).
 func TestBlockedHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := wsserver.New(wsserver.Config{MaxEvents: 4})
+		srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{MaxEvents: 4}})
 		release := make(chan struct{})
 		srv.Of("/").On("echo", echo)
 		srv.Of("/").On("block", func(ctx context.Context, e *wsserver.Event) error {
@@ -385,7 +385,7 @@ func TestPanic(t *testing.T) {
 func TestOnConnectError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		onError, failures := collectErrors()
-		srv := newServer(t, wsserver.Config{OnError: onError, MaxEvents: 2})
+		srv := newServer(t, wsserver.Config{OnError: onError, Limits: wsserver.Limits{MaxEvents: 2}})
 		gone := farewells(srv.Of("/"))
 		refused := errors.New("not you")
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
@@ -417,10 +417,10 @@ func TestOnConnectError(t *testing.T) {
 	})
 }
 
-// TestMaxEvents: at the bound the server does not read, and nothing is lost (Config.MaxEvents).
+// TestMaxEvents: at the bound the server does not read, and nothing is lost (Config.Limits.MaxEvents).
 func TestMaxEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{MaxEvents: 8})
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxEvents: 8}})
 		release := make(chan struct{})
 		var handled []int
 		srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
@@ -471,7 +471,7 @@ func TestMaxEvents(t *testing.T) {
 // TestDisconnectWhilePaused: a socket that cannot take more events and ends leaves the connection to the others.
 func TestDisconnectWhilePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{MaxEvents: 1})
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxEvents: 1}})
 		admin := srv.Of("/admin")
 		admin.On("echo", echo)
 		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error {

@@ -16,7 +16,7 @@ import (
 type handshake struct {
 	remote string
 	query  string // without what Engine.IO put there, encoded
-	header string // the values of Config.KeepHeaders, in their order; see packHeader. Empty if there are none
+	header string // the values of Config.HTTP.KeepHeaders, in their order; see packHeader. Empty if there are none
 	time   int64  // in milliseconds since 1970
 	secure bool
 }
@@ -29,7 +29,7 @@ func (srv *Server) handshake(r *http.Request) handshake {
 	return handshake{
 		remote: strings.Clone(r.RemoteAddr),
 		query:  query.Encode(),
-		header: packHeader(r.Header, srv.cfg.KeepHeaders),
+		header: packHeader(r.Header, srv.cfg.HTTP.KeepHeaders),
 		time:   time.Now().UnixMilli(),
 		secure: r.TLS != nil,
 	}
@@ -39,7 +39,7 @@ func (srv *Server) handshake(r *http.Request) handshake {
 var errHandshake = &engineio.Error{
 	Code:     engineio.CodeBadRequest,
 	Message:  "Request header fields too large",
-	Detail:   "the query and the headers that are kept are more than Config.HandshakeBytes",
+	Detail:   "the query and the headers that are kept are more than Config.Limits.HandshakeBytes",
 	TooLarge: true,
 }
 
@@ -105,7 +105,7 @@ func (s *Socket) Handshake() sockets.Handshake {
 	return sockets.Handshake{
 		Auth:       auth,
 		Query:      query,
-		Header:     unpackHeader(kept.header, s.conn.server.cfg.KeepHeaders),
+		Header:     unpackHeader(kept.header, s.conn.server.cfg.HTTP.KeepHeaders),
 		RemoteAddr: kept.remote,
 		Secure:     kept.secure,
 		Time:       time.UnixMilli(kept.time),

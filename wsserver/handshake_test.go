@@ -12,7 +12,7 @@ import (
 
 // TestHandshake: what is kept of a connection's first request, and what is not.
 func TestHandshake(t *testing.T) {
-	srv := New(Config{KeepHeaders: []string{"cookie", "X-Empty", "X-Many", "X-Missing"}, Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{HTTP: HTTPConfig{KeepHeaders: []string{"cookie", "X-Empty", "X-Many", "X-Missing"}}, Logger: slog.New(slog.DiscardHandler)})
 	defer srv.Close(t.Context())
 	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling&t=abc&token=a&token=b", nil)
 	r.TLS = new(tls.ConnectionState)

@@ -109,10 +109,10 @@ func TestConnectTimeout(t *testing.T) {
 	})
 }
 
-// standstill is how long a message may stand still before it is complete: Config.SlowAfter, and a little.
+// standstill is how long a message may stand still before it is complete: Config.Limits.SlowAfter, and a little.
 const standstill = 17 * time.Second
 
-// TestIncompleteMessage: a packet that is not complete comes at Config.SlowRate at the least, attachments included.
+// TestIncompleteMessage: a packet that is not complete comes at Config.Limits.SlowRate at the least, attachments included.
 func TestIncompleteMessage(t *testing.T) {
 	half := wstest.Frame(1, []byte(`42["x"]`))[:8]
 	for _, test := range []struct {
@@ -172,7 +172,7 @@ func TestCompleteMessages(t *testing.T) {
 // TestIncompleteWhilePaused: while the server does not read, what it has not read is not late.
 func TestIncompleteWhilePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{MaxEvents: 1, PingInterval: time.Hour})
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxEvents: 1}, PingInterval: time.Hour})
 		release := make(chan struct{})
 		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error {
 			<-release
@@ -225,7 +225,7 @@ func TestCloseTimeout(t *testing.T) {
 }
 
 // TestTooSlow: a client that takes nothing is disconnected 15 seconds after it is over the bound, and a little, however much is sent to it
-// (Config.QueueBytes, SlowAfter; faults, F7). The others get everything.
+// (Config.Limits.QueueBytes, SlowAfter; faults, F7). The others get everything.
 func TestTooSlow(t *testing.T) {
 	const limit = 100_000
 	for _, test := range []struct {
@@ -239,7 +239,7 @@ func TestTooSlow(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{QueueBytes: limit})
+				srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: limit}})
 				gone := farewells(srv.Of("/"))
 				slow, other := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
 				slow.Stall()

@@ -46,8 +46,8 @@ func TestHTTP(t *testing.T) {
 		{"configured path, the usual one", wsserver.Config{Path: "live/rooms/"}, "GET", good, socket, 404, "404 page not found"},
 		{"polling", wsserver.Config{}, "GET", "/socket.io/?EIO=4&transport=polling", nil, 200, `0{"sid":"`},
 		{"polling, which is not among the transports", wsserver.Config{Transports: []string{"websocket"}}, "GET", "/socket.io/?EIO=4&transport=polling", nil, 400, `{"code":0,"message":"Transport unknown"}`},
-		{"polling, refused by the application", wsserver.Config{AllowRequest: refuse}, "GET", "/socket.io/?EIO=4&transport=polling", nil, 403, `{"code":4,"message":"members only"}`},
-		{"an upgrade, refused by the application", wsserver.Config{AllowRequest: refuse}, "GET", good, socket, 400, "members only"},
+		{"polling, refused by the application", wsserver.Config{HTTP: wsserver.HTTPConfig{AllowRequest: refuse}}, "GET", "/socket.io/?EIO=4&transport=polling", nil, 403, `{"code":4,"message":"members only"}`},
+		{"an upgrade, refused by the application", wsserver.Config{HTTP: wsserver.HTTPConfig{AllowRequest: refuse}}, "GET", good, socket, 400, "members only"},
 		{"polling from a foreign Origin", wsserver.Config{}, "GET", "/socket.io/?EIO=4&transport=polling", map[string]string{"Origin": "http://evil.example"}, 403, `{"code":4,"message":"origin not allowed"}`},
 		{"no transport", wsserver.Config{}, "GET", "/socket.io/?EIO=4", nil, 400, `{"code":0,"message":"Transport unknown"}`},
 		{"a transport of all objects (CVE-2023-31125)", wsserver.Config{}, "GET", "/socket.io/?EIO=4&transport=__proto__", socket, 400, "Transport unknown"},
@@ -71,8 +71,8 @@ func TestHTTP(t *testing.T) {
 		{"the host as a user", wsserver.Config{}, "GET", good, with("Origin", "http://chat.example@evil.example"), 400, "origin not allowed"},
 		{"opaque Origin", wsserver.Config{}, "GET", good, with("Origin", "null"), 400, "origin not allowed"},
 		{"Origin that is none", wsserver.Config{}, "GET", good, with("Origin", "://"), 400, "origin not allowed"},
-		{"an Origin that the application allows", wsserver.Config{AllowOrigin: listed}, "GET", good, with("Origin", "https://app.example"), 101, ""},
-		{"the same Origin, if the application does not", wsserver.Config{AllowOrigin: listed}, "GET", good, with("Origin", "http://chat.example"), 400, "origin not allowed"},
+		{"an Origin that the application allows", wsserver.Config{HTTP: wsserver.HTTPConfig{AllowOrigin: listed}}, "GET", good, with("Origin", "https://app.example"), 101, ""},
+		{"the same Origin, if the application does not", wsserver.Config{HTTP: wsserver.HTTPConfig{AllowOrigin: listed}}, "GET", good, with("Origin", "http://chat.example"), 400, "origin not allowed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv := newServer(t, test.cfg)

@@ -34,7 +34,7 @@ type inboxLimits struct {
 	budget *budget.Budget // of all that waits in the server
 }
 
-// maxEventBytes bounds the events of a socket that wait for its handlers, besides Config.MaxEvents. One is always accepted.
+// maxEventBytes bounds the events of a socket that wait for its handlers, besides Config.Limits.MaxEvents. One is always accepted.
 const maxEventBytes = 1 << 20
 
 // bytes bounds the events of an inbox in bytes: the less of the budget is left, the fewer may wait.

@@ -135,7 +135,7 @@ func TestInflateAbuse(t *testing.T) {
 		{"and others that are not small", 8, 990_000, false, 20_000},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{PerMessageDeflate: true})
+			srv := newServer(t, wsserver.Config{Compression: wsserver.Compression{PerMessageDeflate: true}})
 			var inflated atomic.Int64
 			srv.Of("/").OnConnect(func(_ context.Context, s *wsserver.Socket) error {
 				s.On("bomb", func(context.Context, *wsserver.Event) error {

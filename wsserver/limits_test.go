@@ -34,7 +34,7 @@ func TestManyNamespaces(t *testing.T) {
 	for _, test := range []struct{ set, want int }{{0, 256}, {1, 1}, {3, 3}, {300, 300}} {
 		t.Run(fmt.Sprint(test.set), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := everyNamespace(t, wsserver.Config{MaxSockets: test.set})
+				srv := everyNamespace(t, wsserver.Config{Limits: wsserver.Limits{MaxSockets: test.set}})
 				first := wstest.Dial(t, srv, wstest.Config{Namespace: "/0"})
 				clients := []*wstest.Client{first}
 				for i := 1; i < test.want; i++ {
@@ -147,7 +147,7 @@ func TestConfigLimits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %T", test.name, codec), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					mem := new(adapter.Memory)
-					cfg := wsserver.Config{Adapter: mem, Limits: test.limits, Codec: codec}
+					cfg := wsserver.Config{Adapter: mem, Limits: wsserver.Limits{Packet: test.limits}, Codec: codec}
 					near, far := newServer(t, cfg), newServer(t, cfg)
 					for _, srv := range []*wsserver.Server{near, far} {
 						if err := srv.Ready(t.Context()); err != nil {
@@ -226,9 +226,9 @@ func TestHandshakeBytes(t *testing.T) {
 		{"a query", wsserver.Config{}, 70_000, "", nil, 431},
 		{"a query and a header together", wsserver.Config{}, 40_000, "Authorization", []int{40_000}, 431},
 		{"a header that is not kept", wsserver.Config{}, 0, "X-Other", []int{900_000}, 0},
-		{"the cookie is not kept", wsserver.Config{KeepHeaders: []string{"Origin"}}, 0, "Cookie", []int{900_000}, 0},
-		{"less than the default", wsserver.Config{HandshakeBytes: 1000}, 0, "Cookie", []int{1001}, 431},
-		{"more than the default", wsserver.Config{HandshakeBytes: 1 << 20}, 0, "Cookie", []int{900_000}, 0},
+		{"the cookie is not kept", wsserver.Config{HTTP: wsserver.HTTPConfig{KeepHeaders: []string{"Origin"}}}, 0, "Cookie", []int{900_000}, 0},
+		{"less than the default", wsserver.Config{Limits: wsserver.Limits{HandshakeBytes: 1000}}, 0, "Cookie", []int{1001}, 431},
+		{"more than the default", wsserver.Config{Limits: wsserver.Limits{HandshakeBytes: 1 << 20}}, 0, "Cookie", []int{900_000}, 0},
 	} {
 		for _, transport := range []string{"polling", "websocket"} {
 			t.Run(test.name+", "+transport, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestAuthBytes(t *testing.T) {
 // TestLittleIsKept: connections that said as much of themselves as they may take memory for that, and not for all of their requests.
 func TestLittleIsKept(t *testing.T) {
 	const clients, each = 50, 100_000 // bytes, of all that there is of a connection, with its client, which is here, too
-	srv := newServer(t, wsserver.Config{KeepHeaders: []string{"Origin"}})
+	srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{KeepHeaders: []string{"Origin"}}})
 	header := http.Header{"Cookie": {strings.Repeat("x", 900_000)}, "Origin": {"http://example.com"}}
 	heap := func() uint64 {
 		runtime.GC()

@@ -13,16 +13,16 @@ var errOrigin = errors.New("origin not allowed")
 
 // allowOrigin decides whether the page that sends a request may open a session.
 func (srv *Server) allowOrigin(r *http.Request) bool {
-	if srv.cfg.AllowOrigin != nil {
-		return srv.cfg.AllowOrigin(r)
+	if srv.cfg.HTTP.AllowOrigin != nil {
+		return srv.cfg.HTTP.AllowOrigin(r)
 	}
 	if srv.sameOrigin(r) || srv.cors != nil && srv.cors.OriginAllowed(r) {
 		return true
 	}
 	if srv.foreign.allow() {
 		srv.cfg.Logger.Warn("belfry: a page was refused, since the host of its Origin is not that of the request. If it is a page of yours: list its"+
-			" Origin in Config.CORS, or have the proxy in front pass on the browser's Host (nginx: proxy_set_header Host $http_host), or set"+
-			" Config.TrustedProxies for one that sends X-Forwarded-Host, or Config.AllowOrigin. There may be more of them than this line a minute",
+			" Origin in Config.HTTP.CORS, or have the proxy in front pass on the browser's Host (nginx: proxy_set_header Host $http_host), or set"+
+			" Config.HTTP.TrustedProxies for one that sends X-Forwarded-Host, or Config.HTTP.AllowOrigin. There may be more of them than this line a minute",
 			"origin", excerpt(r.Header.Get("Origin")), "host", excerpt(r.Host), "remote", r.RemoteAddr)
 	}
 	return false
@@ -88,10 +88,10 @@ func splitHost(host, standard string) (name, port string) {
 	return name, port
 }
 
-// fromProxy reports whether a request comes from one of Config.TrustedProxies. What comes over a Unix socket does if there are any: it has no
+// fromProxy reports whether a request comes from one of Config.HTTP.TrustedProxies. What comes over a Unix socket does if there are any: it has no
 // address, and the file system says who may connect.
 func (srv *Server) fromProxy(r *http.Request) bool {
-	proxies := srv.cfg.TrustedProxies
+	proxies := srv.cfg.HTTP.TrustedProxies
 	if len(proxies) == 0 {
 		return false
 	}

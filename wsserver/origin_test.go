@@ -17,7 +17,7 @@ import (
 
 // TestPageOrigin: a page's own server takes it behind every kind of proxy that can be told, and no other page.
 func TestPageOrigin(t *testing.T) {
-	trusted := wsserver.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
+	trusted := wsserver.Config{HTTP: wsserver.HTTPConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
 	const proxy = "10.1.2.3:4567"
 	for _, test := range []struct {
 		name   string
@@ -91,7 +91,7 @@ func TestPageOrigin(t *testing.T) {
 			if want := map[bool]int{true: 0, false: 1}[test.want]; warned != want {
 				t.Errorf("%d lines in the log, want %d: %s", warned, want, log.String())
 			}
-			for _, field := range []string{"Config.CORS", "Config.TrustedProxies", "Config.AllowOrigin", "proxy_set_header Host $http_host"} {
+			for _, field := range []string{"Config.HTTP.CORS", "Config.HTTP.TrustedProxies", "Config.HTTP.AllowOrigin", "proxy_set_header Host $http_host"} {
 				if warned > 0 && !strings.Contains(log.String(), field) {
 					t.Errorf("the log does not name %s: %s", field, log.String())
 				}
@@ -121,8 +121,10 @@ func TestOriginWarning(t *testing.T) {
 func TestUpgradeNeedsNoOrigin(t *testing.T) {
 	asked := 0
 	srv := newServer(t, wsserver.Config{
-		AllowOrigin:  func(r *http.Request) bool { return r.URL.Query().Get("transport") == "polling" },
-		AllowRequest: func(*http.Request) error { asked++; return nil },
+		HTTP: wsserver.HTTPConfig{
+			AllowOrigin:  func(r *http.Request) bool { return r.URL.Query().Get("transport") == "polling" },
+			AllowRequest: func(*http.Request) error { asked++; return nil },
+		},
 	})
 	hs := httptest.NewServer(srv)
 	defer hs.Close()
@@ -186,7 +188,7 @@ func TestSecureCookie(t *testing.T) {
 		{"TLS, says somebody", "http://app.example", "https", nil, http.Cookie{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{Cookie: &test.cookie, TrustedProxies: test.proxies})
+			srv := newServer(t, wsserver.Config{HTTP: wsserver.HTTPConfig{Cookie: &test.cookie, TrustedProxies: test.proxies}})
 			r := httptest.NewRequest("GET", test.target+"/socket.io/?EIO=4&transport=polling", nil)
 			if test.proto != "" {
 				r.Header.Set("X-Forwarded-Proto", test.proto)

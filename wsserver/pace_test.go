@@ -291,7 +291,7 @@ func TestNeverRead(t *testing.T) {
 
 // TestBudget: when the memory for what waits is used up, those go that are furthest behind, and no one who reads.
 func TestBudget(t *testing.T) {
-	inPipes(t, wsserver.Config{BudgetBytes: 4 << 20, QueueBytes: 256 << 10},
+	inPipes(t, wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 4 << 20, QueueBytes: 256 << 10}},
 		func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
 			gone := farewells(srv.Of("/"))
 			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
@@ -339,7 +339,7 @@ func TestBudget(t *testing.T) {
 // TestBlockedHandlers: events that wait for handlers which never return are bounded over all clients, and none of these is closed for that.
 func TestBlockedHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{BudgetBytes: 4 << 20})
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 4 << 20}})
 		gone := farewells(srv.Of("/"))
 		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
 		const n = 50

@@ -30,7 +30,7 @@ type ParentNamespace struct {
 //
 // match gets a name with its "/". It is called concurrently: for a client that connects, on a goroutine of which it holds up that client alone;
 // by [Server.Of]; and for a server-side event of a namespace that does not exist here, where it holds up those that come behind it from the
-// same node. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.MaxNamespaces.
+// same node. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.Limits.MaxNamespaces.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
 	p.listen = p.listenToRooms
@@ -94,11 +94,11 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 		}
 		srv.mu.Lock()
 		ns = srv.namespaces.byName[name] // somebody else may have made it meanwhile
-		if ns == nil && srv.dynamic >= srv.cfg.MaxNamespaces {
+		if ns == nil && srv.dynamic >= srv.cfg.Limits.MaxNamespaces {
 			srv.mu.Unlock()
 			if srv.crowded.allow() {
-				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.MaxNamespaces, or match fewer names",
-					"namespace", clip(name), "max", srv.cfg.MaxNamespaces)
+				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.Limits.MaxNamespaces, or match fewer names",
+					"namespace", clip(name), "max", srv.cfg.Limits.MaxNamespaces)
 			}
 			return nil, "too many namespaces"
 		}

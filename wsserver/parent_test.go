@@ -143,7 +143,7 @@ func TestParentNamespace(t *testing.T) {
 func TestParentRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
-		srv := newServer(t, wsserver.Config{MaxNamespaces: 2, Logger: log.logger()})
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxNamespaces: 2}, Logger: log.logger()})
 		first := srv.OfFunc(isRoom)
 		second := srv.OfFunc(func(name string) bool {
 			switch name {

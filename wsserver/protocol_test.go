@@ -288,7 +288,7 @@ func TestEarly(t *testing.T) {
 // TestOpen: the first packet (Engine.IO 4, "Handshake").
 func TestOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{PingInterval: 1500 * time.Millisecond, PingTimeout: time.Second, MaxPayload: 4321})
+		srv := newServer(t, wsserver.Config{PingInterval: 1500 * time.Millisecond, PingTimeout: time.Second, Limits: wsserver.Limits{MaxPayload: 4321}})
 		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
 		open := c.Read()
 		begin, end := `0{"sid":"`+srv.Node()+".", `","upgrades":[],"pingInterval":1500,"pingTimeout":1000,"maxPayload":4321}`

@@ -37,7 +37,7 @@ type Server struct {
 	end context.CancelCauseFunc
 
 	engine *engine.Server
-	cors   *cors.Cors // nil without Config.CORS
+	cors   *cors.Cors // nil without Config.HTTP.CORS
 
 	inboxes  inboxLimits
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
@@ -78,27 +78,27 @@ func New(cfg Config) *Server {
 	srv := &Server{
 		cfg:        cfg,
 		unusable:   unusable,
-		budget:     budget.New(int64(cfg.BudgetBytes)),
+		budget:     budget.New(int64(cfg.Limits.BudgetBytes)),
 		codec:      cfg.Codec,
-		limits:     cfg.Limits,
+		limits:     cfg.Limits.Packet,
 		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
 	if unusable != nil {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
 	srv.ctx, srv.end = context.WithCancelCause(context.Background())
-	srv.inboxes = inboxLimits{events: cfg.MaxEvents, budget: srv.budget}
+	srv.inboxes = inboxLimits{events: cfg.Limits.MaxEvents, budget: srv.budget}
 	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
-		QueueBytes:  cfg.AdapterQueueBytes,
-		RepairBytes: cfg.RepairBytes,
-		OnLoss:      cfg.OnLoss,
+		QueueBytes:  cfg.Cluster.QueueBytes,
+		RepairBytes: cfg.Cluster.RepairBytes,
+		OnLoss:      cfg.Cluster.OnLoss,
 		Logger:      cfg.Logger,
 
-		NameSuspects: cfg.NameSuspects,
+		NameSuspects: cfg.Cluster.NameSuspects,
 	})
 	srv.hub.HandleServerEvents(srv.serverEvent)
-	srv.cors = cfg.CORS.handler()
+	srv.cors = cfg.HTTP.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
 		Node:             srv.hub.Node(),
@@ -108,14 +108,14 @@ func New(cfg Config) *Server {
 		AcceptTimeout:    cfg.ConnectTimeout,
 		Transports:       cfg.transports(),
 		DisableUpgrades:  cfg.DisableUpgrades,
-		MaxPayload:       cfg.MaxPayload,
-		QueueBytes:       cfg.QueueBytes,
-		SlowRate:         cfg.SlowRate,
-		SlowAfter:        cfg.SlowAfter,
-		BehindFor:        cfg.BehindFor,
+		MaxPayload:       cfg.Limits.MaxPayload,
+		QueueBytes:       cfg.Limits.QueueBytes,
+		SlowRate:         cfg.Limits.SlowRate,
+		SlowAfter:        cfg.Limits.SlowAfter,
+		BehindFor:        cfg.Limits.BehindFor,
 		Budget:           srv.budget,
-		CompressMessages: cfg.compressFrom(cfg.PerMessageDeflate),
-		CompressHTTP:     cfg.compressFrom(cfg.HTTPCompression),
+		CompressMessages: cfg.Compression.from(cfg.Compression.PerMessageDeflate),
+		CompressHTTP:     cfg.Compression.from(cfg.Compression.HTTP),
 		Cookie:           srv.cookie,
 		Allow:            srv.allow,
 		CORS:             srv.cors,
@@ -220,22 +220,22 @@ func (srv *Server) allow(r *http.Request, opens bool) error {
 		if !srv.allowOrigin(r) {
 			return errOrigin
 		}
-		if keeps(r, srv.cfg.KeepHeaders) > srv.cfg.HandshakeBytes {
+		if keeps(r, srv.cfg.HTTP.KeepHeaders) > srv.cfg.Limits.HandshakeBytes {
 			return errHandshake
 		}
 	}
-	if srv.cfg.AllowRequest != nil {
-		return srv.cfg.AllowRequest(r)
+	if srv.cfg.HTTP.AllowRequest != nil {
+		return srv.cfg.HTTP.AllowRequest(r)
 	}
 	return nil
 }
 
 // cookie is what a session that r opens has as its cookie.
 func (srv *Server) cookie(r *http.Request) *http.Cookie {
-	if srv.cfg.Cookie == nil {
+	if srv.cfg.HTTP.Cookie == nil {
 		return nil
 	}
-	cookie := *srv.cfg.Cookie
+	cookie := *srv.cfg.HTTP.Cookie
 	cookie.Secure = cookie.Secure || srv.secure(r)
 	return &cookie
 }

@@ -21,7 +21,7 @@ func TestSlowReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := newServer(t, wsserver.Config{QueueBytes: 32 << 10, SlowAfter: after, SlowRate: rate})
+	srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: 32 << 10, SlowAfter: after, SlowRate: rate}})
 	gone := farewells(srv.Of("/"))
 	listen(t, srv, l, false)
 	client := func(perSecond int) string {

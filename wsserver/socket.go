@@ -133,7 +133,7 @@ func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any)
 // Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
 // disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, those of broadcasts among them, and that nothing was sent.
 //
-// A handler may wait for it. But a client that emits so much meanwhile that Config.MaxEvents is reached is not read, nor is its
+// A handler may wait for it. But a client that emits so much meanwhile that Config.Limits.MaxEvents is reached is not read, nor is its
 // acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (sockets.Response, error) {
 	if err := context.Cause(ctx); err != nil {

@@ -20,7 +20,7 @@ type Stats struct {
 	TooSlow uint64 // clients disconnected since they did not take what was sent to them: Ended.TooSlow and Ended.Behind
 	Ended   Ended  // connections that have ended, by reason
 
-	Waiting int64 // bytes that wait now, in both directions: what Config.BudgetBytes bounds
+	Waiting int64 // bytes that wait now, in both directions: what Config.Limits.BudgetBytes bounds
 
 	Adapter cluster.Stats
 }

@@ -28,7 +28,7 @@ func TestStress(t *testing.T) {
 	var admins []*wsserver.Namespace
 	var parents []*wsserver.ParentNamespace
 	for i := range 2 {
-		srv := newServer(t, wsserver.Config{Adapter: memory, MaxEvents: 4, OnError: func(s *wsserver.Socket, event string, err error) {
+		srv := newServer(t, wsserver.Config{Adapter: memory, Limits: wsserver.Limits{MaxEvents: 4}, OnError: func(s *wsserver.Socket, event string, err error) {
 			if s.Context().Err() == nil {
 				t.Errorf("seed %d: event %q: %v", seed, event, err)
 			}

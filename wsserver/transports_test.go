@@ -175,7 +175,7 @@ func TestResetAtOnce(t *testing.T) {
 	eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 }
 
-// TestSlowClient: a client that never reads is dropped within the bounds of Config.QueueBytes, over a real network, and holds nobody up
+// TestSlowClient: a client that never reads is dropped within the bounds of Config.Limits.QueueBytes, over a real network, and holds nobody up
 // (faults, F7).
 func TestSlowClient(t *testing.T) {
 	for _, kind := range []struct {
@@ -187,7 +187,7 @@ func TestSlowClient(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			const limit = 256 << 10
-			srv := newServer(t, wsserver.Config{QueueBytes: limit, SlowAfter: time.Second})
+			srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: limit, SlowAfter: time.Second}})
 			gone := farewells(srv.Of("/"))
 			dial := listen(t, srv, kind.listen(localhost(t)), false)
 			slow, other := wstest.New(t, dial(), wstest.Config{}), wstest.New(t, dial(), wstest.Config{})

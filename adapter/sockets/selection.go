@@ -19,7 +19,7 @@ func (b Broadcast) selection() cluster.Selection {
 // [*cluster.PartialError] that names the others.
 //
 // A socket's data comes as JSON: see SetData of wsserver.Socket. With it comes all of its handshake, credentials among them, through the
-// adapter's broker; the server's Config.KeepHeaders bounds what that is.
+// adapter's broker; the server's Config.HTTP.KeepHeaders bounds what that is.
 func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return nil, wrap("fetch sockets", err)

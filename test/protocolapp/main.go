@@ -48,11 +48,11 @@ func run(ctx context.Context) error {
 		Path:           *path,
 		PingInterval:   *pingInterval,
 		PingTimeout:    *pingTimeout,
-		MaxPayload:     *maxPayload,
+		Limits:         wsserver.Limits{MaxPayload: *maxPayload},
 		ConnectTimeout: *connectTimeout,
 	}
 	if *cors != "" {
-		cfg.CORS = &wsserver.CORS{Origins: strings.Split(*cors, ",")}
+		cfg.HTTP.CORS = &wsserver.CORS{Origins: strings.Split(*cors, ",")}
 	}
 	srv := wsserver.New(cfg)
 	serveApp(srv)

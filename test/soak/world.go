@@ -48,9 +48,9 @@ func newWorld(ctx context.Context) (*world, error) {
 		srv := wsserver.New(wsserver.Config{
 			Adapter: w.adapter(), Logger: quiet,
 			PingInterval: 2 * time.Second, PingTimeout: 5 * time.Second, // those who vanish are to be found within a cycle
-			MaxNamespaces: 10_000,
-			RepairBytes:   1 << 20, // a node remembers its broadcasts for half a minute: all fit in what it has by default, and look like a leak
-			OnError:       func(*wsserver.Socket, string, error) {},
+			Limits:  wsserver.Limits{MaxNamespaces: 10_000},
+			Cluster: wsserver.ClusterConfig{RepairBytes: 1 << 20}, // a node remembers its broadcasts for half a minute: all fit in what it has by default, and look like a leak
+			OnError: func(*wsserver.Socket, string, error) {},
 		})
 		w.servers = append(w.servers, srv)
 		serve(srv)
