@@ -26,7 +26,7 @@ var upgradeRules = []rule{
 		s := c.poll()
 		k := s.pending()
 		s.probe("2probe").want("3probe")
-		equal(c, "body", k.answer().body, "6")
+		equal(c, "body", s.arrived(k), "6")
 	}},
 	{name: "Engine.IO 4/Upgrade/a GET that comes during the probe is answered with noop, too", check: func(c *check) {
 		s := c.poll()
