@@ -13,6 +13,8 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
+var allFlaws = slices.Concat(flaws, nameFlaws, outageFlaws)
+
 // TestSuiteFindsFlaws runs drivers with one flaw each through the cases that hold drivers to the broken rule.
 func TestSuiteFindsFlaws(t *testing.T) {
 	find := func(f flaw) {
@@ -31,15 +33,14 @@ func TestSuiteFindsFlaws(t *testing.T) {
 			}
 		})
 	}
-	all := slices.Concat(flaws, outageFlaws)
 	var wg sync.WaitGroup
-	for _, f := range all {
+	for _, f := range allFlaws {
 		if f.hangs && !f.alone() { // t.Parallel would run no more of them than there are processors, though they only wait
 			wg.Go(func() { find(f) })
 		}
 	}
 	wg.Wait()
-	for _, f := range all {
+	for _, f := range allFlaws {
 		if !f.hangs || f.alone() {
 			find(f)
 		}
@@ -49,7 +50,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 // TestEveryCaseFindsAFlaw shows that no case is there for nothing.
 func TestEveryCaseFindsAFlaw(t *testing.T) {
 	found := make(map[string]bool)
-	for _, f := range slices.Concat(flaws, outageFlaws) {
+	for _, f := range allFlaws {
 		for _, name := range f.cases {
 			found[name] = true
 		}
