@@ -3,7 +3,7 @@ package natsadapter
 import (
 	"bytes"
 	"crypto/rand"
-	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -169,17 +169,18 @@ func (n *node) current() *conn {
 	return n.cur
 }
 
-// another waits until the link is connected by another connection than old. That it is Degraded in between, nobody may see: a link whose
-// connection has lasted connects again at once.
-func (n *node) another(old *conn) {
+// another waits until the link is connected by another connection than old, which it returns. That it is Degraded in between, nobody may
+// see: a link whose connection has lasted connects again at once.
+func (n *node) another(old *conn) (cur *conn) {
 	n.t.Helper()
 	eventually(n.t, func() error {
-		if cur := n.current(); cur == nil || cur == old {
-			return errors.New("there is no other connection")
+		cur = n.current()
+		if state, _ := n.State(); cur == nil || cur == old || state.Status != adapter.Connected || state.Reason != nil {
+			return fmt.Errorf("there is no other connection; the state is %v (%v)", state.Status, state.Reason)
 		}
 		return nil
 	})
-	n.until(adapter.Connected)
+	return cur
 }
 
 // eventually waits until check returns nil.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,9 +21,6 @@ type flaw struct {
 	hangs bool     // only time shows that something does not happen
 	open  func(t *testing.T) adapter.Adapter
 }
-
-// alone reports whether the flaw shows in the number of goroutines of the process.
-func (f flaw) alone() bool { return strings.HasPrefix(f.says, "goroutines") }
 
 // flaws are drivers that break a rule of delivery, of subscriptions or of a link's life.
 var flaws = []flaw{
