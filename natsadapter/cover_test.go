@@ -61,9 +61,7 @@ func TestCover(t *testing.T) {
 	old := a.current()
 
 	servers[0].Shutdown()
-	<-old.closed
-	a.until(adapter.Connected)
-	if c := a.current(); c.cover == nil || len(c.subs) != len(few) {
+	if c := a.another(old); c.cover == nil || len(c.subs) != len(few) {
 		t.Fatalf("the new connection has %d subscriptions, want the cover and %d", len(c.subs), len(few))
 	}
 	b.reaches(a, topics[0])
@@ -101,9 +99,7 @@ func TestUncover(t *testing.T) {
 	for range 5 {
 		old := a.current()
 		old.nc.Close()
-		<-old.closed
-		a.until(adapter.Connected)
-		if a.current().cover == nil {
+		if a.another(old).cover == nil {
 			t.Fatal("the new connection has no cover")
 		}
 		b.reaches(a, topics[0])

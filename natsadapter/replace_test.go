@@ -1,27 +1,14 @@
 package natsadapter
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -279,92 +266,6 @@ func TestFenceWhileReplacing(t *testing.T) {
 	}
 }
 
-// TestHungServer stops all bytes between a link and its server.
-func TestHungServer(t *testing.T) {
-	s := natstest.NewServer(t)
-	p := newProxy(t, s.URL())
-	a, b := open(t, quiet(p.url(), nats.FlusherTimeout(200*time.Millisecond))), open(t, quiet(s.URL()))
-	a.until(adapter.Connected)
-	a.subscribe(room("before"))
-	b.reaches(a, room("before"))
-
-	p.hold()
-	start := time.Now()
-	var slowest time.Duration
-	for msg := make([]byte, 64<<10); ; {
-		began := time.Now()
-		err := a.Publish(t.Context(), room("x"), msg)
-		slowest = max(slowest, time.Since(began))
-		if err != nil {
-			break
-		}
-		if time.Since(start) > patience {
-			t.Fatal("Publish goes on and on")
-		}
-	}
-	if slowest > 20*time.Second {
-		t.Errorf("Publish blocked for %v, want the write time-out of 200 ms", slowest)
-	}
-	// The write that failed may have taken all that was buffered with it.
-	a.subscribe(room("meanwhile"))
-	if reason := a.until(adapter.Degraded); reason == nil {
-		t.Error("no reason")
-	}
-	p.release()
-	a.until(adapter.Connected)
-	b.reaches(a, room("before"))
-	b.reaches(a, room("meanwhile"))
-}
-
-// TestSilentServer lets nothing through, and the link publishes nothing: only its pings can tell.
-func TestSilentServer(t *testing.T) {
-	s := natstest.NewServer(t)
-	p := newProxy(t, s.URL())
-	a := open(t, quiet(p.url(), nats.PingInterval(30*time.Millisecond), nats.Timeout(100*time.Millisecond)))
-	a.until(adapter.Connected)
-	p.hold()
-	if reason := a.until(adapter.Degraded); !errors.Is(reason, nats.ErrStaleConnection) {
-		t.Errorf("the reason is %v, want %v", reason, nats.ErrStaleConnection)
-	}
-	p.release()
-	a.until(adapter.Connected)
-}
-
-// TestFailedWriteEndsConnection lets a write fail of which nothing has left: nats.go would go on without what it had buffered.
-func TestFailedWriteEndsConnection(t *testing.T) {
-	s := natstest.NewServer(t)
-	for name, option := range map[string]func(d *failingDialer) nats.Option{
-		"CustomDialer": func(d *failingDialer) nats.Option { return nats.SetCustomDialer(d) },
-		"InProcess":    func(d *failingDialer) nats.Option { return nats.InProcessServer(inProcess{d, s.URL()}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := &failingDialer{}
-			a, b := open(t, quiet(s.URL(), option(d))), open(t, quiet(s.URL()))
-			a.until(adapter.Connected)
-			d.fail()
-			a.subscribe(room("x"))
-			b.reaches(a, room("x"))
-			if got := a.adapter.Stats().Connections; got != 2 {
-				t.Errorf("%d connections, want 2", got)
-			}
-		})
-	}
-}
-
-// TestFailedWriteOfMessage lets the write fail that a message makes which is larger than the buffer of nats.go.
-func TestFailedWriteOfMessage(t *testing.T) {
-	s := natstest.NewServer(t)
-	d := &failingDialer{}
-	a := open(t, quiet(s.URL(), nats.SetCustomDialer(d)))
-	a.until(adapter.Connected)
-	d.fail()
-	err := a.Publish(t.Context(), room("x"), make([]byte, 64<<10))
-	if !errors.Is(err, adapter.ErrUnavailable) || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("Publish whose write fails: %v, want %v and why", err, adapter.ErrUnavailable)
-	}
-	a.until(adapter.Connected)
-}
-
 // TestPublishOrderWhileReplacing holds what was published on the old connection back: nothing may overtake it on the new one.
 func TestPublishOrderWhileReplacing(t *testing.T) {
 	s := natstest.NewServer(t)
@@ -458,72 +359,4 @@ func TestLossWhileReplacing(t *testing.T) {
 	if state, _ := a.State(); state.Connections != 2 {
 		t.Errorf("the link has become connected %d times, want 2", state.Connections)
 	}
-}
-
-// TestServersOfCluster checks that a link that knows one server finds the others when that one is gone, over TLS too, where the
-// certificate names hosts and the cluster tells addresses.
-func TestServersOfCluster(t *testing.T) {
-	t.Run("Plain", func(t *testing.T) {
-		servers := natstest.NewCluster(t, 2)
-		a := open(t, quiet(servers[0].URL()))
-		a.until(adapter.Connected)
-		old := a.current()
-		servers[0].Shutdown()
-		a.another(old)
-	})
-	t.Run("TLS", func(t *testing.T) {
-		cert, roots := localCertificate(t)
-		servers := natstest.StartCluster(t, 2, embedded.Config{
-			Username: "u", Password: "p",
-			Options: &natsserver.Options{TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}},
-		})
-		url := strings.Replace(servers[0].URL(), "nats://127.0.0.1", "tls://u:p@localhost", 1)
-		a := open(t, quiet(url, nats.RootCAs(roots)))
-		a.until(adapter.Connected)
-		old := a.current()
-		servers[0].Shutdown()
-		a.another(old)
-
-		if l, err := quiet(url).Open(t.Context(), func([]byte) {}); err != nil {
-			t.Fatalf("Open with a server that is down: %v", err)
-		} else if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		servers[0].Restart()
-		if l, err := quiet(url).Open(t.Context(), func([]byte) {}); err == nil {
-			t.Errorf("Open without the root certificate: no error; Close: %v", l.Close())
-		}
-	})
-}
-
-// localCertificate returns a certificate for localhost, not for any address, and the name of a file that makes clients trust it.
-func localCertificate(t *testing.T) (tls.Certificate, string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "localhost"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		DNSNames:              []string{"localhost"},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "roots.pem")
-	var text bytes.Buffer
-	if err := pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }

@@ -73,38 +73,39 @@ func suite(servers []*natstest.Server, url func(i int) string, cut func(i int) [
 	}
 }
 
-// TestSuiteOneServer has a server that takes messages as large as an embedded one can.
-func TestSuiteOneServer(t *testing.T) {
+// TestSuites runs the suite on clusters of different kinds, side by side: their links wait more often than they compute.
+func TestSuites(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T){
+		"OneServer": testOneServer, "Cluster": testCluster, "MovingLinks": testMovingLinks, "Covered": testCovered,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+}
+
+// testOneServer has a server that takes messages as large as an embedded one can.
+func testOneServer(t *testing.T) {
 	adaptertest.Run(t, onServers(natstest.Start(t, taking(8<<20))))
 }
 
-// TestSuiteCluster has outages of one server, which only its own links notice, and of all of them.
-func TestSuiteCluster(t *testing.T) {
-	servers := natstest.StartCluster(t, 3, unhurriedServer)
+// testCluster has outages of one server, which only its own links notice, and of all of them. The servers take small messages only.
+func testCluster(t *testing.T) {
+	servers := natstest.StartCluster(t, 3, taking(20<<10))
 	cfg := onServers(servers...)
 	cfg.Load = func(t *testing.T) func() { return loadRoutes(t, servers) }
 	adaptertest.Run(t, cfg)
 }
 
-// TestSuiteMovingLinks has links that know all servers of a cluster, and are at another one after each outage. The servers take small
-// messages only.
-func TestSuiteMovingLinks(t *testing.T) {
-	servers := natstest.StartCluster(t, 3, taking(20<<10))
-	all := []int{0, 1, 2}
-	adaptertest.Run(t, suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all }))
+// testMovingLinks has links that know all servers of a cluster, and are at another one after each outage.
+func testMovingLinks(t *testing.T) {
+	adaptertest.Run(t, moving(t, func(*testing.T, []adapter.Adapter) {}))
 }
 
-// TestSuiteCovered has links that begin under a cover after each outage, and give it up for their own subscriptions while the case goes on.
-func TestSuiteCovered(t *testing.T) {
-	servers := natstest.StartCluster(t, 3, taking(20<<10))
-	all := []int{0, 1, 2}
-	cfg := suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all })
-	plain := cfg.New
-	cfg.New = func(t *testing.T) []adapter.Adapter {
-		if !strings.Contains(t.Name(), "/Outage") {
-			t.Skip("without an outage there is no cover")
-		}
-		adapters := plain(t)
+// testCovered has links that begin under a cover after each outage, and give it up for their own subscriptions while the case goes on.
+func testCovered(t *testing.T) {
+	cfg := moving(t, func(t *testing.T, adapters []adapter.Adapter) {
 		for _, a := range adapters {
 			a.(*Adapter).times.coverFrom = 1
 			a.(*Adapter).times.uncoverAfter = 60 * time.Millisecond
@@ -119,10 +120,27 @@ func TestSuiteCovered(t *testing.T) {
 				t.Error("no connection was covered")
 			}
 		})
-		return adapters
-	}
+	})
 	cfg.Exact = false // while there are both, messages come twice
 	adaptertest.Run(t, cfg)
+}
+
+// moving returns the configuration of a suite whose links know all servers of a cluster. prepare is given the adapters of each case. What has
+// no outage is left to testCluster: the links differ in where they connect again.
+func moving(t *testing.T, prepare func(t *testing.T, adapters []adapter.Adapter)) adaptertest.Config {
+	servers := natstest.StartCluster(t, 3, taking(20<<10))
+	all := []int{0, 1, 2}
+	cfg := suite(servers, func(int) string { return natstest.URLs(servers...) }, func(int) []int { return all })
+	plain := cfg.New
+	cfg.New = func(t *testing.T) []adapter.Adapter {
+		if !strings.Contains(t.Name(), "/Outage") {
+			t.Skip("without an outage there is nothing new")
+		}
+		adapters := plain(t)
+		prepare(t, adapters)
+		return adapters
+	}
+	return cfg
 }
 
 // taking is unhurriedServer with another max_payload.

@@ -152,7 +152,8 @@ var cases = []testCase{
 		rule: "a link survives any number of outages, short ones too, tells of each by its Connections, and leaves no goroutine behind"},
 }
 
-// Run runs the suite, each case as a subtest of t on a cluster of its own. A case that fails prints the rule that it stands for.
+// Run runs the suite, each case as a subtest of t on a cluster of its own, one after the other. A case that fails prints the rule that it
+// stands for. Other tests may run meanwhile: of goroutines that are left behind, those count that the case has started, directly or not.
 func Run(t *testing.T, cfg Config) {
 	if (cfg.Interrupt == nil) != cfg.NoBroker {
 		t.Errorf("adaptertest: set one of Config.Interrupt and Config.NoBroker: every driver that has a broker must outlive its restart")
@@ -188,5 +189,5 @@ func (tc testCase) run(c *cluster) {
 	}
 	c.broken = make(chan struct{})
 	c.t.Cleanup(c.close)
-	tc.test(c)
+	c.labelled(tc.test)
 }

@@ -36,6 +36,7 @@ type cluster struct {
 	opened int     // how many have ever been opened
 	fences int     // how many have ever been sent
 
+	label  string        // of its goroutines
 	broken chan struct{} // closed at the first breach
 
 	mu       sync.Mutex // guards what follows

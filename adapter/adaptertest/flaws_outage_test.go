@@ -343,7 +343,7 @@ var outageFlaws = []flaw{
 			return state, changed
 		}
 	})},
-	{"LeaksAGoroutineInEachOutage", []string{"OutageAgain"}, "goroutines after one outage", true, hanging(func(l *link, release <-chan struct{}) {
+	{"LeaksAGoroutineInEachOutage", []string{"OutageAgain"}, "goroutines before 11 more outages", true, hanging(func(l *link, release <-chan struct{}) {
 		l.back = func() { go func() { <-release }() }
 	})},
 

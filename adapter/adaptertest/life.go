@@ -3,8 +3,7 @@ package adaptertest
 import (
 	"context"
 	"errors"
-	"runtime"
-	"time"
+	"fmt"
 
 	"github.com/belfry-io/belfry/adapter"
 )
@@ -190,7 +189,7 @@ func testNoLeak(c *cluster) {
 	const (
 		rounds = 16
 		links  = 2 * rounds
-		slack  = rounds // goroutines that are not the links': brokers in this process, other tests
+		slack  = rounds // goroutines of brokers in this process
 	)
 	use := func() {
 		nodes := c.open(2)
@@ -210,34 +209,5 @@ func testNoLeak(c *cluster) {
 	for range rounds {
 		use()
 	}
-	tick := time.NewTicker(pollGoroutines)
-	defer tick.Stop()
-	deadline := time.Now().Add(c.timeout)
-	for runtime.NumGoroutine() > before+slack {
-		if time.Now().After(deadline) {
-			stacks := make([]byte, 64<<10)
-			stacks = stacks[:runtime.Stack(stacks, true)]
-			c.fatalf("%d goroutines before %d links were opened and closed, %d afterwards:\n%s", before, links, runtime.NumGoroutine(), stacks)
-		}
-		<-tick.C
-	}
-}
-
-// pollGoroutines is how often the number of goroutines is looked at.
-const pollGoroutines = 5 * time.Millisecond
-
-// settledGoroutines returns the number of goroutines once it has stopped falling: brokers in this process need a while to notice that
-// a link has gone.
-func (c *cluster) settledGoroutines() int {
-	const steady = 20 // polls without a new minimum
-	tick := time.NewTicker(pollGoroutines)
-	defer tick.Stop()
-	least, since := runtime.NumGoroutine(), 0
-	for deadline := time.Now().Add(c.timeout); since < steady && time.Now().Before(deadline); since++ {
-		<-tick.C
-		if n := runtime.NumGoroutine(); n < least {
-			least, since = n, 0
-		}
-	}
-	return least
+	c.noMoreGoroutines(before, before+slack, fmt.Sprintf("%d links were opened and closed", links))
 }

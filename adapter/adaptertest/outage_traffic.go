@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -323,7 +322,7 @@ func testOutageOpen(c *cluster) {
 func testOutageAgain(c *cluster) {
 	const (
 		rounds = 12
-		slack  = rounds // goroutines that are not the links': brokers in this process, other tests
+		slack  = rounds // goroutines of brokers in this process
 	)
 	c.outages(3, func(o *outage, nodes []*node) {
 		for _, n := range nodes {
@@ -355,14 +354,6 @@ func testOutageAgain(c *cluster) {
 			nodes[1].expect(msg)
 			nodes[0].expect(msg)
 		}
-		late := time.Now().Add(c.timeout)
-		tick := time.NewTicker(pollGoroutines)
-		defer tick.Stop()
-		for runtime.NumGoroutine() > before+slack {
-			if time.Now().After(late) {
-				c.fatalf("%d goroutines after one outage, %d after %d more", before, runtime.NumGoroutine(), rounds-1)
-			}
-			<-tick.C
-		}
+		c.noMoreGoroutines(before, before+slack, fmt.Sprintf("%d more outages", rounds-1))
 	})
 }

@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -264,116 +262,6 @@ func TestRule08EventsAreImmediateAndLocal(t *testing.T) {
 		toldHere.want(t, "of what the other node does")
 		toldThere.want(t, "there", "leave-room b, b", "delete-room b", "leave-room red, b", "delete-room red")
 	})
-}
-
-func TestRule12UnionOfRooms(t *testing.T) {
-	h := open(t, nil)
-	r := h.Rooms("/", frame)
-	members := map[string]*member{
-		"a": addAs(t, r, "a", "red", "blue"),
-		"b": addAs(t, r, "b", "blue", "a"),
-		"c": addAs(t, r, "c"),
-	}
-	r.Leave("c", "c")
-	for _, c := range []struct {
-		rooms []string
-		want  string
-	}{
-		{nil, "abc"},
-		{[]string{}, "abc"},
-		{[]string{"red"}, "a"},
-		{[]string{"red", "blue", "red"}, "ab"},
-		{[]string{"nowhere"}, ""},
-		{[]string{"nowhere", "blue"}, "ab"},
-		{[]string{"a"}, "ab"},
-		{[]string{"a", "b", "red"}, "ab"},
-		{[]string{"c"}, ""}, // it is not in its own room
-		{[]string{""}, ""},
-	} {
-		say(t, h, "x", Broadcast{Rooms: c.rooms})
-		for name, m := range members {
-			want := strings.Count(c.want, name)
-			if got := m.take(); len(got) != want {
-				t.Errorf("%q: %s got it %d times, want %d", c.rooms, name, len(got), want)
-			}
-		}
-	}
-}
-
-func TestRule13ExceptWins(t *testing.T) {
-	h := open(t, nil)
-	r := h.Rooms("/", frame)
-	members := map[string]*member{"a": addAs(t, r, "a", "red", "blue"), "b": addAs(t, r, "b", "blue"), "c": addAs(t, r, "c")}
-	for _, c := range []struct {
-		rooms, except []string
-		want          string
-	}{
-		{nil, []string{"red"}, "bc"},
-		{nil, []string{"red", "c"}, "b"},
-		{nil, []string{"nowhere"}, "abc"},
-		{[]string{"blue"}, []string{"red"}, "b"},
-		{[]string{"red", "blue"}, []string{"blue"}, ""},
-		{[]string{"a", "b", "c"}, []string{"b"}, "ac"},
-		{[]string{"a"}, []string{"a"}, ""},
-		{[]string{"blue", "c"}, []string{"nowhere", "red", "red"}, "bc"},
-	} {
-		say(t, h, "x", Broadcast{Rooms: c.rooms, Except: c.except})
-		for name, m := range members {
-			want := strings.Count(c.want, name)
-			if got := m.take(); len(got) != want {
-				t.Errorf("%q except %q: %s got it %d times, want %d", c.rooms, c.except, name, len(got), want)
-			}
-		}
-	}
-}
-
-// restless is a member that changes the rooms when it is delivered something.
-type restless struct {
-	member
-	change func()
-}
-
-func (m *restless) Deliver(frame any) bool {
-	m.change()
-	return m.member.Deliver(frame)
-}
-
-// A broadcast goes to those who were there when it began, once.
-func TestRule14MembershipChangesDuringBroadcast(t *testing.T) {
-	h := open(t, nil)
-	r := h.Rooms("/", frame)
-	const n = 20
-	id := func(i int) string { return fmt.Sprint("m", i) }
-	var members []*restless
-	late := new(member)
-	for i := range n {
-		m := &restless{change: func() {
-			r.Leave(id((i+1)%n), "red")
-			r.Remove(id((i + 2) % n))
-			_ = r.Join(t.Context(), id(i), "blue")
-			if r.Add(t.Context(), "late", late) == nil {
-				_ = r.Join(t.Context(), "late", "red")
-			}
-		}}
-		members = append(members, m)
-		if err := r.Add(t.Context(), id(i), m); err != nil {
-			t.Fatal(err)
-		}
-		_ = r.Join(t.Context(), id(i), "red")
-	}
-	say(t, h, "x", Broadcast{Rooms: []string{"red", "blue"}})
-	for i, m := range members {
-		if got := m.take(); !slices.Equal(got, []string{"x"}) {
-			t.Errorf("%s got %q, want x once", id(i), got)
-		}
-	}
-	if got := late.take(); len(got) != 0 {
-		t.Errorf("one that came during the broadcast got %q", got)
-	}
-	say(t, h, "y", Broadcast{Rooms: []string{"red"}})
-	if got := late.take(); !slices.Equal(got, []string{"y"}) || len(r.Members("red")) != 1 {
-		t.Errorf("the next: the one that came got %q, in the room are %q", got, r.Members("red"))
-	}
 }
 
 func TestRule23MembersOfRoomsAndRoomsOfMembers(t *testing.T) {

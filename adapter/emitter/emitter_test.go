@@ -14,7 +14,6 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
-	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -235,44 +234,6 @@ func TestServerSideEmit(t *testing.T) {
 	})
 }
 
-// TestNoServer: an emitter is no server. It does not count as one, and is neither asked nor waited for.
-func TestNoServer(t *testing.T) {
-	worlds(t, func(t *testing.T, w *world) {
-		e, other := w.emitter(t), w.emitter(t)
-		for _, e := range []*emitter.Emitter{e, other} {
-			if err := e.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			want := []string{w.srvs[0].Node(), w.srvs[1].Node()}
-			got := e.Nodes()
-			slices.Sort(want)
-			if slices.Sort(got); !slices.Equal(got, want) {
-				t.Errorf("Nodes: got %q, want %q", got, want)
-			}
-		}
-		for i, srv := range w.srvs {
-			if got := srv.Nodes(); len(got) != 1 || got[0] != w.srvs[1-i].Node() || srv.ServerCount() != 2 {
-				t.Errorf("a server knows %q, and %d servers", got, srv.ServerCount())
-			}
-			srv.Of("/").OnServerSide("whoever", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
-		}
-		// A node that was asked and did not answer would be missing.
-		if responses, err := w.srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
-			t.Errorf("a server: got %d answers, %v, want one", len(responses), err)
-		}
-		if responses, err := e.Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
-			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
-		}
-		if n, err := w.srvs[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
-			t.Errorf("EmitCounted of a server: got %d, %v, want 2", n, err)
-		}
-		w.want(t, "EmitCounted of a server", "ab", `["news"]`)
-		if s := e.Stats(); s.Node != e.Node() || s.State.Status != adapter.Connected || e.State().Status != adapter.Connected || len(s.Nodes) != 2 {
-			t.Errorf("Stats: got %+v", s)
-		}
-	})
-}
-
 // TestShortLived: New, Emit and Close in a row reach the sockets.
 func TestShortLived(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
@@ -329,144 +290,6 @@ func TestOrder(t *testing.T) {
 				t.Fatalf("got %s, want %s", got, event)
 			}
 		}
-	})
-}
-
-// TestNoAdapter: without an adapter nothing is lost in silence.
-func TestNoAdapter(t *testing.T) {
-	e := emitter.New(emitter.Config{})
-	for name, err := range map[string]error{
-		"Ready":                 e.Ready(t.Context()),
-		"State":                 e.State().Reason,
-		"Emit":                  e.Emit(t.Context(), "x"),
-		"EmitCounted":           second(e.All().EmitCounted(t.Context(), "x")),
-		"EmitWithAck":           second(e.Of("/other").All().EmitWithAck(t.Context(), "x")),
-		"FetchSockets":          second(e.All().FetchSockets(t.Context())),
-		"Count":                 second(e.All().Count(t.Context())),
-		"AllRooms":              second(e.Of("/").AllRooms(t.Context())),
-		"SocketsJoin":           e.All().SocketsJoin(t.Context(), "x"),
-		"SocketsLeave":          e.All().SocketsLeave(t.Context(), "x"),
-		"DisconnectSockets":     e.All().DisconnectSockets(t.Context(), false),
-		"ServerSideEmit":        e.Of("/").ServerSideEmit(t.Context(), "x"),
-		"ServerSideEmitWithAck": second(e.Of("/").ServerSideEmitWithAck(t.Context(), "x")),
-	} {
-		if !errors.Is(err, emitter.ErrNoAdapter) {
-			t.Errorf("%s: got %v, want ErrNoAdapter", name, err)
-		}
-	}
-	if err := e.Close(t.Context()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-}
-
-func second[T any](_ T, err error) error { return err }
-
-// TestNoBroker: while the broker is away, calls wait for it as long as they may, and Close says what has not gone out.
-func TestNoBroker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		restore := memory.Interrupt()
-		e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
-		start := time.Now()
-		if n, err := e.All().Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
-			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
-		}
-		start = time.Now()
-		if err := e.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
-			t.Errorf("Close: got %v after %v, want DeadlineExceeded after %v", err, time.Since(start), cluster.CallTimeout)
-		}
-		restore()
-
-		w := newWorld(t, memory, nil)
-		restore = memory.Interrupt()
-		late := w.emitter(t)
-		if err := late.To("x").Emit(t.Context(), "news", 1); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
-		time.AfterFunc(5*time.Second, restore)
-		if n, err := late.To("x").EmitCounted(t.Context(), "news", 2); n != 2 || err != nil {
-			t.Errorf("EmitCounted: got %d, %v, want 2", n, err)
-		}
-		for _, name := range "ab" {
-			for i := 1; i <= 2; i++ {
-				if got := w.clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
-					t.Errorf("%c got %s, want the %d. of two", name, got, i)
-				}
-			}
-		}
-		idle := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
-		restore = memory.Interrupt()
-		start = time.Now()
-		if err := idle.Close(t.Context()); err != nil || time.Since(start) > time.Second {
-			t.Errorf("Close with nothing to send: got %v after %v", err, time.Since(start))
-		}
-		restore()
-		time.Sleep(time.Second) // those that are left say goodbye to each other
-	})
-}
-
-// unopenable is an adapter with a wrong configuration.
-type unopenable struct{}
-
-var errConfig = errors.New("no such port")
-
-func (unopenable) Open(context.Context, func([]byte)) (adapter.Link, error) { return nil, errConfig }
-
-// TestUnopenable: the error of an adapter that cannot be opened is that of every call.
-func TestUnopenable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
-		start := time.Now()
-		for name, err := range map[string]error{
-			"Ready":       e.Ready(t.Context()),
-			"Count":       second(e.All().Count(t.Context())),
-			"EmitCounted": second(e.All().EmitCounted(t.Context(), "x")),
-			"Close":       e.Close(t.Context()),
-		} {
-			if !errors.Is(err, errConfig) {
-				t.Errorf("%s: got %v, want the adapter's error", name, err)
-			}
-		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("it took %v", d)
-		}
-	})
-}
-
-// TestBadEvents: what cannot be sent is an error, and reaches nobody.
-func TestBadEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, new(adapter.Memory), nil)
-		e := w.emitter(t)
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		for name, err := range map[string]error{
-			"a reserved name":      e.Emit(t.Context(), "disconnect"),
-			"no JSON":              e.Emit(t.Context(), "x", make(chan int)),
-			"no JSON, counted":     second(e.All().EmitCounted(t.Context(), "x", make(chan int))),
-			"no JSON, to servers":  e.Of("/").ServerSideEmit(t.Context(), "x", make(chan int)),
-			"an end, counted":      second(e.All().EmitCounted(ended, "x")),
-			"..., to be answered":  second(e.All().EmitWithAck(ended, "x")),
-			"..., by a server":     second(e.Of("/").ServerSideEmitWithAck(ended, "x")),
-			"a namespace's name":   e.Of("/a,b").Emit(t.Context(), "x"),
-			"a room's name":        e.All().SocketsJoin(t.Context(), strings.Repeat("x", cluster.MaxRoomName+1)),
-			"one that is reserved": second(e.All().EmitCounted(t.Context(), "connect")),
-		} {
-			var failed *sockets.Error
-			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "belfry: ") {
-				t.Errorf("%s: got %v", name, err)
-			}
-		}
-		if err := e.Emit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
-			t.Errorf("got %v, want ErrReserved", err)
-		}
-		w.want(t, "afterwards", "", "")
 	})
 }
 

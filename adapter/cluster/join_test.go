@@ -1,0 +1,97 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
+// A node whose receiver hangs is named by the Join that waits for it; the next does not wait.
+func TestUnfencedJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		hang := make(chan struct{})
+		var hung atomic.Bool
+		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		wires[1].receiving = func(msg []byte, _ bool, recv func([]byte)) {
+			if hung.Load() {
+				<-hang
+			}
+			recv(msg)
+		}
+		hubs := clusterOn(t, wires...)
+		id, _ := add(t, hubs[0])
+		r := hubs[0].Rooms("/", frame)
+		synctest.Wait()
+		hung.Store(true)
+		wires[1].set(adapter.State{Status: adapter.Degraded, Reason: errors.New("hung")}) // it says nothing either
+		settle()
+		wires[1].mu.Lock()
+		wires[1].state.Status = adapter.Connected // what it is told gets through, and stays with its receiver
+		wires[1].mu.Unlock()
+		time.Sleep(300 * time.Millisecond) // the next Beat is not due when the fence is
+		start := time.Now()
+		err := r.Join(t.Context(), id, "red")
+		var unfenced *UnfencedError
+		if !errors.As(err, &unfenced) || !slices.Equal(unfenced.Nodes, []string{hubs[1].Node()}) || !strings.Contains(err.Error(), hubs[1].Node()) {
+			t.Errorf("Join with a hung node: %v, want an error that names %s", err, hubs[1].Node())
+		}
+		if d := time.Since(start); d < 200*time.Millisecond || d > 300*time.Millisecond {
+			t.Errorf("Join with a hung node took %v, want 250ms", d)
+		}
+		if got := r.Of(id); !slices.Contains(got, "red") {
+			t.Errorf("the membership does not stand: %q", got)
+		}
+		for i := range 10 {
+			start = time.Now()
+			if err := r.Join(t.Context(), id, fmt.Sprint("more", i)); err != nil {
+				t.Errorf("next Join: %v", err)
+			}
+			if d := time.Since(start); d > 20*time.Millisecond {
+				t.Errorf("next Join took %v", d)
+			}
+		}
+		if s := hubs[0].Stats(); !slices.Equal(s.Suspects, []string{hubs[1].Node()}) || !slices.Equal(s.Nodes, []string{hubs[2].Node()}) {
+			t.Errorf("suspects %v, nodes %v", s.Suspects, s.Nodes)
+		}
+		close(hang)
+		wires[1].set(adapter.State{Status: adapter.Connected})
+		time.Sleep(2 * time.Second)
+		if got := hubs[0].Nodes(); len(got) != 2 {
+			t.Errorf("nodes %v after it is back, want both", got)
+		}
+		if err := r.Join(t.Context(), id, "last"); err != nil {
+			t.Errorf("Join after it is back: %v", err)
+		}
+	})
+}
+
+func TestJoinEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(adapter.Memory)
+		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		var deaf atomic.Bool
+		wires[1].receiving = func(msg []byte, _ bool, recv func([]byte)) {
+			if !deaf.Load() {
+				recv(msg)
+			}
+		}
+		hubs := clusterOn(t, wires...)
+		id, _ := add(t, hubs[0])
+		deaf.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		r := hubs[0].Rooms("/", frame)
+		if err := r.Join(ctx, id, "red"); !errors.Is(err, context.DeadlineExceeded) || !slices.Contains(r.Of(id), "red") {
+			t.Errorf("Join: %v, rooms %q; want the deadline, and the membership", err, r.Of(id))
+		}
+	})
+}
