@@ -129,8 +129,8 @@ func checkData(t Type, data []byte, l *Limits) error {
 
 var reserved = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
-// Reserved reports whether an event may not have this name, because the name means something of its
-// own to a Socket.IO peer.
+// Reserved reports whether an event must not have this name, because it has a meaning of its own in
+// Socket.IO.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
 // numberName is how JavaScript names the property that a number stands for: 1.0 is "1", 1e3 is

@@ -29,7 +29,7 @@ func (p Payload) Append(dst []byte) []byte {
 // Size returns how many bytes Append appends.
 func (p Payload) Size() int { return 1 + p.BlobSize() }
 
-// ParsePayload is the reverse of [Payload.Append], as [ParseBlob] is that of AppendBlob.
+// ParsePayload is the reverse of [Payload.Append]. The result shares the payload's memory.
 func ParsePayload(payload []byte, l *Limits) (Payload, error) {
 	if len(payload) == 0 {
 		return Payload{}, ErrBlob
@@ -41,14 +41,15 @@ func ParsePayload(payload []byte, l *Limits) (Payload, error) {
 	return Payload{Encoded: encoded, Plain: payload[0]&payloadPlain != 0, Ack: payload[0]&payloadAck != 0}, nil
 }
 
-// AppendBlob appends a to dst, for [ParseArgsBlob]: the text and the attachments as
-// [Encoded.AppendBlob] writes them. It is how nodes pass on arguments that are no client's packet.
+// AppendBlob appends a to dst, for [ParseArgsBlob]: the text and the attachments, as
+// [Encoded.AppendBlob] writes them. Nodes use it to pass on arguments that are not a packet of a
+// client.
 func (a Args) AppendBlob(dst []byte) []byte {
 	return Encoded{Text: a.JSON(), Attachments: a.Attachments()}.AppendBlob(dst)
 }
 
-// ParseArgsBlob is the reverse of [Args.AppendBlob]. The result shares the blob's memory. Of the
-// limits, AttachmentBytes does not count.
+// ParseArgsBlob is the reverse of [Args.AppendBlob]. The result shares the blob's memory. The limit
+// AttachmentBytes is ignored.
 func ParseArgsBlob(blob []byte, l *Limits) (Args, error) {
 	encoded, err := ParseBlob(blob, l)
 	if err != nil {
