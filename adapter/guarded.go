@@ -6,33 +6,38 @@ import (
 	"log/slog"
 )
 
-// ErrRefused is wrapped by errors that say what the broker denies a node, for want of a permission.
+// ErrRefused is wrapped by errors that say which permission the broker denies a node.
 var ErrRefused = errors.New("adapter: refused by the broker")
 
-// Needs are what a node wants of its link: the topics that it cannot do without, of which one that nobody has stands for all of its kind, and
-// where the link logs.
+// Needs are the topics that a node cannot do without, and the logger of its link. A topic that no
+// node uses stands for all of its kind.
 type Needs struct {
 	Publish   []Topic
 	Subscribe []Topic
 
-	// Logger is the node's. An adapter that was given a logger of its own goes on using that. nil means slog.Default().
+	// Logger is the node's. An adapter that has a logger of its own uses that. nil means
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// A Guarded is an [Adapter] whose broker may deny a node some of its topics, or whose links log.
+// A Guarded is an [Adapter] whose broker may deny a node some topics, or whose links log.
 type Guarded interface {
 	Adapter
 
-	// OpenFor is Open for a node that cannot do without needs. On every connection its link tries all of them before it is Connected: it
-	// publishes a message that no link hands to its recv, and subscribes for a moment. While one of them is denied the link is [Refused]. It
-	// tries again by itself. Whenever the broker denies anything later, the link tries them anew.
+	// OpenFor is Open for a node with needs. On every connection the link tries all of them before
+	// it is Connected: it publishes a message that no link passes to recv, and subscribes for a
+	// moment. If the broker denies one, the link is [Refused], and tries again by itself. It also
+	// tries again whenever the broker denies anything later.
 	OpenFor(ctx context.Context, needs Needs, recv func(msg []byte)) (Link, error)
 }
 
-// A Confirmer is a [Link] whose Subscribe returns before the broker has said whether it allows that.
+// A Confirmer is a [Link] whose Subscribe returns before the broker has allowed or denied the
+// subscription.
 type Confirmer interface {
-	// Confirm waits until the broker has dealt with all that was subscribed before. It returns those of topics that the broker denies, each
-	// with an error that wraps [ErrRefused] and names the broker's subject and the permission that is missing; nil if it denies none. err
-	// says that it is not known, since ctx has ended. Confirm does not wait for a broker that is out of reach, and returns nothing then.
+	// Confirm waits until the broker has dealt with all earlier subscriptions. It returns those of
+	// topics that the broker denies, each with an error that wraps [ErrRefused] and names the
+	// broker's subject and the missing permission; nil if it denies none. err means that ctx ended
+	// before this was known. Confirm does not wait for a broker that is out of reach, and then
+	// returns nil, nil.
 	Confirm(ctx context.Context, topics ...Topic) (denied map[Topic]error, err error)
 }

@@ -10,22 +10,26 @@ import (
 	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
-// The bounds of the queue between the publishers and one link of a [Memory]. An empty queue takes a message of any size.
+// The bounds of the queue between the publishers and one link of a [Memory]. An empty queue takes a
+// message of any size.
 const (
 	memoryQueueMessages = 4096
 	memoryQueueBytes    = 4 << 20
 )
 
-// Memory is an [Adapter] that joins nodes of one process, such as several servers in one program or in a test: each Open is a node.
-// The zero value is an empty cluster, ready for use. A Memory must not be copied after its first use.
+// Memory is an [Adapter] for the nodes of one process, such as several servers in one program or in
+// a test. The zero value is an empty cluster, ready for use. A Memory must not be copied after
+// first use.
 //
-// Its links deliver exactly what was asked for, each message once. They are Connected until they are closed, unless [Memory.Interrupt]
-// is called, and nothing is lost: each link has a queue of 4096 messages or 4 MiB, whichever is reached first, and Publish waits while
-// the queue of a receiver is full. As much again may be on its way from the queue to recv. Publish waits no longer than its ctx, its
-// own link and that receiver live; when ctx ends it returns an error, and every receiver that had room has the message nevertheless.
-// A message may have any size ([Limiter]), and the memory says so if nobody is subscribed to a topic ([Prober]).
+// Its links deliver exactly what was asked for, each message once. They stay Connected until they
+// are closed, unless [Memory.Interrupt] is called, and lose nothing. Each link has a queue of 4096
+// messages or 4 MiB, whichever is reached first, and as much again may be on its way from the queue
+// to recv. Publish waits while the queue of a receiver is full, until its ctx ends or its own link
+// or that receiver closes. If ctx ends it returns an error, although every receiver that had room
+// has the message. A message may have any size ([Limiter]), and the memory tells if a topic has no
+// subscriber ([Prober]).
 //
-// A call with a ctx that has already ended does nothing and returns an error; so does Open.
+// A call whose ctx has already ended does nothing and returns an error; so does Open.
 type Memory struct {
 	mu          sync.RWMutex            // guards what follows, and memoryLink.topics
 	links       map[Topic][]*memoryLink // the subscribers of each topic; what stands in a slice stays, so that it can be read without mu
@@ -67,19 +71,21 @@ func (m *Memory) Open(ctx context.Context, recv func(msg []byte)) (Link, error) 
 	return l, nil
 }
 
-// Interrupt takes away the broker that m stands for, as a crash does a real one, until restore is called. It is for tests of what a
-// program does meanwhile, and may be called at any time.
+// Interrupt takes away the broker, as a crash takes away a real one, until restore is called. It is
+// for tests, and may be called at any time.
 //
-// All links, those that are opened meanwhile too, are Degraded with a Reason. Publish returns an error that wraps [ErrUnavailable], also
-// where it waits for a receiver; what is in the queues is lost. Subscribe and Unsubscribe take effect as ever. After restore the links
-// are Connected and receive what is published from then on. Calls of restore after the first do nothing; after several calls of
-// Interrupt the broker is back when each of them has been undone.
+// All links become Degraded with a Reason, and new links begin so. Publish returns an error that
+// wraps [ErrUnavailable], also where it waits for a receiver. Queued messages are lost. Subscribe
+// and Unsubscribe still take effect. After restore the links are Connected, and receive what is
+// published from then on. Further calls of restore do nothing. After several calls of Interrupt,
+// the broker is back when each has been undone.
 func (m *Memory) Interrupt() (restore func()) {
 	m.turn(+1)
 	return sync.OnceFunc(func() { m.turn(-1) })
 }
 
-// turn adds to the number of interruptions and takes all links down or up if that makes a difference.
+// turn adds to the number of interruptions and takes all links down or up if that makes a
+// difference.
 func (m *Memory) turn(by int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,8 +98,9 @@ func (m *Memory) turn(by int) {
 	}
 }
 
-// subscribers returns the links that a message on topic goes to. The second list is not empty for a private topic alone: it holds
-// the links of the topic's node, some of which may stand in the first list too. Neither may be modified.
+// subscribers returns the links that a message on topic goes to. The second list is not empty for a
+// private topic alone: it holds the links of the topic's node, some of which may stand in the first
+// list too. Neither may be modified.
 func (m *Memory) subscribers(topic Topic) (links, node []*memoryLink, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -185,8 +192,8 @@ func (l *memoryLink) Publish(ctx context.Context, topic Topic, msg []byte) error
 	return failed
 }
 
-// send puts a copy of msg into the queue of to. It waits for room until ctx ends, either link closes or the memory is interrupted; a
-// receiver that has closed is no error.
+// send puts a copy of msg into the queue of to. It waits for room until ctx ends, either link
+// closes or the memory is interrupted; a receiver that has closed is no error.
 func (l *memoryLink) send(ctx context.Context, to *memoryLink, msg []byte) error {
 	owned := make([]byte, len(msg))
 	copy(owned, msg)
@@ -205,8 +212,8 @@ func (l *memoryLink) send(ctx context.Context, to *memoryLink, msg []byte) error
 	}
 }
 
-// put queues msg, or drops it if l is closed or, which is an error, down; where the queue is full it returns a channel that is closed
-// when it is worth another try.
+// put queues msg, or drops it if l is closed or, which is an error, down; where the queue is full
+// it returns a channel that is closed when it is worth another try.
 func (l *memoryLink) put(msg []byte) (space <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,7 +268,8 @@ func (l *memoryLink) deliver() {
 	}
 }
 
-// take waits until something is queued and returns the queue, or nil if the link closes. spare becomes the next queue's memory.
+// take waits until something is queued and returns the queue, or nil if the link closes. spare
+// becomes the next queue's memory.
 func (l *memoryLink) take(spare [][]byte) [][]byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -368,7 +376,8 @@ func (l *memoryLink) closed() bool {
 	}
 }
 
-// usable returns the error of a call that cannot be made, because the link is closed or ctx has ended.
+// usable returns the error of a call that cannot be made, because the link is closed or ctx has
+// ended.
 func (l *memoryLink) usable(ctx context.Context) error {
 	if l.closed() {
 		return ErrClosed

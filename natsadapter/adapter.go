@@ -1,37 +1,45 @@
-// Package natsadapter carries the broadcasts of a cluster over NATS: it implements [adapter.Adapter].
+// Package natsadapter carries the broadcasts of a cluster over NATS: it implements
+// [adapter.Adapter].
 //
-// A plain room is a subject, so that a broadcast travels only to the nodes with a member. Names of namespaces and rooms are encoded and
-// never stand in a subject as they are. A user of the NATS server needs permission to publish and subscribe to
-// "<prefix>.v1.<cluster>.>", where <cluster> is the cluster's name behind an 'r', with every byte other than letters, digits, '-' and
-// '_' as "=XX"; by default "belfry.v1.rbelfry.>".
+// Each room has a subject of its own, so a broadcast travels only to nodes with a member. Names of
+// namespaces and rooms are encoded, and never stand in a subject as they are. A user of the NATS
+// server needs permission to publish and subscribe to "<prefix>.v1.<cluster>.>". There <cluster> is
+// the cluster's name behind an 'r', with every byte other than letters, digits, '-' and '_' as
+// "=XX". The default is "belfry.v1.rbelfry.>".
 //
-// # What a link does when things go wrong
+// # Failures
 //
-// A link uses one connection at a time and no connection twice: when it is lost, or NATS closes it, a new one is made and given all
-// subscriptions before it publishes. Until then the link is Degraded and Publish returns an error that wraps [adapter.ErrUnavailable];
-// nothing is kept to be sent later, because it would then arrive behind newer messages. What the old connection had not delivered is
-// lost, as NATS promises no more; the protocol in package adapter sees that it is missing.
+// A link uses one connection at a time, and no connection twice. When a connection is lost, or NATS
+// closes it, the link makes a new one and gives it all subscriptions before it publishes. Until
+// then the link is Degraded, and Publish returns an error that wraps [adapter.ErrUnavailable].
+// Nothing is kept to be sent later, because it would arrive behind newer messages. Messages that
+// the old connection had not delivered are lost, since NATS promises no more; package cluster
+// notices and repairs that.
 //
-// A node with 1,000 rooms or more does not wait for its subscriptions, which take seconds for 100,000: the new connection begins with a
-// single one, to all rooms of the cluster, and is in use after one round trip. The link leaves aside what is for other nodes alone, gives
-// the connection its own subscriptions beside it after a second, and ends that one half a second after they stand. The price is that until then the node receives
-// what is sent to the rooms of all nodes, and in the end what is sent to its own rooms twice. If it cannot keep up, the link gives this up, and is
-// Degraded until its subscriptions stand. Config.NoCover turns it off.
+// Subscriptions take time: seconds for 100,000 rooms. So from 1,000 rooms on, a new connection
+// begins with a single subscription to all rooms of the cluster, and is in use after one round
+// trip. After a second the link adds its own subscriptions, and half a second after they stand it
+// ends the single one. Until then the node receives the messages to all nodes' rooms, of which the
+// link drops those for other nodes, and at the end those to its own rooms twice. If it cannot keep
+// up, it gives the single subscription up, and is Degraded until its own stand. [Config.NoCover]
+// turns this off.
 //
-// When a server announces that it goes away (lame duck mode), the link connects to another one first, and lets both deliver for a
-// while: nothing is lost, some messages arrive twice.
+// When a server announces that it goes away (lame duck mode), the link connects to another one
+// first, and receives from both for a while: nothing is lost, and some messages arrive twice.
 //
-// A node tries what it may before its link is Connected: to publish to each kind of subject, and to subscribe to it. While the server denies one of
-// them, the link is Refused, which means that the node is outside of the cluster, and its State names the permission that is missing. A
-// server that denies a room or a namespace alone leaves the link Connected, since everything else goes on, with a reason in its State that
-// names the permission and the topic, and so does the error of the Join that needs it. The link tries again by itself.
+// Before a link is Connected, it tries what its node needs: to publish to each kind of subject, and
+// to subscribe to it. While the server denies any of that, the link is Refused: the node is outside
+// of the cluster, and the State names the missing permission. If the server denies only one room or
+// namespace, the link stays Connected, since everything else works. Its State and the error of the
+// Join name the permission and the topic. The link tries again by itself.
 //
 // # Order
 //
-// The messages of one publisher arrive in the order in which it published them while neither it nor the receiver changes connections.
-// A receiver delivers what its old connection has brought before it turns to the new one, so a change on its side costs no order.
-// After a change on the publisher's side, what it had sent over its old connection may arrive late, behind newer messages: its way
-// leads through another server.
+// The messages of one publisher arrive in the order in which it published them, as long as neither
+// it nor the receiver changes connections. A change on the receiver's side keeps the order: it
+// delivers everything from the old connection before it turns to the new one. After a change on the
+// publisher's side, messages from its old connection may arrive late, behind newer ones, because
+// they come through another server.
 package natsadapter
 
 import (
@@ -49,34 +57,40 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// Config configures an [Adapter]. The zero value means a server on this host and a cluster named "belfry".
+// Config configures an [Adapter]. The zero value means a server on this host and a cluster named
+// "belfry".
 type Config struct {
-	// URL is the NATS server, or a list of them separated by commas: "nats://host:4222" or "tls://user:password@host:4222".
-	// A link picks one at random, and moves on when that one is lost, also to servers that it has learned of from their cluster.
-	// Empty means nats.DefaultURL, nats://127.0.0.1:4222.
+	// URL is the NATS server, or a list of servers separated by commas: "nats://host:4222" or
+	// "tls://user:password@host:4222". A link picks one at random, and moves on when it loses that
+	// one, also to servers that it has learned of from their cluster. Empty means nats.DefaultURL,
+	// nats://127.0.0.1:4222.
 	URL string
 
-	// Cluster is the name of the cluster: nodes with the same name on the same NATS belong together. Any text will do.
-	// Empty means "belfry".
+	// Cluster is the name of the cluster: nodes with the same name on the same NATS belong
+	// together. It may be any text. Empty means "belfry".
 	Cluster string
 
-	// Prefix begins every subject: letters, digits, '-', '_' and single dots between them, 64 at the most. Empty means "belfry".
+	// Prefix begins every subject: at most 64 letters, digits, '-', '_' and single dots between
+	// them. Empty means "belfry".
 	Prefix string
 
 	// Name is what the NATS server calls the connections in its reports. Empty means "belfry".
 	Name string
 
-	// Logger receives what happens to the connections. nil means the logger of the server or emitter that opens a link.
+	// Logger takes reports about the connections. nil means the logger of the server or emitter
+	// that opens a link.
 	Logger *slog.Logger
 
-	// NoCover keeps a link from subscribing to all rooms of the cluster at once when a lost connection is replaced, which it otherwise does
-	// from 1,000 rooms on, until its own subscriptions stand again: see the package's documentation. Set it where that may be more than a
-	// node, or its network, can take. A link also does without where the server denies it, and after a connection that was lost under it.
+	// NoCover turns off the single subscription to all rooms that replaces a lost connection's
+	// subscriptions for a moment, from 1,000 rooms on: see the package's documentation. Set it if
+	// that may be too much for a node or its network. A link does without it anyway if the server
+	// denies it, and after a connection that was lost under it.
 	NoCover bool
 
-	// Options are further options of the connections: credentials, TLS, time-outs. What concerns servers, name and echo, whether to
-	// reconnect and how often, and the handlers of errors, lame duck mode and closing, the link sets by itself and overrides.
-	// nats.ReconnectWait and nats.ReconnectJitter are the pauses between its attempts.
+	// Options are further options of the connections: credentials, TLS, timeouts. The link
+	// overrides those for servers, name, echo, reconnecting, and the handlers of errors, lame duck
+	// mode and closing. nats.ReconnectWait and nats.ReconnectJitter are the pauses between its
+	// attempts.
 	Options []nats.Option
 }
 
@@ -110,18 +124,18 @@ type times struct {
 	uncoverAfter time.Duration // how long a cover stands before rooms are subscribed one by one
 }
 
-// Stats counts what happened to the links of an Adapter since it was made.
+// Stats counts what happened to the links of an [Adapter] since it was made.
 type Stats struct {
-	Connections uint64 // connections made; more than one a link: it was lost or replaced
-	Covered     uint64 // of these, those that began with one subscription to all rooms; see Config.NoCover
-	Dropped     uint64 // messages that came in and were dropped since the link's receiver was too slow; a lower bound
-	Refused     uint64 // refusals by the server: subscriptions or messages that it denied
-	Overheard   uint64 // messages for other nodes that came while all rooms were subscribed at once, and were left aside
+	Connections uint64 // connections made; more than one a link means that one was lost or replaced
+	Covered     uint64 // of these, with a single subscription to all rooms at first; see Config.NoCover
+	Dropped     uint64 // messages dropped because the link's receiver was too slow; a lower bound
+	Refused     uint64 // subscriptions and messages that the server denied
+	Overheard   uint64 // messages for other nodes, dropped during a single subscription to all rooms
 }
 
 var _ adapter.Guarded = (*Adapter)(nil)
 
-// New returns an Adapter for cfg. Whether cfg makes sense, Open tells.
+// New returns an Adapter for cfg. New does not check cfg; Open does.
 func New(cfg Config) *Adapter {
 	cfg.URL = cmp.Or(cfg.URL, nats.DefaultURL)
 	cfg.Cluster = cmp.Or(cfg.Cluster, "belfry")
@@ -152,10 +166,12 @@ func (a *Adapter) Stats() Stats {
 	}
 }
 
-// Open implements [adapter.Adapter]. It returns once a server has been reached, or none could be; the link then starts out as Degraded.
-// Credentials or certificates that a server turns down are an error here; later they make the link Degraded.
+// Open implements [adapter.Adapter]. It returns when a server has been reached, or none could be:
+// then the link begins as Degraded. It returns an error if a server turns down the credentials or
+// the certificate; later, that makes the link Degraded.
 //
-// Publish of the link blocks while the server does not read, for about a second at the longest, even if its ctx ends before.
+// The link's Publish blocks while the server does not read, for about a second at the longest, even
+// if its ctx ends before.
 func (a *Adapter) Open(ctx context.Context, recv func(msg []byte)) (adapter.Link, error) {
 	return a.OpenFor(ctx, adapter.Needs{}, recv)
 }
@@ -182,7 +198,8 @@ func (a *Adapter) OpenFor(ctx context.Context, needs adapter.Needs, recv func(ms
 			err = nil
 		}
 	case <-ctx.Done():
-		// A deadline does not tell that the configuration is wrong: the link goes on trying. One who cancels does not want it.
+		// A deadline does not tell that the configuration is wrong: the link goes on trying. One
+		// who cancels does not want it.
 		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			err = nil
 		}

@@ -13,7 +13,8 @@ import (
 	"github.com/belfry-io/belfry/adapter/shrink"
 )
 
-// A conn is one connection of a link to NATS. It is used until it is lost or replaced, and never again.
+// A conn is one connection of a link to NATS. It is used until it is lost or replaced, and never
+// again.
 type conn struct {
 	nc     *nats.Conn
 	server server
@@ -69,8 +70,8 @@ func notify(c chan struct{}) {
 	}
 }
 
-// subscribe makes the connection receive subject. link.mu must be held. That the connection has ended is no error: the next one gets
-// all subscriptions.
+// subscribe makes the connection receive subject. link.mu must be held. That the connection has
+// ended is no error: the next one gets all subscriptions.
 func (c *conn) subscribe(subject string) error {
 	if c.subs[subject] != nil {
 		return nil
@@ -100,8 +101,8 @@ func (c *conn) unsubscribe(subject string) error {
 	return nil
 }
 
-// dropped returns how many messages were dropped on sub since the last call of it; none if sub has ended, when sub does not tell any more and is
-// forgotten. link.stateMu must be held.
+// dropped returns how many messages were dropped on sub since the last call of it; none if sub has
+// ended, when sub does not tell any more and is forgotten. link.stateMu must be held.
 func (c *conn) dropped(sub *nats.Subscription) int {
 	total, err := sub.Dropped()
 	if err != nil {
@@ -119,8 +120,8 @@ func (c *conn) leave(sub *nats.Subscription) {
 	delete(c.drops, sub)
 }
 
-// reason returns one of the things that the server refuses on this connection, the same one for as long as it is refused, or nil.
-// link.stateMu must be held.
+// reason returns one of the things that the server refuses on this connection, the same one for as
+// long as it is refused, or nil. link.stateMu must be held.
 func (c *conn) reason() error {
 	if c.other != nil {
 		return c.other
@@ -135,10 +136,12 @@ func (c *conn) reason() error {
 	return nil
 }
 
-// deniedPermission finds the permission in the server's words, which reach the client in no other form.
+// deniedPermission finds the permission in the server's words, which reach the client in no other
+// form.
 var deniedPermission = regexp.MustCompile(`(?i)permissions violation for (subscription|publish) to "([^"]+)"`)
 
-// refusedPermission returns the permission that err says is missing. Its subject is empty if err says something else.
+// refusedPermission returns the permission that err says is missing. Its subject is empty if err
+// says something else.
 func refusedPermission(err error) permission {
 	if m := deniedPermission.FindStringSubmatch(err.Error()); m != nil {
 		return permission{strings.EqualFold(m[1], "publish"), m[2]}

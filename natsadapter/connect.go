@@ -7,12 +7,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Cluster is the name of the cluster that nodes join by this adapter.
+// Cluster returns the name of the cluster.
 func (a *Adapter) Cluster() string { return a.cfg.Cluster }
 
-// ServiceSubject is what the subjects of the cluster's service begin with (package service): "<prefix>.service.<cluster>", with the cluster's
-// name as a token that is safe in a subject, such as "belfry.service.rchat" for "chat". No node of any cluster uses them for itself. An error
-// says that Config.Prefix is none.
+// ServiceSubject returns the beginning of the subjects of the cluster's service (package service):
+// "<prefix>.service.<cluster>", with the cluster's name as a token that is safe in a subject, such
+// as "belfry.service.rchat" for "chat". Nodes do not use these subjects themselves. An error means
+// that Config.Prefix is not valid.
 func (a *Adapter) ServiceSubject() (string, error) {
 	if !validPrefix(a.cfg.Prefix) {
 		return "", fmt.Errorf("natsadapter: %w", prefixError(a.cfg.Prefix))
@@ -20,12 +21,13 @@ func (a *Adapter) ServiceSubject() (string, error) {
 	return a.cfg.Prefix + ".service." + string(appendToken(nil, a.cfg.Cluster)), nil
 }
 
-// Connect returns a connection to the servers of the adapter, with its options and then those given here, for what a program does with NATS
-// besides. It is an ordinary connection, which reconnects by itself and for ever, and keeps nothing for later while it is lost. It is the
-// caller's, who closes it.
+// Connect returns a connection to the servers of the adapter, with its options and then the given
+// ones, for the program's own use of NATS. It is an ordinary connection, which reconnects by itself
+// and for ever, and buffers nothing while it is lost. The caller must close it.
 //
-// Connect waits for a server to answer, for as long as the options say, which is two seconds for each server by default, and no longer than
-// ctx, which bounds Connect alone and not the life of the connection. The look-up of a host's name takes its own time.
+// Connect waits for a server to answer, as long as the options say, by default two seconds for each
+// server, and not after ctx ends. ctx bounds Connect alone, not the life of the connection. Looking
+// up a host's name takes time of its own.
 func (a *Adapter) Connect(ctx context.Context, options ...nats.Option) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("natsadapter: connect: %w", err)

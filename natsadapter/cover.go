@@ -9,14 +9,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The cover is one subscription to all rooms of the cluster. It stands in for the many of a node on a connection that takes the place of a
-// lost one: so the node is reached after one round trip, not after one subscription for each of its rooms; what is sent to the rooms of
-// others alone is left aside. Then uncover gives the connection its own subscriptions, and ends the cover when all of them have stood for a
-// while. Servers tell each other of subscriptions in their order, so there is no moment without either. While there are both, messages come twice.
+// The cover is one subscription to all rooms of the cluster. It stands in for the many of a node on
+// a connection that takes the place of a lost one: so the node is reached after one round trip, not
+// after one subscription for each of its rooms; what is sent to the rooms of others alone is left
+// aside. Then uncover gives the connection its own subscriptions, and ends the cover when all of
+// them have stood for a while. Servers tell each other of subscriptions in their order, so there is
+// no moment without either. While there are both, messages come twice.
 
 const (
-	// uncoverBatch is how many subscriptions a covered connection is given before the server is waited for: what is published meanwhile
-	// gets between two batches.
+	// uncoverBatch is how many subscriptions a covered connection is given before the server is
+	// waited for: what is published meanwhile gets between two batches.
 	uncoverBatch = 500
 
 	// floodChecks is how often a link looks at its queue while it waits with uncovering.
@@ -26,7 +28,8 @@ const (
 // errFlood is why a link gives up its cover.
 var errFlood = errors.New("too much comes in for other nodes; subscribing room by room")
 
-// takeCover subscribes c to all rooms if that is allowed, and worth it for so many. It reports whether it has.
+// takeCover subscribes c to all rooms if that is allowed, and worth it for so many. It reports
+// whether it has.
 func (l *link) takeCover(c *conn, allowed bool, rooms int) bool {
 	// A connection that was lost under its cover may have been overwhelmed by it.
 	lost := l.covering.Swap(false)
@@ -42,7 +45,8 @@ func (l *link) takeCover(c *conn, allowed bool, rooms int) bool {
 	return true
 }
 
-// coverRefused reports whether the server has denied c's cover; there will be no other one on this link then.
+// coverRefused reports whether the server has denied c's cover; there will be no other one on this
+// link then.
 func (l *link) coverRefused(c *conn) bool {
 	l.stateMu.Lock()
 	defer l.stateMu.Unlock()
@@ -54,9 +58,11 @@ func (l *link) coverRefused(c *conn) bool {
 	return c.exposed
 }
 
-// uncover subscribes c to what its cover stands in for, and ends the cover. It returns early if c ends.
+// uncover subscribes c to what its cover stands in for, and ends the cover. It returns early if c
+// ends.
 func (l *link) uncover(c *conn) {
-	// Above all the servers forget the subscriptions of one that was lost, for which they stop everything else.
+	// Above all the servers forget the subscriptions of one that was lost, for which they stop
+	// everything else.
 	flooded := !l.rest(c, l.adapter.times.uncoverAfter)
 	if flooded {
 		l.suspend(c)
@@ -83,13 +89,14 @@ func (l *link) uncover(c *conn) {
 		l.resume(c)
 		return
 	}
-	// A server looks up who is to get a message before it hands it over: one that was looked up before the last subscriptions came may have to
-	// come by the cover yet.
+	// A server looks up who is to get a message before it hands it over: one that was looked up
+	// before the last subscriptions came may have to come by the cover yet.
 	l.rest(c, l.adapter.times.linger)
 	l.endCover(c)
 }
 
-// rest waits until the servers have done what they have to do for a change, unless c ends. It reports false at once if too much comes in meanwhile.
+// rest waits until the servers have done what they have to do for a change, unless c ends. It
+// reports false at once if too much comes in meanwhile.
 func (l *link) rest(c *conn, d time.Duration) bool {
 	tick := time.NewTicker(max(d/floodChecks, 1))
 	defer tick.Stop()

@@ -50,7 +50,8 @@ func newDialer(ctx context.Context, o *nats.Options) dialer {
 	return dialer{ctx: ctx, dial: plain.DialContext}
 }
 
-// useDialer makes o connect by a dialer that dials as o has said, and whose connections end with ctx.
+// useDialer makes o connect by a dialer that dials as o has said, and whose connections end with
+// ctx.
 func useDialer(ctx context.Context, o *nats.Options) {
 	o.CustomDialer = newDialer(ctx, o)
 	if o.InProcessServer != nil { // the dialer sees to it; nats.go would go past the dialer
@@ -75,8 +76,8 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 // SkipTLSHandshake is asked for by nats.go.
 func (d dialer) SkipTLSHandshake() bool { return d.tls }
 
-// A wire is a network connection that does not outlive a failed write. When one fails that had written nothing, nats.go throws its
-// buffer away, which may hold subscriptions, and goes on.
+// A wire is a network connection that does not outlive a failed write. When one fails that had
+// written nothing, nats.go throws its buffer away, which may hold subscriptions, and goes on.
 type wire struct {
 	net.Conn
 	stop func() bool

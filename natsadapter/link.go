@@ -24,7 +24,8 @@ var (
 // limitBefore is the size of message that a link says it takes before its first connection tells.
 const limitBefore = 512 << 10
 
-// A link is a node's place in the cluster: a series of connections, of which run makes and ends each and read takes the messages.
+// A link is a node's place in the cluster: a series of connections, of which run makes and ends
+// each and read takes the messages.
 type link struct {
 	adapter *Adapter
 	recv    func([]byte)
@@ -43,8 +44,8 @@ type link struct {
 	bare     bool        // run's own: the server denies the cover
 	covering atomic.Bool // a connection began under the cover, and no later one has all subscriptions yet
 
-	// mu puts what the link tells NATS into one order. It is held while calling nats.go, which keeps each write below writeTimeout
-	// and calls back from goroutines of its own.
+	// mu puts what the link tells NATS into one order. It is held while calling nats.go, which
+	// keeps each write below writeTimeout and calls back from goroutines of its own.
 	mu                  sync.Mutex
 	topics              map[string]adapter.Topic // what is subscribed, by subject; every connection in conns carries it, but for what its cover carries. See wanted
 	few                 map[string]struct{}      // those of them that are no rooms, or were denied: a new connection gets them first
@@ -120,7 +121,8 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 	return l.tell(subject, "", msg)
 }
 
-// tell hands a message to NATS, with a subject for the reply if there is to be one. mu must be held.
+// tell hands a message to NATS, with a subject for the reply if there is to be one. mu must be
+// held.
 func (l *link) tell(subject, reply string, msg []byte) error {
 	if l.closed {
 		return adapter.ErrClosed
@@ -142,7 +144,8 @@ func (l *link) tell(subject, reply string, msg []byte) error {
 	case errors.Is(err, nats.ErrBadSubject):
 		return err
 	case err != nil:
-		// The connection has ended, or ends with the write that has failed (wire), and detach has not come yet.
+		// The connection has ended, or ends with the write that has failed (wire), and detach has
+		// not come yet.
 		return fmt.Errorf("%w: %w", adapter.ErrUnavailable, err)
 	}
 	return nil
@@ -284,7 +287,8 @@ func (l *link) readFrom(c *conn) {
 	}
 }
 
-// take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes alone.
+// take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes
+// alone.
 func (l *link) take(c *conn, m *nats.Msg) {
 	if m.Header.Get(trialHeader) != "" {
 		return

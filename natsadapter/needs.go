@@ -12,7 +12,8 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// A permission is what a user of the server may have: to publish to a subject, or to subscribe to it.
+// A permission is what a user of the server may have: to publish to a subject, or to subscribe to
+// it.
 type permission struct {
 	publish bool
 	subject string
@@ -25,8 +26,8 @@ func (p permission) String() string {
 	return "subscribe to " + p.subject
 }
 
-// needed returns the permissions that needs amount to. Who may subscribe to a wildcard may be denied a part of it, which no server says then:
-// so a node's subject is among them by itself, too.
+// needed returns the permissions that needs amount to. Who may subscribe to a wildcard may be
+// denied a part of it, which no server says then: so a node's subject is among them by itself, too.
 func (n naming) needed(needs adapter.Needs) ([]permission, error) {
 	var list []permission
 	add := func(p permission) {
@@ -73,10 +74,12 @@ func isOutside(err error) bool {
 	return ok
 }
 
-// trialHeader marks a message that is for nobody: its sender tries what it may. No other message of a link has a header.
+// trialHeader marks a message that is for nobody: its sender tries what it may. No other message of
+// a link has a header.
 const trialHeader = "Belfry-Trial"
 
-// rehearse tries all that the node needs on c. An [*outsideError] says what the server denies; any other error that c is of no use.
+// rehearse tries all that the node needs on c. An [*outsideError] says what the server denies; any
+// other error that c is of no use.
 func (l *link) rehearse(c *conn) error {
 	if len(l.needs) == 0 {
 		return nil
@@ -129,7 +132,8 @@ func (l *link) outside(c *conn) error {
 	return &outsideError{denied}
 }
 
-// sync waits until the server has dealt with all that c was told before, and what it has refused is noted.
+// sync waits until the server has dealt with all that c was told before, and what it has refused is
+// noted.
 func (c *conn) sync(ctx context.Context) error {
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return err
@@ -138,7 +142,8 @@ func (c *conn) sync(ctx context.Context) error {
 		c.heardMu.Lock()
 		heard, more := c.heard, c.more
 		c.heardMu.Unlock()
-		// nats.go keeps what came last before the answer, and reports all of it in order, from a goroutine of its own.
+		// nats.go keeps what came last before the answer, and reports all of it in order, from a
+		// goroutine of its own.
 		if last := c.nc.LastError(); !isRefusal(last) || last == heard {
 			return nil
 		}

@@ -11,8 +11,9 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// A probe is an empty message to a node's subject, with a subject of the asking node for the reply, and what is to be handed back in that. Whoever
-// receives it leaves it aside. Where nobody does, the server answers at once, with status 503 and no other content ("no responders").
+// A probe is an empty message to a node's subject, with a subject of the asking node for the reply,
+// and what is to be handed back in that. Whoever receives it leaves it aside. Where nobody does,
+// the server answers at once, with status 503 and no other content ("no responders").
 
 const (
 	maxBack      = 64    // bytes
@@ -51,7 +52,8 @@ func (n naming) answers(node string) string {
 	return string(appendToken([]byte(n.root+"n."), node)) + ".q."
 }
 
-// takeProbe reports whether m, which is empty, is a probe or the answer to one. What is to be handed back is given to recv.
+// takeProbe reports whether m, which is empty, is a probe or the answer to one. What is to be
+// handed back is given to recv.
 func (l *link) takeProbe(m *nats.Msg) bool {
 	node, ok := strings.CutPrefix(m.Subject, l.naming.root+"n.")
 	if !ok {

@@ -16,14 +16,16 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// subscribeBatch is how many subscriptions a new connection is given before other calls of the link may go on.
+// subscribeBatch is how many subscriptions a new connection is given before other calls of the link
+// may go on.
 const subscribeBatch = 1000
 
-// retryNeeds is how often a node tries at the most what it may, since the server has refused something.
+// retryNeeds is how often a node tries at the most what it may, since the server has refused
+// something.
 const retryNeeds = time.Second
 
-// shortLife is the age below which a connection that is lost counts as a failed attempt, so that a server that accepts
-// connections only to close them is not asked in a loop.
+// shortLife is the age below which a connection that is lost counts as a failed attempt, so that a
+// server that accepts connections only to close them is not asked in a loop.
 const shortLife = time.Second
 
 // run keeps the link connected until it is closed.
@@ -84,7 +86,8 @@ func (l *link) pause(wait time.Duration) {
 	}
 }
 
-// serve looks after c, and after the connections that replace it, until one is lost or the link is closed.
+// serve looks after c, and after the connections that replace it, until one is lost or the link is
+// closed.
 func (l *link) serve(c *conn) {
 	var replace, recount <-chan time.Time // nil while there is no need
 	try, tried := time.After(l.adapter.times.rehearse), time.Time{}
@@ -150,8 +153,8 @@ func (l *link) serve(c *conn) {
 	}
 }
 
-// connect makes a connection that has all subscriptions, or, if it may be covered, one that stands in for those of the rooms. It is in
-// conns then.
+// connect makes a connection that has all subscriptions, or, if it may be covered, one that stands
+// in for those of the rooms. It is in conns then.
 func (l *link) connect(cover bool) (*conn, error) {
 	var failed error
 	for _, s := range l.known.order() {
@@ -238,8 +241,9 @@ func (l *link) roomSubjects() []string {
 	return subjects
 }
 
-// subscribeNew subscribes subjects on c, which is not in use yet, and waits until the server has them. It reports whether the server has
-// refused something: the state shall never have been Connected then.
+// subscribeNew subscribes subjects on c, which is not in use yet, and waits until the server has
+// them. It reports whether the server has refused something: the state shall never have been
+// Connected then.
 func (l *link) subscribeNew(c *conn, subjects []string) (refused bool, err error) {
 	for batch := range slices.Chunk(subjects, subscribeBatch) {
 		if err := l.subscribeAll(c, batch); err != nil {
@@ -321,8 +325,9 @@ func (l *link) detach(c *conn, reason error) {
 	}
 }
 
-// replace puts next in the place of old, which is closed in the end. For the time of linger both deliver: other servers may not
-// have heard of next's subscriptions yet. read takes what next brings only after the last message of old.
+// replace puts next in the place of old, which is closed in the end. For the time of linger both
+// deliver: other servers may not have heard of next's subscriptions yet. read takes what next
+// brings only after the last message of old.
 func (l *link) replace(old, next *conn) {
 	l.mu.Lock()
 	// What was published on old shall be at its server before anything goes out on next.
@@ -366,7 +371,8 @@ func (l *link) replace(old, next *conn) {
 	l.refresh()
 }
 
-// isTransient reports whether a connection that failed with err may come about without a change of the configuration.
+// isTransient reports whether a connection that failed with err may come about without a change of
+// the configuration.
 func isTransient(err error) bool {
 	for _, e := range []error{nats.ErrNoServers, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrStaleConnection,
 		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,

@@ -24,8 +24,9 @@ type server struct {
 	tlsName string // what its certificate must name; empty: the host in url
 }
 
-// order returns the servers in the order in which to try them: the configured ones first, since the others may not be reachable from
-// here; at random, so that nodes spread; and at the end the one that was used last, since it has just been lost.
+// order returns the servers in the order in which to try them: the configured ones first, since the
+// others may not be reachable from here; at random, so that nodes spread; and at the end the one
+// that was used last, since it has just been lost.
 func (s *serverList) order() []server {
 	servers := make([]server, 0, len(s.configured)+len(s.discovered))
 	for _, u := range s.configured {
@@ -62,7 +63,8 @@ func (s *serverList) learn(nc *nats.Conn, from server) {
 		}
 		u.User = from.url.User
 		d := server{url: u}
-		// A cluster tells addresses, a certificate often names hosts: it is the cluster's name that is verified then.
+		// A cluster tells addresses, a certificate often names hosts: it is the cluster's name that
+		// is verified then.
 		if net.ParseIP(u.Hostname()) != nil {
 			d.tlsName = from.tlsName
 			if host := from.url.Hostname(); d.tlsName == "" && net.ParseIP(host) == nil {

@@ -59,8 +59,9 @@ const (
 	excluded                    // what the server denies the node, which it needs
 )
 
-// setDown records why there is no connection. What began an outage stays its reason, so that it does not change with every attempt; but
-// that the configuration is wrong is worth a change, and so is a permission that is missing, as long as it is. stateMu must be held.
+// setDown records why there is no connection. What began an outage stays its reason, so that it
+// does not change with every attempt; but that the configuration is wrong is worth a change, and so
+// is a permission that is missing, as long as it is. stateMu must be held.
 func (l *link) setDown(err error) {
 	grade := lasting
 	if _, ok := errors.AsType[*configError](err); ok {
@@ -100,7 +101,8 @@ func (l *link) fail(err error) {
 	l.logDown(err)
 }
 
-// trouble takes what nats.go reports of c beside the results of calls. It is called from a goroutine of nats.go.
+// trouble takes what nats.go reports of c beside the results of calls. It is called from a
+// goroutine of nats.go.
 func (l *link) trouble(c *conn, sub *nats.Subscription, err error) {
 	defer c.hear(err)
 	switch {
@@ -128,7 +130,8 @@ func isRefusal(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded)
 }
 
-// refuse records that the server refuses something on c, which no call of nats.go returns as an error.
+// refuse records that the server refuses something on c, which no call of nats.go returns as an
+// error.
 func (l *link) refuse(c *conn, err error) {
 	l.adapter.stats.refused.Add(1)
 	missing := refusedPermission(err)
@@ -192,7 +195,8 @@ func (l *link) isRefused(c *conn) bool {
 	return c.reason() != nil
 }
 
-// countDrops counts the messages that were dropped on c since the last count, and reports whether there were any.
+// countDrops counts the messages that were dropped on c since the last count, and reports whether
+// there were any.
 func (l *link) countDrops(c *conn) bool {
 	l.stateMu.Lock()
 	dropped := c.left

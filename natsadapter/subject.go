@@ -9,8 +9,9 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// maxToken is the longest token that spells a name, in bytes; the token of a longer one is a hash. With maxPrefix it keeps every
-// subject below 512 bytes: a line of the NATS protocol may have 4,096, and a server answers a longer one by closing the connection.
+// maxToken is the longest token that spells a name, in bytes; the token of a longer one is a hash.
+// With maxPrefix it keeps every subject below 512 bytes: a line of the NATS protocol may have
+// 4,096, and a server answers a longer one by closing the connection.
 const (
 	maxToken  = 128
 	maxPrefix = 64
@@ -27,8 +28,8 @@ const (
 //
 // Besides, <prefix>.service.<cluster>.> is for the cluster's service.
 //
-// What stands in angle brackets, but for the prefix, is a token made by appendToken: nothing that a user chooses enters a subject
-// otherwise.
+// What stands in angle brackets, but for the prefix, is a token made by appendToken: nothing that a
+// user chooses enters a subject otherwise.
 type naming struct {
 	root string // up to and with the dot behind the cluster
 }
@@ -89,7 +90,8 @@ func (n naming) publish(t adapter.Topic) (string, error) {
 	return string(b), nil
 }
 
-// subscribe returns the subject that brings the messages of t: for a node a wildcard, which covers its private topics as well.
+// subscribe returns the subject that brings the messages of t: for a node a wildcard, which covers
+// its private topics as well.
 func (n naming) subscribe(t adapter.Topic) (string, error) {
 	if t.Kind == adapter.Node {
 		b := append([]byte(n.root), "n."...)
@@ -101,9 +103,10 @@ func (n naming) subscribe(t adapter.Topic) (string, error) {
 // allRooms returns the subject that brings the messages of all rooms of all namespaces.
 func (n naming) allRooms() string { return n.root + "r.>" }
 
-// appendToken appends the token of a name: 'r' and the name, in which every byte but letters, digits, '-' and '_' is "=XX"; or, where
-// that would be over maxToken, 'h' and the name's SHA-256. It is injective, as far as SHA-256 is, and never yields a dot, a wildcard,
-// white space or a token of one letter.
+// appendToken appends the token of a name: 'r' and the name, in which every byte but letters,
+// digits, '-' and '_' is "=XX"; or, where that would be over maxToken, 'h' and the name's SHA-256.
+// It is injective, as far as SHA-256 is, and never yields a dot, a wildcard, white space or a token
+// of one letter.
 func appendToken(b []byte, name string) []byte {
 	const hex = "0123456789ABCDEF"
 	start := len(b)

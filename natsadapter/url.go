@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// FromURL makes an Adapter of a text such as a flag or an environment variable holds:
+// FromURL returns the Adapter for a text from a flag or an environment variable:
 //
 //	nats://host:4222?cluster=chat
 //	tls://user:password@host1:4222,host2:4222?cluster=chat&prefix=staging&name=api-7
 //
-// Before the question mark stands what [Config.URL] may be, behind it the parameters cluster, prefix and name, each once at most, for
-// the fields of that name. Anything else is an error; no error repeats a password.
+// The text before the question mark is [Config.URL]. The parameters cluster, prefix and name set
+// the fields of these names, each at most once. Anything else is an error. No error repeats a
+// password.
 func FromURL(text string) (*Adapter, error) {
 	servers, query, _ := strings.Cut(text, "?")
 	cfg := Config{URL: servers}
@@ -27,7 +28,7 @@ func FromURL(text string) (*Adapter, error) {
 	}
 	for key, values := range params {
 		if len(values) > 1 {
-			return nil, fmt.Errorf("natsadapter: parameter %.64q stands %d times in the URL: want it once", key, len(values))
+			return nil, fmt.Errorf("natsadapter: parameter %.64q stands %d times in the URL: give it once", key, len(values))
 		}
 		switch key {
 		case "cluster":
@@ -47,7 +48,8 @@ func FromURL(text string) (*Adapter, error) {
 	return a, nil
 }
 
-// parseServers takes a list of servers apart. Its errors do not repeat the text, for there may be a password in it.
+// parseServers takes a list of servers apart. Its errors do not repeat the text, for there may be a
+// password in it.
 func parseServers(list string) ([]*url.URL, error) {
 	var servers []*url.URL
 	scheme := "nats"

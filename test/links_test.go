@@ -1,6 +1,7 @@
 package test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 var (
 	link     = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
 	testName = regexp.MustCompile("`(Test\\w+)")
+	goFile   = regexp.MustCompile(`[\w/]+\.go\b`)
+	goName   = regexp.MustCompile("`\\*?(\\w+)\\.(\\w+)`")
 )
 
 // TestLinks: where a document of the repository points at a file, the file is there, and so are the tests that the link names.
@@ -45,6 +48,47 @@ func TestLinks(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("%d links to files were found, which is not all of them", found)
+	}
+}
+
+// TestArchitecture: the files that ARCHITECTURE.md names are there, and so are the names of Go.
+func TestArchitecture(t *testing.T) {
+	text, err := os.ReadFile("../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files, code strings.Builder
+	err = filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(file) != ".go" {
+			return err
+		}
+		b, err := os.ReadFile(file)
+		files.WriteString(filepath.ToSlash(file) + "\n")
+		code.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, name := range regexp.MustCompile(`\w+`).FindAllString(code.String(), -1) {
+		names[name] = true
+	}
+	found := 0
+	for _, file := range goFile.FindAllString(string(text), -1) {
+		found++
+		if file != "nats.go" && file != "io/nats.go" && !strings.Contains(files.String(), "/"+file+"\n") {
+			t.Errorf("ARCHITECTURE.md names the file %s, which is not there", file)
+		}
+	}
+	for _, m := range goName.FindAllStringSubmatch(string(text), -1) {
+		found++
+		if m[2] != "go" && (!names[m[1]] || !names[m[2]]) {
+			t.Errorf("ARCHITECTURE.md names %s.%s, which no file of Go does", m[1], m[2])
+		}
+	}
+	if found < 100 {
+		t.Errorf("%d names were found, which is not all of them", found)
 	}
 }
 

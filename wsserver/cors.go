@@ -7,21 +7,22 @@ import (
 	"github.com/rs/cors"
 )
 
-// CORS says which pages of other origins may use a server, by the rules of cross-origin resource sharing. Those origins may open WebSockets,
-// too, which the rules do not cover.
+// CORS lets pages of other origins use a server, by the rules of cross-origin resource sharing.
+// Those origins may also open WebSockets, which the rules do not cover.
 type CORS struct {
 	// Origins are the origins of the pages, such as "https://app.example". One "*" in an origin stands for any characters, and "*" alone
 	// for any origin.
 	Origins []string
 
-	// Credentials lets these pages send cookies and the like, as clients do with the option withCredentials. Beside the origin "*", which
-	// would let any page act for the user that looks at it, it is a mistake.
+	// Credentials lets these pages send cookies and the like, as clients do with the option
+	// withCredentials. It is an error with the origin "*", because then any page could act for the
+	// user that looks at it.
 	Credentials bool
 
 	// Headers are the request headers that pages may set. nil means any.
 	Headers []string
 
-	// MaxAge is how long browsers may remember the answer. Zero leaves it to them.
+	// MaxAge is how long browsers may remember the answer. Zero leaves that to them.
 	MaxAge time.Duration
 }
 

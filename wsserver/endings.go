@@ -7,9 +7,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// Ended is how many connections have ended, by their reason.
+// Ended counts the connections that have ended, by reason.
 type Ended struct {
-	ByClient       uint64 // the client closed it, or went away with a FIN
+	ByClient       uint64 // the client closed it, or went away
 	ByServer       uint64 // Socket.Close, Socket.CloseTransport and Server.Close
 	TransportError uint64 // it failed, or broke the rules of HTTP or WebSocket
 	ParseError     uint64 // the client broke the rules of Engine.IO or Socket.IO

@@ -6,10 +6,11 @@ import (
 	"runtime/debug"
 )
 
-// Why a socket disconnected: the cause of its context wraps one of these. Their texts begin as Socket.IO names the reasons.
+// Why a socket disconnected: the cause of its context wraps one of these errors. Their texts begin
+// with Socket.IO's name for the reason.
 var (
 	ErrClientDisconnect = errors.New("client namespace disconnect") // the client left the namespace
-	ErrServerDisconnect = errors.New("server namespace disconnect") // Socket.Disconnect, or a middleware that refused
+	ErrServerDisconnect = errors.New("server namespace disconnect") // Socket.Disconnect, or a middleware refused
 	ErrTransportClose   = errors.New("transport close")             // the client closed its connection, or went away
 	ErrTransport        = errors.New("transport error")             // the connection failed, or broke the rules of WebSocket
 	ErrPingTimeout      = errors.New("ping timeout")                // the client did not answer a ping
@@ -18,38 +19,39 @@ var (
 	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
 	ErrShutdown         = errors.New("server shutting down")        // Server.Close
 	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.Limits.SlowAfter, BehindFor
-	ErrOverBudget       = errors.New("over budget")                 // the server's memory for what waits was used up: Config.Limits.BudgetBytes
+	ErrOverBudget       = errors.New("over budget")                 // the server's memory for waiting data was used up: Config.Limits.BudgetBytes
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
 )
 
 // Errors of a Socket that do not end it.
 var (
 	ErrNotConnected = errors.New("wsserver: the socket is not connected yet")
-	ErrTooManyAcks  = fmt.Errorf("wsserver: %d acknowledgements of the client are waited for already", maxAcks)
+	ErrTooManyAcks  = fmt.Errorf("wsserver: the socket waits for %d acknowledgements already", maxAcks)
 )
 
 // A ConnectError refuses a client that connects, if a middleware returns it: see [Namespace.Use].
 type ConnectError struct {
-	Message string // what the client is told: its err.message
-	Data    any    // anything that encoding/json takes: its err.data; nil for none
+	Message string // the client's err.message
+	Data    any    // the client's err.data: anything that encoding/json takes; nil for none
 }
 
 func (e *ConnectError) Error() string { return e.Message }
 
-// An AckError answers a client that waits for an acknowledgement, if a [Handler] returns it: the acknowledgement's only argument is
-// {"error": {"message": Message, "data": Data}}. That is no failure of the handler, and not reported; where the client does not wait for an
-// answer, or has it already, it is.
+// An AckError answers a client that waits for an acknowledgement, if a [Handler] returns it. The
+// acknowledgement's only argument is {"error": {"message": Message, "data": Data}}. It is not
+// reported as a failure of the handler, unless the client does not wait for an answer or already
+// has it.
 type AckError struct {
 	Message string
-	Data    any // anything that [Socket.Emit] takes; nil for none, which is left out
+	Data    any // anything that [Socket.Emit] takes; nil for none
 }
 
 func (e *AckError) Error() string { return e.Message }
 
-// A PanicError is what Config.OnError is told when a handler has panicked.
+// A PanicError is a panic of a handler. It is passed to Config.OnError.
 type PanicError struct {
-	Value any    // what was passed to panic
-	Stack []byte // where, as runtime/debug.Stack writes it
+	Value any    // the argument of panic
+	Stack []byte // as runtime/debug.Stack writes it
 }
 
 func newPanicError(value any) *PanicError { return &PanicError{Value: value, Stack: debug.Stack()} }

@@ -8,15 +8,16 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A Handler takes the events of one name, or of all. The events of a socket are handled one at a time and in order, on a goroutine that exists only
-// while there are any; a handler that blocks holds up its own socket alone. ctx ends when the socket disconnects.
+// A Handler handles the events of one name, or all events. The events of a socket are handled one
+// at a time and in order, on a goroutine that exists only while there are any. A handler that
+// blocks holds up its own socket alone. ctx ends when the socket disconnects.
 //
-// An [*AckError] in the chain of an error is the answer of a client that waits for one. Any other error is given to Config.OnError; the
-// socket stays connected, and no acknowledgement is sent on the handler's behalf. A panic is an error too, after which the socket is
-// disconnected.
+// If the error's chain has an [*AckError], that answers a client that waits for an acknowledgement.
+// Any other error is passed to Config.OnError. The socket stays connected, and no acknowledgement
+// is sent. A panic is an error as well, and then the socket is disconnected.
 type Handler func(ctx context.Context, e *Event) error
 
-// An Event is what a client emitted. It may be kept.
+// An Event is an event that a client emitted. It may be kept.
 type Event struct {
 	socket *Socket
 	packet *packet.Packet
@@ -24,28 +25,31 @@ type Event struct {
 	acked  bool
 }
 
-// Name is the event's name.
+// Name returns the event's name.
 func (e *Event) Name() string { return e.name }
 
-// Socket is the socket that received it.
+// Socket returns the socket that received the event.
 func (e *Event) Socket() *Socket { return e.socket }
 
-// Len is the number of arguments.
+// Len returns the number of arguments.
 func (e *Event) Len() int { return max(0, e.packet.Args.Len()-1) }
 
-// Decode converts the arguments into what dst points to, as encoding/json does, with binary arguments as []byte. Only those asked for
-// are decoded: a nil in dst skips one. It is an error if there are fewer arguments than dst, or if one does not fit.
+// Decode converts the arguments into the values that dst points to, as encoding/json does, with
+// binary arguments as []byte. Further arguments are ignored, and a nil in dst skips one. It returns
+// an error if there are fewer arguments than dst, or if one does not fit.
 func (e *Event) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
-// Args converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
-// map[string]any. It is for those who pass them on, and takes many times the memory of what came: Decode converts what is needed.
+// Args converts all arguments into nil, bool, float64, string, []byte, []any and map[string]any. It
+// is for passing them on, and takes many times the memory of the message; Decode converts only what
+// is needed.
 func (e *Event) Args() ([]any, error) { return e.packet.Values() }
 
 // WantsAck reports whether the client waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.packet.HasID }
 
-// Ack sends the acknowledgement that the client waits for. Without one to wait, and after the first call, it does nothing.
-// Its arguments are those of [Socket.Emit]. Ack must not be called concurrently with itself.
+// Ack answers a client that waits for an acknowledgement. If the client does not wait, and after
+// the first call, it does nothing. args are those of [Socket.Emit]. Ack must not be called
+// concurrently with itself.
 func (e *Event) Ack(args ...any) error {
 	if !e.packet.HasID || e.acked {
 		return nil

@@ -66,20 +66,22 @@ func (h *handlers) on(event string) (own []Handler) {
 	return own
 }
 
-// SetData notes what the program knows of the socket, such as who its user is: a middleware, say, for the handlers. See [Socket.Data].
+// SetData sets the program's data of the socket, such as its user: in a middleware, say, for the
+// handlers. See [Socket.Data] and [DataOf].
 //
-// FetchSockets of any node converts it to JSON, as encoding/json does, at any time and on any goroutine. What data refers to must
-// not be changed from then on, unless it has a MarshalJSON that sees to that: to change something, set other data. What cannot become
-// JSON is reported to Config.OnError, and the socket is fetched without it.
+// FetchSockets of any node converts the data to JSON, as encoding/json does, at any time and on any
+// goroutine. So nothing that data refers to may be changed from then on, unless it has a
+// MarshalJSON that is safe for that: to change something, set other data. If data cannot become
+// JSON, that is reported to Config.OnError, and the socket is fetched without it.
 func (s *Socket) SetData(data any) {
 	s.handlers.extend(func(h *moreHandlers) { h.data = data })
 }
 
-// Data is what SetData has noted last; nil before that.
+// Data returns what SetData has set last; nil before that.
 func (s *Socket) Data() any { return s.handlers.rest().data }
 
-// On sets a handler for an event. Several handlers of one event run in the order in which they were set.
-// No event has a name that Socket.IO keeps for itself, such as "disconnect": see OnDisconnect.
+// On sets a handler for an event. Several handlers of one event run in the order in which they were
+// set. Names that Socket.IO reserves, such as "disconnect", never come as events: see OnDisconnect.
 func (s *Socket) On(event string, handle Handler) {
 	s.handlers.mu.Lock()
 	defer s.handlers.mu.Unlock()
@@ -101,7 +103,7 @@ func (s *Socket) Use(middleware func(next Handler) Handler) {
 	})
 }
 
-// OnAny sets a handler for all events, whatever their names. It runs before the handlers of the event's name.
+// OnAny sets a handler for all events. It runs before the handlers of the event's name.
 func (s *Socket) OnAny(handle Handler) {
 	s.handlers.extend(func(h *moreHandlers) { h.any = append(slices.Clip(h.any), handle) })
 }
@@ -120,14 +122,15 @@ func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) {
 	h.outgoing.Store(&listeners)
 }
 
-// OnDisconnecting sets a handler that runs when the socket has disconnected and still is in its rooms. reason is the cause of Context. ctx
-// is not that one, which has ended: it ends if the ctx does that [Server.Close] was given.
+// OnDisconnecting sets a handler that runs when the socket has disconnected and is still in its
+// rooms. reason is the cause of Context. ctx is not Context, which has ended: it ends with the ctx
+// of Server.Close.
 func (s *Socket) OnDisconnecting(handle func(ctx context.Context, reason error)) {
 	s.handlers.extend(func(h *moreHandlers) { h.disconnecting = append(slices.Clip(h.disconnecting), handle) })
 }
 
-// OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms. ctx and reason are those of
-// OnDisconnecting.
+// OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms.
+// ctx and reason are those of OnDisconnecting.
 func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) {
 	s.handlers.extend(func(h *moreHandlers) { h.disconnect = append(slices.Clip(h.disconnect), handle) })
 }

@@ -94,7 +94,7 @@ func unpackHeader(packed string, names []string) http.Header {
 	return h
 }
 
-// Handshake returns what the client said when it connected. It is made anew at each call.
+// Handshake returns what the client sent when it connected. Each call makes it anew.
 func (s *Socket) Handshake() sockets.Handshake {
 	kept := &s.conn.handshake
 	query, _ := url.ParseQuery(kept.query) // it was encoded from values
@@ -112,7 +112,8 @@ func (s *Socket) Handshake() sockets.Handshake {
 	}
 }
 
-// DecodeAuth converts the client's option "auth" into what dst points to, as encoding/json does. A client that has none leaves dst as it is.
+// DecodeAuth converts the client's option "auth" into the value that dst points to, as
+// encoding/json does. If the client has none, dst stays as it is.
 func (s *Socket) DecodeAuth(dst any) error {
 	if s.auth == nil {
 		return nil

@@ -26,44 +26,50 @@ type hooks struct {
 	serverSide    map[string][]ServerHandler
 }
 
-// Use adds a middleware: a function that decides whether a client may connect. Middlewares run in the order in which they were added, on
-// a goroutine of the client's, which they may block; the ctx of one ends when the client goes away. The socket is not connected yet: it
-// has no rooms, gets no broadcasts, and its Emit returns [ErrNotConnected]. Handlers may be set on it.
+// Use adds a middleware: a function that decides whether a client may connect. Middlewares run in
+// the order in which they were added, on a goroutine of the client, which they may block. ctx ends
+// when the client goes away. The socket is not connected yet: it has no rooms, gets no broadcasts,
+// and its Emit returns ErrNotConnected. Handlers may be set on it.
 //
-// The first error refuses the client: it is told the error's text, or the fields of a [*ConnectError] in its chain, and no further
-// middleware runs, nor any other handler. Its connection stays, and it may try again. That is no failure of the middleware, and not
-// reported. A panic is, and the client is told "internal error".
+// The first error refuses the client. The client gets the error's text, or the fields of a
+// [*ConnectError] in its chain, and no further middleware or handler runs. Its connection stays,
+// and it may try again. A refusal is not a failure, and not reported. A panic is reported, and the
+// client gets "internal error".
 func (h *hooks) Use(admit func(ctx context.Context, s *Socket) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.use = append(slices.Clip(h.use), admit)
 }
 
-// OnConnect sets a handler for sockets that have connected. It runs after the client has been told so; events wait until it returns.
-// An error disconnects the socket, unless it is an [*cluster.UnfencedError] of [Socket.Join]. ctx ends when the socket disconnects.
+// OnConnect sets a handler for sockets that have connected. It runs after the client has been told,
+// and events wait until it returns. An error disconnects the socket, unless it is an
+// [*cluster.UnfencedError] of [Socket.Join]. ctx ends when the socket disconnects.
 func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.connect = append(slices.Clip(h.connect), handle)
 }
 
-// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is context.Cause of the socket's context. ctx is
-// not that one, which has ended: it ends if the ctx does that [Server.Close] was given.
+// OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is
+// context.Cause of the socket's context. ctx is not that context, which has ended: it ends with the
+// ctx of Server.Close.
 func (h *hooks) OnDisconnecting(handle func(ctx context.Context, s *Socket, reason error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disconnecting = append(slices.Clip(h.disconnecting), handle)
 }
 
-// OnDisconnect sets a handler for sockets that have left all rooms. ctx and reason are those of OnDisconnecting.
+// OnDisconnect sets a handler for sockets that have left all rooms. ctx and reason are those of
+// OnDisconnecting.
 func (h *hooks) OnDisconnect(handle func(ctx context.Context, s *Socket, reason error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disconnect = append(slices.Clip(h.disconnect), handle)
 }
 
-// On sets a handler for an event of all sockets of the namespace. It runs before a socket's own. It costs nothing for each socket.
-// No event has a name that Socket.IO keeps for itself, such as "disconnect": see OnDisconnect.
+// On sets a handler for an event of all sockets of the namespace. It runs before a socket's own
+// handlers, and costs nothing per socket. Names that Socket.IO reserves, such as "disconnect",
+// never come as events: see OnDisconnect.
 func (h *hooks) On(event string, handle Handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,20 +79,21 @@ func (h *hooks) On(event string, handle Handler) {
 	h.handlers[event] = append(slices.Clip(h.handlers[event]), handle)
 }
 
-// OnAny sets a handler for all events of all sockets of the namespace, whatever their names. It runs before the handlers of the event's
-// name, and before a socket's own OnAny.
+// OnAny sets a handler for all events of all sockets of the namespace. It runs before the handlers
+// of the event's name, and before a socket's own OnAny.
 func (h *hooks) OnAny(handle Handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.any = append(slices.Clip(h.any), handle)
 }
 
-// OnAnyOutgoing sets a function that is told of every event on its way to a socket of the namespace, a broadcast's too, whichever node
-// has emitted it: once for each socket, before the event is queued. Acks are no events. An event is told also if it is volatile and then
-// dropped.
+// OnAnyOutgoing sets a function that is called for every event on its way to a socket of the
+// namespace, also for a broadcast of any node: once for each socket, before the event is queued.
+// Acknowledgements are not events. A volatile event may be dropped after the call.
 //
-// The goroutine that sends the event calls it: one that emits, or the one that receives from the cluster. It must not block, nor
-// emit to the namespace, and may be called concurrently. A panic is recovered and reported; the event is sent all the same.
+// It is called on the goroutine that sends the event: one that emits, or the one that receives from
+// the cluster. It must not block and must not emit to the namespace. It may be called concurrently.
+// A panic is recovered and reported, and the event is sent all the same.
 func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

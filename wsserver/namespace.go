@@ -25,19 +25,19 @@ type Namespace struct {
 	stays bool // the program has asked for it: it does not go with its last socket
 }
 
-// Name is the namespace's name, "/" for the one that clients get by default.
+// Name returns the namespace's name, "/" for the default one.
 func (ns *Namespace) Name() string { return ns.name }
 
-// All is the broadcast to all sockets of the namespace, on all nodes: whatever can be done to sockets is a method of it.
+// All returns the broadcast to all sockets of the namespace, on all nodes.
 func (ns *Namespace) All() sockets.Broadcast { return ns.all.All() }
 
-// To is the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
+// To returns the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
 func (ns *Namespace) To(rooms ...string) sockets.Broadcast { return ns.all.To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (ns *Namespace) In(rooms ...string) sockets.Broadcast { return ns.all.To(rooms...) }
 
-// Except is the broadcast to all sockets but those in any of rooms.
+// Except returns the broadcast to all sockets except those in any of rooms.
 func (ns *Namespace) Except(rooms ...string) sockets.Broadcast { return ns.all.Except(rooms...) }
 
 // Emit sends an event to all sockets of the namespace: see [sockets.Broadcast.Emit].
@@ -51,24 +51,29 @@ func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	return ns.all.AllRooms(ctx)
 }
 
-// ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle it by [Namespace.OnServerSide]; this one
-// and the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on each server,
-// where a handler that blocks holds up this node's later events; an event that nobody handles there is counted in its Stats.Unhandled. Where more than 1,024
-// events of this node wait for the handlers, or 4 MiB, further ones are dropped.
+// ServerSideEmit sends an event to the programs of the cluster's other servers, which handle it by
+// [Namespace.OnServerSide]; clients and this server do not get it. It does not wait for them. Each
+// server handles the events of one goroutine in order, one at a time, so a handler that blocks
+// holds up this node's later events. A server without a handler for the event counts it in its
+// Stats.Unhandled. Beyond 1,024 events of this node, or 4 MiB, that wait for the handlers, a server
+// drops further ones.
 //
-// args are those of [sockets.Broadcast.Emit]. After an error nobody got the event; it wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or
-// [adapter.ErrClosed]. ctx may have ended: the event goes out all the same.
+// args are those of [sockets.Broadcast.Emit], and the end of ctx is ignored likewise. After an
+// error, which wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or [adapter.ErrClosed], no server
+// got the event.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	return ns.all.ServerSideEmit(ctx, event, args...)
 }
 
-// ServerSideEmitWithAck is ServerSideEmit that waits for the answers of the other servers that are alive, until ctx ends; without a
-// deadline in ctx, no longer than [cluster.CallTimeout]. It returns them in the order of coming: none, at once, if there is no other server.
-// Events that are to be answered are handled concurrently, with each other and with those that are not.
+// ServerSideEmitWithAck is ServerSideEmit, and then waits for the answers of the other servers that
+// are alive, until ctx ends; without a deadline in ctx, at most [cluster.CallTimeout]. It returns
+// them in the order of arrival; if there is no other server, none, at once. A server handles events
+// that are to be answered concurrently.
 //
-// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes that have not answered, and an
-// [*cluster.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [cluster.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
+// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes
+// that have not answered, and an [*cluster.NodeError] for each node that has failed: its handler
+// has returned an error or not called Ack. If a node has no handler, the error wraps
+// [cluster.ErrUnknown], at once, while Socket.IO waits for a timeout.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]sockets.ServerResponse, error) {
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }

@@ -33,8 +33,9 @@ func (n *namespaces) tell() {
 	}
 }
 
-// Namespaces returns the namespaces that there are, by name, and a channel that is closed at the next change: when one is made, by
-// [Server.Of] or by a client, or a child of a parent goes with its last socket. To watch them, call Namespaces anew each time.
+// Namespaces returns the namespaces that exist, sorted by name, and a channel that is closed at the
+// next change: [Server.Of] or a client makes a namespace, or a child of a parent goes with its last
+// socket. To watch them, call Namespaces again after each change.
 func (srv *Server) Namespaces() (all []*Namespace, changed <-chan struct{}) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -48,7 +49,7 @@ func (srv *Server) Namespaces() (all []*Namespace, changed <-chan struct{}) {
 	return all, srv.namespaces.changed
 }
 
-// Lookup returns the namespace of this name, if there is one. It makes none, as [Server.Of] does.
+// Lookup returns a namespace if it exists. Unlike [Server.Of] it makes none.
 func (srv *Server) Lookup(name string) (ns *Namespace, ok bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()

@@ -8,16 +8,17 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// An OutgoingEvent is an event on its way to a client. It is shared by all sockets that a broadcast goes to, and may be kept.
+// An OutgoingEvent is an event on its way to a client. All sockets that a broadcast goes to share
+// it. It may be kept.
 type OutgoingEvent struct {
 	packet *packet.Packet
 	name   string
 }
 
-// Name is the event's name.
+// Name returns the event's name.
 func (e *OutgoingEvent) Name() string { return e.name }
 
-// Len is the number of arguments.
+// Len returns the number of arguments.
 func (e *OutgoingEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
 
 // Decode converts the arguments as [Event.Decode] does.
@@ -26,7 +27,7 @@ func (e *OutgoingEvent) Decode(dst ...any) error { return e.packet.Decode(dst...
 // Args converts all arguments as [Event.Args] does.
 func (e *OutgoingEvent) Args() ([]any, error) { return e.packet.Values() }
 
-// WantsAck reports whether an acknowledgement is waited for.
+// WantsAck reports whether the emitter waits for an acknowledgement.
 func (e *OutgoingEvent) WantsAck() bool { return e.packet.HasID }
 
 // A delivery is what the sockets of a namespace take of a broadcast, shared by all of them.

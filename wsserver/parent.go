@@ -8,12 +8,14 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
-// A ParentNamespace stands for all namespaces whose names it matches. Each of them, its children, is made when the first client asks for
-// it, and has the parent's handlers before its own, also those that are set later. Its methods may be called concurrently.
+// A ParentNamespace stands for all namespaces whose names it matches, its children. A child is made
+// when the first client asks for it. The parent's handlers run before the child's own, also those
+// that are set later. Its methods may be called concurrently.
 //
-// A child that clients have made goes again when its last socket has gone, with the handlers that were set on it. A [*Namespace] that was
-// kept is of use all the same: its broadcasts reach whatever sockets the name has then, here and on other nodes, and its LocalSockets and
-// Rooms are theirs; only handlers set on it concern nobody.
+// A child that clients have made goes when its last socket has gone, with the handlers that were
+// set on it. A *Namespace that the program has kept still works: its broadcasts reach whatever
+// sockets the name has then, on all nodes, and its methods show those of this node. Only handlers
+// that are set on it have no effect.
 type ParentNamespace struct {
 	hooks
 	server *Server
@@ -25,12 +27,15 @@ type ParentNamespace struct {
 	listening bool // the children's rooms tell of their events
 }
 
-// OfFunc makes a parent of all namespaces that match reports true for, such as regexp.MustCompile(`^/room-\d+$`).MatchString, and that
-// [Server.Of] has not made. Clients may then connect to them. If several parents match, the first that was made has the child.
+// OfFunc makes a parent of all namespaces for which match returns true, such as
+// regexp.MustCompile(`^/room-\d+$`).MatchString, and that [Server.Of] has not made. Clients may
+// then connect to them. If several parents match, the first one that was made gets the child.
 //
-// match gets a name with its "/". It is called concurrently: for a client that connects, on a goroutine of which it holds up that client alone;
-// by [Server.Of]; and for a server-side event of a namespace that does not exist here, where it holds up those that come behind it from the
-// same node. A panic of it is logged, counted in Stats.Failures, and means false. How many children clients may make is Config.Limits.MaxNamespaces.
+// match gets a name with its "/". It is called concurrently: for a client that connects, which
+// waits for it alone; by [Server.Of]; and for a server-side event of a namespace that does not
+// exist here, where later events of the same node wait for it. A panic of match is logged, counted
+// in Stats.Failures, and means false. Config.Limits.MaxNamespaces bounds the children that clients
+// make.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
 	p.listen = p.listenToRooms
@@ -40,7 +45,7 @@ func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	return p
 }
 
-// Namespaces returns the children as they are now, in no order.
+// Namespaces returns the children that exist now, in no order.
 func (p *ParentNamespace) Namespaces() []*Namespace {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()

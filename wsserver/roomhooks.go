@@ -12,35 +12,44 @@ type roomHook struct {
 	handle func(ns *Namespace, s *Socket, room string) // s is nil if no socket sits there, but what keeps a seat
 }
 
-// OnCreateRoom sets a handler for rooms that get their first socket on this node; those of OnJoinRoom are told of the socket next. Sockets on
-// other nodes do not count, and make no events here. The room of a socket's own, named by its id, is a room like others.
+// OnCreateRoom sets a handler for rooms that get their first socket on this node; the handlers of
+// OnJoinRoom are called next. Sockets on other nodes do not count, and make no events here. A
+// socket's own room, named by its id, is a room like others.
 //
-// The handlers of a namespace's room events are called one at a time, in the order of the changes, and see the rooms as they are: after the
-// change, or later. They may join and leave, of which they are told when they have returned. A change is told before the call returns that
-// made it, on the same goroutine; unless another goroutine is telling, which goes on with it. So a handler must not block, nor wait for
-// the cluster as [Socket.Join] does, unless its ctx has ended: it would hold up that goroutine, all further room events of the
-// namespace, and with them whoever connects to it or disconnects. Of those that wait by the thousand, some that undo each other are left out, and counted in Stats.Adapter.Elided.
+// The handlers for room events of a namespace are called one at a time, in the order of the
+// changes. They see the rooms as they are after the change, or later. They may join and leave
+// rooms, and are called for that after they have returned. The call that makes a change calls them
+// before it returns, on its own goroutine; if another goroutine is calling them, that one goes on
+// with the change.
 //
-// A panic is recovered and reported as one of "create-room", "join-room", "leave-room" or "delete-room", and has no other consequence.
-// A [ParentNamespace] has its handlers called for several children at a time.
+// So a handler must not block, and must not wait for the cluster, as Socket.Join does unless its
+// ctx has ended. Otherwise it holds up that goroutine, all later room events of the namespace, and
+// with them all clients that connect to it or disconnect. If thousands of events wait, some that
+// undo each other are left out, and counted in Stats.Adapter.Elided.
+//
+// A panic is recovered, and reported as one of "create-room", "join-room", "leave-room" or
+// "delete-room". It has no other consequence. The handlers of a [ParentNamespace] may be called for
+// several children at a time.
 func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) {
 	h.onRoom(cluster.CreateRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }
 
-// OnJoinRoom sets a handler for sockets of this node that have joined a room, their own among them, which comes before the socket is told
-// that it is connected, and before [Namespace.OnConnect]. Nothing can be sent to it then. See [Namespace.OnCreateRoom].
+// OnJoinRoom sets a handler for sockets of this node that have joined a room. For a socket's own
+// room it is called before the client is told that it is connected, and before
+// [Namespace.OnConnect]; nothing can be sent to the socket then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) {
 	h.onRoom(cluster.JoinRoom, ofSocket(handle))
 }
 
-// OnLeaveRoom sets a handler for sockets of this node that have left a room, also because they have disconnected: between the handlers of
-// OnDisconnecting and OnDisconnect, for all their rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
+// OnLeaveRoom sets a handler for sockets of this node that have left a room. When a socket
+// disconnects, it is called between the handlers of OnDisconnecting and OnDisconnect, for all its
+// rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
 func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) {
 	h.onRoom(cluster.LeaveRoom, ofSocket(handle))
 }
 
-// OnDeleteRoom sets a handler for rooms whose last socket on this node has left: it is told after those of OnLeaveRoom. See
-// [Namespace.OnCreateRoom].
+// OnDeleteRoom sets a handler for rooms whose last socket on this node has left, called after those
+// of OnLeaveRoom. See [Namespace.OnCreateRoom].
 func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) {
 	h.onRoom(cluster.DeleteRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }

@@ -23,7 +23,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be called concurrently.
+// A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be
+// called concurrently.
 type Server struct {
 	cfg      Config
 	unusable error // what is wrong with the Config that it was given: nothing is served
@@ -66,9 +67,9 @@ type counts struct {
 	events, unhandled, discarded, failures, refused atomic.Uint64
 }
 
-// New returns a server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in the end. If there is a mistake in cfg, the
-// server joins nothing and serves nobody: the mistake is logged, and is the answer to every request and the error of whatever would
-// reach the cluster.
+// New returns a Server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in
+// the end. If cfg is wrong, the server joins no cluster and serves no client: it logs the mistake,
+// answers every request with it, and returns it from every method that would reach the cluster.
 func New(cfg Config) *Server {
 	unusable := cfg.check()
 	if unusable != nil {
@@ -126,9 +127,10 @@ func New(cfg Config) *Server {
 	return srv
 }
 
-// Of returns the namespace of this name, and makes it if need be, with the handlers of the first parent that matches the name ([Server.OfFunc]).
-// A missing "/" at its front is added. It stays from then on, also if clients had made it. Clients are refused that ask for a namespace
-// that has not been made and that no parent matches.
+// Of returns a namespace, and makes it if it does not exist, with the handlers of the first parent
+// that matches its name ([Server.OfFunc]). A missing "/" at the front of the name is added. The
+// namespace then stays, even if clients had made it. Clients are refused if they ask for a
+// namespace that does not exist and that no parent matches.
 func (srv *Server) Of(name string) *Namespace {
 	name = fullName(name)
 	srv.mu.Lock()
@@ -165,16 +167,17 @@ func (srv *Server) OnServerSide(event string, handle ServerHandler) {
 	srv.root.OnServerSide(event, handle)
 }
 
-// All is the broadcast to all sockets of the namespace "/": see [Namespace.All].
+// All returns the broadcast to all sockets of the namespace "/": see [Namespace.All].
 func (srv *Server) All() sockets.Broadcast { return srv.root.All() }
 
-// To is the broadcast to the sockets of the namespace "/" in any of rooms: see [sockets.Broadcast.To].
+// To returns the broadcast to the sockets of the namespace "/" in any of rooms: see
+// [sockets.Broadcast.To].
 func (srv *Server) To(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (srv *Server) In(rooms ...string) sockets.Broadcast { return srv.root.To(rooms...) }
 
-// Except is the broadcast to all sockets of the namespace "/" but those in any of rooms.
+// Except returns the broadcast to all sockets of the namespace "/" except those in any of rooms.
 func (srv *Server) Except(rooms ...string) sockets.Broadcast { return srv.root.Except(rooms...) }
 
 // Emit sends an event to all sockets of the namespace "/": see [sockets.Broadcast.Emit].
@@ -182,10 +185,11 @@ func (srv *Server) Emit(ctx context.Context, event string, args ...any) error {
 	return srv.root.Emit(ctx, event, args...)
 }
 
-// Ready waits until the server has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms at
-// the least. Without an adapter it returns nil at once. An error says what is wrong with the Config, or why the adapter cannot be opened, wraps
-// [adapter.ErrRefused] and names the permissions without which the broker keeps the server out of the cluster, or wraps ctx's. Clients are served
-// before, too.
+// Ready waits until the server has met its cluster: every node that it has heard of has answered,
+// or had time for two round trips, at least 250 ms. Without an adapter it returns nil at once. An
+// error says what is wrong with the Config, or why the adapter cannot be opened; or it wraps
+// [adapter.ErrRefused] and names the missing permissions, or wraps ctx's error. The server serves
+// clients before, too.
 func (srv *Server) Ready(ctx context.Context) error {
 	if srv.unusable != nil {
 		return srv.unusable
@@ -193,13 +197,14 @@ func (srv *Server) Ready(ctx context.Context) error {
 	return srv.hub.Ready(ctx)
 }
 
-// Node is the id of this server among the nodes of its cluster. Every server has a new one.
+// Node returns this server's id among the nodes of its cluster. Every Server has a new one.
 func (srv *Server) Node() string { return srv.hub.Node() }
 
-// Nodes are the ids of the other servers of the cluster that are known and alive.
+// Nodes returns the ids of the cluster's other servers that are known and alive.
 func (srv *Server) Nodes() []string { return srv.hub.Nodes() }
 
-// ServerCount is the number of servers of the cluster that are known and alive, this one among them.
+// ServerCount returns the number of the cluster's servers that are known and alive, including this
+// one.
 func (srv *Server) ServerCount() int { return len(srv.hub.Nodes()) + 1 }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
@@ -264,11 +269,14 @@ func (srv *Server) report(s *Socket, event string, err error) {
 	srv.cfg.OnError(s, event, err)
 }
 
-// Close ends all sockets with [ErrShutdown], refuses new ones, leaves the cluster, and waits until everything that the server has started
-// has ended; for clients and handlers no longer than ctx allows, and then with an error. The ctx of handlers of disconnections ends with it. A
-// *[cluster.PartialError] names the nodes of the cluster that have not said, within two seconds, that they have all that this one has sent;
-// those that are silent are not waited for. A handler that calls Close waits for itself. An http.Server that serves srv is to be shut down beside
-// it: it does not know of the connections that it has handed over.
+// Close ends all sockets with ErrShutdown, refuses new ones, leaves the cluster, and waits until
+// everything that the server has started has ended. It waits for clients and handlers until ctx
+// ends, and then returns an error. The ctx of handlers of disconnections ends with ctx.
+//
+// A *[cluster.PartialError] names the nodes that have not confirmed within two seconds that they
+// have everything from this server. Silent nodes are not waited for. A handler must not call Close:
+// it would wait for itself. An http.Server that serves srv must be shut down, too: it does not know
+// the connections that it has handed over.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true

@@ -10,14 +10,16 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A ServerHandler takes the server-side events of one name, which other nodes emit by [Namespace.ServerSideEmit]. ctx ends when the
-// emitter does not wait any more, or with the server.
+// A ServerHandler handles the server-side events of one name, which other nodes emit by
+// [Namespace.ServerSideEmit]. ctx ends when the emitter no longer waits, or with the server.
 //
-// An error, or a panic, is counted in Stats.Failures. If the emitter waits for an answer and has none yet, the error's text is what it gets;
-// otherwise the error is logged here. Of a panic the emitter is told no more than that there was one.
+// An error or a panic is counted in Stats.Failures. If the emitter waits and has no answer yet, it
+// gets the error's text; otherwise the error is logged here. Of a panic the emitter learns only
+// that there was one.
 type ServerHandler func(ctx context.Context, e *ServerEvent) error
 
-// A ServerEvent is what the program of another node emitted. Ack and WantsAck are its handlers'; everything else may be kept.
+// A ServerEvent is an event that the program of another node emitted. It may be kept, except for
+// Ack and WantsAck, which are for its handlers.
 type ServerEvent struct {
 	node      string
 	namespace string
@@ -28,16 +30,17 @@ type ServerEvent struct {
 	answer    []byte
 }
 
-// Name is the event's name.
+// Name returns the event's name.
 func (e *ServerEvent) Name() string { return e.name }
 
-// Node is the node that emitted it.
+// Node returns the id of the node that emitted the event.
 func (e *ServerEvent) Node() string { return e.node }
 
-// Namespace is the name of the namespace that it was emitted in. The namespace itself need not exist on this node: a parent may match it.
+// Namespace returns the name of the namespace of the event. The namespace need not exist on this
+// node: a parent may match it.
 func (e *ServerEvent) Namespace() string { return e.namespace }
 
-// Len is the number of arguments.
+// Len returns the number of arguments.
 func (e *ServerEvent) Len() int { return max(0, e.packet.Args.Len()-1) }
 
 // Decode converts the arguments as [Event.Decode] does.
@@ -49,8 +52,9 @@ func (e *ServerEvent) Args() ([]any, error) { return e.packet.Values() }
 // WantsAck reports whether the emitter waits for an answer.
 func (e *ServerEvent) WantsAck() bool { return e.wanted && !e.acked }
 
-// Ack is the answer, which goes out when all handlers of the event have returned. If none is wanted, and after the first call, it does
-// nothing. Its arguments are those of [Socket.Emit]. It is for the handler while it runs, and must not be called concurrently with itself.
+// Ack answers an emitter that waits for an answer, when all handlers of the event have returned. If
+// it does not wait, and after the first call, Ack does nothing. args are those of [Socket.Emit].
+// Only a handler may call it, while it runs, and not concurrently with itself.
 func (e *ServerEvent) Ack(args ...any) error {
 	if !e.WantsAck() {
 		return nil
@@ -64,9 +68,10 @@ func (e *ServerEvent) Ack(args ...any) error {
 	return nil
 }
 
-// OnServerSide sets a handler for an event that other nodes emit to this one's program: see [Namespace.ServerSideEmit]. Several handlers of one
-// event run in the order in which they were set. Those of a parent are for all namespaces that it matches, also while they have no socket
-// on this node, and run first.
+// OnServerSide sets a handler for an event that the programs of other nodes emit: see
+// [Namespace.ServerSideEmit]. Several handlers of one event run in the order in which they were
+// set. Handlers of a parent are for all namespaces that it matches, even without a socket on this
+// node, and run first.
 func (h *hooks) OnServerSide(event string, handle ServerHandler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,8 +81,8 @@ func (h *hooks) OnServerSide(event string, handle ServerHandler) {
 	h.serverSide[event] = append(slices.Clip(h.serverSide[event]), handle)
 }
 
-// OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for server-side events with one argument of type
-// T, as [On] does for those of clients.
+// OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for
+// server-side events with one argument of type T, as [On] does for clients' events.
 func OnServerSide[T any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) error) {
@@ -90,8 +95,8 @@ func OnServerSide[T any](ns interface {
 	})
 }
 
-// OnServerSideAck is OnServerSide for events that are answered: with the handler's result, or with its error. An event whose emitter does
-// not want an answer is handled all the same.
+// OnServerSideAck is OnServerSide for events that are answered: with the handler's result, or with
+// its error. An event whose emitter does not want an answer is handled all the same.
 func OnServerSideAck[T, R any](ns interface {
 	OnServerSide(event string, handle ServerHandler)
 }, event string, handle func(ctx context.Context, arg T) (R, error)) {

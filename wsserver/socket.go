@@ -11,7 +11,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// A Socket is a client in one namespace. Its methods may be called concurrently, and from its own handlers.
+// A Socket is a client in one namespace. Its methods may be called concurrently, also from its own
+// handlers.
 type Socket struct {
 	name string // of its namespace
 	seat seat   // its ns is set by connect, before anybody but the connection knows the socket
@@ -34,22 +35,26 @@ func newSocket(c *conn, namespace string, auth json.RawMessage) *Socket {
 	return s
 }
 
-// ID is the socket's id, and the name of the room of its own. It names the socket on every node of the cluster. It is not a secret.
+// ID returns the socket's id, which is also the name of its own room. It identifies the socket on
+// every node of the cluster. It is not a secret.
 func (s *Socket) ID() string { return s.seat.id }
 
-// Namespace is the namespace that the socket is in.
+// Namespace returns the namespace that the socket is in.
 func (s *Socket) Namespace() *Namespace { return s.seat.ns }
 
-// Context ends when the socket disconnects. Its cause is then the reason, one of the Err values of this package.
+// Context returns a context that ends when the socket disconnects. Its cause is the reason, one of
+// the Err values of this package.
 func (s *Socket) Context() context.Context { return s.life.ctx }
 
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return stage(s.life.stage.Load()) == connected }
 
-// Transport is what carries the client's connection at the moment: "polling" or "websocket". A client that polls may change to a WebSocket.
+// Transport returns the connection's transport at the moment: "polling" or "websocket". A client
+// that polls may change to a WebSocket.
 func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
 
-// Rooms returns the rooms that the socket is in: its own, then the others in the order of joining; none after it has left them all.
+// Rooms returns the rooms of the socket: its own, then the others in the order of joining; none
+// after it has left them all.
 func (s *Socket) Rooms() []string {
 	if s.life.hasYielded() {
 		return nil
@@ -57,14 +62,17 @@ func (s *Socket) Rooms() []string {
 	return s.seat.ns.rooms.Of(s.seat.id)
 }
 
-// Join puts the socket into rooms. Its membership stands at once on this node. Join then waits until it is live in the whole cluster: nil
-// means that every broadcast that any live node emits from now on reaches the socket. That takes a round trip when the room is new to
-// this node. A node that takes longer than two round trips, but 250 ms at the least and 2 s at the most, is not waited for: then the error is an
-// [*cluster.UnfencedError] that names the nodes that did not answer, or says what the broker denies, and the membership stands. It also stands if
-// ctx ends first. A handler may pass the UnfencedError on: it is reported, and has no other consequence.
+// Join puts the socket into rooms. On this node its membership stands at once. Join then waits
+// until it is live in the whole cluster: nil means that the socket receives every broadcast that
+// any live node emits from now on. That takes a round trip if the room is new to this node.
 //
-// [cluster.ErrRoomName] means that a name cannot be one, and that nothing was joined. So does [cluster.ErrMember]: the socket has
-// disconnected; and [ErrNotConnected]: a middleware is too early for it.
+// A node that does not answer within two round trips, at least 250 ms and at most 2 s, is not
+// waited for. The error is then an [*cluster.UnfencedError], which names the nodes that did not
+// answer, or says what the broker denies. The membership stands nevertheless, and also if ctx ends
+// first. A handler may return the UnfencedError: it is reported, and has no other consequence.
+//
+// After [cluster.ErrRoomName], [cluster.ErrMember] (the socket has disconnected) and
+// ErrNotConnected (in a middleware) nothing was joined.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:
@@ -75,34 +83,38 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	return s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
 }
 
-// Leave takes the socket out of rooms, at once. Rooms that it is not in are left alone.
+// Leave takes the socket out of rooms, at once. Rooms that it is not in are ignored.
 func (s *Socket) Leave(rooms ...string) {
 	if !s.life.hasYielded() {
 		s.seat.ns.rooms.Leave(s.seat.id, rooms...)
 	}
 }
 
-// To is the broadcast to the sockets in any of rooms without this one: see [sockets.Broadcast.To].
+// To returns the broadcast to the sockets in any of rooms, except this one: see
+// [sockets.Broadcast.To].
 func (s *Socket) To(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (s *Socket) In(rooms ...string) sockets.Broadcast { return s.Broadcast().To(rooms...) }
 
-// Except is the broadcast to all sockets of the namespace but this one and those in any of rooms.
+// Except returns the broadcast to all sockets of the namespace except this one and those in any of
+// rooms.
 func (s *Socket) Except(rooms ...string) sockets.Broadcast { return s.Broadcast().Except(rooms...) }
 
-// Broadcast is the broadcast to all sockets of the namespace but this one.
+// Broadcast returns the broadcast to all sockets of the namespace except this one.
 func (s *Socket) Broadcast() sockets.Broadcast { return s.seat.ns.Except(s.seat.id) }
 
-// Emit sends an event to the client. It does not wait for the network, nor does it matter whether ctx has ended. args are anything that
-// encoding/json takes, with []byte anywhere inside sent as binary. After the socket has disconnected, the error wraps the reason; before
-// it is connected, in a middleware, it is [ErrNotConnected].
+// Emit sends an event to the client. It does not wait for the network, and ignores the end of ctx.
+// args may be any values that encoding/json takes; each []byte inside them is sent as binary. After
+// the socket has disconnected, the error wraps the reason. Before it is connected, in a middleware,
+// the error is ErrNotConnected.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
 }
 
-// EmitVolatile is Emit for an event that is of no use later: it is dropped if the connection cannot take it at once, or if it waits and
-// room is needed. That is no error; Stats.Dropped counts it.
+// EmitVolatile is Emit for an event that is useless later: it is dropped if the connection cannot
+// take it at once, or if room is needed while it waits. That is not an error; Stats.Dropped counts
+// it.
 func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
 	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
 }
@@ -181,9 +193,10 @@ func (s *Socket) sendable() error {
 	return s.life.reason()
 }
 
-// Disconnect tells the client that the socket is disconnected and ends it, with ErrServerDisconnect. The client's connection stays for
-// other namespaces. It returns at once: events that wait are dropped, and handlers of the disconnection run after the one that runs. In a
-// middleware, it refuses the client.
+// Disconnect tells the client that the socket is disconnected, and ends the socket with
+// ErrServerDisconnect. The client's connection stays for other namespaces. Disconnect returns at
+// once. Events that wait are dropped, and the handlers of the disconnection run after the handler
+// that is running. In a middleware it refuses the client.
 func (s *Socket) Disconnect() {
 	if s.life.at() == connecting && s.refuse(refusalData("disconnected")) {
 		return
@@ -196,11 +209,12 @@ func (s *Socket) goodbye() *engine.Frame {
 	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
 }
 
-// Close ends the client's connection, and with it its sockets in all namespaces, with ErrServerClose. The client is told so in each, and
-// does not connect anew by itself.
+// Close ends the client's connection, and so its sockets in all namespaces, with ErrServerClose.
+// The client is told so in each namespace, and does not reconnect by itself.
 func (s *Socket) Close() { s.conn.close() }
 
-// CloseTransport ends the client's connection, and with it its sockets in all namespaces, with ErrForcedClose. The client is not told that
-// it is disconnected, so that the official one connects anew, with new sockets: what was sent to it before still reaches it, and what has
-// come from it is still handled.
+// CloseTransport ends the client's connection, and so its sockets in all namespaces, with
+// ErrForcedClose. The client is not told that it is disconnected, so the official client
+// reconnects, with new sockets. Earlier packets still reach it, and its earlier events are still
+// handled.
 func (s *Socket) CloseTransport() { s.conn.session.Close(ErrForcedClose) }

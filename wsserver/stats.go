@@ -2,22 +2,22 @@ package wsserver
 
 import "github.com/belfry-io/belfry/adapter/cluster"
 
-// Stats is what a server has done since its beginning, and how it stands.
+// Stats counts what a server has done since its beginning, and says how it stands.
 type Stats struct {
 	Connections int    // open now
 	Accepted    uint64 // connections so far
 	Refused     uint64 // requests answered with an error
 	Events      uint64 // received from clients
-	Unhandled   uint64 // events, of clients and of other servers' programs, for which there was no handler: most likely a name is misspelt
-	Discarded   uint64 // events that waited for the handlers of a client when the server disconnected it
-	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; a refusal is none
+	Unhandled   uint64 // events of clients and other servers without a handler: most likely a name is misspelt
+	Discarded   uint64 // events that waited for handlers when the server disconnected their client
+	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; refusals do not count
 
 	Frames  uint64 // written to clients; a broadcast counts once for each
-	Bytes   uint64 // of these
-	Writes  uint64 // system calls that it took
-	Dropped uint64 // volatile frames dropped, since their client was not ready: of broadcasts and of EmitVolatile
+	Bytes   uint64 // of these frames
+	Writes  uint64 // system calls that wrote them
+	Dropped uint64 // volatile frames dropped because their client was not ready
 	Lost    uint64 // frames queued for clients that went away
-	TooSlow uint64 // clients disconnected since they did not take what was sent to them: Ended.TooSlow and Ended.Behind
+	TooSlow uint64 // clients disconnected because they were slow: Ended.TooSlow and Ended.Behind
 	Ended   Ended  // connections that have ended, by reason
 
 	Waiting int64 // bytes that wait now, in both directions: what Config.Limits.BudgetBytes bounds

@@ -7,16 +7,18 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
-// A Listener takes handlers for events: a [*Socket] its own, a [*Namespace] or a [*ParentNamespace] those for all its sockets, which cost
-// nothing for each socket.
+// A Listener takes handlers for events: a [*Socket] for its own, a [*Namespace] or a
+// [*ParentNamespace] for those of all its sockets, at no cost per socket.
 type Listener interface {
 	On(event string, handle Handler)
 }
 
-// On sets a handler for events with one argument, which is converted to A as [Event.Decode] does. s is the socket that received the event.
+// On sets a handler for events with one argument, which is converted to A as [Event.Decode] does. s
+// is the socket that received the event.
 //
-// JavaScript's handlers may get more arguments than they name, or fewer. So further arguments are ignored, and one that is missing has A's
-// zero value. An argument that does not fit is an error of the handler.
+// As JavaScript's handlers may get more arguments than they name, or fewer, further arguments are
+// ignored, and a missing one has A's zero value. If an argument does not fit, the event fails with
+// an error, as if the handler had returned it.
 func On[A any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) error) {
 	l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
@@ -52,10 +54,11 @@ func On3[A, B, C any](l Listener, event string, handle func(ctx context.Context,
 	})
 }
 
-// OnAck is [On] for events that the client wants to be acknowledged: with the handler's result. After an error nothing is sent, and the
-// client waits until its own time-out, with two exceptions. An [*AckError] is the client's answer. An [*cluster.UnfencedError] of
-// [Socket.Join] is reported like others, but says that the membership stands: the client gets the result. An event whose client does not
-// want to be answered is handled all the same.
+// OnAck is On for events that the client wants acknowledged: with the handler's result. After an
+// error no acknowledgement is sent, and the client waits until its own timeout, with two
+// exceptions. An [*AckError] is the client's answer. An [*cluster.UnfencedError] of [Socket.Join]
+// is reported like other errors, but the membership stands, so the client gets the result. An event
+// whose client does not want an acknowledgement is handled all the same.
 func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) (R, error)) {
 	l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
@@ -94,7 +97,7 @@ func OnAck3[A, B, C, R any](l Listener, event string, handle func(ctx context.Co
 	})
 }
 
-// DataOf returns what [Socket.SetData] has noted last, if it is a T.
+// DataOf returns the socket's data, which [Socket.SetData] has set, if it is a T.
 func DataOf[T any](s *Socket) (data T, ok bool) {
 	data, ok = s.Data().(T)
 	return data, ok

@@ -24,17 +24,19 @@ type Acks struct {
 	Members int   // to how many the broadcast went, on the nodes that have said so
 }
 
-// BroadcastWithAck is Broadcast to members that are asked to answer: see [Member]. It waits until all have, on all nodes; none is none.
-// With an error come the answers so far: see [PartialError], of which Clients says how many members have not answered. A member that
-// leaves without an answer is one of them, and is not waited for.
+// BroadcastWithAck is Broadcast to members that are asked for an answer: see [Member]. It waits
+// until all have answered, on all nodes; without members it returns at once. With an error come the
+// answers so far: see [PartialError], whose Clients is the number of members that have not
+// answered. A member that leaves without an answer is one of them, and not waited for.
 //
-// The order is that of Broadcast, and the members of this node get it whatever the error.
+// It keeps the order of Broadcast, and this node's members get it whatever the error.
 func (r *Rooms) BroadcastWithAck(ctx context.Context, b Broadcast) (Acks, error) {
 	return r.broadcastWithAck(ctx, b, false)
 }
 
-// EmitWithAck is BroadcastWithAck that ends with the first answer, and is meant for one member, named by its id as the only room. An answer
-// without a payload stands for nobody. [ErrMember] means that there was none on any node; with an answer, the error is nil.
+// EmitWithAck is BroadcastWithAck to one member, named by its id as the only room, and ends with
+// the first answer. Answers without a payload are skipped. [ErrMember] means that no node has the
+// member. With an answer, the error is nil.
 func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Ack, error) {
 	acks, err := r.broadcastWithAck(ctx, b, true)
 	if i := slices.IndexFunc(acks.Answers, Ack.some); i >= 0 {
@@ -149,7 +151,7 @@ func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
 
 // unencoded is the error of a payload of which no frame can be made.
 func unencoded(err error) error {
-	return fmt.Errorf("cluster: a broadcast that cannot be encoded: %w", err)
+	return fmt.Errorf("cluster: the broadcast cannot be encoded: %w", err)
 }
 
 // answer takes what a member says.

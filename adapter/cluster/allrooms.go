@@ -9,8 +9,8 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// AllRooms returns the names of the rooms that have a member on any node, each once and in no order, without those of the members' own.
-// See [PartialError].
+// AllRooms returns the names of the rooms that have a member on any node, each once, in no order,
+// without the rooms of the members' own ids. See [PartialError].
 func (r *Rooms) AllRooms(ctx context.Context) ([]string, error) {
 	names := r.shared()
 	known := make(map[string]struct{}, len(names))

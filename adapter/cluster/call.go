@@ -8,10 +8,13 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// Call calls the handler of a kind on one node, which may be this one, and returns what it returns. An error is a [*NodeError] if it is
-// the node's: it wraps [ErrNode] if the node is not known, is silent or has gone; [ErrUnknown] if it has no handler of this kind;
-// [ErrBusy]; or it has the text of the handler's error. Otherwise it wraps ctx's, [adapter.ErrClosed], [ErrOverflow] or [ErrTooLarge]. Without a deadline in ctx a
-// call takes [CallTimeout] at the most.
+// Call calls the handler of a kind on one node, which may be this one, and returns its result.
+// Without a deadline in ctx a call takes at most [CallTimeout].
+//
+// If the node fails, the error is a [*NodeError]. It wraps [ErrNode] if the node is unknown, silent
+// or has gone, [ErrUnknown] if it has no handler of this kind, or [ErrBusy]; otherwise it has the
+// text of the handler's error. Any other error wraps ctx's error, [adapter.ErrClosed],
+// [ErrOverflow] or [ErrTooLarge].
 func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]byte, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
@@ -47,8 +50,9 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 	return nil, fmt.Errorf("cluster: call node %s: %w", node, c.Cause)
 }
 
-// Handle sets the function that answers the calls of a kind, which any node may make by [Hub.Call]. from is the caller's node, payload the
-// function's. It is called as that of HandleServerEvents is; for a call of this node itself, from the caller's goroutine.
+// Handle sets the function that answers the calls of a kind, which any node may make by [Hub.Call].
+// from is the calling node; payload is the function's. It is called as that of HandleServerEvents
+// is, or, for a call of this node, on the caller's goroutine.
 func (h *Hub) Handle(kind string, handle func(ctx context.Context, from string, payload []byte) ([]byte, error)) {
 	h.handlers.mu.Lock()
 	defer h.handlers.mu.Unlock()

@@ -10,13 +10,15 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// JoinMembers puts the members that are selected into rooms, each node's in one step, in its place among the broadcasts of this goroutine:
-// what was emitted before is selected by the rooms of before, and what comes after by those of after; where the broker has lost some of
-// that, only what has a room in common with the selection. nil means that it is done, and live everywhere, as [Rooms.Join] means it. An
-// error may be, or wrap, an [*UnfencedError]: joined, but not confirmed to be live; and see [PartialError]. [ErrRoomName] means that
-// nothing was joined.
+// JoinMembers puts the selected members into rooms, in one step on each node, in its place among
+// the broadcasts of this goroutine: earlier broadcasts select members by the earlier rooms, later
+// ones by the new rooms. If the broker has lost some of them, this holds for those that have a room
+// in common with the selection.
 //
-// On this node it is done before JoinMembers waits for others, and whatever the error.
+// nil means that it is done and live everywhere, as for [Rooms.Join]. An error that is or wraps an
+// [*UnfencedError] means that the members have joined, but may not be live on all nodes; see also
+// [PartialError]. After [ErrRoomName] nothing was joined. On this node the members join before
+// JoinMembers waits for others, whatever the error.
 func (r *Rooms) JoinMembers(ctx context.Context, s Selection, rooms ...string) error {
 	if !slices.ContainsFunc(rooms, func(name string) bool { return !validName(name) }) {
 		return r.changeMembers(ctx, envelope.KindJoin, s, appendStrings(rooms), rooms)
@@ -24,14 +26,15 @@ func (r *Rooms) JoinMembers(ctx context.Context, s Selection, rooms ...string) e
 	return ErrRoomName
 }
 
-// LeaveMembers takes the members that are selected out of rooms, in its place as JoinMembers. nil means that it is done everywhere.
+// LeaveMembers takes the selected members out of rooms, in its place as JoinMembers. nil means that
+// it is done everywhere.
 func (r *Rooms) LeaveMembers(ctx context.Context, s Selection, rooms ...string) error {
 	return r.changeMembers(ctx, envelope.KindLeave, s, appendStrings(rooms), rooms)
 }
 
-// DisconnectMembers calls Disconnect of the members that are selected, in its place as JoinMembers: what was emitted before to the same
-// selection reaches them first, also if the broker has lost it and it is sent again. nil means that each of them was told everywhere; what
-// its disconnection has to run may go on.
+// DisconnectMembers calls Disconnect of the selected members, in its place as JoinMembers: they
+// first get what was emitted before to the same selection, even if the broker has lost it and it is
+// sent again. nil means that all nodes have called Disconnect; what that starts may still run.
 func (r *Rooms) DisconnectMembers(ctx context.Context, s Selection, close bool) error {
 	arg := []byte{0}
 	if close {

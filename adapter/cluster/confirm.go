@@ -179,7 +179,7 @@ func (h *Hub) fenced(ctx context.Context, j *joining) error {
 // unfenced is the error of a Join that has not waited for its end.
 func (h *Hub) unfenced(ctx context.Context) error {
 	if h.ctx.Err() != nil {
-		return fmt.Errorf("cluster: joined on this node: %w", adapter.ErrClosed)
+		return fmt.Errorf("cluster: joined on this node only: %w", adapter.ErrClosed)
 	}
 	return fmt.Errorf("cluster: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
 }

@@ -7,12 +7,13 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// BroadcastCounted is Broadcast that waits until every node has handed the broadcast to its members, and returns how many have taken it, as
-// [Member.Deliver] says. It asks all nodes, where Broadcast reaches those alone that have a member of the rooms: it is for those who want to
-// know.
+// BroadcastCounted is Broadcast, and then waits until every node has delivered the broadcast to its
+// members. It returns how many have taken it, as [Member.Deliver] says. It asks all nodes, while
+// Broadcast reaches only those with a member of the rooms: use it only for the count.
 //
-// The order is that of Broadcast, and the members of this node have it whatever the error: with a [PartialError] comes the number of those
-// that are known to have taken it, and others may have, too. After any other error nobody has it.
+// It keeps the order of Broadcast, and this node's members have it whatever the error. With a
+// [PartialError] comes the number of members that are known to have taken it; others may have, too.
+// After any other error no member has it.
 func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()

@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// RoomEventKind is what has happened to a room on this node.
+// A RoomEventKind says what has happened to a room on this node.
 type RoomEventKind uint8
 
-// The kinds of a RoomEvent. Their texts are the names that Socket.IO has for them.
+// The kinds of a [RoomEvent]. Their texts are Socket.IO's names for them.
 const (
-	CreateRoom RoomEventKind = 1 + iota // it has a member, and had none: comes before the JoinRoom of that member
-	JoinRoom                            // a member is in it, and was not
-	LeaveRoom                           // a member is not in it any more
-	DeleteRoom                          // it has no member any more: comes after the LeaveRoom of the last one
+	CreateRoom RoomEventKind = 1 + iota // the room has its first member; before the JoinRoom of that member
+	JoinRoom                            // a member has joined
+	LeaveRoom                           // a member has left
+	DeleteRoom                          // the room has no member any more; after the LeaveRoom of the last one
 )
 
 func (k RoomEventKind) String() string {
@@ -32,8 +32,8 @@ func (k RoomEventKind) String() string {
 	return fmt.Sprintf("RoomEventKind(%d)", uint8(k))
 }
 
-// A RoomEvent is a change of a room by a member on this node; members on other nodes make none here. The room of a member's own id has its
-// events too.
+// A RoomEvent is a change of a room by a member on this node. Members on other nodes make no events
+// here. The room of a member's own id has events, too.
 type RoomEvent struct {
 	Kind   RoomEventKind
 	Room   string
@@ -41,21 +41,26 @@ type RoomEvent struct {
 	Member Member // of that id
 }
 
-// Listen has listen told of every change of rooms on this node from now on, one at a time and in the order of the changes; of those that
-// others are being told of at the moment it may be told as well. It is not taken back, and goes with the rooms when they are discarded.
-// While nobody listens, changes cost nothing more.
+// Listen calls listen for every later change of rooms on this node, one at a time and in the order
+// of the changes. It may also be called for changes that are being reported right now. A listener
+// cannot be removed, and goes when the rooms are discarded. Without listeners, changes cost nothing
+// more.
 //
-// A change is told before the call returns that made it, and by a Join before it waits for the cluster, on the caller's goroutine; unless
-// another goroutine is telling, which goes on with it: [Rooms.Told] waits for that. No lock is held meanwhile: listen sees the rooms as they are, after the change or
-// later, and may itself join and leave, of which it is told when it has returned. But it must not block, nor wait for the cluster: whoever
-// made the change waits for it, and the changes of all others wait to be told.
+// The call that makes a change reports it before it returns, on its own goroutine; a Join reports
+// before it waits for the cluster. If another goroutine is reporting, that one goes on with the
+// change: [Rooms.Told] waits for it. No lock is held meanwhile. listen sees the rooms as they are
+// after the change, or later. It may join and leave rooms, and is called for that after it has
+// returned. But it must not block or wait for the cluster: the call that made the change waits for
+// it, and so do all later changes.
 //
-// What another node asks for by [Rooms.JoinMembers] and the like is told on a goroutine of the Hub, which Close waits for, before that node
-// hears that it is done. No broadcast waits for it.
+// Changes by another node ([Rooms.JoinMembers] and the like) are reported on a goroutine of the
+// Hub, which Close waits for, before that node is told that they are done. No broadcast waits for
+// that.
 //
-// Of more than 4,096 that wait, those are left out that undo each other: joins and leaves of one member in one room, and what they have
-// made of the room, but for a last one that counts. Stats.Elided counts them. So what waits is bounded by the memberships that there were
-// and are, and not by how often they change.
+// If more than 4,096 events wait, those that undo each other are left out, and counted in
+// Stats.Elided: joins and leaves of one member in one room, and the creations and deletions of the
+// room that they caused. If there is one more join than leaves, or the reverse, the last one stays.
+// So the memberships bound what waits, not how often they change.
 //
 // A panic of listen is recovered and logged.
 func (r *Rooms) Listen(listen func(RoomEvent)) {
@@ -177,8 +182,8 @@ func (e *events) told(number uint64) {
 	}
 }
 
-// Told waits until the listeners have been told of all changes up to now, or ctx ends. It must not be called by a listener, which would wait for
-// itself.
+// Told waits until the listeners have been called for all changes up to now, or ctx ends. A
+// listener must not call it: it would wait for itself.
 func (r *Rooms) Told(ctx context.Context) {
 	r = r.lock(false)
 	if !r.events.telling {

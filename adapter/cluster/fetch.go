@@ -9,15 +9,15 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// MemberInfo is what Fetch finds out about a member.
+// A MemberInfo describes a fetched member.
 type MemberInfo struct {
 	ID    string
-	Node  string   // where it is
+	Node  string   // the id of its node
 	Rooms []string // its own, then the others in the order of joining
-	Data  []byte   // what its Describe returned; it is the caller's
+	Data  []byte   // the result of its Describe; the caller's
 }
 
-// Fetch returns the members that are selected, those of this node first. See [PartialError].
+// Fetch returns the selected members, those of this node first. See [PartialError].
 func (r *Rooms) Fetch(ctx context.Context, s Selection) ([]MemberInfo, error) {
 	var infos []MemberInfo
 	r.describe(s.Rooms, s.Except, func(m *envelope.Member) error {

@@ -1,6 +1,9 @@
-// Package cluster is what a server holds of its cluster: a [Hub], which is its node, and [Rooms], which are the rooms of a namespace with the
-// [Member]s that are on this node. It carries broadcasts to the members of rooms on all nodes, and asks other nodes what concerns theirs.
-// It never looks into a payload. Programs use it by way of package wsserver or emitter, and meet its errors.
+// Package cluster is a server's part of a cluster. A [Hub] is its node; [Rooms] are the rooms of a
+// namespace, with the [Member]s on this node. Package cluster carries broadcasts to the members of
+// rooms on all nodes, and asks other nodes about theirs. It never looks into a payload.
+//
+// Programs use it through package wsserver or emitter. They meet its errors, such as [PartialError]
+// and [ErrOverflow], and its [Stats].
 package cluster
 
 import (
@@ -31,43 +34,50 @@ const (
 
 // A Loss is a broadcast that was due on this node and will not come.
 type Loss struct {
-	Node    string // which had sent it
-	Unknown bool   // it may be any number of them, or none: nobody remembers what was sent
+	Node    string // that sent it
+	Unknown bool   // any number of broadcasts, or none: no node remembers what was sent
 }
 
-// A HubConfig is what a Hub is made of. Its zero value is one node.
+// A HubConfig configures a [Hub]. Its zero value is a single node.
 type HubConfig struct {
-	// Adapter joins the node to others. nil is one node: no link, no goroutine, nothing encoded for the wire.
+	// Adapter joins the node to others. nil means a single node: no link, no goroutine, nothing
+	// encoded for the wire.
 	Adapter adapter.Adapter
 
-	// Client says that the node has no members, and only speaks to those of others: it does not count as a server, and is asked nothing.
+	// Client is true for a node without members, such as an emitter's. It does not count as a
+	// server, and is not asked anything.
 	Client bool
 
-	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Zero means DefaultQueueBytes.
+	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Zero means
+	// DefaultQueueBytes.
 	QueueBytes int
 
-	// RepairBytes bounds the broadcasts that this node remembers, for 30 s at the most, to send them again to nodes that have missed them.
-	// Zero means DefaultRepairBytes.
+	// RepairBytes bounds the broadcasts that this node remembers, for at most 30 s, to send them
+	// again to nodes that have missed them. Zero means DefaultRepairBytes.
 	RepairBytes int
 
-	// NameSuspects is how long the calls that ask other nodes name one that does not answer any more, in a [PartialError]: since anything was heard
-	// of it, or since the broker has not known it, where the broker tells ([adapter.Prober]). After that they count without it. It should be longer than
-	// a node takes to reconnect. Zero means DefaultNameSuspects; over 30 s is as much as 30 s, when a node is given up.
+	// NameSuspects is how long calls name a silent node in a [PartialError], before they count
+	// without it. It begins with the last message of the node, or, if the broker can tell
+	// ([adapter.Prober]), when the broker last knew of it. It should be longer than a node takes to
+	// reconnect. Zero means DefaultNameSuspects; more than 30 s means 30 s, when a node is given
+	// up.
 	NameSuspects time.Duration
 
-	// OnLoss is told of broadcasts of other nodes that were due here and will not come: the broker lost them, and the node that had
-	// sent them does not remember them any more, or has gone. It is called from one goroutine at a time, and must not block. nil means
-	// that nobody is told; Stats counts them, and the first is logged.
+	// OnLoss is called for broadcasts of other nodes that were due here and will not come: the
+	// broker lost them, and the node that sent them no longer remembers them, or has gone. It is
+	// called from one goroutine at a time, and must not block. nil means that losses are only
+	// counted in Stats, and the first is logged.
 	OnLoss func(Loss)
 
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// A Hub is what a server holds: the rooms of its namespaces, and its part of the cluster. Its methods may be called concurrently.
+// A Hub is a node: the rooms of its namespaces, and its part of the cluster. Its methods may be
+// called concurrently.
 //
-// Hub runs the protocol between the nodes (package mesh) on a Link: every call of the link comes from one goroutine, behind a queue
-// with a bound, so that nothing but that goroutine ever waits for the broker.
+// A Hub runs the protocol between the nodes (package mesh) on a Link. All calls of the link come
+// from one goroutine, behind a bounded queue, so nothing else ever waits for the broker.
 type Hub struct {
 	cfg  HubConfig
 	node string
@@ -113,7 +123,7 @@ type Hub struct {
 
 type hubCounts struct{ malformed, refused, lost uint64 }
 
-// NewHub returns a Hub, which begins to join the cluster if it has an adapter. Close it in the end.
+// NewHub returns a Hub. If it has an adapter, it begins to join the cluster. Close it in the end.
 func NewHub(cfg HubConfig) *Hub {
 	if cfg.QueueBytes <= 0 {
 		cfg.QueueBytes = DefaultQueueBytes
@@ -155,7 +165,7 @@ func NewHub(cfg HubConfig) *Hub {
 		NameSuspects: cfg.NameSuspects,
 	})
 	h.next = h.machine.Next()
-	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("cluster: not open yet")}
+	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("cluster: the adapter is not open yet")}
 	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
 	h.writer.subscribed = h.confirms.subscribed
 	h.tasks.Go(h.run)
@@ -170,15 +180,17 @@ func randomID() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])[:nodeLen]
 }
 
-// Node is this node's id, made by NewHub.
+// Node returns this node's id, which NewHub makes.
 func (h *Hub) Node() string { return h.node }
 
-// NewID returns an id for a socket of this node, which is the name of the socket's own room on every node.
+// NewID returns an id for a socket of this node. On every node it is also the name of the socket's
+// own room.
 func (h *Hub) NewID() string { return h.node + "." + randomID() }
 
-// Ready waits until the node has met the cluster: nil means that it is connected and that every node that it has heard of has answered,
-// or had time to. An error says why the adapter cannot be opened, wraps [adapter.ErrRefused] and says what the broker denies a node that it keeps out of the
-// cluster, or wraps ctx's.
+// Ready waits until the node has met the cluster. nil means that it is connected, and that every
+// node that it has heard of has answered or had time to. An error says why the adapter cannot be
+// opened, wraps [adapter.ErrRefused] and says what the broker denies the node, or wraps ctx's
+// error.
 func (h *Hub) Ready(ctx context.Context) error {
 	select {
 	case <-h.ready:
@@ -198,7 +210,7 @@ func (h *Hub) Ready(ctx context.Context) error {
 		if reason := h.State().Reason; reason != nil {
 			return fmt.Errorf("cluster: not connected to the cluster (%w): %w", reason, ctx.Err())
 		}
-		return fmt.Errorf("cluster: nobody in the cluster has answered yet: %w", ctx.Err())
+		return fmt.Errorf("cluster: no node of the cluster has answered yet: %w", ctx.Err())
 	}
 }
 
@@ -208,14 +220,15 @@ func (h *Hub) becomeReady(err error) {
 	h.readyOnce.Do(func() { close(h.ready) })
 }
 
-// State is that of the link. Without an adapter it is Connected, and was never anything else.
+// State returns the state of the link. Without an adapter it is always Connected.
 func (h *Hub) State() adapter.State {
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
 	return h.state
 }
 
-// Nodes are the ids of the other nodes that are known and believed to be alive, those without members (HubConfig.Client) not among them.
+// Nodes returns the ids of the other nodes that are known and alive, without those of
+// HubConfig.Client.
 func (h *Hub) Nodes() []string {
 	if h.machine == nil {
 		return nil
@@ -225,12 +238,15 @@ func (h *Hub) Nodes() []string {
 	return h.machine.Servers()
 }
 
-// Close leaves the cluster, says so to the other nodes, and waits for everything that the Hub has started. What waits in the queue is
-// sent first, and what others have missed of it is sent again, until ctx ends, for two seconds at the most, or unless the broker is out of
-// reach; an error says that some of it was not sent. A *PartialError names the nodes that have not confirmed that they have everything that
-// this node has ever sent. Those that are silent are not waited for, and are named until they were silent for a minute. What the program does
-// for other nodes (handlers, listeners, Describe) is waited for until ctx ends; an error says that some of it has not ended. Rooms go on to
-// work on this node.
+// Close leaves the cluster, tells the other nodes so, and waits for everything that the Hub has
+// started. It first sends what is queued, and sends again what others have missed, until ctx ends,
+// for two seconds at the most, unless the broker is out of reach. Rooms continue to work on this
+// node.
+//
+// An error says what was not sent. A *PartialError names the nodes that have not confirmed that
+// they have everything from this node. Silent nodes are not waited for, and are named until they
+// were silent for a minute. Calls of the program for other nodes (handlers, listeners, Describe)
+// are waited for until ctx ends; an error says that some have not returned.
 func (h *Hub) Close(ctx context.Context) (err error) {
 	if h.machine != nil && h.ctx.Err() == nil {
 		h.meshMu.Lock()
@@ -325,7 +341,7 @@ func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) error {
 	return nil
 }
 
-// Rooms returns the rooms of a namespace, of which there is one set in a Hub: frame counts for the first call.
+// Rooms returns the rooms of a namespace, always the same. The frame of the first call counts.
 func (h *Hub) Rooms(namespace string, frame Framer) *Rooms {
 	h.roomsMu.Lock()
 	defer h.roomsMu.Unlock()

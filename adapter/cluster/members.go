@@ -8,8 +8,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// A Selection is the members of any of Rooms, or all of the namespace if there are none, without the members of any of Except, on all
-// nodes. A member's id is a room with the member in it.
+// A Selection selects the members of any of Rooms, or all members of the namespace if Rooms is
+// empty, without the members of any of Except, on all nodes. A member's id is a room with that
+// member in it.
 type Selection struct {
 	Rooms  []string
 	Except []string

@@ -10,17 +10,17 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 )
 
-// CallTimeout is how long the calls of Rooms and Hub that ask other nodes take at the most if their ctx has no deadline.
+// CallTimeout bounds the calls of Rooms and Hub that ask other nodes, if their ctx has no deadline.
 const CallTimeout = 30 * time.Second
 
-// Why a node has not done what it was asked for. They are wrapped in a NodeError.
+// Reasons why a node has not done what it was asked for. A [NodeError] wraps them.
 var (
 	ErrNode    = ask.ErrNode
 	ErrBusy    = ask.ErrBusy
 	ErrUnknown = ask.ErrUnknown
 )
 
-// A NodeError is why a node has not done what it was asked for.
+// A NodeError says why a node has not done what it was asked for.
 type NodeError struct {
 	Node string
 	Err  error
@@ -30,23 +30,24 @@ func (e *NodeError) Error() string { return fmt.Sprintf("node %s: %v", e.Node, e
 
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// A PartialError comes with results that are not whole. All calls that ask other nodes end when the nodes that are believed to be alive
-// have answered. One that is silent, has left or has failed is named here; a call stops waiting for it as soon as that is known. ctx ends a
-// call earlier, and names those that have not answered; without a deadline in ctx, so does [CallTimeout].
+// A PartialError comes with an incomplete result. A call that asks other nodes ends when all nodes
+// that are believed to be alive have answered. It stops waiting for a node that is silent, has left
+// or has failed, and names it here. If ctx ends first, or [CallTimeout] without a deadline in ctx,
+// it names the nodes that have not answered. The PartialError of Close names the nodes that have
+// not confirmed that they have everything.
 //
-// That of Close names the nodes that have not confirmed that they have everything.
+// If a node has crashed or lost its broker, a call knows that 20 ms after it asked, provided that
+// the broker can tell ([adapter.Prober]), as NATS can; otherwise 2 s after the node's last message.
+// A node that reconnects looks the same as one that has crashed. So calls name either for
+// [HubConfig.NameSuspects], by default 10 s, and then count without it and return nil. A node that
+// the broker still knows, and that does not answer, is named for 30 s.
 //
-// That a node has crashed, or has lost its broker, is known 20 ms after it was asked, where the broker says that nobody is there ([adapter.Prober]), as NATS
-// does; otherwise after 2 s without a word of it. Since a node that reconnects cannot be told from one that has crashed, calls name
-// either, for [HubConfig.NameSuspects], 10 s by default; after that they count without it and return nil. A node that the broker still knows, and that
-// does not answer, is named for 30 s.
-//
-// Where the link is down, all other nodes are silent; where it is new, calls wait until the nodes have answered, or had twice the time of a
-// round trip to, 250 ms at the least and 2 s at the most.
+// While the link is down, all other nodes are silent. While it is new, calls first wait until the
+// nodes have answered, or had time for two round trips, at least 250 ms and at most 2 s.
 type PartialError struct {
-	Nodes   []string // whose part is missing, in order; not all of it, perhaps
-	Clients int      // of BroadcastWithAck: members that were reached and have not answered
-	Err     error    // why: ctx's error, a *NodeError, an *UnfencedError, or several, joined; nil if it is a matter of Clients alone
+	Nodes   []string // whose part is missing, or some of it; sorted
+	Clients int      // of BroadcastWithAck: members that got the broadcast and have not answered
+	Err     error    // ctx's error, a *NodeError, an *UnfencedError, or several, joined; nil if only Clients are missing
 }
 
 func (e *PartialError) Error() string {

@@ -21,14 +21,15 @@ var (
 	ErrRoomName = fmt.Errorf("cluster: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
 )
 
-// An UnfencedError is returned by a Join that stands, but may not be live everywhere.
+// An UnfencedError is returned by a Join that stands on this node, but may not be live everywhere.
 type UnfencedError struct {
-	// Nodes are those that did not answer in time: what they emit within the next moments may miss the member. Nobody waits for them again
-	// until they do.
+	// Nodes did not answer in time: what they emit in the next moments may miss the member. Nothing
+	// waits for them again until they answer.
 	Nodes []string
 
-	// Broker is why the broker brings this node nothing for the member, whoever emits; nil if it does. It wraps [adapter.ErrRefused] if a permission
-	// is missing, and names it, and [adapter.ErrUnavailable] if the broker has not answered in time.
+	// Broker says why the broker does not bring the member's broadcasts to this node; nil if it
+	// does. It wraps [adapter.ErrRefused] and names the permission if one is missing, and
+	// [adapter.ErrUnavailable] if the broker has not answered in time.
 	Broker error
 }
 
@@ -38,7 +39,7 @@ func (e *UnfencedError) Error() string {
 	case e.Broker == nil:
 		return text
 	case len(e.Nodes) == 0:
-		return "cluster: joined on this node: " + e.Broker.Error()
+		return "cluster: joined on this node only: " + e.Broker.Error()
 	}
 	return text + ": " + e.Broker.Error()
 }
@@ -46,51 +47,57 @@ func (e *UnfencedError) Error() string {
 // Unwrap returns Broker.
 func (e *UnfencedError) Unwrap() error { return e.Broker }
 
-// A Member is what Rooms know of a socket.
+// A Member is a socket, as Rooms know it. No method blocks.
 type Member interface {
-	// Deliver takes what the frame function of the namespace made of a broadcast, shared by all members, which must not change it. It
-	// reports whether it has: not if it has left, say, or is passed over. It does not block. It is called from many goroutines; the
-	// broadcasts of one goroutine, and those of one other node, come in their order.
+	// Deliver takes a broadcast, in the form that the namespace's Framer made of it. All members
+	// share frame, and must not change it. Deliver reports whether the member has taken it: not if
+	// it has left, say, or skips it. It is called from many goroutines; the broadcasts of one
+	// goroutine, and those of one other node, come in order.
 	Deliver(frame any) bool
 
-	// Ask is Deliver for a broadcast that is to be answered, in the same order. The member calls answer when it has one, from any goroutine and
-	// also within Ask; or, with ok false, when it will have none: it has left, or cannot be asked. What comes after the first call, or
-	// after Forget, is ignored. answer does not block, and keeps payload.
+	// Ask is Deliver for a broadcast that asks for an answer, in the same order. The member calls
+	// answer with its answer, from any goroutine, also within Ask; or with ok false if it will have
+	// none, because it has left or cannot be asked. Calls after the first, or after Forget, are
+	// ignored. answer does not block, and keeps payload.
 	Ask(frame any, answer func(payload []byte, ok bool))
 
-	// Forget says that the answer to what Ask has brought, which is the same frame and was made for one broadcast alone, is not waited for
-	// any more. It may come after the answer, and does not block.
+	// Forget ends the wait for the answer to Ask. frame is the same value, made for one broadcast
+	// alone. It may come after the answer.
 	Forget(frame any)
 
-	// Describe returns what Fetch is to say of the member, opaque here. It is not changed afterwards.
+	// Describe returns what Fetch returns as the member's Data. It must not be changed afterwards.
 	Describe() []byte
 
-	// Disconnect ends the member, by [Rooms.Remove] in its own time; close says that its connection is to be ended, too. It does not block.
-	// What was delivered before goes first.
+	// Disconnect ends the member, which calls [Rooms.Remove] in its own time, after it has sent
+	// what was delivered before. If close is true its connection ends, too.
 	Disconnect(close bool)
 }
 
-// A Framer turns the payload of a broadcast into what the members of a namespace take, once for all of them. volatile says that a member
-// that cannot take it at once is to be passed over. It is called concurrently, and may keep a part of payload if it never changes it. An
-// error means that the payload makes no sense here; it is logged.
+// A Framer turns the payload of a broadcast into the form that the members of a namespace take,
+// once for all of them. If volatile is true, busy members skip it. It is called concurrently. It
+// may keep parts of payload, and must not change it. An error means that the payload cannot be read
+// here; it is logged.
 type Framer func(payload []byte, volatile bool) (any, error)
 
-// A Broadcast is a packet for the members of any of Rooms, or all if there are none, each once, without the members of any of Except.
-// A socket's id is a room with the socket in it.
+// A Broadcast is a packet for the members of any of Rooms, or for all members if Rooms is empty,
+// without the members of any of Except. Each gets it once. A socket's id is a room with that socket
+// in it.
 type Broadcast struct {
 	Rooms    []string
 	Except   []string
-	Volatile bool   // members that cannot take it at once are passed over
+	Volatile bool   // busy members skip it
 	Local    bool   // for this node alone
-	Payload  []byte // opaque; the caller does not change it any more
+	Payload  []byte // opaque; the caller must not change it any more
 }
 
 // Rooms are the rooms of one namespace. Their methods may be called concurrently.
 //
-// A membership, its consequences for the cluster, its events, and a leave or join that races with it are one step each: no lock is held
-// while anything outside is called. See [Rooms.Listen] for the events.
+// A membership, its consequences for the cluster, its events, and a leave or join that races with
+// it are one step each. No lock is held while anything outside is called. See [Rooms.Listen] for
+// the events.
 //
-// A Rooms that was discarded stands for whatever rooms its namespace has at the time of a call, so that it may be kept and used on.
+// Discarded Rooms stand for whatever rooms their namespace has at the time of a call, so they may
+// be kept and used.
 type Rooms struct {
 	hub       *Hub
 	namespace string
@@ -123,8 +130,9 @@ func (r *Rooms) lock(keep bool) *Rooms {
 	}
 }
 
-// Discard has the Hub forget r, if there is no member in it: nothing of the namespace is kept on this node then. It reports whether it
-// has. [Hub.Rooms] makes new ones, whose frame function counts from then on, and so does an Add.
+// Discard makes the Hub forget r if it has no member, so that this node keeps nothing of the
+// namespace. It reports whether it has. [Hub.Rooms] and Add make new ones; the frame of that call
+// of Hub.Rooms then counts.
 func (r *Rooms) Discard() bool {
 	r.hub.roomsMu.Lock()
 	defer r.hub.roomsMu.Unlock()
@@ -139,8 +147,8 @@ func (r *Rooms) Discard() bool {
 	return true
 }
 
-// Add adds a member under an id made by [Hub.NewID], and waits as [Rooms.Join] does: it is then in the room of its own id, and reached
-// by broadcasts to the whole namespace.
+// Add adds a member with an id of [Hub.NewID], and waits as [Rooms.Join] does. The member is then
+// in the room of its own id, and broadcasts to the whole namespace reach it.
 func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 	r = r.lock(true)
 	if !r.index.Add(id, m) {
@@ -153,11 +161,13 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 	return r.hub.fenced(ctx, wait)
 }
 
-// Reseat puts next in the place of m, in one step: next has m's id and rooms, and nobody is told, since nothing has joined or left.
-// It reports false, and does nothing, if the member with this id is not m any more. m and next must be comparable.
+// Reseat puts next in the place of m, in one step: next has m's id and rooms. Listeners are not
+// called, since no member joins or leaves. If the member with this id is not m, Reseat does nothing
+// and reports false. m and next must be comparable.
 //
-// Each broadcast is delivered to one of the two. m still gets those that were on their way to it, also when Reseat has returned; those of
-// one goroutine, and of one other node, are delivered to m first and then to next.
+// Each broadcast is delivered to one of the two. m still gets those that were on their way to it,
+// even after Reseat has returned. The broadcasts of one goroutine, and those of one other node, go
+// to m first and then to next.
 func (r *Rooms) Reseat(id string, m, next Member) bool {
 	r = r.lock(false)
 	defer r.mu.Unlock()
@@ -165,7 +175,8 @@ func (r *Rooms) Reseat(id string, m, next Member) bool {
 	return ok && sits == m && r.index.Replace(id, next)
 }
 
-// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace. One that is not there is left alone.
+// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace.
+// It ignores an unknown id.
 func (r *Rooms) Remove(id string) {
 	r = r.lock(false)
 	defer r.unlock()
@@ -186,14 +197,17 @@ func (r *Rooms) Remove(id string) {
 	r.disinterest(empty...)
 }
 
-// Join puts a member into rooms. The membership stands at once, for everything that this node emits and receives. Join then waits until
-// it is live everywhere: nil means that every broadcast that any live node emits from now on reaches the member.
+// Join puts a member into rooms. On this node the membership stands at once. Join then waits until
+// it is live everywhere: nil means that the member receives every broadcast that any live node
+// emits from now on.
 //
-// The wait is short: a node that does not answer within twice the time of a round trip, 250 ms at the least and 2 s at the most, is not waited for,
-// and the error is then an [*UnfencedError], with the membership standing; behind a fence of earlier joins it may take twice that. It stands too if
-// ctx ends first, and if the broker denies the subscription, which its Broker says then. While the broker is out of reach nobody is waited for.
+// The wait is short. A node that does not answer within two round trips, at least 250 ms and at
+// most 2 s, is not waited for, and named in an [*UnfencedError]; behind a fence of earlier joins it
+// may take twice that. The membership stands nevertheless. It also stands if ctx ends first, and if
+// the broker denies the subscription, which UnfencedError.Broker then says. While the broker is out
+// of reach Join does not wait.
 //
-// [ErrRoomName] and [ErrMember] mean that nothing was joined.
+// After [ErrRoomName] or [ErrMember] nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 	for _, name := range names {
 		if !validName(name) {
@@ -220,7 +234,7 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 	return r.hub.fenced(ctx, wait)
 }
 
-// Leave takes a member out of rooms, at once. Rooms that it is not in are left alone.
+// Leave takes a member out of rooms, at once. Rooms that it is not in are ignored.
 func (r *Rooms) Leave(id string, names ...string) {
 	r = r.lock(false)
 	defer r.unlock()
@@ -264,7 +278,7 @@ func (r *Rooms) disinterest(topics ...adapter.Topic) {
 	h.apply(nil)
 }
 
-// Closed is [adapter.ErrClosed] when the Hub is closed, and nil before.
+// Closed returns [adapter.ErrClosed] when the Hub is closed, and nil before.
 func (r *Rooms) Closed() error {
 	if r.hub.ctx.Err() != nil {
 		return adapter.ErrClosed
@@ -272,10 +286,13 @@ func (r *Rooms) Closed() error {
 	return nil
 }
 
-// Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it to the cluster without waiting.
+// Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it
+// to the cluster without waiting. Broadcasts of one goroutine reach each member in order, each at
+// most once.
 //
-// An error means that it was delivered here, while the cluster's part was refused: it wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrRefused] or
-// [adapter.ErrClosed], which it is of a Hub without an adapter, too. Broadcasts of one goroutine reach each member in their order, and each at most once.
+// An error means that b was delivered here, and that the cluster's part was refused. It wraps
+// [ErrOverflow], [ErrTooLarge], [adapter.ErrRefused] or, when the Hub is closed,
+// [adapter.ErrClosed].
 func (r *Rooms) Broadcast(b Broadcast) error {
 	body := envelope.Body{
 		Route:     envelope.ByNamespace,
@@ -353,7 +370,7 @@ func distinct(names []string) []string {
 	return out
 }
 
-// Len is the number of members of the namespace on this node.
+// Len returns the number of members of the namespace on this node.
 func (r *Rooms) Len() int {
 	r = r.lock(false)
 	defer r.mu.Unlock()
@@ -367,14 +384,16 @@ func (r *Rooms) Get(id string) (Member, bool) {
 	return r.index.Get(id)
 }
 
-// Select returns the members on this node that a broadcast to rooms without except would reach, in no order.
+// Select returns the members on this node that a [Broadcast] with these Rooms and Except would
+// reach, in no order.
 func (r *Rooms) Select(rooms, except []string) []Member {
 	r = r.lock(false)
 	defer r.mu.Unlock()
 	return r.index.Select(nil, rooms, except)
 }
 
-// Names returns the names of the rooms that have members on this node, the members' own among them, in no order.
+// Names returns the names of the rooms that have members on this node, with those of the members'
+// own ids, in no order.
 func (r *Rooms) Names() []string {
 	r = r.lock(false)
 	defer r.mu.Unlock()

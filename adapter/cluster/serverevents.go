@@ -10,7 +10,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// A ServerEvent is what a node says to the other nodes' programs, in a namespace.
+// A ServerEvent is an event from one node's program to those of the other nodes, in a namespace.
 type ServerEvent struct {
 	Node      string // whose it is
 	Namespace string
@@ -18,16 +18,17 @@ type ServerEvent struct {
 	Answer    bool   // an answer is waited for: what the handler returns; otherwise nobody gets it, and an error is logged
 }
 
-// A ServerAnswer is what the handler of another node has returned for a ServerEvent.
+// A ServerAnswer is the result of another node's handler for a [ServerEvent].
 type ServerAnswer struct {
 	Node    string
 	Payload []byte // the caller's
 }
 
-// EmitToServers gives payload to the handler for server events of all other nodes, as an event of this namespace. It does not wait for
-// them. Events of one node come to each handler in their order, one at a time; more than 1,024 or 4 MiB that wait for a handler are
-// dropped there, and counted. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or
-// ctx's, and means that nothing was sent.
+// EmitToServers passes payload to the handler for server events of all other nodes, as an event of
+// this namespace. It does not wait for them. Each handler gets the events of one node in order, one
+// at a time. Beyond 1,024 events or 4 MiB that wait for a handler, its node drops further ones, and
+// counts them. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or ctx's error, and
+// means that nothing was sent.
 func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("cluster: emit to servers: %w", err)
@@ -40,9 +41,9 @@ func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
 	return r.hub.publish(b)
 }
 
-// CallServers gives payload to the handler for server events of all other nodes and returns what they answer, in the order of coming.
-// Handlers of such events run concurrently. A node whose handler fails, or that has none, is among those that a [PartialError] names, and
-// the error wraps a [*NodeError] for it.
+// CallServers passes payload to the handler for server events of all other nodes, and returns their
+// answers in the order of arrival. Handlers of such events run concurrently. A [PartialError] names
+// the nodes whose handler fails, or that have none, and wraps a [*NodeError] for each.
 func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
@@ -63,10 +64,11 @@ func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer
 	return answers, incomplete(c, 0)
 }
 
-// HandleServerEvents sets the function that takes the server events of other nodes, of all namespaces. It is called from goroutines of the
-// Hub, which Close waits for: it is to return when ctx ends. That is when the asker does not wait any more, or with Close. An error that
-// wraps [ErrUnknown] says that nothing here handles the event; any other reaches the asker as its text, and so does a panic. Set it before
-// other nodes emit: a node without one answers ErrUnknown.
+// HandleServerEvents sets the function that handles the server events of other nodes, of all
+// namespaces. It is called from goroutines of the Hub, which Close waits for, and must return when
+// ctx ends: with Close, or when the asker no longer waits. An error that wraps [ErrUnknown] says
+// that there is no handler for the event. Any other error reaches the asker as its text, and so
+// does a panic. Set it before other nodes emit: a node without one answers ErrUnknown.
 func (h *Hub) HandleServerEvents(handle func(ctx context.Context, e ServerEvent) ([]byte, error)) {
 	h.handlers.mu.Lock()
 	defer h.handlers.mu.Unlock()

@@ -15,10 +15,11 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// ErrOverflow is returned for what no other node gets, since too much waits for the broker already.
+// ErrOverflow is returned if too much already waits for the broker. No other node gets the
+// broadcast.
 var ErrOverflow = ask.ErrOverflow
 
-// ErrTooLarge is returned for what no other node gets, since none would take a message of its size.
+// ErrTooLarge is returned for a broadcast that is too large for any node. No other node gets it.
 var ErrTooLarge = ask.ErrTooLarge
 
 // retryPause is how long the writer waits at the most before it tries an unavailable broker again.

@@ -1,8 +1,8 @@
-// Package emitter does to the sockets of a cluster what a server can do, from a Go process without sockets: a cron job, a worker, the
-// backend of a web site.
+// Package emitter acts on the sockets of a cluster from a Go process without sockets: a cron job, a
+// worker, the backend of a web site.
 //
-// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as one. Whatever can be done to sockets is a
-// method of the [sockets.Broadcast] that it makes, as a server does.
+// An [Emitter] joins the cluster by the adapter of its servers, as a node that does not count as a
+// server. Its All, To, In and Except return a [sockets.Broadcast], as those of a server do.
 package emitter
 
 import (
@@ -19,34 +19,37 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
-// ErrNoAdapter is the error of everything that an Emitter without an adapter is asked for, by which it could reach anybody.
-var ErrNoAdapter = errors.New("emitter: no adapter: set Config.Adapter to the one that the servers have")
+// ErrNoAdapter is returned by every method of an [Emitter] that has no adapter.
+var ErrNoAdapter = errors.New("emitter: no adapter: set Config.Adapter to the adapter of the servers")
 
-// A Config is what an Emitter is made of. Adapter is to be set; what else is zero has a default.
+// A Config configures an [Emitter]. Adapter must be set; other fields may be zero.
 type Config struct {
-	// Adapter is how the servers' Config.Adapter joins their cluster: of the same broker and the same cluster.
+	// Adapter joins the cluster of the servers: the same broker, the same cluster name.
 	Adapter adapter.Adapter
 
-	// Codec writes packets as messages, and must be that of the servers. nil means packet.JSON, which is theirs by default.
+	// Codec writes packets, and must be the servers' codec. nil means packet.JSON, which is their
+	// default, too.
 	Codec packet.Codec
 
-	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline. Zero means 30 seconds.
+	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline.
+	// Zero means 30 seconds.
 	AckTimeout time.Duration
 
-	// QueueBytes bounds what is emitted and waits for the broker, in bytes. Beyond it, Emit returns cluster.ErrOverflow. Zero means
-	// cluster.DefaultQueueBytes.
+	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Beyond it, Emit returns
+	// cluster.ErrOverflow. Zero means cluster.DefaultQueueBytes.
 	QueueBytes int
 
-	// RepairBytes bounds what was emitted and is remembered, for 30 s at the most, for servers that have missed it. Zero means
-	// cluster.DefaultRepairBytes.
+	// RepairBytes bounds the broadcasts that are remembered, for at most 30 s, for servers that
+	// have missed them, in bytes. Zero means cluster.DefaultRepairBytes.
 	RepairBytes int
 
-	// Limits bound what is emitted, as the clients' own do: one that accepts more than Socket.IO's 10 attachments can be sent more. A field
-	// that is zero means its default; AttachmentBytes does not count.
+	// Limits bound what is emitted. They may exceed the defaults if the clients' limits do, such as
+	// Socket.IO's 10 attachments. A zero field means its default; AttachmentBytes is ignored.
 	Limits packet.Limits
 
-	// NameSuspects is how long calls name a server that does not answer any more, in an cluster.PartialError; then they count without it: see
-	// [cluster.HubConfig]. Zero means cluster.DefaultNameSuspects, 10 s.
+	// NameSuspects is how long calls name a server that does not answer any more, in a
+	// cluster.PartialError, before they count without it: see [cluster.HubConfig]. Zero means
+	// cluster.DefaultNameSuspects, 10 s.
 	NameSuspects time.Duration
 
 	// Logger takes what an operator should know. nil means slog.Default().
@@ -74,12 +77,13 @@ func (cfg Config) check() error {
 	return errors.Join(errs...)
 }
 
-// An Emitter is a node of a cluster without sockets of its own. Its methods may be called concurrently. What it does of itself is done in the
-// namespace "/"; [Emitter.Of] has the others.
+// An Emitter is a node of a cluster that has no sockets. Its methods may be called concurrently.
+// All, To, In, Except and Emit act on the namespace "/"; [Emitter.Of] returns others.
 //
-// It may be used at once. What is emitted before it has met the cluster waits until it has, in its order, and calls that ask the servers
-// wait likewise, as long as they may. An emitter remembers what servers may have missed, so it is made to be kept. One that is needed for a
-// moment does as well, at the cost of a few round trips: if [Emitter.Close] returns nil, every server has all that was emitted.
+// An Emitter may be used at once. Broadcasts wait, in order, until it has met the cluster, and
+// calls that ask the servers wait until then, as long as their ctx allows. An Emitter remembers
+// what servers may have missed, so it is made to be kept. A short-lived one costs a few more round
+// trips: if [Emitter.Close] returns nil, every server has everything that was emitted.
 type Emitter struct {
 	cfg      Config
 	hub      *cluster.Hub
@@ -87,9 +91,9 @@ type Emitter struct {
 	unusable error
 }
 
-// New returns an Emitter, which begins to join its adapter's cluster; see [Emitter.Ready]. Close it in the end. Without an adapter, or with
-// another mistake in cfg, it joins none: the error, which wraps [ErrNoAdapter] if that is it, is what the Emitter answers whatever it is
-// asked for.
+// New returns an Emitter, which begins to join its adapter's cluster; see [Emitter.Ready]. Close it
+// in the end. If cfg is wrong it joins no cluster, and all its methods return the same error, which
+// wraps [ErrNoAdapter] if the adapter is missing.
 func New(cfg Config) *Emitter {
 	e := &Emitter{unusable: cfg.check()}
 	if e.unusable != nil {
@@ -109,7 +113,8 @@ func New(cfg Config) *Emitter {
 	return e
 }
 
-// Of returns the namespace of this name. A missing "/" at its front is added. Nothing is kept of it: an emitter may use any number.
+// Of returns a namespace; a missing "/" at the front of its name is added. The Emitter keeps
+// nothing of it, so any number may be used.
 func (e *Emitter) Of(name string) *sockets.Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
@@ -124,8 +129,9 @@ func (e *Emitter) Of(name string) *sockets.Namespace {
 // noFrame is the Framer of a node without members, which is never called.
 func noFrame([]byte, bool) (any, error) { return nil, errors.ErrUnsupported }
 
-// Ready waits until the emitter has met its cluster: every node that it has heard of has answered, or had the time of two round trips to, 250 ms
-// at the least. An error says why the adapter cannot be opened, wraps [adapter.ErrRefused] and names the permissions that are missing, or wraps ctx's.
+// Ready waits until the emitter has met its cluster: every node that it has heard of has answered,
+// or had time for two round trips, at least 250 ms. An error says why the adapter cannot be opened,
+// wraps [adapter.ErrRefused] and names the missing permissions, or wraps ctx's error.
 func (e *Emitter) Ready(ctx context.Context) error {
 	if e.unusable != nil {
 		return e.unusable
@@ -133,13 +139,13 @@ func (e *Emitter) Ready(ctx context.Context) error {
 	return e.hub.Ready(ctx)
 }
 
-// Node is the id of this emitter among the nodes of its cluster. Every emitter has a new one.
+// Node returns the emitter's id among the nodes of its cluster. Every Emitter has a new one.
 func (e *Emitter) Node() string { return e.hub.Node() }
 
-// Nodes are the ids of the servers of the cluster that are known and alive.
+// Nodes returns the ids of the cluster's servers that are known and alive.
 func (e *Emitter) Nodes() []string { return e.hub.Nodes() }
 
-// State is that of the link to the broker.
+// State returns the state of the link to the broker.
 func (e *Emitter) State() adapter.State {
 	if e.unusable != nil {
 		return adapter.State{Status: adapter.Closed, Reason: e.unusable}
@@ -154,11 +160,14 @@ func (e *Emitter) Stats() cluster.Stats {
 	return s
 }
 
-// Close leaves the cluster, and waits for everything that the Emitter has started. What was emitted goes out first: if the cluster has not
-// been met yet, Close waits until it has, until ctx ends; without a deadline in ctx, no longer than [cluster.CallTimeout]. Then it waits, for
-// two seconds at the most, for the servers to say that they have everything. nil means that they have. A *[cluster.PartialError] names those
-// that have not said so. A server that is silent is not waited for, and named for a minute: it may be cut off, and be back. Another error
-// says that some of it was not sent, and why.
+// Close leaves the cluster, and waits for everything that the Emitter has started. It first sends
+// what was emitted. If the cluster has not been met yet, it waits for that until ctx ends; without
+// a deadline in ctx, at most [cluster.CallTimeout]. Then it waits up to two seconds for the servers
+// to confirm that they have everything.
+//
+// nil means that all have confirmed. A *[cluster.PartialError] names those that have not. Silent
+// servers are not waited for, and are named until they were silent for a minute, since they may be
+// cut off and come back. Any other error says what was not sent, and why.
 func (e *Emitter) Close(ctx context.Context) error {
 	var unmet error
 	if e.hub.Stats().Queued > 0 {
@@ -179,19 +188,19 @@ func (e *Emitter) Close(ctx context.Context) error {
 	return nil
 }
 
-// All is the broadcast to all sockets of the namespace "/".
+// All returns the [sockets.Broadcast] to all sockets of the namespace "/".
 func (e *Emitter) All() sockets.Broadcast { return e.root.All() }
 
-// To is the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
+// To returns the broadcast to the sockets in any of rooms: see [sockets.Broadcast.To].
 func (e *Emitter) To(rooms ...string) sockets.Broadcast { return e.root.To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (e *Emitter) In(rooms ...string) sockets.Broadcast { return e.root.To(rooms...) }
 
-// Except is the broadcast to all sockets but those in any of rooms.
+// Except returns the broadcast to all sockets except those in any of rooms.
 func (e *Emitter) Except(rooms ...string) sockets.Broadcast { return e.root.Except(rooms...) }
 
-// Emit sends an event to all sockets: see [sockets.Broadcast.Emit].
+// Emit sends an event to all sockets of the namespace "/": see [sockets.Broadcast.Emit].
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 	return e.root.Emit(ctx, event, args...)
 }

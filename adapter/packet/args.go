@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// Args are the arguments of an Event, its name first, or of an Ack: checked JSON and the attachments that it refers to. They come from a
-// [Decoder] or from [Marshal]; the zero value has none. Args are never modified, so copies may be used concurrently.
+// Args are the arguments of an Event, its name first, or of an Ack: checked JSON, and the
+// attachments that it refers to. A [Decoder] or [Marshal] makes them; the zero value has none. Args
+// are never modified, so copies may be used concurrently.
 type Args struct {
 	json     []byte // an array; nil means "[]"
 	elements int
@@ -18,8 +19,9 @@ type attached struct {
 	marks       []mark // the placeholder of each attachment, in the order of the text
 }
 
-// ParseArgs makes Args of a JSON array in which {"_placeholder":true,"num":i} stands for the i-th attachment, exactly once for each. It is
-// for codecs. Args keep both slices, which must not be modified any more. Of the limits, AttachmentBytes does not count.
+// ParseArgs returns the Args of a JSON array in which {"_placeholder":true,"num":i} stands for the
+// i-th attachment, exactly once for each. It is for codecs. Args keep both slices, which must not
+// be modified any more. The limit AttachmentBytes is ignored.
 func ParseArgs(text []byte, attachments [][]byte, l *Limits) (Args, error) {
 	if len(attachments) > l.attachments() {
 		return Args{}, fmt.Errorf("%w: more than %d", ErrAttachments, l.attachments())
@@ -35,10 +37,10 @@ func ParseArgs(text []byte, attachments [][]byte, l *Limits) (Args, error) {
 	return a, nil
 }
 
-// Len is the number of arguments, an event's name among them.
+// Len returns the number of arguments, including an event's name.
 func (a Args) Len() int { return a.elements }
 
-// JSON is the text of the arguments as [ParseArgs] takes it. It must not be modified.
+// JSON returns the text of the arguments as [ParseArgs] takes it. It must not be modified.
 func (a Args) JSON() []byte {
 	if a.json == nil {
 		return []byte("[]")
@@ -46,7 +48,8 @@ func (a Args) JSON() []byte {
 	return a.json
 }
 
-// Attachments are what the placeholders in JSON stand for, by number; nil if there are none. They must not be modified.
+// Attachments returns the attachments that the placeholders in JSON refer to, by number; nil if
+// there are none. They must not be modified.
 func (a Args) Attachments() [][]byte {
 	if a.attached == nil {
 		return nil
@@ -54,24 +57,28 @@ func (a Args) Attachments() [][]byte {
 	return a.attached.attachments
 }
 
-// Placeholder returns where the i-th placeholder stands, in the order of the text and not of the attachments: JSON()[start:end] stands for
-// Attachments()[num]. There is one for each attachment. It is for codecs.
+// Placeholder returns where the i-th placeholder is, in the order of the text, not of the
+// attachments: JSON()[start:end] stands for Attachments()[num]. There is one for each attachment.
+// It is for codecs.
 func (a Args) Placeholder(i int) (start, end, num int) {
 	m := a.attached.marks[i]
 	return m.start, m.end, m.num
 }
 
-// Decode converts the arguments into what dst points to, as [json.Unmarshal] does, the first argument into dst[0]. Only those asked for
-// are converted; further arguments are left alone, and a nil in dst skips one. With fewer arguments than dst, or with one that does not
-// fit, Decode returns an error that wraps [ErrArgument] and says which, counted from zero; what stands before it has been converted.
+// Decode converts the arguments into the values that dst points to, as json.Unmarshal does, the
+// first argument into dst[0]. Further arguments are ignored, and a nil in dst skips one. If there
+// are fewer arguments than dst, or one does not fit, Decode returns an error that wraps
+// [ErrArgument] and names the argument by its number, counted from zero; the arguments before it
+// have been converted.
 //
-// An attachment fits where encoding/json takes base64: a []byte, also inside structs, slices and maps, receives its bytes, and so does
-// an interface, as a []byte; a string, a [json.RawMessage] or a type with its own UnmarshalJSON or UnmarshalText sees base64. (Such a
-// type may be called twice where the target has interfaces too.) All bytes are copies.
+// An attachment fits where encoding/json takes base64. A []byte receives its bytes, also inside
+// structs, slices and maps, and so does an interface, as a []byte. A string, a json.RawMessage and
+// a type with its own UnmarshalJSON or UnmarshalText receive base64. (Such a method may be called
+// twice if the target also has interfaces.) All bytes are copies.
 func (a Args) Decode(dst ...any) error { return a.decode(0, dst) }
 
-// Values converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
-// map[string]any. It is for those who pass them on, and takes many times the memory of the text.
+// Values converts all arguments into nil, bool, float64, string, []byte, []any and map[string]any.
+// It is for passing them on, and takes many times the memory of the text.
 func (a Args) Values() ([]any, error) { return a.values(0) }
 
 func (a Args) values(skip int) ([]any, error) {
@@ -86,7 +93,8 @@ func (a Args) values(skip int) ([]any, error) {
 	return values, nil
 }
 
-// decode is Decode for the arguments after the first skip ones. Errors count from the first one that was not skipped.
+// decode is Decode for the arguments after the first skip ones. Errors count from the first one
+// that was not skipped.
 func (a Args) decode(skip int, dst []any) error {
 	pos := 1
 	for i := range skip + len(dst) {
@@ -188,5 +196,6 @@ func (a Args) checkName() error {
 	return fmt.Errorf("%w: neither a string nor a number", ErrName)
 }
 
-// cloneBytes copies b into memory of its own. Unlike with bytes.Clone, an empty copy is never nil, which JSON would call null.
+// cloneBytes copies b into memory of its own. Unlike with bytes.Clone, an empty copy is never nil,
+// which JSON would call null.
 func cloneBytes(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }

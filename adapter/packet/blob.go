@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// AppendBlob appends e as one run of bytes to dst, for [ParseBlob]: the number of attachments, the length of the text and of each
-// attachment as unsigned varints in their shortest form, then the bytes of all.
+// AppendBlob appends e to dst as one run of bytes, for [ParseBlob]: the number of attachments, the
+// lengths of the text and of each attachment as unsigned varints in their shortest form, then all
+// their bytes.
 func (e Encoded) AppendBlob(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(e.Attachments)))
 	dst = binary.AppendUvarint(dst, uint64(len(e.Text)))
@@ -20,7 +21,7 @@ func (e Encoded) AppendBlob(dst []byte) []byte {
 	return dst
 }
 
-// BlobSize is how many bytes AppendBlob appends.
+// BlobSize returns how many bytes AppendBlob appends.
 func (e Encoded) BlobSize() int {
 	n := uvarintSize(len(e.Attachments)) + uvarintSize(len(e.Text)) + len(e.Text)
 	for _, a := range e.Attachments {
@@ -37,8 +38,10 @@ func uvarintSize(n int) int {
 	return size
 }
 
-// ParseBlob is the reverse of [Encoded.AppendBlob]. The result shares the blob's memory. Of the limits only Attachments counts, since
-// the rest is as large as the blob; what the messages say is not looked at. A blob that AppendBlob would have written otherwise is refused.
+// ParseBlob is the reverse of [Encoded.AppendBlob]. The result shares the blob's memory. The only
+// limit that counts is Attachments, since everything else is as large as the blob. The messages
+// themselves are not checked. ParseBlob refuses a blob that AppendBlob would have written
+// otherwise.
 func ParseBlob(blob []byte, l *Limits) (Encoded, error) {
 	rest := blob
 	n, err := takeUvarint(&rest, min(l.attachments(), len(blob))) // each has a length, of a byte at least
@@ -78,7 +81,8 @@ func takeUvarint(b *[]byte, limit int) (int, error) {
 	return int(v), nil
 }
 
-// takeBytes takes as many bytes from the front of b as the number in front of lengths says. Both have been checked.
+// takeBytes takes as many bytes from the front of b as the number in front of lengths says. Both
+// have been checked.
 func takeBytes(b, lengths *[]byte) []byte {
 	v, size := binary.Uvarint(*lengths)
 	*lengths = (*lengths)[size:]

@@ -1,34 +1,38 @@
 package packet
 
-// A Codec is a way to write packets as messages. All peers of a server, and all nodes of a cluster, use the same one.
-// Its methods may be called concurrently.
+// A Codec writes packets as messages. All clients of a server, and all nodes of a cluster, use the
+// same one. Its methods may be called concurrently.
 type Codec interface {
-	// Encode writes p. The result shares p's attachments, and neither may be modified from then on. What Encode has written, a decoder
-	// of the same codec accepts, unless its limits are narrower; a packet for which that cannot be is an error.
+	// Encode writes p. The result shares p's attachments, and neither may be modified from then on.
+	// A decoder of the same codec accepts the result, unless its limits are narrower. If there can
+	// be no such result, Encode returns an error.
 	Encode(p *Packet) (Encoded, error)
 
-	// WithID returns e, an Event that Encode wrote without an ack id, as if it had been written with this one. The result shares e's
-	// memory; e is not modified. It costs about a copy of the text, so that a broadcast is encoded once and carried through a cluster,
-	// and each node adds its own id.
+	// WithID returns e, an Event that Encode wrote without an ack id, as if it had been written
+	// with this id. The result shares e's memory; e is not modified. It costs about a copy of the
+	// text. So a broadcast is encoded once for a cluster, and each node adds its own id.
 	WithID(e Encoded, id uint64) (Encoded, error)
 
-	// NewDecoder returns the decoder of one connection. l is shared and only read; nil means the defaults.
+	// NewDecoder returns the decoder of one connection. l is shared and only read; nil means the
+	// defaults.
 	NewDecoder(l *Limits) Decoder
 }
 
-// A Decoder turns the messages of one connection into packets. Its methods must not be called concurrently. Both keep nothing of what
-// they are given: the caller may reuse it at once.
+// A Decoder turns the messages of one connection into packets. Its methods must not be called
+// concurrently. They keep nothing of msg: the caller may reuse it at once.
 //
-// A nil packet without an error means that attachments are awaited; how long to wait for them is the caller's decision. After an error
-// the connection cannot be understood any more and is to be closed. Which packets are in place at a moment is for the caller to
-// judge: a decoder also decodes the ConnectError that only a server sends.
+// A nil packet without an error means that attachments are to come; how long to wait for them is
+// the caller's decision. After an error the connection cannot be understood any more, and must be
+// closed. The caller judges which packets are legal at the moment: a decoder also decodes a
+// ConnectError, which only servers send.
 type Decoder interface {
 	Text(msg []byte) (*Packet, error)
 	Binary(msg []byte) (*Packet, error)
 }
 
-// Encoded is a packet as messages: a text message, unless Text is empty, and then a binary message for each attachment, also for an
-// empty one. The messages of one packet are sent in this order with no other packet's between them.
+// Encoded is a packet as messages: a text message, unless Text is empty, and then a binary message
+// for each attachment, also for an empty one. The messages of one packet are sent in this order
+// with no other packet's between them.
 type Encoded struct {
 	Text        []byte
 	Attachments [][]byte

@@ -2,8 +2,9 @@ package packet
 
 import "errors"
 
-// The reasons for which decoding, encoding and conversion fail. Every error of this package is one of them or wraps one, and none repeats
-// more of a peer's text than a number. All that a [Decoder] returns are what Socket.IO calls a "parse error".
+// The reasons why decoding, encoding or conversion fails. Every error of this package is one of
+// them or wraps one. An error repeats no text of a peer, except numbers. All errors of a [Decoder]
+// are what Socket.IO calls a "parse error".
 var (
 	ErrType        = errors.New("packet: unknown type")
 	ErrAttachments = errors.New("packet: illegal number of attachments")
@@ -17,8 +18,8 @@ var (
 	ErrDepth       = errors.New("packet: nested too deeply")
 	ErrArguments   = errors.New("packet: too many arguments")
 	ErrPlaceholder = errors.New("packet: illegal placeholder")
-	ErrAwaited     = errors.New("packet: text while attachments are awaited")
-	ErrStray       = errors.New("packet: binary message that nothing announced")
+	ErrAwaited     = errors.New("packet: text message before all attachments of the last packet")
+	ErrStray       = errors.New("packet: binary message without a packet that announced it")
 	ErrTooLarge    = errors.New("packet: attachments too large")
 	ErrArgument    = errors.New("packet: argument cannot be converted")
 	ErrBlob        = errors.New("packet: malformed blob")

@@ -13,9 +13,10 @@ import (
 	"sync"
 )
 
-// An extraction takes the byte slices out of a value: in a copy, a token stands for each. encoding/json writes a token as base64,
-// which is then found in its text. So tags, embedding and all other rules of encoding/json need no second implementation. A token
-// cannot be met by chance or by intent, as it is random for each extraction.
+// An extraction takes the byte slices out of a value: in a copy, a token stands for each.
+// encoding/json writes a token as base64, which is then found in its text. So tags, embedding and
+// all other rules of encoding/json need no second implementation. A token cannot be met by chance
+// or by intent, as it is random for each extraction.
 type extraction struct {
 	nonce [24]byte // a multiple of 3, so that its base64 does not depend on what follows
 	quote []byte   // the base64 of nonce behind a quotation mark
@@ -59,8 +60,9 @@ func (x *extraction) copy(v reflect.Value, steps int) (reflect.Value, error) {
 	return c, x.edit(c, false, steps)
 }
 
-// edit replaces the byte slices in v, a copy, by tokens. What v refers to is copied before it is edited. addressable says whether
-// encoding/json will be able to take v's address: it then sees methods of the pointer, too. steps says how deep to follow v.
+// edit replaces the byte slices in v, a copy, by tokens. What v refers to is copied before it is
+// edited. addressable says whether encoding/json will be able to take v's address: it then sees
+// methods of the pointer, too. steps says how deep to follow v.
 func (x *extraction) edit(v reflect.Value, addressable bool, steps int) error {
 	s := looksInto(v, addressable)
 	if s == nil {
@@ -140,7 +142,8 @@ func (x *extraction) editElements(v reflect.Value, addressable bool, steps int) 
 	return nil
 }
 
-// looksInto returns the shape of v's type if encoding/json looks into v and might find byte slices there, otherwise nil.
+// looksInto returns the shape of v's type if encoding/json looks into v and might find byte slices
+// there, otherwise nil.
 func looksInto(v reflect.Value, addressable bool) *shape {
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer, reflect.Map, reflect.Slice:
@@ -158,7 +161,8 @@ func looksInto(v reflect.Value, addressable bool) *shape {
 	return s
 }
 
-// holdsBytes reports whether there are byte slices in v that encoding/json would write as base64. It says so, too, of what is too deep.
+// holdsBytes reports whether there are byte slices in v that encoding/json would write as base64.
+// It says so, too, of what is too deep.
 func holdsBytes(v reflect.Value, addressable bool, steps int) bool {
 	s := looksInto(v, addressable)
 	if s == nil {
@@ -206,7 +210,8 @@ type field struct {
 	omitZero  bool
 }
 
-// omits reports whether encoding/json leaves out v, the field's value, though a token in its place would be written.
+// omits reports whether encoding/json leaves out v, the field's value, though a token in its place
+// would be written.
 func (f field) omits(v reflect.Value) bool {
 	if f.omitEmpty && v.Kind() == reflect.Slice && v.Len() == 0 {
 		return true
@@ -280,7 +285,8 @@ func written(f reflect.StructField) bool {
 	return f.IsExported() || f.Anonymous && t.Kind() == reflect.Struct
 }
 
-// classifyBytes is for reaches: where there may be byte slices, and where encoding/json does not look.
+// classifyBytes is for reaches: where there may be byte slices, and where encoding/json does not
+// look.
 func classifyBytes(t reflect.Type) (found, stop bool) {
 	if writesItself(t) {
 		return false, true
@@ -288,7 +294,8 @@ func classifyBytes(t reflect.Type) (found, stop bool) {
 	return isBytes(t) || t.Kind() == reflect.Interface, false
 }
 
-// reaches reports whether a value of type t may hold one whose type classify finds. classify also says where to stop looking.
+// reaches reports whether a value of type t may hold one whose type classify finds. classify also
+// says where to stop looking.
 func reaches(t reflect.Type, classify func(reflect.Type) (found, stop bool), seen map[reflect.Type]bool) bool {
 	found, stop := classify(t)
 	if found || stop || seen[t] {

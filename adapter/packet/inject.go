@@ -10,9 +10,10 @@ import (
 	"sync"
 )
 
-// An injection decodes one argument that refers to attachments. encoding/json reads base64 in place of the placeholders, which is right for
-// every target but an interface, where a string would come out. So a first run finds out which attachments meet an interface;
-// for those a token is read, and then replaced by the bytes. A token cannot be in the text already, as it is random.
+// An injection decodes one argument that refers to attachments. encoding/json reads base64 in place
+// of the placeholders, which is right for every target but an interface, where a string would come
+// out. So a first run finds out which attachments meet an interface; for those a token is read, and
+// then replaced by the bytes. A token cannot be in the text already, as it is random.
 type injection struct {
 	text        []byte
 	offset      int // of text in the text that marks refer to
@@ -56,7 +57,8 @@ func (t *injection) decode(dst any) error {
 
 func (t *injection) base64(n int) string { return base64.StdEncoding.EncodeToString(t.attachments[n]) }
 
-// substitute returns the text with a JSON string for each placeholder. with returns the string for the attachment n; it needs no escapes.
+// substitute returns the text with a JSON string for each placeholder. with returns the string for
+// the attachment n; it needs no escapes.
 func (t *injection) substitute(with func(n int) string) []byte {
 	var out []byte
 	rest := 0
@@ -151,7 +153,8 @@ func (p *placement) placeMap(v reflect.Value) {
 
 var interfaceHolders sync.Map // of reflect.Type to bool
 
-// holdsInterface reports whether encoding/json may store into an interface inside a value of type t.
+// holdsInterface reports whether encoding/json may store into an interface inside a value of type
+// t.
 func holdsInterface(t reflect.Type) bool {
 	if holds, ok := interfaceHolders.Load(t); ok {
 		return holds.(bool)

@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// JSON is the default codec, the one that every Socket.IO client speaks without configuration (Socket.IO 5, "Packet encoding"):
+// JSON is the default codec, which every Socket.IO client speaks without configuration (Socket.IO
+// 5, "Packet encoding"):
 //
 //	<type>[<number of attachments>-][<namespace>,][<ack id>][<JSON>]
 //
@@ -17,7 +18,8 @@ type JSON struct{}
 
 var _ Codec = JSON{}
 
-// binaryTypes is what the number of a type on the wire grows by when the packet has attachments: Event 2 is 5, Ack 3 is 6.
+// binaryTypes is what the number of a type on the wire grows by when the packet has attachments:
+// Event 2 is 5, Ack 3 is 6.
 const binaryTypes = 3
 
 // Encode implements [Codec].
@@ -76,11 +78,12 @@ func (JSON) WithID(e Encoded, id uint64) (Encoded, error) {
 	return Encoded{Text: text, Attachments: e.Attachments}, nil
 }
 
-// NewDecoder implements [Codec]. A decoder holds 16 bytes while it awaits no attachments.
+// NewDecoder implements [Codec]. A decoder holds 16 bytes while it waits for no attachments.
 //
-// It is strict: what Socket.IO's own parser reads by a conversion of JavaScript is an error, such as an event without arguments, an id or
-// a number of attachments with a sign or a leading zero, and a placeholder with further members. An ack without an id, which that
-// parser lets pass, is a packet here as well.
+// It is strict. What Socket.IO's own parser reads by a conversion of JavaScript is an error: an
+// event without arguments, an id or a number of attachments with a sign or a leading zero, a
+// placeholder with further members. An ack without an id, which that parser lets pass, is a packet
+// here as well.
 func (JSON) NewDecoder(l *Limits) Decoder { return &decoder{limits: l} }
 
 type decoder struct {

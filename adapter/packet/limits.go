@@ -6,12 +6,12 @@ import (
 	"math"
 )
 
-// Limits bound what a packet may claim. A field that is zero or below means its default, and a nil *Limits means the defaults of all.
-// Limits are only read, so that any number of decoders share one.
+// Limits bound what a packet may claim. A field that is zero or negative means its default, and a
+// nil *Limits means all defaults. Limits are only read, so any number of decoders may share one.
 type Limits struct {
 	Attachments     int // of one packet; default 10, as in Socket.IO's own parser
-	AttachmentBytes int // of all attachments of one packet together; default 1,000,000; a server sets it to its greatest message
-	Arguments       int // of one packet, an event's name among them; default 1,000
+	AttachmentBytes int // of one packet, all attachments together; default 1,000,000; a server's is its MaxPayload
+	Arguments       int // of one packet, including an event's name; default 1,000
 	Depth           int // of arrays and objects inside each other, in one argument; default 1,000, at most 10,000
 	NamespaceBytes  int // default 512
 }
@@ -30,10 +30,12 @@ var ofCluster = Limits{
 	NamespaceBytes:  math.MaxInt,
 }
 
-// ClusterLimits are for what a node of one's own cluster has encoded, whose limits were its own: these bound nothing.
+// ClusterLimits returns limits that bound nothing. They are for packets that a node of the same
+// cluster has encoded, within its own limits.
 func ClusterLimits() *Limits { return &ofCluster }
 
-// Check reports what cannot be meant: a limit below zero, or a Depth that nothing can have. It is for configurations.
+// Check returns an error for a limit below zero, and for a Depth that cannot be reached. It is for
+// configurations.
 func (l *Limits) Check() error {
 	var errs []error
 	for _, limit := range [...]struct {
@@ -53,7 +55,8 @@ func (l *Limits) Check() error {
 	return errors.Join(errs...)
 }
 
-// InForce returns the limits that l means: with the defaults for what is not set, also if l is nil.
+// InForce returns the limits that l means, with the defaults for fields that are not set. l may be
+// nil.
 func (l *Limits) InForce() Limits {
 	return Limits{l.attachments(), l.attachmentBytes(), l.arguments(), l.depth(), l.namespaceBytes()}
 }

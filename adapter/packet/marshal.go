@@ -9,20 +9,24 @@ import (
 	"sync"
 )
 
-// Marshal converts Go values into arguments, those of an ack. It is [Limits.Marshal] with the default limits.
+// Marshal converts Go values into the arguments of an ack. It is [Limits.Marshal] with the default
+// limits.
 func Marshal(args ...any) (Args, error) { return (*Limits)(nil).Marshal(args...) }
 
-// MarshalEvent converts a name and Go values into the arguments of an event. It is [Limits.MarshalEvent] with the default limits.
+// MarshalEvent converts a name and Go values into the arguments of an event. It is
+// [Limits.MarshalEvent] with the default limits.
 func MarshalEvent(name string, args ...any) (Args, error) {
 	return (*Limits)(nil).MarshalEvent(name, args...)
 }
 
-// Marshal converts Go values into arguments, those of an ack, as encoding/json does, but without escaping HTML. Each []byte that
-// encoding/json would write as base64, also inside structs, slices, maps, pointers and interfaces, becomes an attachment; a nil one
-// is null, and a [json.RawMessage] is JSON. A type with its own MarshalJSON or MarshalText is left to it.
+// Marshal converts Go values into the arguments of an ack, as encoding/json does, but without
+// escaping HTML. Each []byte that encoding/json would write as base64 becomes an attachment, also
+// inside structs, slices, maps, pointers and interfaces. A nil []byte is null, and a
+// json.RawMessage is JSON. Types with their own MarshalJSON or MarshalText write themselves.
 //
-// Nothing of the values is modified or kept. Of the limits, AttachmentBytes does not count here. What encoding/json refuses, and what a
-// peer would, is an error, for example a value that contains itself, or a map that would read as a placeholder of an attachment.
+// Marshal neither modifies nor keeps the values. The limit AttachmentBytes is ignored. It returns
+// an error for values that encoding/json refuses or a peer would refuse: a value that contains
+// itself, say, or a map that would read as a placeholder.
 func (l *Limits) Marshal(args ...any) (Args, error) {
 	m := marshalers.Get().(*marshaler)
 	defer m.release()
@@ -33,7 +37,8 @@ func (l *Limits) Marshal(args ...any) (Args, error) {
 	return m.close()
 }
 
-// MarshalEvent is Marshal for an event. The name is the first of the Args; with a reserved one ([Reserved]) the error is [ErrReserved].
+// MarshalEvent is Marshal for an event. The name becomes the first of the Args. For a reserved name
+// ([Reserved]) the error is [ErrReserved].
 func (l *Limits) MarshalEvent(name string, args ...any) (Args, error) {
 	if Reserved(name) {
 		return Args{}, ErrReserved
@@ -128,8 +133,9 @@ func (m *marshaler) add(arg any) error {
 	return m.encode(arg)
 }
 
-// steps bounds how deep a value is followed, in steps through pointers, interfaces and containers, of which a level of JSON takes
-// three: a value that is deeper contains itself, or is refused for its depth anyway.
+// steps bounds how deep a value is followed, in steps through pointers, interfaces and containers,
+// of which a level of JSON takes three: a value that is deeper contains itself, or is refused for
+// its depth anyway.
 func (m *marshaler) steps() int { return 4 * m.limits.depth() }
 
 // attach writes the placeholder of b.
@@ -148,7 +154,8 @@ func (m *marshaler) encode(arg any) error {
 	return nil
 }
 
-// addWithBytes writes v, which has byte slices inside: encoding/json writes a copy of v in which tokens stand for them.
+// addWithBytes writes v, which has byte slices inside: encoding/json writes a copy of v in which
+// tokens stand for them.
 func (m *marshaler) addWithBytes(v reflect.Value) error {
 	x := newExtraction()
 	copied, err := x.copy(v, m.steps())

@@ -1,8 +1,10 @@
-// Package packet holds the packets of Socket.IO 5: what they are, how Go values become their arguments and back, and the default codec,
-// which writes a packet as one text and as many binary messages as it has attachments. Another codec can take its place ([Codec]).
+// Package packet holds the packets of Socket.IO 5, converts Go values into their arguments and
+// back, and has the default codec. That writes a packet as one text and a binary message for each
+// attachment. Another codec can take its place ([Codec]).
 //
-// Nothing here does I/O or starts a goroutine. What comes from a peer is checked once and completely when a packet is decoded, and then
-// kept as text: an argument becomes a Go value only when [Args.Decode] asks for it, so a small text cannot claim a lot of memory.
+// Nothing here does I/O or starts a goroutine. A packet from a peer is checked completely when it
+// is decoded, and then kept as text. An argument becomes a Go value only when [Args.Decode] asks
+// for it, so a small text cannot claim much memory.
 package packet
 
 import (
@@ -12,8 +14,8 @@ import (
 	"strconv"
 )
 
-// A Type says what a packet is for. Packets with attachments have no types of their own: 5 and 6 on the wire are how the default codec
-// writes an [Event] and an [Ack] that have some.
+// A Type says what a packet is for. Packets with attachments have no types of their own: on the
+// wire, the default codec writes an Event with attachments as 5, and an Ack as 6.
 type Type uint8
 
 // The types of packets, with their numbers on the wire.
@@ -35,24 +37,26 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", uint8(t))
 }
 
-// MaxID is the highest ack id: the highest integer up to which JavaScript holds all exactly (Number.MAX_SAFE_INTEGER).
+// MaxID is the highest ack id: the highest integer that JavaScript represents exactly, as all below
+// it (Number.MAX_SAFE_INTEGER).
 const MaxID = 1<<53 - 1
 
 const idDigits = len("9007199254740991")
 
-// A Packet is one packet of Socket.IO. A packet that a [Decoder] returned shares no memory with what the decoder was given.
-// Packets are values without locks: whoever changes one sees to it that nobody else uses it.
+// A Packet is one packet of Socket.IO. A decoded packet shares no memory with the messages that the
+// [Decoder] was given. A Packet has no lock: it must not be used while it is changed.
 type Packet struct {
 	Type      Type
-	Namespace string          // begins with '/'; empty, which only a caller may leave it, means "/"
+	Namespace string          // begins with '/'; a caller may leave it empty, for "/"
 	ID        uint64          // the ack id, if HasID; at most MaxID
-	HasID     bool            // an Event that wants an answer, and an Ack, which answers nothing without
+	HasID     bool            // of an Event that wants an answer, and of an Ack
 	Args      Args            // of an Event, its name first, and of an Ack
 	Data      json.RawMessage // of a Connect, an object or nil; of a ConnectError, an object or a string
 }
 
-// Event is the name of an Event, and empty for other packets and for arguments that begin with no name. A number is written as
-// JavaScript converts it to a string, because there it names the same event. The name is made anew at each call.
+// Event returns the name of an Event. It is empty for other packets, and for arguments that do not
+// begin with a name. A number is written as JavaScript converts it to a string, since there it
+// names the same event. Each call makes the string anew.
 func (p *Packet) Event() string {
 	if p.Type != Event {
 		return ""
@@ -60,7 +64,8 @@ func (p *Packet) Event() string {
 	return p.Args.name()
 }
 
-// Decode is [Args.Decode] for the arguments that a handler sees: those after the name of an Event, all those of an Ack.
+// Decode is [Args.Decode] for the arguments that a handler sees: those after the name of an Event,
+// all those of an Ack.
 func (p *Packet) Decode(dst ...any) error {
 	if p.Type == Event {
 		return p.Args.decode(1, dst)
@@ -76,8 +81,8 @@ func (p *Packet) Values() ([]any, error) {
 	return p.Args.values(0)
 }
 
-// Check reports what would keep p from being decoded by a peer with the limits l, except for the length of its namespace and what Args
-// have been checked for already. It is for codecs.
+// Check reports why a peer with the limits l would not decode p, except for the length of its
+// namespace and what Args were checked for before. It is for codecs.
 func (p *Packet) Check(l *Limits) error {
 	if err := checkNamespace(p.Namespace); err != nil {
 		return err
@@ -106,7 +111,8 @@ func (p *Packet) Check(l *Limits) error {
 	return fmt.Errorf("%w: %d", ErrType, p.Type)
 }
 
-// checkData reports whether data may be the payload of a packet without arguments. Its UTF-8 is checked too.
+// checkData reports whether data may be the payload of a packet without arguments. Its UTF-8 is
+// checked too.
 func checkData(t Type, data []byte, l *Limits) error {
 	if len(data) == 0 {
 		if t == ConnectError {
@@ -123,10 +129,12 @@ func checkData(t Type, data []byte, l *Limits) error {
 
 var reserved = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
-// Reserved reports whether an event may not have this name, because the name means something of its own to a Socket.IO peer.
+// Reserved reports whether an event must not have this name, because it has a meaning of its own in
+// Socket.IO.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
-// numberName is how JavaScript names the property that a number stands for: 1.0 is "1", 1e3 is "1000".
+// numberName is how JavaScript names the property that a number stands for: 1.0 is "1", 1e3 is
+// "1000".
 func numberName(text []byte) string {
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {

@@ -1,10 +1,10 @@
 package packet
 
-// A Payload is an event on its way through a cluster: what a node passes on of a broadcast.
+// A Payload is an event on its way through a cluster: what nodes exchange of a broadcast.
 type Payload struct {
 	Encoded      // without an ack id
-	Plain   bool // is not to be compressed
-	Ack     bool // is to be answered: each node gives it an ack id of its own ([Codec.WithID])
+	Plain   bool // not to be compressed
+	Ack     bool // to be acknowledged: each node gives it an ack id of its own ([Codec.WithID])
 }
 
 // The first byte of a payload is one of flags. Those that are not known here are left alone.
@@ -13,7 +13,8 @@ const (
 	payloadAck
 )
 
-// Append appends p to dst, for [ParsePayload]: a byte of flags and the packet as [Encoded.AppendBlob] writes it.
+// Append appends p to dst, for [ParsePayload]: a byte of flags, and the packet as
+// [Encoded.AppendBlob] writes it.
 func (p Payload) Append(dst []byte) []byte {
 	var flags byte
 	if p.Plain {
@@ -25,10 +26,10 @@ func (p Payload) Append(dst []byte) []byte {
 	return p.AppendBlob(append(dst, flags))
 }
 
-// Size is how many bytes Append appends.
+// Size returns how many bytes Append appends.
 func (p Payload) Size() int { return 1 + p.BlobSize() }
 
-// ParsePayload is the reverse of [Payload.Append], as [ParseBlob] is that of AppendBlob.
+// ParsePayload is the reverse of [Payload.Append]. The result shares the payload's memory.
 func ParsePayload(payload []byte, l *Limits) (Payload, error) {
 	if len(payload) == 0 {
 		return Payload{}, ErrBlob
@@ -40,13 +41,15 @@ func ParsePayload(payload []byte, l *Limits) (Payload, error) {
 	return Payload{Encoded: encoded, Plain: payload[0]&payloadPlain != 0, Ack: payload[0]&payloadAck != 0}, nil
 }
 
-// AppendBlob appends a to dst, for [ParseArgsBlob]: the text and the attachments as [Encoded.AppendBlob] writes them. It is how nodes pass
-// on arguments that are no client's packet.
+// AppendBlob appends a to dst, for [ParseArgsBlob]: the text and the attachments, as
+// [Encoded.AppendBlob] writes them. Nodes use it to pass on arguments that are not a packet of a
+// client.
 func (a Args) AppendBlob(dst []byte) []byte {
 	return Encoded{Text: a.JSON(), Attachments: a.Attachments()}.AppendBlob(dst)
 }
 
-// ParseArgsBlob is the reverse of [Args.AppendBlob]. The result shares the blob's memory. Of the limits, AttachmentBytes does not count.
+// ParseArgsBlob is the reverse of [Args.AppendBlob]. The result shares the blob's memory. The limit
+// AttachmentBytes is ignored.
 func ParseArgsBlob(blob []byte, l *Limits) (Args, error) {
 	encoded, err := ParseBlob(blob, l)
 	if err != nil {

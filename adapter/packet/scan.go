@@ -9,14 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// A mark is where a placeholder stands in the text of arguments, and the attachment that it stands for.
+// A mark is where a placeholder stands in the text of arguments, and the attachment that it stands
+// for.
 type mark struct {
 	start, end int // text[start:end] is the placeholder's object
 	num        int
 }
 
-// A scanner checks a JSON text (RFC 8259) in one pass. It is stricter than the RFC where JavaScript and Go would read different things:
-// a number that no float64 holds is refused. The text must be valid UTF-8.
+// A scanner checks a JSON text (RFC 8259) in one pass. It is stricter than the RFC where JavaScript
+// and Go would read different things: a number that no float64 holds is refused. The text must be
+// valid UTF-8.
 type scanner struct {
 	text     []byte
 	pos      int
@@ -26,8 +28,9 @@ type scanner struct {
 	seen     []bool // by attachment: there is a placeholder for it
 }
 
-// scanArgs checks that text is a JSON array within limits, in which each of the attachments has exactly one placeholder. It returns the
-// array without what surrounds it, its number of elements and its placeholders.
+// scanArgs checks that text is a JSON array within limits, in which each of the attachments has
+// exactly one placeholder. It returns the array without what surrounds it, its number of elements
+// and its placeholders.
 func scanArgs(text []byte, attachments int, l *Limits) (array []byte, elements int, marks []mark, err error) {
 	if !utf8.Valid(text) {
 		return nil, 0, nil, ErrUTF8
@@ -73,7 +76,8 @@ func scanValue(text []byte, l *Limits) error {
 
 func (s *scanner) invalid() error { return fmt.Errorf("%w: byte %d", ErrJSON, s.pos) }
 
-// next skips white space and returns the byte that follows, or 0, which is no part of JSON, at the end.
+// next skips white space and returns the byte that follows, or 0, which is no part of JSON, at the
+// end.
 func (s *scanner) next() byte {
 	for ; s.pos < len(s.text); s.pos++ {
 		if c := s.text[s.pos]; !space(c) {
@@ -92,8 +96,8 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// value checks the value that begins at the next byte. depth is how many arrays and objects are open if the value is one, without that
-// of the arguments.
+// value checks the value that begins at the next byte. depth is how many arrays and objects are
+// open if the value is one, without that of the arguments.
 func (s *scanner) value(depth int) error {
 	switch c := s.next(); {
 	case c == '"':
@@ -197,7 +201,8 @@ func (s *scanner) object(depth int) error {
 	if !placeholder {
 		return nil
 	}
-	// A JavaScript peer takes any object with a true _placeholder for one, so what has more or fewer members is no plain data either.
+	// A JavaScript peer takes any object with a true _placeholder for one, so what has more or
+	// fewer members is no plain data either.
 	if members != 2 || num < 0 || num >= s.announce || s.seen[num] {
 		return ErrPlaceholder
 	}
@@ -359,8 +364,8 @@ func (s *scanner) digits() bool {
 	return s.pos > start
 }
 
-// element returns where the element that begins at or after pos starts and ends in the text of a valid array. pos stands behind the
-// bracket or the comma before it.
+// element returns where the element that begins at or after pos starts and ends in the text of a
+// valid array. pos stands behind the bracket or the comma before it.
 func element(text []byte, pos int) (start, end int) {
 	for space(text[pos]) {
 		pos++

@@ -10,9 +10,10 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A Broadcast is a selection of the sockets of a namespace, on all nodes, to emit to, or to do something else with. It is a value: its
-// methods return new ones, and it may be kept, reused, and used concurrently. Emitters, servers, namespaces and sockets make it: what the
-// zero value is asked for is [ErrNoNamespace].
+// A Broadcast selects sockets of a namespace, on all nodes, and acts on them: it emits to them,
+// fetches them, moves and disconnects them. It is a value: To, Except and the like return new ones.
+// It may be kept, reused, and used concurrently. Servers, namespaces, sockets and emitters make
+// Broadcasts; the methods of the zero value return [ErrNoNamespace].
 type Broadcast struct {
 	ns       *Namespace
 	chosen   bool // rooms alone are selected, even if there are none
@@ -23,54 +24,61 @@ type Broadcast struct {
 	plain    bool // not compressed
 }
 
-// To selects the sockets in any of rooms, besides those that an earlier To has selected; each gets a packet once. A socket's id is a room with
-// that socket in it. Without any To, a broadcast goes to the whole namespace. To without rooms, such as with a list that is empty, selects
-// nobody, until another To adds a room: nothing is sent then, no node is asked, and what else is done is done to no socket, without an error.
+// To selects the sockets in any of rooms, in addition to those of an earlier To. A socket in
+// several of them is selected once. The id of a socket is a room with that socket in it. Without
+// To, a Broadcast selects the whole namespace.
+//
+// To with an empty list selects no socket, until another To adds a room. Then methods send nothing,
+// ask no node, and return no error.
 func (b Broadcast) To(rooms ...string) Broadcast {
 	b.chosen = true
 	b.rooms = slices.Concat(b.rooms, rooms)
 	return b
 }
 
-// In is To.
+// In is the same as To.
 func (b Broadcast) In(rooms ...string) Broadcast { return b.To(rooms...) }
 
 // nobody reports whether no socket can be selected.
 func (b Broadcast) nobody() bool { return b.chosen && len(b.rooms) == 0 }
 
-// Except leaves out the sockets in any of rooms; without rooms, none.
+// Except leaves out the sockets in any of rooms. Without rooms it leaves out none.
 func (b Broadcast) Except(rooms ...string) Broadcast {
 	b.except = slices.Concat(b.except, rooms)
 	return b
 }
 
-// Volatile passes over the sockets that cannot take the packet at once, since their connection is busy.
+// Volatile skips the sockets whose connection is busy: they do not get the packet.
 func (b Broadcast) Volatile() Broadcast {
 	b.volatile = true
 	return b
 }
 
-// Local leaves out the sockets of other nodes than the server that the broadcast is of. Those of an emitter are all on other nodes.
+// Local leaves out the sockets of other nodes. An emitter has no sockets on its own node.
 func (b Broadcast) Local() Broadcast {
 	b.local = true
 	return b
 }
 
-// Compress says whether the packet may be compressed, as it may unless this says no: where a server compresses at all. Turn it off for
-// what is compressed already.
+// Compress says whether the packet may be compressed, where a server compresses at all. The default
+// is true. Use false for data that is compressed already.
 func (b Broadcast) Compress(compress bool) Broadcast {
 	b.plain = !compress
 	return b
 }
 
-// Emit sends an event to the selected sockets. It never waits for the network: the sockets of a server's own node have the packet in their
-// queues when Emit returns, those of other nodes as soon as the adapter has carried it there. What one goroutine emits reaches each
-// socket in that order. What is emitted before the node has met its cluster waits until it has.
+// Emit sends an event to the selected sockets. It never waits for the network: when it returns, the
+// packet is queued for the sockets of this node, and the adapter carries it to the others. Each
+// socket receives the events that one goroutine emits in that order. Events that are emitted before
+// the node has met its cluster wait until it has.
 //
-// args are anything that encoding/json takes, with []byte anywhere inside sent as binary. An error that wraps [cluster.ErrOverflow],
-// [cluster.ErrTooLarge] or adapter.ErrRefused means that the sockets of the own node got the packet, and that the cluster's part was refused; so does
-// adapter.ErrClosed, where the node is closing and has sockets yet. After any other nobody got it. ctx may have ended, as that of a handler has
-// whose client is gone: the event goes out all the same.
+// args may be any values that encoding/json takes; each []byte inside them is sent as binary. Emit
+// takes values from ctx, and ignores its end: the event of a handler goes out although its client
+// is gone.
+//
+// An error that wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or adapter.ErrRefused means that
+// only the sockets of this node got the packet. So does adapter.ErrClosed while the node closes and
+// still has sockets. After any other error no socket got it.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	m, err := b.message(event, args, false)
 	if err == nil && !b.nobody() {
@@ -79,13 +87,15 @@ func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	return wrapEvent("emit", event, err)
 }
 
-// EmitCounted is Emit that waits until every node has handed the packet to its sockets, until ctx ends; without a deadline in ctx, no longer
-// than [cluster.CallTimeout]. It returns how many sockets have the packet in their queues, in the same order as what Emit sends; a socket
-// that a volatile packet passes over is none of them. Every node is asked, where Emit reaches those alone that have such sockets: it
-// is for those who want to know.
+// EmitCounted is Emit, and then waits until every node has queued the packet for its sockets, or
+// ctx ends; without a deadline in ctx, at most [cluster.CallTimeout]. It returns how many sockets
+// have the packet queued, without those that a volatile packet skips. It keeps its place among the
+// events that Emit sends. It asks every node, while Emit reaches only nodes with selected sockets,
+// so use it only for the count.
 //
-// With an error that wraps an [*cluster.PartialError] comes the number of those that are known to have it; on the nodes that it names, some
-// may have it, too. After any other error nobody got the packet.
+// With an error that wraps an [*cluster.PartialError] comes the number of sockets that are known to
+// have the packet; sockets on the nodes that it names may have it, too. After any other error no
+// socket got it.
 func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
 	m, err := b.asking(ctx, event, args, false)
 	if err != nil || b.nobody() {
@@ -100,15 +110,18 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 	return n, wrapEvent("emit", event, err)
 }
 
-// EmitWithAck is Emit that waits for the acknowledgements of all selected sockets, on all nodes, until ctx ends; without a deadline in
-// ctx, no longer than the AckTimeout of the server's or the emitter's Config. It returns what the clients have answered, in the order of
-// coming, and of each all arguments, where Socket.IO has the first alone. If no socket is selected, that is nothing, at once. A handler of
-// a socket may wait for it, as for the answer of the socket itself.
+// EmitWithAck is Emit, and then waits for the acknowledgements of all selected sockets, on all
+// nodes, until ctx ends; without a deadline in ctx, for the AckTimeout of the server's or the
+// emitter's Config. It returns the answers of the clients in the order of arrival, each with all
+// its arguments, while Socket.IO returns the first argument alone. If no socket is selected, it
+// returns none, at once. A handler of a selected socket may call it, and gets the answer of its own
+// socket, too.
 //
-// With an error come the answers so far. It wraps an [*cluster.PartialError], which says how many clients have not answered, and which
-// nodes nobody has heard of. A socket that disconnects before it has answered is one of those clients, and not waited for. So is one that
-// waits for too many answers already, which gets the event all the same, and one that a volatile event passes over. Any other error is
-// one of Emit, after which nobody got the packet.
+// With an error come the answers so far. It wraps an [*cluster.PartialError], which says how many
+// clients have not answered, and which nodes are missing. A client counts as one that has not
+// answered if it disconnects first, which ends the wait for it, if its socket waits for too many
+// answers already, although it gets the event, and if a volatile event skips it. Any other error is
+// one of Emit: no socket got the packet.
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
 	m, err := b.asking(ctx, event, args, true)
 	if err != nil || b.nobody() {

@@ -2,7 +2,8 @@ package sockets
 
 import "fmt"
 
-// An Error is what a [Broadcast], a [RemoteSocket] or a [Namespace] could not do, and why.
+// An Error says which operation of a [Broadcast], a [RemoteSocket] or a [Namespace] failed, and
+// why.
 type Error struct {
 	Op    string // such as "emit" and "fetch sockets"
 	Event string // the event's name, if Op is about one

@@ -1,5 +1,6 @@
-// Package sockets is what can be done to sockets, on any node of a cluster: a [Broadcast] selects them and acts on them, and a
-// [RemoteSocket] is one of them as it was fetched. Servers (package wsserver) and emitters (package emitter) make them.
+// Package sockets acts on sockets on any node of a cluster: a [Broadcast] selects them, emits to
+// them, fetches, moves and disconnects them. A [RemoteSocket] is one socket as it was fetched.
+// Servers (package wsserver) and emitters (package emitter) make them.
 package sockets
 
 import (
@@ -10,7 +11,8 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A Namespace is what can be done to the sockets of a namespace, on all nodes. Its methods may be called concurrently.
+// A Namespace acts on the sockets of a namespace, on all nodes. Its methods may be called
+// concurrently.
 type Namespace struct {
 	name       string
 	rooms      *cluster.Rooms
@@ -21,16 +23,16 @@ type Namespace struct {
 	unusable   error                       // why nothing can be done
 }
 
-// A NamespaceConfig is how a namespace does what it is asked for. Its zero value works.
+// A NamespaceConfig configures a [Namespace]. Its zero value works.
 type NamespaceConfig struct {
 	Codec      packet.Codec                // nil means packet.JSON
 	Limits     *packet.Limits              // of what is emitted; nil means the defaults
 	AckTimeout time.Duration               // how long EmitWithAck waits without a deadline; zero means cluster.CallTimeout
-	Ready      func(context.Context) error // waits until there are nodes to be asked; nil: there are, or that does not matter
-	Unusable   error                       // is returned for everything that the namespace is asked for; nil: it works
+	Ready      func(context.Context) error // waits until the nodes to ask are known; nil: need not wait
+	Unusable   error                       // the error of all methods; nil if the namespace works
 }
 
-// NewNamespace returns the namespace of this name over the rooms of a hub that is its caller's. Servers and emitters
+// NewNamespace returns a namespace over rooms, whose Hub stays the caller's. Servers and emitters
 // call it.
 func NewNamespace(name string, rooms *cluster.Rooms, cfg NamespaceConfig) *Namespace {
 	if cfg.Codec == nil {
@@ -55,8 +57,8 @@ func (ns *Namespace) usable() error {
 	return ns.rooms.Closed()
 }
 
-// begin begins a call that asks other nodes: it gives ctx a deadline, if it has none, and waits until there are nodes to be asked. Who has no
-// time for that has nobody's part.
+// begin begins a call that asks other nodes. It gives ctx a deadline if it has none, and waits
+// until the nodes to ask are known. If ctx ends first, the error is a PartialError.
 func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
 	cancel := func() {}
 	if err := ns.usable(); err != nil {
@@ -73,19 +75,19 @@ func (ns *Namespace) begin(ctx context.Context, timeout time.Duration) (context.
 	return ctx, cancel, nil
 }
 
-// Name is the namespace's name, "/" for the one that clients get by default.
+// Name returns the namespace's name, "/" for the default one.
 func (ns *Namespace) Name() string { return ns.name }
 
-// All is the broadcast to all sockets of the namespace.
+// All returns the broadcast to all sockets of the namespace.
 func (ns *Namespace) All() Broadcast { return Broadcast{ns: ns} }
 
-// To is the broadcast to the sockets in any of rooms: see [Broadcast.To].
+// To returns the broadcast to the sockets in any of rooms: see [Broadcast.To].
 func (ns *Namespace) To(rooms ...string) Broadcast { return ns.All().To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (ns *Namespace) In(rooms ...string) Broadcast { return ns.To(rooms...) }
 
-// Except is the broadcast to all sockets but those in any of rooms.
+// Except returns the broadcast to all sockets except those in any of rooms.
 func (ns *Namespace) Except(rooms ...string) Broadcast { return ns.All().Except(rooms...) }
 
 // Emit sends an event to all sockets of the namespace: see [Broadcast.Emit].
@@ -93,8 +95,9 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 	return ns.All().Emit(ctx, event, args...)
 }
 
-// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
-// long as [Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+// AllRooms returns the names of the rooms that have a socket on any node, each once, in no order,
+// without the sockets' own rooms. It waits as [Broadcast.FetchSockets] does. With an error come the
+// rooms of the nodes that have answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	ctx, cancel, err := ns.begin(ctx, cluster.CallTimeout)
 	defer cancel()

@@ -9,29 +9,32 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
-// ErrNoNamespace is the error of the methods of a [RemoteSocket] or [Broadcast] that was not made by a namespace.
-var ErrNoNamespace = errors.New("belfry: the socket or broadcast was not made by a namespace")
+// ErrNoNamespace is returned by the methods of a [RemoteSocket] or [Broadcast] that no namespace
+// has made, such as a zero value.
+var ErrNoNamespace = errors.New("belfry: a socket or broadcast without a namespace: fetch it, or use To or All of a namespace")
 
-// ErrNoData is what [RemoteSocket.DecodeData] returns for a socket without data.
+// ErrNoData is returned by [RemoteSocket.DecodeData] for a socket without data.
 var ErrNoData = errors.New("belfry: the socket has no data")
 
-// A RemoteSocket is a socket on any node, a server's own among them, as it was when it was fetched. Its fields are copies: whoever has it may
-// change them, which does not change the socket. Its methods act on the socket, wherever it is; they select it by the room of its id, and
-// with it other sockets that have joined that room, as Socket.IO's do. A socket that has disconnected meanwhile is nobody.
+// A RemoteSocket is a socket on any node, also on this one, as it was when it was fetched. Its
+// fields are copies, and changing them does not change the socket. Its methods act on the socket by
+// the room of its id, so they also reach other sockets that have joined that room, as Socket.IO's
+// do. If the socket has disconnected they reach no socket.
 //
-// One that was not fetched, as the zero value or what was decoded from JSON, is its fields alone: what its methods are asked for is
+// The methods of a RemoteSocket that was not fetched, such as one decoded from JSON, return
 // [ErrNoNamespace].
 type RemoteSocket struct {
 	ID        string          `json:"id"`
-	Node      string          `json:"node"`           // where it is: the server's id
+	Node      string          `json:"node"`           // the id of its server
 	Rooms     []string        `json:"rooms"`          // its own, then the others in the order of joining
-	Handshake Handshake       `json:"handshake"`      // what its client said when it connected
-	Data      json.RawMessage `json:"data,omitempty"` // what the server's program has noted of it, in JSON; nil for none, or if that cannot be
+	Handshake Handshake       `json:"handshake"`      // sent by its client
+	Data      json.RawMessage `json:"data,omitempty"` // its data on the server, in JSON; nil if it has none, or JSON cannot hold it
 
 	ns *Namespace
 }
 
-// DecodeData converts Data into what dst points to, as encoding/json does. [ErrNoData] means that there is none.
+// DecodeData converts Data into the value that dst points to, as encoding/json does. If there is
+// none it returns [ErrNoData].
 func (r RemoteSocket) DecodeData(dst any) error {
 	if r.Data == nil {
 		return ErrNoData
@@ -55,9 +58,10 @@ func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 	return r.self().Emit(ctx, event, args...)
 }
 
-// EmitWithAck sends an event to the socket and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
-// the AckTimeout of the server's or the emitter's Config. [cluster.ErrMember] means that there is no such socket any more. Any other error
-// means that there is no answer: it wraps an [*cluster.PartialError], or is one of [Broadcast.Emit].
+// EmitWithAck sends an event to the socket and waits for its acknowledgement until ctx ends;
+// without a deadline in ctx, for the AckTimeout of the server's or the emitter's Config.
+// [cluster.ErrMember] means that the socket does not exist any more. Any other error means that
+// there is no answer: it wraps an [*cluster.PartialError], or is one of [Broadcast.Emit].
 func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
 	answer, err := r.emitWithAck(ctx, event, args)
 	if err != nil {
@@ -93,20 +97,21 @@ func (r RemoteSocket) Leave(ctx context.Context, rooms ...string) error {
 	return r.self().SocketsLeave(ctx, rooms...)
 }
 
-// Disconnect ends the socket, or its client's connection if close is true: see [Broadcast.DisconnectSockets].
+// Disconnect ends the socket, or its client's connection if close is true: see
+// [Broadcast.DisconnectSockets].
 func (r RemoteSocket) Disconnect(ctx context.Context, close bool) error {
 	return r.self().DisconnectSockets(ctx, close)
 }
 
-// A Description is what a server says of a socket when that is fetched: the server's [cluster.Member] returns it from Describe, in JSON.
-// Nothing at all says that it is no socket yet, or none any more. It is for servers.
+// A Description is what a server tells of a fetched socket: its [cluster.Member] returns it from
+// Describe, in JSON. Empty bytes mean that the socket is not connected. It is for servers.
 type Description struct {
 	Handshake Handshake       `json:"handshake"`
 	Data      json.RawMessage `json:"data,omitempty"`
 }
 
-// remote makes a RemoteSocket of what was fetched. It reports false if that is none: it is about to connect, or to leave. What another
-// version of this package describes in another way is a socket all the same.
+// remote makes a RemoteSocket of a fetched member. It reports false for a socket that is about to
+// connect, or to leave. A description of another version that cannot be read is ignored.
 func (ns *Namespace) remote(m cluster.MemberInfo) (RemoteSocket, bool) {
 	if len(m.Data) == 0 {
 		return RemoteSocket{}, false

@@ -2,7 +2,8 @@ package sockets
 
 import "github.com/belfry-io/belfry/adapter/packet"
 
-// A Response is what a client answered to an event, or the program of a server to a server-side event.
+// A Response is a client's answer to an event, or that of a server's program to a server-side
+// event.
 type Response struct{ args packet.Args }
 
 // NewResponse returns the response with these arguments. It is for servers.
@@ -14,26 +15,26 @@ func parseResponse(payload []byte) (Response, error) {
 	return Response{args}, err
 }
 
-// Len is the number of arguments.
+// Len returns the number of arguments.
 func (r Response) Len() int { return r.args.Len() }
 
-// Decode converts the arguments into what dst points to, as encoding/json does, with binary arguments as []byte. Only those asked for
-// are decoded: a nil in dst skips one. It is an error if there are fewer arguments than dst, or if one does not fit.
+// Decode converts the arguments into the values that dst points to, as encoding/json does, with
+// binary arguments as []byte. Further arguments are ignored, and a nil in dst skips one. It returns
+// an error if there are fewer arguments than dst, or if one does not fit.
 func (r Response) Decode(dst ...any) error { return r.args.Decode(dst...) }
 
-// Args converts all arguments to what they are without a type of the program's own: nil, bool, float64, string, []byte, []any and
-// map[string]any.
+// Args converts all arguments into nil, bool, float64, string, []byte, []any and map[string]any.
 func (r Response) Args() ([]any, error) { return r.args.Values() }
 
-// A SocketResponse is what one client answered to [Broadcast.EmitWithAck].
+// A SocketResponse is one client's answer to [Broadcast.EmitWithAck].
 type SocketResponse struct {
 	Socket string // its id
-	Node   string // where it is
+	Node   string // the id of its server
 	Response
 }
 
-// A ServerResponse is what the program of one server answered to [Namespace.ServerSideEmitWithAck].
+// A ServerResponse is the answer of one server's program to [Namespace.ServerSideEmitWithAck].
 type ServerResponse struct {
-	Node string // the server's
+	Node string // the server's id
 	Response
 }

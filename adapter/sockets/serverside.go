@@ -8,13 +8,14 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// ServerSideEmit sends an event to the programs of the servers of the cluster, but for the one whose namespace this is, which handle it by
-// their OnServerSide; the clients do not get it. It does not wait for them. What one goroutine emits is handled one at a time and in order on
-// each server, where a handler that blocks holds up this node's later events; an event that nobody handles there is ignored. Where more
-// than 1,024 events of this node wait for the handlers, or 4 MiB, further ones are dropped.
+// ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle
+// it by their OnServerSide; clients do not get it. It does not wait for them. Each server handles
+// the events of one goroutine in order, one at a time, so a handler that blocks holds up this
+// node's later events. A server without a handler for the event ignores it. Beyond 1,024 events of
+// this node, or 4 MiB, that wait for the handlers, a server drops further ones.
 //
-// args are those of [Broadcast.Emit]. After an error nobody got the event; it wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or
-// adapter.ErrClosed. ctx may have ended: the event goes out all the same.
+// args are those of [Broadcast.Emit], and the end of ctx is ignored likewise. After an error, which
+// wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or adapter.ErrClosed, no server got the event.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
@@ -23,13 +24,15 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 	return wrapEvent("server-side emit", event, err)
 }
 
-// ServerSideEmitWithAck is ServerSideEmit that waits for the answers of these servers, as far as they are alive, until ctx ends; without a
-// deadline in ctx, no longer than [cluster.CallTimeout]. It returns them in the order of coming: none, at once, if there is no such server.
-// Events that are to be answered are handled concurrently, with each other and with those that are not.
+// ServerSideEmitWithAck is ServerSideEmit, and then waits for the answers of these servers, as far
+// as they are alive, until ctx ends; without a deadline in ctx, at most [cluster.CallTimeout]. It
+// returns them in the order of arrival; if there is no other server, none, at once. A server
+// handles events that are to be answered concurrently.
 //
-// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes that have not answered, and an
-// [*cluster.NodeError] for each that has failed: its handler has returned an error or not called Ack, or has none, and then the
-// error wraps [cluster.ErrUnknown]: it does not take a time-out to find out, as it does with Socket.IO.
+// With an error come the answers so far. It wraps an [*cluster.PartialError], which names the nodes
+// that have not answered, and an [*cluster.NodeError] for each node that has failed: its handler
+// has returned an error or not called Ack. If a node has no handler, the error wraps
+// [cluster.ErrUnknown], at once, while Socket.IO waits for a timeout.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
@@ -56,7 +59,8 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	return responses, wrapEvent("server-side emit", event, err)
 }
 
-// serverSide makes the payload of a server-side event: its name and its arguments. They do not depend on the codec of the clients.
+// serverSide makes the payload of a server-side event: its name and its arguments. They do not
+// depend on the codec of the clients.
 func (ns *Namespace) serverSide(event string, args []any) ([]byte, error) {
 	if err := ns.usable(); err != nil {
 		return nil, err

@@ -9,9 +9,10 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// StartCluster starts n servers that are joined by routes, and returns when each knows all the others. ctx bounds all of that; without a
-// deadline in ctx, the start of each server and the wait for the routes may take 10 seconds each. cfg configures each server:
-// its ports must be zero and its Name and Routes empty. The caller must shut all of them down in the end.
+// StartCluster starts n servers that are joined by routes, and returns when each knows all the
+// others. ctx bounds all of that; without a deadline in ctx, the start of each server and the wait
+// for the routes may take 10 seconds each. cfg configures each server: its ports must be zero, and
+// its Name and Routes empty. The caller must shut down all of them in the end.
 func StartCluster(ctx context.Context, n int, cfg Config) ([]*Server, error) {
 	if n < 1 || cfg.Port != 0 || cfg.ClusterPort != 0 || cfg.Name != "" || len(cfg.Routes) > 0 {
 		return nil, fmt.Errorf("embedded: a cluster of %d servers: want one or more, without Port, ClusterPort, Name and Routes", n)
@@ -40,8 +41,8 @@ func StartCluster(ctx context.Context, n int, cfg Config) ([]*Server, error) {
 	return servers, nil
 }
 
-// WaitForRoutes returns when each of servers, which make up a whole cluster, has all its routes to all the others, or with an error when ctx
-// ends; without a deadline in ctx, after 10 seconds.
+// WaitForRoutes waits until each of servers, which must be a whole cluster, has its routes to all
+// the others. It returns an error when ctx ends; without a deadline in ctx, after 10 seconds.
 func WaitForRoutes(ctx context.Context, servers []*Server) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -53,8 +54,9 @@ func WaitForRoutes(ctx context.Context, servers []*Server) error {
 	return nil
 }
 
-// routes returns how many routes a server of a cluster of n has: to each other server as many as the pool holds, and one for the system
-// account and for every account that is pinned to a route of its own.
+// routes returns how many routes a server of a cluster of n has: to each other server as many as
+// the pool holds, and one for the system account and for every account that is pinned to a route of
+// its own.
 func (s *Server) routes(n int) int {
 	pool, pinned := server.DEFAULT_ROUTE_POOL_SIZE, 1
 	if o := s.cfg.Options; o != nil {

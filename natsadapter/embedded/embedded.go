@@ -1,8 +1,9 @@
-// Package embedded runs a NATS server inside this process, alone or joined to others by routes: for examples, tests and small
-// clusters that want no server of their own beside the program.
+// Package embedded runs NATS servers in this process, alone or joined by routes: for examples,
+// tests, and small clusters without NATS servers of their own.
 //
-// Such a server offers core NATS to clients and to routes, and nothing else: no JetStream, no monitoring port, no WebSocket, MQTT, leaf
-// node or gateway listener, and it leaves the signals of the process alone.
+// Such a server offers core NATS to clients and routes, and nothing else: no JetStream, no
+// monitoring port, no listener for WebSocket, MQTT, leaf nodes or gateways. It does not handle the
+// signals of the process.
 package embedded
 
 import (
@@ -20,10 +21,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Config configures a [Server]. The zero value is a server alone, on a free port of the loopback interface.
+// Config configures a [Server]. The zero value means a single server on a free port of the loopback
+// interface.
 type Config struct {
-	// Host is the address to listen on, for clients and for routes. Empty means 127.0.0.1. Any other than a loopback address needs
-	// authorization: Username and Password, and in a cluster ClusterUsername and ClusterPassword.
+	// Host is the address to listen on, for clients and for routes. Empty means 127.0.0.1. Any
+	// address that is not loopback needs authorization: Username and Password, and in a cluster
+	// ClusterUsername and ClusterPassword.
 	Host string
 
 	// Port is the port for clients. Zero means a free one.
@@ -32,35 +35,37 @@ type Config struct {
 	// Name is the server's name, unique in its cluster. Empty means a random one.
 	Name string
 
-	// ClusterName makes the server join a cluster of that name. Empty means that it stays alone, unless one of the fields on the
-	// cluster below is set; the name is "belfry" then.
+	// ClusterName is the name of the cluster that the server joins. Empty means no cluster, unless
+	// another field about the cluster is set; then it means "belfry".
 	ClusterName string
 
 	// ClusterPort is the port for routes. Zero means a free one.
 	ClusterPort int
 
-	// Routes are the cluster addresses of other servers, as ClusterURL returns them. One that is up suffices: servers tell each other
-	// of the rest. Without a user in it, an address gets ClusterUsername and ClusterPassword.
+	// Routes are the cluster addresses of other servers, as ClusterURL returns them. One that is up
+	// suffices: servers tell each other of the rest. Addresses without a user get ClusterUsername
+	// and ClusterPassword.
 	Routes []string
 
-	// Username and Password are what clients must show. Empty means that anybody may connect.
+	// Username and Password are required of clients. Empty means that any client may connect.
 	Username, Password string
 
-	// ClusterUsername and ClusterPassword are what other servers must show.
+	// ClusterUsername and ClusterPassword are required of other servers.
 	ClusterUsername, ClusterPassword string
 
 	// MaxPayload is the largest message, in bytes. Zero means 1 MiB.
 	MaxPayload int
 
-	// LameDuckGrace and LameDuckDuration say how long clients are left alone after LameDuck was called, and when the last one is
-	// disconnected. Zero means 10 and 30 seconds.
+	// LameDuckGrace is how long clients may stay undisturbed after LameDuck was called, and
+	// LameDuckDuration when the last one is disconnected. Zero means 10 and 30 seconds.
 	LameDuckGrace, LameDuckDuration time.Duration
 
-	// Logger receives the server's notices, warnings and errors. nil means that nothing is logged.
+	// Logger receives the server's notices, warnings and errors. nil means no logging.
 	Logger *slog.Logger
 
-	// Options is where everything else comes from: users with permissions, accounts, TLS. The fields above override it where they are
-	// set. What this package does not offer must be off in it. The server works on a copy.
+	// Options are all other options: users with permissions, accounts, TLS. Fields above that are
+	// set override them. They must not turn on what this package does not offer. The server works
+	// on a copy.
 	Options *server.Options
 }
 
@@ -96,8 +101,9 @@ type Server struct {
 	shutdown sync.Once
 }
 
-// Start starts a server and returns when it accepts connections. ctx bounds the start alone, not the life of the server; without a
-// deadline in ctx, Start gives up after 10 seconds. The caller must call Shutdown or LameDuck in the end.
+// Start starts a server and returns when it accepts connections. ctx bounds the start alone, not
+// the life of the server; without a deadline in ctx, Start gives up after 10 seconds. The caller
+// must call Shutdown or LameDuck in the end.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	opts, err := cfg.options()
 	if err != nil {
@@ -231,7 +237,8 @@ func (s *Server) URL() string {
 	return "nats://" + hostPort(s.nats.Addr())
 }
 
-// ClusterURL returns the address for other servers' Routes, "nats://host:port", without credentials; it is empty for a server alone.
+// ClusterURL returns the address for other servers' Routes, "nats://host:port", without
+// credentials; it is empty for a server alone.
 func (s *Server) ClusterURL() string {
 	addr := s.nats.ClusterAddr()
 	if addr == nil {
@@ -240,7 +247,8 @@ func (s *Server) ClusterURL() string {
 	return "nats://" + hostPort(addr)
 }
 
-// hostPort returns addr in a form to connect to: a server that listens on all addresses is reached on the loopback one.
+// hostPort returns addr in a form to connect to: a server that listens on all addresses is reached
+// on the loopback one.
 func hostPort(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -253,21 +261,22 @@ func hostPort(addr net.Addr) string {
 	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// Shutdown stops the server and returns when it has stopped: clients and routes see their connections end. Further calls are no-ops
-// that wait as well.
+// Shutdown stops the server and returns when it has stopped: clients and routes see their
+// connections end. Further calls are no-ops that wait as well.
 func (s *Server) Shutdown() {
 	s.shutdown.Do(s.nats.Shutdown)
 	s.nats.WaitForShutdown()
 }
 
-// Close is Shutdown, for those who need an io.Closer. It returns nil.
+// Close is Shutdown, as an io.Closer. It returns nil.
 func (s *Server) Close() error {
 	s.Shutdown()
 	return nil
 }
 
-// LameDuck stops the server gently: it accepts no more clients, tells those that it has, gives them LameDuckGrace to find another
-// server, and disconnects them until LameDuckDuration is over. It returns when the server has stopped.
+// LameDuck stops the server gently: it accepts no more clients, tells those that it has, gives them
+// LameDuckGrace to find another server, and disconnects them until LameDuckDuration is over. It
+// returns when the server has stopped.
 func (s *Server) LameDuck() {
 	s.nats.LameDuckShutdown()
 	s.nats.WaitForShutdown()
@@ -288,7 +297,7 @@ func (s *Server) Subscriptions() int {
 	return n
 }
 
-// Disconnect closes the connections of all clients, without a word of farewell. They may come back.
+// Disconnect closes the connections of all clients without a warning. They may reconnect.
 func (s *Server) Disconnect() error {
 	conns, err := s.nats.Connz(nil)
 	if err != nil {

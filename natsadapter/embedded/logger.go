@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// A logger hands what nats-server logs to a slog.Logger, if there is one, and keeps the first fatal error for Start: nats-server
-// does not return it.
+// A logger hands what nats-server logs to a slog.Logger, if there is one, and keeps the first fatal
+// error for Start: nats-server does not return it.
 type logger struct {
 	log   *slog.Logger
 	fatal chan error // has room for one

@@ -1,5 +1,6 @@
-// Package natstest gives tests a NATS server or a cluster of them, in the manner of net/http/httptest: in this process, on free ports
-// of the loopback interface, and gone when the test ends. Each server can be made to fail and to come back.
+// Package natstest gives tests a NATS server or a cluster of them, in the manner of
+// net/http/httptest: in this process, on free ports of the loopback interface, and gone when the
+// test ends. Each server can be made to fail and to come back.
 package natstest
 
 import (
@@ -13,8 +14,8 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 )
 
-// A Server is a NATS server for a test. It keeps its addresses over a Restart. Its methods are for the goroutine of the test, but URL
-// may be called from anywhere.
+// A Server is a NATS server for a test. It keeps its addresses over a Restart. Its methods are for
+// the goroutine of the test, but URL may be called from anywhere.
 type Server struct {
 	t          testing.TB
 	cfg        embedded.Config // with the ports that were found free
@@ -31,8 +32,8 @@ func NewServer(t testing.TB) *Server {
 	return Start(t, embedded.Config{})
 }
 
-// Start starts a server as cfg says. It is shut down when the test ends. The zero values of cfg.LameDuckGrace and LameDuckDuration
-// mean a second and two here.
+// Start starts a server as cfg says. It is shut down when the test ends. The zero values of
+// cfg.LameDuckGrace and LameDuckDuration mean a second and two here.
 func Start(t testing.TB, cfg embedded.Config) *Server {
 	t.Helper()
 	cfg = shorten(cfg)
@@ -43,14 +44,15 @@ func Start(t testing.TB, cfg embedded.Config) *Server {
 	return adopt(t, cfg, server)
 }
 
-// NewCluster starts n servers that are joined by routes, and returns when each knows all the others. They are shut down when the
-// test ends.
+// NewCluster starts n servers that are joined by routes, and returns when each knows all the
+// others. They are shut down when the test ends.
 func NewCluster(t testing.TB, n int) []*Server {
 	t.Helper()
 	return StartCluster(t, n, embedded.Config{})
 }
 
-// StartCluster is NewCluster with a configuration for each of the servers, as [embedded.StartCluster] takes it.
+// StartCluster is NewCluster with a configuration for each of the servers, as
+// [embedded.StartCluster] takes it.
 func StartCluster(t testing.TB, n int, cfg embedded.Config) []*Server {
 	t.Helper()
 	cfg = shorten(cfg)
@@ -84,7 +86,8 @@ func URLs(servers ...*Server) string {
 	return strings.Join(urls, ",")
 }
 
-// WaitForRoutes returns when each of servers, which make up a whole cluster and are all up, has its routes to all the others.
+// WaitForRoutes returns when each of servers, which make up a whole cluster and are all up, has its
+// routes to all the others.
 func WaitForRoutes(t testing.TB, servers ...*Server) {
 	t.Helper()
 	up := make([]*embedded.Server, len(servers))
@@ -148,7 +151,8 @@ func (s *Server) up() *embedded.Server {
 	return s.server
 }
 
-// Shutdown stops the server at once: its clients see their connections end. It is a no-op while the server is down.
+// Shutdown stops the server at once: its clients see their connections end. It is a no-op while the
+// server is down.
 func (s *Server) Shutdown() {
 	if server := s.up(); server != nil {
 		server.Shutdown()
@@ -156,11 +160,12 @@ func (s *Server) Shutdown() {
 	}
 }
 
-// Running reports whether the server is up. One that has been told to go by LameDuck is, until it has stopped.
+// Running reports whether the server is up. One that has been told to go by LameDuck is, until it
+// has stopped.
 func (s *Server) Running() bool { return s.up() != nil }
 
-// Restart starts the server anew on the same addresses, after a Shutdown if it is up. The server of a cluster joins it again, but
-// Restart does not wait for that: see [WaitForRoutes].
+// Restart starts the server anew on the same addresses, after a Shutdown if it is up. The server of
+// a cluster joins it again, but Restart does not wait for that: see [WaitForRoutes].
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Shutdown()
@@ -172,7 +177,7 @@ func (s *Server) Restart() {
 	s.server = server
 }
 
-// Disconnect closes the connections of all clients without a word; the server goes on.
+// Disconnect closes the connections of all clients without a warning; the server goes on.
 func (s *Server) Disconnect() {
 	s.t.Helper()
 	server := s.up()
@@ -184,7 +189,8 @@ func (s *Server) Disconnect() {
 	}
 }
 
-// LameDuck makes the server tell its clients to go, and stop after a while; it does not wait for that. See [embedded.Server.LameDuck].
+// LameDuck makes the server tell its clients to go, and stop after a while; it does not wait for
+// that. See [embedded.Server.LameDuck].
 func (s *Server) LameDuck() {
 	s.t.Helper()
 	server := s.up()

@@ -67,8 +67,8 @@ type socket struct {
 	Truncated bool               `json:"truncated,omitempty"`
 }
 
-// newFetchAnswer says as much of selected as is wanted, in the order of their ids: of those behind after, limit at the most, and as many as fit
-// into an answer of most bytes.
+// newFetchAnswer says as much of selected as is wanted, in the order of their ids: of those behind
+// after, limit at the most, and as many as fit into an answer of most bytes.
 func newFetchAnswer(selected []sockets.RemoteSocket, after string, limit int, handshake bool, most int) *fetchAnswer {
 	const reserve = 16 << 10 // for what else is in an answer
 	left := max(most-reserve, most/2)

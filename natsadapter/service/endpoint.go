@@ -51,7 +51,8 @@ func (e endpoint) metadata() map[string]string {
 	}
 }
 
-// meaning is what the fields of requests and answers mean, by their names in JSON; those of a socket follow "socket.".
+// meaning is what the fields of requests and answers mean, by their names in JSON; those of a
+// socket follow "socket.".
 var meaning = map[string]string{
 	"namespace":   `of which namespace; "/" if left out`,
 	"rooms":       "selects the sockets in any of these rooms, each once; a socket's id is a room, too. Nobody if it is empty; all of the namespace if left out",

@@ -91,7 +91,8 @@ func (s *Service) carryOut(r request) *nats.Msg {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	// A server that was known may have done it and left since. One that was not known, since the link is new, may be by now.
+	// A server that was known may have done it and left since. One that was not known, since the
+	// link is new, may be by now.
 	known := len(s.emitter.Nodes()) > 0
 	a, err := r.do(ctx, s)
 	if err == nil && !known && len(s.emitter.Nodes()) == 0 {
@@ -113,7 +114,8 @@ func (s *Service) carryOut(r request) *nats.Msg {
 	return &nats.Msg{Data: data}
 }
 
-// respond sends an answer, if one is wanted. Not by micro.Request, which notes its errors without a lock.
+// respond sends an answer, if one is wanted. Not by micro.Request, which notes its errors without a
+// lock.
 func (s *Service) respond(reply string, msg *nats.Msg) {
 	if reply == "" {
 		return

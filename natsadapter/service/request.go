@@ -26,8 +26,8 @@ type selection struct {
 	Timeout   int      `json:"timeout,omitempty"`
 }
 
-// rooms are what a request names under "rooms", if it does: without names, and also by null, which is what some languages make of an empty list, it
-// selects nobody.
+// rooms are what a request names under "rooms", if it does: without names, and also by null, which
+// is what some languages make of an empty list, it selects nobody.
 type rooms struct {
 	given bool
 	names []string

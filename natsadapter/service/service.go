@@ -1,63 +1,75 @@
-// Package service offers what can be done to the sockets of a cluster as a NATS service, for programs in any language: they send a request in
-// JSON to a subject, and get an answer in JSON.
+// Package service lets programs in any language act on the sockets of a cluster, as a NATS service:
+// they send a request in JSON to a subject, and get an answer in JSON.
 //
 //	nats req belfry.service.rchat.emit '{"rooms":["lobby"],"event":"news","args":["hi"]}'
 //	{"ok":true,"count":2}
 //
-// [Start] starts it, and nothing else does. It is found by `nats service ls` and the like, under the name "belfry", with all its subjects, and
-// with a JSON schema and an example of each request. Several instances for one cluster share the requests.
+// Only [Start] starts it. `nats service ls` and the like find it under the name "belfry", with all
+// its subjects, and a JSON schema and an example of each request. Several instances for one cluster
+// share the requests.
 //
 // # Subjects
 //
-// The subjects are <prefix>.service.<cluster>.<endpoint>, of which [Service.Subject] is the beginning: prefix is natsadapter.Config's, and
-// cluster its name behind an 'r', with every byte but letters, digits, '-' and '_' as "=XX" in hexadecimal: "rchat" for "chat". The endpoints:
+// The subjects are <prefix>.service.<cluster>.<endpoint>; [Service.Subject] returns the part before
+// the endpoint. The prefix is that of natsadapter.Config. The cluster is its name behind an 'r',
+// with every byte except letters, digits, '-' and '_' as "=XX" in hexadecimal: "rchat" for "chat".
+// The endpoints:
 //
-//	emit        sends an event to sockets, and says how many have it
+//	emit        sends an event to sockets, and counts those that have it
 //	join        puts sockets into rooms
 //	leave       takes sockets out of rooms
 //	disconnect  disconnects sockets
-//	count       says how many sockets there are
-//	fetch       says which
+//	count       counts sockets
+//	fetch       lists sockets
 //
 // # Requests
 //
-// A request is an object. These fields of it, all of which may be left out, select sockets, on all servers:
+// A request is an object. These fields select sockets on all servers, and all may be left out:
 //
-//	namespace   of which namespace; "/" if it is left out
-//	rooms       those in any of these rooms, each once; a socket's id is a room, too. Of an empty list, [] or null, nobody: the answer is ok, and
-//	            counts none. If it is left out, all of the namespace
-//	except      without those in any of these rooms
-//	timeout     how long to wait for the servers, in milliseconds, 30,000 at the most; Config.Timeout if it is left out
+//	namespace   the namespace; default "/"
+//	rooms       sockets in any of these rooms; the id of a socket is a room, too. Default: the whole
+//	            namespace. An empty list, or null, selects no socket: the answer is ok, and counts 0
+//	except      without the sockets in any of these rooms
+//	timeout     how long to wait for the servers, in milliseconds, at most 30,000; default Config.Timeout
 //
-// Those of emit besides: event, its name; args, a list of its arguments, any JSON; volatile and compress, as Broadcast's methods of these
-// names have it. An argument cannot be binary: there is no JSON for it. A request without a reply subject (nats pub) is carried out and not
-// answered; emit then reaches only the servers that have such sockets, and keeps the order of what one client sends to one instance.
+// The other fields of an emit request are event, the name of the event; args, the list of its
+// arguments, in any JSON; volatile and compress, as Broadcast's methods of these names. An argument
+// cannot be binary, since JSON has no such value. A request without a reply subject (nats pub) is
+// carried out and not answered. An emit then reaches only servers that have selected sockets, and
+// events from one client to one instance keep their order.
 //
-// Those of join and leave: join and leave, the rooms. Of disconnect: close, to end the connections of the clients, with their sockets in all
-// namespaces; and all, which must be true to disconnect a whole namespace, with neither rooms nor except. Of fetch: limit, how many sockets
-// at the most; after, the id of a socket, to go on behind it; handshake, to have that of each socket, with its credentials.
+// Other fields of join and leave are join and leave, the lists of rooms. Those of disconnect are
+// close, which ends the clients' connections, with their sockets in all namespaces; and all, which
+// must be true to disconnect a whole namespace, without rooms and except. Those of fetch are limit,
+// the largest number of sockets; after, the id of a socket, to continue behind it; handshake, to
+// include each socket's handshake, with its credentials.
 //
 // Other fields are refused, so that a wrong name does not go unnoticed.
 //
 // # Answers
 //
-// An answer is an object. ok says that all of it was done, on all servers; otherwise error says why not, missing which servers have not said
-// that they have done it, by their ids, and unconfirmed which servers do not know yet of the rooms that were joined. What else is in it is
-// what was done, or is known, without them: count, of emit and count; sockets, of fetch, in the order of their ids, and more, if there are
-// others, of which those behind the last can be fetched next. An answer is as large as a message may be on this NATS; of a socket that is
-// larger by itself, there is no more than that it is truncated. Each request fetches all sockets that are selected from the servers.
+// An answer is an object. Its field ok is true if all servers did everything. Otherwise error says
+// why; missing lists the servers that did not confirm; unconfirmed lists those that may not know
+// the new rooms yet. The other fields hold what was done, or is known, on the other servers: count,
+// of emit and count; sockets, of fetch, in the order of their ids; more, which is true if there are
+// further sockets, to be fetched with after. An answer is at most as large as a message may be on
+// this NATS; a socket that is larger alone is only marked as truncated. Each fetch request fetches
+// all selected sockets from the servers.
 //
-// A request that was refused has an answer with the headers of a service's error: Nats-Service-Error-Code is 400 for a wrong request, 413 for
-// one that is too large, 429 if there are too many, and 503 if the service is closing, has not reached the cluster or is denied what it needs of
-// NATS, or knows no server of the cluster.
-// Nats-Service-Error says more, and so does error in its JSON. Nobody got anything then. Those who send requests one after the other, and wait for the answers,
-// have them carried out in this order.
+// The answer to a refused request has the headers of a service error. Nats-Service-Error-Code is
+// 400 for a wrong request, 413 for one that is too large, 429 if there are too many, and 503 if the
+// service is closing, has not reached the cluster, lacks a NATS permission, or knows no server of
+// the cluster. Nats-Service-Error says more, as does error in the JSON. After a refusal no socket
+// got anything. A client that waits for each answer before it sends the next request has its
+// requests carried out in order.
 //
-// # Who may use it
+// # Permissions
 //
-// Whoever may publish to its subjects can do everything to every socket: the permissions of the NATS server are the guard, and there is no
-// other. A client needs to publish to the endpoints that it is to use, and to subscribe to its inbox. The service needs what a node of the
-// cluster does, to subscribe to its own subjects and to $SRV.>, and to publish to the inboxes of those who ask, such as by allow_responses.
+// A client that may publish to the service's subjects can do everything to every socket. Only the
+// permissions of the NATS server restrict it: there are no others. A client needs to publish to the
+// endpoints that it uses, and to subscribe to its inbox. The service needs the permissions of a
+// node of the cluster, to subscribe to its own subjects and to $SRV.>, and to publish to the
+// inboxes of its clients, for instance by allow_responses.
 package service
 
 import (
@@ -77,30 +89,34 @@ import (
 	"github.com/belfry-io/belfry/natsadapter"
 )
 
-// Name and Version are how the service is found. The version is that of its requests and answers, by the rules of semantic versioning.
+// Name and Version identify the service. Version is the semantic version of its requests and
+// answers.
 const (
 	Name    = "belfry"
 	Version = "1.0.0"
 )
 
-// A Config is what a Service is made of. Adapter is to be set; what else is zero has a default.
+// A Config configures a [Service]. Adapter must be set; other fields may be zero.
 type Config struct {
-	// Adapter says which cluster the service is for, on which NATS. It may be that of a server in this process: the service makes
-	// connections of its own.
+	// Adapter says which cluster the service is for, on which NATS. It may be the adapter of a
+	// server in this process: the service makes its own connections.
 	Adapter *natsadapter.Adapter
 
-	// Emitter is what reaches the cluster. It stays the caller's, who closes it after the Service. nil means one of the Service's own over
-	// Adapter, with the codec that servers have by default: set it for another one.
+	// Emitter reaches the cluster. It stays the caller's, who closes it after the Service. nil
+	// means an emitter of the Service's own over Adapter, with the default codec: set it for
+	// another codec.
 	Emitter *emitter.Emitter
 
-	// Timeout is how long a request waits for the servers if it does not say so itself. Zero means 3 seconds: within that, a server
-	// that has died is known to have, and the answer comes before those who ask with `nats req` give up.
+	// Timeout is how long a request waits for the servers if it does not say so itself. Zero means
+	// 3 seconds: by then a dead server is known to be dead, and `nats req` still waits.
 	Timeout time.Duration
 
-	// MaxRequests bounds the requests that are carried out at a time. Further ones are refused. Zero means 64.
+	// MaxRequests bounds the requests that are carried out at a time. Further ones are refused.
+	// Zero means 64.
 	MaxRequests int
 
-	// MaxRequestBytes bounds a request. Larger ones are refused. Zero means 1 MiB, which is what a NATS server allows by default.
+	// MaxRequestBytes bounds a request, in bytes. Larger ones are refused. Zero means 1 MiB, which
+	// a NATS server allows by default.
 	MaxRequestBytes int
 
 	// Logger takes what an operator should know. nil means slog.Default().
@@ -130,7 +146,7 @@ func (c Config) defaults() Config {
 	return c
 }
 
-// A Service answers requests, until it is closed. Its methods may be called concurrently.
+// A Service answers requests until it is closed. Its methods may be called concurrently.
 type Service struct {
 	cfg     Config
 	subject string
@@ -152,11 +168,12 @@ type Service struct {
 
 type counts struct{ requests, refused, partial atomic.Uint64 }
 
-// Start starts the service for the cluster of cfg.Adapter. It returns when the service can be found, and its requests reach the cluster,
-// or with an error that says why that cannot be, or that ctx has ended; without a deadline in ctx, after 30 seconds. Close it in the end.
+// Start starts the service for the cluster of cfg.Adapter. It returns when clients can find the
+// service and requests reach the cluster. It returns an error if that cannot be, or when ctx ends;
+// without a deadline in ctx, after 30 seconds. Close the Service in the end.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.Adapter == nil {
-		return nil, errors.New("service: start: no adapter: set Config.Adapter to one for the cluster of the servers")
+		return nil, errors.New("service: start: no adapter: set Config.Adapter to the adapter of the servers")
 	}
 	s := &Service{cfg: cfg.defaults(), emitter: cfg.Emitter}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -224,11 +241,13 @@ func (s *Service) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// Subject is what the subjects of the service begin with; a dot and the name of an endpoint follow.
+// Subject returns the beginning of the service's subjects; a dot and the name of an endpoint
+// follow.
 func (s *Service) Subject() string { return s.subject }
 
-// Close takes no more requests, waits for those that are being carried out, and for all that Start has started, until ctx ends. Requests that
-// are not done then are answered with what is known. An error says that something was left undone.
+// Close takes no more requests, and waits until those that are being carried out are done, and
+// everything that Start has started has ended, or ctx ends. Requests that are not done by then are
+// answered with what is known. An error says what was left undone.
 func (s *Service) Close(ctx context.Context) error {
 	var errs []error
 	if s.micro != nil {
@@ -256,7 +275,8 @@ func (s *Service) Close(ctx context.Context) error {
 	return nil
 }
 
-// drained waits until the requests that the server had sent before Stop have come to their handlers. nats.go does not say so otherwise.
+// drained waits until the requests that the server had sent before Stop have come to their
+// handlers. nats.go does not say so otherwise.
 func (s *Service) drained(ctx context.Context) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -277,7 +297,8 @@ func flush(ctx context.Context, nc *nats.Conn) error {
 	return nc.FlushWithContext(ctx)
 }
 
-// begin counts a request that is to be carried out: end is to follow, and then tasks.Done. It returns why it is not.
+// begin counts a request that is to be carried out: end is to follow, and then tasks.Done. It
+// returns why it is not.
 func (s *Service) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -298,7 +319,8 @@ func (s *Service) end() {
 	s.running--
 }
 
-// stats is what STATS of the service says besides. The processing times there are those of taking the requests.
+// stats is what STATS of the service says besides. The processing times there are those of taking
+// the requests.
 func (s *Service) stats() any {
 	s.mu.Lock()
 	running := s.running

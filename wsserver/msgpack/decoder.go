@@ -20,7 +20,8 @@ func (d decoder) Binary(msg []byte) (*packet.Packet, error) {
 	p := &packet.Packet{Type: m.kind, Namespace: m.namespace, ID: m.id, HasID: m.hasID}
 	switch {
 	case p.Type == packet.Event || p.Type == packet.Ack:
-		// ParseArgs goes through the text once more: UTF-8, the number of arguments and forged placeholders are checked there.
+		// ParseArgs goes through the text once more: UTF-8, the number of arguments and forged
+		// placeholders are checked there.
 		if p.Args, err = packet.ParseArgs(m.data, m.attachments, d.limits); err != nil {
 			return nil, err
 		}

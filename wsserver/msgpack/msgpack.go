@@ -1,5 +1,6 @@
-// Package msgpack is the codec of Socket.IO packets that socket.io-msgpack-parser speaks: MessagePack, and one binary message for a packet,
-// whatever is in it. It is for servers that send much binary data, which with the default codec takes a message of its own each time.
+// Package msgpack is the codec of socket.io-msgpack-parser: it writes a packet in MessagePack, as
+// one binary message. It is for servers that send much binary data, for which the default codec
+// needs a message of its own each time.
 //
 //	srv := wsserver.New(wsserver.Config{Codec: msgpack.Codec{}})
 //
@@ -8,20 +9,25 @@
 //	import parser from "socket.io-msgpack-parser"
 //	const socket = io(url, { parser })
 //
-// A handler sees the same arguments with either codec, because what comes in becomes what JSON.stringify would have made of it:
+// A handler sees the same arguments with either codec, because messages are converted as
+// JSON.stringify would convert them:
 //
 //   - A Date becomes its text, "2026-01-31T12:00:00.000Z".
-//   - What is undefined is left out of an object, and is null elsewhere; so are numbers that are not finite.
-//   - A Buffer or an ArrayBuffer becomes an attachment, and counts for [packet.Limits] as one.
+//   - An undefined value is left out of an object, and is null elsewhere; so are numbers that are not
+//     finite.
+//   - A Buffer or an ArrayBuffer becomes an attachment, and counts as one for [packet.Limits].
 //   - Integers of 64 bits keep all their digits, where JavaScript itself would round them.
 //   - A key of an object that is an integer becomes its digits. All other keys must be strings.
-//   - Extensions of MessagePack other than those of notepack.io, on which the parser is built, are an error.
+//   - Extensions of MessagePack other than those of notepack.io, on which the parser is built, are an
+//     error.
 //
-// MessagePack needs no placeholders, so that a client may send the object {"_placeholder":true,"num":0} and mean it. It is plain data unless
-// the packet has attachments as well; there [packet.Args] could not tell them apart, and the packet is refused.
+// MessagePack needs no placeholders, so a client may send the object {"_placeholder":true,"num":0}
+// as plain data. If the packet also has attachments, [packet.Args] could not tell them apart, and
+// the packet is refused.
 //
-// Typed arrays are a trap of notepack.io: from a browser, a Uint8Array comes as an object with the keys "0", "1" and so on, and from Node.js
-// as the whole memory that it is a part of. Clients should send an ArrayBuffer, or in Node.js a Buffer.
+// Typed arrays are a trap of notepack.io: from a browser, a Uint8Array comes as an object with the
+// keys "0", "1" and so on, and from Node.js as the whole memory that it is a part of. Clients
+// should send an ArrayBuffer, or in Node.js a Buffer.
 package msgpack
 
 import (
@@ -35,20 +41,22 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// The reasons for which a message is no packet, beside those of package packet. No error repeats more of a message than a number.
+// The reasons why a message is not a packet, besides those of package packet. An error repeats
+// nothing of a message, except numbers.
 var (
 	ErrMessage = errors.New("msgpack: malformed message")
-	ErrValue   = errors.New("msgpack: value that has no counterpart in JSON")
-	ErrText    = errors.New("msgpack: text message")
+	ErrValue   = errors.New("msgpack: value without a counterpart in JSON")
+	ErrText    = errors.New("msgpack: text message, which this codec never sends: does the client set the parser?")
 )
 
-// Codec is the codec. It writes a packet as a map with the keys type, nsp, data, where there is any, and id, where there is one, in this
-// order; it reads them in any.
+// Codec is the codec. It writes a packet as a map with the keys type, nsp, data (if there is any)
+// and id (if there is one), in this order. It reads them in any order.
 type Codec struct{}
 
 var _ packet.Codec = Codec{}
 
-// The beginning of an Event without an id, in parts. An id goes to the end, so that it can be added without a look at the data.
+// The beginning of an Event without an id, in parts. An id goes to the end, so that it can be added
+// without a look at the data.
 const (
 	mapOf3  = 0x83
 	mapOf4  = 0x84
@@ -59,8 +67,9 @@ const (
 	idSize  = len(idKey) + 9 // at the most, in bytes
 )
 
-// Encode implements [packet.Codec]. The text is empty, and the one attachment is the message. Numbers are written as notepack.io writes
-// them: the integers among them, 1.0 and 1e3 too, in the shortest form of an integer, all others and what 64 bits do not hold as float64.
+// Encode implements [packet.Codec]. The text is empty, and the only attachment is the message.
+// Numbers are written as notepack.io writes them: integers, 1.0 and 1e3 too, in their shortest
+// form; all others, and integers that do not fit into 64 bits, as float64.
 func (Codec) Encode(p *packet.Packet) (packet.Encoded, error) {
 	deepest := packet.Limits{Depth: math.MaxInt} // the depth is left to the limits of the peer
 	if err := p.Check(&deepest); err != nil {
@@ -154,8 +163,10 @@ func checkEvent(msg []byte) error {
 	return nil
 }
 
-// NewDecoder implements [packet.Codec]. A decoder of this codec never awaits anything, since each packet is one message.
+// NewDecoder implements [packet.Codec]. Each packet is one message, so its decoder never waits for
+// attachments.
 //
-// It is as strict as that of [packet.JSON], and refuses besides a packet that has one of its keys twice, and what follows the packet in its
-// message. As in the official parser, an id or a type may be a float without a fraction, and other keys than those of a packet are ignored.
+// It is as strict as the decoder of [packet.JSON]. It also refuses a packet that has one of its
+// keys twice, and a message that goes on after its packet. As in the official parser, an id or a
+// type may be a float without a fraction, and unknown keys are ignored.
 func (Codec) NewDecoder(l *packet.Limits) packet.Decoder { return decoder{l} }

@@ -12,8 +12,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// A reader takes values from the front of a message, and writes the data among them as JSON. Nothing is allocated for a length that a
-// message announces and does not have: what is written is at most six times as long as what has been read, placeholders apart.
+// A reader takes values from the front of a message, and writes the data among them as JSON.
+// Nothing is allocated for a length that a message announces and does not have: what is written is
+// at most six times as long as what has been read, placeholders apart.
 type reader struct {
 	rest            []byte
 	limits          packet.Limits // in force
@@ -141,7 +142,8 @@ func (r *reader) mapHeader() (uint32, error) {
 	return n, nil
 }
 
-// key takes a key of a map: a string, or an integer as JavaScript makes a string of it. It may be a part of the message.
+// key takes a key of a map: a string, or an integer as JavaScript makes a string of it. It may be a
+// part of the message.
 func (r *reader) key() (key []byte, err error) {
 	switch msgp.NextType(r.rest) {
 	case msgp.StrType:
@@ -337,7 +339,8 @@ func (r *reader) date(ms int64) error {
 	return nil
 }
 
-// room returns text with room for n more bytes. It doubles the text, because append takes many small steps to a large one.
+// room returns text with room for n more bytes. It doubles the text, because append takes many
+// small steps to a large one.
 func room(text []byte, n int) []byte {
 	if cap(text)-len(text) >= n {
 		return text

@@ -11,8 +11,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// appendJSON writes text, which is valid JSON, with the attachments of a in place of its placeholders. MessagePack says in front how much is
-// in an array or a map, and nothing at its end, so that it is enough to know the sizes and to go through the text once.
+// appendJSON writes text, which is valid JSON, with the attachments of a in place of its
+// placeholders. MessagePack says in front how much is in an array or a map, and nothing at its end,
+// so that it is enough to know the sizes and to go through the text once.
 func appendJSON(msg, text []byte, a packet.Args) []byte {
 	var few [32]uint32
 	sizes := appendSizes(few[:0], text)
@@ -65,7 +66,8 @@ func appendJSON(msg, text []byte, a packet.Args) []byte {
 	return msg
 }
 
-// appendSizes appends how much is in each array and object of text, in the order in which they begin.
+// appendSizes appends how much is in each array and object of text, in the order in which they
+// begin.
 func appendSizes(sizes []uint32, text []byte) []uint32 {
 	var few [32]int
 	open := few[:0] // which of the sizes are those of what is open
@@ -85,7 +87,8 @@ func appendSizes(sizes []uint32, text []byte) []uint32 {
 	return sizes
 }
 
-// first is 1 if rest, which follows an opening bracket, begins with an element, and 0 if it begins with the closing one.
+// first is 1 if rest, which follows an opening bracket, begins with an element, and 0 if it begins
+// with the closing one.
 func first(rest []byte) uint32 {
 	if rest = bytes.TrimLeft(rest, " \n\t\r"); rest[0] == ']' || rest[0] == '}' {
 		return 0
@@ -123,7 +126,8 @@ func inNumber(c byte) bool {
 	return digit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
 }
 
-// appendNumber writes a number. AppendInt64 is for negative ones, because it writes others in the longer signed forms.
+// appendNumber writes a number. AppendInt64 is for negative ones, because it writes others in the
+// longer signed forms.
 func appendNumber(msg, text []byte) []byte {
 	if text[0] == '-' {
 		if i, err := strconv.ParseInt(string(text), 10, 64); err == nil {

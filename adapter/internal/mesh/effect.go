@@ -16,7 +16,7 @@ type Send struct {
 	Message Message
 }
 
-// Probe asks the broker whether anybody receives what is for a node. [Machine.Absent] takes the answer that nobody does; there is no other.
+// Probe asks the broker whether anybody receives what is for a node. [Machine.Unreachable] takes the answer that nobody does; there is no other.
 type Probe struct{ Node string }
 
 // Resend hands a broadcast of this node to the node that misses it, as it was. Broadcast is what was passed to [Machine.Emit].

@@ -101,7 +101,7 @@ type Bye struct {
 type Confirm struct{}
 
 // Unreachable is no node's message: a shell leaves it with its broker for the case that nobody receives what is for the node that stands as its sender.
-// It is for [Machine.Absent].
+// It is for [Machine.Unreachable].
 type Unreachable struct{}
 
 func (*Unreachable) message() {}
