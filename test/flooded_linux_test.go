@@ -31,7 +31,7 @@ func beFlooded(args []string) error {
 	if err != nil {
 		return err
 	}
-	srv := wsserver.New(wsserver.Config{BudgetBytes: floodBudget, PerMessageDeflate: args[0] == "deflate", Logger: slog.New(slog.DiscardHandler)})
+	srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{BudgetBytes: floodBudget}, Compression: wsserver.Compression{PerMessageDeflate: args[0] == "deflate"}, Logger: slog.New(slog.DiscardHandler)})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 		s.On("echo", func(ctx context.Context, e *wsserver.Event) error {
 			var text any
