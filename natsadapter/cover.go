@@ -26,7 +26,7 @@ const (
 )
 
 // errFlood is why a link gives up its cover.
-var errFlood = errors.New("too much comes in for other nodes; subscribing room by room")
+var errFlood = errors.New("too many messages for other nodes; subscribing room by room")
 
 // takeCover subscribes c to all rooms if that is allowed, and worth it for so many. It reports
 // whether it has.

@@ -140,7 +140,7 @@ func (l *link) tell(subject, reply string, msg []byte) error {
 	}
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("a message of %d bytes, and the server takes %d: %w", len(msg), l.cur.nc.MaxPayload(), err)
+		return fmt.Errorf("a message of %d bytes; the server takes at most %d: %w", len(msg), l.cur.nc.MaxPayload(), err)
 	case errors.Is(err, nats.ErrBadSubject):
 		return err
 	case err != nil:

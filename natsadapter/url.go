@@ -67,7 +67,7 @@ func parseServers(list string) ([]*url.URL, error) {
 		case u.Hostname() == "":
 			return nil, fmt.Errorf("server %d of the URL: no host: want %s://host:port", i+1, u.Scheme)
 		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-			return nil, fmt.Errorf("server %d of the URL: something follows the port: want %s://host:port, parameters behind the last server", i+1, u.Scheme)
+			return nil, fmt.Errorf("server %d of the URL: unexpected text after the port: want %s://host:port, and parameters after the last server", i+1, u.Scheme)
 		}
 		if port := u.Port(); port != "" {
 			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

@@ -60,8 +60,8 @@ func TestFromURLErrors(t *testing.T) {
 		{"nats://h:0", "want 1 to 65535"},
 		{"nats://h:70000", "want 1 to 65535"},
 		{"nats://h:port", "want nats://host:port"},
-		{"nats://h:1/path", "something follows the port"},
-		{"nats://h:1#f", "something follows the port"},
+		{"nats://h:1/path", "unexpected text after the port"},
+		{"nats://h:1#f", "unexpected text after the port"},
 		{"nats://h:1?cluster=a,nats://h:2?cluster=b", ""}, // the parameter holds the rest
 		{"nats://h:1?clutser=a", `unknown parameter "clutser"`},
 		{"nats://h:1?cluster=a&cluster=b", "2 times"},
@@ -70,7 +70,7 @@ func TestFromURLErrors(t *testing.T) {
 		{"nats://u:secret:1", "want nats://host:port"},
 		{"nats://u:secret%zz@h:1", "want nats://host:port"},
 		{"redis://u:secret@h:1", "want nats or tls"},
-		{"nats://u:secret@h:1/x", "something follows"},
+		{"nats://u:secret@h:1/x", "unexpected text after"},
 	} {
 		_, err := FromURL(tc.text)
 		switch {

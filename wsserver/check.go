@@ -47,7 +47,7 @@ func (c Config) check() error {
 		}
 	}
 	if l := c.Limits.defaults(); c.Limits.BudgetBytes > 0 && c.Limits.BudgetBytes < max(l.QueueBytes, l.MaxPayload) {
-		wrong("Limits.BudgetBytes", "%d, for all clients, is less than QueueBytes (%d) or MaxPayload (%d), for one",
+		wrong("Limits.BudgetBytes", "%d for all clients is less than QueueBytes (%d) or MaxPayload (%d) for one",
 			l.BudgetBytes, l.QueueBytes, l.MaxPayload)
 	}
 	c.checkPings(wrong)
@@ -56,7 +56,7 @@ func (c Config) check() error {
 	}
 	c.checkPath(wrong)
 	if c.Transports != nil && len(c.Transports) == 0 {
-		wrong("Transports", "none; leave it nil for both")
+		wrong("Transports", "the list is empty: leave it nil for both")
 	}
 	for _, name := range c.Transports {
 		if transportOf(name) == 0 {
@@ -90,29 +90,29 @@ func (c Config) checkPings(wrong func(field, format string, args ...any)) {
 	const longest = math.MaxInt32 * time.Millisecond
 	for field, value := range map[string]time.Duration{"PingInterval": c.PingInterval, "PingTimeout": c.PingTimeout} {
 		if value > 0 && value < time.Millisecond {
-			wrong(field, "%v is less than a millisecond, which is what clients count in", value)
+			wrong(field, "%v is less than a millisecond, the unit of clients", value)
 		}
 	}
 	if c = c.defaults(); c.PingInterval > longest || c.PingTimeout > longest-c.PingInterval {
-		wrong("PingInterval", "with PingTimeout it is more than %v, which clients cannot wait for", longest)
+		wrong("PingInterval", "with PingTimeout it is more than %v, the longest time that clients can wait", longest)
 	}
 }
 
 func (c Config) checkPath(wrong func(field, format string, args ...any)) {
 	path := strings.Trim(c.Path, "/")
 	if strings.ContainsAny(path, "?#") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		wrong("Path", "%q has a character that the path of a request cannot have", c.Path)
+		wrong("Path", "%q has a character that cannot be in the path of a request", c.Path)
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		if path != "" && (segment == "" || segment == "." || segment == "..") {
-			wrong("Path", "%q has the segment %q, which no request has", c.Path, segment)
+			wrong("Path", "%q has the segment %q, which no request has: remove it", c.Path, segment)
 		}
 	}
 }
 
 func (c *CORS) check(wrong func(field, format string, args ...any)) {
 	if c.Credentials && slices.Contains(c.Origins, "*") {
-		wrong("HTTP.CORS", `Credentials beside the origin "*", by which any page would act for the user that looks at it: list the origins`)
+		wrong("HTTP.CORS", `Credentials with the origin "*" lets any page act for its user: list the origins`)
 	}
 	for _, origin := range c.Origins {
 		switch u, err := url.Parse(strings.ReplaceAll(origin, "*", "x")); {
@@ -120,7 +120,7 @@ func (c *CORS) check(wrong func(field, format string, args ...any)) {
 		case strings.Count(origin, "*") > 1:
 			wrong("HTTP.CORS", "the origin %q has more than one *", origin)
 		case err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
-			wrong("HTTP.CORS", "%q is no origin: want one such as https://app.example, without a path", origin)
+			wrong("HTTP.CORS", "%q is not an origin: want one such as https://app.example, without a path", origin)
 		}
 	}
 	for _, name := range c.Headers {

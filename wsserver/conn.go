@@ -30,7 +30,7 @@ type conn struct {
 }
 
 // errState is a packet that has no place here: Socket.IO closes the connection.
-var errState = errors.New("wsserver: packet out of place")
+var errState = errors.New("wsserver: unexpected packet")
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until Ended has returned.
 func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Receiver {

@@ -130,7 +130,7 @@ func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) (
 	handlers := srv.serverHandlers(event.Namespace, e.name)
 	if len(handlers) == 0 {
 		srv.counts.unhandled.Add(1)
-		return nil, fmt.Errorf("%w: nobody handles the server-side event %q", cluster.ErrUnknown, e.name)
+		return nil, fmt.Errorf("%w: no handler for the server-side event %q", cluster.ErrUnknown, e.name)
 	}
 	var errs []error
 	for _, handle := range handlers {

@@ -1,7 +1,8 @@
-// Package adaptertest holds drivers to the contract of [adapter.Adapter] and [adapter.Link].
+// Package adaptertest checks a driver against the contract of [adapter.Adapter] and [adapter.Link].
 //
-// A driver's test calls [Run] once for each way to set up its cluster: one broker, three brokers, with TLS, and so on.
-// The suite never waits for nothing to happen: where it must show that a message does not come, it publishes a second one behind it.
+// A driver's test calls [Run] once for each kind of cluster: one broker, three brokers, with TLS,
+// and so on. The suite never waits for nothing to happen: to show that a message does not come, it
+// publishes a second one behind it.
 package adaptertest
 
 import (
@@ -11,34 +12,40 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 )
 
-// Config says how to make the clusters under test.
+// A Config says how to make the clusters for the suite.
 type Config struct {
-	// New returns adapters that all join one fresh, empty cluster; it is called once for every case. The i-th node of a case opens
-	// the i-th adapter, counted round. Where the cluster has several brokers, return an adapter for each of them, so that the nodes
-	// sit on different brokers. Brokers may be shared between cases, as long as no message passes from one cluster to another. What
-	// has to be stopped afterwards goes into t.Cleanup; by then the suite has closed all links. A link that is an [adapter.Limiter]
-	// must take 16 KiB, and any other 512 KiB.
+	// New returns adapters that all join one new, empty cluster; it is called once for every case.
+	// The i-th node of a case opens the i-th adapter, beginning again after the last. For a cluster
+	// with several brokers, return an adapter for each, so that the nodes use different brokers.
+	// Cases may share brokers, as long as no message passes from one cluster to another. Use
+	// t.Cleanup to stop what New has started; the suite has closed all links by then. A link that
+	// is an [adapter.Limiter] must take 16 KiB, any other 512 KiB.
 	New func(t *testing.T) []adapter.Adapter
 
-	// Exact says that the driver delivers what was asked for and no more: no message of the link itself, none on a topic that the
-	// link is not subscribed to, none twice unless two different subscriptions cover its topic. After an Unsubscribe this holds for
-	// whoever publishes after having received a message that the link published after the return. The contract does not demand it.
+	// Exact says that the driver delivers what was asked for and no more: no message of the link
+	// itself, none on a topic that the link is not subscribed to, none twice unless two different
+	// subscriptions cover its topic. After Unsubscribe has returned, this holds for publishers that
+	// have received a later message of the link. The contract does not demand it.
 	Exact bool
 
-	// Load puts the brokers of the cluster that New has made last under load, until the returned function is called. It is for the
-	// rule that Subscribe gives, which an idle cluster may keep by luck. Nil means the load that the suite makes with links alone.
+	// Load loads the brokers of New's last cluster until stop is called. It is for the rule about
+	// Subscribe, which an idle cluster may keep by luck. nil means that the suite makes load with
+	// links alone.
 	Load func(t *testing.T) (stop func())
 
-	// Interrupt takes away, as a crash does, the brokers that links of the i-th adapter reach, of the adapters that New has made last. It
-	// returns when they are gone, and restore when they are back: once every broker is, when they have found each other. In between no
-	// such link gets through to any broker. Links of the other adapters may lose theirs, too. The suite interrupts all adapters, one
-	// after the other, and the first one alone. It must be set unless NoBroker is.
+	// Interrupt takes away, as a crash does, the brokers that links of the i-th adapter of New's
+	// last call reach. It returns when they are gone; restore returns when they are back and all
+	// brokers have found each other. In between, no such link reaches any broker. Links of the
+	// other adapters may lose their brokers, too. The suite interrupts all adapters, one after the
+	// other, and the first one alone. Interrupt must be set unless NoBroker is.
 	Interrupt func(t *testing.T, i int) (restore func())
 
-	// NoBroker says that there is nothing between the links that they could lose: the cases that interrupt it are left out.
+	// NoBroker says that the links have no broker to lose: the cases that interrupt it are left
+	// out.
 	NoBroker bool
 
-	// Timeout is how long the suite waits for what must happen, such as an arrival. Zero means 10 seconds.
+	// Timeout is how long the suite waits for what must happen, such as the arrival of a message.
+	// Zero means 10 seconds.
 	Timeout time.Duration
 }
 
@@ -152,8 +159,9 @@ var cases = []testCase{
 		rule: "a link survives any number of outages, short ones too, tells of each by its Connections, and leaves no goroutine behind"},
 }
 
-// Run runs the suite, each case as a subtest of t on a cluster of its own, one after the other. A case that fails prints the rule that it
-// stands for. Other tests may run meanwhile: of goroutines that are left behind, those count that the case has started, directly or not.
+// Run runs the suite. Each case is a subtest of t, on a cluster of its own, one after the other. A
+// case that fails prints the rule that the driver breaks. Other tests may run meanwhile: a case
+// looks only for goroutines that it has started itself, directly or not.
 func Run(t *testing.T, cfg Config) {
 	if (cfg.Interrupt == nil) != cfg.NoBroker {
 		t.Errorf("adaptertest: set one of Config.Interrupt and Config.NoBroker: every driver that has a broker must outlive its restart")
@@ -189,5 +197,5 @@ func (tc testCase) run(c *cluster) {
 	}
 	c.broken = make(chan struct{})
 	c.t.Cleanup(c.close)
-	c.labelled(tc.test)
+	tc.test(c)
 }

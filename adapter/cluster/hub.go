@@ -298,7 +298,7 @@ func (h *Hub) unconfirmed(cause error) error {
 }
 
 // errUnconfirmed is why Close names a node.
-var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything that was sent")
+var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything")
 
 // maxRefusals is how many bytes of answers without content, as refusals are, may wait beyond the bound of the writer's queue: who waits
 // should know.

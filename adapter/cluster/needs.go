@@ -48,6 +48,6 @@ func (h *Hub) refusal() error {
 type refusedError struct{ reason error }
 
 func (e *refusedError) Error() string {
-	return "cluster: the node is outside of the cluster: " + e.reason.Error()
+	return "cluster: the broker keeps the node out of the cluster: " + e.reason.Error()
 }
 func (e *refusedError) Unwrap() []error { return []error{adapter.ErrRefused, e.reason} }

@@ -52,12 +52,12 @@ type PartialError struct {
 
 func (e *PartialError) Error() string {
 	var b strings.Builder
-	b.WriteString("cluster: the result is not whole")
+	b.WriteString("cluster: the result is incomplete")
 	if len(e.Nodes) > 0 {
-		b.WriteString(", without nodes " + strings.Join(e.Nodes, ", "))
+		b.WriteString(", missing nodes " + strings.Join(e.Nodes, ", "))
 	}
 	if e.Clients > 0 {
-		fmt.Fprintf(&b, ", without answers of %d members", e.Clients)
+		fmt.Fprintf(&b, ", missing answers of %d members", e.Clients)
 	}
 	if e.Err != nil {
 		b.WriteString(": " + strings.ReplaceAll(e.Err.Error(), "\n", "; "))

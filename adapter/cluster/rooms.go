@@ -16,7 +16,7 @@ import (
 
 // Errors of Rooms.
 var (
-	ErrMember   = errors.New("cluster: no such member")
+	ErrMember   = errors.New("cluster: no member with this id")
 	ErrMemberID = errors.New("cluster: the id is in use already")
 	ErrRoomName = fmt.Errorf("cluster: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
 )

@@ -188,7 +188,7 @@ func (w *writer) close(ctx context.Context) error {
 		default:
 			cause = adapter.ErrClosed // another Close was less patient
 		}
-		return fmt.Errorf("cluster: closed with %d bytes of broadcasts that were not sent: %w", w.bytes, cause)
+		return fmt.Errorf("cluster: closed with %d bytes of broadcasts unsent: %w", w.bytes, cause)
 	}
 	return nil
 }

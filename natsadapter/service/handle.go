@@ -68,7 +68,7 @@ func (s *Service) decode(e endpoint, data []byte) (request, error) {
 		err = nil
 	case err == nil:
 		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("something follows the object")
+			err = errors.New("unexpected text after the object")
 		}
 	}
 	if err == nil {

@@ -166,7 +166,7 @@ type fetchRequest struct {
 
 func (r *fetchRequest) check() error {
 	if r.Limit < 0 {
-		return fmt.Errorf(`"limit" is %d: want how many sockets to fetch at the most, or leave it out`, r.Limit)
+		return fmt.Errorf(`"limit" is %d: want the largest number of sockets to fetch, or leave it out`, r.Limit)
 	}
 	return nil
 }

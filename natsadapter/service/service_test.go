@@ -254,7 +254,7 @@ func TestWrongRequests(t *testing.T) {
 		{"emit", `{"rooms":["x"],"args":["hi"]}`, `"event"`},
 		{"emit", `{"room":["x"],"event":"news"}`, `"room"`},
 		{"emit", `{"rooms":"x","event":"news"}`, "rooms"},
-		{"emit", `{"rooms":["x"],"event":"news"} {}`, "something follows"},
+		{"emit", `{"rooms":["x"],"event":"news"} {}`, "unexpected text after"},
 		{"emit", `{"rooms":["x"],"event":"news"`, "unexpected EOF"},
 		{"emit", `["news","hi"]`, "array"},
 		{"emit", "\x00\xff", "invalid character"},

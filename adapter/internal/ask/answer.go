@@ -45,7 +45,7 @@ type asker struct {
 }
 
 // errExit is what the asker hears when what the program does for it ends its goroutine, as a test's Fatal does.
-var errExit = errors.New("cluster: the goroutine has ended that was to answer")
+var errExit = errors.New("cluster: the handler ended its goroutine without an answer")
 
 // An Answer is one that is being given, by one goroutine.
 type Answer struct {

@@ -19,11 +19,11 @@ const MaxMessage = 32 << 20
 
 // What may be wrong with a node that was asked, and with what is published.
 var (
-	ErrNode     = errors.New("cluster: the node is silent, or has gone")
-	ErrBusy     = errors.New("cluster: the node has too much to do")
+	ErrNode     = errors.New("cluster: the node is silent, or has left")
+	ErrBusy     = errors.New("cluster: the node is busy: try again later")
 	ErrUnknown  = errors.New("cluster: the node does not know this request")
-	ErrOverflow = errors.New("cluster: the queue to the broker is full")
-	ErrTooLarge = fmt.Errorf("cluster: a broadcast of more than %d MiB", MaxMessage>>20)
+	ErrOverflow = errors.New("cluster: the queue to the broker is full: other nodes do not get this")
+	ErrTooLarge = fmt.Errorf("cluster: the broadcast is larger than %d MiB", MaxMessage>>20)
 )
 
 // A Cluster is what an Exchange needs of the cluster.
@@ -131,7 +131,7 @@ func (x *Exchange) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		if n := x.running.Load(); n > 0 {
-			return fmt.Errorf("cluster: close: %d calls of the program for other nodes have not returned: %w", n, context.Cause(ctx))
+			return fmt.Errorf("cluster: close: %d handlers for other nodes have not returned: %w", n, context.Cause(ctx))
 		}
 		<-done
 	}

@@ -29,7 +29,7 @@ const (
 var (
 	errNotAccepted = errors.New("engine: session was not accepted in time")
 	errIncomplete  = errors.New("engine: the rest of a message comes too slowly")
-	errOverBudget  = errors.New("engine: the memory for what waits is used up")
+	errOverBudget  = errors.New("engine: the memory for waiting data is used up")
 	errAborted     = errors.New("engine: aborted")
 )
 
