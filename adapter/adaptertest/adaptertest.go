@@ -197,5 +197,5 @@ func (tc testCase) run(c *cluster) {
 	}
 	c.broken = make(chan struct{})
 	c.t.Cleanup(c.close)
-	tc.test(c)
+	c.labelled(tc.test)
 }
