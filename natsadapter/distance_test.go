@@ -72,6 +72,7 @@ func (s *site) joins(t *testing.T, name string) time.Duration {
 // TestDistance has a node, or two, that are far away from the NATS server: whoever joins, there or near the server, gets nil, within two round trips;
 // nobody is suspect, and a node that opens knows all others when it is ready.
 func TestDistance(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ delay, second time.Duration }{
 		{50 * time.Millisecond, 0},
 		{150 * time.Millisecond, 0},

@@ -14,6 +14,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	flag.Set("test.parallel", "4") // the tests that are parallel wait for servers and time-outs more often than they compute
+	flag.Set("test.parallel", "8") // the tests that are parallel wait for servers and time-outs more often than they compute
 	leak.Main(m, "nats-io/nats.go.", "natsadapter.(*link)")
 }

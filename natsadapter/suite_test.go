@@ -73,7 +73,8 @@ func suite(servers []*natstest.Server, url func(i int) string, cut func(i int) [
 	}
 }
 
-// TestSuites runs the suite on clusters of different kinds, side by side: their links wait more often than they compute.
+// TestSuites runs the suite on clusters of different kinds, side by side: their links wait more often than they compute. Others do not run
+// meanwhile, since some are about time.
 func TestSuites(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T){
 		"OneServer": testOneServer, "Cluster": testCluster, "MovingLinks": testMovingLinks, "Covered": testCovered,

@@ -177,6 +177,7 @@ func (q *question) answer(i int, payload []byte, ok bool) {
 	}
 }
 
+// signal puts a value into c, which has room for one, unless there is one already.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

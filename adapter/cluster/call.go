@@ -69,7 +69,7 @@ func (h *handlers) call(ctx context.Context, from, kind string, payload []byte) 
 	if handle == nil {
 		return nil, ErrUnknown
 	}
-	return guard(func() ([]byte, error) { return handle(ctx, from, payload) })
+	return attempt(func() ([]byte, error) { return handle(ctx, from, payload) })
 }
 
 // handleCall hands a call to its handler.

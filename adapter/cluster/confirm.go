@@ -72,14 +72,7 @@ func (c *confirmer) subscribed(topics []adapter.Topic) {
 	c.mu.Lock()
 	c.handed = append(c.handed, topics...)
 	c.mu.Unlock()
-	c.signal()
-}
-
-func (c *confirmer) signal() {
-	select {
-	case c.more <- struct{}{}:
-	default:
-	}
+	signal(c.more)
 }
 
 // pending returns the tickets of those of topics that are not confirmed. The broker is asked anew for what it has denied.
@@ -91,7 +84,7 @@ func (c *confirmer) pending(topics []adapter.Topic) (tickets []*ticket) {
 		if _, denied := c.denied[topic]; denied && t == nil {
 			t = c.open(topic)
 			c.handed = append(c.handed, topic)
-			c.signal()
+			signal(c.more)
 		}
 		if t != nil {
 			tickets = append(tickets, t)

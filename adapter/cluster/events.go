@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"slices"
 )
 
@@ -222,11 +221,8 @@ func (r *Rooms) tell() {
 
 // call tells a listener of an event.
 func (r *Rooms) call(listen func(RoomEvent), e RoomEvent) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.hub.cfg.Logger.Error("belfry: a listener to room events failed", "namespace", r.namespace,
-				"event", e.Kind, "room", e.Room, "error", p, "stack", string(debug.Stack()))
-		}
-	}()
-	listen(e)
+	if p := guard(func() { listen(e) }); p != nil {
+		r.hub.cfg.Logger.Error("belfry: a listener to room events failed", "namespace", r.namespace,
+			"event", e.Kind, "room", e.Room, "error", p, "stack", string(p.stack))
+	}
 }

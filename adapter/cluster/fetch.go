@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/internal/ask"
@@ -64,10 +63,9 @@ func (r *Rooms) describe(rooms, except []string, each func(*envelope.Member) err
 
 // data is what a member says of itself, which is the program's: a panic is its own.
 func (r *Rooms) data(id string, m Member) (data []byte) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.hub.cfg.Logger.Error("belfry: a member that cannot be described", "namespace", r.namespace, "member", id, "error", fmt.Sprint(p))
-		}
-	}()
-	return m.Describe()
+	if p := guard(func() { data = m.Describe() }); p != nil {
+		r.hub.cfg.Logger.Error("belfry: a member that cannot be described", "namespace", r.namespace,
+			"member", id, "error", p, "stack", string(p.stack))
+	}
+	return data
 }

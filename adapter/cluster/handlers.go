@@ -3,8 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter/internal/ask"
@@ -18,21 +16,12 @@ type handlers struct {
 	calls map[string]func(ctx context.Context, from string, payload []byte) ([]byte, error)
 }
 
-// A panicError is a panic of a handler.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-func guard(handle func() ([]byte, error)) (out []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			out, err = nil, &panicError{p, debug.Stack()}
-		}
-	}()
-	return handle()
+// attempt runs a handler. A panic is an error, a *panicError.
+func attempt(handle func() ([]byte, error)) (out []byte, err error) {
+	if p := guard(func() { out, err = handle() }); p != nil {
+		return nil, p
+	}
+	return out, err
 }
 
 // handle answers a request by what a handler returns.

@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -142,10 +140,7 @@ func (h *Hub) lost(e mesh.Lost) {
 
 // tellLoss calls OnLoss, which is the program's: a panic is its own.
 func (h *Hub) tellLoss(l Loss) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", fmt.Sprint(p), "stack", string(debug.Stack()))
-		}
-	}()
-	h.cfg.OnLoss(l)
+	if p := guard(func() { h.cfg.OnLoss(l) }); p != nil {
+		h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", p, "stack", string(p.stack))
+	}
 }

@@ -82,7 +82,7 @@ func (h *handlers) tell(ctx context.Context, e ServerEvent) ([]byte, error) {
 	if handle == nil {
 		return nil, ErrUnknown
 	}
-	return guard(func() ([]byte, error) { return handle(ctx, e) })
+	return attempt(func() ([]byte, error) { return handle(ctx, e) })
 }
 
 // handleEvent hands a server event to its handler.

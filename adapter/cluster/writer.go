@@ -156,14 +156,7 @@ func (w *writer) put(j job) {
 	default:
 		w.jobs = append(w.jobs, j)
 	}
-	w.signal()
-}
-
-func (w *writer) signal() {
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
+	signal(w.more)
 }
 
 // close lets run return when nothing is left to do, and waits for that until ctx ends. An error says that broadcasts are left.
@@ -172,7 +165,7 @@ func (w *writer) close(ctx context.Context) error {
 	w.closed = true
 	w.shrunk()
 	w.mu.Unlock()
-	w.signal()
+	signal(w.more)
 	select {
 	case <-w.idle:
 	case <-ctx.Done():
@@ -221,7 +214,7 @@ func (w *writer) release() {
 	w.held = false
 	w.jobs = append(w.jobs, w.parked...)
 	w.parked = nil
-	w.signal()
+	signal(w.more)
 }
 
 // run works until ctx ends, or until close and nothing is left.
