@@ -126,8 +126,8 @@ func (m *Memory) add(l *memoryLink, topic Topic) {
 	m.links[topic] = append(m.links[topic], l)
 }
 
-// drop ends l's subscription of topic. m.mu must be held.
-func (m *Memory) drop(l *memoryLink, topic Topic) {
+// remove ends l's subscription of topic. m.mu must be held.
+func (m *Memory) remove(l *memoryLink, topic Topic) {
 	if _, ok := l.topics[topic]; !ok {
 		return
 	}
@@ -309,7 +309,7 @@ func (l *memoryLink) Unsubscribe(ctx context.Context, topics ...Topic) error {
 		return fmt.Errorf("memory: unsubscribe: %w", err)
 	}
 	for _, topic := range topics {
-		l.memory.drop(l, topic)
+		l.memory.remove(l, topic)
 	}
 	return nil
 }
@@ -358,7 +358,7 @@ func (l *memoryLink) Close() error {
 		l.memory.mu.Lock()
 		delete(l.memory.open, l)
 		for topic := range l.topics {
-			l.memory.drop(l, topic)
+			l.memory.remove(l, topic)
 		}
 		l.memory.mu.Unlock()
 		<-l.done

@@ -61,7 +61,7 @@ func newNodeRole() map[string]handler {
 		"join":  handle(n.join),
 	}
 	maps.Copy(handlers, n.prober.handlers(func(room string, payload []byte) error {
-		return n.rooms.Broadcast(cluster.Broadcast{Rooms: []string{room}, Payload: payload})
+		return n.rooms.Emit(cluster.Broadcast{Rooms: []string{room}, Payload: payload})
 	}))
 	return handlers
 }
@@ -152,12 +152,12 @@ func (m probed) Deliver(frame any) bool {
 	return true
 }
 
-func (m probed) Ask(frame any, answer func([]byte, bool)) {
+func (m probed) DeliverWithAck(frame any, answer func([]byte, bool)) {
 	m.Deliver(frame)
 	answer(nil, false)
 }
 
-func (probed) Forget(any)       {}
+func (probed) CancelAck(any)    {}
 func (probed) Describe() []byte { return nil }
 func (probed) Disconnect(bool)  {}
 

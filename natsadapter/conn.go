@@ -114,8 +114,8 @@ func (c *conn) dropped(sub *nats.Subscription) int {
 	return since
 }
 
-// leave does what is to be done for sub before it is ended. link.stateMu must be held.
-func (c *conn) leave(sub *nats.Subscription) {
+// saveDrops keeps how many messages were dropped on sub, which is about to end. link.stateMu must be held.
+func (c *conn) saveDrops(sub *nats.Subscription) {
 	c.left += c.dropped(sub)
 	delete(c.drops, sub)
 }

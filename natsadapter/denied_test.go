@@ -40,7 +40,7 @@ func TestDeniedRoom(t *testing.T) {
 			b.rooms.Leave(b.id, "secret")
 			b.rooms.Leave(id, "secret")
 			checkRefusal(t, "Join after it was left", b.rooms.Join(ctx, id, "secret"), subject)
-			checkRefusal(t, "JoinMembers", b.rooms.JoinMembers(ctx, cluster.Selection{}, "secret"), subject)
+			checkRefusal(t, "SocketsJoin", b.rooms.SocketsJoin(ctx, cluster.Selection{}, "secret"), subject)
 			if state := b.hub.State(); state.Status != adapter.Connected {
 				t.Errorf("the state is %v, want %v", state.Status, adapter.Connected)
 			}
@@ -51,10 +51,10 @@ func TestDeniedRoom(t *testing.T) {
 				return nil
 			})
 			if others {
-				err := a.rooms.JoinMembers(ctx, cluster.Selection{Rooms: []string{b.id}}, "secret")
+				err := a.rooms.SocketsJoin(ctx, cluster.Selection{Rooms: []string{b.id}}, "secret")
 				var unfenced *cluster.UnfencedError
 				if !errors.As(err, &unfenced) || len(unfenced.Nodes) != 1 || unfenced.Nodes[0] != b.hub.Node() {
-					t.Errorf("JoinMembers from another node: %v, want the node that is denied the room", err)
+					t.Errorf("SocketsJoin from another node: %v, want the node that is denied the room", err)
 				}
 			}
 
@@ -100,7 +100,7 @@ func TestPermissionsChange(t *testing.T) {
 				g.must(g.add("r"))
 			}
 			emit := func(g *guest) error {
-				return g.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")})
+				return g.rooms.Emit(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")})
 			}
 			a.must(emit(a))
 			b.must(emit(b))
@@ -120,7 +120,7 @@ func TestPermissionsChange(t *testing.T) {
 			told := 0
 			eventually(t, func() error { // a permission to publish is missed when it is used
 				for _, to := range [][]string{{"r"}, nil, {a.id}} {
-					if b.rooms.Broadcast(cluster.Broadcast{Rooms: to, Except: []string{"r"}, Payload: []byte("x")}) != nil {
+					if b.rooms.Emit(cluster.Broadcast{Rooms: to, Except: []string{"r"}, Payload: []byte("x")}) != nil {
 						told++
 					}
 				}

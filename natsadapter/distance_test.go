@@ -16,11 +16,11 @@ import (
 // mute is a member that takes everything, and says nothing.
 type mute struct{}
 
-func (mute) Deliver(any) bool                     { return true }
-func (mute) Ask(_ any, answer func([]byte, bool)) { answer(nil, true) }
-func (mute) Forget(any)                           {}
-func (mute) Describe() []byte                     { return nil }
-func (mute) Disconnect(bool)                      {}
+func (mute) Deliver(any) bool                                { return true }
+func (mute) DeliverWithAck(_ any, answer func([]byte, bool)) { answer(nil, true) }
+func (mute) CancelAck(any)                                   {}
+func (mute) Describe() []byte                                { return nil }
+func (mute) Disconnect(bool)                                 {}
 
 // A site is a node with a member.
 type site struct {

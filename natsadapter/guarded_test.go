@@ -103,9 +103,9 @@ type guest struct {
 
 func (g *guest) Deliver(any) bool { g.got.Add(1); return true }
 
-func (g *guest) Ask(_ any, answer func(payload []byte, ok bool)) { answer(nil, false) }
+func (g *guest) DeliverWithAck(_ any, answer func(payload []byte, ok bool)) { answer(nil, false) }
 
-func (g *guest) Forget(any) {}
+func (g *guest) CancelAck(any) {}
 
 func (g *guest) Describe() []byte { return []byte("{}") }
 

@@ -118,12 +118,12 @@ func (l *link) publish(ctx context.Context, topic adapter.Topic, msg []byte) err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.tell(subject, "", msg)
+	return l.send(subject, "", msg)
 }
 
-// tell hands a message to NATS, with a subject for the reply if there is to be one. mu must be
+// send hands a message to NATS, with a subject for the reply if there is to be one. mu must be
 // held.
-func (l *link) tell(subject, reply string, msg []byte) error {
+func (l *link) send(subject, reply string, msg []byte) error {
 	if l.closed {
 		return adapter.ErrClosed
 	}
@@ -195,7 +195,7 @@ func (l *link) Unsubscribe(ctx context.Context, topics ...adapter.Topic) error {
 		for _, c := range l.conns {
 			l.stateMu.Lock()
 			if sub := c.subs[subject]; sub != nil {
-				c.leave(sub)
+				c.saveDrops(sub)
 			}
 			l.stateMu.Unlock()
 			if err := c.unsubscribe(subject); err != nil {
@@ -270,13 +270,13 @@ func (l *link) readFrom(c *conn) {
 	for l.ctx.Err() == nil {
 		select { // cheaper than the one below
 		case m := <-c.msgs:
-			l.take(c, m)
+			l.receive(c, m)
 			continue
 		default:
 		}
 		select {
 		case m := <-c.msgs:
-			l.take(c, m)
+			l.receive(c, m)
 		case <-l.ctx.Done():
 			return
 		case <-c.closed:
@@ -287,9 +287,9 @@ func (l *link) readFrom(c *conn) {
 	}
 }
 
-// take hands m, which c has brought, to recv, unless it came by the cover and is for other nodes
+// receive hands m, which c has brought, to recv, unless it came by the cover and is for other nodes
 // alone.
-func (l *link) take(c *conn, m *nats.Msg) {
+func (l *link) receive(c *conn, m *nats.Msg) {
 	if m.Header.Get(trialHeader) != "" {
 		return
 	}

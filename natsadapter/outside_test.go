@@ -87,8 +87,8 @@ func TestOutside(t *testing.T) {
 			_, err = b.rooms.Count(t.Context(), cluster.Selection{})
 			checkRefusal(t, "Count", err, d.missing...)
 			for range 20 {
-				a.must(a.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}))
-				checkRefusal(t, "Broadcast", b.rooms.Broadcast(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}), d.missing...)
+				a.must(a.rooms.Emit(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}))
+				checkRefusal(t, "Emit", b.rooms.Emit(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}), d.missing...)
 			}
 			eventually(t, func() error {
 				if got := c.got.Load(); got < 20 {
@@ -138,7 +138,7 @@ func TestOutsideClient(t *testing.T) {
 					d.missing = d.missing[1:]
 				}
 				checkRefusal(t, "Ready", err, d.missing...)
-				checkRefusal(t, "Broadcast", g.rooms.Broadcast(cluster.Broadcast{Payload: []byte("x")}), d.missing...)
+				checkRefusal(t, "Emit", g.rooms.Emit(cluster.Broadcast{Payload: []byte("x")}), d.missing...)
 			}
 		})
 	}

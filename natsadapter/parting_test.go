@@ -33,10 +33,10 @@ func (c *counting) count() int {
 	return c.got
 }
 
-func (*counting) Ask(any, func([]byte, bool)) {}
-func (*counting) Forget(any)                  {}
-func (*counting) Describe() []byte            { return nil }
-func (*counting) Disconnect(bool)             {}
+func (*counting) DeliverWithAck(any, func([]byte, bool)) {}
+func (*counting) CancelAck(any)                          {}
+func (*counting) Describe() []byte                       { return nil }
+func (*counting) Disconnect(bool)                        {}
 
 // A server loses its connection to NATS for some seconds. Meanwhile others emit and leave, nodes that were there before and one that begins
 // then: the Close of each names the server, and when it is back it reports an unknown loss of each. Another server, which was there all the
@@ -93,7 +93,7 @@ func TestPartings(t *testing.T) {
 	left := []*cluster.Hub{before, server, meanwhile}
 	for _, h := range left {
 		for i := range 10 {
-			if err := h.Rooms("/", frame).Broadcast(cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte(fmt.Sprint(i))}); err != nil {
+			if err := h.Rooms("/", frame).Emit(cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte(fmt.Sprint(i))}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -44,7 +44,7 @@ func (l *link) probe(ctx context.Context, topic adapter.Topic, back []byte) erro
 	if l.asker == "" && !l.closed {
 		return errors.New("the link is subscribed to no node's topic")
 	}
-	return l.tell(subject, l.naming.answers(l.asker)+base64.RawURLEncoding.EncodeToString(back), nil)
+	return l.send(subject, l.naming.answers(l.asker)+base64.RawURLEncoding.EncodeToString(back), nil)
 }
 
 // answers returns what the subjects begin with by which the server answers the probes of a node.

@@ -56,7 +56,7 @@ func TestCallsAcrossServers(t *testing.T) {
 		} else {
 			hubs[i], rooms[i] = newHub(t, a)
 		}
-		hubs[i].HandleServerEvents(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("here"), nil })
+		hubs[i].OnServerSide(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("here"), nil })
 		for n := range members {
 			id, _ := newMember(t, hubs[i], rooms[i])
 			if n == 0 {
@@ -72,24 +72,24 @@ func TestCallsAcrossServers(t *testing.T) {
 		name string
 		call func(ctx context.Context) (parts, whole int, err error)
 	}{
-		{"JoinMembers", func(ctx context.Context) (int, int, error) {
-			return 0, 0, rooms[0].JoinMembers(ctx, all, "red", "blue")
+		{"SocketsJoin", func(ctx context.Context) (int, int, error) {
+			return 0, 0, rooms[0].SocketsJoin(ctx, all, "red", "blue")
 		}},
-		{"LeaveMembers", func(ctx context.Context) (int, int, error) { return 0, 0, rooms[0].LeaveMembers(ctx, all, "blue") }},
+		{"SocketsLeave", func(ctx context.Context) (int, int, error) { return 0, 0, rooms[0].SocketsLeave(ctx, all, "blue") }},
 		{"Fetch", func(ctx context.Context) (int, int, error) {
-			infos, err := rooms[0].Fetch(ctx, cluster.Selection{Rooms: []string{"red"}})
+			infos, err := rooms[0].FetchSockets(ctx, cluster.Selection{Rooms: []string{"red"}})
 			return len(infos), members, err
 		}},
 		{"Count", func(ctx context.Context) (int, int, error) {
 			n, err := rooms[0].Count(ctx, cluster.Selection{Rooms: []string{"red"}, Except: []string{"black"}})
 			return n, members - 1, err
 		}},
-		{"BroadcastWithAck", func(ctx context.Context) (int, int, error) {
-			acks, err := rooms[0].BroadcastWithAck(ctx, cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte("ask")})
+		{"EmitWithAck", func(ctx context.Context) (int, int, error) {
+			acks, err := rooms[0].EmitWithAck(ctx, cluster.Broadcast{Rooms: []string{"red"}, Payload: []byte("ask")})
 			return len(acks.Answers), members, err
 		}},
-		{"CallServers", func(ctx context.Context) (int, int, error) {
-			answers, err := rooms[0].CallServers(ctx, []byte("where"))
+		{"ServerSideEmitWithAck", func(ctx context.Context) (int, int, error) {
+			answers, err := rooms[0].ServerSideEmitWithAck(ctx, []byte("where"))
 			return len(answers) + 1, 1, err
 		}},
 	}

@@ -160,7 +160,7 @@ func (s *singer) sing() {
 			case <-tick.C:
 			}
 			payload := binary.BigEndian.AppendUint64([]byte{byte(s.origin)}, n)
-			err := s.rooms.Broadcast(cluster.Broadcast{Rooms: song(n), Except: []string{"elsewhere"}, Payload: payload})
+			err := s.rooms.Emit(cluster.Broadcast{Rooms: song(n), Except: []string{"elsewhere"}, Payload: payload})
 			s.mu.Lock()
 			if s.rep.Sent++; err != nil {
 				s.trouble("broadcast %d: %v", n, err)

@@ -86,12 +86,12 @@ func (p *probe) Deliver(frame any) bool {
 	return true
 }
 
-func (p *probe) Ask(frame any, answer func(payload []byte, ok bool)) {
+func (p *probe) DeliverWithAck(frame any, answer func(payload []byte, ok bool)) {
 	p.Deliver(frame)
 	answer(frame.([]byte), true)
 }
 
-func (p *probe) Forget(any) {}
+func (p *probe) CancelAck(any) {}
 
 func (p *probe) Describe() []byte { return nil }
 
@@ -158,11 +158,11 @@ func TestJoinIsLive(t *testing.T) {
 					t.Fatalf("Join number %d: %v", i, err)
 				}
 			}
-			if err := thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{room}, Payload: []byte(room)}); err != nil {
+			if err := thereRooms.Emit(cluster.Broadcast{Rooms: []string{room}, Payload: []byte(room)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+		thereRooms.Emit(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
 		p.wait(t)
 		for i := range joins {
 			switch n := p.got[fmt.Sprintf("%s %d", prefix, i)]; {
@@ -212,10 +212,10 @@ func TestOnlyNodesWithMembers(t *testing.T) {
 	join(t, func() error { return otherRooms.Join(t.Context(), otherID, "elsewhere") })
 	const n = 1_000
 	for i := range n {
-		originRooms.Broadcast(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)})
+		originRooms.Emit(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)})
 	}
-	originRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
-	originRooms.Broadcast(cluster.Broadcast{Rooms: []string{otherID}, Payload: []byte("end")})
+	originRooms.Emit(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+	originRooms.Emit(cluster.Broadcast{Rooms: []string{otherID}, Payload: []byte("end")})
 	p.wait(t)
 	otherProbe.wait(t)
 	if got := nodes[0].broadcasts.Load(); got != n+1 || len(p.got) != n {
@@ -251,11 +251,11 @@ func TestHostileRoomNames(t *testing.T) {
 		}
 	}
 	for _, name := range names { // also to those that nobody could join
-		if err := thereRooms.Broadcast(cluster.Broadcast{Rooms: []string{name}, Payload: []byte("to " + name)}); err != nil {
+		if err := thereRooms.Emit(cluster.Broadcast{Rooms: []string{name}, Payload: []byte("to " + name)}); err != nil {
 			t.Errorf("Broadcast to %.20q: %v", name, err)
 		}
 	}
-	thereRooms.Broadcast(cluster.Broadcast{Rooms: ids, Payload: []byte("end")})
+	thereRooms.Emit(cluster.Broadcast{Rooms: ids, Payload: []byte("end")})
 	for name, p := range joined {
 		p.wait(t)
 		if len(p.got) != 1 || p.got["to "+name] != 1 {
@@ -293,7 +293,7 @@ func TestBrokerRestart(t *testing.T) {
 
 	const n = 500
 	for i := range n {
-		if err := hereRooms.Broadcast(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)}); err != nil {
+		if err := hereRooms.Emit(cluster.Broadcast{Rooms: []string{"lobby"}, Payload: fmt.Append(nil, i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -305,7 +305,7 @@ func TestBrokerRestart(t *testing.T) {
 	if err := hereRooms.Join(t.Context(), hereID, "new"); err != nil {
 		t.Errorf("Join without a broker: %v, want that nobody is waited for", err)
 	}
-	hereRooms.Broadcast(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
+	hereRooms.Emit(cluster.Broadcast{Rooms: []string{id}, Payload: []byte("end")})
 
 	server.Restart()
 	p.wait(t)

@@ -19,16 +19,16 @@ import (
 // calm is a member that answers at once, and stays.
 type calm struct{}
 
-func (calm) Deliver(any) bool                     { return true }
-func (calm) Ask(_ any, answer func([]byte, bool)) { answer([]byte("yes"), true) }
-func (calm) Forget(any)                           {}
-func (calm) Describe() []byte                     { return []byte("calm") }
-func (calm) Disconnect(bool)                      {}
+func (calm) Deliver(any) bool                                { return true }
+func (calm) DeliverWithAck(_ any, answer func([]byte, bool)) { answer([]byte("yes"), true) }
+func (calm) CancelAck(any)                                   {}
+func (calm) Describe() []byte                                { return []byte("calm") }
+func (calm) Disconnect(bool)                                 {}
 
 // beCalm is a node, on the NATS server with this URL, with members in "lobby". It answers whatever it is asked, and says its id.
 func beCalm(args []string) error {
 	h := cluster.NewHub(cluster.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
-	h.HandleServerEvents(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
+	h.OnServerSide(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
 	ctx := context.Background()
 	r := h.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
 	if err := h.Ready(ctx); err != nil {
@@ -64,7 +64,7 @@ var crashCalls = []struct {
 	of   int // of every other
 }{
 	{"fetch", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		infos, err := r.Fetch(ctx, cluster.Selection{Rooms: []string{"lobby"}})
+		infos, err := r.FetchSockets(ctx, cluster.Selection{Rooms: []string{"lobby"}})
 		return len(infos), err
 	}, members, members},
 	{"count", func(ctx context.Context, r *cluster.Rooms) (int, error) {
@@ -75,20 +75,20 @@ var crashCalls = []struct {
 		return min(len(names), 1), err
 	}, 1, 0},
 	{"acks", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		acks, err := r.BroadcastWithAck(ctx, cluster.Broadcast{Rooms: []string{"lobby"}, Payload: []byte("?")})
+		acks, err := r.EmitWithAck(ctx, cluster.Broadcast{Rooms: []string{"lobby"}, Payload: []byte("?")})
 		return len(acks.Answers), err
 	}, members, members},
 	{"join", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		return 0, r.JoinMembers(ctx, cluster.Selection{Rooms: []string{"lobby"}}, fmt.Sprint("game", time.Now().UnixNano()))
+		return 0, r.SocketsJoin(ctx, cluster.Selection{Rooms: []string{"lobby"}}, fmt.Sprint("game", time.Now().UnixNano()))
 	}, 0, 0},
 	{"leave", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		return 0, r.LeaveMembers(ctx, cluster.Selection{Rooms: []string{"lobby"}}, "nowhere")
+		return 0, r.SocketsLeave(ctx, cluster.Selection{Rooms: []string{"lobby"}}, "nowhere")
 	}, 0, 0},
 	{"disconnect", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		return 0, r.DisconnectMembers(ctx, cluster.Selection{Rooms: []string{"lobby"}}, false)
+		return 0, r.DisconnectSockets(ctx, cluster.Selection{Rooms: []string{"lobby"}}, false)
 	}, 0, 0},
 	{"server-side event", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		answers, err := r.CallServers(ctx, []byte("?"))
+		answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"))
 		return len(answers), err
 	}, 0, 1},
 }
@@ -116,7 +116,7 @@ func TestCrash(t *testing.T) {
 		if err := h.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		h.HandleServerEvents(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
+		h.OnServerSide(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
 		r := h.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
 		if err := populate(t.Context(), h, r); err != nil {
 			t.Fatal(err)

@@ -20,18 +20,18 @@ import (
 // stuck is a member, and a server, that answers nothing.
 type stuck struct{}
 
-func (stuck) Deliver(any) bool            { return true }
-func (stuck) Ask(any, func([]byte, bool)) {}
-func (stuck) Forget(any)                  {}
-func (stuck) Describe() []byte            { select {} }
-func (stuck) Disconnect(bool)             {}
+func (stuck) Deliver(any) bool                       { return true }
+func (stuck) DeliverWithAck(any, func([]byte, bool)) {}
+func (stuck) CancelAck(any)                          {}
+func (stuck) Describe() []byte                       { select {} }
+func (stuck) Disconnect(bool)                        {}
 
 const members = 10 // of each node
 
 // beStuck is a node, on the NATS server with this URL, whose members are in "lobby" and answer nothing. It says its id.
 func beStuck(args []string) error {
 	h := cluster.NewHub(cluster.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
-	h.HandleServerEvents(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) {
+	h.OnServerSide(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
@@ -63,7 +63,7 @@ func TestNodeIsKilled(t *testing.T) {
 	var rooms []*cluster.Rooms
 	for i := range 2 {
 		h, r := newHub(t, natsadapter.New(natsadapter.Config{URL: servers[i].URL(), Cluster: "test", Logger: testLogger(t)}))
-		h.HandleServerEvents(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
+		h.OnServerSide(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
 		hubs, rooms = append(hubs, h), append(rooms, r)
 	}
 	for i, r := range rooms {
@@ -93,15 +93,15 @@ func TestNodeIsKilled(t *testing.T) {
 	lobby := cluster.Selection{Rooms: []string{"lobby"}}
 	calls := map[string]func(ctx context.Context, r *cluster.Rooms) (got, want int, err error){
 		"fetch": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
-			infos, err := r.Fetch(ctx, lobby)
+			infos, err := r.FetchSockets(ctx, lobby)
 			return len(infos), 2 * members, err
 		},
 		"acks": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
-			acks, err := r.BroadcastWithAck(ctx, cluster.Broadcast{Rooms: lobby.Rooms, Payload: []byte("?")})
+			acks, err := r.EmitWithAck(ctx, cluster.Broadcast{Rooms: lobby.Rooms, Payload: []byte("?")})
 			return len(acks.Answers), 2 * members, err
 		},
 		"server-side event": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
-			answers, err := r.CallServers(ctx, []byte("?"))
+			answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"))
 			return len(answers), 1, err
 		},
 	}

@@ -57,9 +57,9 @@ func (k *Keeper) yield(pass func() bool) ([]*delivery, bool) {
 	return k.missed, true
 }
 
-func (k *Keeper) dismiss()                             {}
-func (k *Keeper) socket() *Socket                      { return nil }
-func (k *Keeper) Ask(_ any, answer func([]byte, bool)) { answer(nil, true) }
-func (k *Keeper) Forget(any)                           {}
-func (k *Keeper) Describe() []byte                     { return nil }
-func (k *Keeper) Disconnect(bool)                      { k.seat.give() }
+func (k *Keeper) dismiss()                                        {}
+func (k *Keeper) socket() *Socket                                 { return nil }
+func (k *Keeper) DeliverWithAck(_ any, answer func([]byte, bool)) { answer(nil, true) }
+func (k *Keeper) CancelAck(any)                                   {}
+func (k *Keeper) Describe() []byte                                { return nil }
+func (k *Keeper) Disconnect(bool)                                 { k.seat.give() }

@@ -91,16 +91,16 @@ func (m *member) Deliver(frame any) bool {
 	return heir != nil && heir.Deliver(frame)
 }
 
-// Ask queues the frame of a broadcast and has answer called with the client's acknowledgement, as [packet.Args.AppendBlob] writes it.
+// DeliverWithAck queues the frame of a broadcast and has answer called with the client's acknowledgement, as [packet.Args.AppendBlob] writes it.
 //
 // A socket that is not connected is not asked, nor to be counted as one that does not answer: it answers with an empty payload, which
 // callers skip; a client's answer is never empty. A socket that waits for too many answers gets the event all the same, as it would any
 // other.
-func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {
+func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool)) {
 	s, d := m.socket(), frame.(*delivery)
 	if s.life.at() != connected {
 		if heir := m.heir(); heir != nil {
-			heir.Ask(frame, answer)
+			heir.DeliverWithAck(frame, answer)
 		} else {
 			answer(nil, true)
 		}
@@ -131,15 +131,15 @@ func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {
 	}
 }
 
-// Forget ends the wait for the client's acknowledgement.
-func (m *member) Forget(frame any) {
+// CancelAck ends the wait for the client's acknowledgement.
+func (m *member) CancelAck(frame any) {
 	d := frame.(*delivery)
 	if !d.asks {
 		return
 	}
 	m.acks.remove(d.id)
 	if heir := m.heir(); heir != nil {
-		heir.Forget(frame) // it may have been asked in the socket's place
+		heir.CancelAck(frame) // it may have been asked in the socket's place
 	}
 }
 

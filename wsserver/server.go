@@ -98,7 +98,7 @@ func New(cfg Config) *Server {
 
 		NameSuspects: cfg.Cluster.NameSuspects,
 	})
-	srv.hub.HandleServerEvents(srv.serverEvent)
+	srv.hub.OnServerSide(srv.serverEvent)
 	srv.cors = cfg.HTTP.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,

@@ -17,7 +17,7 @@ func (r *Rooms) AllRooms(ctx context.Context) ([]string, error) {
 	for _, name := range names {
 		known[name] = struct{}{}
 	}
-	err := r.gather(ctx, envelope.KindRooms, Selection{}, func(p ask.Page) error {
+	err := r.askAll(ctx, envelope.KindAllRooms, Selection{}, func(p ask.Page) error {
 		more, err := envelope.Strings(p.Content)
 		for _, name := range more {
 			if _, ok := known[name]; !ok {
@@ -30,9 +30,9 @@ func (r *Rooms) AllRooms(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// allRooms is AllRooms for another node.
-func (h *Hub) allRooms(b *envelope.Broadcast) {
-	h.look(b, func(a *ask.Answer, r *Rooms) error {
+// serveAllRooms is AllRooms for another node.
+func (h *Hub) serveAllRooms(b *envelope.Broadcast) {
+	h.answerFromRooms(b, func(a *ask.Answer, r *Rooms) error {
 		var item []byte
 		for _, name := range r.shared() {
 			item = envelope.AppendString(item[:0], name)

@@ -29,14 +29,14 @@ func TestNoEmptyPages(t *testing.T) {
 		var pages []int
 		sieves[0].set(func(m *envelope.Message) bool {
 			if m != nil && m.Broadcast != nil && m.Broadcast.Kind == envelope.KindAnswer {
-				replies, _ := envelope.Replies(m.Broadcast.Payload)
+				replies, _ := envelope.MemberAcks(m.Broadcast.Payload)
 				mu.Lock()
 				defer mu.Unlock()
 				pages = append(pages, len(replies))
 			}
 			return false
 		})
-		if acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{}); len(acks.Answers) != 4 || err != nil {
+		if acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{}); len(acks.Answers) != 4 || err != nil {
 			t.Errorf("%d answers, %v", len(acks.Answers), err)
 		}
 		mu.Lock()
@@ -52,7 +52,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		var handled atomic.Int64
-		hubs[1].HandleServerEvents(func(_ context.Context, e ServerEvent) ([]byte, error) {
+		hubs[1].OnServerSide(func(_ context.Context, e ServerEvent) ([]byte, error) {
 			if handled.Add(1); string(e.Payload) == "exit" {
 				runtime.Goexit()
 			}
@@ -60,7 +60,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 		})
 		r := hubs[0].Rooms("/", frame)
 		for _, payload := range []string{"exit", "fine", "exit", "exit", "fine"} {
-			if err := r.EmitToServers(t.Context(), []byte(payload)); err != nil {
+			if err := r.ServerSideEmit(t.Context(), []byte(payload)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -69,12 +69,12 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 			t.Errorf("%d events were handled, want 5", n)
 		}
 		start := time.Now()
-		_, err := r.CallServers(t.Context(), []byte("exit"))
-		missing(t, "CallServers", err, 0, errors.Unwrap(err), hubs[1].Node())
+		_, err := r.ServerSideEmitWithAck(t.Context(), []byte("exit"))
+		missing(t, "ServerSideEmitWithAck", err, 0, errors.Unwrap(err), hubs[1].Node())
 		if took := time.Since(start); took > 10*time.Millisecond {
 			t.Errorf("the answer took %v", took)
 		}
-		if answers, err := r.CallServers(t.Context(), nil); len(answers) != 1 || err != nil {
+		if answers, err := r.ServerSideEmitWithAck(t.Context(), nil); len(answers) != 1 || err != nil {
 			t.Errorf("the next: %d answers, %v", len(answers), err)
 		}
 		idle(t, hubs...)
@@ -109,8 +109,8 @@ func TestManyChangesAtATime(t *testing.T) {
 		var tasks sync.WaitGroup
 		for i, id := range ids {
 			tasks.Go(func() {
-				if err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{id}}, fmt.Sprint("room", i)); err != nil && failed.Add(1) == 1 {
-					t.Errorf("JoinMembers: %v", err)
+				if err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{Rooms: []string{id}}, fmt.Sprint("room", i)); err != nil && failed.Add(1) == 1 {
+					t.Errorf("SocketsJoin: %v", err)
 				}
 			})
 		}

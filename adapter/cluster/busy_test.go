@@ -24,7 +24,7 @@ func TestBusy(t *testing.T) {
 		var fetched, called atomic.Int64
 		for range ask.MaxLookups {
 			go func() {
-				if infos, err := r.Fetch(t.Context(), Selection{}); len(infos) == 1 && err == nil {
+				if infos, err := r.FetchSockets(t.Context(), Selection{}); len(infos) == 1 && err == nil {
 					fetched.Add(1)
 				}
 			}()
@@ -37,10 +37,10 @@ func TestBusy(t *testing.T) {
 			}()
 		}
 		settle()
-		_, err := r.Fetch(t.Context(), Selection{})
-		missing(t, "one Fetch too many", err, 0, ErrBusy, hubs[1].Node())
-		if err := r.JoinMembers(t.Context(), Selection{}, "red"); err != nil {
-			t.Errorf("JoinMembers: %v", err)
+		_, err := r.FetchSockets(t.Context(), Selection{})
+		missing(t, "one FetchSockets too many", err, 0, ErrBusy, hubs[1].Node())
+		if err := r.SocketsJoin(t.Context(), Selection{}, "red"); err != nil {
+			t.Errorf("SocketsJoin: %v", err)
 		}
 		if n := len(hubs[1].Rooms("/", frame).Members("red")); n != 1 {
 			t.Errorf("%d members have joined, want 1", n)
@@ -50,8 +50,8 @@ func TestBusy(t *testing.T) {
 		if !errors.Is(err, ErrBusy) || !errors.As(err, &node) || node.Node != hubs[1].Node() {
 			t.Errorf("one Call too many: %v", err)
 		}
-		if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"none"}}); err != nil || acks.Members != 0 {
-			t.Errorf("BroadcastWithAck: %+v, %v", acks, err)
+		if acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"none"}}); err != nil || acks.Members != 0 {
+			t.Errorf("EmitWithAck: %+v, %v", acks, err)
 		}
 		if s := hubs[1].Stats(); s.Busy != 2 {
 			t.Errorf("%d were refused, want 2", s.Busy)
@@ -92,9 +92,9 @@ func TestBusyWithAFullQueue(t *testing.T) {
 				var err error
 				if kind == "call" {
 					r := near.Rooms("/", frame)
-					err = r.gather(t.Context(), 99, Selection{}, nil) // no node knows it
+					err = r.askAll(t.Context(), 99, Selection{}, nil) // no node knows it
 				} else {
-					_, err = near.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{})
+					_, err = near.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{})
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -110,7 +110,7 @@ func TestBusyWithAFullQueue(t *testing.T) {
 			t.Errorf("Call of a kind that is not known: %v, returned %v", err, ok)
 		}
 		if err, ok := calls["count"]; !ok || err != nil {
-			t.Errorf("BroadcastCounted: %v, returned %v", err, ok)
+			t.Errorf("EmitCounted: %v, returned %v", err, ok)
 		}
 		if n := far.Stats().Refused; n != 0 {
 			t.Errorf("%d broadcasts were refused, want none", n)
@@ -126,12 +126,12 @@ func TestTooManyQuestions(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		_, m := add(t, hubs[1])
 		ctx, cancel := context.WithCancel(t.Context())
-		for range ask.MaxAsks {
-			go hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{})
+		for range ask.MaxCollecting {
+			go hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{})
 		}
 		settle()
 		m.take()
-		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("one more")})
+		acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("one more")})
 		missing(t, "one question too many", err, 0, ErrBusy, hubs[1].Node())
 		synctest.Wait() // it is refused before the member is told
 		if len(acks.Answers) != 0 || m.forgotten() != 1 {
@@ -140,8 +140,8 @@ func TestTooManyQuestions(t *testing.T) {
 		got(t, "the member", m, "one more")
 		cancel()
 		settle()
-		if m.forgotten() != 1+ask.MaxAsks {
-			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+ask.MaxAsks)
+		if m.forgotten() != 1+ask.MaxCollecting {
+			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+ask.MaxCollecting)
 		}
 		idle(t, hubs...)
 	})

@@ -51,7 +51,7 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 }
 
 // Handle sets the function that answers the calls of a kind, which any node may make by [Hub.Call].
-// from is the calling node; payload is the function's. It is called as that of HandleServerEvents
+// from is the calling node; payload is the function's. It is called as that of OnServerSide
 // is, or, for a call of this node, on the caller's goroutine.
 func (h *Hub) Handle(kind string, handle func(ctx context.Context, from string, payload []byte) ([]byte, error)) {
 	h.handlers.mu.Lock()
@@ -72,9 +72,9 @@ func (h *handlers) call(ctx context.Context, from, kind string, payload []byte) 
 	return attempt(func() ([]byte, error) { return handle(ctx, from, payload) })
 }
 
-// handleCall hands a call to its handler.
-func (h *Hub) handleCall(b *envelope.Broadcast) {
-	h.handle(b, ServerEvent{Node: b.From, Namespace: b.Namespace, Answer: true}, func(ctx context.Context) ([]byte, error) {
+// serveCall hands a call to its handler.
+func (h *Hub) serveCall(b *envelope.Broadcast) {
+	h.answerByHandler(b, ServerEvent{Node: b.From, Namespace: b.Namespace, Answer: true}, func(ctx context.Context) ([]byte, error) {
 		return h.handlers.call(ctx, b.From, string(b.Arg), b.Payload)
 	})
 }

@@ -20,8 +20,8 @@ var everyCall = []struct {
 	name string
 	call func(ctx context.Context, r *Rooms) (parts int, err error)
 }{
-	{"Fetch", func(ctx context.Context, r *Rooms) (int, error) {
-		infos, err := r.Fetch(ctx, Selection{})
+	{"FetchSockets", func(ctx context.Context, r *Rooms) (int, error) {
+		infos, err := r.FetchSockets(ctx, Selection{})
 		return len(infos), err
 	}},
 	{"Count", func(ctx context.Context, r *Rooms) (int, error) { return r.Count(ctx, Selection{}) }},
@@ -29,23 +29,23 @@ var everyCall = []struct {
 		names, err := r.AllRooms(ctx)
 		return len(names), err
 	}},
-	{"JoinMembers", func(ctx context.Context, r *Rooms) (int, error) {
-		err := r.JoinMembers(ctx, Selection{}, r.Names()...)
+	{"SocketsJoin", func(ctx context.Context, r *Rooms) (int, error) {
+		err := r.SocketsJoin(ctx, Selection{}, r.Names()...)
 		return -1, err
 	}},
-	{"LeaveMembers", func(ctx context.Context, r *Rooms) (int, error) {
-		return -1, r.LeaveMembers(ctx, Selection{}, "none")
+	{"SocketsLeave", func(ctx context.Context, r *Rooms) (int, error) {
+		return -1, r.SocketsLeave(ctx, Selection{}, "none")
 	}},
-	{"DisconnectMembers", func(ctx context.Context, r *Rooms) (int, error) {
-		return -1, r.DisconnectMembers(ctx, Selection{Rooms: []string{"none"}}, false)
+	{"DisconnectSockets", func(ctx context.Context, r *Rooms) (int, error) {
+		return -1, r.DisconnectSockets(ctx, Selection{Rooms: []string{"none"}}, false)
 	}},
-	{"BroadcastWithAck", func(ctx context.Context, r *Rooms) (int, error) {
-		acks, err := r.BroadcastWithAck(ctx, Broadcast{})
+	{"EmitWithAck", func(ctx context.Context, r *Rooms) (int, error) {
+		acks, err := r.EmitWithAck(ctx, Broadcast{})
 		return len(acks.Answers), err
 	}},
-	{"BroadcastCounted", func(ctx context.Context, r *Rooms) (int, error) { return r.BroadcastCounted(ctx, Broadcast{}) }},
-	{"CallServers", func(ctx context.Context, r *Rooms) (int, error) {
-		answers, err := r.CallServers(ctx, nil)
+	{"EmitCounted", func(ctx context.Context, r *Rooms) (int, error) { return r.EmitCounted(ctx, Broadcast{}) }},
+	{"ServerSideEmitWithAck", func(ctx context.Context, r *Rooms) (int, error) {
+		answers, err := r.ServerSideEmitWithAck(ctx, nil)
 		return len(answers) + 1, err
 	}},
 }
@@ -56,7 +56,7 @@ func populate(t *testing.T, hubs []*Hub) {
 	for i, h := range hubs {
 		_, m := add(t, h, fmt.Sprint("node", i))
 		answering(m, "answer", 0)
-		h.HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) { return nil, nil })
+		h.OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { return nil, nil })
 		h.Handle("call", func(context.Context, string, []byte) ([]byte, error) { return nil, nil })
 	}
 	settle()
@@ -204,7 +204,7 @@ func TestCloseEndsCalls(t *testing.T) {
 				if !errors.Is(err, adapter.ErrClosed) {
 					t.Errorf("after Close: %v, want ErrClosed", err)
 				}
-				if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
+				if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
 					t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
 				}
 				idle(t, hubs...)
@@ -229,8 +229,8 @@ func TestCallsWithoutBroker(t *testing.T) {
 				t.Errorf("%s took %v", c.name, d)
 			}
 		}
-		if err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{}, "red"); err == nil {
-			t.Error("JoinMembers without a broker: nil")
+		if err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{}, "red"); err == nil {
+			t.Error("SocketsJoin without a broker: nil")
 		}
 		time.Sleep(time.Second)
 		wires[0].set(adapter.State{Status: adapter.Connected})
@@ -271,8 +271,8 @@ func TestCallsAreRefused(t *testing.T) {
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, ErrOverflow, far.Node())
 		}
-		if err := near.Rooms("/", frame).EmitToServers(t.Context(), nil); !errors.Is(err, ErrOverflow) {
-			t.Errorf("EmitToServers: %v", err)
+		if err := near.Rooms("/", frame).ServerSideEmit(t.Context(), nil); !errors.Is(err, ErrOverflow) {
+			t.Errorf("ServerSideEmit: %v", err)
 		}
 		close(stuck)
 		settle()
@@ -285,7 +285,7 @@ func TestUnknownRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 3)
 		start := time.Now()
-		err := hubs[0].Rooms("/", frame).gather(t.Context(), 200, Selection{}, func(ask.Page) error {
+		err := hubs[0].Rooms("/", frame).askAll(t.Context(), 200, Selection{}, func(ask.Page) error {
 			t.Error("it was answered")
 			return nil
 		})

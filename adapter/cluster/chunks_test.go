@@ -138,9 +138,9 @@ func TestLargeRequests(t *testing.T) {
 		}
 		_, m := add(t, hubs[1], rooms...)
 		m.describing = func() []byte { return []byte(large) }
-		infos, err := hubs[0].Rooms("/", frame).Fetch(t.Context(), Selection{})
+		infos, err := hubs[0].Rooms("/", frame).FetchSockets(t.Context(), Selection{})
 		if err != nil || len(infos) != 1 || len(infos[0].Rooms) != 1001 || string(infos[0].Data) != large {
-			t.Errorf("Fetch: %d members, %v", len(infos), err)
+			t.Errorf("FetchSockets: %d members, %v", len(infos), err)
 		}
 		for i, l := range links {
 			if n := l.refused.Load(); n != 0 {
@@ -301,16 +301,16 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 		_, there := add(t, hubs[1], "red")
 		r := hubs[0].Rooms("/", frame)
 		payload := make([]byte, maxMessage)
-		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: payload}); !errors.Is(err, ErrTooLarge) {
+		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("a broadcast of more than %d bytes: %v, want ErrTooLarge", maxMessage, err)
 		}
 		payload = payload[:maxMessage-100]
-		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
+		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
 			t.Errorf("a broadcast of %d bytes: %v", len(payload), err)
 		}
 		many := union(2000, 0, "red") // their names take about 20 kB, and their places up to as much
 		payload = payload[:maxMessage-30_000]
-		if err := r.Broadcast(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {
+		if err := r.Emit(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("a broadcast to %d rooms of %d bytes: %v, want ErrTooLarge", len(many), len(payload), err)
 		}
 		settle()

@@ -92,15 +92,15 @@ func TestJoinWaitsForClient(t *testing.T) {
 	})
 }
 
-// Other nodes' members join for a client's sake, too: what it emits after JoinMembers reaches them.
+// Other nodes' members join for a client's sake, too: what it emits after SocketsJoin reaches them.
 func TestClientMovesMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := withClient(t)
 		_, x := add(t, hubs[0], "red")
 		_, y := add(t, hubs[1])
 		r := hubs[2].Rooms("/", frame)
-		if err := r.JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "blue"); err != nil {
-			t.Errorf("JoinMembers: %v", err)
+		if err := r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "blue"); err != nil {
+			t.Errorf("SocketsJoin: %v", err)
 		}
 		say(t, hubs[2], "to blue", Broadcast{Rooms: []string{"blue"}})
 		got(t, "x", x, "to blue")

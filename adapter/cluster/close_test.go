@@ -252,8 +252,8 @@ func TestCloseWithStuckHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		stuck := make(chan struct{})
-		hubs[1].HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) { <-stuck; return nil, nil })
-		go hubs[0].Rooms("/", frame).CallServers(t.Context(), nil)
+		hubs[1].OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { <-stuck; return nil, nil })
+		go hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil)
 		settle()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

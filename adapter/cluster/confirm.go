@@ -113,12 +113,12 @@ func (c *confirmer) run(ctx context.Context, link adapter.Link) {
 				return // ctx has ended
 			}
 		}
-		c.settle(topics, denied)
+		c.endTickets(topics, denied)
 	}
 }
 
-// settle ends the tickets of topics.
-func (c *confirmer) settle(topics []adapter.Topic, denied map[adapter.Topic]error) {
+// endTickets ends the tickets of topics.
+func (c *confirmer) endTickets(topics []adapter.Topic, denied map[adapter.Topic]error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, topic := range topics {

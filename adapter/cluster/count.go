@@ -10,7 +10,7 @@ import (
 // Count returns how many members are selected, without fetching them. See [PartialError].
 func (r *Rooms) Count(ctx context.Context, s Selection) (int, error) {
 	count := len(r.selectIDs(s.Rooms, s.Except))
-	err := r.gather(ctx, envelope.KindCount, s, func(p ask.Page) error {
+	err := r.askAll(ctx, envelope.KindCount, s, func(p ask.Page) error {
 		n, err := envelope.Number(p.Content)
 		count += int(n)
 		return err
@@ -18,13 +18,13 @@ func (r *Rooms) Count(ctx context.Context, s Selection) (int, error) {
 	return count, err
 }
 
-// count is Count for another node.
-func (h *Hub) count(b *envelope.Broadcast) {
-	h.ask.Begin(b, ask.Lookup, func(a *ask.Answer) {
+// serveCount is Count for another node.
+func (h *Hub) serveCount(b *envelope.Broadcast) {
+	h.ask.Answer(b, ask.Lookup, func(a *ask.Answer) {
 		n := 0
 		if r := h.lookup(b.Namespace); r != nil {
 			n = len(r.selectIDs(b.Rooms, b.Except))
 		}
-		_ = a.Whole(envelope.AppendNumber(nil, uint64(n))) // an error means that nobody waits for it
+		_ = a.Send(envelope.AppendNumber(nil, uint64(n))) // an error means that nobody waits for it
 	})
 }

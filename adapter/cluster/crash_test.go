@@ -145,7 +145,7 @@ func TestProbesOfCalls(t *testing.T) {
 		hubs, adapters := mortals(t, 3, HubConfig{}, false)
 		release := make(chan struct{})
 		for _, h := range hubs[1:] {
-			h.HandleServerEvents(func(ctx context.Context, _ ServerEvent) ([]byte, error) {
+			h.OnServerSide(func(ctx context.Context, _ ServerEvent) ([]byte, error) {
 				if h == hubs[1] {
 					<-release
 				}
@@ -155,7 +155,7 @@ func TestProbesOfCalls(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 10 {
 			calls.Go(func() {
-				if answers, err := hubs[0].Rooms("/", frame).CallServers(t.Context(), nil); len(answers) != 2 || err != nil {
+				if answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil); len(answers) != 2 || err != nil {
 					t.Errorf("%v, %v", answers, err)
 				}
 			})

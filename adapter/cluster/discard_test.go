@@ -32,7 +32,7 @@ func TestDiscard(t *testing.T) {
 
 		// Nobody is here: the other node gets it, and nothing is kept for it.
 		b := Broadcast{Rooms: []string{"red"}, Payload: []byte("to the others")}
-		if err := kept.Broadcast(b); err != nil {
+		if err := kept.Emit(b); err != nil {
 			t.Fatal(err)
 		}
 		settle()
@@ -46,7 +46,7 @@ func TestDiscard(t *testing.T) {
 		// There are new rooms: those that were kept are them.
 		id, m := add(t, hubs[0], "red")
 		b.Payload = []byte("to all")
-		if err := kept.Broadcast(b); err != nil {
+		if err := kept.Emit(b); err != nil {
 			t.Fatal(err)
 		}
 		settle()
@@ -93,7 +93,7 @@ func TestDiscardRace(t *testing.T) {
 				if err := r.Add(t.Context(), id, m); err != nil {
 					t.Error(err)
 				}
-				if err := kept.Broadcast(Broadcast{Rooms: []string{id}, Payload: fmt.Append(nil, j)}); err != nil {
+				if err := kept.Emit(Broadcast{Rooms: []string{id}, Payload: fmt.Append(nil, j)}); err != nil {
 					t.Error(err)
 				}
 				if got := m.take(); len(got) != 1 || got[0] != fmt.Sprint(j) {

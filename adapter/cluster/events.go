@@ -52,7 +52,7 @@ type RoomEvent struct {
 // returned. But it must not block or wait for the cluster: the call that made the change waits for
 // it, and so do all later changes.
 //
-// Changes by another node ([Rooms.JoinMembers] and the like) are reported on a goroutine of the
+// Changes by another node ([Rooms.SocketsJoin] and the like) are reported on a goroutine of the
 // Hub, which Close waits for, before that node is told that they are done. No broadcast waits for
 // that.
 //
@@ -93,8 +93,8 @@ type untold struct {
 	told   chan struct{}
 }
 
-// joined notes that a member has joined a room, whose first it may be. It belongs to the step of the change: r.mu must be held.
-func (r *Rooms) joined(id string, m Member, room string, created bool) {
+// noteJoin notes that a member has joined a room, whose first it may be. It belongs to the step of the change: r.mu must be held.
+func (r *Rooms) noteJoin(id string, m Member, room string, created bool) {
 	if len(r.events.listeners) == 0 {
 		return
 	}
@@ -104,8 +104,8 @@ func (r *Rooms) joined(id string, m Member, room string, created bool) {
 	r.note(RoomEvent{JoinRoom, room, id, m})
 }
 
-// left notes that a member has left a room, whose last it may have been. r.mu must be held.
-func (r *Rooms) left(id string, m Member, room string, deleted bool) {
+// noteLeave notes that a member has left a room, whose last it may have been. r.mu must be held.
+func (r *Rooms) noteLeave(id string, m Member, room string, deleted bool) {
 	if len(r.events.listeners) == 0 {
 		return
 	}
@@ -170,11 +170,11 @@ func (r *Rooms) unlock() {
 		r.tell()
 	}
 	r.events.queue, r.events.limit = nil, 0
-	r.events.told(r.events.last)
+	r.events.wake(r.events.last)
 }
 
-// told lets those go on who wait for events up to a number. Rooms.mu must be held.
-func (e *events) told(number uint64) {
+// wake lets those go on who wait for events up to a number. Rooms.mu must be held.
+func (e *events) wake(number uint64) {
 	for len(e.waiting) > 0 && e.waiting[0].number <= number {
 		close(e.waiting[0].told)
 		e.waiting = e.waiting[1:]
@@ -212,7 +212,7 @@ func (r *Rooms) tell() {
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
-		r.events.told(e.number)
+		r.events.wake(e.number)
 	}()
 	for _, listen := range listeners {
 		r.call(listen, e.RoomEvent)

@@ -32,15 +32,15 @@ func TestEventsOfChangesByOtherNodes(t *testing.T) {
 			want   []string
 		}{
 			{func() error {
-				return asker.JoinMembers(t.Context(), Selection{Rooms: []string{"red", "blue"}}, "new", "red")
+				return asker.SocketsJoin(t.Context(), Selection{Rooms: []string{"red", "blue"}}, "new", "red")
 			},
 				[]string{"create-room new", "join-room new, a", "join-room new, b", "join-room red, b"}},
-			{func() error { return asker.JoinMembers(t.Context(), Selection{Rooms: []string{"new"}}, "red", "new") }, nil},
-			{func() error { return asker.LeaveMembers(t.Context(), Selection{Rooms: []string{"new"}}, "new", "blue") },
+			{func() error { return asker.SocketsJoin(t.Context(), Selection{Rooms: []string{"new"}}, "red", "new") }, nil},
+			{func() error { return asker.SocketsLeave(t.Context(), Selection{Rooms: []string{"new"}}, "new", "blue") },
 				[]string{"leave-room new, a", "leave-room new, b", "delete-room new", "leave-room blue, b", "delete-room blue"}},
-			{func() error { return asker.LeaveMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new") }, nil},
+			{func() error { return asker.SocketsLeave(t.Context(), Selection{Rooms: []string{"red"}}, "new") }, nil},
 			{func() error {
-				return asker.DisconnectMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"b"}}, false)
+				return asker.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"b"}}, false)
 			},
 				[]string{"leave-room a, a", "delete-room a", "leave-room red, a"}},
 		} {
@@ -63,7 +63,7 @@ func TestEventsOfChangesHereAreToldFirst(t *testing.T) {
 		addAs(t, r, "a", "red")
 		told := listenTo(r)
 		ctx, cancel := context.WithCancel(t.Context())
-		go r.JoinMembers(ctx, Selection{Rooms: []string{"red"}}, "new")
+		go r.SocketsJoin(ctx, Selection{Rooms: []string{"red"}}, "new")
 		settle()
 		told.want(t, "while the other node does not answer", "create-room new", "join-room new, a")
 		cancel()
@@ -90,7 +90,7 @@ func TestBlockedListenerHoldsUpNoBroadcast(t *testing.T) {
 		asker, red := hubs[0].Rooms("/", frame), Selection{Rooms: []string{"red"}}
 		patient := func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), time.Second) }
 		ctx, cancel := patient()
-		err := asker.JoinMembers(ctx, red, "slow")
+		err := asker.SocketsJoin(ctx, red, "slow")
 		cancel()
 		missing(t, "a listener blocks", err, 0, context.DeadlineExceeded, hubs[1].Node())
 		var want []string
@@ -101,17 +101,17 @@ func TestBlockedListenerHoldsUpNoBroadcast(t *testing.T) {
 				want = append(want, payload)
 				synctest.Wait()
 			}
-			if err := asker.JoinMembers(t.Context(), red, "fast"); err != nil {
-				t.Errorf("JoinMembers: %v", err)
+			if err := asker.SocketsJoin(t.Context(), red, "fast"); err != nil {
+				t.Errorf("SocketsJoin: %v", err)
 			}
 			say(t, hubs[0], "fast", Broadcast{Rooms: []string{"fast"}})
-			if err := asker.LeaveMembers(t.Context(), Selection{}, "fast"); err != nil {
-				t.Errorf("LeaveMembers: %v", err)
+			if err := asker.SocketsLeave(t.Context(), Selection{}, "fast"); err != nil {
+				t.Errorf("SocketsLeave: %v", err)
 			}
 			want = append(want, "fast")
 		}
-		if err := asker.DisconnectMembers(t.Context(), red, false); err != nil {
-			t.Errorf("DisconnectMembers: %v", err)
+		if err := asker.DisconnectSockets(t.Context(), red, false); err != nil {
+			t.Errorf("DisconnectSockets: %v", err)
 		}
 		if n, err := asker.Count(t.Context(), Selection{Rooms: []string{"slow"}}); n != 1 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
@@ -137,10 +137,10 @@ func TestEventsOfChangesThatCannotBeConfirmed(t *testing.T) {
 		addAs(t, r, "a", "red")
 		for i := range ask.MaxChanges {
 			b := &envelope.Broadcast{From: hubs[0].Node(), Body: envelope.Body{Request: envelope.Request{ID: uint64(1e6 + i), Left: time.Hour}}}
-			hubs[1].ask.Begin(b, ask.Changing, func(a *ask.Answer) { <-a.Context().Done() })
+			hubs[1].ask.Answer(b, ask.Changing, func(a *ask.Answer) { <-a.Context().Done() })
 		}
 		told := listenTo(r)
-		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new")
+		err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "new")
 		missing(t, "a node that is busy", err, 0, ErrBusy, hubs[1].Node())
 		synctest.Wait()
 		told.want(t, "where the member is", "create-room new", "join-room new, a")
@@ -167,9 +167,9 @@ func TestEventsOfConcurrentChanges(t *testing.T) {
 					r, group := h.Rooms("/", frame), Selection{Rooms: []string{fmt.Sprint("group", k)}}
 					for n := range 100 {
 						room := fmt.Sprint("room", (n+i)%4)
-						err := r.JoinMembers(t.Context(), group, room, "all")
+						err := r.SocketsJoin(t.Context(), group, room, "all")
 						if n%2 == 0 {
-							err = errors.Join(err, r.LeaveMembers(t.Context(), Selection{Rooms: []string{room}}, room, fmt.Sprint("room", n%4)))
+							err = errors.Join(err, r.SocketsLeave(t.Context(), Selection{Rooms: []string{room}}, room, fmt.Sprint("room", n%4)))
 						}
 						if err != nil {
 							t.Error(err)
@@ -187,7 +187,7 @@ func TestEventsOfConcurrentChanges(t *testing.T) {
 				t.Errorf("node %d: %d events told, %d elided; want many, and none", i, ledgers[i].told, h.Stats().Elided)
 			}
 		}
-		if err := hubs[0].Rooms("/", frame).LeaveMembers(t.Context(), Selection{}, "all", "room0", "room1", "room2", "room3"); err != nil {
+		if err := hubs[0].Rooms("/", frame).SocketsLeave(t.Context(), Selection{}, "all", "room0", "room1", "room2", "room3"); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -244,22 +244,22 @@ func TestChangesInRoomsOfTheirOwn(t *testing.T) {
 			}
 		}
 		check("at first", "1")
-		change(r.JoinMembers(t.Context(), Selection{Rooms: []string{own}}, own))
+		change(r.SocketsJoin(t.Context(), Selection{Rooms: []string{own}}, own))
 		check("its own again", "1")
-		change(r.JoinMembers(t.Context(), Selection{}, own, own))
+		change(r.SocketsJoin(t.Context(), Selection{}, own, own))
 		interested := []int{0, 2} // what is private to a node comes there anyhow
 		check("all have joined", "0123", interested...)
-		change(r.LeaveMembers(t.Context(), Selection{Rooms: []string{own}, Except: ids[3:]}, own))
+		change(r.SocketsLeave(t.Context(), Selection{Rooms: []string{own}, Except: ids[3:]}, own))
 		check("all but one have left", "3", 2)
-		change(r.JoinMembers(t.Context(), Selection{Rooms: ids[1:2]}, own)) // selects the one that is left
+		change(r.SocketsJoin(t.Context(), Selection{Rooms: ids[1:2]}, own)) // selects the one that is left
 		check("the one that is left again", "3", 2)
-		change(r.JoinMembers(t.Context(), Selection{Rooms: ids[:1]}, own))
+		change(r.SocketsJoin(t.Context(), Selection{Rooms: ids[:1]}, own))
 		check("another one", "03", interested...)
-		change(r.LeaveMembers(t.Context(), Selection{}, own, own))
+		change(r.SocketsLeave(t.Context(), Selection{}, own, own))
 		check("none", "")
-		change(r.JoinMembers(t.Context(), Selection{Except: []string{ids[0], ids[3]}}, own))
+		change(r.SocketsJoin(t.Context(), Selection{Except: []string{ids[0], ids[3]}}, own))
 		check("those of its node", "12")
-		change(r.LeaveMembers(t.Context(), Selection{}, own))
+		change(r.SocketsLeave(t.Context(), Selection{}, own))
 		check("none", "")
 		idle(t, hubs...)
 	})
@@ -279,12 +279,12 @@ func TestChangesInAnOwnRoomOfAnyName(t *testing.T) {
 			who        string
 			interested bool
 		}{
-			{"a joins its own", r.JoinMembers, "a", false},
-			{"b joins it", r.JoinMembers, "b", true},
-			{"a leaves it", r.LeaveMembers, "a", true},
-			{"a comes back", r.JoinMembers, "a", true},
-			{"b leaves it", r.LeaveMembers, "b", false},
-			{"a leaves it", r.LeaveMembers, "a", false},
+			{"a joins its own", r.SocketsJoin, "a", false},
+			{"b joins it", r.SocketsJoin, "b", true},
+			{"a leaves it", r.SocketsLeave, "a", true},
+			{"a comes back", r.SocketsJoin, "a", true},
+			{"b leaves it", r.SocketsLeave, "b", false},
+			{"a leaves it", r.SocketsLeave, "a", false},
 		} {
 			if err := c.change(t.Context(), Selection{Rooms: []string{"of " + c.who}}, "a"); err != nil {
 				t.Errorf("%s: %v", c.what, err)

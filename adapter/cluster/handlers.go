@@ -11,9 +11,9 @@ import (
 
 // handlers are what the program does for other nodes.
 type handlers struct {
-	mu    sync.RWMutex // guards what follows
-	event func(ctx context.Context, e ServerEvent) ([]byte, error)
-	calls map[string]func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	mu           sync.RWMutex // guards what follows
+	onServerSide func(ctx context.Context, e ServerEvent) ([]byte, error)
+	calls        map[string]func(ctx context.Context, from string, payload []byte) ([]byte, error)
 }
 
 // attempt runs a handler. A panic is an error, a *panicError.
@@ -24,16 +24,16 @@ func attempt(handle func() ([]byte, error)) (out []byte, err error) {
 	return out, err
 }
 
-// handle answers a request by what a handler returns.
-func (h *Hub) handle(b *envelope.Broadcast, e ServerEvent, do func(context.Context) ([]byte, error)) {
-	h.ask.Begin(b, ask.Handling, func(a *ask.Answer) {
+// answerByHandler answers a request by what a handler returns.
+func (h *Hub) answerByHandler(b *envelope.Broadcast, e ServerEvent, do func(context.Context) ([]byte, error)) {
+	h.ask.Answer(b, ask.Handling, func(a *ask.Answer) {
 		out, err := do(a.Context())
 		if err != nil {
 			h.report(e, err)
 			a.Fail(err)
 			return
 		}
-		_ = a.Whole(out) // an error means that nobody waits for it
+		_ = a.Send(out) // an error means that nobody waits for it
 	})
 }
 

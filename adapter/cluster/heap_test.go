@@ -19,11 +19,11 @@ var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joi
 // sink is a member that takes everything.
 type sink struct{}
 
-func (sink) Deliver(any) bool                                { return true }
-func (sink) Ask(_ any, answer func(payload []byte, ok bool)) { answer(nil, false) }
-func (sink) Forget(any)                                      {}
-func (sink) Describe() []byte                                { return nil }
-func (sink) Disconnect(bool)                                 {}
+func (sink) Deliver(any) bool                                           { return true }
+func (sink) DeliverWithAck(_ any, answer func(payload []byte, ok bool)) { answer(nil, false) }
+func (sink) CancelAck(any)                                              {}
+func (sink) Describe() []byte                                           { return nil }
+func (sink) Disconnect(bool)                                            {}
 
 // heapNow is what is in use after a garbage collection.
 func heapNow() int {
@@ -89,10 +89,10 @@ func TestHeapAfterRooms(t *testing.T) {
 		}},
 		{"members are put into rooms, and taken out, by requests", func(ctx context.Context, t *testing.T, h *Hub, r *Rooms) {
 			for i := range ids {
-				must(t, r.JoinMembers(ctx, Selection{Rooms: ids[:2]}, names(i)...))
+				must(t, r.SocketsJoin(ctx, Selection{Rooms: ids[:2]}, names(i)...))
 			}
 			for i := range ids {
-				must(t, r.LeaveMembers(ctx, Selection{}, names(i)...))
+				must(t, r.SocketsLeave(ctx, Selection{}, names(i)...))
 			}
 		}},
 		{"namespaces are made and given up", func(ctx context.Context, t *testing.T, h *Hub, r *Rooms) {

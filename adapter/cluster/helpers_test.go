@@ -183,7 +183,7 @@ func (l *wireLink) Publish(ctx context.Context, topic adapter.Topic, msg []byte)
 // member keeps what it gets.
 type member struct {
 	remove     func()                                                  // what Disconnect does
-	asking     func(text string, answer func(payload []byte, ok bool)) // what Ask does; nil keeps silent
+	asking     func(text string, answer func(payload []byte, ok bool)) // what DeliverWithAck does; nil keeps silent
 	describing func() []byte                                           // nil says nothing
 	refusing   bool                                                    // Deliver says that it has not taken what it gets
 
@@ -203,14 +203,14 @@ func (m *member) Deliver(frame any) bool {
 	return !m.refusing
 }
 
-func (m *member) Ask(frame any, answer func(payload []byte, ok bool)) {
+func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool)) {
 	m.note(frame.(string))
 	if m.asking != nil {
 		m.asking(frame.(string), answer)
 	}
 }
 
-func (m *member) Forget(frame any) {
+func (m *member) CancelAck(frame any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forgot = append(m.forgot, frame.(string))
@@ -312,7 +312,7 @@ func add(t *testing.T, h *Hub, rooms ...string) (id string, m *member) {
 func say(t *testing.T, h *Hub, payload string, b Broadcast) {
 	t.Helper()
 	b.Payload = []byte(payload)
-	if err := h.Rooms("/", frame).Broadcast(b); err != nil {
+	if err := h.Rooms("/", frame).Emit(b); err != nil {
 		t.Fatalf("Broadcast %q: %v", payload, err)
 	}
 }

@@ -331,7 +331,7 @@ func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) error {
 		return err
 	}
 	if err := h.writer.admit(len(body), over); err != nil {
-		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindForget {
+		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindCancel {
 			h.counts.refused++
 		}
 		return err

@@ -29,7 +29,7 @@ func TestHubWithoutAdapter(t *testing.T) {
 		if err := h.Close(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		if err := h.Rooms("/", frame).Broadcast(Broadcast{Payload: []byte("y")}); !errors.Is(err, adapter.ErrClosed) {
+		if err := h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}); !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Broadcast after Close: %v, want %v", err, adapter.ErrClosed)
 		}
 		got(t, "the member after Close", m, "y")
@@ -93,7 +93,7 @@ func TestCloseSaysBye(t *testing.T) {
 		}
 		gone.take()
 		r := hubs[1].Rooms("/", frame)
-		if err := r.Broadcast(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}); !errors.Is(err, adapter.ErrClosed) {
+		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}); !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
 		}
 		got(t, "the closed node's member", gone, "x")
@@ -167,7 +167,7 @@ func TestCloseBeforeOpen(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			t.Errorf("Close took %v, although there is nobody to talk to", d)
 		}
-		if err := h.Rooms("/", frame).Broadcast(Broadcast{}); !errors.Is(err, adapter.ErrClosed) {
+		if err := h.Rooms("/", frame).Emit(Broadcast{}); !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
 		}
 		if err := h.Ready(t.Context()); !errors.Is(err, adapter.ErrClosed) {

@@ -105,7 +105,7 @@ func TestBrokerAway(t *testing.T) {
 		for i := range 200 {
 			payload := fmt.Sprintf("%020d", i)
 			all = append(all, payload)
-			switch err := hubs[0].Rooms("/", frame).Broadcast(Broadcast{Rooms: []string{"red"}, Payload: []byte(payload)}); {
+			switch err := hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte(payload)}); {
 			case err == nil:
 				accepted = append(accepted, payload)
 			case errors.Is(err, ErrOverflow):
@@ -156,7 +156,7 @@ func TestOneBroadcastIsAlwaysAccepted(t *testing.T) {
 		synctest.Wait()
 		large := strings.Repeat("x", 100_000)
 		say(t, hubs[0], large, Broadcast{Rooms: []string{"red"}})
-		if err := hubs[0].Rooms("/", frame).Broadcast(Broadcast{Rooms: []string{"red"}}); !errors.Is(err, ErrOverflow) {
+		if err := hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}}); !errors.Is(err, ErrOverflow) {
 			t.Errorf("a second one: %v, want ErrOverflow", err)
 		}
 		wires[0].set(adapter.State{Status: adapter.Connected})

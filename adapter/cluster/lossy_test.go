@@ -69,7 +69,7 @@ func TestCallsOfClient(t *testing.T) {
 		if err := client.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		client.HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) {
+		client.OnServerSide(func(context.Context, ServerEvent) ([]byte, error) {
 			t.Error("the client was asked")
 			return nil, nil
 		})
@@ -86,7 +86,7 @@ func TestCallsOfClient(t *testing.T) {
 					continue
 				}
 				n, err = c.call(t.Context(), client.Rooms("/", frame))
-				if c.name == "CallServers" {
+				if c.name == "ServerSideEmitWithAck" {
 					n-- // it counts the caller
 				}
 				if parts(t, c.name+" of a client", n, 2); err != nil {
@@ -111,7 +111,7 @@ func TestLookingCostsNothingWithoutBroker(t *testing.T) {
 		wires[0].die()
 		settle()
 		r := hubs[0].Rooms("/", frame)
-		_, _ = r.Fetch(t.Context(), Selection{})
+		_, _ = r.FetchSockets(t.Context(), Selection{})
 		_, _ = r.Count(t.Context(), Selection{})
 		_, _ = r.AllRooms(t.Context())
 		if n := hubs[0].Stats().Queued; n != 0 {
@@ -128,11 +128,11 @@ func TestLargeAcks(t *testing.T) {
 			_, m := add(t, hubs[0])
 			m.asking = func(_ string, answer func([]byte, bool)) { answer(make([]byte, 3<<20), true) }
 		}
-		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+		acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		if len(acks.Answers) != 3 || err != nil {
 			t.Errorf("%d answers of this node, %v; want 3", len(acks.Answers), err)
 		}
-		acks, err = hubs[1].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+		acks, err = hubs[1].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		missing(t, "3 answers at once", err, 2, ErrBusy, hubs[0].Node())
 		if len(acks.Answers) != 1 || acks.Members != 3 {
 			t.Errorf("%d answers of %d, want the first of 3", len(acks.Answers), acks.Members)

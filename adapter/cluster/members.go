@@ -17,8 +17,8 @@ type Selection struct {
 	Local  bool // on this node alone
 }
 
-// gather sends a request that changes nothing, and waits for the answers, whose pages merge takes.
-func (r *Rooms) gather(ctx context.Context, kind envelope.Kind, s Selection, merge ask.Merge) error {
+// askAll sends a request that changes nothing, and waits for the answers, whose pages merge takes.
+func (r *Rooms) askAll(ctx context.Context, kind envelope.Kind, s Selection, merge ask.Merge) error {
 	if s.Local {
 		return nil
 	}
@@ -46,9 +46,9 @@ func (r *Rooms) request(kind envelope.Kind, rooms, except []string, left time.Du
 	return b
 }
 
-// look answers what another node wants to know of the members of a namespace here, if there are any. It is for requests that change nothing.
-func (h *Hub) look(b *envelope.Broadcast, answer func(a *ask.Answer, r *Rooms) error) {
-	h.ask.Begin(b, ask.Lookup, func(a *ask.Answer) {
+// answerFromRooms answers what another node wants to know of the members of a namespace here, if there are any. It is for requests that change nothing.
+func (h *Hub) answerFromRooms(b *envelope.Broadcast, answer func(a *ask.Answer, r *Rooms) error) {
+	h.ask.Answer(b, ask.Lookup, func(a *ask.Answer) {
 		var err error
 		if r := h.lookup(b.Namespace); r != nil {
 			err = answer(a, r)

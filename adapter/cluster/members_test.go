@@ -78,7 +78,7 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 			if count != len(c.want) || err != nil {
 				t.Errorf("%s: counted %d, %v; want %d", c.name, count, err, len(c.want))
 			}
-			infos, err := r.Fetch(t.Context(), c.s)
+			infos, err := r.FetchSockets(t.Context(), c.s)
 			var ids []string
 			for i, m := range infos {
 				ids = append(ids, m.ID)
@@ -109,10 +109,10 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 			t.Errorf("rooms %q, %v; want %q", names, err, want)
 		}
 		other := hubs[0].Rooms("/other", frame)
-		infos, err := other.Fetch(t.Context(), Selection{})
+		infos, err := other.FetchSockets(t.Context(), Selection{})
 		count, err2 := other.Count(t.Context(), Selection{})
 		names, err3 := other.AllRooms(t.Context())
-		acks, err4 := other.BroadcastWithAck(t.Context(), Broadcast{})
+		acks, err4 := other.EmitWithAck(t.Context(), Broadcast{})
 		if err := errors.Join(err, err2, err3, err4); len(infos)+count+len(names)+acks.Members != 0 || err != nil {
 			t.Errorf("another namespace: %v, %d, %q, %v", infos, count, names, err)
 		}
@@ -160,7 +160,7 @@ func TestFetchIsPaged(t *testing.T) {
 			want += size
 		}
 		synctest.Wait()
-		infos, err := near.Rooms("/", frame).Fetch(t.Context(), Selection{})
+		infos, err := near.Rooms("/", frame).FetchSockets(t.Context(), Selection{})
 		got := 0
 		ids := make(map[string]bool)
 		for _, m := range infos {
@@ -189,7 +189,7 @@ func TestDescribePanics(t *testing.T) {
 			_, m = add(t, h)
 			m.describing = func() []byte { return []byte("data") }
 		}
-		infos, err := hubs[0].Rooms("/", frame).Fetch(t.Context(), Selection{})
+		infos, err := hubs[0].Rooms("/", frame).FetchSockets(t.Context(), Selection{})
 		data := 0
 		for _, m := range infos {
 			if string(m.Data) == "data" {
@@ -222,7 +222,7 @@ func TestConcurrentCalls(t *testing.T) {
 				if count, err := r.Count(t.Context(), s); count != 3*i || err != nil {
 					t.Errorf("counted %d, %v; want %d", count, err, 3*i)
 				}
-				if infos, err := r.Fetch(t.Context(), s); len(infos) != 3*i || err != nil {
+				if infos, err := r.FetchSockets(t.Context(), s); len(infos) != 3*i || err != nil {
 					t.Errorf("fetched %d, %v; want %d", len(infos), err, 3*i)
 				}
 			})
@@ -258,7 +258,7 @@ func TestFetchDuringChurn(t *testing.T) {
 			})
 		}
 		for ctx.Err() == nil {
-			infos, err := hubs[0].Rooms("/", frame).Fetch(t.Context(), Selection{Rooms: []string{"red"}})
+			infos, err := hubs[0].Rooms("/", frame).FetchSockets(t.Context(), Selection{Rooms: []string{"red"}})
 			slices.SortFunc(infos, func(a, b MemberInfo) int { return cmp.Compare(a.ID, b.ID) })
 			found := 0
 			for _, m := range infos {

@@ -24,23 +24,23 @@ func TestChangesBehindALoss(t *testing.T) {
 		x      []string  // what the member that is changed gets
 	}{
 		{"leave", func(t *testing.T, r *Rooms) {
-			change(t, r.LeaveMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, "red"))
+			change(t, r.SocketsLeave(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, "red"))
 		},
 			[]string{"red"}, Broadcast{Rooms: []string{"red"}}, []string{"before"}},
 		{"leave all", func(t *testing.T, r *Rooms) {
-			change(t, r.LeaveMembers(t.Context(), Selection{Except: []string{"stays"}}, "red"))
+			change(t, r.SocketsLeave(t.Context(), Selection{Except: []string{"stays"}}, "red"))
 		},
 			nil, Broadcast{Rooms: []string{"red", "1", "2", "3", "4"}}, []string{"before"}},
 		{"join", func(t *testing.T, r *Rooms) {
-			change(t, r.JoinMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, "muted"))
+			change(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, "muted"))
 		},
 			[]string{"red"}, Broadcast{Rooms: []string{"red"}, Except: []string{"muted"}}, []string{"before"}},
 		{"join a room of the union", func(t *testing.T, r *Rooms) {
-			change(t, r.JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "new"))
+			change(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "new"))
 		},
 			[]string{"red"}, Broadcast{Rooms: []string{"red", "new"}}, []string{"before", "after"}},
 		{"disconnect", func(t *testing.T, r *Rooms) {
-			change(t, r.DisconnectMembers(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, false))
+			change(t, r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}, Except: []string{"stays"}}, false))
 		},
 			[]string{"red"}, Broadcast{Rooms: []string{"red"}}, []string{"before", "disconnect false"}},
 	} {
@@ -109,9 +109,9 @@ func TestManyChangesOverLosses(t *testing.T) {
 				if i%2 == 1 {
 					wg.Go(func() {
 						if i%4 == 1 {
-							change(t, r.JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "muted"))
+							change(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "muted"))
 						} else {
-							change(t, r.LeaveMembers(t.Context(), Selection{Rooms: []string{"red"}}, "muted"))
+							change(t, r.SocketsLeave(t.Context(), Selection{Rooms: []string{"red"}}, "muted"))
 						}
 					})
 					synctest.Wait()

@@ -46,7 +46,7 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // nodes have answered, or had time for two round trips, at least 250 ms and at most 2 s.
 type PartialError struct {
 	Nodes   []string // whose part is missing, or some of it; sorted
-	Clients int      // of BroadcastWithAck: members that got the broadcast and have not answered
+	Clients int      // of EmitWithAck: members that got the broadcast and have not answered
 	Err     error    // ctx's error, a *NodeError, an *UnfencedError, or several, joined; nil if only Clients are missing
 }
 

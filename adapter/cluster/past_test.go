@@ -107,15 +107,15 @@ func TestRequestPastInOneRoom(t *testing.T) {
 				hubs, x, y := late(t, func(h *Hub) {
 					r := h.Rooms("/", frame)
 					wg.Go(func() {
-						if err := r.JoinMembers(t.Context(), s, "joined"); err != nil {
-							t.Errorf("JoinMembers: %v", err)
+						if err := r.SocketsJoin(t.Context(), s, "joined"); err != nil {
+							t.Errorf("SocketsJoin: %v", err)
 						}
 					})
 					synctest.Wait()
 					wg.Go(func() {
-						acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")}) // x keeps silent
+						acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")}) // x keeps silent
 						if (acks.Members == 1) != c.toX || len(acks.Answers) != 0 || (err != nil) != c.toX {
-							t.Errorf("BroadcastWithAck: %+v, %v", acks, err)
+							t.Errorf("EmitWithAck: %+v, %v", acks, err)
 						}
 					})
 					synctest.Wait()

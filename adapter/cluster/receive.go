@@ -118,7 +118,7 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 		h.ask.Receive(b)
 	default:
 		if r := h.lookup(b.Namespace); r != nil {
-			r.deliver(&b.Body)
+			r.deliverOrLog(&b.Body)
 		}
 	}
 }

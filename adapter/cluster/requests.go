@@ -14,16 +14,16 @@ import (
 // merged, and how it is carried out.
 func (h *Hub) requests() map[envelope.Kind]func(*envelope.Broadcast) {
 	return map[envelope.Kind]func(*envelope.Broadcast){
-		envelope.KindFetch:      h.fetch,
-		envelope.KindCount:      h.count,
-		envelope.KindRooms:      h.allRooms,
-		envelope.KindJoin:       h.change,
-		envelope.KindLeave:      h.change,
-		envelope.KindDisconnect: h.change,
-		envelope.KindAsk:        h.collect,
-		envelope.KindTell:       h.handOn,
-		envelope.KindEvent:      h.handleEvent,
-		envelope.KindCall:       h.handleCall,
+		envelope.KindFetchSockets:      h.serveFetchSockets,
+		envelope.KindCount:             h.serveCount,
+		envelope.KindAllRooms:          h.serveAllRooms,
+		envelope.KindSocketsJoin:       h.serveSocketsMove,
+		envelope.KindSocketsLeave:      h.serveSocketsMove,
+		envelope.KindDisconnectSockets: h.serveDisconnectSockets,
+		envelope.KindEmitWithAck:       h.serveEmitWithAck,
+		envelope.KindEmitCounted:       h.serveEmitCounted,
+		envelope.KindServerSideEmit:    h.serveServerSideEmit,
+		envelope.KindCall:              h.serveCall,
 	}
 }
 
@@ -78,9 +78,9 @@ func (p *peers) Probe(node string) { (*Hub)(p).probe(node) }
 // askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must be held.
 func (h *Hub) askers() []string { return append(h.machine.Members(), h.machine.Suspects()...) }
 
-// lookAround stops waiting for nodes that are silent or have gone. h.meshMu must be held.
-func (h *Hub) lookAround() {
+// updateAlive stops waiting for nodes that are silent or have gone. h.meshMu must be held.
+func (h *Hub) updateAlive() {
 	if !h.ask.Idle() {
-		h.ask.Left(h.machine.Servers(), h.askers())
+		h.ask.SetAlive(h.machine.Servers(), h.askers())
 	}
 }

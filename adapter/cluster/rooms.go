@@ -55,17 +55,17 @@ type Member interface {
 	// goroutine, and those of one other node, come in order.
 	Deliver(frame any) bool
 
-	// Ask is Deliver for a broadcast that asks for an answer, in the same order. The member calls
-	// answer with its answer, from any goroutine, also within Ask; or with ok false if it will have
-	// none, because it has left or cannot be asked. Calls after the first, or after Forget, are
+	// DeliverWithAck is Deliver for a broadcast that asks for an answer, in the same order. The member calls
+	// answer with its answer, from any goroutine, also within DeliverWithAck; or with ok false if it will have
+	// none, because it has left or cannot be asked. Calls after the first, or after CancelAck, are
 	// ignored. answer does not block, and keeps payload.
-	Ask(frame any, answer func(payload []byte, ok bool))
+	DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 
-	// Forget ends the wait for the answer to Ask. frame is the same value, made for one broadcast
+	// CancelAck ends the wait for the answer to DeliverWithAck. frame is the same value, made for one broadcast
 	// alone. It may come after the answer.
-	Forget(frame any)
+	CancelAck(frame any)
 
-	// Describe returns what Fetch returns as the member's Data. It must not be changed afterwards.
+	// Describe returns what FetchSockets returns as the member's Data. It must not be changed afterwards.
 	Describe() []byte
 
 	// Disconnect ends the member, which calls [Rooms.Remove] in its own time, after it has sent
@@ -155,7 +155,7 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMemberID, id)
 	}
-	r.joined(id, m, id, r.index.Empty(id))
+	r.noteJoin(id, m, id, r.index.Empty(id))
 	wait := r.interest(adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace})
 	r.unlock()
 	return r.hub.fenced(ctx, wait)
@@ -183,7 +183,7 @@ func (r *Rooms) Remove(id string) {
 	m, _ := r.index.Get(id)
 	var empty []adapter.Topic
 	known := r.index.Remove(id, func(name string, deleted bool) {
-		r.left(id, m, name, deleted)
+		r.noteLeave(id, m, name, deleted)
 		if name != id && r.index.Empty(name) {
 			empty = append(empty, roomTopic(r.namespace, name))
 		}
@@ -209,10 +209,8 @@ func (r *Rooms) Remove(id string) {
 //
 // After [ErrRoomName] or [ErrMember] nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
-	for _, name := range names {
-		if !validName(name) {
-			return ErrRoomName
-		}
+	if !validNames(names) {
+		return ErrRoomName
 	}
 	r = r.lock(false)
 	m, ok := r.index.Get(id)
@@ -223,7 +221,7 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 	topics := make([]adapter.Topic, 0, len(names))
 	for _, name := range names {
 		if joined, created := r.index.Join(id, name); joined {
-			r.joined(id, m, name, created)
+			r.noteJoin(id, m, name, created)
 		}
 		if name != id {
 			topics = append(topics, roomTopic(r.namespace, name))
@@ -244,7 +242,7 @@ func (r *Rooms) Leave(id string, names ...string) {
 		if !left {
 			continue
 		}
-		r.left(id, m, name, deleted)
+		r.noteLeave(id, m, name, deleted)
 		if name != id && r.index.Empty(name) {
 			r.disinterest(roomTopic(r.namespace, name))
 		}
@@ -286,14 +284,14 @@ func (r *Rooms) Closed() error {
 	return nil
 }
 
-// Broadcast delivers b to the members on this node at once, whatever the broker does, and hands it
+// Emit delivers b to the members on this node at once, whatever the broker does, and hands it
 // to the cluster without waiting. Broadcasts of one goroutine reach each member in order, each at
 // most once.
 //
 // An error means that b was delivered here, and that the cluster's part was refused. It wraps
 // [ErrOverflow], [ErrTooLarge], [adapter.ErrRefused] or, when the Hub is closed,
 // [adapter.ErrClosed].
-func (r *Rooms) Broadcast(b Broadcast) error {
+func (r *Rooms) Emit(b Broadcast) error {
 	body := envelope.Body{
 		Route:     envelope.ByNamespace,
 		Namespace: r.namespace,
@@ -304,7 +302,7 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	r.deliver(&body)
+	r.deliverOrLog(&body)
 	if b.Local || r.hub.machine == nil {
 		return r.Closed()
 	}
@@ -317,15 +315,15 @@ func (r *Rooms) Broadcast(b Broadcast) error {
 	return r.hub.publish(&body)
 }
 
-// deliver hands a broadcast to the members on this node.
-func (r *Rooms) deliver(b *envelope.Body) {
-	if _, err := r.hand(b); err != nil {
+// deliverOrLog hands a broadcast to the members on this node.
+func (r *Rooms) deliverOrLog(b *envelope.Body) {
+	if _, err := r.deliver(b); err != nil {
 		r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
 	}
 }
 
-// hand hands a broadcast to the members on this node, and returns how many have taken it. After an error, nobody has.
-func (r *Rooms) hand(b *envelope.Body) (taken int, err error) {
+// deliver hands a broadcast to the members on this node, and returns how many have taken it. After an error, nobody has.
+func (r *Rooms) deliver(b *envelope.Body) (taken int, err error) {
 	selection := selections.Get().(*[]Member)
 	r = r.lock(false)
 	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)

@@ -20,9 +20,9 @@ func TestRule16BroadcastComesBeforeTheChangeThatFollows(t *testing.T) {
 	red := []string{"red"}
 	type change func(ctx context.Context, r *Rooms, s Selection) error
 	disconnect := func(close bool) change {
-		return func(ctx context.Context, r *Rooms, s Selection) error { return r.DisconnectMembers(ctx, s, close) }
+		return func(ctx context.Context, r *Rooms, s Selection) error { return r.DisconnectSockets(ctx, s, close) }
 	}
-	leave := func(ctx context.Context, r *Rooms, s Selection) error { return r.LeaveMembers(ctx, s, "red", "blue") }
+	leave := func(ctx context.Context, r *Rooms, s Selection) error { return r.SocketsLeave(ctx, s, "red", "blue") }
 	for _, c := range []struct {
 		name   string
 		change change
@@ -138,7 +138,7 @@ func TestRule19EachNodeSaysOnceHowManyItHasAsked(t *testing.T) {
 					count, err := envelope.Number(m.Broadcast.Payload)
 					said[n] = append(said[n], fmt.Sprint(count, " asked ", asked[slices.IndexFunc(hubs, func(h *Hub) bool { return h.Node() == n })], " ", err))
 				} else {
-					replies, err := envelope.Replies(m.Broadcast.Payload)
+					replies, err := envelope.MemberAcks(m.Broadcast.Payload)
 					said[n] = append(said[n], fmt.Sprint(len(replies), " answers ", err))
 				}
 			}
@@ -160,7 +160,7 @@ func TestRule19EachNodeSaysOnceHowManyItHasAsked(t *testing.T) {
 			}
 		}
 		settle()
-		acks, err := hubs[0].Rooms("/asked", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("x")})
+		acks, err := hubs[0].Rooms("/asked", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("x")})
 		if err != nil || acks.Members != 6 || len(acks.Answers) != 6 {
 			t.Errorf("%d answers of %d, %v; want 6", len(acks.Answers), acks.Members, err)
 		}
@@ -212,7 +212,7 @@ func TestRule20AcksAreWhole(t *testing.T) {
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), c.patient)
 			start := time.Now()
-			acks, err := r.BroadcastWithAck(ctx, c.b)
+			acks, err := r.EmitWithAck(ctx, c.b)
 			cancel()
 			if took := time.Since(start); took < c.took || took > c.took+3*ackDelay {
 				t.Errorf("%+v: it took %v, want %v", c.b, took, c.took)
@@ -229,7 +229,7 @@ func TestRule20AcksAreWhole(t *testing.T) {
 			}
 		}
 		start := time.Now()
-		ack, err := r.EmitWithAck(t.Context(), Broadcast{Payload: []byte("one")})
+		ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Payload: []byte("one")})
 		if err != nil || ack.Member != "00" || time.Since(start) != time.Second {
 			t.Errorf("the first answer: %+v, %v after %v", ack, err, time.Since(start))
 		}
@@ -245,7 +245,7 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 		var got []string
 		r, silent := hubs[0].Rooms("/", frame), make(chan struct{})
 		for i, h := range hubs {
-			h.HandleServerEvents(func(ctx context.Context, e ServerEvent) ([]byte, error) {
+			h.OnServerSide(func(ctx context.Context, e ServerEvent) ([]byte, error) {
 				if string(e.Payload) == "silence" && i == len(hubs)-1 {
 					select {
 					case <-silent:
@@ -288,38 +288,38 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 			want = append(want, fmt.Sprint("/ x to ", i))
 			other = append(other, fmt.Sprint("/other x to ", i))
 		}
-		if err := r.EmitToServers(t.Context(), []byte("x")); err != nil {
+		if err := r.ServerSideEmit(t.Context(), []byte("x")); err != nil {
 			t.Error(err)
 		}
-		told("EmitToServers", want...)
-		if err := hubs[0].Rooms("/other", frame).EmitToServers(t.Context(), []byte("x")); err != nil {
+		told("ServerSideEmit", want...)
+		if err := hubs[0].Rooms("/other", frame).ServerSideEmit(t.Context(), []byte("x")); err != nil {
 			t.Error(err)
 		}
 		told("another namespace", other...)
-		answers, err := r.CallServers(t.Context(), []byte("x"))
+		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"))
 		if err != nil {
 			t.Error(err)
 		}
-		answered("CallServers", answers, len(hubs)-1)
-		told("CallServers", want...)
+		answered("ServerSideEmitWithAck", answers, len(hubs)-1)
+		told("ServerSideEmitWithAck", want...)
 		if len(hubs) == 1 {
 			return // 0 others: no answers, and no error
 		}
 		last := hubs[len(hubs)-1]
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		answers, err = r.CallServers(ctx, []byte("silence"))
+		answers, err = r.ServerSideEmitWithAck(ctx, []byte("silence"))
 		missing(t, "one is silent", err, 0, context.DeadlineExceeded, last.Node())
 		answered("one is silent", answers, len(hubs)-2)
 		time.AfterFunc(time.Second, func() { last.Close(context.Background()) })
 		start := time.Now()
-		answers, err = r.CallServers(t.Context(), []byte("silence"))
+		answers, err = r.ServerSideEmitWithAck(t.Context(), []byte("silence"))
 		missing(t, "one leaves", err, 0, ErrNode, last.Node())
 		if took := time.Since(start); took > time.Second+10*time.Millisecond {
 			t.Errorf("one that leaves was waited for: %v", took)
 		}
 		answered("one leaves", answers, len(hubs)-2)
-		answers, err = r.CallServers(t.Context(), []byte("x"))
+		answers, err = r.ServerSideEmitWithAck(t.Context(), []byte("x"))
 		if err != nil {
 			t.Errorf("when it has left: %v", err)
 		}

@@ -21,7 +21,7 @@ func TestRule15FramedOnce(t *testing.T) {
 		say := func(b Broadcast) {
 			t.Helper()
 			b.Payload = []byte("x")
-			if err := r.Broadcast(b); err != nil {
+			if err := r.Emit(b); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -102,7 +102,7 @@ func TestRule17LocalDeliveryWhateverTheBrokerDoes(t *testing.T) {
 				start, failed := time.Now(), false
 				for i := range 100 {
 					payload := fmt.Sprint("packet ", i)
-					err := r.Broadcast(Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte(payload)})
+					err := r.Emit(Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte(payload)})
 					if err != nil && (c.fails == nil || !errors.Is(err, c.fails)) {
 						t.Fatalf("Broadcast %d: %v", i, err)
 					}

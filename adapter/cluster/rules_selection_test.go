@@ -51,7 +51,7 @@ func quartet(t *testing.T, hubs []*Hub) map[string]*member {
 	return members
 }
 
-// Fetch and Count select as Broadcast does. Where Socket.IO returns this node's sockets alive, belfry describes all alike, this node's first.
+// FetchSockets and Count select as Emit does. Where Socket.IO returns this node's sockets alive, belfry describes all alike, this node's first.
 func TestRule21FetchSelectsAsBroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
@@ -66,7 +66,7 @@ func TestRule21FetchSelectsAsBroadcast(t *testing.T) {
 					t.Errorf("%+v: %s got the broadcast %d times, want %d", c.s, id, got, want)
 				}
 			}
-			infos, err := r.Fetch(t.Context(), c.s)
+			infos, err := r.FetchSockets(t.Context(), c.s)
 			var ids []string
 			for _, m := range infos {
 				ids = append(ids, m.ID)
@@ -102,17 +102,17 @@ func TestRule22ChangesSelectAsBroadcast(t *testing.T) {
 					slices.Sort(ids)
 					return strings.Join(ids, "")
 				}
-				if err := r.JoinMembers(t.Context(), c.s, "new", "newer"); err != nil || in("new") != c.want || in("newer") != c.want {
-					t.Errorf("JoinMembers %+v: %v, %q and %q have joined, want %q", c.s, err, in("new"), in("newer"), c.want)
+				if err := r.SocketsJoin(t.Context(), c.s, "new", "newer"); err != nil || in("new") != c.want || in("newer") != c.want {
+					t.Errorf("SocketsJoin %+v: %v, %q and %q have joined, want %q", c.s, err, in("new"), in("newer"), c.want)
 				}
-				if err := r.JoinMembers(t.Context(), Selection{}, "new"); err != nil || in("new") != "abcd" {
-					t.Errorf("JoinMembers of all: %v, %q have joined", err, in("new"))
+				if err := r.SocketsJoin(t.Context(), Selection{}, "new"); err != nil || in("new") != "abcd" {
+					t.Errorf("SocketsJoin of all: %v, %q have joined", err, in("new"))
 				}
-				if err := r.LeaveMembers(t.Context(), c.s, "new", "nowhere"); err != nil || in("new") != left("abcd", c.want) {
-					t.Errorf("LeaveMembers %+v: %v, %q are left, want all but %q", c.s, err, in("new"), c.want)
+				if err := r.SocketsLeave(t.Context(), c.s, "new", "nowhere"); err != nil || in("new") != left("abcd", c.want) {
+					t.Errorf("SocketsLeave %+v: %v, %q are left, want all but %q", c.s, err, in("new"), c.want)
 				}
-				if err := r.DisconnectMembers(t.Context(), c.s, close); err != nil {
-					t.Errorf("DisconnectMembers %+v: %v", c.s, err)
+				if err := r.DisconnectSockets(t.Context(), c.s, close); err != nil {
+					t.Errorf("DisconnectSockets %+v: %v", c.s, err)
 				}
 				for id, m := range members { // it has been told by now, without another wait
 					var want []string
@@ -120,7 +120,7 @@ func TestRule22ChangesSelectAsBroadcast(t *testing.T) {
 						want = []string{fmt.Sprint("disconnect ", close)}
 					}
 					if got := m.take(); !slices.Equal(got, want) {
-						t.Errorf("DisconnectMembers %+v: %s got %q, want %q", c.s, id, got, want)
+						t.Errorf("DisconnectSockets %+v: %s got %q, want %q", c.s, id, got, want)
 					}
 				}
 				idle(t, hubs...)

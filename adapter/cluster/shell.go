@@ -26,7 +26,7 @@ func (h *Hub) run() {
 		return
 	}
 	_, probes := link.(adapter.Prober)
-	h.ask.Tells(probes)
+	h.ask.SetProbes(probes)
 	h.writer.put(job{subscribe: []adapter.Topic{{Kind: adapter.Cluster}, {Kind: adapter.Node, Node: h.node}}}) // before the hello, which LinkUp asks for
 	close(h.linked)
 	var tasks sync.WaitGroup
@@ -183,7 +183,7 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 			h.news.add(e)
 			h.wakeTicker()
 		case mesh.Membership:
-			h.lookAround()
+			h.updateAlive()
 		case mesh.Release:
 			h.writer.release()
 		case mesh.Ready:

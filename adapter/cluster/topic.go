@@ -42,6 +42,10 @@ func validNode(id string) bool {
 
 func validName(name string) bool { return len(name) <= MaxRoomName && utf8.ValidString(name) }
 
+func validNames(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !validName(name) })
+}
+
 // roomTopic is the topic of a room: private where the name is a socket's id.
 func roomTopic(namespace, room string) adapter.Topic {
 	if len(room) == idLen && room[nodeLen] == '.' && validNode(room[:nodeLen]) && validNode(room[nodeLen+1:]) {

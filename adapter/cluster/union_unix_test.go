@@ -121,10 +121,10 @@ func (u *union) Deliver(any) bool {
 }
 
 // What the other methods of a member are for does not happen here.
-func (u *union) Ask(any, func([]byte, bool)) {}
-func (u *union) Forget(any)                  {}
-func (u *union) Describe() []byte            { return nil }
-func (u *union) Disconnect(bool)             {}
+func (u *union) DeliverWithAck(any, func([]byte, bool)) {}
+func (u *union) CancelAck(any)                          {}
+func (u *union) Describe() []byte                       { return nil }
+func (u *union) Disconnect(bool)                        {}
 
 // run broadcasts to the first rooms.
 func (u *union) run(b *testing.B, rooms int, byRooms bool) {
@@ -149,7 +149,7 @@ func (u *union) run(b *testing.B, rooms int, byRooms bool) {
 	}
 	before := processorTime(b)
 	for b.Loop() {
-		if err := u.rooms.Broadcast(cluster.Broadcast{Rooms: u.names[:rooms], Payload: payload}); err != nil {
+		if err := u.rooms.Emit(cluster.Broadcast{Rooms: u.names[:rooms], Payload: payload}); err != nil {
 			b.Fatal(err)
 		}
 		sent++

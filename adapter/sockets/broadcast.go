@@ -82,7 +82,7 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	m, err := b.message(event, args, false)
 	if err == nil && !b.nobody() {
-		err = b.ns.rooms.Broadcast(m)
+		err = b.ns.rooms.Emit(m)
 	}
 	return wrapEvent("emit", event, err)
 }
@@ -106,7 +106,7 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 	if err != nil {
 		return 0, wrapEvent("emit", event, err)
 	}
-	n, err := b.ns.rooms.BroadcastCounted(ctx, m)
+	n, err := b.ns.rooms.EmitCounted(ctx, m)
 	return n, wrapEvent("emit", event, err)
 }
 
@@ -132,7 +132,7 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 	if err != nil {
 		return nil, wrapEvent("emit", event, err)
 	}
-	acks, err := b.ns.rooms.BroadcastWithAck(ctx, m)
+	acks, err := b.ns.rooms.EmitWithAck(ctx, m)
 	responses := make([]SocketResponse, 0, len(acks.Answers))
 	for _, a := range acks.Answers {
 		if len(a.Payload) == 0 {

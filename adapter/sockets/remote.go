@@ -80,7 +80,7 @@ func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any)
 	if err != nil {
 		return Response{}, err
 	}
-	ack, err := r.ns.rooms.EmitWithAck(ctx, m)
+	ack, err := r.ns.rooms.EmitWithFirstAck(ctx, m)
 	if err != nil {
 		return Response{}, err
 	}

@@ -31,7 +31,7 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	if err != nil {
 		return nil, wrap("fetch sockets", err)
 	}
-	members, err := b.ns.rooms.Fetch(ctx, b.selection())
+	members, err := b.ns.rooms.FetchSockets(ctx, b.selection())
 	sockets := make([]RemoteSocket, 0, len(members))
 	for _, m := range members {
 		if s, ok := b.ns.remote(m); ok {
@@ -75,7 +75,7 @@ func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
 	ctx, cancel, err := b.ns.begin(ctx, cluster.CallTimeout)
 	defer cancel()
 	if err == nil {
-		err = b.ns.rooms.JoinMembers(ctx, b.selection(), rooms...)
+		err = b.ns.rooms.SocketsJoin(ctx, b.selection(), rooms...)
 	}
 	return wrap("join sockets", err)
 }
@@ -89,7 +89,7 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 	ctx, cancel, err := b.ns.begin(ctx, cluster.CallTimeout)
 	defer cancel()
 	if err == nil {
-		err = b.ns.rooms.LeaveMembers(ctx, b.selection(), rooms...)
+		err = b.ns.rooms.SocketsLeave(ctx, b.selection(), rooms...)
 	}
 	return wrap("leave rooms", err)
 }
@@ -110,7 +110,7 @@ func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) error {
 	ctx, cancel, err := b.ns.begin(ctx, cluster.CallTimeout)
 	defer cancel()
 	if err == nil {
-		err = b.ns.rooms.DisconnectMembers(ctx, b.selection(), close)
+		err = b.ns.rooms.DisconnectSockets(ctx, b.selection(), close)
 	}
 	return wrap("disconnect sockets", err)
 }

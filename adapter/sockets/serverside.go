@@ -19,7 +19,7 @@ import (
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
-		err = ns.rooms.EmitToServers(context.WithoutCancel(ctx), payload)
+		err = ns.rooms.ServerSideEmit(context.WithoutCancel(ctx), payload)
 	}
 	return wrapEvent("server-side emit", event, err)
 }
@@ -46,7 +46,7 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	if err != nil {
 		return nil, wrapEvent("server-side emit", event, err)
 	}
-	answers, err := ns.rooms.CallServers(ctx, payload)
+	answers, err := ns.rooms.ServerSideEmitWithAck(ctx, payload)
 	responses := make([]ServerResponse, 0, len(answers))
 	for _, a := range answers {
 		r, e := parseResponse(a.Payload)

@@ -21,8 +21,8 @@ type outcome struct {
 	Unconfirmed []string `json:"unconfirmed,omitempty"`
 }
 
-// take makes o of the error of a call. What is no outcome, since nothing was done, is returned.
-func (o *outcome) take(err error) error {
+// set makes o of the error of a call. What is no outcome, since nothing was done, is returned.
+func (o *outcome) set(err error) error {
 	var partial *cluster.PartialError
 	var unfenced *cluster.UnfencedError
 	if errors.As(err, &partial) {

@@ -39,7 +39,7 @@ func (s *Service) handler(e endpoint) micro.HandlerFunc {
 		s.counts.requests.Add(1)
 		if emit, ok := r.(*emitRequest); ok && req.Reply() == "" {
 			defer s.tasks.Done()
-			if err := emit.forget(s.ctx, s.emitter); err != nil {
+			if err := emit.emit(s.ctx, s.emitter); err != nil {
 				s.refuse(req, err)
 			}
 			s.end()
@@ -99,7 +99,7 @@ func (s *Service) carryOut(r request) *nats.Msg {
 		err = &refusal{503, fmt.Sprintf("no server of the cluster %q is known: is that its name, and does one run?", s.cfg.Adapter.Cluster())}
 	}
 	var o outcome
-	if err = o.take(err); err != nil {
+	if err = o.set(err); err != nil {
 		s.counts.refused.Add(1)
 		return &nats.Msg{Header: refusalHeader(err), Data: refusalData(err)}
 	}

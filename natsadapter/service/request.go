@@ -92,8 +92,8 @@ func (r *emitRequest) do(ctx context.Context, s *Service) (answer, error) {
 	return &countAnswer{Count: n}, err
 }
 
-// forget emits the event and waits for nothing.
-func (r *emitRequest) forget(ctx context.Context, e *emitter.Emitter) error {
+// emit emits the event and waits for nothing.
+func (r *emitRequest) emit(ctx context.Context, e *emitter.Emitter) error {
 	b, args := r.broadcast(e)
 	return b.Emit(ctx, r.Event, args...)
 }

@@ -302,10 +302,10 @@ func (m *listener) Deliver(frame any) bool {
 	return true
 }
 
-func (m *listener) Ask(_ any, answer func([]byte, bool)) { answer(nil, false) }
-func (m *listener) Forget(any)                           {}
-func (m *listener) Describe() []byte                     { return nil }
-func (m *listener) Disconnect(bool)                      {}
+func (m *listener) DeliverWithAck(_ any, answer func([]byte, bool)) { answer(nil, false) }
+func (m *listener) CancelAck(any)                                   {}
+func (m *listener) Describe() []byte                                { return nil }
+func (m *listener) Disconnect(bool)                                 {}
 
 // A closing is what a Close has returned.
 type closing struct {

@@ -10,10 +10,10 @@ import (
 
 // The bounds of what a node does for others at a time. What is beyond is answered with ErrBusy.
 const (
-	MaxLookups  = 256  // fetches, counts and lists of rooms
-	MaxHandlers = 256  // handlers of server events and calls that are answered
-	MaxChanges  = 4096 // joins, leaves and disconnections that are confirmed: most of the time, they wait for a fence
-	MaxAsks     = 4096 // broadcasts whose answers are collected
+	MaxLookups    = 256  // fetches, counts and lists of rooms
+	MaxHandlers   = 256  // handlers of server events and calls that are answered
+	MaxChanges    = 4096 // joins, leaves and disconnections that are confirmed: most of the time, they wait for a fence
+	MaxCollecting = 4096 // broadcasts whose answers are collected
 
 	MaxPage = 64 << 10 // bytes of a page of an answer; one item may be larger
 )
@@ -21,9 +21,9 @@ const (
 // answers are what this node does for others.
 type answers struct {
 	mu      sync.Mutex // guards what follows
-	under   map[asker]*Answer
-	running [Asking + 1]int // by what is done
-	refused uint64          // requests that were answered with ErrBusy
+	byAsker map[asker]*Answer
+	running [Collecting + 1]int // by what is done
+	refused uint64              // requests that were answered with ErrBusy
 }
 
 // A Duty is what a node does for others on a goroutine.
@@ -33,10 +33,10 @@ const (
 	Lookup Duty = iota
 	Handling
 	Changing
-	Asking
+	Collecting
 )
 
-var maxDuties = [...]int{Lookup: MaxLookups, Handling: MaxHandlers, Changing: MaxChanges, Asking: MaxAsks}
+var maxDuties = [...]int{Lookup: MaxLookups, Handling: MaxHandlers, Changing: MaxChanges, Collecting: MaxCollecting}
 
 // asker says whose request an answer is for.
 type asker struct {
@@ -49,51 +49,51 @@ var errExit = errors.New("cluster: the handler ended its goroutine without an an
 
 // An Answer is one that is being given, by one goroutine.
 type Answer struct {
-	x     *Exchange
-	to    asker
-	ctx   context.Context // ends with the asker's patience or life, or with the node
-	end   context.CancelFunc
-	pages uint64
-	buf   []byte // the page that is being written
+	x      *Exchange
+	to     asker
+	ctx    context.Context // ends with the asker's patience or life, or with the node
+	cancel context.CancelFunc
+	pages  uint64
+	buf    []byte // the page that is being written
 }
 
-// leave ends the answers for nodes that have gone.
-func (a *answers) leave(gone func(node string) bool) {
+// cancelAll cancels the answers for nodes that have gone.
+func (a *answers) cancelAll(gone func(node string) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for to, answer := range a.under {
+	for to, answer := range a.byAsker {
 		if gone(to.node) {
-			answer.end()
+			answer.cancel()
 		}
 	}
 }
 
-// forget ends an answer that is not wanted any more.
-func (a *answers) forget(to asker) {
+// cancel ends the work on an answer that is not wanted any more.
+func (a *answers) cancel(to asker) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if answer := a.under[to]; answer != nil {
-		answer.end()
+	if answer := a.byAsker[to]; answer != nil {
+		answer.cancel()
 	}
 }
 
-// Begin has do give an answer on a goroutine of its own, unless there are too many, or nobody wants it: what was lost of a node is repaired
+// Answer has do answer a request on a goroutine of its own, unless there are too many, or nobody wants it: what was lost of a node is repaired
 // also when it has left. It reports whether it has.
-func (x *Exchange) Begin(b *envelope.Broadcast, d Duty, do func(*Answer)) bool {
+func (x *Exchange) Answer(b *envelope.Broadcast, d Duty, do func(*Answer)) bool {
 	if b.ID == 0 || !x.cfg.Cluster.Asker(b.From) {
 		return false
 	}
 	a := &Answer{x: x, to: asker{b.From, b.ID}}
 	x.answers.mu.Lock()
-	if x.answers.running[d] >= maxDuties[d] || x.answers.under[a.to] != nil {
+	if x.answers.running[d] >= maxDuties[d] || x.answers.byAsker[a.to] != nil {
 		x.answers.refused++
 		x.answers.mu.Unlock()
 		x.Refuse(b, envelope.Busy, "")
 		return false
 	}
-	a.ctx, a.end = context.WithTimeout(x.ctx, b.Left)
+	a.ctx, a.cancel = context.WithTimeout(x.ctx, b.Left)
 	x.answers.running[d]++
-	x.answers.under[a.to] = a
+	x.answers.byAsker[a.to] = a
 	x.answers.mu.Unlock()
 	x.Go(func() {
 		returned := false
@@ -101,10 +101,10 @@ func (x *Exchange) Begin(b *envelope.Broadcast, d Duty, do func(*Answer)) bool {
 			if !returned {
 				a.Fail(errExit)
 			}
-			a.end()
+			a.cancel()
 			x.answers.mu.Lock()
 			x.answers.running[d]--
-			delete(x.answers.under, a.to)
+			delete(x.answers.byAsker, a.to)
 			x.answers.mu.Unlock()
 		}()
 		do(a)
@@ -116,25 +116,25 @@ func (x *Exchange) Begin(b *envelope.Broadcast, d Duty, do func(*Answer)) bool {
 // Refuse answers a request that is not carried out, or fails at once.
 func (x *Exchange) Refuse(b *envelope.Broadcast, status envelope.Status, text string) {
 	if b.ID != 0 {
-		_ = x.cfg.Cluster.Publish(answerBody(asker{b.From, b.ID}, envelope.Answer{Status: status, Text: text}, nil)) // what has no room even so, the asker's deadline ends
+		_ = x.cfg.Cluster.Publish(answerBody(asker{b.From, b.ID}, envelope.AnswerHeader{Status: status, Text: text}, nil)) // what has no room even so, the asker's deadline ends
 	}
 }
 
-// Number answers a request with a number, at once if there is room for that in the queue.
-func (x *Exchange) Number(b *envelope.Broadcast, n int) {
+// AnswerNumber answers a request with a number, at once if there is room for that in the queue.
+func (x *Exchange) AnswerNumber(b *envelope.Broadcast, n int) {
 	if b.ID == 0 {
 		return
 	}
 	content := envelope.AppendNumber(nil, uint64(n))
-	if err := x.cfg.Cluster.Publish(answerBody(asker{b.From, b.ID}, envelope.Answer{}, content)); errors.Is(err, ErrOverflow) {
-		x.Begin(b, Lookup, func(a *Answer) {
+	if err := x.cfg.Cluster.Publish(answerBody(asker{b.From, b.ID}, envelope.AnswerHeader{}, content)); errors.Is(err, ErrOverflow) {
+		x.Answer(b, Lookup, func(a *Answer) {
 			a.buf = content
 			_ = a.Flush(false) // an error means that nobody waits for it
 		})
 	}
 }
 
-func answerBody(to asker, a envelope.Answer, content []byte) *envelope.Body {
+func answerBody(to asker, a envelope.AnswerHeader, content []byte) *envelope.Body {
 	return &envelope.Body{
 		Route:   envelope.ByNode,
 		Payload: content,
@@ -155,7 +155,7 @@ func (a *Answer) Add(item []byte) error {
 
 // Flush sends the page that has been written, when there is room for it in the queue. more says that others follow.
 func (a *Answer) Flush(more bool) error {
-	err := a.send(envelope.Answer{Page: a.pages, More: more}, a.buf)
+	err := a.sendPage(envelope.AnswerHeader{Page: a.pages, More: more}, a.buf)
 	a.pages++
 	a.buf = a.buf[:0]
 	return err
@@ -163,11 +163,11 @@ func (a *Answer) Flush(more bool) error {
 
 // Fail ends the answer with what has gone wrong.
 func (a *Answer) Fail(err error) {
-	status := envelope.Answer{Page: a.pages, Status: envelope.Failed, Text: err.Error()}
+	status := envelope.AnswerHeader{Page: a.pages, Status: envelope.Failed, Text: err.Error()}
 	if errors.Is(err, ErrUnknown) {
 		status.Status = envelope.Unknown
 	}
-	_ = a.send(status, nil)
+	_ = a.sendPage(status, nil)
 }
 
 // Busy ends an answer of which something was dropped.
@@ -175,10 +175,10 @@ func (a *Answer) Busy() {
 	a.x.answers.mu.Lock()
 	a.x.answers.refused++
 	a.x.answers.mu.Unlock()
-	_ = a.send(envelope.Answer{Page: a.pages, Status: envelope.Busy}, nil)
+	_ = a.sendPage(envelope.AnswerHeader{Page: a.pages, Status: envelope.Busy}, nil)
 }
 
-func (a *Answer) send(status envelope.Answer, content []byte) error {
+func (a *Answer) sendPage(status envelope.AnswerHeader, content []byte) error {
 	b := answerBody(a.to, status, content)
 	for {
 		if err := context.Cause(a.ctx); err != nil {
@@ -200,8 +200,8 @@ func (a *Answer) send(status envelope.Answer, content []byte) error {
 // Context ends when nobody waits for the answer any more: with the asker's patience or life, or with the node.
 func (a *Answer) Context() context.Context { return a.ctx }
 
-// Whole answers with content, in pages. An error means that nobody waits for it.
-func (a *Answer) Whole(content []byte) error {
+// Send answers with content, in pages. An error means that nobody waits for it.
+func (a *Answer) Send(content []byte) error {
 	for len(content) > MaxPage {
 		a.buf = content[:MaxPage]
 		content = content[MaxPage:]

@@ -20,7 +20,7 @@ type calls struct {
 	mu      sync.Mutex // guards what follows, and everything in the pending calls
 	last    uint64     // the id of the last one
 	pending map[uint64]*Call
-	tells   bool                 // the broker says if it does not know a node
+	probes  bool                 // the broker tells that it does not know a node
 	probed  map[string]time.Time // when the broker was asked last whether a node is there that owes an answer
 }
 
@@ -75,24 +75,24 @@ func (x *Exchange) New(merge Merge) *Call {
 	return &Call{id: x.calls.last, nodes: make(map[string]*asked), done: make(chan struct{}), merge: merge}
 }
 
-// Here has c wait for members of this node as for another one. When some says so, collect is called as a Merge is; it reports whether it
+// WaitHere has c wait for members of this node as for another one. When some says so, collect is called as a Merge is; it reports whether it
 // was the last time.
-func (x *Exchange) Here(c *Call, some <-chan struct{}, collect func() bool) {
+func (x *Exchange) WaitHere(c *Call, some <-chan struct{}, collect func() bool) {
 	here := &asked{waited: true, next: 1}
 	c.nodes[x.cfg.Node] = here
 	c.some = some
 	c.collect = func() {
 		if collect() && !here.done {
-			c.settle(here, nil)
+			c.nodeDone(here, nil)
 		}
 	}
 }
 
-// Tells says that the broker says if it does not know a node ([Cluster] Probe).
-func (x *Exchange) Tells(tells bool) {
+// SetProbes says whether the broker tells that it does not know a node ([Cluster] Probe).
+func (x *Exchange) SetProbes(probes bool) {
 	x.calls.mu.Lock()
 	defer x.calls.mu.Unlock()
-	x.calls.tells = tells
+	x.calls.probes = probes
 }
 
 // Ask sends a request to whom it concerns and makes c pending; Wait is to follow. One that changes nothing is not sent where nobody is
@@ -100,7 +100,7 @@ func (x *Exchange) Tells(tells bool) {
 func (x *Exchange) Ask(ctx context.Context, c *Call, b *envelope.Body, change bool) {
 	c.Local = c.Local || x.cfg.Alone
 	if c.Local {
-		x.await(c, nil)
+		x.add(c, nil)
 		return
 	}
 	b.ID = c.id
@@ -116,7 +116,7 @@ func (x *Exchange) Ask(ctx context.Context, c *Call, b *envelope.Body, change bo
 		for _, id := range silent {
 			c.nodes[id] = &asked{err: ErrNode}
 		}
-		x.await(c, servers)
+		x.add(c, servers)
 		c.sent = len(servers) > 0 || change
 		return c.sent
 	})
@@ -129,8 +129,8 @@ func (x *Exchange) Ask(ctx context.Context, c *Call, b *envelope.Body, change bo
 	}
 }
 
-// await makes c pending, with servers to be waited for besides those of its nodes that are already.
-func (x *Exchange) await(c *Call, servers []string) {
+// add makes c pending, with servers to be waited for besides those of its nodes that are already.
+func (x *Exchange) add(c *Call, servers []string) {
 	x.calls.mu.Lock()
 	defer x.calls.mu.Unlock()
 	for _, id := range servers {
@@ -147,8 +147,8 @@ func (x *Exchange) await(c *Call, servers []string) {
 	}
 }
 
-// release notes that one node less is waited for. calls.mu must be held.
-func (c *Call) release() {
+// countDown notes that one node less is waited for. calls.mu must be held.
+func (c *Call) countDown() {
 	c.left--
 	if c.left == 0 {
 		c.End()
@@ -163,9 +163,9 @@ func (c *Call) End() {
 	}
 }
 
-// take takes a page of an answer, of a server that is alive or not. What nobody waits for, or comes again, is ignored.
-func (k *calls) take(b *envelope.Broadcast, alive bool) {
-	a, err := envelope.DecodeAnswer(b.Arg)
+// receive takes a page of an answer, of a server that is alive or not. What nobody waits for, or comes again, is ignored.
+func (k *calls) receive(b *envelope.Broadcast, alive bool) {
+	a, err := envelope.DecodeAnswerHeader(b.Arg)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c := k.pending[b.ID]
@@ -209,21 +209,21 @@ func (k *calls) take(b *envelope.Broadcast, alive bool) {
 		}
 		return
 	}
-	c.settle(n, err)
+	c.nodeDone(n, err)
 }
 
-// settle notes that a node has answered, or failed. calls.mu must be held.
-func (c *Call) settle(n *asked, err error) {
+// nodeDone notes that a node has answered, or failed. calls.mu must be held.
+func (c *Call) nodeDone(n *asked, err error) {
 	n.done, n.err = true, err
 	if n.waited {
 		n.waited = false
-		c.release()
+		c.countDown()
 	}
 }
 
-// Wait waits until all that are alive have answered, or ctx or the node ends. c is the caller's alone then. forget, if not nil, is the request:
+// Wait waits until all that are alive have answered, or ctx or the node ends. c is the caller's alone then. request, if not nil, is canceled:
 // those who have not answered it are told that nobody waits any more.
-func (x *Exchange) Wait(ctx context.Context, c *Call, forget *envelope.Body) {
+func (x *Exchange) Wait(ctx context.Context, c *Call, request *envelope.Body) {
 	closed := x.ctx.Done()
 	if c.Local {
 		closed = nil // it works on this node
@@ -269,11 +269,11 @@ func (x *Exchange) Wait(ctx context.Context, c *Call, forget *envelope.Body) {
 		owing = owing || !n.done && id != x.cfg.Node // also one that is silent: it may hear of the request yet
 	}
 	x.calls.mu.Unlock()
-	if owing && c.sent && forget != nil {
+	if owing && c.sent && request != nil {
 		_ = x.cfg.Cluster.Publish(&envelope.Body{
-			Route:     forget.Route,
-			Namespace: forget.Namespace,
-			Request:   envelope.Request{Kind: envelope.KindForget, ID: c.id, To: forget.To},
+			Route:     request.Route,
+			Namespace: request.Namespace,
+			Request:   envelope.Request{Kind: envelope.KindCancel, ID: c.id, To: request.To},
 		}) // if it is refused they wait until the deadline that they know
 	}
 }
@@ -284,7 +284,7 @@ func (x *Exchange) probeLate(c *Call) {
 	var nodes []string
 	x.calls.mu.Lock()
 	for id, n := range c.nodes {
-		if !x.calls.tells {
+		if !x.calls.probes {
 			break
 		}
 		if at, ok := x.calls.probed[id]; n.waited && id != x.cfg.Node && (!ok || now.Sub(at) >= ProbeInterval/2) {

@@ -15,15 +15,17 @@ func TestLateNodeThatHasBegun(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		alive   bool // while it begins
-		end     func(x *node, answer func(from string, a envelope.Answer))
+		end     func(x *node, answer func(from string, a envelope.AnswerHeader))
 		missing bool
 	}{
-		{"and ends", true, func(_ *node, answer func(string, envelope.Answer)) { answer("new", envelope.Answer{Page: 1}) }, false},
-		{"and fails", true, func(_ *node, answer func(string, envelope.Answer)) {
-			answer("new", envelope.Answer{Page: 1, Status: envelope.Failed})
+		{"and ends", true, func(_ *node, answer func(string, envelope.AnswerHeader)) {
+			answer("new", envelope.AnswerHeader{Page: 1})
+		}, false},
+		{"and fails", true, func(_ *node, answer func(string, envelope.AnswerHeader)) {
+			answer("new", envelope.AnswerHeader{Page: 1, Status: envelope.Failed})
 		}, true},
-		{"and has gone", true, func(x *node, _ func(string, envelope.Answer)) {
-			x.Left(nil, nil)
+		{"and has gone", true, func(x *node, _ func(string, envelope.AnswerHeader)) {
+			x.SetAlive(nil, nil)
 		}, true},
 		{"and is silent", false, nil, true},
 	} {
@@ -31,13 +33,13 @@ func TestLateNodeThatHasBegun(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
 				call := x.New(func(Page) error { return nil })
-				answer := func(from string, a envelope.Answer) {
-					x.calls.take(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+				answer := func(from string, a envelope.AnswerHeader) {
+					x.calls.receive(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
 				}
-				x.await(call, []string{"known"})
-				answer("new", envelope.Answer{More: true})
-				answer("newer", envelope.Answer{Status: envelope.Busy})
-				answer("known", envelope.Answer{})
+				x.add(call, []string{"known"})
+				answer("new", envelope.AnswerHeader{More: true})
+				answer("newer", envelope.AnswerHeader{Status: envelope.Busy})
+				answer("known", envelope.AnswerHeader{})
 				ended := make(chan struct{})
 				go func() {
 					x.Wait(t.Context(), call, nil)
@@ -70,7 +72,7 @@ func TestOddAnswers(t *testing.T) {
 		x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
 		var got []string
 		var c *Call
-		answer := func(from string, id uint64, a envelope.Answer, content string) {
+		answer := func(from string, id uint64, a envelope.AnswerHeader, content string) {
 			b := &envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, id}, a, []byte(content))}
 			x.Receive(b)
 		}
@@ -81,21 +83,21 @@ func TestOddAnswers(t *testing.T) {
 			got = append(got, fmt.Sprint(p.From, " ", string(p.Content), " ", p.Last))
 			return nil
 		})
-		x.await(c, []string{"a", "b", "c", "d", "e"})
-		answer("a", c.id, envelope.Answer{More: true}, "1")
-		answer("a", c.id, envelope.Answer{More: true}, "1 again")
-		answer("a", c.id+1, envelope.Answer{Page: 1}, "another call's")
-		answer("a", c.id, envelope.Answer{Page: 1}, "2")
-		answer("a", c.id, envelope.Answer{Page: 2}, "3 after the end")
-		answer("b", c.id, envelope.Answer{Page: 1}, "2 without 1")
-		answer("b", c.id, envelope.Answer{}, "1 after it failed")
-		answer("c", c.id, envelope.Answer{}, "nonsense")
-		answer("d", c.id, envelope.Answer{Status: 99, Text: "a status of the future"}, "")
-		answer("new", c.id, envelope.Answer{}, "met later")
-		answer("newer", c.id, envelope.Answer{Status: envelope.Busy}, "met later, and not missed")
+		x.add(c, []string{"a", "b", "c", "d", "e"})
+		answer("a", c.id, envelope.AnswerHeader{More: true}, "1")
+		answer("a", c.id, envelope.AnswerHeader{More: true}, "1 again")
+		answer("a", c.id+1, envelope.AnswerHeader{Page: 1}, "another call's")
+		answer("a", c.id, envelope.AnswerHeader{Page: 1}, "2")
+		answer("a", c.id, envelope.AnswerHeader{Page: 2}, "3 after the end")
+		answer("b", c.id, envelope.AnswerHeader{Page: 1}, "2 without 1")
+		answer("b", c.id, envelope.AnswerHeader{}, "1 after it failed")
+		answer("c", c.id, envelope.AnswerHeader{}, "nonsense")
+		answer("d", c.id, envelope.AnswerHeader{Status: 99, Text: "a status of the future"}, "")
+		answer("new", c.id, envelope.AnswerHeader{}, "met later")
+		answer("newer", c.id, envelope.AnswerHeader{Status: envelope.Busy}, "met later, and not missed")
 		x.Receive(&envelope.Broadcast{From: "e", Body: envelope.Body{Route: envelope.ByNode, Request: envelope.Request{
 			Kind: envelope.KindAnswer, ID: c.id, To: x.cfg.Node, Arg: []byte{0xff}}}})
-		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.Answer{}, []byte("for another"))
+		elsewhere := answerBody(asker{"elsewhere", c.id}, envelope.AnswerHeader{}, []byte("for another"))
 		x.Receive(&envelope.Broadcast{From: "new2", Body: *elsewhere})
 		select {
 		case <-c.done:
@@ -103,7 +105,7 @@ func TestOddAnswers(t *testing.T) {
 			t.Errorf("the call goes on: %d are waited for", c.left)
 		}
 		x.Wait(t.Context(), c, nil)
-		answer("a", c.id, envelope.Answer{}, "after the call")
+		answer("a", c.id, envelope.AnswerHeader{}, "after the call")
 		if want := []string{"a 1 false", "a 2 true", "new met later true"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}

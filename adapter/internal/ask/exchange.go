@@ -48,7 +48,7 @@ type Config struct {
 	Cluster Cluster
 
 	// Serve has what does the requests of other nodes, by their kinds. It is called on the receiving goroutine, in the place of the request
-	// among the broadcasts; what takes time is for [Exchange.Begin].
+	// among the broadcasts; what takes time is for [Exchange.Answer].
 	Serve map[envelope.Kind]func(*envelope.Broadcast)
 }
 
@@ -67,7 +67,7 @@ func New(ctx context.Context, cfg Config) *Exchange {
 	x := &Exchange{cfg: cfg, ctx: ctx}
 	x.calls.pending = make(map[uint64]*Call)
 	x.calls.probed = make(map[string]time.Time)
-	x.answers.under = make(map[asker]*Answer)
+	x.answers.byAsker = make(map[asker]*Answer)
 	return x
 }
 
@@ -78,9 +78,9 @@ func (x *Exchange) Receive(b *envelope.Broadcast) {
 	}
 	switch b.Kind {
 	case envelope.KindAnswer:
-		x.calls.take(b, x.cfg.Cluster.Server(b.From))
-	case envelope.KindForget:
-		x.answers.forget(asker{b.From, b.ID})
+		x.calls.receive(b, x.cfg.Cluster.Server(b.From))
+	case envelope.KindCancel:
+		x.answers.cancel(asker{b.From, b.ID})
 	default:
 		if serve := x.cfg.Serve[b.Kind]; serve != nil {
 			serve(b)
@@ -96,19 +96,19 @@ func (x *Exchange) Idle() bool {
 	return s.Calls == 0 && s.Answers == 0
 }
 
-// Left says which servers are alive, and who may ask: all others are not waited for any more.
-func (x *Exchange) Left(servers, askers []string) {
+// SetAlive says which servers are alive, and who may ask: all others are not waited for any more.
+func (x *Exchange) SetAlive(servers, askers []string) {
 	x.calls.mu.Lock()
 	for _, c := range x.calls.pending {
 		for id, n := range c.nodes {
 			if n.waited && id != x.cfg.Node && !slices.Contains(servers, id) {
 				n.waited, n.err = false, ErrNode
-				c.release()
+				c.countDown()
 			}
 		}
 	}
 	x.calls.mu.Unlock()
-	x.answers.leave(func(id string) bool { return !slices.Contains(askers, id) })
+	x.answers.cancelAll(func(id string) bool { return !slices.Contains(askers, id) })
 }
 
 // Go has do run on a goroutine that [Exchange.Close] waits for. Some of it is the program's: its end can be waited for, and not be promised.
@@ -154,7 +154,7 @@ func (x *Exchange) State() (s State) {
 	x.calls.mu.Unlock()
 	x.answers.mu.Lock()
 	defer x.answers.mu.Unlock()
-	s.Answers, s.Refused = len(x.answers.under), x.answers.refused
+	s.Answers, s.Refused = len(x.answers.byAsker), x.answers.refused
 	for _, n := range x.answers.running {
 		s.Running += n
 	}

@@ -79,7 +79,7 @@ const kindName envelope.Kind = 99 // asks for a node's name
 
 func naming(n *node) map[envelope.Kind]func(*envelope.Broadcast) {
 	return map[envelope.Kind]func(*envelope.Broadcast){kindName: func(b *envelope.Broadcast) {
-		n.Begin(b, Lookup, func(a *Answer) { _ = a.Whole([]byte(n.name)) })
+		n.Answer(b, Lookup, func(a *Answer) { _ = a.Send([]byte(n.name)) })
 	}}
 }
 
@@ -102,7 +102,7 @@ func TestAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParty(t.Context(), naming, "a", "b", "c")
 		a := p.nodes["a"]
-		a.Tells(true)
+		a.SetProbes(true)
 		if names, c := a.askNames(t.Context(), kindName); !slices.Equal(names, []string{"b", "c"}) || c.Missing() != nil || c.Cause != nil {
 			t.Errorf("got %q, missing %v, %v", names, c.Missing(), c.Cause)
 		}
@@ -120,7 +120,7 @@ func TestAsk(t *testing.T) {
 		if a.probed == 0 {
 			t.Error("the broker was not asked for it")
 		}
-		time.AfterFunc(time.Second, func() { a.Left([]string{"b"}, []string{"b"}) })
+		time.AfterFunc(time.Second, func() { a.SetAlive([]string{"b"}, []string{"b"}) })
 		if _, c := a.askNames(t.Context(), kindName); !slices.Equal(c.Missing(), []Missing{{"c", ErrNode}}) || c.Cause != nil {
 			t.Errorf("a node that goes: missing %v, %v", c.Missing(), c.Cause)
 		}
@@ -140,7 +140,7 @@ func TestBounds(t *testing.T) {
 		ended := make(chan uint64, MaxLookups)
 		p := newParty(t.Context(), func(n *node) map[envelope.Kind]func(*envelope.Broadcast) {
 			return map[envelope.Kind]func(*envelope.Broadcast){kindName: func(b *envelope.Broadcast) {
-				n.Begin(b, Lookup, func(a *Answer) {
+				n.Answer(b, Lookup, func(a *Answer) {
 					<-a.Context().Done()
 					ended <- b.ID
 				})
@@ -160,11 +160,11 @@ func TestBounds(t *testing.T) {
 		if id := <-ended; id != 1 {
 			t.Errorf("%d has ended, want 1, whose asker waits for a second", id)
 		}
-		request(envelope.KindForget, 7, 0)
+		request(envelope.KindCancel, 7, 0)
 		if id := <-ended; id != 7 {
 			t.Errorf("%d has ended, want 7, which is forgotten", id)
 		}
-		b.Left(nil, nil)
+		b.SetAlive(nil, nil)
 		for range MaxLookups - 2 {
 			<-ended
 		}

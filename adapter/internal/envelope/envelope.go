@@ -77,7 +77,7 @@ type Broadcast struct {
 
 // Changes reports whether a node that carries b out may receive other topics afterwards.
 func (b *Broadcast) Changes() bool {
-	return b.Route == ByCluster && (b.Kind == KindJoin || b.Kind == KindLeave || b.Kind == KindDisconnect)
+	return b.Route == ByCluster && (b.Kind == KindSocketsJoin || b.Kind == KindSocketsLeave || b.Kind == KindDisconnectSockets)
 }
 
 // A Body is a broadcast without its place among those of its origin.

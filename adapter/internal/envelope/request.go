@@ -10,18 +10,18 @@ type Kind uint8
 
 // The kinds of requests. Their numbers are part of the wire format.
 const (
-	KindAnswer     Kind = 1  // a page of an answer; Arg is an Answer, its content is the Payload
-	KindForget     Kind = 2  // the sender does not wait for the answers to its request ID any more
-	KindFetch      Kind = 3  // the members: pages of Members
-	KindCount      Kind = 4  // how many there are: a Number
-	KindRooms      Kind = 5  // the rooms' names: pages of Strings
-	KindJoin       Kind = 6  // into the rooms of Arg, as Strings; the answer is the nodes that have not confirmed it, as Strings
-	KindLeave      Kind = 7  // out of the rooms of Arg, as Strings
-	KindDisconnect Kind = 8  // Arg is a byte: 1 to end the connections, too
-	KindAsk        Kind = 9  // Payload is a broadcast to be answered; the first page is a Number of members, the next ones Replies
-	KindEvent      Kind = 10 // Payload is a server event; with an answer unless ID is 0
-	KindCall       Kind = 11 // Arg is the name of what is called, with Payload
-	KindTell       Kind = 12 // Payload is a broadcast; the answer is a Number of the members that have taken it
+	KindAnswer            Kind = 1  // a page of an answer; Arg is an Answer, its content is the Payload
+	KindCancel            Kind = 2  // the sender does not wait for the answers to its request ID any more
+	KindFetchSockets      Kind = 3  // the members: pages of Members
+	KindCount             Kind = 4  // how many there are: a Number
+	KindAllRooms          Kind = 5  // the rooms' names: pages of Strings
+	KindSocketsJoin       Kind = 6  // into the rooms of Arg, as Strings; the answer is the nodes that have not confirmed it, as Strings
+	KindSocketsLeave      Kind = 7  // out of the rooms of Arg, as Strings
+	KindDisconnectSockets Kind = 8  // Arg is a byte: 1 to end the connections, too
+	KindEmitWithAck       Kind = 9  // Payload is a broadcast to be answered; the first page is a Number of members, the next ones Replies
+	KindServerSideEmit    Kind = 10 // Payload is a server event; with an answer unless ID is 0
+	KindCall              Kind = 11 // Arg is the name of what is called, with Payload
+	KindEmitCounted       Kind = 12 // Payload is a broadcast; the answer is a Number of the members that have taken it
 )
 
 // A Request is what a node asks of others, or an answer.
@@ -57,8 +57,8 @@ const (
 	Failed  Status = 3 // what Text says
 )
 
-// An Answer is what a page of an answer carries besides its content.
-type Answer struct {
+// An AnswerHeader is what a page of an answer carries besides its content.
+type AnswerHeader struct {
 	Page   uint64 // its number, from 0
 	More   bool   // pages follow
 	Status Status
@@ -66,58 +66,58 @@ type Answer struct {
 }
 
 // Append appends a to dst, for DecodeAnswer.
-func (a *Answer) Append(dst []byte) []byte {
+func (a *AnswerHeader) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, a.Page)
 	dst = append(dst, flag(a.More), byte(a.Status))
 	return appendString(dst, a.Text)
 }
 
-// DecodeAnswer reads what Append wrote.
-func DecodeAnswer(arg []byte) (Answer, error) {
+// DecodeAnswerHeader reads what Append wrote.
+func DecodeAnswerHeader(arg []byte) (AnswerHeader, error) {
 	r := reader{rest: arg}
-	a := Answer{Page: r.number(), More: r.flag(), Status: Status(r.byte()), Text: r.string()}
+	a := AnswerHeader{Page: r.number(), More: r.flag(), Status: Status(r.byte()), Text: r.string()}
 	if r.bad {
-		return Answer{}, ErrMalformed
+		return AnswerHeader{}, ErrMalformed
 	}
 	return a, nil
 }
 
-// A Member is what a page of KindFetch says of each.
-type Member struct {
+// A MemberInfo is what a page of KindFetchSockets says of each.
+type MemberInfo struct {
 	ID    string
 	Rooms []string
 	Data  []byte // a part of the page when it was decoded
 }
 
 // Append appends m to a page.
-func (m *Member) Append(page []byte) []byte {
+func (m *MemberInfo) Append(page []byte) []byte {
 	page = appendString(page, m.ID)
 	page = appendStrings(page, m.Rooms)
 	page = binary.AppendUvarint(page, uint64(len(m.Data)))
 	return append(page, m.Data...)
 }
 
-// Members reads a page of them.
-func Members(page []byte) ([]Member, error) {
-	return list(page, func(r *reader) Member { return Member{ID: r.string(), Rooms: r.strings(), Data: r.bytes()} })
+// MemberInfos reads a page of them.
+func MemberInfos(page []byte) ([]MemberInfo, error) {
+	return list(page, func(r *reader) MemberInfo { return MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.bytes()} })
 }
 
-// A Reply is what a page of KindAsk says of each.
-type Reply struct {
+// A MemberAck is what a page of KindEmitWithAck says of each.
+type MemberAck struct {
 	Member  string
 	Payload []byte // a part of the page when it was decoded
 }
 
 // Append appends a to a page.
-func (a *Reply) Append(page []byte) []byte {
+func (a *MemberAck) Append(page []byte) []byte {
 	page = appendString(page, a.Member)
 	page = binary.AppendUvarint(page, uint64(len(a.Payload)))
 	return append(page, a.Payload...)
 }
 
-// Replies reads a page of them.
-func Replies(page []byte) ([]Reply, error) {
-	return list(page, func(r *reader) Reply { return Reply{Member: r.string(), Payload: r.bytes()} })
+// MemberAcks reads a page of them.
+func MemberAcks(page []byte) ([]MemberAck, error) {
+	return list(page, func(r *reader) MemberAck { return MemberAck{Member: r.string(), Payload: r.bytes()} })
 }
 
 // AppendString appends s to a page.

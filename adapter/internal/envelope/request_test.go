@@ -19,19 +19,19 @@ var pages = []struct {
 }{
 	{"members", "0161 02 0161 03c3bc00 021234" + "0162 00 00",
 		func() []byte {
-			first := Member{ID: "a", Rooms: []string{"a", "ü\x00"}, Data: []byte{0x12, 0x34}}
-			second := Member{ID: "b"}
+			first := MemberInfo{ID: "a", Rooms: []string{"a", "ü\x00"}, Data: []byte{0x12, 0x34}}
+			second := MemberInfo{ID: "b"}
 			return second.Append(first.Append(nil))
 		},
-		func(b []byte) (any, error) { return Members(b) },
-		[]Member{{ID: "a", Rooms: []string{"a", "ü\x00"}, Data: []byte{0x12, 0x34}}, {ID: "b", Data: []byte{}}}},
+		func(b []byte) (any, error) { return MemberInfos(b) },
+		[]MemberInfo{{ID: "a", Rooms: []string{"a", "ü\x00"}, Data: []byte{0x12, 0x34}}, {ID: "b", Data: []byte{}}}},
 	{"replies", "0161 021234" + "0162 00",
 		func() []byte {
-			first, second := Reply{Member: "a", Payload: []byte{0x12, 0x34}}, Reply{Member: "b"}
+			first, second := MemberAck{Member: "a", Payload: []byte{0x12, 0x34}}, MemberAck{Member: "b"}
 			return second.Append(first.Append(nil))
 		},
-		func(b []byte) (any, error) { return Replies(b) },
-		[]Reply{{Member: "a", Payload: []byte{0x12, 0x34}}, {Member: "b", Payload: []byte{}}}},
+		func(b []byte) (any, error) { return MemberAcks(b) },
+		[]MemberAck{{Member: "a", Payload: []byte{0x12, 0x34}}, {Member: "b", Payload: []byte{}}}},
 	{"strings", "0161 00 026263",
 		func() []byte { return AppendString(AppendString(AppendString(nil, "a"), ""), "bc") },
 		func(b []byte) (any, error) { return Strings(b) },
@@ -45,13 +45,13 @@ var pages = []struct {
 		func(b []byte) (any, error) { return Number(b) },
 		uint64(300)},
 	{"a page", "ac02 01 00 00",
-		func() []byte { return (&Answer{Page: 300, More: true}).Append(nil) },
-		func(b []byte) (any, error) { return DecodeAnswer(b) },
-		Answer{Page: 300, More: true}},
+		func() []byte { return (&AnswerHeader{Page: 300, More: true}).Append(nil) },
+		func(b []byte) (any, error) { return DecodeAnswerHeader(b) },
+		AnswerHeader{Page: 300, More: true}},
 	{"a failure", "00 00 03 026e6f",
-		func() []byte { return (&Answer{Status: Failed, Text: "no"}).Append(nil) },
-		func(b []byte) (any, error) { return DecodeAnswer(b) },
-		Answer{Status: Failed, Text: "no"}},
+		func() []byte { return (&AnswerHeader{Status: Failed, Text: "no"}).Append(nil) },
+		func(b []byte) (any, error) { return DecodeAnswerHeader(b) },
+		AnswerHeader{Status: Failed, Text: "no"}},
 }
 
 func TestPages(t *testing.T) {
@@ -89,19 +89,19 @@ func FuzzPages(f *testing.F) {
 				t.Fatalf("%x\nbecame %x:\n%+v\n%+v, %v", page, again, first, second, err)
 			}
 		}
-		if members, err := Members(page); err == nil {
+		if members, err := MemberInfos(page); err == nil {
 			var again []byte
 			for _, m := range members {
 				again = m.Append(again)
 			}
-			check(again, members, func(b []byte) (any, error) { return Members(b) })
+			check(again, members, func(b []byte) (any, error) { return MemberInfos(b) })
 		}
-		if replies, err := Replies(page); err == nil {
+		if replies, err := MemberAcks(page); err == nil {
 			var again []byte
 			for _, r := range replies {
 				again = r.Append(again)
 			}
-			check(again, replies, func(b []byte) (any, error) { return Replies(b) })
+			check(again, replies, func(b []byte) (any, error) { return MemberAcks(b) })
 		}
 		if list, err := Strings(page); err == nil {
 			var again []byte
@@ -110,8 +110,8 @@ func FuzzPages(f *testing.F) {
 			}
 			check(again, list, func(b []byte) (any, error) { return Strings(b) })
 		}
-		if a, err := DecodeAnswer(page); err == nil {
-			check(a.Append(nil), a, func(b []byte) (any, error) { return DecodeAnswer(b) })
+		if a, err := DecodeAnswerHeader(page); err == nil {
+			check(a.Append(nil), a, func(b []byte) (any, error) { return DecodeAnswerHeader(b) })
 		}
 		if n, err := Number(page); err == nil {
 			check(AppendNumber(nil, n), n, func(b []byte) (any, error) { return Number(b) })

@@ -91,7 +91,7 @@ func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool 
 		}
 	}
 	for _, ms := range m.in {
-		if name, last := x.take(ms); left != nil {
+		if name, last := x.removeAt(ms); left != nil {
 			left(name, last && !x.owned(name))
 		}
 	}
@@ -151,7 +151,7 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 	r, ok := x.names[name]
 	if !ok {
 		created = !x.owned(name)
-		r = x.rooms.take()
+		r = x.rooms.alloc()
 		x.rooms.at(r).name = name
 		x.names[name] = r
 	} else if x.find(n, r) >= 0 {
@@ -183,7 +183,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 	if i < 0 {
 		return false, false
 	}
-	_, deleted = x.take(m.in[i])
+	_, deleted = x.removeAt(m.in[i])
 	m.in = shrink.Slice(slices.Delete(m.in, i, i+1), 16)
 	if len(m.in) == 0 {
 		m.in = nil
@@ -200,8 +200,8 @@ func (x *Index[M]) find(n, r uint32) int {
 	return slices.IndexFunc(in, func(ms membership) bool { return ms.room == r })
 }
 
-// take removes a membership from its room's slice: the room's last member takes the place. The member's own list is left as it is.
-func (x *Index[M]) take(ms membership) (name string, last bool) {
+// removeAt removes a membership from its room's slice: the room's last member takes the place. The member's own list is left as it is.
+func (x *Index[M]) removeAt(ms membership) (name string, last bool) {
 	r := x.rooms.at(ms.room)
 	end := uint32(len(r.members) - 1)
 	if ms.pos != end {

@@ -17,8 +17,8 @@ type chunk[T any] struct {
 // at returns the value of a number in use.
 func (s *slab[T]) at(n uint32) *T { return &s.chunks[n/64].values[n%64] }
 
-// take returns a number that is not in use, whose value is zero.
-func (s *slab[T]) take() uint32 {
+// alloc returns a number that is not in use, whose value is zero.
+func (s *slab[T]) alloc() uint32 {
 	if len(s.open) == 0 {
 		s.open = append(s.open, uint32(len(s.chunks)))
 		s.chunks = append(s.chunks, nil)

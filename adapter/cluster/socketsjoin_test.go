@@ -30,16 +30,16 @@ func TestChangeMembers(t *testing.T) {
 				got(t, fmt.Sprint(name, " of node ", i), m, want...)
 			}
 		}
-		if err := r.JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"); err != nil {
-			t.Errorf("JoinMembers: %v", err)
+		if err := r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"); err != nil {
+			t.Errorf("SocketsJoin: %v", err)
 		}
 		for i, h := range hubs { // live from everywhere
 			say(t, h, fmt.Sprint("green ", i), Broadcast{Rooms: []string{"green"}})
 			settle()
 			each("red", reds, fmt.Sprint("green ", i))
 		}
-		if err := r.LeaveMembers(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"); err != nil {
-			t.Errorf("LeaveMembers: %v", err)
+		if err := r.SocketsLeave(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"); err != nil {
+			t.Errorf("SocketsLeave: %v", err)
 		}
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"green"}}); n != 0 || err != nil {
 			t.Errorf("%d left in green, %v", n, err)
@@ -47,20 +47,20 @@ func TestChangeMembers(t *testing.T) {
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"gold"}}); n != len(hubs) || err != nil {
 			t.Errorf("%d left in gold, %v", n, err)
 		}
-		if err := r.JoinMembers(t.Context(), Selection{Local: true}, "here"); err != nil {
-			t.Errorf("JoinMembers on this node: %v", err)
+		if err := r.SocketsJoin(t.Context(), Selection{Local: true}, "here"); err != nil {
+			t.Errorf("SocketsJoin on this node: %v", err)
 		}
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"here"}}); n != 2 || err != nil {
 			t.Errorf("%d joined here, %v; want 2", n, err)
 		}
-		if err := r.JoinMembers(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)); !errors.Is(err, ErrRoomName) {
-			t.Errorf("JoinMembers of a name that is none: %v", err)
+		if err := r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)); !errors.Is(err, ErrRoomName) {
+			t.Errorf("SocketsJoin of a name that is none: %v", err)
 		}
-		if err := r.DisconnectMembers(t.Context(), Selection{Rooms: []string{"red"}}, true); err != nil {
-			t.Errorf("DisconnectMembers: %v", err)
+		if err := r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true); err != nil {
+			t.Errorf("DisconnectSockets: %v", err)
 		}
-		if err := r.DisconnectMembers(t.Context(), Selection{}, false); err != nil {
-			t.Errorf("DisconnectMembers: %v", err)
+		if err := r.DisconnectSockets(t.Context(), Selection{}, false); err != nil {
+			t.Errorf("DisconnectSockets: %v", err)
 		}
 		each("red", reds, "disconnect true")
 		each("blue", blues, "disconnect false")
@@ -85,15 +85,15 @@ func TestChangesKeepTheirPlace(t *testing.T) {
 		}
 		for range 20 {
 			say(t, hubs[0], "blue 1", Broadcast{Rooms: []string{"blue"}})
-			_ = r.JoinMembers(impatient, Selection{Rooms: red}, "blue", "gold")
+			_ = r.SocketsJoin(impatient, Selection{Rooms: red}, "blue", "gold")
 			say(t, hubs[0], "red and gold", Broadcast{Rooms: []string{"red", "gold"}})
-			_ = r.LeaveMembers(impatient, Selection{Rooms: []string{"blue"}}, "blue")
+			_ = r.SocketsLeave(impatient, Selection{Rooms: []string{"blue"}}, "blue")
 			say(t, hubs[0], "blue 3", Broadcast{Rooms: []string{"blue"}})
-			_, _ = r.BroadcastWithAck(impatient, Broadcast{Rooms: red, Payload: []byte("ask")})
+			_, _ = r.EmitWithAck(impatient, Broadcast{Rooms: red, Payload: []byte("ask")})
 			for _, id := range ids {
 				say(t, hubs[0], "own", Broadcast{Rooms: []string{id}})
 			}
-			_ = r.LeaveMembers(impatient, Selection{}, "gold")
+			_ = r.SocketsLeave(impatient, Selection{}, "gold")
 			say(t, hubs[0], "not gold", Broadcast{Except: []string{"gold"}})
 			settle()
 			for i, m := range members {
@@ -101,7 +101,7 @@ func TestChangesKeepTheirPlace(t *testing.T) {
 			}
 		}
 		say(t, hubs[0], "bye", Broadcast{Rooms: red})
-		_ = r.DisconnectMembers(impatient, Selection{Rooms: red}, false)
+		_ = r.DisconnectSockets(impatient, Selection{Rooms: red}, false)
 		say(t, hubs[0], "nobody", Broadcast{})
 		settle()
 		for i, m := range members {
@@ -127,17 +127,17 @@ func TestUnfencedRemoteJoin(t *testing.T) {
 		hubs := clusterOn(t, wires...)
 		add(t, hubs[1], "red")
 		deaf.Store("node", hubs[2].Node())
-		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "blue")
+		err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "blue")
 		unfenced, ok := err.(*UnfencedError)
 		if !ok || !slices.Equal(unfenced.Nodes, []string{hubs[2].Node()}) {
-			t.Errorf("JoinMembers: %v, want an UnfencedError that names %s", err, hubs[2].Node())
+			t.Errorf("SocketsJoin: %v, want an UnfencedError that names %s", err, hubs[2].Node())
 		}
 		idle(t, hubs...)
 	})
 }
 
 // So is what the asker's own could not.
-func TestUnfencedJoinMembersHere(t *testing.T) {
+func TestUnfencedSocketsJoinHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(adapter.Memory)
 		wires := []*wire{{Memory: memory}, {Memory: memory}}
@@ -150,9 +150,9 @@ func TestUnfencedJoinMembersHere(t *testing.T) {
 		hubs := clusterOn(t, wires...)
 		_, m := add(t, hubs[0], "red")
 		deaf.Store(true)
-		err := hubs[0].Rooms("/", frame).JoinMembers(t.Context(), Selection{Rooms: []string{"red"}}, "blue")
+		err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "blue")
 		if unfenced, ok := err.(*UnfencedError); !ok || !slices.Equal(unfenced.Nodes, []string{hubs[1].Node()}) {
-			t.Errorf("JoinMembers: %v, want an UnfencedError that names %s", err, hubs[1].Node())
+			t.Errorf("SocketsJoin: %v, want an UnfencedError that names %s", err, hubs[1].Node())
 		}
 		say(t, hubs[0], "x", Broadcast{Rooms: []string{"blue"}})
 		got(t, "the member", m, "x")
@@ -169,10 +169,10 @@ func TestOwnNodeIsServedFirst(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for _, call := range []func(){
-			func() { r.JoinMembers(ctx, Selection{Rooms: []string{"red"}}, "blue") },
-			func() { r.BroadcastWithAck(ctx, Broadcast{Rooms: []string{"blue"}, Payload: []byte("ask")}) },
-			func() { r.LeaveMembers(ctx, Selection{Rooms: []string{"red"}}, "red") },
-			func() { r.DisconnectMembers(ctx, Selection{Rooms: []string{"blue"}}, true) },
+			func() { r.SocketsJoin(ctx, Selection{Rooms: []string{"red"}}, "blue") },
+			func() { r.EmitWithAck(ctx, Broadcast{Rooms: []string{"blue"}, Payload: []byte("ask")}) },
+			func() { r.SocketsLeave(ctx, Selection{Rooms: []string{"red"}}, "red") },
+			func() { r.DisconnectSockets(ctx, Selection{Rooms: []string{"blue"}}, true) },
 		} {
 			go call()
 			settle()

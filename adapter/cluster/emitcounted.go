@@ -7,22 +7,22 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// BroadcastCounted is Broadcast, and then waits until every node has delivered the broadcast to its
+// EmitCounted is Emit, and then waits until every node has delivered the broadcast to its
 // members. It returns how many have taken it, as [Member.Deliver] says. It asks all nodes, while
-// Broadcast reaches only those with a member of the rooms: use it only for the count.
+// Emit reaches only those with a member of the rooms: use it only for the count.
 //
-// It keeps the order of Broadcast, and this node's members have it whatever the error. With a
+// It keeps the order of Emit, and this node's members have it whatever the error. With a
 // [PartialError] comes the number of members that are known to have taken it; others may have, too.
 // After any other error no member has it.
-func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) {
+func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	body := r.request(envelope.KindTell, b.Rooms, b.Except, left)
+	body := r.request(envelope.KindEmitCounted, b.Rooms, b.Except, left)
 	body.Payload = b.Payload
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	taken, err := r.hand(body)
+	taken, err := r.deliver(body)
 	if err != nil {
 		return 0, unencoded(err)
 	}
@@ -39,15 +39,15 @@ func (r *Rooms) BroadcastCounted(ctx context.Context, b Broadcast) (int, error) 
 	return taken, incomplete(c, 0)
 }
 
-// handOn hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
-func (h *Hub) handOn(b *envelope.Broadcast) {
+// serveEmitCounted hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
+func (h *Hub) serveEmitCounted(b *envelope.Broadcast) {
 	taken := 0
 	if r := h.lookup(b.Namespace); r != nil {
 		var err error
-		if taken, err = r.hand(&b.Body); err != nil {
+		if taken, err = r.deliver(&b.Body); err != nil {
 			h.ask.Refuse(b, envelope.Failed, unencoded(err).Error())
 			return
 		}
 	}
-	h.ask.Number(b, taken)
+	h.ask.AnswerNumber(b, taken)
 }

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-func TestEmitToServers(t *testing.T) {
+func TestServerSideEmit(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		var mu sync.Mutex
 		got := make([][]string, len(hubs))
 		for i, h := range hubs {
-			h.HandleServerEvents(func(_ context.Context, e ServerEvent) ([]byte, error) {
+			h.OnServerSide(func(_ context.Context, e ServerEvent) ([]byte, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				got[i] = append(got[i], fmt.Sprintf("%s %s %s %v", e.Node, e.Namespace, e.Payload, e.Answer))
@@ -29,7 +29,7 @@ func TestEmitToServers(t *testing.T) {
 		var want []string
 		for i := range 500 {
 			namespace := []string{"/", "/other"}[i%2]
-			if err := hubs[0].Rooms(namespace, frame).EmitToServers(t.Context(), fmt.Append(nil, i)); err != nil {
+			if err := hubs[0].Rooms(namespace, frame).ServerSideEmit(t.Context(), fmt.Append(nil, i)); err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, fmt.Sprintf("%s %s %d false", hubs[0].Node(), namespace, i))
@@ -42,7 +42,7 @@ func TestEmitToServers(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := hubs[0].Rooms("/", frame).EmitToServers(ctx, nil); !errors.Is(err, context.Canceled) {
+		if err := hubs[0].Rooms("/", frame).ServerSideEmit(ctx, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("with a ctx that has ended: %v", err)
 		}
 	})
@@ -54,7 +54,7 @@ func TestSlowEventHandler(t *testing.T) {
 		hubs, _ := cluster(t, 3)
 		hold := make(chan struct{})
 		var got, other atomic.Int64
-		hubs[2].HandleServerEvents(func(_ context.Context, e ServerEvent) ([]byte, error) {
+		hubs[2].OnServerSide(func(_ context.Context, e ServerEvent) ([]byte, error) {
 			if e.Node == hubs[0].Node() {
 				<-hold
 				got.Add(1)
@@ -65,7 +65,7 @@ func TestSlowEventHandler(t *testing.T) {
 		})
 		emit := func(h *Hub, size int) {
 			t.Helper()
-			if err := h.Rooms("/", frame).EmitToServers(t.Context(), make([]byte, size)); err != nil {
+			if err := h.Rooms("/", frame).ServerSideEmit(t.Context(), make([]byte, size)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -101,12 +101,12 @@ func TestSlowEventHandler(t *testing.T) {
 	})
 }
 
-func TestCallServers(t *testing.T) {
+func TestServerSideEmitWithAck(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		r := hubs[0].Rooms("/", frame)
 		want := make(map[string]string)
 		for i, h := range hubs {
-			h.HandleServerEvents(func(_ context.Context, e ServerEvent) ([]byte, error) {
+			h.OnServerSide(func(_ context.Context, e ServerEvent) ([]byte, error) {
 				if !e.Answer || e.Namespace != "/" || e.Node != hubs[0].Node() {
 					t.Errorf("%+v", e)
 				}
@@ -116,7 +116,7 @@ func TestCallServers(t *testing.T) {
 				want[h.Node()] = strings.Repeat(fmt.Sprint("x", i), 50_000*(i-1))
 			}
 		}
-		answers, err := r.CallServers(t.Context(), []byte("x"))
+		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"))
 		if err != nil || len(answers) != len(want) {
 			t.Errorf("%d answers, %v; want %d", len(answers), err, len(want))
 		}
@@ -137,11 +137,11 @@ func TestServersThatFail(t *testing.T) {
 			3: func() ([]byte, error) { panic("bad luck") },
 		} {
 			if answer != nil {
-				hubs[i].HandleServerEvents(func(context.Context, ServerEvent) ([]byte, error) { return answer() })
+				hubs[i].OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { return answer() })
 			}
 		}
-		answers, err := hubs[0].Rooms("/", frame).CallServers(t.Context(), nil)
-		missing(t, "CallServers", err, 0, ErrUnknown, hubs[2].Node(), hubs[3].Node(), hubs[4].Node())
+		answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil)
+		missing(t, "ServerSideEmitWithAck", err, 0, ErrUnknown, hubs[2].Node(), hubs[3].Node(), hubs[4].Node())
 		if len(answers) != 1 || string(answers[0].Payload) != "fine" {
 			t.Errorf("%+v", answers)
 		}
@@ -202,7 +202,7 @@ func TestHandlerIsNotWantedAnyMore(t *testing.T) {
 				ends <- time.Since(start)
 			}
 			h.Handle("wait", func(ctx context.Context, _ string, _ []byte) ([]byte, error) { wait(ctx); return nil, nil })
-			h.HandleServerEvents(func(ctx context.Context, _ ServerEvent) ([]byte, error) { wait(ctx); return nil, nil })
+			h.OnServerSide(func(ctx context.Context, _ ServerEvent) ([]byte, error) { wait(ctx); return nil, nil })
 		}
 		ended := func(name string, want time.Duration) {
 			t.Helper()
@@ -230,11 +230,11 @@ func TestHandlerIsNotWantedAnyMore(t *testing.T) {
 		ended("its deadline", time.Second)
 		hour, cancel = context.WithTimeout(t.Context(), time.Hour)
 		time.AfterFunc(time.Second, cancel)
-		if _, err := hubs[2].Rooms("/", frame).CallServers(hour, nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("CallServers: %v", err)
+		if _, err := hubs[2].Rooms("/", frame).ServerSideEmitWithAck(hour, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("ServerSideEmitWithAck: %v", err)
 		}
-		ended("canceled CallServers, one node", time.Second)
-		ended("canceled CallServers, the other", time.Second)
+		ended("canceled ServerSideEmitWithAck, one node", time.Second)
+		ended("canceled ServerSideEmitWithAck, the other", time.Second)
 		hour, cancel = context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		go hubs[2].Call(hour, hubs[1].Node(), "wait", nil)

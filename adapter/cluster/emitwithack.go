@@ -15,7 +15,7 @@ import (
 type Ack struct {
 	Member  string // its id
 	Node    string // where it is
-	Payload []byte // what it has passed to the answer function of Ask; it is the caller's
+	Payload []byte // what it has passed to the answer function of DeliverWithAck; it is the caller's
 }
 
 // Acks are the answers to a broadcast.
@@ -24,21 +24,21 @@ type Acks struct {
 	Members int   // to how many the broadcast went, on the nodes that have said so
 }
 
-// BroadcastWithAck is Broadcast to members that are asked for an answer: see [Member]. It waits
+// EmitWithAck is Emit to members that are asked for an answer: see [Member]. It waits
 // until all have answered, on all nodes; without members it returns at once. With an error come the
 // answers so far: see [PartialError], whose Clients is the number of members that have not
 // answered. A member that leaves without an answer is one of them, and not waited for.
 //
-// It keeps the order of Broadcast, and this node's members get it whatever the error.
-func (r *Rooms) BroadcastWithAck(ctx context.Context, b Broadcast) (Acks, error) {
-	return r.broadcastWithAck(ctx, b, false)
+// It keeps the order of Emit, and this node's members get it whatever the error.
+func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Acks, error) {
+	return r.emitWithAck(ctx, b, false)
 }
 
-// EmitWithAck is BroadcastWithAck to one member, named by its id as the only room, and ends with
+// EmitWithFirstAck is EmitWithAck to one member, named by its id as the only room, and ends with
 // the first answer. Answers without a payload are skipped. [ErrMember] means that no node has the
 // member. With an answer, the error is nil.
-func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Ack, error) {
-	acks, err := r.broadcastWithAck(ctx, b, true)
+func (r *Rooms) EmitWithFirstAck(ctx context.Context, b Broadcast) (Ack, error) {
+	acks, err := r.emitWithAck(ctx, b, true)
 	if i := slices.IndexFunc(acks.Answers, Ack.some); i >= 0 {
 		return acks.Answers[i], nil
 	}
@@ -51,22 +51,22 @@ func (r *Rooms) EmitWithAck(ctx context.Context, b Broadcast) (Ack, error) {
 // some reports whether a is more than a word of nobody.
 func (a Ack) some() bool { return len(a.Payload) > 0 }
 
-func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
+func (r *Rooms) emitWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	body := r.request(envelope.KindAsk, b.Rooms, b.Except, left)
+	body := r.request(envelope.KindEmitWithAck, b.Rooms, b.Except, left)
 	body.Payload = b.Payload
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	q, err := r.ask(body, 0)
+	q, err := r.deliverWithAck(body, 0)
 	if err != nil {
 		return Acks{}, err
 	}
 	acks := Acks{Members: len(q.ids)}
 	h := r.hub
 	var c *ask.Call
-	add := func(from string, replies []envelope.Reply) {
+	add := func(from string, replies []envelope.MemberAck) {
 		for _, reply := range replies {
 			acks.Answers = append(acks.Answers, Ack{Member: reply.Member, Node: from, Payload: reply.Payload})
 		}
@@ -80,13 +80,13 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 			acks.Members += int(members)
 			return err
 		}
-		replies, err := envelope.Replies(p.Content)
+		replies, err := envelope.MemberAcks(p.Content)
 		add(p.From, replies)
 		return err
 	})
 	c.Parts, c.Local = true, b.Local
 	if len(q.ids) > 0 { // they are waited for like another node
-		h.ask.Here(c, q.some, func() bool {
+		h.ask.WaitHere(c, q.some, func() bool {
 			replies, left, _ := q.take()
 			add(h.node, replies)
 			return left == 0
@@ -94,19 +94,19 @@ func (r *Rooms) broadcastWithAck(ctx context.Context, b Broadcast, first bool) (
 	}
 	h.ask.Ask(ctx, c, body, true)
 	h.ask.Wait(ctx, c, body)
-	q.forget()
+	q.cancel()
 	return acks, incomplete(c, acks.Members-len(acks.Answers))
 }
 
-// The answers to another node's question are sent together: at the latest after ackDelay, or when they have ackBytes.
+// The answers to a broadcast of another node are sent together: at the latest after ackDelay, or when they have ackBytes.
 const (
 	ackDelay = 20 * time.Millisecond
 	ackBytes = 32 << 10
 	ackBound = 4 << 20 // of answers that wait for room in the queue
 )
 
-// A question is a broadcast that members of this node are asked to answer.
-type question struct {
+// A localAcks is a broadcast that members of this node are asked to answer.
+type localAcks struct {
 	frame   any
 	ids     []string
 	members []Member
@@ -116,17 +116,17 @@ type question struct {
 	over     bool       // no more answers are taken
 	answered []bool     // by member; so is one that will not answer
 	left     int        // how many have not
-	replies  []envelope.Reply
+	replies  []envelope.MemberAck
 	dropped  bool          // an answer had no room
 	bytes    int           // of replies
 	some     chan struct{} // has room for one: an answer has come since the last take, or the last is not to come
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
 }
 
-// ask hands a broadcast to the members on this node and asks for their answers. Not more than bound bytes of them wait to be taken, if it
+// deliverWithAck hands a broadcast to the members on this node and asks for their answers. Not more than bound bytes of them wait to be taken, if it
 // is not zero.
-func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
-	q := &question{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+func (r *Rooms) deliverWithAck(b *envelope.Body, bound int) (*localAcks, error) {
+	q := &localAcks{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	locked := r.lock(false)
 	q.ids = locked.index.SelectIDs(nil, b.Rooms, b.Except)
 	q.members = make([]Member, len(q.ids))
@@ -144,7 +144,7 @@ func (r *Rooms) ask(b *envelope.Body, bound int) (*question, error) {
 		return nil, unencoded(err)
 	}
 	for i, m := range q.members {
-		m.Ask(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
+		m.DeliverWithAck(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
 	}
 	return q, nil
 }
@@ -155,7 +155,7 @@ func unencoded(err error) error {
 }
 
 // answer takes what a member says.
-func (q *question) answer(i int, payload []byte, ok bool) {
+func (q *localAcks) answer(i int, payload []byte, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.over || q.answered[i] {
@@ -168,7 +168,7 @@ func (q *question) answer(i int, payload []byte, ok bool) {
 	case q.bound > 0 && q.bytes > 0 && q.bytes+len(payload) > q.bound:
 		q.dropped = true
 	default:
-		q.replies = append(q.replies, envelope.Reply{Member: q.ids[i], Payload: payload})
+		q.replies = append(q.replies, envelope.MemberAck{Member: q.ids[i], Payload: payload})
 		q.bytes += len(q.ids[i]) + len(payload)
 	}
 	signal(q.some)
@@ -193,7 +193,7 @@ func unsignal(c chan struct{}) {
 }
 
 // take returns the answers that have come since the last take, how many members have not answered, and whether an answer was dropped.
-func (q *question) take() (replies []envelope.Reply, left int, dropped bool) {
+func (q *localAcks) take() (replies []envelope.MemberAck, left int, dropped bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	replies = q.replies
@@ -203,39 +203,39 @@ func (q *question) take() (replies []envelope.Reply, left int, dropped bool) {
 	return replies, q.left, q.dropped
 }
 
-// forget ends the question: the members that have not answered need not.
-func (q *question) forget() {
+// cancel ends the wait: the members that have not answered need not.
+func (q *localAcks) cancel() {
 	q.mu.Lock()
 	q.over = true
 	q.mu.Unlock()
 	for i, m := range q.members {
 		if !q.answered[i] { // it changes no more
-			m.Forget(q.frame)
+			m.CancelAck(q.frame)
 		}
 	}
 }
 
-// collect asks the members of this node for another one, and sends their answers.
-func (h *Hub) collect(b *envelope.Broadcast) {
+// serveEmitWithAck asks the members of this node for another one, and sends their answers.
+func (h *Hub) serveEmitWithAck(b *envelope.Broadcast) {
 	r := h.lookup(b.Namespace)
 	if r == nil {
-		h.ask.Number(b, 0)
+		h.ask.AnswerNumber(b, 0)
 		return
 	}
-	q, err := r.ask(&b.Body, ackBound)
+	q, err := r.deliverWithAck(&b.Body, ackBound)
 	switch {
 	case err != nil:
 		h.ask.Refuse(b, envelope.Failed, err.Error())
 	case len(q.ids) == 0:
-		h.ask.Number(b, 0)
-	case !h.ask.Begin(b, ask.Asking, func(a *ask.Answer) { q.collect(a) }):
-		q.forget()
+		h.ask.AnswerNumber(b, 0)
+	case !h.ask.Answer(b, ask.Collecting, func(a *ask.Answer) { q.send(a) }):
+		q.cancel()
 	}
 }
 
-// collect sends the number of those that were asked, and their answers until all have answered, or nobody waits for them any more.
-func (q *question) collect(a *ask.Answer) {
-	defer q.forget()
+// send sends the number of those that were asked, and their answers until all have answered, or nobody waits for them any more.
+func (q *localAcks) send(a *ask.Answer) {
+	defer q.cancel()
 	if a.Add(envelope.AppendNumber(nil, uint64(len(q.ids)))) != nil {
 		return
 	}

@@ -16,15 +16,15 @@ type MemberInfo struct {
 	Data  []byte   // the result of its Describe; the caller's
 }
 
-// Fetch returns the selected members, those of this node first. See [PartialError].
-func (r *Rooms) Fetch(ctx context.Context, s Selection) ([]MemberInfo, error) {
+// FetchSockets returns the selected members, those of this node first. See [PartialError].
+func (r *Rooms) FetchSockets(ctx context.Context, s Selection) ([]MemberInfo, error) {
 	var infos []MemberInfo
-	r.describe(s.Rooms, s.Except, func(m *envelope.Member) error {
+	r.describe(s.Rooms, s.Except, func(m *envelope.MemberInfo) error {
 		infos = append(infos, MemberInfo{ID: m.ID, Node: r.hub.node, Rooms: m.Rooms, Data: slices.Clone(m.Data)})
 		return nil
 	})
-	err := r.gather(ctx, envelope.KindFetch, s, func(p ask.Page) error {
-		members, err := envelope.Members(p.Content)
+	err := r.askAll(ctx, envelope.KindFetchSockets, s, func(p ask.Page) error {
+		members, err := envelope.MemberInfos(p.Content)
 		for _, m := range members {
 			infos = append(infos, MemberInfo{ID: m.ID, Node: p.From, Rooms: m.Rooms, Data: m.Data})
 		}
@@ -33,11 +33,11 @@ func (r *Rooms) Fetch(ctx context.Context, s Selection) ([]MemberInfo, error) {
 	return infos, err
 }
 
-// fetch is Fetch for another node.
-func (h *Hub) fetch(b *envelope.Broadcast) {
-	h.look(b, func(a *ask.Answer, r *Rooms) error {
+// serveFetchSockets is FetchSockets for another node.
+func (h *Hub) serveFetchSockets(b *envelope.Broadcast) {
+	h.answerFromRooms(b, func(a *ask.Answer, r *Rooms) error {
 		var item []byte
-		return r.describe(b.Rooms, b.Except, func(m *envelope.Member) error {
+		return r.describe(b.Rooms, b.Except, func(m *envelope.MemberInfo) error {
 			item = m.Append(item[:0])
 			return a.Add(item)
 		})
@@ -45,7 +45,7 @@ func (h *Hub) fetch(b *envelope.Broadcast) {
 }
 
 // describe calls each for the members that are selected, until it returns an error. One that leaves meanwhile is passed over.
-func (r *Rooms) describe(rooms, except []string, each func(*envelope.Member) error) error {
+func (r *Rooms) describe(rooms, except []string, each func(*envelope.MemberInfo) error) error {
 	for _, id := range r.selectIDs(rooms, except) {
 		locked := r.lock(false)
 		member, ok := locked.index.Get(id)
@@ -54,15 +54,15 @@ func (r *Rooms) describe(rooms, except []string, each func(*envelope.Member) err
 		if !ok {
 			continue
 		}
-		if err := each(&envelope.Member{ID: id, Rooms: in, Data: r.data(id, member)}); err != nil {
+		if err := each(&envelope.MemberInfo{ID: id, Rooms: in, Data: r.describeOne(id, member)}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// data is what a member says of itself, which is the program's: a panic is its own.
-func (r *Rooms) data(id string, m Member) (data []byte) {
+// describeOne calls Describe of a member, which is the program's: a panic is its own.
+func (r *Rooms) describeOne(id string, m Member) (data []byte) {
 	if p := guard(func() { data = m.Describe() }); p != nil {
 		r.hub.cfg.Logger.Error("belfry: a member that cannot be described", "namespace", r.namespace,
 			"member", id, "error", p, "stack", string(p.stack))

@@ -24,30 +24,30 @@ type ServerAnswer struct {
 	Payload []byte // the caller's
 }
 
-// EmitToServers passes payload to the handler for server events of all other nodes, as an event of
+// ServerSideEmit passes payload to the handler for server events of all other nodes, as an event of
 // this namespace. It does not wait for them. Each handler gets the events of one node in order, one
 // at a time. Beyond 1,024 events or 4 MiB that wait for a handler, its node drops further ones, and
 // counts them. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or ctx's error, and
 // means that nothing was sent.
-func (r *Rooms) EmitToServers(ctx context.Context, payload []byte) error {
+func (r *Rooms) ServerSideEmit(ctx context.Context, payload []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("cluster: emit to servers: %w", err)
 	}
 	if r.hub.machine == nil {
 		return r.Closed()
 	}
-	b := r.request(envelope.KindEvent, nil, nil, 0)
+	b := r.request(envelope.KindServerSideEmit, nil, nil, 0)
 	b.Payload = payload
 	return r.hub.publish(b)
 }
 
-// CallServers passes payload to the handler for server events of all other nodes, and returns their
+// ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and returns their
 // answers in the order of arrival. Handlers of such events run concurrently. A [PartialError] names
 // the nodes whose handler fails, or that have none, and wraps a [*NodeError] for each.
-func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
+func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	b := r.request(envelope.KindEvent, nil, nil, left)
+	b := r.request(envelope.KindServerSideEmit, nil, nil, left)
 	b.Payload = payload
 	var answers []ServerAnswer
 	parts := make(map[string][]byte)
@@ -64,20 +64,20 @@ func (r *Rooms) CallServers(ctx context.Context, payload []byte) ([]ServerAnswer
 	return answers, incomplete(c, 0)
 }
 
-// HandleServerEvents sets the function that handles the server events of other nodes, of all
+// OnServerSide sets the function that handles the server events of other nodes, of all
 // namespaces. It is called from goroutines of the Hub, which Close waits for, and must return when
 // ctx ends: with Close, or when the asker no longer waits. An error that wraps [ErrUnknown] says
 // that there is no handler for the event. Any other error reaches the asker as its text, and so
 // does a panic. Set it before other nodes emit: a node without one answers ErrUnknown.
-func (h *Hub) HandleServerEvents(handle func(ctx context.Context, e ServerEvent) ([]byte, error)) {
+func (h *Hub) OnServerSide(handle func(ctx context.Context, e ServerEvent) ([]byte, error)) {
 	h.handlers.mu.Lock()
 	defer h.handlers.mu.Unlock()
-	h.handlers.event = handle
+	h.handlers.onServerSide = handle
 }
 
-func (h *handlers) tell(ctx context.Context, e ServerEvent) ([]byte, error) {
+func (h *handlers) serverSide(ctx context.Context, e ServerEvent) ([]byte, error) {
 	h.mu.RLock()
-	handle := h.event
+	handle := h.onServerSide
 	h.mu.RUnlock()
 	if handle == nil {
 		return nil, ErrUnknown
@@ -85,14 +85,14 @@ func (h *handlers) tell(ctx context.Context, e ServerEvent) ([]byte, error) {
 	return attempt(func() ([]byte, error) { return handle(ctx, e) })
 }
 
-// handleEvent hands a server event to its handler.
-func (h *Hub) handleEvent(b *envelope.Broadcast) {
+// serveServerSideEmit hands a server event to its handler.
+func (h *Hub) serveServerSideEmit(b *envelope.Broadcast) {
 	e := ServerEvent{Node: b.From, Namespace: b.Namespace, Payload: b.Payload, Answer: b.ID != 0}
 	if !e.Answer {
-		h.queue(e)
+		h.queueServerEvent(e)
 		return
 	}
-	h.handle(b, e, func(ctx context.Context) ([]byte, error) { return h.handlers.tell(ctx, e) })
+	h.answerByHandler(b, e, func(ctx context.Context) ([]byte, error) { return h.handlers.serverSide(ctx, e) })
 }
 
 // The bounds of the events of one node that wait for the handler. One is always accepted.
@@ -115,15 +115,15 @@ type eventQueue struct {
 	bytes int
 }
 
-// queue has the handler take an event, behind those of the same node.
-func (h *Hub) queue(e ServerEvent) {
+// queueServerEvent has the handler take an event, behind those of the same node.
+func (h *Hub) queueServerEvent(e ServerEvent) {
 	h.events.mu.Lock()
 	defer h.events.mu.Unlock()
 	q := h.events.queues[e.Node]
 	if q == nil {
 		q = new(eventQueue)
 		h.events.queues[e.Node] = q
-		h.ask.Go(func() { h.drain(e.Node, q) })
+		h.ask.Go(func() { h.handleServerEvents(e.Node, q) })
 	}
 	if len(q.list) > 0 && (len(q.list) >= maxServerEvents || q.bytes+len(e.Payload) > maxServerEventBytes) {
 		h.events.dropped.Add(1)
@@ -133,12 +133,12 @@ func (h *Hub) queue(e ServerEvent) {
 	q.bytes += len(e.Payload)
 }
 
-// drain handles the events of a node until there are none, or the Hub ends.
-func (h *Hub) drain(node string, q *eventQueue) {
+// handleServerEvents handles the events of a node until there are none, or the Hub ends.
+func (h *Hub) handleServerEvents(node string, q *eventQueue) {
 	returned := false
 	defer func() {
 		if !returned { // a handler has ended its goroutine
-			h.ask.Go(func() { h.drain(node, q) })
+			h.ask.Go(func() { h.handleServerEvents(node, q) })
 		}
 	}()
 	for {
@@ -154,7 +154,7 @@ func (h *Hub) drain(node string, q *eventQueue) {
 		q.list = q.list[1:]
 		q.bytes -= len(e.Payload)
 		h.events.mu.Unlock()
-		if _, err := h.handlers.tell(h.ctx, e); err != nil {
+		if _, err := h.handlers.serverSide(h.ctx, e); err != nil {
 			h.report(e, err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // A broadcast that is counted reaches whom it selects, once, and counts those who have taken it.
-func TestBroadcastCounted(t *testing.T) {
+func TestEmitCounted(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		n := len(hubs)
 		r := hubs[0].Rooms("/", frame)
@@ -48,7 +48,7 @@ func TestBroadcastCounted(t *testing.T) {
 		} {
 			start := time.Now()
 			c.broadcast.Payload = []byte("x")
-			got, err := r.BroadcastCounted(t.Context(), c.broadcast)
+			got, err := r.EmitCounted(t.Context(), c.broadcast)
 			if d := time.Since(start); got != c.want || err != nil || d > 10*time.Millisecond {
 				t.Errorf("%s: %d, %v after %v; want %d", c.rule, got, err, d, c.want)
 			}
@@ -81,15 +81,15 @@ func TestCountedKeepsItsPlace(t *testing.T) {
 		var want []string
 		for i := range 50 {
 			say(t, hubs[0], fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
-			if got, err := r.BroadcastCounted(t.Context(), Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte("count")}); err != nil || got != len(hubs) {
+			if got, err := r.EmitCounted(t.Context(), Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte("count")}); err != nil || got != len(hubs) {
 				t.Errorf("%d, %v", got, err)
 			}
 			say(t, hubs[0], fmt.Sprint(i), Broadcast{})
 			want = append(want, fmt.Sprint(i), "count", fmt.Sprint(i))
 		}
-		go r.LeaveMembers(t.Context(), Selection{}, "red")
+		go r.SocketsLeave(t.Context(), Selection{}, "red")
 		synctest.Wait()
-		if got, err := r.BroadcastCounted(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("left")}); err != nil || got != 0 {
+		if got, err := r.EmitCounted(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("left")}); err != nil || got != 0 {
 			t.Errorf("behind a leave: %d, %v", got, err)
 		}
 		settle()
@@ -103,13 +103,13 @@ func TestUnframeableCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		add(t, hubs[1])
-		_, err := hubs[0].Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{Payload: []byte("unframeable")})
+		_, err := hubs[0].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{Payload: []byte("unframeable")})
 		var p *PartialError
 		if !errors.As(err, &p) || !slices.Equal(p.Nodes, []string{hubs[1].Node()}) || !strings.Contains(err.Error(), "no frame for it") {
 			t.Errorf("with a member elsewhere: %v", err)
 		}
 		add(t, hubs[0])
-		if _, err := hubs[0].Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{Payload: []byte("unframeable")}); err == nil || errors.As(err, &p) {
+		if _, err := hubs[0].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{Payload: []byte("unframeable")}); err == nil || errors.As(err, &p) {
 			t.Errorf("with a member here: %v", err)
 		}
 		idle(t, hubs...)
@@ -143,7 +143,7 @@ func TestCountWaitsForRoom(t *testing.T) {
 		m.take()
 		time.AfterFunc(time.Second, func() { close(stuck) })
 		start := time.Now()
-		n, err := near.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{Payload: []byte("x")})
+		n, err := near.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{Payload: []byte("x")})
 		if d := time.Since(start); n != 1 || err != nil || d < time.Second {
 			t.Errorf("%d, %v after %v; want 1 after a second", n, err, d)
 		}
@@ -169,7 +169,7 @@ func TestClientIsAnsweredThroughChanges(t *testing.T) {
 			wires[2].die,
 		} {
 			time.AfterFunc(time.Second, change)
-			acks, err := client.Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("x")})
+			acks, err := client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("x")})
 			if len(acks.Answers) != 1 {
 				t.Errorf("%d answers, %v; want that of the member", len(acks.Answers), err)
 			}
@@ -189,7 +189,7 @@ func TestClientLeavesUnanswered(t *testing.T) {
 		if err := client.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		go client.Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+		go client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		settle()
 		if m.forgotten() != 0 {
 			t.Fatal("the question was given up too soon")
@@ -215,10 +215,10 @@ func TestClientCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 2 {
-			if n, err := client.Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
+			if n, err := client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
 				t.Errorf("the client: %d, %v", n, err)
 			}
-			if n, err := hubs[i].Rooms("/", frame).BroadcastCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
+			if n, err := hubs[i].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
 				t.Errorf("node %d: %d, %v", i, n, err)
 			}
 		}

@@ -38,7 +38,7 @@ func texts(acks Acks) []string {
 	return list
 }
 
-func TestBroadcastWithAck(t *testing.T) {
+func TestEmitWithAck(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		r := hubs[0].Rooms("/", frame)
 		nodes := make(map[string]string) // by member
@@ -58,7 +58,7 @@ func TestBroadcastWithAck(t *testing.T) {
 		}
 		slices.Sort(want)
 		start := time.Now()
-		acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("x")})
+		acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("x")})
 		if err != nil || acks.Members != 2*len(hubs) || !slices.Equal(texts(acks), want) {
 			t.Errorf("%d members, answers %q, %v; want %q", acks.Members, texts(acks), err, want)
 		}
@@ -70,17 +70,17 @@ func TestBroadcastWithAck(t *testing.T) {
 		if d := time.Since(start); d < 100*time.Millisecond || d > 150*time.Millisecond {
 			t.Errorf("it took %v, want little more than the slowest member", d)
 		}
-		acks, err = r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Except: []string{"late"}, Volatile: true, Payload: []byte("y")})
+		acks, err = r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Except: []string{"late"}, Volatile: true, Payload: []byte("y")})
 		if err != nil || acks.Members != len(hubs) || len(acks.Answers) != len(hubs) || !strings.HasSuffix(texts(acks)[0], " to volatile y") {
 			t.Errorf("%d members, answers %q, %v", acks.Members, texts(acks), err)
 		}
-		acks, err = r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Local: true, Payload: []byte("z")})
+		acks, err = r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Local: true, Payload: []byte("z")})
 		if err != nil || !slices.Equal(texts(acks), []string{"late 0 to z", "soon 0 to z"}) {
 			t.Errorf("on this node: %d members, answers %q, %v", acks.Members, texts(acks), err)
 		}
 		start = time.Now()
 		for _, b := range []Broadcast{{Rooms: []string{"none"}}, {Rooms: []string{"none"}, Local: true}} {
-			acks, err = r.BroadcastWithAck(t.Context(), b)
+			acks, err = r.EmitWithAck(t.Context(), b)
 			if err != nil || acks.Members != 0 || len(acks.Answers) != 0 || time.Since(start) > 10*time.Millisecond {
 				t.Errorf("to nobody: %+v, %v after %v", acks, err, time.Since(start))
 			}
@@ -94,20 +94,20 @@ func TestBroadcastWithAck(t *testing.T) {
 	})
 }
 
-func TestEmitWithAck(t *testing.T) {
+func TestEmitWithFirstAck(t *testing.T) {
 	clusters(t, func(t *testing.T, hubs []*Hub) {
 		r := hubs[0].Rooms("/", frame)
 		for i, h := range hubs {
 			id, m := add(t, h, "red")
 			answering(m, fmt.Sprint("member ", i), time.Duration(i+1)*100*time.Millisecond)
-			ack, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{id}, Payload: []byte("x")})
+			ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Rooms: []string{id}, Payload: []byte("x")})
 			if err != nil || ack.Member != id || ack.Node != h.Node() || string(ack.Payload) != fmt.Sprint("member ", i, " to x") {
 				t.Errorf("%+v, %v", ack, err)
 			}
 			m.take()
 		}
 		start := time.Now()
-		ack, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("y")})
+		ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Rooms: []string{"red"}, Payload: []byte("y")})
 		if err != nil || string(ack.Payload) != "member 0 to y" || time.Since(start) > 150*time.Millisecond {
 			t.Errorf("the first of several: %+v, %v after %v", ack, err, time.Since(start))
 		}
@@ -119,13 +119,13 @@ func TestEmitWithAck(t *testing.T) {
 				}
 			}
 		}
-		if ack, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{hubs[0].NewID()}}); err != ErrMember {
+		if ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Rooms: []string{hubs[0].NewID()}}); err != ErrMember {
 			t.Errorf("to nobody: %+v, %v; want ErrMember", ack, err)
 		}
 		id, m := add(t, hubs[len(hubs)-1])
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = r.EmitWithAck(ctx, Broadcast{Rooms: []string{id}})
+		_, err = r.EmitWithFirstAck(ctx, Broadcast{Rooms: []string{id}})
 		settle()
 		if missing(t, "a silent member", err, 1, context.DeadlineExceeded); m.forgotten() != 1 {
 			t.Error("the silent member was not told to forget it")
@@ -155,7 +155,7 @@ func TestAcksThatDoNotCome(t *testing.T) {
 			if cause == context.Canceled {
 				time.AfterFunc(time.Second/2, cancel)
 			}
-			acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{Payload: []byte("x")})
+			acks, err := hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("x")})
 			cancel()
 			missing(t, "half of them mute", err, len(hubs), cause)
 			if len(acks.Answers) != len(hubs) || acks.Members != 2*len(hubs) {
@@ -191,7 +191,7 @@ func TestMemberLeavesUnanswered(t *testing.T) {
 			left = append(left, m)
 		}
 		start := time.Now()
-		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("x")})
+		acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("x")})
 		missing(t, "half of them left", err, len(hubs), nil)
 		if d := time.Since(start); len(acks.Answers) != len(hubs) || acks.Members != 2*len(hubs) || d > 100*time.Millisecond {
 			t.Errorf("%d answers of %d after %v", len(acks.Answers), acks.Members, d)
@@ -231,7 +231,7 @@ func TestAcksAreSentTogether(t *testing.T) {
 		}
 		for _, c := range []struct{ least, most int64 }{{5, 10}, {60, 75}} {
 			pages.Store(0)
-			acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+			acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 			if n := pages.Load(); len(acks.Answers) != 1000 || err != nil || n < c.least || n > c.most || bytes.Load() > ask.MaxPage {
 				t.Errorf("%d answers in %d messages of up to %d bytes, %v; want %d to %d", len(acks.Answers), n, bytes.Load(), err, c.least, c.most)
 			}
@@ -254,7 +254,7 @@ func TestAcksKeepTheirPlace(t *testing.T) {
 		var want []string
 		for i := range 50 {
 			say(t, hubs[0], fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
-			if acks, err := r.BroadcastWithAck(t.Context(), Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte("ask")}); err != nil || len(acks.Answers) != len(hubs) {
+			if acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte("ask")}); err != nil || len(acks.Answers) != len(hubs) {
 				t.Errorf("%d answers, %v", len(acks.Answers), err)
 			}
 			say(t, hubs[0], fmt.Sprint(i), Broadcast{Rooms: []string{"blue"}})
@@ -271,13 +271,13 @@ func TestUnframeableWithAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		add(t, hubs[1])
-		_, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("unframeable")})
+		_, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("unframeable")})
 		var p *PartialError
 		if !errors.As(err, &p) || !slices.Equal(p.Nodes, []string{hubs[1].Node()}) || !strings.Contains(err.Error(), "no frame for it") {
 			t.Errorf("with a member elsewhere: %v", err)
 		}
 		add(t, hubs[0])
-		if _, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{Payload: []byte("unframeable")}); err == nil || errors.As(err, &p) {
+		if _, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("unframeable")}); err == nil || errors.As(err, &p) {
 			t.Errorf("with a member here: %v", err)
 		}
 		idle(t, hubs...)
@@ -296,7 +296,7 @@ func TestNodeDiesWithQuestion(t *testing.T) {
 		}
 		time.AfterFunc(time.Second, wires[2].die)
 		start := time.Now()
-		acks, err := hubs[0].Rooms("/", frame).BroadcastWithAck(t.Context(), Broadcast{})
+		acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		missing(t, "a node that died", err, 1, ErrNode, hubs[2].Node())
 		if d := time.Since(start); len(acks.Answers) != 5 || acks.Members != 6 || d > 6*time.Second {
 			t.Errorf("%d answers of %d after %v, want 5 of 6 after 5s", len(acks.Answers), acks.Members, d)
@@ -314,7 +314,7 @@ func TestAskedByOneWhoLeaves(t *testing.T) {
 		sieves[1].set(func(m *envelope.Message) bool { return m.Broadcast != nil && !m.Broadcast.Repaired })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		go hubs[0].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{Payload: []byte("ask")})
+		go hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		synctest.Wait()
 		if err := hubs[0].Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -334,7 +334,7 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		hubs := []*Hub{openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory})}
 		_, m := add(t, hubs[1])
 		var handling atomic.Int32
-		hubs[1].HandleServerEvents(func(ctx context.Context, e ServerEvent) ([]byte, error) {
+		hubs[1].OnServerSide(func(ctx context.Context, e ServerEvent) ([]byte, error) {
 			handling.Add(1)
 			defer handling.Add(-1)
 			<-ctx.Done()
@@ -345,10 +345,10 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		r := hubs[0].Rooms("/", frame)
-		_, err := r.BroadcastWithAck(ctx, Broadcast{Payload: []byte("ask")})
-		missing(t, "BroadcastWithAck", err, 0, ErrNode, hubs[1].Node())
-		_, err = r.CallServers(ctx, nil)
-		missing(t, "CallServers", err, 0, ErrNode, hubs[1].Node())
+		_, err := r.EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
+		missing(t, "EmitWithAck", err, 0, ErrNode, hubs[1].Node())
+		_, err = r.ServerSideEmitWithAck(ctx, nil)
+		missing(t, "ServerSideEmitWithAck", err, 0, ErrNode, hubs[1].Node())
 		restore()
 		time.Sleep(time.Second)
 		got(t, "the member", m, "ask")
@@ -371,7 +371,7 @@ func TestAskerLeaves(t *testing.T) {
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			go hubs[i+1].Rooms("/", frame).BroadcastWithAck(ctx, Broadcast{})
+			go hubs[i+1].Rooms("/", frame).EmitWithAck(ctx, Broadcast{})
 			settle()
 			if m.forgotten() != 0 {
 				t.Fatal("the question was given up too soon")
