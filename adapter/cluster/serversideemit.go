@@ -15,7 +15,7 @@ type ServerEvent struct {
 	Node      string // whose it is
 	Namespace string
 	Payload   []byte // the handler's
-	Answer    bool   // an answer is waited for: what the handler returns; otherwise nobody gets it, and an error is logged
+	Answer    bool   // the emitter waits for the handler's result; otherwise that is dropped, and an error is logged
 }
 
 // A ServerAnswer is the result of another node's handler for a [ServerEvent].

@@ -17,7 +17,7 @@ type endpoint struct {
 }
 
 var endpoints = []endpoint{
-	{"emit", "sends an event to the selected sockets, and says how many have it",
+	{"emit", "sends an event to the selected sockets, and counts those that have it",
 		`{"rooms":["lobby"],"event":"news","args":["hi"]}`,
 		func() request { return new(emitRequest) }, new(countAnswer)},
 	{"join", "puts the selected sockets into rooms",
@@ -29,15 +29,15 @@ var endpoints = []endpoint{
 	{"disconnect", "disconnects the selected sockets",
 		`{"rooms":["lobby"],"close":true}`,
 		func() request { return new(disconnectRequest) }, new(plainAnswer)},
-	{"count", "says how many sockets are selected",
+	{"count", "counts the selected sockets",
 		`{"rooms":["lobby"]}`,
 		func() request { return new(countRequest) }, new(countAnswer)},
-	{"fetch", "says which sockets are selected, with their rooms and data",
+	{"fetch", "lists the selected sockets, with their rooms and data",
 		`{"rooms":["lobby"],"limit":100}`,
 		func() request { return new(fetchRequest) }, new(fetchAnswer)},
 }
 
-// metadata is what those who look for the service are told of the endpoint.
+// metadata describes the endpoint to those who look the service up.
 func (e endpoint) metadata() map[string]string {
 	text := func(v any) string {
 		data, _ := json.Marshal(v) // maps of strings always become JSON
@@ -54,35 +54,35 @@ func (e endpoint) metadata() map[string]string {
 // meaning is what the fields of requests and answers mean, by their names in JSON; those of a
 // socket follow "socket.".
 var meaning = map[string]string{
-	"namespace":   `of which namespace; "/" if left out`,
-	"rooms":       "selects the sockets in any of these rooms, each once; a socket's id is a room, too. Nobody if it is empty; all of the namespace if left out",
-	"except":      "selects none of the sockets in any of these rooms",
-	"timeout":     "how long to wait for the servers, in milliseconds, 30000 at the most",
+	"namespace":   `the namespace; default "/"`,
+	"rooms":       "sockets in any of these rooms; a socket's id is a room, too. Default: the whole namespace. An empty list selects no socket",
+	"except":      "without the sockets in any of these rooms",
+	"timeout":     "how long to wait for the servers, in milliseconds, at most 30000",
 	"event":       "the event's name",
 	"args":        "the event's arguments",
-	"volatile":    "passes over the clients whose connections are busy",
+	"volatile":    "skips the clients whose connections are busy",
 	"compress":    "whether the event may be compressed",
 	"join":        "the rooms to put the sockets into",
 	"leave":       "the rooms to take the sockets out of",
 	"close":       "ends the clients' connections, with their sockets in all namespaces",
-	"all":         "must be true to disconnect all of the namespace",
-	"limit":       "how many sockets at the most",
-	"after":       "the id of a socket: those with a greater one",
-	"handshake":   "asks for what the clients said when they connected, credentials among it",
-	"ok":          "all was done, on all servers",
-	"error":       "why not",
-	"missing":     "ids of the servers that have not said that they have done it",
-	"unconfirmed": "ids of the servers that may not know yet of the rooms that were joined",
-	"count":       "how many sockets; those of missing servers are not counted",
+	"all":         "must be true to disconnect a whole namespace",
+	"limit":       "the largest number of sockets",
+	"after":       "the id of a socket: continue after it",
+	"handshake":   "includes what the clients sent when they connected, with their credentials",
+	"ok":          "all servers did everything",
+	"error":       "why ok is false",
+	"missing":     "the ids of the servers that did not confirm",
+	"unconfirmed": "the ids of the servers that may not know the new rooms yet",
+	"count":       "the number of sockets, without those of missing servers",
 	"sockets":     "in the order of their ids",
 	"more":        "there are more sockets: ask for those after the last one",
 
-	"socket.id":        "names the socket in the whole cluster, and is the room of its own",
+	"socket.id":        "identifies the socket in the whole cluster; also the name of its own room",
 	"socket.node":      "the id of its server",
 	"socket.rooms":     "its own, then the others in the order of joining",
-	"socket.data":      "what the server's program has noted of it",
-	"socket.handshake": "what its client said when it connected",
-	"socket.truncated": "the rest of it does not fit into an answer",
+	"socket.data":      "its data on the server",
+	"socket.handshake": "what its client sent when it connected",
+	"socket.truncated": "the rest of the socket does not fit into an answer",
 }
 
 // schema is the JSON schema of what a type is in JSON.
