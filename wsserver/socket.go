@@ -141,50 +141,6 @@ func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any)
 	return nil
 }
 
-// EmitWithAck sends an event to the client and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
-// Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
-// disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, those of broadcasts among them, and that nothing was sent.
-//
-// A handler may wait for it. But a client that emits so much meanwhile that Config.Limits.MaxEvents is reached is not read, nor is its
-// acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (sockets.Response, error) {
-	if err := context.Cause(ctx); err != nil {
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	ctx, cancel := s.conn.server.ackContext(ctx)
-	defer cancel()
-	answer := make(chan sockets.Response, 1)
-	id := s.conn.server.newAckID()
-	err := s.acks.add(&s.life, id, func(args packet.Args, ok bool) {
-		if ok {
-			answer <- sockets.NewResponse(args)
-		}
-	})
-	if err != nil {
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	defer func() { s.acks.remove(id) }()
-	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
-	if err := s.emit(p, false, event, args); err != nil {
-		return sockets.Response{}, err
-	}
-	var reason error
-	select {
-	case r := <-answer:
-		return r, nil
-	case <-ctx.Done():
-		reason = context.Cause(ctx)
-	case <-s.life.ctx.Done():
-		reason = s.life.reason()
-	}
-	select {
-	case r := <-answer: // it has come as well
-		return r, nil
-	default:
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
-	}
-}
-
 // sendable is why nothing can be sent to the client.
 func (s *Socket) sendable() error {
 	if s.life.at() == connecting {
