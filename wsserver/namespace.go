@@ -2,14 +2,13 @@ package wsserver
 
 import (
 	"context"
-	"sync"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
-// called concurrently; handlers are meant to be set before clients connect, and are not taken back.
+// called concurrently. A handler is best set before clients connect: it does not hear of what has happened before.
 type Namespace struct {
 	hooks
 	server *Server
@@ -18,11 +17,10 @@ type Namespace struct {
 	all    *sockets.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
 
-	listening sync.Once // rooms tell of their events, since somebody wants to know
-
 	// server.mu guards what follows.
-	users int  // sockets that have entered and not left
-	stays bool // the program has asked for it: it does not go with its last socket
+	users    int    // sockets that have entered and not left
+	stays    bool   // the program has asked for it: it does not go with its last socket
+	unlisten func() // has the rooms tell no more of their events; nil while they tell nothing
 }
 
 // Name returns the namespace's name, "/" for the default one.

@@ -20,12 +20,7 @@ import (
 // tests, are in package adapter (rules_test.go).
 
 // listenTo notes the room events of hooks, and returns what gives ids their names in it.
-func listenTo(n *notes, h interface {
-	OnCreateRoom(func(*wsserver.Namespace, string))
-	OnJoinRoom(func(*wsserver.Socket, string))
-	OnLeaveRoom(func(*wsserver.Socket, string))
-	OnDeleteRoom(func(*wsserver.Namespace, string))
-}) {
+func listenTo(n *notes, h hooked) {
 	// Ids are as long as no room's name here is.
 	own := func(room string) string {
 		if len(room) > 10 {

@@ -4,6 +4,9 @@
 // A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
 // A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
 // the server belongs to is one field of [Config].
+//
+// Whatever sets a handler, or a middleware, returns stop, which takes it back: it is not called for what happens later. stop does not wait
+// for one that runs, which may call it; and what is being handled at the moment may still reach the handler. A second call does nothing.
 package wsserver
 
 import (
@@ -155,16 +158,18 @@ func (srv *Server) Of(name string) *Namespace {
 }
 
 // Use adds a middleware to the namespace "/": see [Namespace.Use].
-func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) { srv.root.Use(admit) }
-
-// OnConnect is that of the namespace "/".
-func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) {
-	srv.root.OnConnect(handle)
+func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) (stop func()) {
+	return srv.root.Use(admit)
 }
 
-// OnServerSide is that of the namespace "/": see [Namespace.OnServerSide].
-func (srv *Server) OnServerSide(event string, handle ServerHandler) {
-	srv.root.OnServerSide(event, handle)
+// OnConnect sets a handler for sockets of the namespace "/" that have connected: see [Namespace.OnConnect].
+func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) (stop func()) {
+	return srv.root.OnConnect(handle)
+}
+
+// OnServerSide sets a handler for a server-side event of the namespace "/": see [Namespace.OnServerSide].
+func (srv *Server) OnServerSide(event string, handle ServerHandler) (stop func()) {
+	return srv.root.OnServerSide(event, handle)
 }
 
 // All returns the broadcast to all sockets of the namespace "/": see [Namespace.All].
