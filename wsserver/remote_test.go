@@ -43,6 +43,9 @@ func TestFetchSockets(t *testing.T) {
 				if !slices.Equal(r.Rooms, s.Rooms()) {
 					t.Errorf("%s: got rooms %q, want %q", r.ID, r.Rooms, s.Rooms())
 				}
+				if r.Transport != "websocket" || s.Transport() != "websocket" {
+					t.Errorf("%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
+				}
 				got, want := r.Handshake, s.Handshake()
 				if !got.Time.Equal(want.Time) {
 					t.Errorf("%s: got time %v, want %v", r.ID, got.Time, want.Time)

@@ -2,6 +2,8 @@ package wsserver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
@@ -48,6 +50,15 @@ func (s *Socket) Context() context.Context { return s.life.ctx }
 
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return stage(s.life.stage.Load()) == connected }
+
+// ConnID returns an id of the client's connection, which all sockets of the connection share. It
+// stays the same when the transport changes, and a client that connects anew has another. It is not
+// a secret, unlike the id of the Engine.IO session, which cannot be found out from it: with that
+// id, anybody could send and receive for a client that polls.
+func (s *Socket) ConnID() string {
+	sum := sha256.Sum256([]byte(s.conn.session.ID()))
+	return base64.RawURLEncoding.EncodeToString(sum[:15])
+}
 
 // Transport returns the connection's transport at the moment: "polling" or "websocket". A client
 // that polls may change to a WebSocket.

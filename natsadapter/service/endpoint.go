@@ -80,6 +80,7 @@ var meaning = map[string]string{
 	"socket.id":        "names the socket in the whole cluster, and is the room of its own",
 	"socket.node":      "the id of its server",
 	"socket.rooms":     "its own, then the others in the order of joining",
+	"socket.transport": "what carried its connection: polling or websocket",
 	"socket.data":      "what the server's program has noted of it",
 	"socket.handshake": "what its client said when it connected",
 	"socket.truncated": "the rest of it does not fit into an answer",
