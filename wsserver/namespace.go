@@ -102,6 +102,10 @@ func (ns *Namespace) selected(rooms []string) []*Socket {
 	return sockets
 }
 
+// SocketCount is the number of sockets on this node. Those that are about to connect or to leave may be among them. It takes no time;
+// [sockets.Broadcast.Count] counts those of a room, and those of all nodes.
+func (ns *Namespace) SocketCount() int { return ns.rooms.Len() }
+
 // Socket returns the socket with this id, if it is on this node.
 func (ns *Namespace) Socket(id string) (*Socket, bool) {
 	m, ok := ns.rooms.Get(id)
