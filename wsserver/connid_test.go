@@ -16,7 +16,7 @@ func TestConnID(t *testing.T) {
 	admin := srv.Of("/admin")
 	dial := listen(t, srv, localhost(t), false)
 	p := newPoller(t, dial)
-	s := srv.Of("/").LocalSockets()[0]
+	s := srv.Of("/").Sockets()[0]
 	id := s.ConnID()
 	if _, secret, _ := strings.Cut(p.sid, "."); len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
 		t.Errorf("the connection %q has the session %q", id, p.sid)
@@ -34,7 +34,7 @@ func TestConnID(t *testing.T) {
 			if err != nil || len(fetched) != 1 || fetched[0].Transport != by {
 				t.Errorf("%s: fetched are %+v, %v, want one by %s", ns.Name(), fetched, err, by)
 			}
-			if got := ns.LocalSockets()[0].ConnID(); got != id {
+			if got := ns.Sockets()[0].ConnID(); got != id {
 				t.Errorf("%s: the connection is %q, want %q", ns.Name(), got, id)
 			}
 		}

@@ -43,8 +43,9 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 	return ns.all.Emit(ctx, event, args...)
 }
 
-// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
-// long as [sockets.Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own, as
+// [Namespace.Rooms] does for this node. It takes as long as [sockets.Broadcast.FetchSockets], and fails as that does, with the rooms of
+// the nodes that have answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	return ns.all.AllRooms(ctx)
 }
@@ -76,20 +77,23 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }
 
-// Rooms returns the names of the rooms with a socket on this node, the sockets' own among them, in no order.
+// Rooms returns the names of the rooms that have a socket on this node, each once, in no order,
+// without the sockets' own rooms: a room with the name of a socket's id is that socket's own, even
+// if others have joined it. [Namespace.AllRooms] has the rooms of all nodes.
 func (ns *Namespace) Rooms() []string { return ns.rooms.Names() }
 
-// Sockets returns the sockets on this node that are in any of rooms, in no order: none if there are no rooms, such as with a list that is
-// empty. [Namespace.LocalSockets] has all of them.
-func (ns *Namespace) Sockets(rooms ...string) []*Socket {
+// Sockets returns all sockets on this node, in no order. [sockets.Broadcast.FetchSockets] has those
+// of all nodes.
+func (ns *Namespace) Sockets() []*Socket { return ns.selected(nil) }
+
+// SocketsIn returns the sockets on this node that are in any of rooms, in no order. An empty list
+// of rooms selects none.
+func (ns *Namespace) SocketsIn(rooms ...string) []*Socket {
 	if len(rooms) == 0 {
 		return nil
 	}
 	return ns.selected(rooms)
 }
-
-// LocalSockets returns all sockets on this node, in no order.
-func (ns *Namespace) LocalSockets() []*Socket { return ns.selected(nil) }
 
 func (ns *Namespace) selected(rooms []string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)

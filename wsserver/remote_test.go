@@ -151,8 +151,8 @@ func TestNotConnectedYet(t *testing.T) {
 		c.Read() // open
 		time.Sleep(100 * time.Millisecond)
 		ns := srv.Of("/")
-		if got := len(ns.Rooms()); got != 1 {
-			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
+		if got := ns.SocketCount(); got != 1 || len(ns.Sockets()) > 0 {
+			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
 		}
 		if got, err := ns.All().Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
 			t.Errorf("FetchSockets: got %v, %v, want none", got, err)

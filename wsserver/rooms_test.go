@@ -159,16 +159,24 @@ func TestRooms(t *testing.T) {
 		want(s.ID(), "y")
 
 		ns := srv.Of("/")
-		if got := ns.Rooms(); len(got) != 2 || !slices.Contains(got, "y") || !slices.Contains(got, s.ID()) {
-			t.Errorf("Namespace.Rooms: got %q, want y and the socket's own", got)
+		other := wstest.Dial(t, srv, wstest.Config{})
+		socketOf(t, srv, other).Join(t.Context(), s.ID()) // still is the socket's own
+		all, err := ns.AllRooms(t.Context())
+		if got := ns.Rooms(); !slices.Equal(got, []string{"y"}) || !slices.Equal(all, got) || err != nil {
+			t.Errorf("Namespace.Rooms: got %q, AllRooms: got %q, %v, want y", got, all, err)
 		}
+		if got := ns.SocketCount(); got != 2 {
+			t.Errorf("Namespace.SocketCount: got %d, want 2", got)
+		}
+		other.Disconnect()
+		synctest.Wait()
 		for room, want := range map[string]int{"y": 1, "x": 0, s.ID(): 1} {
-			if got := ns.Sockets(room); len(got) != want || want == 1 && got[0] != s {
-				t.Errorf("Namespace.Sockets(%q): got %d, want %d", room, len(got), want)
+			if got := ns.SocketsIn(room); len(got) != want || want == 1 && got[0] != s {
+				t.Errorf("Namespace.SocketsIn(%q): got %d, want %d", room, len(got), want)
 			}
 		}
-		if got := ns.LocalSockets(); len(got) != 1 || got[0] != s {
-			t.Errorf("Namespace.LocalSockets(): got %v, want the socket", got)
+		if got := ns.Sockets(); len(got) != 1 || got[0] != s {
+			t.Errorf("Namespace.Sockets(): got %v, want the socket", got)
 		}
 
 		c.Abort()
@@ -186,7 +194,7 @@ func TestRooms(t *testing.T) {
 		if s.Connected() {
 			t.Error("Connected: got true after the disconnection")
 		}
-		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || len(ns.LocalSockets()) > 0 {
+		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || ns.SocketCount() > 0 {
 			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
 		}
 	})
@@ -316,23 +324,25 @@ func TestNothingBeforeConnect(t *testing.T) {
 		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
 		defer close(hears)
 
+		ids := make(chan string, 1)
+		srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
 		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
 		c.Read() // open
 		time.Sleep(100 * time.Millisecond)
 		ns := srv.Of("/")
-		if got := len(ns.Rooms()); got != 1 {
-			t.Fatalf("the test is wrong: %d rooms, want the socket to be on its way", got)
+		if got := ns.SocketCount(); got != 1 {
+			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
 		}
 		if err := ns.Emit(t.Context(), "early"); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range ns.LocalSockets() {
+		for _, s := range ns.Sockets() {
 			s.Emit(t.Context(), "earlier")
 		}
-		if got := len(ns.LocalSockets()); got > 0 {
+		if got := len(ns.Sockets()); got > 0 {
 			t.Errorf("Sockets: got %d, want none before it is connected", got)
 		}
-		if _, ok := ns.Socket(ns.Rooms()[0]); ok { // a room of one is named by its socket
+		if _, ok := ns.Socket(<-ids); ok {
 			t.Error("Socket: got it before it is connected")
 		}
 		if got := c.Read(); got[:2] != "40" {

@@ -30,7 +30,7 @@ var everyCall = []struct {
 		return len(names), err
 	}},
 	{"JoinMembers", func(ctx context.Context, r *Rooms) (int, error) {
-		err := r.JoinMembers(ctx, Selection{}, r.Names()...)
+		err := r.JoinMembers(ctx, Selection{}, r.all()...)
 		return -1, err
 	}},
 	{"LeaveMembers", func(ctx context.Context, r *Rooms) (int, error) {

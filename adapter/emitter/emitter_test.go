@@ -78,7 +78,7 @@ func TestSelections(t *testing.T) {
 			in := func(room string) string {
 				var ids []string
 				for _, srv := range w.srvs {
-					for _, s := range srv.Of("/").Sockets(room) {
+					for _, s := range srv.Of("/").SocketsIn(room) {
 						ids = append(ids, s.ID())
 					}
 				}
