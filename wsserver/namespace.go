@@ -43,9 +43,10 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 	return ns.all.Emit(ctx, event, args...)
 }
 
-// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own, as
-// [Namespace.Rooms] does for this node. It takes as long as [sockets.Broadcast.FetchSockets], and fails as that does, with the rooms of
-// the nodes that have answered.
+// AllRooms returns the names of the rooms that have a socket on any node, each once, in no order,
+// without the sockets' own rooms, as [Namespace.Rooms] does for this node. It waits as
+// [sockets.Broadcast.FetchSockets] does. With an error come the rooms of the nodes that have
+// answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	return ns.all.AllRooms(ctx)
 }

@@ -280,8 +280,7 @@ func (srv *Server) report(s *Socket, event string, err error) {
 //
 // A *[cluster.PartialError] names the nodes that have not confirmed within two seconds that they
 // have everything from this server. Silent nodes are not waited for. A handler must not call Close:
-// it would wait for itself. An http.Server that serves srv must be shut down, too: it does not know
-// the connections that it has handed over.
+// it would wait for itself. [Server.Shutdown] ends the http.Server that serves srv, too.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true
