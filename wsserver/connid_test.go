@@ -9,8 +9,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestConnID: all sockets of a connection have its id, whatever carries it, which does not tell the session's; and a socket that is fetched
-// says what carries it.
+// TestConnID: all sockets of a connection have its id, whatever carries it, which does not tell the
+// session's; and a socket that is fetched says what carries it.
 func TestConnID(t *testing.T) {
 	srv := newServer(t, wsserver.Config{})
 	admin := srv.Of("/admin")
@@ -18,7 +18,8 @@ func TestConnID(t *testing.T) {
 	p := newPoller(t, dial)
 	s := srv.Of("/").Sockets()[0]
 	id := s.ConnID()
-	if _, secret, _ := strings.Cut(p.sid, "."); len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
+	_, secret, _ := strings.Cut(p.sid, ".")
+	if len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
 		t.Errorf("the connection %q has the session %q", id, p.sid)
 	}
 	if err := p.post("40/admin,"); err != nil {

@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A list is what a program has set, such as handlers, in the order of setting. It is replaced, not changed: whoever has read it may walk
-// it without a lock, and so may still call what was taken out meanwhile.
+// A list is what a program has set, such as handlers, in the order of setting. It is replaced, not
+// changed: whoever has read it may walk it without a lock, and so may still call what was taken out
+// meanwhile.
 type list[T any] []*T
 
 func (l *list[T]) add(p *T) { *l = append(slices.Clip(*l), p) }

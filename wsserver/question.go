@@ -8,7 +8,8 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
-// A Question is an event that the client was asked to acknowledge, by [Socket.Ask]. Its methods may be called concurrently, and again.
+// A Question is an event that a client was asked to acknowledge, by [Socket.Ask]. Its methods may
+// be called concurrently, and any number of times.
 type Question struct {
 	event    string
 	done     chan struct{}
@@ -16,11 +17,13 @@ type Question struct {
 	err      error
 }
 
-// Done is closed when there is a response, or when it is certain that there will be none: [Question.Response] does not wait then.
+// Done returns a channel that is closed when the question has ended: there is a response, or there
+// will be none. [Question.Response] does not wait then.
 func (q *Question) Done() <-chan struct{} { return q.done }
 
-// Response waits for the client's acknowledgement until ctx ends, which does not end the question: Response may be called again.
-// The error wraps the cause of ctx, or says why there will be no acknowledgement, as that of [Socket.EmitWithAck] does.
+// Response waits for the client's acknowledgement, until ctx ends. The error then wraps the cause
+// of ctx, the question goes on, and Response may be called again. If the question has ended without
+// an acknowledgement, the error is that of [Socket.EmitWithAck].
 func (q *Question) Response(ctx context.Context) (sockets.Response, error) {
 	select {
 	case <-q.done:
@@ -45,14 +48,17 @@ func (q *Question) unanswered(reason error) error {
 	return fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", q.event, reason)
 }
 
-// Ask sends an event to the client at once, in its place among what is emitted, and returns a [Question] that waits for the client's
-// acknowledgement. A handler may return meanwhile, so that further events of the socket are handled.
+// Ask sends an event to the client, in order with all other events, and returns without waiting for
+// the client's acknowledgement: the [Question] has it later. So a handler can ask and return, and
+// further events of the socket are handled meanwhile.
 //
-// The question is open until ctx ends; without a deadline in ctx, no longer than Config.AckTimeout. So ctx is not one that is
-// canceled when the handler returns; the handler's own ends with the socket. If the socket disconnects, the question ends with the reason.
+// The question ends with ctx; if ctx has no deadline, after Config.AckTimeout. So ctx must not be
+// canceled when the handler returns; the ctx of a handler is not, but ends with the socket. When
+// the socket disconnects, the question ends with the reason.
 //
-// After an error nothing was sent; it wraps the cause of ctx, or is one of [Socket.Emit]. [ErrTooManyAcks] means that 1,024
-// acknowledgements are waited for already, those of broadcasts among them.
+// After an error nothing was sent. It wraps the cause of ctx, or is one of [Socket.Emit].
+// [ErrTooManyAcks] means that the socket waits for 1,024 acknowledgements already, including those
+// of broadcasts.
 func (s *Socket) Ask(ctx context.Context, event string, args ...any) (*Question, error) {
 	ctx, cancel := s.conn.server.ackContext(ctx)
 	q := &Question{event: event, done: make(chan struct{})}
@@ -79,7 +85,8 @@ func (s *Socket) Ask(ctx context.Context, event string, args ...any) (*Question,
 	if err != nil {
 		err = fmt.Errorf("wsserver: emit %q: %w", event, err)
 	} else {
-		err = s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}, false, event, args)
+		p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
+		err = Emission{socket: s}.emit(p, event, args)
 	}
 	if err != nil {
 		stop()
@@ -90,12 +97,13 @@ func (s *Socket) Ask(ctx context.Context, event string, args ...any) (*Question,
 	return q, nil
 }
 
-// EmitWithAck is [Socket.Ask] that waits for the response, until ctx ends; without a deadline in ctx, no longer than Config.AckTimeout.
-// An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the disconnection; or it is
-// one of Ask, and nothing was sent.
+// EmitWithAck is [Socket.Ask] that waits for the response: until ctx ends; if ctx has no deadline,
+// at most Config.AckTimeout. The error wraps the cause of ctx, context.DeadlineExceeded after the
+// timeout, or the reason of the disconnection; or it is one of Ask, and nothing was sent.
 //
-// A handler may wait for it. But a client that emits so much meanwhile that Config.Limits.MaxEvents is reached is not read, nor is its
-// acknowledgement: a handler of such a client gives ctx a deadline that it can bear, or asks by Ask and returns.
+// A handler may call it. But once the client has sent Config.Limits.MaxEvents events meanwhile, it
+// is not read any more, and neither is its acknowledgement. Give ctx a short deadline for such
+// clients, or call Ask and return.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (sockets.Response, error) {
 	q, err := s.Ask(ctx, event, args...)
 	if err != nil {

@@ -36,7 +36,8 @@ func isOpen(q *wsserver.Question) bool {
 	}
 }
 
-// TestAskInHandler: a handler that asks may return. What comes meanwhile is handled, and what is sent keeps its order.
+// TestAskInHandler: a handler that asks may return. What comes meanwhile is handled, and what is
+// sent keeps its order.
 func TestAskInHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxEvents: 2}})
@@ -114,8 +115,8 @@ func TestAskMany(t *testing.T) {
 	})
 }
 
-// TestAskEnds: a question ends with its ctx, in time and without a goroutine that waits for it, or with its socket; and a place for another
-// is free.
+// TestAskEnds: a question ends with its ctx, in time and without a goroutine that waits for it, or
+// with its socket; and a place for another is free.
 func TestAskEnds(t *testing.T) {
 	errCause := errors.New("cause")
 	canceled, cancel := context.WithCancelCause(t.Context())
@@ -263,7 +264,8 @@ func TestAskRefused(t *testing.T) {
 		c.Disconnect()
 		synctest.Wait()
 		refused(t.Context(), wsserver.ErrClientDisconnect, "q")
-		if want := fmt.Sprintf("wsserver: emit %q: no acknowledgement: %v", "q", wsserver.ErrClientDisconnect); isOpen(q) {
+		want := fmt.Sprintf("wsserver: emit %q: no acknowledgement: %v", "q", wsserver.ErrClientDisconnect)
+		if isOpen(q) {
 			t.Error("a question is open whose socket has ended")
 		} else if _, err := q.Response(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

@@ -152,8 +152,8 @@ func TestRooms(t *testing.T) {
 		c.Abort()
 		synctest.Wait()
 		want()
-		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
-			t.Errorf("Join after the disconnection: got %v, want ErrMember", err)
+		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) || !errors.Is(err, wsserver.ErrTransportClose) {
+			t.Errorf("Join after the disconnection: got %v, want ErrMember and the reason", err)
 		}
 		if err := s.Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
 			t.Errorf("Emit after the disconnection: got %v, want ErrTransportClose", err)

@@ -5,8 +5,9 @@
 // A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
 // the server belongs to is one field of [Config].
 //
-// Whatever sets a handler, or a middleware, returns stop, which takes it back: it is not called for what happens later. stop does not wait
-// for one that runs, which may call it; and what is being handled at the moment may still reach the handler. A second call does nothing.
+// Each function that sets a handler or a middleware returns stop, which removes it: it is not called for
+// later events. stop does not wait for calls that run, and a handler may call it. An event that is being
+// handled at that moment may still reach the handler. A second call of stop does nothing.
 package wsserver
 
 import (

@@ -43,8 +43,7 @@ func ExampleServer_Shutdown() {
 	// Output: <nil>
 }
 
-// startWeb serves srv, and blocks requests for /block, of which it tells running, until release is
-// closed.
+// startWeb serves srv, and a request for /block, which tells running and waits for release.
 func startWeb(
 	t *testing.T, srv http.Handler, running chan<- struct{}, release <-chan struct{},
 ) (web *http.Server, addr string, served <-chan error) {
@@ -62,7 +61,8 @@ func startWeb(
 	return web, l.Addr().String(), ended
 }
 
-// TestShutdown: polls, WebSockets and idle connections end, each in its way, and nothing is accepted any more.
+// TestShutdown: polls, WebSockets and idle connections end, each in its way, and nothing is
+// accepted any more.
 func TestShutdown(t *testing.T) {
 	srv := wsserver.New(wsserver.Config{Logger: slog.New(slog.DiscardHandler)})
 	web, addr, served := startWeb(t, srv, nil, nil)
@@ -110,7 +110,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownInTime: what does not end is cut off with ctx, and reported, whether it is a request or a handler of a socket.
+// TestShutdownInTime: what does not end is cut off with ctx, and reported, whether it is a request
+// or a handler of a socket.
 func TestShutdownInTime(t *testing.T) {
 	for _, blocked := range []string{"request", "handler"} {
 		t.Run(blocked, func(t *testing.T) {

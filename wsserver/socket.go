@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
@@ -82,8 +83,8 @@ func (s *Socket) Rooms() []string {
 // answer, or says what the broker denies. The membership stands nevertheless, and also if ctx ends
 // first. A handler may return the UnfencedError: it is reported, and has no other consequence.
 //
-// After [cluster.ErrRoomName], [cluster.ErrMember] (the socket has disconnected) and
-// ErrNotConnected (in a middleware) nothing was joined.
+// After [cluster.ErrRoomName], [cluster.ErrMember] and ErrNotConnected (in a middleware) nothing was
+// joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:
@@ -91,7 +92,11 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	case s.life.hasYielded():
 		return cluster.ErrMember
 	}
-	return s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
+	err := s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
+	if reason := s.life.reason(); reason != nil && errors.Is(err, cluster.ErrMember) {
+		return fmt.Errorf("wsserver: join: %w: %w", reason, cluster.ErrMember)
+	}
+	return err
 }
 
 // Leave takes the socket out of rooms, at once. Rooms that it is not in are ignored.
@@ -120,36 +125,7 @@ func (s *Socket) Broadcast() sockets.Broadcast { return s.seat.ns.Except(s.seat.
 // the socket has disconnected, the error wraps the reason. Before it is connected, in a middleware,
 // the error is ErrNotConnected.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
-}
-
-// EmitVolatile is Emit for an event that is useless later: it is dropped if the connection cannot
-// take it at once, or if room is needed while it waits. That is not an error; Stats.Dropped counts
-// it.
-func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
-	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
-}
-
-func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any) error {
-	encoded, err := s.conn.server.encode(p, event, args)
-	if err != nil {
-		return err
-	}
-	if err := s.sendable(); err != nil {
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	if shared := s.seat.ns.listeners(); len(shared) > 0 || s.handlers.outgoing.Load() != nil {
-		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
-	}
-	m := messages(encoded)
-	m.Volatile = volatile
-	if err := s.conn.session.Send(engine.NewFrame(m)); err != nil {
-		if reason := s.life.reason(); reason != nil {
-			err = reason
-		}
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	return nil
+	return Emission{socket: s}.Emit(ctx, event, args...)
 }
 
 // sendable is why nothing can be sent to the client.

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestStopListening: a listener is told of nothing more that happens when it is taken back, others are, and one may take itself back.
+// TestStopListening: a listener is told of nothing more that happens when it is taken back, others
+// are, and one may take itself back.
 func TestStopListening(t *testing.T) {
 	h := open(t, nil)
 	r := h.Rooms("/", frame)
@@ -33,7 +34,8 @@ func TestStopListening(t *testing.T) {
 		}
 		told = nil
 	}
-	change("a red", "b red", "c red", "once red", "a red", "b red", "c red", "a red", "b red", "c red", "a red", "b red", "c red")
+	change("a red", "b red", "c red", "once red", // create, join, leave and delete
+		"a red", "b red", "c red", "a red", "b red", "c red", "a red", "b red", "c red")
 	stop()
 	stop() // nothing
 	change("a red", "c red", "a red", "c red", "a red", "c red", "a red", "c red")
