@@ -73,13 +73,8 @@ func serveInteropApp(t *testing.T, srv *wsserver.Server) {
 	serveCommon(slow)
 }
 
-// handlers are a namespace, or the parent of many.
-type handlers interface {
-	On(event string, handle wsserver.Handler)
-}
-
 // serveCommon sets what every namespace has.
-func serveCommon(ns handlers) {
+func serveCommon(ns wsserver.Listener) {
 	ns.On("whoami", func(ctx context.Context, e *wsserver.Event) error {
 		h := e.Socket().Handshake()
 		query := map[string]string{}

@@ -78,16 +78,16 @@ func TestTooManyAcks(t *testing.T) {
 	})
 }
 
-// TestEmitVolatile: it is dropped if the client does not take it at once, which is no error but is counted.
-func TestEmitVolatile(t *testing.T) {
+// TestSocketVolatile: it is dropped if the client does not take it at once, which is no error but is counted.
+func TestSocketVolatile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		c := wstest.Dial(t, srv, wstest.Config{})
 		s := socketOf(t, srv, c)
 		volatile := func(event string) {
 			t.Helper()
-			if err := s.EmitVolatile(t.Context(), event, 1, []byte("two")); err != nil {
-				t.Errorf("EmitVolatile: %v", err)
+			if err := s.Volatile().Emit(t.Context(), event, 1, []byte("two")); err != nil {
+				t.Errorf("Volatile: %v", err)
 			}
 		}
 		volatile("at once")
@@ -113,12 +113,12 @@ func TestEmitVolatile(t *testing.T) {
 		if got := srv.Stats().Dropped; got != 10 {
 			t.Errorf("Stats.Dropped: got %d, want 10", got)
 		}
-		if err := s.EmitVolatile(t.Context(), "connect"); err == nil {
+		if err := s.Volatile().Emit(t.Context(), "connect"); err == nil {
 			t.Error("a reserved name: got no error")
 		}
 		c.Abort()
 		synctest.Wait()
-		if err := s.EmitVolatile(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
+		if err := s.Volatile().Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
 			t.Errorf("after the end: got %v, want ErrTransportClose", err)
 		}
 	})

@@ -41,7 +41,7 @@ func (s *Socket) admit() bool {
 		if s.life.ctx.Err() != nil {
 			return false
 		}
-		if data := s.ask(middleware); data != nil {
+		if data := s.ask(*middleware); data != nil {
 			s.refuse(data)
 			return false
 		}
@@ -161,7 +161,7 @@ func (s *Socket) replace(keeper sink) bool {
 // welcome runs the handlers of the connection.
 func (s *Socket) welcome() {
 	for _, handle := range s.seat.ns.onConnect() {
-		if err := s.protect("connect", func() error { return handle(s.life.ctx, s) }); err != nil && !stands(err) {
+		if err := s.protect("connect", func() error { return (*handle)(s.life.ctx, s) }); err != nil && !stands(err) {
 			s.Disconnect()
 			break
 		}

@@ -10,11 +10,10 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-// TestCompression: broadcasts are compressed where that is asked for, on every node, unless the broadcast says no.
+// TestCompression: events are compressed where that is asked for, on every node, unless whoever emits says no.
 func TestCompression(t *testing.T) {
 	cluster := new(adapter.Memory)
 	cfg := wsserver.Config{Adapter: cluster, Compression: wsserver.Compression{HTTP: true, PerMessageDeflate: true}}
@@ -32,15 +31,13 @@ func TestCompression(t *testing.T) {
 	if got := poll(t, hs.URL, sid); !strings.HasPrefix(got.body, `40{"sid":`) || got.compressed {
 		t.Fatalf("got %+v, want the CONNECT packet as it is", got)
 	}
-	emit := func(b sockets.Broadcast, text string) {
-		t.Helper()
-		if err := b.Emit(context.Background(), "news", text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := srv.Of("/").Sockets()[0]
+	kept := s.Compress(false)
 	for _, test := range []struct {
-		name       string
-		from       sockets.Broadcast
+		name string
+		from interface {
+			Emit(ctx context.Context, event string, args ...any) error
+		}
 		text       string
 		compressed bool
 	}{
@@ -49,12 +46,18 @@ func TestCompression(t *testing.T) {
 		{"which is small", srv.Except(), "small", false},
 		{"which is not to be, from this node", srv.All().Compress(false), text, false},
 		{"which is not to be, from another node", other.Of("/").All().Compress(false), text, false},
+		{"to one socket", s, text, true},
+		{"to one socket, which is not to be", s.Compress(false), text, false},
+		{"to one socket, which is to be after all", kept.Compress(true), text, true},
+		{"to one socket, by what was kept", kept, text, false},
 		{"which is to be after all", srv.All().Compress(false).Compress(true), text, true},
 	} {
-		emit(test.from, test.text)
+		if err := test.from.Emit(context.Background(), "news", test.text); err != nil {
+			t.Fatal(err)
+		}
 		got := poll(t, hs.URL, sid)
 		if want := `42["news","` + test.text + `"]`; got.body != want || got.compressed != test.compressed {
-			t.Errorf("a broadcast %s: got %q, compressed: %t, want %q, %t", test.name, got.body, got.compressed, want, test.compressed)
+			t.Errorf("an event %s: got %q, compressed: %t, want %q, %t", test.name, got.body, got.compressed, want, test.compressed)
 		}
 	}
 }

@@ -119,8 +119,8 @@ func TestGreetAfterEnd(t *testing.T) {
 		t.Error("the socket is connected")
 	}
 	s.leave()
-	if got := srv.Of("/").Rooms(); len(got) > 0 {
-		t.Errorf("got rooms %q, want none", got)
+	if got := srv.Of("/").SocketCount(); got > 0 {
+		t.Errorf("%d sockets are left, want none", got)
 	}
 	if err := srv.Close(context.Background()); err != nil {
 		t.Errorf("Close: %v", err)

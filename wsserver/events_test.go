@@ -608,7 +608,7 @@ func TestCloseSaysGoodbye(t *testing.T) {
 			c.Send(connect)
 			c.Read()
 		}
-		srv.Of("/admin").LocalSockets()[0].Close()
+		srv.Of("/admin").Sockets()[0].Close()
 		got := []string{c.Read(), c.Read()}
 		if slices.Sort(got); !slices.Equal(got, []string{"41", "41/admin,"}) {
 			t.Errorf("got %q, want a DISCONNECT for each namespace", got)

@@ -11,3 +11,10 @@ func (s *Socket) PendingAcks() int {
 
 // Expect is what a broadcast does that asks s, and finds out meanwhile that it has ended.
 func (s *Socket) Expect() error { return s.acks.add(&s.life, 0, func(packet.Args, bool) {}) }
+
+// Listening reports whether the rooms tell the namespace of their events.
+func (ns *Namespace) Listening() bool {
+	ns.server.mu.Lock()
+	defer ns.server.mu.Unlock()
+	return ns.unlisten != nil
+}

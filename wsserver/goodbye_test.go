@@ -191,9 +191,9 @@ func TestEmitAfterTheEnd(t *testing.T) {
 			o, _ := s.Namespace().Socket(other.ID)
 			return o.Emit(ctx, "said")
 		}, true},
-		{"Socket.EmitVolatile of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
+		{"Socket.Volatile of another", func(ctx context.Context, s *wsserver.Socket, other sockets.RemoteSocket) error {
 			o, _ := s.Namespace().Socket(other.ID)
-			return o.EmitVolatile(ctx, "said")
+			return o.Volatile().Emit(ctx, "said")
 		}, true},
 		{"Broadcast.EmitCounted", func(ctx context.Context, s *wsserver.Socket, _ sockets.RemoteSocket) error {
 			_, err := s.To("x").EmitCounted(ctx, "said")

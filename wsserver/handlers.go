@@ -3,7 +3,6 @@ package wsserver
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,35 +12,43 @@ import (
 
 // handlers are what a program has set on one socket. Their zero value is empty.
 type handlers struct {
-	outgoing atomic.Pointer[[]func(*OutgoingEvent)] // of OnAnyOutgoing; nil while nobody listens; changes under mu
+	outgoing atomic.Pointer[list[func(*OutgoingEvent)]] // of OnAnyOutgoing; nil while nobody listens; changes under mu
 
-	mu    sync.Mutex // guards what follows
-	named []namedHandler
-	more  *moreHandlers // nil for none
+	mu    sync.Mutex    // guards what follows
+	named *namedHandler // the first one
+	more  *moreHandlers // nil for none; never another
 }
 
+// A namedHandler is a handler of one event. Most sockets have a few, or none: a chain takes the least memory.
 type namedHandler struct {
 	event  string
 	handle Handler
+	next   *namedHandler
 }
 
-// moreHandlers are what most sockets have none of: their namespaces have such handlers. Slices are replaced, not changed.
+// moreHandlers are what most sockets have none of: their namespaces have such handlers.
 type moreHandlers struct {
-	data          any       // of SetData
-	middlewares   []Handler // as Use has wrapped them
-	any           []Handler
-	disconnecting []func(context.Context, error)
-	disconnect    []func(context.Context, error)
+	data          any // of SetData
+	middlewares   list[middleware]
+	any           list[Handler]
+	disconnecting list[func(context.Context, error)]
+	disconnect    list[func(context.Context, error)]
 }
 
-// extend calls add with what is to be added to.
-func (h *handlers) extend(add func(*moreHandlers)) {
+// A middleware is one of [Socket.Use].
+type middleware struct {
+	number int // higher than that of those before it
+	handle Handler
+}
+
+// extended returns more, and makes it first if need be.
+func (h *handlers) extended() *moreHandlers {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.more == nil {
 		h.more = new(moreHandlers)
 	}
-	add(h.more)
+	return h.more
 }
 
 // rest returns a copy of more.
@@ -55,15 +62,38 @@ func (h *handlers) rest() moreHandlers {
 }
 
 // on returns the handlers of an event.
-func (h *handlers) on(event string) (own []Handler) {
+func (h *handlers) on(event string) (own list[Handler]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, n := range h.named {
+	for n := h.named; n != nil; n = n.next {
 		if n.event == event {
-			own = append(own, n.handle)
+			own = append(own, &n.handle)
 		}
 	}
 	return own
+}
+
+// add adds a handler behind the others.
+func (h *handlers) add(n *namedHandler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := &h.named
+	for *at != nil {
+		at = &(*at).next
+	}
+	*at = n
+}
+
+// remove takes a handler out, if it is there.
+func (h *handlers) remove(n *namedHandler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for at := &h.named; *at != nil; at = &(*at).next {
+		if *at == n {
+			*at = n.next
+			return
+		}
+	}
 }
 
 // SetData sets the program's data of the socket, such as its user: in a middleware, say, for the
@@ -74,7 +104,10 @@ func (h *handlers) on(event string) (own []Handler) {
 // MarshalJSON that is safe for that: to change something, set other data. If data cannot become
 // JSON, that is reported to Config.OnError, and the socket is fetched without it.
 func (s *Socket) SetData(data any) {
-	s.handlers.extend(func(h *moreHandlers) { h.data = data })
+	h := s.handlers.extended()
+	s.handlers.mu.Lock()
+	defer s.handlers.mu.Unlock()
+	h.data = data
 }
 
 // Data returns what SetData has set last; nil before that.
@@ -82,63 +115,66 @@ func (s *Socket) Data() any { return s.handlers.rest().data }
 
 // On sets a handler for an event. Several handlers of one event run in the order in which they were
 // set. Names that Socket.IO reserves, such as "disconnect", never come as events: see OnDisconnect.
-func (s *Socket) On(event string, handle Handler) {
-	s.handlers.mu.Lock()
-	defer s.handlers.mu.Unlock()
-	s.handlers.named = append(s.handlers.named, namedHandler{event, handle})
+func (s *Socket) On(event string, handle Handler) (stop func()) {
+	n := &namedHandler{event: event, handle: handle}
+	s.handlers.add(n)
+	return func() { s.handlers.remove(n) }
 }
 
 // Use wraps a middleware around all that handles the events of the socket, the handlers of its namespace and those of OnAny among them.
-// middleware is called once, and returns what is to be called for each event in place of next. The first that was added is the outermost.
+// wrap is called once, and returns what is to be called for each event in place of next. The first that was added is the outermost.
 //
 // next runs the handlers, or the middleware that was added after this one, and returns their errors, joined if there are several; a panic
 // is a [*PanicError] among them. What the outermost middleware returns is reported as a handler's error is, so that an error which is
 // not passed on is not reported. A middleware that does not call next drops the event.
-func (s *Socket) Use(middleware func(next Handler) Handler) {
-	var behind int // the number of the next one; set before there are events to handle
-	handle := middleware(func(ctx context.Context, e *Event) error { return s.pass(behind, ctx, e) })
-	s.handlers.extend(func(h *moreHandlers) {
-		h.middlewares = append(slices.Clip(h.middlewares), handle)
-		behind = len(h.middlewares)
-	})
+func (s *Socket) Use(wrap func(next Handler) Handler) (stop func()) {
+	m := new(middleware)
+	m.handle = wrap(func(ctx context.Context, e *Event) error { return s.pass(m.number, ctx, e) })
+	h, mu := s.handlers.extended(), &s.handlers.mu
+	mu.Lock()
+	defer mu.Unlock()
+	m.number = 1
+	if n := len(h.middlewares); n > 0 {
+		m.number += h.middlewares[n-1].number
+	}
+	h.middlewares.add(m)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		h.middlewares.remove(m)
+	}
 }
 
 // OnAny sets a handler for all events. It runs before the handlers of the event's name.
-func (s *Socket) OnAny(handle Handler) {
-	s.handlers.extend(func(h *moreHandlers) { h.any = append(slices.Clip(h.any), handle) })
+func (s *Socket) OnAny(handle Handler) (stop func()) {
+	return attach(&s.handlers.mu, &s.handlers.extended().any, handle)
 }
 
 // OnAnyOutgoing sets a function that is told of every event on its way to the client, after those of the namespace: see
 // [Namespace.OnAnyOutgoing].
-func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) {
-	h := &s.handlers
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var listeners []func(*OutgoingEvent)
-	if old := h.outgoing.Load(); old != nil {
-		listeners = slices.Clip(*old)
-	}
-	listeners = append(listeners, listen)
-	h.outgoing.Store(&listeners)
+func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) (stop func()) {
+	return attachShared(&s.handlers.mu, &s.handlers.outgoing, listen)
 }
 
 // OnDisconnecting sets a handler that runs when the socket has disconnected and is still in its
 // rooms. reason is the cause of Context. ctx is not Context, which has ended: it ends with the ctx
 // of Server.Close.
-func (s *Socket) OnDisconnecting(handle func(ctx context.Context, reason error)) {
-	s.handlers.extend(func(h *moreHandlers) { h.disconnecting = append(slices.Clip(h.disconnecting), handle) })
+func (s *Socket) OnDisconnecting(handle func(ctx context.Context, reason error)) (stop func()) {
+	return attach(&s.handlers.mu, &s.handlers.extended().disconnecting, handle)
 }
 
 // OnDisconnect sets a handler that runs when the socket has disconnected and left all its rooms.
 // ctx and reason are those of OnDisconnecting.
-func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) {
-	s.handlers.extend(func(h *moreHandlers) { h.disconnect = append(slices.Clip(h.disconnect), handle) })
+func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) (stop func()) {
+	return attach(&s.handlers.mu, &s.handlers.extended().disconnect, handle)
 }
 
-// pass hands an event to the middleware of this number, or behind the last of them to the handlers.
+// pass hands an event to the middleware behind the one with this number, or behind the last of them to the handlers.
 func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
-	if middlewares := s.handlers.rest().middlewares; number < len(middlewares) {
-		return middlewares[number](ctx, e)
+	for _, m := range s.handlers.rest().middlewares {
+		if m.number > number {
+			return m.handle(ctx, e)
+		}
 	}
 	return s.dispatch(ctx, e)
 }
@@ -147,10 +183,10 @@ func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
 func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	var errs []error
 	handled := false
-	run := func(handlers []Handler) {
+	run := func(handlers list[Handler]) {
 		handled = handled || len(handlers) > 0
 		for _, handle := range handlers {
-			if err := s.guard(func() error { return e.refuse(handle(ctx, e)) }); err != nil && !s.onlyEnded(err) {
+			if err := s.guard(func() error { return e.refuse((*handle)(ctx, e)) }); err != nil && !s.onlyEnded(err) {
 				errs = append(errs, err)
 			}
 		}
@@ -198,12 +234,12 @@ func (s *Socket) onlyEnded(err error) bool {
 }
 
 // farewell runs handlers of the end, those of the namespace first.
-func (s *Socket) farewell(event string, shared []func(context.Context, *Socket, error), own []func(context.Context, error)) {
+func (s *Socket) farewell(event string, shared list[func(context.Context, *Socket, error)], own list[func(context.Context, error)]) {
 	ctx, reason := s.conn.server.ctx, s.life.reason()
 	for _, handle := range shared {
-		s.protect(event, func() error { handle(ctx, s, reason); return nil })
+		s.protect(event, func() error { (*handle)(ctx, s, reason); return nil })
 	}
 	for _, handle := range own {
-		s.protect(event, func() error { handle(ctx, reason); return nil })
+		s.protect(event, func() error { (*handle)(ctx, reason); return nil })
 	}
 }

@@ -8,22 +8,21 @@ import (
 )
 
 // hooks are what a program sets on a [Namespace] for all its sockets, or on a [ParentNamespace] for all its children: both have them, and
-// the methods that set them. What runs is [collect]ed. They are meant to be set before
-// clients connect, and are not taken back.
+// the methods that set them. What runs is [collect]ed.
 type hooks struct {
-	listen func() // called when there are handlers of room events, which the rooms are to tell of
+	listen func() // called when handlers of room events were set, or taken back
 
-	outgoing atomic.Pointer[[]func(*Socket, *OutgoingEvent)] // nil while nobody listens; changes under mu
+	outgoing atomic.Pointer[list[func(*Socket, *OutgoingEvent)]] // nil while nobody listens; changes under mu
 
-	mu            sync.RWMutex // guards what follows; slices are replaced, not changed
-	use           []func(context.Context, *Socket) error
-	connect       []func(context.Context, *Socket) error
-	disconnecting []func(context.Context, *Socket, error)
-	disconnect    []func(context.Context, *Socket, error)
-	any           []Handler
-	handlers      map[string][]Handler
-	room          []roomHook
-	serverSide    map[string][]ServerHandler
+	mu            sync.RWMutex // guards what follows
+	use           list[func(context.Context, *Socket) error]
+	connect       list[func(context.Context, *Socket) error]
+	disconnecting list[func(context.Context, *Socket, error)]
+	disconnect    list[func(context.Context, *Socket, error)]
+	any           list[Handler]
+	handlers      map[string]list[Handler]
+	room          list[roomHook]
+	serverSide    map[string]list[ServerHandler]
 }
 
 // Use adds a middleware: a function that decides whether a client may connect. Middlewares run in
@@ -35,56 +34,41 @@ type hooks struct {
 // [*ConnectError] in its chain, and no further middleware or handler runs. Its connection stays,
 // and it may try again. A refusal is not a failure, and not reported. A panic is reported, and the
 // client gets "internal error".
-func (h *hooks) Use(admit func(ctx context.Context, s *Socket) error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.use = append(slices.Clip(h.use), admit)
+func (h *hooks) Use(admit func(ctx context.Context, s *Socket) error) (stop func()) {
+	return attach(&h.mu, &h.use, admit)
 }
 
 // OnConnect sets a handler for sockets that have connected. It runs after the client has been told,
 // and events wait until it returns. An error disconnects the socket, unless it is an
 // [*cluster.UnfencedError] of [Socket.Join]. ctx ends when the socket disconnects.
-func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.connect = append(slices.Clip(h.connect), handle)
+func (h *hooks) OnConnect(handle func(ctx context.Context, s *Socket) error) (stop func()) {
+	return attach(&h.mu, &h.connect, handle)
 }
 
 // OnDisconnecting sets a handler for sockets that are about to leave their rooms. reason is
 // context.Cause of the socket's context. ctx is not that context, which has ended: it ends with the
 // ctx of Server.Close.
-func (h *hooks) OnDisconnecting(handle func(ctx context.Context, s *Socket, reason error)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.disconnecting = append(slices.Clip(h.disconnecting), handle)
+func (h *hooks) OnDisconnecting(handle func(ctx context.Context, s *Socket, reason error)) (stop func()) {
+	return attach(&h.mu, &h.disconnecting, handle)
 }
 
 // OnDisconnect sets a handler for sockets that have left all rooms. ctx and reason are those of
 // OnDisconnecting.
-func (h *hooks) OnDisconnect(handle func(ctx context.Context, s *Socket, reason error)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.disconnect = append(slices.Clip(h.disconnect), handle)
+func (h *hooks) OnDisconnect(handle func(ctx context.Context, s *Socket, reason error)) (stop func()) {
+	return attach(&h.mu, &h.disconnect, handle)
 }
 
 // On sets a handler for an event of all sockets of the namespace. It runs before a socket's own
 // handlers, and costs nothing per socket. Names that Socket.IO reserves, such as "disconnect",
 // never come as events: see OnDisconnect.
-func (h *hooks) On(event string, handle Handler) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.handlers == nil {
-		h.handlers = make(map[string][]Handler)
-	}
-	h.handlers[event] = append(slices.Clip(h.handlers[event]), handle)
+func (h *hooks) On(event string, handle Handler) (stop func()) {
+	return attachNamed(&h.mu, &h.handlers, event, handle)
 }
 
 // OnAny sets a handler for all events of all sockets of the namespace. It runs before the handlers
 // of the event's name, and before a socket's own OnAny.
-func (h *hooks) OnAny(handle Handler) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.any = append(slices.Clip(h.any), handle)
+func (h *hooks) OnAny(handle Handler) (stop func()) {
+	return attach(&h.mu, &h.any, handle)
 }
 
 // OnAnyOutgoing sets a function that is called for every event on its way to a socket of the
@@ -94,34 +78,27 @@ func (h *hooks) OnAny(handle Handler) {
 // It is called on the goroutine that sends the event: one that emits, or the one that receives from
 // the cluster. It must not block and must not emit to the namespace. It may be called concurrently.
 // A panic is recovered and reported, and the event is sent all the same.
-func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var listeners []func(*Socket, *OutgoingEvent)
-	if old := h.outgoing.Load(); old != nil {
-		listeners = slices.Clip(*old)
-	}
-	listeners = append(listeners, listen)
-	h.outgoing.Store(&listeners)
+func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) (stop func()) {
+	return attachShared(&h.mu, &h.outgoing, listen)
 }
 
 // collect returns what the parent of a namespace has and then what the namespace itself has. The result is not to be changed.
-func collect[T any](ns *Namespace, of func(*hooks) []T) []T {
-	var inherited []T
+func collect[T any](ns *Namespace, of func(*hooks) list[T]) list[T] {
+	var inherited list[T]
 	if ns.parent != nil {
 		inherited = read(&ns.parent.hooks, of)
 	}
 	return concat(inherited, read(&ns.hooks, of))
 }
 
-func read[T any](h *hooks, of func(*hooks) []T) []T {
+func read[T any](h *hooks, of func(*hooks) list[T]) list[T] {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return of(h)
 }
 
 // concat returns both lists in one, which is not to be changed.
-func concat[T any](first, second []T) []T {
+func concat[T any](first, second list[T]) list[T] {
 	switch {
 	case len(first) == 0:
 		return second
@@ -132,8 +109,8 @@ func concat[T any](first, second []T) []T {
 }
 
 // listeners are those of OnAnyOutgoing. Each broadcast asks for them, hence without a lock.
-func (ns *Namespace) listeners() []func(*Socket, *OutgoingEvent) {
-	var inherited, own []func(*Socket, *OutgoingEvent)
+func (ns *Namespace) listeners() list[func(*Socket, *OutgoingEvent)] {
+	var inherited, own list[func(*Socket, *OutgoingEvent)]
 	if ns.parent != nil {
 		if p := ns.parent.outgoing.Load(); p != nil {
 			inherited = *p
@@ -145,24 +122,26 @@ func (ns *Namespace) listeners() []func(*Socket, *OutgoingEvent) {
 	return concat(inherited, own)
 }
 
-func (ns *Namespace) middlewares() []func(context.Context, *Socket) error {
-	return collect(ns, func(h *hooks) []func(context.Context, *Socket) error { return h.use })
+func (ns *Namespace) middlewares() list[func(context.Context, *Socket) error] {
+	return collect(ns, func(h *hooks) list[func(context.Context, *Socket) error] { return h.use })
 }
 
-func (ns *Namespace) onConnect() []func(context.Context, *Socket) error {
-	return collect(ns, func(h *hooks) []func(context.Context, *Socket) error { return h.connect })
+func (ns *Namespace) onConnect() list[func(context.Context, *Socket) error] {
+	return collect(ns, func(h *hooks) list[func(context.Context, *Socket) error] { return h.connect })
 }
 
-func (ns *Namespace) onDisconnecting() []func(context.Context, *Socket, error) {
-	return collect(ns, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnecting })
+func (ns *Namespace) onDisconnecting() list[func(context.Context, *Socket, error)] {
+	return collect(ns, func(h *hooks) list[func(context.Context, *Socket, error)] { return h.disconnecting })
 }
 
-func (ns *Namespace) onDisconnect() []func(context.Context, *Socket, error) {
-	return collect(ns, func(h *hooks) []func(context.Context, *Socket, error) { return h.disconnect })
+func (ns *Namespace) onDisconnect() list[func(context.Context, *Socket, error)] {
+	return collect(ns, func(h *hooks) list[func(context.Context, *Socket, error)] { return h.disconnect })
 }
 
-func (ns *Namespace) onAny() []Handler { return collect(ns, func(h *hooks) []Handler { return h.any }) }
+func (ns *Namespace) onAny() list[Handler] {
+	return collect(ns, func(h *hooks) list[Handler] { return h.any })
+}
 
-func (ns *Namespace) on(event string) []Handler {
-	return collect(ns, func(h *hooks) []Handler { return h.handlers[event] })
+func (ns *Namespace) on(event string) list[Handler] {
+	return collect(ns, func(h *hooks) list[Handler] { return h.handlers[event] })
 }

@@ -93,8 +93,8 @@ func TestConnectTwice(t *testing.T) {
 		if got := c.Read(); got != `43/other,1["done"]` {
 			t.Errorf("the other namespace: got %s", got)
 		}
-		if asked != 1 || connected != 1 || len(srv.Of("/").LocalSockets()) != 1 {
-			t.Errorf("asked %d times, connected %d times, with %d sockets, want 1, 1 and 1", asked, connected, len(srv.Of("/").LocalSockets()))
+		if asked != 1 || connected != 1 || len(srv.Of("/").Sockets()) != 1 {
+			t.Errorf("asked %d times, connected %d times, with %d sockets, want 1, 1 and 1", asked, connected, len(srv.Of("/").Sockets()))
 		}
 		c.Send(`41`, `40{"n":1}`) // not a second one: the first is over
 		got := c.Read()

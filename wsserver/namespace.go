@@ -2,14 +2,13 @@ package wsserver
 
 import (
 	"context"
-	"sync"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
-// called concurrently; handlers are meant to be set before clients connect, and are not taken back.
+// called concurrently. A handler is best set before clients connect: it does not hear of what has happened before.
 type Namespace struct {
 	hooks
 	server *Server
@@ -18,11 +17,10 @@ type Namespace struct {
 	all    *sockets.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
 
-	listening sync.Once // rooms tell of their events, since somebody wants to know
-
 	// server.mu guards what follows.
-	users int  // sockets that have entered and not left
-	stays bool // the program has asked for it: it does not go with its last socket
+	users    int    // sockets that have entered and not left
+	stays    bool   // the program has asked for it: it does not go with its last socket
+	unlisten func() // has the rooms tell no more of their events; nil while they tell nothing
 }
 
 // Name returns the namespace's name, "/" for the default one.
@@ -45,8 +43,10 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 	return ns.all.Emit(ctx, event, args...)
 }
 
-// AllRooms returns the names of the rooms with a socket on any node, each once and in no order, without the sockets' own. It takes as
-// long as [sockets.Broadcast.FetchSockets], and fails as that does, with the rooms of the nodes that have answered.
+// AllRooms returns the names of the rooms that have a socket on any node, each once, in no order,
+// without the sockets' own rooms, as [Namespace.Rooms] does for this node. It waits as
+// [sockets.Broadcast.FetchSockets] does. With an error come the rooms of the nodes that have
+// answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	return ns.all.AllRooms(ctx)
 }
@@ -78,20 +78,23 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	return ns.all.ServerSideEmitWithAck(ctx, event, args...)
 }
 
-// Rooms returns the names of the rooms with a socket on this node, the sockets' own among them, in no order.
+// Rooms returns the names of the rooms that have a socket on this node, each once, in no order,
+// without the sockets' own rooms: a room with the name of a socket's id is that socket's own, even
+// if others have joined it. [Namespace.AllRooms] has the rooms of all nodes.
 func (ns *Namespace) Rooms() []string { return ns.rooms.Names() }
 
-// Sockets returns the sockets on this node that are in any of rooms, in no order: none if there are no rooms, such as with a list that is
-// empty. [Namespace.LocalSockets] has all of them.
-func (ns *Namespace) Sockets(rooms ...string) []*Socket {
+// Sockets returns all sockets on this node, in no order. [sockets.Broadcast.FetchSockets] has those
+// of all nodes.
+func (ns *Namespace) Sockets() []*Socket { return ns.selected(nil) }
+
+// SocketsIn returns the sockets on this node that are in any of rooms, in no order. An empty list
+// of rooms selects none.
+func (ns *Namespace) SocketsIn(rooms ...string) []*Socket {
 	if len(rooms) == 0 {
 		return nil
 	}
 	return ns.selected(rooms)
 }
-
-// LocalSockets returns all sockets on this node, in no order.
-func (ns *Namespace) LocalSockets() []*Socket { return ns.selected(nil) }
 
 func (ns *Namespace) selected(rooms []string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
@@ -103,6 +106,10 @@ func (ns *Namespace) selected(rooms []string) []*Socket {
 	}
 	return sockets
 }
+
+// SocketCount is the number of sockets on this node. Those that are about to connect or to leave may be among them. It takes no time;
+// [sockets.Broadcast.Count] counts those of a room, and those of all nodes.
+func (ns *Namespace) SocketCount() int { return ns.rooms.Len() }
 
 // Socket returns the socket with this id, if it is on this node.
 func (ns *Namespace) Socket(id string) (*Socket, bool) {

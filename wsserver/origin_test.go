@@ -220,7 +220,7 @@ func TestCloseTransport(t *testing.T) {
 		c.Read()
 		c.Send(`42["x"]`, `42["x"]`, `42["x"]`)
 		synctest.Wait()
-		s := srv.Of("/").LocalSockets()[0]
+		s := srv.Of("/").Sockets()[0]
 		if err := s.Emit(t.Context(), "last", "words"); err != nil {
 			t.Fatal(err)
 		}

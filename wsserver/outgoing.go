@@ -35,9 +35,9 @@ type delivery struct {
 	frame     *engine.Frame
 	ns        *Namespace
 	encoded   packet.Encoded
-	asks      bool                            // it is to be acknowledged
-	id        uint64                          // if asks
-	listeners []func(*Socket, *OutgoingEvent) // the namespace's, as they were when the broadcast came
+	asks      bool                                // it is to be acknowledged
+	id        uint64                              // if asks
+	listeners list[func(*Socket, *OutgoingEvent)] // the namespace's, as they were when the broadcast came
 
 	decode sync.Once
 	event  *OutgoingEvent // set by decode; nil if that failed
@@ -108,13 +108,13 @@ func (s *Socket) take(d *delivery) bool {
 }
 
 // tell tells the listeners of OnAnyOutgoing: shared, those of the namespace, and then the socket's own.
-func (s *Socket) tell(e *OutgoingEvent, shared []func(*Socket, *OutgoingEvent)) {
+func (s *Socket) tell(e *OutgoingEvent, shared list[func(*Socket, *OutgoingEvent)]) {
 	for _, listen := range shared {
-		s.conn.server.shield(s, e.name, func() { listen(s, e) })
+		s.conn.server.shield(s, e.name, func() { (*listen)(s, e) })
 	}
 	if own := s.handlers.outgoing.Load(); own != nil {
 		for _, listen := range *own {
-			s.conn.server.shield(s, e.name, func() { listen(e) })
+			s.conn.server.shield(s, e.name, func() { (*listen)(e) })
 		}
 	}
 }

@@ -192,7 +192,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 		if _, err := sa.EmitWithAck(t.Context(), "q", "?"); err != nil {
 			t.Fatal(err)
 		}
-		sa.EmitVolatile(t.Context(), "v")
+		sa.Volatile().Emit(t.Context(), "v")
 		n.want(t, "emits", "to a: q", "a's own: q ? true", "to a: v", "a's own: v <nil> false")
 		a.EmitWithAck("echo", 1)
 		n.want(t, "the server's ack")

@@ -22,9 +22,8 @@ type ParentNamespace struct {
 	match  func(name string) bool
 
 	// Server.mu guards what follows.
-	children  map[*Namespace]struct{}
-	peak      int  // of children; see shrink.Map
-	listening bool // the children's rooms tell of their events
+	children map[*Namespace]struct{}
+	peak     int // of children; see shrink.Map
 }
 
 // OfFunc makes a parent of all namespaces for which match returns true, such as
@@ -38,7 +37,13 @@ type ParentNamespace struct {
 // make.
 func (srv *Server) OfFunc(match func(name string) bool) *ParentNamespace {
 	p := &ParentNamespace{server: srv, match: match, children: make(map[*Namespace]struct{})}
-	p.listen = p.listenToRooms
+	p.listen = func() {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		for child := range p.children {
+			child.listenToRooms()
+		}
+	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.parents = append(slices.Clip(srv.parents), p)
@@ -137,7 +142,11 @@ func (srv *Server) exit(ns *Namespace) {
 // newNamespace makes a namespace; parent may be nil. srv.mu must be held.
 func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace {
 	ns := &Namespace{server: srv, name: name, parent: parent}
-	ns.listen = ns.listenToRooms
+	ns.listen = func() {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		ns.listenToRooms()
+	}
 	if parent != nil {
 		srv.dynamic++
 		parent.children[ns] = struct{}{}
@@ -146,9 +155,7 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 	ns.all = sockets.NewNamespace(name, ns.rooms, sockets.NamespaceConfig{
 		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
 	})
-	if parent != nil && parent.listening {
-		ns.listenToRooms()
-	}
+	ns.listenToRooms()
 	srv.namespaces.add(ns)
 	return ns
 }

@@ -57,7 +57,7 @@ func TestParentNamespace(t *testing.T) {
 		rooms.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 			ns := s.Namespace()
 			step("connect %s", ns.Name())
-			if len(ns.LocalSockets()) == 1 {
+			if len(ns.Sockets()) == 1 {
 				ns.On("x", func(context.Context, *wsserver.Event) error { step("child's x"); return nil })
 				ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { step("child's any"); return nil })
 				ns.OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { step("child sends %s", e.Name()) })
@@ -102,7 +102,7 @@ func TestParentNamespace(t *testing.T) {
 				child = ns
 			}
 		}
-		if child == nil || len(child.LocalSockets()) != 2 {
+		if child == nil || len(child.Sockets()) != 2 {
 			t.Fatalf("/room-1: got %v, want a namespace of two", child)
 		}
 		if err := child.Emit(t.Context(), "said", 1); err != nil {
@@ -133,7 +133,7 @@ func TestParentNamespace(t *testing.T) {
 		}
 		want("parent sends said", "child sends said") // once: not by what was set on the old one
 		wantEvents(t, "a", a, `["said",2]`)
-		if got := child.LocalSockets(); len(got) != 1 || got[0].ID() != a.ID() {
+		if got := child.Sockets(); len(got) != 1 || got[0].ID() != a.ID() {
 			t.Errorf("Sockets of the old child: got %v, want the new one's", got)
 		}
 	})
@@ -256,7 +256,7 @@ func TestParentTogether(t *testing.T) {
 			c.Read()
 		}
 		wantNames(t, p, "/room")
-		if got := ns.LocalSockets(); len(got) != 3 {
+		if got := ns.Sockets(); len(got) != 3 {
 			t.Errorf("the program's namespace has %d sockets, want 3", len(got))
 		}
 	})
@@ -278,7 +278,7 @@ func TestOfParent(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		a, b := c.Of("/room-1", nil), c.Of("/room-2", nil)
 		c.Of("/plain", nil)
-		if len(plain.LocalSockets()) != 1 {
+		if len(plain.Sockets()) != 1 {
 			t.Error("the client is in another namespace")
 		}
 		a.EmitWithAck("echo")

@@ -213,7 +213,7 @@ func TestLateEvent(t *testing.T) {
 		c.Send("40")
 		c.Read()
 		c.Read()
-		srv.Of("/").LocalSockets()[0].Disconnect()
+		srv.Of("/").Sockets()[0].Disconnect()
 		c.Send(`42["x"]`, `430[]`, `41`, `451-["x",{"_placeholder":true,"num":0}]`)
 		c.SendBinary([]byte("x"))
 		if got := c.Read(); got != "41" {
@@ -269,7 +269,7 @@ func TestReconnectAtOnce(t *testing.T) {
 			<-gone
 		}
 		synctest.Wait()
-		if got := len(srv.Of("/").LocalSockets()); got != 1 {
+		if got := len(srv.Of("/").Sockets()); got != 1 {
 			t.Errorf("got %d sockets, want 1", got)
 		}
 	})

@@ -1,8 +1,6 @@
 package wsserver
 
 import (
-	"slices"
-
 	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
@@ -30,28 +28,28 @@ type roomHook struct {
 // A panic is recovered, and reported as one of "create-room", "join-room", "leave-room" or
 // "delete-room". It has no other consequence. The handlers of a [ParentNamespace] may be called for
 // several children at a time.
-func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(cluster.CreateRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
+func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) (stop func()) {
+	return h.onRoom(cluster.CreateRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }
 
 // OnJoinRoom sets a handler for sockets of this node that have joined a room. For a socket's own
 // room it is called before the client is told that it is connected, and before
 // [Namespace.OnConnect]; nothing can be sent to the socket then. See [Namespace.OnCreateRoom].
-func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) {
-	h.onRoom(cluster.JoinRoom, ofSocket(handle))
+func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) (stop func()) {
+	return h.onRoom(cluster.JoinRoom, ofSocket(handle))
 }
 
 // OnLeaveRoom sets a handler for sockets of this node that have left a room. When a socket
 // disconnects, it is called between the handlers of OnDisconnecting and OnDisconnect, for all its
 // rooms in the order of [Socket.Rooms], which is empty then. See [Namespace.OnCreateRoom].
-func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) {
-	h.onRoom(cluster.LeaveRoom, ofSocket(handle))
+func (h *hooks) OnLeaveRoom(handle func(s *Socket, room string)) (stop func()) {
+	return h.onRoom(cluster.LeaveRoom, ofSocket(handle))
 }
 
 // OnDeleteRoom sets a handler for rooms whose last socket on this node has left, called after those
 // of OnLeaveRoom. See [Namespace.OnCreateRoom].
-func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) {
-	h.onRoom(cluster.DeleteRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
+func (h *hooks) OnDeleteRoom(handle func(ns *Namespace, room string)) (stop func()) {
+	return h.onRoom(cluster.DeleteRoom, func(ns *Namespace, _ *Socket, room string) { handle(ns, room) })
 }
 
 // ofSocket is handle for the seats that sockets sit on.
@@ -63,32 +61,34 @@ func ofSocket(handle func(s *Socket, room string)) func(*Namespace, *Socket, str
 	}
 }
 
-func (h *hooks) onRoom(kind cluster.RoomEventKind, handle func(*Namespace, *Socket, string)) {
-	h.mu.Lock()
-	h.room = append(slices.Clip(h.room), roomHook{kind, handle})
-	h.mu.Unlock()
+func (h *hooks) onRoom(kind cluster.RoomEventKind, handle func(*Namespace, *Socket, string)) (stop func()) {
+	remove := attach(&h.mu, &h.room, roomHook{kind, handle})
 	h.listen()
+	return func() {
+		remove()
+		h.listen()
+	}
 }
 
-// listenToRooms has the namespace's rooms tell of their events.
+func (ns *Namespace) roomHooks() list[roomHook] {
+	return collect(ns, func(h *hooks) list[roomHook] { return h.room })
+}
+
+// listenToRooms has the namespace's rooms tell of their events while there is somebody who wants to know. server.mu must be held.
 func (ns *Namespace) listenToRooms() {
-	ns.listening.Do(func() { ns.rooms.Listen(ns.tell) })
-}
-
-// listenToRooms has the rooms of all children tell of their events, those to come too.
-func (p *ParentNamespace) listenToRooms() {
-	p.server.mu.Lock()
-	defer p.server.mu.Unlock()
-	p.listening = true
-	for child := range p.children {
-		child.listenToRooms()
+	switch wanted := len(ns.roomHooks()) > 0; {
+	case wanted && ns.unlisten == nil:
+		ns.unlisten = ns.rooms.Listen(ns.tell)
+	case !wanted && ns.unlisten != nil:
+		ns.unlisten()
+		ns.unlisten = nil
 	}
 }
 
 // tell tells the handlers of a room event.
 func (ns *Namespace) tell(e cluster.RoomEvent) {
 	s := e.Member.(sink).socket()
-	for _, hook := range collect(ns, func(h *hooks) []roomHook { return h.room }) {
+	for _, hook := range ns.roomHooks() {
 		if hook.kind == e.Kind {
 			ns.server.shield(s, e.Kind.String(), func() { hook.handle(ns, s, e.Room) })
 		}

@@ -39,7 +39,7 @@ func TestRoomHooks(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Leave("x")
-		n.want(t, "three handlers", "first: y", "second: y", "deleted x, 2 left")
+		n.want(t, "three handlers", "first: y", "second: y", "deleted x, 1 left")
 
 		far := wstest.Dial(t, other, wstest.Config{})
 		if err := socketOf(t, other, far).Join(t.Context(), "y", "z"); err != nil {

@@ -154,7 +154,7 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 			}
 		}
 		for _, srv := range srvs {
-			for _, s := range srv.Of("/").LocalSockets() {
+			for _, s := range srv.Of("/").Sockets() {
 				if n := s.PendingAcks(); n != 0 {
 					t.Errorf("a socket still waits for %d answers", n)
 				}

@@ -20,12 +20,7 @@ import (
 // tests, are in package adapter (rules_test.go).
 
 // listenTo notes the room events of hooks, and returns what gives ids their names in it.
-func listenTo(n *notes, h interface {
-	OnCreateRoom(func(*wsserver.Namespace, string))
-	OnJoinRoom(func(*wsserver.Socket, string))
-	OnLeaveRoom(func(*wsserver.Socket, string))
-	OnDeleteRoom(func(*wsserver.Namespace, string))
-}) {
+func listenTo(n *notes, h hooked) {
 	// Ids are as long as no room's name here is.
 	own := func(room string) string {
 		if len(room) > 10 {
@@ -84,11 +79,11 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		var n notes
 		listenTo(&n, ns)
 		ns.OnDisconnecting(func(_ context.Context, s *wsserver.Socket, _ error) {
-			n.add("disconnecting from %d rooms, %d in y", len(s.Rooms()), len(ns.Sockets("y")))
+			n.add("disconnecting from %d rooms, %d in y", len(s.Rooms()), len(ns.SocketsIn("y")))
 		})
 		ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			_, ok := ns.Socket(s.ID())
-			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.Sockets("y")), ok)
+			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.SocketsIn("y")), ok)
 			if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
 				t.Errorf("Join afterwards: %v, want ErrMember", err)
 			}
@@ -97,7 +92,7 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		n.want(t, "the end", "disconnecting from 3 rooms, 2 in y",
 			"/ leave its own", "/ delete its own", "/ leave x", "/ delete x", "/ leave y",
 			"disconnected from 0 rooms, 1 in y, known false")
-		if got := ns.Sockets("x"); len(got) != 0 {
+		if got := ns.SocketsIn("x"); len(got) != 0 {
 			t.Errorf("in x are %d, want none", len(got))
 		}
 	})
@@ -125,9 +120,7 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 			}
 		}
 		n.want(t, "two refusals")
-		if got := srv.Of("/").Rooms(); len(got) != 0 {
-			t.Errorf("rooms %q are left", got)
-		}
+		nothingLeft(t, srv.Of("/"))
 		wantNames(t, parent)
 	})
 }
@@ -198,7 +191,7 @@ func TestRule16EmitThenDisconnect(t *testing.T) {
 			if err := srv.To("x").Emit(t.Context(), "last words"); err != nil {
 				t.Fatal(err)
 			}
-			for _, s := range srv.Of("/").Sockets("x") {
+			for _, s := range srv.Of("/").SocketsIn("x") {
 				end(s)
 			}
 			_ = srv.To("x").Emit(t.Context(), "too late")
@@ -234,9 +227,7 @@ func TestRule27DynamicNamespaceGoesWithItsLastSocket(t *testing.T) {
 			b.Disconnect()
 			wantNames(t, parent)
 			n.want(t, "none", "/room-1 leave its own", "/room-1 delete its own", "/room-1 leave its own", "/room-1 delete its own")
-			if got := child.Rooms(); len(got) != 0 {
-				t.Errorf("rooms %q are left", got)
-			}
+			nothingLeft(t, child)
 		}
 	})
 }

@@ -152,7 +152,7 @@ func (m *member) Describe() []byte {
 		}
 		return nil
 	}
-	d := sockets.Description{Handshake: s.Handshake()}
+	d := sockets.Description{Handshake: s.Handshake(), Transport: s.Transport()}
 	if data := s.Data(); data != nil {
 		var err error
 		if d.Data, err = marshalData(data); err != nil {

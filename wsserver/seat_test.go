@@ -160,7 +160,7 @@ func TestKickFindsTheSeat(t *testing.T) {
 		wstest.Dial(t, srv, wstest.Config{})
 		next(t, gone)
 		old.Kick()
-		if f := next(t, gone); f.reason != wsserver.ErrServerDisconnect || len(srv.Of("/").LocalSockets()) > 0 {
+		if f := next(t, gone); f.reason != wsserver.ErrServerDisconnect || len(srv.Of("/").Sockets()) > 0 {
 			t.Errorf("got %v, want that the kick has ended the new socket", f.reason)
 		}
 

@@ -35,7 +35,7 @@ func TestSelections(t *testing.T) {
 				in := func(room string) string {
 					var ids []string
 					for _, srv := range w.srvs {
-						for _, s := range srv.Of("/").Sockets(room) {
+						for _, s := range srv.Of("/").SocketsIn(room) {
 							ids = append(ids, s.ID())
 						}
 					}
@@ -192,7 +192,7 @@ func TestEmitThenDisconnect(t *testing.T) {
 						if i == 0 || !local {
 							want = 0
 						}
-						if got := len(srv.Of("/").LocalSockets()); got != want {
+						if got := len(srv.Of("/").Sockets()); got != want {
 							t.Errorf("node %d has %d sockets, want %d", i, got, want)
 						}
 					}

@@ -4,6 +4,10 @@
 // A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
 // A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
 // the server belongs to is one field of [Config].
+//
+// Each function that sets a handler or a middleware returns stop, which removes it: it is not called for
+// later events. stop does not wait for calls that run, and a handler may call it. An event that is being
+// handled at that moment may still reach the handler. A second call of stop does nothing.
 package wsserver
 
 import (
@@ -155,16 +159,18 @@ func (srv *Server) Of(name string) *Namespace {
 }
 
 // Use adds a middleware to the namespace "/": see [Namespace.Use].
-func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) { srv.root.Use(admit) }
-
-// OnConnect is that of the namespace "/".
-func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) {
-	srv.root.OnConnect(handle)
+func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) (stop func()) {
+	return srv.root.Use(admit)
 }
 
-// OnServerSide is that of the namespace "/": see [Namespace.OnServerSide].
-func (srv *Server) OnServerSide(event string, handle ServerHandler) {
-	srv.root.OnServerSide(event, handle)
+// OnConnect sets a handler for sockets of the namespace "/" that have connected: see [Namespace.OnConnect].
+func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) (stop func()) {
+	return srv.root.OnConnect(handle)
+}
+
+// OnServerSide sets a handler for a server-side event of the namespace "/": see [Namespace.OnServerSide].
+func (srv *Server) OnServerSide(event string, handle ServerHandler) (stop func()) {
+	return srv.root.OnServerSide(event, handle)
 }
 
 // All returns the broadcast to all sockets of the namespace "/": see [Namespace.All].
@@ -275,8 +281,7 @@ func (srv *Server) report(s *Socket, event string, err error) {
 //
 // A *[cluster.PartialError] names the nodes that have not confirmed within two seconds that they
 // have everything from this server. Silent nodes are not waited for. A handler must not call Close:
-// it would wait for itself. An http.Server that serves srv must be shut down, too: it does not know
-// the connections that it has handed over.
+// it would wait for itself. [Server.Shutdown] ends the http.Server that serves srv, too.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
@@ -72,21 +71,16 @@ func (e *ServerEvent) Ack(args ...any) error {
 // [Namespace.ServerSideEmit]. Several handlers of one event run in the order in which they were
 // set. Handlers of a parent are for all namespaces that it matches, even without a socket on this
 // node, and run first.
-func (h *hooks) OnServerSide(event string, handle ServerHandler) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.serverSide == nil {
-		h.serverSide = make(map[string][]ServerHandler)
-	}
-	h.serverSide[event] = append(slices.Clip(h.serverSide[event]), handle)
+func (h *hooks) OnServerSide(event string, handle ServerHandler) (stop func()) {
+	return attachNamed(&h.mu, &h.serverSide, event, handle)
 }
 
 // OnServerSide sets a handler of ns, a [*Server], a [*Namespace] or a [*ParentNamespace], for
 // server-side events with one argument of type T, as [On] does for clients' events.
 func OnServerSide[T any](ns interface {
-	OnServerSide(event string, handle ServerHandler)
-}, event string, handle func(ctx context.Context, arg T) error) {
-	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
+	OnServerSide(event string, handle ServerHandler) (stop func())
+}, event string, handle func(ctx context.Context, arg T) error) (stop func()) {
+	return ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
 		var arg T
 		if err := decodeSome(e, &arg); err != nil {
 			return err
@@ -98,9 +92,9 @@ func OnServerSide[T any](ns interface {
 // OnServerSideAck is OnServerSide for events that are answered: with the handler's result, or with
 // its error. An event whose emitter does not want an answer is handled all the same.
 func OnServerSideAck[T, R any](ns interface {
-	OnServerSide(event string, handle ServerHandler)
-}, event string, handle func(ctx context.Context, arg T) (R, error)) {
-	ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
+	OnServerSide(event string, handle ServerHandler) (stop func())
+}, event string, handle func(ctx context.Context, arg T) (R, error)) (stop func()) {
+	return ns.OnServerSide(event, func(ctx context.Context, e *ServerEvent) error {
 		var arg T
 		if err := decodeSome(e, &arg); err != nil {
 			return err
@@ -134,7 +128,7 @@ func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) (
 	}
 	var errs []error
 	for _, handle := range handlers {
-		if err := srv.handleServerEvent(ctx, e, handle); err != nil {
+		if err := srv.handleServerEvent(ctx, e, *handle); err != nil {
 			srv.counts.failures.Add(1)
 			errs = append(errs, err)
 		}
@@ -166,8 +160,8 @@ func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle
 
 // serverHandlers returns the handlers of a server-side event: those of the namespace, or, while that does not exist, those of the parent
 // that matches it.
-func (srv *Server) serverHandlers(namespace, event string) []ServerHandler {
-	of := func(h *hooks) []ServerHandler { return h.serverSide[event] }
+func (srv *Server) serverHandlers(namespace, event string) list[ServerHandler] {
+	of := func(h *hooks) list[ServerHandler] { return h.serverSide[event] }
 	srv.mu.Lock()
 	ns, parents := srv.namespaces.byName[namespace], srv.parents
 	srv.mu.Unlock()

@@ -2,7 +2,10 @@ package wsserver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
@@ -49,6 +52,15 @@ func (s *Socket) Context() context.Context { return s.life.ctx }
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return stage(s.life.stage.Load()) == connected }
 
+// ConnID returns an id of the client's connection, which all sockets of the connection share. It
+// stays the same when the transport changes, and a client that connects anew has another. It is not
+// a secret, unlike the id of the Engine.IO session, which cannot be found out from it: with that
+// id, anybody could send and receive for a client that polls.
+func (s *Socket) ConnID() string {
+	sum := sha256.Sum256([]byte(s.conn.session.ID()))
+	return base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
 // Transport returns the connection's transport at the moment: "polling" or "websocket". A client
 // that polls may change to a WebSocket.
 func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
@@ -71,8 +83,8 @@ func (s *Socket) Rooms() []string {
 // answer, or says what the broker denies. The membership stands nevertheless, and also if ctx ends
 // first. A handler may return the UnfencedError: it is reported, and has no other consequence.
 //
-// After [cluster.ErrRoomName], [cluster.ErrMember] (the socket has disconnected) and
-// ErrNotConnected (in a middleware) nothing was joined.
+// After [cluster.ErrRoomName], [cluster.ErrMember] and ErrNotConnected (in a middleware) nothing was
+// joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:
@@ -80,7 +92,11 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	case s.life.hasYielded():
 		return cluster.ErrMember
 	}
-	return s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
+	err := s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
+	if reason := s.life.reason(); reason != nil && errors.Is(err, cluster.ErrMember) {
+		return fmt.Errorf("wsserver: join: %w: %w", reason, cluster.ErrMember)
+	}
+	return err
 }
 
 // Leave takes the socket out of rooms, at once. Rooms that it is not in are ignored.
@@ -109,80 +125,7 @@ func (s *Socket) Broadcast() sockets.Broadcast { return s.seat.ns.Except(s.seat.
 // the socket has disconnected, the error wraps the reason. Before it is connected, in a middleware,
 // the error is ErrNotConnected.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, false, event, args)
-}
-
-// EmitVolatile is Emit for an event that is useless later: it is dropped if the connection cannot
-// take it at once, or if room is needed while it waits. That is not an error; Stats.Dropped counts
-// it.
-func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
-	return s.emit(&packet.Packet{Type: packet.Event, Namespace: s.name}, true, event, args)
-}
-
-func (s *Socket) emit(p *packet.Packet, volatile bool, event string, args []any) error {
-	encoded, err := s.conn.server.encode(p, event, args)
-	if err != nil {
-		return err
-	}
-	if err := s.sendable(); err != nil {
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	if shared := s.seat.ns.listeners(); len(shared) > 0 || s.handlers.outgoing.Load() != nil {
-		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
-	}
-	m := messages(encoded)
-	m.Volatile = volatile
-	if err := s.conn.session.Send(engine.NewFrame(m)); err != nil {
-		if reason := s.life.reason(); reason != nil {
-			err = reason
-		}
-		return fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	return nil
-}
-
-// EmitWithAck sends an event to the client and waits for its acknowledgement, until ctx ends; without a deadline in ctx, no longer than
-// Config.AckTimeout. An error wraps that of ctx, which is context.DeadlineExceeded after the time-out too, or the reason of the
-// disconnection. [ErrTooManyAcks] means that 1,024 are waited for already, those of broadcasts among them, and that nothing was sent.
-//
-// A handler may wait for it. But a client that emits so much meanwhile that Config.Limits.MaxEvents is reached is not read, nor is its
-// acknowledgement: a handler of such a client gives ctx a deadline that it can bear.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (sockets.Response, error) {
-	if err := context.Cause(ctx); err != nil {
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	ctx, cancel := s.conn.server.ackContext(ctx)
-	defer cancel()
-	answer := make(chan sockets.Response, 1)
-	id := s.conn.server.newAckID()
-	err := s.acks.add(&s.life, id, func(args packet.Args, ok bool) {
-		if ok {
-			answer <- sockets.NewResponse(args)
-		}
-	})
-	if err != nil {
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: %w", event, err)
-	}
-	defer func() { s.acks.remove(id) }()
-	p := &packet.Packet{Type: packet.Event, Namespace: s.name, ID: id, HasID: true}
-	if err := s.emit(p, false, event, args); err != nil {
-		return sockets.Response{}, err
-	}
-	var reason error
-	select {
-	case r := <-answer:
-		return r, nil
-	case <-ctx.Done():
-		reason = context.Cause(ctx)
-	case <-s.life.ctx.Done():
-		reason = s.life.reason()
-	}
-	select {
-	case r := <-answer: // it has come as well
-		return r, nil
-	default:
-		return sockets.Response{}, fmt.Errorf("wsserver: emit %q: no acknowledgement: %w", event, reason)
-	}
+	return Emission{socket: s}.Emit(ctx, event, args...)
 }
 
 // sendable is why nothing can be sent to the client.

@@ -199,7 +199,7 @@ func TestParseErrors(t *testing.T) {
 				c := wstest.Dial(t, srv, wstest.Config{})
 				s := socketOf(t, srv, c)
 				for what, err := range map[string]error{
-					"Emit": s.Emit(t.Context(), name), "EmitVolatile": s.EmitVolatile(t.Context(), name), "Broadcast": srv.Emit(t.Context(), name),
+					"Emit": s.Emit(t.Context(), name), "Volatile": s.Volatile().Emit(t.Context(), name), "Broadcast": srv.Emit(t.Context(), name),
 				} {
 					if err == nil {
 						t.Errorf("%s: got no error", what)

@@ -152,7 +152,9 @@ func TestStress(t *testing.T) {
 	wg.Wait()
 	for i, srv := range srvs {
 		eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
-		eventually(t, "no rooms", func() bool { return len(srv.Of("/").Rooms())+len(admins[i].Rooms()) == 0 })
+		for _, ns := range []*wsserver.Namespace{srv.Of("/"), admins[i]} {
+			eventually(t, "no sockets and no rooms", func() bool { return ns.SocketCount()+len(ns.Rooms()) == 0 })
+		}
 		eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
 	}
 	if got := srvs[0].Stats().Accepted + srvs[1].Stats().Accepted; got != clients*rounds {
@@ -172,15 +174,15 @@ func TestDisconnectRace(t *testing.T) {
 	c.Send("40/admin,", "40")
 	var sockets []*wsserver.Socket
 	for range 500 {
-		eventually(t, "the socket", func() bool { sockets = ns.LocalSockets(); return len(sockets) == 1 })
+		eventually(t, "the socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
 		old := sockets[0]
 		var wg sync.WaitGroup
 		wg.Go(old.Disconnect)
 		c.Send("41", "40")
 		wg.Wait()
 		var last string // what the client knows of the namespace
-		eventually(t, "the old socket's end", func() bool { return old.Context().Err() != nil && !slices.Contains(ns.LocalSockets(), old) })
-		eventually(t, "the new socket", func() bool { sockets = ns.LocalSockets(); return len(sockets) == 1 })
+		eventually(t, "the old socket's end", func() bool { return old.Context().Err() != nil && !slices.Contains(ns.Sockets(), old) })
+		eventually(t, "the new socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
 		c.Send(`42/admin,1["echo"]`)
 		for m := ""; m != `43/admin,1[]`; m = c.Read() {
 			if len(m) >= 2 && (m[:2] == "40" || m[:2] == "41") {

@@ -10,7 +10,7 @@ import (
 // A Listener takes handlers for events: a [*Socket] for its own, a [*Namespace] or a
 // [*ParentNamespace] for those of all its sockets, at no cost per socket.
 type Listener interface {
-	On(event string, handle Handler)
+	On(event string, handle Handler) (stop func())
 }
 
 // On sets a handler for events with one argument, which is converted to A as [Event.Decode] does. s
@@ -19,8 +19,8 @@ type Listener interface {
 // As JavaScript's handlers may get more arguments than they name, or fewer, further arguments are
 // ignored, and a missing one has A's zero value. If an argument does not fit, the event fails with
 // an error, as if the handler had returned it.
-func On[A any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) error) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func On[A any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) error) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		if err := decodeSome(e, &a); err != nil {
 			return err
@@ -30,8 +30,8 @@ func On[A any](l Listener, event string, handle func(ctx context.Context, s *Soc
 }
 
 // On2 is [On] for events with two arguments.
-func On2[A, B any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) error) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func On2[A, B any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) error) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		var b B
 		if err := decodeSome(e, &a, &b); err != nil {
@@ -42,8 +42,8 @@ func On2[A, B any](l Listener, event string, handle func(ctx context.Context, s 
 }
 
 // On3 is [On] for events with three arguments.
-func On3[A, B, C any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) error) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func On3[A, B, C any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) error) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		var b B
 		var c C
@@ -59,8 +59,8 @@ func On3[A, B, C any](l Listener, event string, handle func(ctx context.Context,
 // exceptions. An [*AckError] is the client's answer. An [*cluster.UnfencedError] of [Socket.Join]
 // is reported like other errors, but the membership stands, so the client gets the result. An event
 // whose client does not want an acknowledgement is handled all the same.
-func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) (R, error)) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A) (R, error)) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		if err := decodeSome(e, &a); err != nil {
 			return err
@@ -71,8 +71,8 @@ func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, 
 }
 
 // OnAck2 is [OnAck] for events with two arguments.
-func OnAck2[A, B, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) (R, error)) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func OnAck2[A, B, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B) (R, error)) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		var b B
 		if err := decodeSome(e, &a, &b); err != nil {
@@ -84,8 +84,8 @@ func OnAck2[A, B, R any](l Listener, event string, handle func(ctx context.Conte
 }
 
 // OnAck3 is [OnAck] for events with three arguments.
-func OnAck3[A, B, C, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) (R, error)) {
-	l.On(event, func(ctx context.Context, e *Event) error {
+func OnAck3[A, B, C, R any](l Listener, event string, handle func(ctx context.Context, s *Socket, a A, b B, c C) (R, error)) (stop func()) {
+	return l.On(event, func(ctx context.Context, e *Event) error {
 		var a A
 		var b B
 		var c C

@@ -30,7 +30,7 @@ var everyCall = []struct {
 		return len(names), err
 	}},
 	{"SocketsJoin", func(ctx context.Context, r *Rooms) (int, error) {
-		err := r.SocketsJoin(ctx, Selection{}, r.Names()...)
+		err := r.SocketsJoin(ctx, Selection{}, r.all()...)
 		return -1, err
 	}},
 	{"SocketsLeave", func(ctx context.Context, r *Rooms) (int, error) {

@@ -90,8 +90,8 @@ func (l *ledger) listen(e RoomEvent) {
 // want checks that the ledger knows what is. Nobody may change r meanwhile.
 func (l *ledger) want(r *Rooms) {
 	l.t.Helper()
-	if got := slices.Sorted(maps.Keys(l.rooms)); !slices.Equal(got, slices.Sorted(slices.Values(r.Names()))) {
-		l.t.Errorf("the rooms are %q, by their events %q", r.Names(), got)
+	if got := slices.Sorted(maps.Keys(l.rooms)); !slices.Equal(got, slices.Sorted(slices.Values(r.all()))) {
+		l.t.Errorf("the rooms are %q, by their events %q", r.all(), got)
 	}
 	for name, members := range l.rooms {
 		if got := slices.Sorted(maps.Keys(members)); !slices.Equal(got, slices.Sorted(slices.Values(r.Members(name)))) {

@@ -41,9 +41,10 @@ type RoomEvent struct {
 }
 
 // Listen calls listen for every later change of rooms on this node, one at a time and in the order
-// of the changes. It may also be called for changes that are being reported right now. A listener
-// cannot be removed, and goes when the rooms are discarded. Without listeners, changes cost nothing
-// more.
+// of the changes. It may also be called for changes that are being reported right now. stop removes
+// it: it is not called for later changes. stop does not wait for a call that runs, and listen may
+// call it; a second call does nothing. A listener also goes when the rooms are discarded. Without
+// listeners, changes cost nothing more.
 //
 // The call that makes a change reports it before it returns, on its own goroutine; a Join reports
 // before it waits for the cluster. If another goroutine is reporting, that one goes on with the
@@ -62,10 +63,17 @@ type RoomEvent struct {
 // So the memberships bound what waits, not how often they change.
 //
 // A panic of listen is recovered and logged.
-func (r *Rooms) Listen(listen func(RoomEvent)) {
+func (r *Rooms) Listen(listen func(RoomEvent)) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events.listeners = append(slices.Clip(r.events.listeners), listen)
+	r.events.listeners = append(slices.Clip(r.events.listeners), &listen)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if i := slices.Index(r.events.listeners, &listen); i >= 0 {
+			r.events.listeners = slices.Concat(r.events.listeners[:i], r.events.listeners[i+1:])
+		}
+	}
 }
 
 // maxEvents is how many events wait before those that cancel out are looked for.
@@ -73,7 +81,7 @@ const maxEvents = 4096
 
 // events are what the listeners of Rooms have yet to be told.
 type events struct {
-	listeners []func(RoomEvent) // replaced, not changed
+	listeners []*func(RoomEvent) // replaced, not changed
 	queue     []noted
 	last      uint64 // the number of the last event
 	telling   bool   // a goroutine calls the listeners
@@ -215,7 +223,7 @@ func (r *Rooms) tell() {
 		r.events.wake(e.number)
 	}()
 	for _, listen := range listeners {
-		r.call(listen, e.RoomEvent)
+		r.call(*listen, e.RoomEvent)
 	}
 }
 

@@ -222,7 +222,7 @@ func TestElide(t *testing.T) {
 		}
 		change(10)
 		led := keepLedger(t, r)
-		for _, name := range r.Names() {
+		for _, name := range r.all() {
 			led.rooms[name] = make(map[string]bool)
 			for _, id := range r.Members(name) {
 				led.rooms[name][id] = true

@@ -90,7 +90,7 @@ func TestConcurrentMembership(t *testing.T) {
 				}
 			}
 			want := map[adapter.Topic]bool{{Kind: adapter.Namespace, Namespace: "/"}: true}
-			for _, name := range r.Names() {
+			for _, name := range r.all() {
 				if strings.HasPrefix(name, "room") {
 					want[roomTopic("/", name)] = true
 				}
@@ -104,8 +104,8 @@ func TestConcurrentMembership(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		for n, h := range hubs {
-			if got := wires[n].subscriptions(); len(got) != 0 || len(h.Rooms("/", frame).Names()) != 0 {
-				t.Errorf("seed %d: node %d is left with interest in %v and rooms %q", seed, n, got, h.Rooms("/", frame).Names())
+			if got := wires[n].subscriptions(); len(got) != 0 || len(h.Rooms("/", frame).all()) != 0 {
+				t.Errorf("seed %d: node %d is left with interest in %v and rooms %q", seed, n, got, h.Rooms("/", frame).all())
 			}
 			if ledgers[n].want(h.Rooms("/", frame)); ledgers[n].told < total/4 {
 				t.Errorf("seed %d: node %d: %d events told, want more", seed, n, ledgers[n].told)

@@ -87,7 +87,7 @@ func TestRule01EachNamespaceHasItsOwnRooms(t *testing.T) {
 					t.Errorf("%s: in %s are %q, want %q", c.r.namespace, name, got, want)
 				}
 			}
-			if got := c.r.Names(); !equal(got, names...) {
+			if got := c.r.all(); !equal(got, names...) {
 				t.Errorf("%s: rooms %q, want %q", c.r.namespace, got, names)
 			}
 			for id, want := range c.of {
@@ -108,8 +108,8 @@ func TestRule02MembersMayBeInNoRoom(t *testing.T) {
 	h := open(t, nil)
 	r := h.Rooms("/", frame)
 	told := listenTo(r)
-	if err := r.Join(t.Context(), "a", "red"); !errors.Is(err, ErrMember) || len(r.Names()) != 0 || r.Of("a") != nil {
-		t.Errorf("Join of one that was not added: %v, rooms %q, want ErrMember and none", err, r.Names())
+	if err := r.Join(t.Context(), "a", "red"); !errors.Is(err, ErrMember) || len(r.all()) != 0 || r.Of("a") != nil {
+		t.Errorf("Join of one that was not added: %v, rooms %q, want ErrMember and none", err, r.all())
 	}
 	if err := r.Join(t.Context(), "a"); !errors.Is(err, ErrMember) {
 		t.Errorf("Join of no room: %v, want ErrMember", err)
@@ -118,7 +118,7 @@ func TestRule02MembersMayBeInNoRoom(t *testing.T) {
 	m := addAs(t, r, "a")
 	told.want(t, "Add", "create-room a", "join-room a, a")
 	r.Leave("a", "a")
-	if got := r.Of("a"); got == nil || len(got) != 0 || !equal(r.IDs(), "a") || len(r.Names()) != 0 {
+	if got := r.Of("a"); got == nil || len(got) != 0 || !equal(r.IDs(), "a") || len(r.all()) != 0 {
 		t.Errorf("a member in no room: it is in %q, members are %q", got, r.IDs())
 	}
 	say(t, h, "x", Broadcast{})

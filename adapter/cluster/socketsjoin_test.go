@@ -178,7 +178,7 @@ func TestOwnNodeIsServedFirst(t *testing.T) {
 			settle()
 		}
 		got(t, "the member", m, "ask", "disconnect true")
-		if names := r.Names(); slices.Contains(names, "red") || slices.Contains(names, "blue") {
+		if names := r.all(); slices.Contains(names, "red") || slices.Contains(names, "blue") {
 			t.Errorf("rooms %q are left", names)
 		}
 		cancel()

@@ -1,5 +1,11 @@
 package cluster
 
+import (
+	"slices"
+
+	"github.com/belfry-io/belfry/adapter"
+)
+
 // Len returns the number of members of the namespace on this node.
 func (r *Rooms) Len() int {
 	r = r.lock(false)
@@ -22,12 +28,16 @@ func (r *Rooms) Select(rooms, except []string) []Member {
 	return r.index.Select(nil, rooms, except)
 }
 
-// Names returns the names of the rooms that have members on this node, with those of the members'
-// own ids, in no order.
+// Names returns the names of the rooms that have a member on this node, each once, in no order,
+// without the members' own rooms: a room with the name of a member's id is that member's own, even
+// if others have joined it.
 func (r *Rooms) Names() []string {
 	r = r.lock(false)
-	defer r.mu.Unlock()
-	return r.index.Rooms()
+	names := r.index.Shared()
+	r.mu.Unlock()
+	return slices.DeleteFunc(names, func(name string) bool {
+		return roomTopic(r.namespace, name).Kind == adapter.Private
+	})
 }
 
 // Members returns the ids of a room's members on this node, in no order.

@@ -46,7 +46,7 @@ func TestAfterClose(t *testing.T) {
 				"Emit":                   srv.Emit(ctx, "x"),
 				"Emit of a namespace":    srv.Of("/").Emit(ctx, "x"),
 				"Emit of a socket":       s.Emit(ctx, "x"),
-				"EmitVolatile":           s.EmitVolatile(ctx, "x"),
+				"Volatile":               s.Volatile().Emit(ctx, "x"),
 				"ServerSideEmit":         srv.Of("/").ServerSideEmit(ctx, "x"),
 				"ServerSideEmitWithAck":  errorOf(srv.Of("/").ServerSideEmitWithAck(ctx, "x")),
 				"EmitWithAck":            errorOf(srv.All().EmitWithAck(ctx, "x")),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +12,6 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
-	"github.com/belfry-io/belfry/adapter/packet"
-	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -160,36 +157,5 @@ func TestUnopenable(t *testing.T) {
 		if d := time.Since(start); d > time.Second {
 			t.Errorf("it took %v", d)
 		}
-	})
-}
-
-// TestBadEvents: what cannot be sent is an error, and reaches nobody.
-func TestBadEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, new(adapter.Memory), nil)
-		e := w.emitter(t)
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		for name, err := range map[string]error{
-			"a reserved name":      e.Emit(t.Context(), "disconnect"),
-			"no JSON":              e.Emit(t.Context(), "x", make(chan int)),
-			"no JSON, counted":     second(e.All().EmitCounted(t.Context(), "x", make(chan int))),
-			"no JSON, to servers":  e.Of("/").ServerSideEmit(t.Context(), "x", make(chan int)),
-			"an end, counted":      second(e.All().EmitCounted(ended, "x")),
-			"..., to be answered":  second(e.All().EmitWithAck(ended, "x")),
-			"..., by a server":     second(e.Of("/").ServerSideEmitWithAck(ended, "x")),
-			"a namespace's name":   e.Of("/a,b").Emit(t.Context(), "x"),
-			"a room's name":        e.All().SocketsJoin(t.Context(), strings.Repeat("x", cluster.MaxRoomName+1)),
-			"one that is reserved": second(e.All().EmitCounted(t.Context(), "connect")),
-		} {
-			var failed *sockets.Error
-			if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "belfry: ") {
-				t.Errorf("%s: got %v", name, err)
-			}
-		}
-		if err := e.Emit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
-			t.Errorf("got %v, want ErrReserved", err)
-		}
-		w.want(t, "afterwards", "", "")
 	})
 }

@@ -96,7 +96,8 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 }
 
 // AllRooms returns the names of the rooms that have a socket on any node, each once, in no order,
-// without the sockets' own rooms. It waits as [Broadcast.FetchSockets] does. With an error come the
+// without the sockets' own rooms: a room with the name of a socket's id is that socket's own, even
+// if others have joined it. AllRooms waits as [Broadcast.FetchSockets] does. With an error come the
 // rooms of the nodes that have answered.
 func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
 	ctx, cancel, err := ns.begin(ctx, cluster.CallTimeout)

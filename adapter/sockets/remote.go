@@ -28,6 +28,7 @@ type RemoteSocket struct {
 	Node      string          `json:"node"`           // the id of its server
 	Rooms     []string        `json:"rooms"`          // its own, then the others in the order of joining
 	Handshake Handshake       `json:"handshake"`      // sent by its client
+	Transport string          `json:"transport"`      // "polling" or "websocket"; empty if its node is of an older version
 	Data      json.RawMessage `json:"data,omitempty"` // its data on the server, in JSON; nil if it has none, or JSON cannot hold it
 
 	ns *Namespace
@@ -107,6 +108,7 @@ func (r RemoteSocket) Disconnect(ctx context.Context, close bool) error {
 // Describe, in JSON. Empty bytes mean that the socket is not connected. It is for servers.
 type Description struct {
 	Handshake Handshake       `json:"handshake"`
+	Transport string          `json:"transport"`
 	Data      json.RawMessage `json:"data,omitempty"`
 }
 
@@ -120,5 +122,5 @@ func (ns *Namespace) remote(m cluster.MemberInfo) (RemoteSocket, bool) {
 	if err := json.Unmarshal(m.Data, &d); err != nil {
 		d = Description{}
 	}
-	return RemoteSocket{ID: m.ID, Node: m.Node, Rooms: m.Rooms, Handshake: d.Handshake, Data: d.Data, ns: ns}, true
+	return RemoteSocket{ID: m.ID, Node: m.Node, Rooms: m.Rooms, Handshake: d.Handshake, Transport: d.Transport, Data: d.Data, ns: ns}, true
 }

@@ -42,8 +42,9 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 }
 
 // Count returns how many sockets are selected on all nodes. It takes a fraction of the time of
-// FetchSockets, and may count sockets that are about to connect or to leave. With an error, which
-// is one of FetchSockets, comes the number for the nodes that have answered.
+// FetchSockets, next to none for all sockets or for one room, and may count sockets that are about
+// to connect or to leave. With an error, which is one of FetchSockets, comes the number for the
+// nodes that have answered.
 func (b Broadcast) Count(ctx context.Context) (int, error) {
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return 0, wrap("count sockets", err)

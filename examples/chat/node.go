@@ -7,14 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
 )
-
-// pageTimeout bounds what is left of requests for the page when the node ends.
-const pageTimeout = time.Second
 
 // A node is a Socket.IO server, and an HTTP server with the page in front of it.
 type node struct {
@@ -80,17 +76,7 @@ func (n *node) wait() error {
 
 // close ends the node: it says goodbye to its clients and to its cluster, and returns when it has stopped, or ctx ends.
 func (n *node) close(ctx context.Context) error {
-	var web sync.WaitGroup
-	web.Go(func() {
-		// A page takes no longer. What is left are connections that browsers have opened for later.
-		ctx, cancel := context.WithTimeout(ctx, pageTimeout)
-		defer cancel()
-		if n.web.Shutdown(ctx) != nil {
-			n.web.Close()
-		}
-	})
-	err := n.io.Close(ctx)
-	web.Wait()
+	err := n.io.Shutdown(ctx, n.web)
 	n.listener.Close() // a second time, unless the node was never opened
 	return err
 }

@@ -62,6 +62,7 @@ type socket struct {
 	ID        string             `json:"id"`
 	Node      string             `json:"node"`
 	Rooms     []string           `json:"rooms,omitempty"`
+	Transport string             `json:"transport,omitempty"`
 	Data      json.RawMessage    `json:"data,omitempty"`
 	Handshake *sockets.Handshake `json:"handshake,omitempty"`
 	Truncated bool               `json:"truncated,omitempty"`
@@ -78,7 +79,7 @@ func newFetchAnswer(selected []sockets.RemoteSocket, after string, limit int, ha
 		if r.ID <= after {
 			continue
 		}
-		s := socket{ID: r.ID, Node: r.Node, Rooms: r.Rooms, Data: r.Data}
+		s := socket{ID: r.ID, Node: r.Node, Rooms: r.Rooms, Transport: r.Transport, Data: r.Data}
 		if handshake {
 			s.Handshake = &r.Handshake
 		}

@@ -80,6 +80,7 @@ var meaning = map[string]string{
 	"socket.id":        "identifies the socket in the whole cluster; also the name of its own room",
 	"socket.node":      "the id of its server",
 	"socket.rooms":     "its own, then the others in the order of joining",
+	"socket.transport": "what carried its connection: polling or websocket",
 	"socket.data":      "its data on the server",
 	"socket.handshake": "what its client sent when it connected",
 	"socket.truncated": "the rest of the socket does not fit into an answer",

@@ -150,6 +150,7 @@ type answer struct {
 		ID, Node  string
 		Rooms     []string
 		Data      json.RawMessage
+		Transport string
 		Handshake *struct{ Auth json.RawMessage }
 		Truncated bool
 	}

@@ -170,8 +170,8 @@ func TestFetch(t *testing.T) {
 		if name == "c" || name == "d" {
 			node = w.srvs[1].Node()
 		}
-		if want := fmt.Sprintf(`{"name":%q}`, name); string(s.Data) != want || string(s.Handshake.Auth) != want || s.Node != node || s.Truncated {
-			t.Errorf("%s: got data %s, auth %s, node %s", name, s.Data, s.Handshake.Auth, s.Node)
+		if want := fmt.Sprintf(`{"name":%q}`, name); string(s.Data) != want || string(s.Handshake.Auth) != want || s.Node != node || s.Transport != "websocket" || s.Truncated {
+			t.Errorf("%s: got data %s, auth %s, node %s, transport %q", name, s.Data, s.Handshake.Auth, s.Node, s.Transport)
 		}
 		want := map[string][]string{"a": {s.ID, "x"}, "b": {s.ID, "x", "y"}, "c": {s.ID, "y"}}[name]
 		if !slices.Equal(s.Rooms, want) {

@@ -58,7 +58,7 @@ func run(ctx context.Context) error {
 	serveApp(srv)
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
-		return errors.Join(err, closeServer(srv))
+		return errors.Join(err, srv.Close(ctx))
 	}
 	fmt.Printf("listening on %s\n", listener.Addr())
 	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
@@ -66,24 +66,14 @@ func run(ctx context.Context) error {
 	go func() { ended <- web.Serve(listener) }()
 	select {
 	case err = <-ended:
-		return errors.Join(err, closeServer(srv))
 	case <-ctx.Done():
 	}
-	err = errors.Join(closeServer(srv), web.Close())
-	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // then clients that do not answer are cut off
+	defer cancel()
+	if closed := srv.Shutdown(ctx, web); !errors.Is(closed, context.DeadlineExceeded) {
+		err = errors.Join(err, closed)
 	}
 	return err
-}
-
-// closeServer gives clients a second, and cuts off those that do not answer.
-func closeServer(srv *wsserver.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := srv.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
 }
 
 // serveApp sets the handlers.

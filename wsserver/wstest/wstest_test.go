@@ -82,7 +82,7 @@ func TestFailures(t *testing.T) {
 		}},
 		{"the connection ends", "waiting for event x: the connection has ended: code 1005", func(t testing.TB, srv *wsserver.Server) {
 			c := wstest.Dial(t, srv, wstest.Config{})
-			time.AfterFunc(time.Second, func() { srv.Of("/").LocalSockets()[0].Close() })
+			time.AfterFunc(time.Second, func() { srv.Of("/").Sockets()[0].Close() })
 			c.Next("x")
 		}},
 		{"it does not end", "it is open after 5s", func(t testing.TB, srv *wsserver.Server) {
@@ -262,7 +262,7 @@ func TestTry(t *testing.T) {
 		})
 		c := wstest.Dial(t, srv, wstest.Config{NoConnect: true})
 		synctest.Wait()
-		if got := len(srv.Of("/").LocalSockets()); got != 0 || c.ID() != "" {
+		if got := len(srv.Of("/").Sockets()); got != 0 || c.ID() != "" {
 			t.Errorf("NoConnect: got %d sockets, id %q, want none", got, c.ID())
 		}
 		if client, refusal := c.Try("/", nil); client != nil || string(refusal) != `{"message":"who are you?"}` {

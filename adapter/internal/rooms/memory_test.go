@@ -172,3 +172,33 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		})
 	}
 }
+
+// TestCountAllocates: to count takes no memory, however many members there are.
+func TestCountAllocates(t *testing.T) {
+	var x Index[int]
+	for i := range 100_000 {
+		id := strconv.Itoa(i)
+		x.Add(id, i)
+		x.Join(id, "all")
+		if i%2 == 0 {
+			x.Join(id, "even")
+		}
+	}
+	for _, test := range []struct {
+		rooms, except []string
+		want          int
+	}{
+		{nil, nil, 100_000},
+		{[]string{"all"}, nil, 100_000},
+		{[]string{"even", "all"}, nil, 100_000},
+		{[]string{"all"}, []string{"even"}, 50_000},
+		{nil, []string{"even", "7"}, 49_999},
+		{[]string{"7"}, nil, 1},
+	} {
+		got := 0
+		allocations := testing.AllocsPerRun(3, func() { got = x.Count(test.rooms, test.except) })
+		if got != test.want || allocations > 0 {
+			t.Errorf("Count(%q, %q) is %d, want %d, with %v allocations", test.rooms, test.except, got, test.want, allocations)
+		}
+	}
+}

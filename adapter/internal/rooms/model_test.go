@@ -221,6 +221,9 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 			if want := m.sel(rooms, except); got[0] != -1 || !slices.Equal(sorted(got[1:]), want) {
 				t.Fatalf("Select(%q, %q) is %v, want %v behind -1", rooms, except, got, want)
 			}
+			if n := x.Count(rooms, except); n != len(got)-1 {
+				t.Fatalf("Count(%q, %q) is %d, want %d", rooms, except, n, len(got)-1)
+			}
 			ids := x.SelectIDs([]string{"first"}, rooms, except)
 			for i, id := range ids[1:] {
 				ids[1+i] = fmt.Sprint(m.values[id])

@@ -46,6 +46,9 @@ type Session struct {
 	whole bool // a message was completed since the last fed; guarded by receiving
 }
 
+// ID is the session's id, the secret of its client.
+func (s *Session) ID() string { return s.sid }
+
 // open is the packet that the client gets first.
 func (s *Session) open(upgrades []string) []byte {
 	cfg := &s.server.cfg

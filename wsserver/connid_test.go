@@ -1,0 +1,56 @@
+package wsserver_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/wstest"
+)
+
+// TestConnID: all sockets of a connection have its id, whatever carries it, which does not tell the
+// session's; and a socket that is fetched says what carries it.
+func TestConnID(t *testing.T) {
+	srv := newServer(t, wsserver.Config{})
+	admin := srv.Of("/admin")
+	dial := listen(t, srv, localhost(t), false)
+	p := newPoller(t, dial)
+	s := srv.Of("/").Sockets()[0]
+	id := s.ConnID()
+	_, secret, _ := strings.Cut(p.sid, ".")
+	if len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
+		t.Errorf("the connection %q has the session %q", id, p.sid)
+	}
+	if err := p.post("40/admin,"); err != nil {
+		t.Fatal(err)
+	}
+	if !p.fetch() {
+		t.Fatal("the client that polls has ended")
+	}
+	carried := func(by string) {
+		t.Helper()
+		for _, ns := range []*wsserver.Namespace{srv.Of("/"), admin} {
+			fetched, err := ns.All().FetchSockets(t.Context())
+			if err != nil || len(fetched) != 1 || fetched[0].Transport != by {
+				t.Errorf("%s: fetched are %+v, %v, want one by %s", ns.Name(), fetched, err, by)
+			}
+			if got := ns.Sockets()[0].ConnID(); got != id {
+				t.Errorf("%s: the connection is %q, want %q", ns.Name(), got, id)
+			}
+		}
+	}
+	carried("polling")
+	c := wstest.New(t, dial(), wstest.Config{Raw: true, Query: url.Values{"sid": {p.sid}}})
+	c.Send("2probe")
+	if got := c.Read(); got != "3probe" {
+		t.Fatalf("the answer to the probe is %q", got)
+	}
+	c.Send("5")
+	eventually(t, "the upgrade", func() bool { return s.Transport() == "websocket" })
+	carried("websocket")
+	other := wstest.New(t, dial(), wstest.Config{})
+	if got := socketOf(t, srv, other).ConnID(); got == id {
+		t.Errorf("two connections are %q", got)
+	}
+}
