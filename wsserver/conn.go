@@ -33,7 +33,7 @@ type conn struct {
 var errState = errors.New("wsserver: unexpected packet")
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until Ended has returned.
-func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Receiver {
+func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Owner {
 	c := &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -44,7 +44,7 @@ func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Receiver {
 	return c
 }
 
-// Message implements [engine.Receiver].
+// Message implements [engine.Owner].
 func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 	var p *packet.Packet
 	if binary {
@@ -169,7 +169,7 @@ func (c *conn) forget(s *Socket, last *engine.Frame, late bool) {
 	}
 }
 
-// Ended implements [engine.Receiver].
+// Ended implements [engine.Owner].
 func (c *conn) Ended(why engine.Reason, err error) {
 	defer c.server.handlers.Done() // the goroutines of its sockets count for themselves
 	if why == engine.ReasonOwner && errors.Is(err, ErrParse) {
@@ -186,7 +186,7 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	}
 }
 
-// Waiting implements [engine.Receiver].
+// Waiting implements [engine.Owner].
 func (c *conn) Waiting() (bytes int, oldest time.Duration) {
 	c.mu.Lock()
 	sockets := slices.Clone(c.sockets)

@@ -53,7 +53,7 @@ func (in *inbox) push(p *packet.Packet, o inboxOwner, limits *inboxLimits) {
 	n := size(p)
 	in.events = append(in.events, p)
 	in.waiting += int32(n)
-	limits.budget.Take(n)
+	limits.budget.Add(n)
 	if !in.pausing && (len(in.events) >= limits.events || int(in.waiting) >= limits.bytes()) {
 		in.pausing = true
 		o.pause()
@@ -74,7 +74,7 @@ func (in *inbox) start(o inboxOwner) {
 func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	limits.budget.Give(int(in.handling))
+	limits.budget.Release(int(in.handling))
 	in.handling = 0
 	if len(in.events) == 0 {
 		in.events = nil
@@ -99,11 +99,11 @@ func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last
 func (in *inbox) close(o inboxOwner, limits *inboxLimits, discard bool) (discarded int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	limits.budget.Give(int(in.handling)) // from here on, it is the handler's own
+	limits.budget.Release(int(in.handling)) // from here on, it is the handler's own
 	in.handling = 0
 	if discard {
 		discarded = len(in.events)
-		limits.budget.Give(int(in.waiting))
+		limits.budget.Release(int(in.waiting))
 		in.events, in.waiting = nil, 0
 	}
 	in.start(o)

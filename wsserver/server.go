@@ -288,7 +288,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { srv.end(context.Cause(ctx)) })
 	defer stop()
-	srv.engine.Shut(ErrShutdown)
+	srv.engine.CloseSessions(ErrShutdown)
 	handled := make(chan struct{})
 	go func() {
 		srv.handlers.Wait()

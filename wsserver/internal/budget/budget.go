@@ -53,8 +53,8 @@ func Default() int64 {
 	return max(limit, Minimum)
 }
 
-// Take counts n more bytes. A negative n gives bytes back.
-func (b *Budget) Take(n int) {
+// Add counts n more bytes. A negative n gives bytes back.
+func (b *Budget) Add(n int) {
 	if b == nil || n == 0 {
 		return
 	}
@@ -66,8 +66,8 @@ func (b *Budget) Take(n int) {
 	}
 }
 
-// Give gives back n bytes that were taken.
-func (b *Budget) Give(n int) { b.Take(-n) }
+// Release gives back n bytes that were taken.
+func (b *Budget) Release(n int) { b.Add(-n) }
 
 // Over is readable after a Take that has reached the limit. It is for one goroutine.
 func (b *Budget) Over() <-chan struct{} { return b.over }

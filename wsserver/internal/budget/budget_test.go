@@ -11,11 +11,11 @@ func TestShare(t *testing.T) {
 	for _, test := range []struct{ used, want int }{
 		{0, 75}, {400, 50}, {1199, 0}, {1184, 1}, {1200, 0}, {1600, 0}, {5000, 0},
 	} {
-		b.Take(test.used)
+		b.Add(test.used)
 		if got := b.Share(); got != test.want {
 			t.Errorf("with %d of 1600 used: got a share of %d, want %d", test.used, got, test.want)
 		}
-		b.Give(test.used)
+		b.Release(test.used)
 	}
 	if got := b.Used(); got != 0 {
 		t.Errorf("%d bytes are used after all was given back", got)
@@ -28,8 +28,8 @@ func TestShare(t *testing.T) {
 // TestNil: without a budget nothing is counted, and nothing is ever used up.
 func TestNil(t *testing.T) {
 	var b *Budget
-	b.Take(1 << 40)
-	b.Give(1)
+	b.Add(1 << 40)
+	b.Release(1)
 	if b.Used() != 0 || b.Full() || b.Limit() != math.MaxInt64 || b.Share() != math.MaxInt32 || b.Relief() != nil || !b.RelievedBy(0) {
 		t.Error("a nil Budget is used up")
 	}
@@ -47,29 +47,29 @@ func isOver(b *Budget) bool {
 // TestOver: a Take that reaches the limit says so, each time; one below it, and a Give, do not.
 func TestOver(t *testing.T) {
 	b := New(100)
-	b.Take(99)
+	b.Add(99)
 	if isOver(b) || b.Full() {
 		t.Error("over at 99 of 100")
 	}
-	b.Take(1)
+	b.Add(1)
 	if !isOver(b) || !b.Full() {
 		t.Error("not over at 100 of 100")
 	}
-	b.Give(20)
+	b.Release(20)
 	if isOver(b) || b.Full() {
 		t.Error("over at 80 of 100, by a Give")
 	}
-	b.Take(50)
-	b.Take(50) // nobody has listened meanwhile
+	b.Add(50)
+	b.Add(50) // nobody has listened meanwhile
 	if !isOver(b) || isOver(b) {
 		t.Error("want it said once")
 	}
-	b.Take(1)
+	b.Add(1)
 	if !isOver(b) {
 		t.Error("not over again")
 	}
-	b.Give(60)
-	b.Take(0)
+	b.Release(60)
+	b.Add(0)
 	if isOver(b) {
 		t.Error("over by a Take of nothing")
 	}
@@ -77,7 +77,7 @@ func TestOver(t *testing.T) {
 
 func TestRelieved(t *testing.T) {
 	b := New(800)
-	b.Take(800)
+	b.Add(800)
 	for _, test := range []struct {
 		n    int
 		want bool
@@ -95,7 +95,7 @@ func TestRelief(t *testing.T) {
 		t.Error("there is something to wait for although all is free")
 	}
 	b.Relieve() // nobody waits
-	b.Take(100)
+	b.Add(100)
 	first, second := b.Relief(), b.Relief()
 	told := func(c <-chan struct{}) bool {
 		select {
@@ -105,7 +105,7 @@ func TestRelief(t *testing.T) {
 			return false
 		}
 	}
-	b.Give(100)
+	b.Release(100)
 	if told(first) || told(second) {
 		t.Error("told by a Give: whoever frees memory goes on until it is enough")
 	}
@@ -113,7 +113,7 @@ func TestRelief(t *testing.T) {
 	if !told(first) || !told(second) {
 		t.Error("Relieve has not told all")
 	}
-	b.Take(100)
+	b.Add(100)
 	if third := b.Relief(); third == nil || told(third) {
 		t.Error("a later wait is over at once")
 	}

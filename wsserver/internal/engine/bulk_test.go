@@ -122,10 +122,10 @@ func TestThousandPackets(t *testing.T) {
 func TestTinyPackets(t *testing.T) {
 	srv := New(Config{
 		Path: "/", PingInterval: time.Hour, PingTimeout: time.Hour, UpgradeTimeout: time.Hour, MaxPayload: 1_000_000,
-		Open: func(*http.Request, *Session) Receiver { return counter{} },
+		Open: func(*http.Request, *Session) Owner { return counter{} },
 	})
 	defer srv.Close(t.Context())
-	defer srv.Shut(errTest)
+	defer srv.CloseSessions(errTest)
 	w := httptest.NewRecorder()
 	srv.ServeHTTP(w, httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil))
 	open, err := engineio.ParseOpen(w.Body.Bytes())

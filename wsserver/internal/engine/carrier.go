@@ -38,8 +38,8 @@ type Carrier interface {
 // carrier returns what carries the session.
 func (s *Session) carrier() Carrier { return *s.carried.Load() }
 
-// begin makes c the first carrier of a new session, and the session known.
-func (s *Session) begin(c Carrier) {
+// start makes c the first carrier of a new session, and the session known.
+func (s *Session) start(c Carrier) {
 	s.first = c
 	s.carried.Store(&s.first)
 	s.server.add(s)
@@ -54,29 +54,29 @@ func (s *Session) polling() *transport.Polling {
 // polls reports whether clients fetch what is for them: a carrier of that sort sees nothing of a client that does not ask.
 func polls(c Carrier) bool { return c.Kind() == engineio.TransportPolling }
 
-// A poller is a session that polls, as its Polling sees it.
-type poller struct {
+// A pollingSession is a session that polls, as its Polling sees it.
+type pollingSession struct {
 	session *Session
 	polling transport.Polling
 }
 
 // newPolling makes the Polling of a session.
 func newPolling(s *Session) *transport.Polling {
-	p := &poller{session: s}
-	p.polling.Init(s.server.transports, p)
+	p := &pollingSession{session: s}
+	p.polling.Init(s.server.shared, p)
 	return &p.polling
 }
 
 // Payload implements [transport.ExchangeReceiver], as the methods behind it do.
-func (p *poller) Payload(body []byte) error { return p.session.payload(body) }
+func (p *pollingSession) Payload(body []byte) error { return p.session.receivePayload(body) }
 
-func (p *poller) Large() { p.session.large() }
+func (p *pollingSession) Large() { p.session.large() }
 
-func (p *poller) Closing(err error) {
+func (p *pollingSession) Closing(err error) {
 	p.session.end(err, endCarrier)
 	if c := p.session.carrier(); c != &p.polling {
 		c.Close() // a POST that came before another carrier took over
 	}
 }
 
-func (p *poller) Closed() { p.session.vanish() }
+func (p *pollingSession) Closed() { p.session.markGone() }

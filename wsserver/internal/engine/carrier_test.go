@@ -72,7 +72,7 @@ func readStream(r *bufio.Reader) (isBinary bool, packet []byte, err error) {
 
 // A stream is that carrier, and its channel.
 type stream struct {
-	channel
+	connection
 	nc    net.Conn
 	queue outbox.Queue
 	gone  func() // once
@@ -155,7 +155,7 @@ func (c *stream) pause(paused bool) {
 
 // A stream is the owner of its queue.
 func (c *stream) Flushed()         { c.Abort() }
-func (c *stream) Large()           { c.channel.Large() }
+func (c *stream) Large()           { c.connection.Large() }
 func (c *stream) Failed(err error) { c.Closing(err); c.Abort() }
 
 // A streamClient is the other end.

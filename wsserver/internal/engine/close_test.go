@@ -65,7 +65,7 @@ func TestCloseExpired(t *testing.T) {
 					r.probe(sid).mustSend(t, "2prob")
 				}
 				synctest.Wait()
-				r.srv.Shut(errTest)
+				r.srv.CloseSessions(errTest)
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				begin := time.Now()
@@ -96,12 +96,12 @@ func (h hasty) Ended(Reason, error)              { h.session.Abort() }
 func TestAbortInEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) {
-			cfg.Open = func(_ *http.Request, s *Session) Receiver { return hasty{s} }
+			cfg.Open = func(_ *http.Request, s *Session) Owner { return hasty{s} }
 		})
 		sid := r.openPolling()
 		r.srv.session(sid).Close(errTest)
 		r.gone(sid)
-		r.srv.Shut(errTest)
+		r.srv.CloseSessions(errTest)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := r.srv.Close(ctx); err != nil {
@@ -121,7 +121,7 @@ func TestShutdownHurries(t *testing.T) {
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*pollShutTimeout)
 		defer cancel()
-		r.srv.Shut(errors.New("another reason"))
+		r.srv.CloseSessions(errors.New("another reason"))
 		if err := r.srv.Close(ctx); err != nil {
 			t.Error(err)
 		}
@@ -140,9 +140,9 @@ func TestAbortMeetsUnread(t *testing.T) {
 	}{
 		"the budget is used up": {func(r *rig, sid string) {
 			others := int(r.srv.cfg.Budget.Limit())
-			r.srv.cfg.Budget.Take(others)
+			r.srv.cfg.Budget.Add(others)
 			<-r.owner(sid).ended
-			r.srv.cfg.Budget.Give(others)
+			r.srv.cfg.Budget.Release(others)
 		}, errOverBudget},
 		"aborted":           {func(r *rig, sid string) { r.owner(sid).session.Abort() }, errAborted},
 		"the client closes": {func(r *rig, sid string) { r.post(sid, "1") }, transport.ErrPeerClosed},

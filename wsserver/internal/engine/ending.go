@@ -11,7 +11,7 @@ type ending uint8
 const (
 	endOrderly   ending = iota // what was sent to the client before still reaches it, if it receives
 	endShutdown                // likewise, but little time is left: none for a client that polls, does not at the moment, and has missed nothing
-	endVanished                // the client does not answer: one that polls will fetch nothing more
+	endSilent                  // the client does not answer: one that polls will fetch nothing more
 	endDismissed               // the client has closed the session itself (Engine.IO 4, "Protocol", packet close)
 	endAborted                 // nothing that waits is kept
 	endCarrier                 // the carrier has ended, or will by itself
@@ -20,18 +20,18 @@ const (
 // end ends the session for a reason, unless it has ended, and then what carries it.
 func (s *Session) end(err error, how ending) {
 	c := s.carrier()
-	first := s.finish(err, s.patience(c, how))
+	first := s.markEnded(err, s.patience(c, how))
 	// From here on, no other carrier takes over.
 	c = s.carrier()
 	switch {
 	case how == endAborted:
 		c.Abort()
 	case !first && how == endShutdown:
-		s.hurry()
+		s.shortenEnd()
 	case !first, how == endCarrier:
 	case how == endDismissed:
 		c.Dismiss()
-	case how == endVanished && polls(c), how == endShutdown && c.Idle():
+	case how == endSilent && polls(c), how == endShutdown && c.Idle():
 		c.Abort()
 	default:
 		c.Close()
@@ -49,8 +49,8 @@ func (s *Session) patience(c Carrier, how ending) *engineio.Delay {
 	return s.server.closeDelay
 }
 
-// hurry is for a session that has ended, and waits for its client to fetch what is left, when the server shuts down.
-func (s *Session) hurry() {
+// shortenEnd is for a session that has ended, and waits for its client to fetch what is left, when the server shuts down.
+func (s *Session) shortenEnd() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if polls(s.carrier()) && !s.gone {
@@ -58,9 +58,9 @@ func (s *Session) hurry() {
 	}
 }
 
-// finish ends the session, but for what carries it, which has delay to do so, and tells the receiver. It reports false if that was done
+// markEnded ends the session, but for what carries it, which has delay to do so, and tells the owner. It reports false if that was done
 // before.
-func (s *Session) finish(err error, delay *engineio.Delay) bool {
+func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -68,7 +68,7 @@ func (s *Session) finish(err error, delay *engineio.Delay) bool {
 	}
 	s.ended = true
 	s.state.End()
-	s.server.cfg.Budget.Give(int(s.parts))
+	s.server.cfg.Budget.Release(int(s.parts))
 	s.server.deadlines.Stop(&s.beat)
 	if !s.gone {
 		delay.Arm(&s.limit, s)
@@ -77,22 +77,22 @@ func (s *Session) finish(err error, delay *engineio.Delay) bool {
 	s.probe = nil
 	s.mu.Unlock()
 	if probe != nil {
-		probe.refuse()
+		probe.sessionEnded()
 	}
 	why, err := reasonOf(err)
-	s.receiver.Ended(why, err)
+	s.owner.Ended(why, err)
 	s.mu.Lock()
 	s.told = true
 	last := s.gone
 	s.mu.Unlock()
 	if last {
-		s.server.live.Done() // vanish came meanwhile, from another goroutine
+		s.server.live.Done() // markGone came meanwhile, from another goroutine
 	}
 	return true
 }
 
-// vanish says that nothing is left of what carried the session.
-func (s *Session) vanish() {
+// markGone says that nothing is left of what carried the session.
+func (s *Session) markGone() {
 	s.server.mu.Lock()
 	delete(s.server.sessions, s.sid)
 	s.server.sessions = shrink.Map(s.server.sessions, &s.server.peakSessions)
@@ -107,8 +107,8 @@ func (s *Session) vanish() {
 	}
 }
 
-// drop ends a session that came to nothing before it was known, and had no carrier.
-func (s *Session) drop(err error) {
-	s.finish(err, s.server.closeDelay)
-	s.vanish()
+// endUnopened ends a session that came to nothing before it was known, and had no carrier.
+func (s *Session) endUnopened(err error) {
+	s.markEnded(err, s.server.closeDelay)
+	s.markGone()
 }

@@ -1,7 +1,7 @@
 // Package engine is an Engine.IO 4 server: an [http.Handler] that opens sessions for clients, carries their messages over HTTP long-polling
 // or a WebSocket, moves a session from one to the other, and finds out when its client is gone.
 //
-// What the messages mean is the business of each session's [Receiver]. The rules are those of package engineio, which does no I/O; bytes
+// What the messages mean is the business of each session's [Owner]. The rules are those of package engineio, which does no I/O; bytes
 // are moved by package transport.
 package engine
 
@@ -74,15 +74,15 @@ type Config struct {
 	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
 	CORS *cors.Cors
 
-	// Open makes the receiver of a new session, which may not be used before Open has returned. nil refuses: the server is closing.
-	Open func(r *http.Request, s *Session) Receiver
+	// Open makes the owner of a new session, which may not be used before Open has returned. nil refuses: the server is closing.
+	Open func(r *http.Request, s *Session) Owner
 
 	Logger *slog.Logger
 }
 
-// A Receiver is the owner of a session. No method may block: other sessions wait meanwhile.
-type Receiver interface {
-	// Message takes a message of the client. They come one at a time and in order. payload is the receiver's to modify until it
+// An Owner has a session, and receives its messages. No method may block: other sessions wait meanwhile.
+type Owner interface {
+	// Message takes a message of the client. They come one at a time and in order. payload is the owner's to modify until it
 	// returns. more says that the message is a part of something that is not complete: the client has to go on at Config.Pace. An error
 	// ends the session.
 	Message(binary bool, payload []byte) (more bool, err error)
@@ -97,10 +97,10 @@ type Receiver interface {
 
 // A Server holds the sessions of clients. Its methods may be called concurrently.
 type Server struct {
-	cfg        Config
-	pace       outbox.Pace
-	transports *transport.Transports
-	deadlines  *engineio.Deadlines
+	cfg       Config
+	pace      outbox.Pace
+	shared    *transport.Shared
+	deadlines *engineio.Deadlines
 
 	pingDelay, takenDelay, restDelay, pongDelay                                        *engineio.Delay // of the heartbeat
 	upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
@@ -109,11 +109,11 @@ type Server struct {
 
 	live sync.WaitGroup // sessions and strays that are not gone yet
 
-	mu           sync.Mutex            // guards what follows
-	closed       error                 // why, once Shut was called
-	sessions     map[string]*Session   // by id
-	peakSessions int                   // see shrink.Map
-	strays       map[*channel]struct{} // that came to take over a session, and do not carry it
+	mu           sync.Mutex               // guards what follows
+	closed       error                    // why, once CloseSessions was called
+	sessions     map[string]*Session      // by id
+	peakSessions int                      // see shrink.Map
+	strays       map[*connection]struct{} // that came to take over a session, and do not carry it
 
 	accepted, refused atomic.Uint64
 }
@@ -125,9 +125,9 @@ func New(cfg Config) *Server {
 		cfg:       cfg,
 		pace:      pace,
 		sessions:  make(map[string]*Session),
-		strays:    make(map[*channel]struct{}),
+		strays:    make(map[*connection]struct{}),
 		deadlines: engineio.NewDeadlines(),
-		transports: transport.New(transport.Config{
+		shared: transport.New(transport.Config{
 			MaxMessage:   cfg.MaxPayload,
 			QueueBytes:   cfg.QueueBytes,
 			Pace:         pace,
@@ -152,7 +152,7 @@ func New(cfg Config) *Server {
 	return srv
 }
 
-// enter counts one more session or stray as live; if the server was shut, it returns why.
+// enter counts one more session or stray as live; if the server closes, it returns why.
 func (srv *Server) enter() error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -168,7 +168,7 @@ func (srv *Server) newSession(r *http.Request) *Session {
 		return nil
 	}
 	s := &Session{server: srv, sid: engineio.NewSID(srv.cfg.Node)}
-	if s.receiver = srv.cfg.Open(r, s); s.receiver == nil {
+	if s.owner = srv.cfg.Open(r, s); s.owner == nil {
 		srv.live.Done()
 		return nil
 	}
@@ -211,11 +211,11 @@ type Stats struct {
 
 // Stats returns the counts as they are now.
 func (srv *Server) Stats() Stats {
-	return Stats{srv.accepted.Load(), srv.refused.Load(), srv.transports.Stats()}
+	return Stats{srv.accepted.Load(), srv.refused.Load(), srv.shared.Stats()}
 }
 
-// Shut refuses new sessions and ends those that there are, for reason.
-func (srv *Server) Shut(reason error) {
+// CloseSessions refuses new sessions and ends those that there are, for reason.
+func (srv *Server) CloseSessions(reason error) {
 	srv.mu.Lock()
 	srv.closed = reason
 	srv.mu.Unlock()
@@ -224,7 +224,7 @@ func (srv *Server) Shut(reason error) {
 	}
 }
 
-// Close waits, after Shut, until all sessions are gone: no longer than ctx allows, and then with an error. Nothing that the server has
+// Close waits, after CloseSessions, until all sessions are gone: no longer than ctx allows, and then with an error. Nothing that the server has
 // started is left.
 func (srv *Server) Close(ctx context.Context) error {
 	gone := make(chan struct{})
@@ -245,7 +245,7 @@ func (srv *Server) Close(ctx context.Context) error {
 		}
 	}
 	srv.warden.close()
-	srv.transports.Close()
+	srv.shared.Close()
 	srv.deadlines.Close()
 	return err
 }
@@ -256,14 +256,14 @@ func (srv *Server) all() []*Session {
 	return slices.Collect(maps.Values(srv.sessions))
 }
 
-func (srv *Server) allStrays() []*channel {
+func (srv *Server) allStrays() []*connection {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return slices.Collect(maps.Keys(srv.strays))
 }
 
-// stray says whether a channel is one.
-func (srv *Server) stray(c *channel, is bool) {
+// setStray says whether a connection is a stray.
+func (srv *Server) setStray(c *connection, is bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if is {

@@ -231,7 +231,7 @@ func TestOpenRefuses(t *testing.T) {
 		refuse := true
 		r := newRig(t, func(cfg *Config) {
 			open := cfg.Open
-			cfg.Open = func(r *http.Request, s *Session) Receiver {
+			cfg.Open = func(r *http.Request, s *Session) Owner {
 				if refuse {
 					return nil
 				}
@@ -268,7 +268,7 @@ func TestShutRefuses(t *testing.T) {
 		sid := r.openPolling()
 		o := r.owner(sid)
 		o.send("last") // so that the session waits for a poll
-		r.srv.Shut(errTest)
+		r.srv.CloseSessions(errTest)
 		r.mustRequest("GET", "EIO=4&transport=polling", "", 503)
 		for _, id := range []string{"", sid} {
 			if _, err := r.openSocket(id); err == nil || !strings.Contains(err.Error(), "503") {
@@ -291,8 +291,8 @@ func TestOpenMeetsShut(t *testing.T) {
 			var r *rig
 			r = newRig(t, func(cfg *Config) {
 				open := cfg.Open
-				cfg.Open = func(request *http.Request, s *Session) Receiver {
-					r.srv.Shut(errTest)
+				cfg.Open = func(request *http.Request, s *Session) Owner {
+					r.srv.CloseSessions(errTest)
 					return open(request, s)
 				}
 			})

@@ -47,7 +47,7 @@ func (s *Session) Expired(d *engineio.Deadline) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.end(err, endVanished)
+		s.end(err, endSilent)
 	case ping:
 		s.ping()
 	case d == &s.beat:

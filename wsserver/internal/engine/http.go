@@ -135,14 +135,14 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 		srv.shuttingDown(w)
 		return
 	}
-	s.begin(newPolling(s))
+	s.start(newPolling(s))
 	if srv.cfg.Cookie != nil {
 		if cookie := srv.cfg.Cookie(r); cookie != nil {
 			cookie.Value = s.sid
 			http.SetCookie(w, cookie)
 		}
 	}
-	if err := srv.transports.WritePayload(w, r, s.open(srv.upgrades()), true); err != nil {
+	if err := srv.shared.WritePayload(w, r, s.open(srv.upgrades()), true); err != nil {
 		s.Abort() // nobody knows of it
 	}
 }
@@ -166,12 +166,12 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		srv.refused.Add(1)
 		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
-		s.drop(err)
+		s.endUnopened(err)
 		return
 	}
 	c := new(webSocket)
 	c.init(s, nil)
-	srv.transports.Serve(&c.ws, nc, deflated, &c.channel)
+	srv.shared.Serve(&c.ws, nc, deflated, &c.connection)
 	c.carry(&c.ws)
 	c.ws.Start(early)
 }
@@ -191,7 +191,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 	}
 	c := new(webSocket)
 	c.init(s, &c.ws)
-	srv.transports.Serve(&c.ws, nc, deflated, &c.channel)
+	srv.shared.Serve(&c.ws, nc, deflated, &c.connection)
 	c.offer()
 	c.ws.Start(early)
 }

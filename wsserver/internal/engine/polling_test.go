@@ -338,7 +338,7 @@ func TestShutPolling(t *testing.T) {
 				check := c.state(r, sid)
 				synctest.Wait()
 				begin := time.Now()
-				r.srv.Shut(errTest)
+				r.srv.CloseSessions(errTest)
 				if err := r.srv.Close(context.Background()); err != nil {
 					t.Error(err)
 				}

@@ -110,7 +110,7 @@ var epoch = time.Now()
 // millis is a monotonic time in milliseconds, which begins again after 49 days.
 func millis() uint32 { return uint32(time.Since(epoch).Milliseconds()) }
 
-// incomplete returns how many bytes the receiver has of a message that is not complete, and how long ago it began. mu must be held.
+// incomplete returns how many bytes the owner has of a message that is not complete, and how long ago it began. mu must be held.
 func (s *Session) incomplete() (bytes int, age time.Duration) {
 	if s.partial {
 		age = time.Duration(millis()-s.began) * time.Millisecond
@@ -129,7 +129,7 @@ func (s *Session) fedOn(n int) {
 	s.readOn(0)
 }
 
-// assemble counts against the budget what the receiver has of a message that is not complete. receiving must be held.
+// assemble counts against the budget what the owner has of a message that is not complete. receiving must be held.
 func (s *Session) assemble(n int) {
 	if !s.more && s.parts == 0 { // which changes here alone
 		return
@@ -139,10 +139,10 @@ func (s *Session) assemble(n int) {
 	switch {
 	case s.ended:
 	case s.more:
-		s.server.cfg.Budget.Take(n)
+		s.server.cfg.Budget.Add(n)
 		s.parts += int32(n)
 	case s.parts > 0:
-		s.server.cfg.Budget.Give(int(s.parts))
+		s.server.cfg.Budget.Release(int(s.parts))
 		s.parts = 0
 	}
 }

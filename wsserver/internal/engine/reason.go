@@ -12,7 +12,7 @@ import (
 type Reason uint8
 
 const (
-	ReasonOwner       Reason = iota // its receiver: the error is that of [Session.Close] or of Message, or what Server.Shut was given
+	ReasonOwner       Reason = iota // its owner: the error is that of [Session.Close] or of Message, or what Server.CloseSessions was given
 	ReasonClient                    // the client closed it
 	ReasonTransport                 // what carried it failed, or the client broke the rules of HTTP or WebSocket
 	ReasonParse                     // the client broke the rules of Engine.IO
@@ -33,7 +33,7 @@ var (
 	errAborted     = errors.New("engine: aborted")
 )
 
-// reasonOf classes an error of a carrier, of the rules or of the receiver, and returns that as it was.
+// reasonOf classes an error of a carrier, of the rules or of the owner, and returns that as it was.
 func reasonOf(err error) (Reason, error) {
 	var own ownerError
 	if errors.As(err, &own) {
@@ -59,7 +59,7 @@ func reasonOf(err error) (Reason, error) {
 	return ReasonTransport, err
 }
 
-// An ownerError is one of the receiver's own, on its way through the carrier.
+// An ownerError is one of the owner's, on its way through the carrier.
 type ownerError struct{ error }
 
 func (e ownerError) Unwrap() error { return e.error }

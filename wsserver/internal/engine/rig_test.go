@@ -108,7 +108,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		Path:         "/engine.io/",
 		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 1 << 20,
-		Open: func(request *http.Request, s *Session) Receiver {
+		Open: func(request *http.Request, s *Session) Owner {
 			o := &owner{session: s, request: request, ended: make(chan struct{})}
 			r.mu.Lock()
 			r.owners[s.sid] = o
@@ -137,7 +137,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		r.http.CloseIdleConnections()
 		r.web.Close()
 		<-served
-		r.srv.Shut(fmt.Errorf("the test ends"))
+		r.srv.CloseSessions(fmt.Errorf("the test ends"))
 		if err := r.srv.Close(context.Background()); err != nil {
 			t.Errorf("Close: %v", err)
 		}

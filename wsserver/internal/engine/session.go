@@ -9,11 +9,11 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
-// A Session is a client's session, whatever carries it at the moment. Its methods may be called concurrently, and from its Receiver.
+// A Session is a client's session, whatever carries it at the moment. Its methods may be called concurrently, and from its Owner.
 type Session struct {
-	server   *Server
-	sid      string
-	receiver Receiver
+	server *Server
+	sid    string
+	owner  Owner
 
 	carried atomic.Pointer[Carrier] // by what: first, until an upgrade changes it, under mu
 	first   Carrier
@@ -21,25 +21,25 @@ type Session struct {
 	beat  engineio.Deadline // of a ping, or of its answer
 	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
 
-	receiving sync.Mutex // held while the receiver is given messages: a POST may still run when the WebSocket takes over
+	receiving sync.Mutex // held while the owner is given messages: a POST may still run when the WebSocket takes over
 
-	mu       sync.Mutex // guards what follows
-	probe    *channel   // the WebSocket that probes
-	taken    uint32     // what the client had taken when that was looked at last, in bytes; it wraps
-	looks    uint8      // how often that was the same, up to its most
-	state    engineio.Session
+	mu       sync.Mutex  // guards what follows
+	probe    *connection // the WebSocket that probes
+	taken    uint32      // what the client had taken when that was looked at last, in bytes; it wraps
+	looks    uint8       // how often that was the same, up to its most
+	state    engineio.State
 	halted   bool   // what carries the session does not read
 	partial  bool   // a message has begun and is not complete
 	began    uint32 // when it has: of millis
 	arrived  int32  // of what is incomplete, since the limit was armed, in bytes
-	parts    int32  // the receiver has of a message that is not complete, in bytes
+	parts    int32  // the owner has of a message that is not complete, in bytes
 	pauses   int32
 	onward   int32 // how much is read on although pauses says not to, in bytes
 	held     bool  // the warden has it paused
 	behind   bool  // what has come waits to be inflated, and nothing is read
 	accepted bool
 	ended    bool
-	told     bool // the receiver has been told so
+	told     bool // the owner has been told so
 	gone     bool // nothing is left of the transport
 
 	more  bool // what the last Message returned; guarded by receiving
@@ -107,27 +107,27 @@ func (s *Session) Send(f *Frame) error {
 	return nil
 }
 
-// payload takes the body of a POST request.
-func (s *Session) payload(body []byte) error {
+// receivePayload takes the body of a POST request.
+func (s *Session) receivePayload(body []byte) error {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
 	n := len(body)
-	err := engineio.DecodePayload(body, s.take)
+	err := engineio.DecodePayload(body, s.receivePacket)
 	if err == nil {
 		s.fed(n, false)
 	}
 	return err
 }
 
-// receive takes a message of a WebSocket.
-func (s *Session) receive(binary bool, data []byte) error {
+// receiveMessage takes a message of a WebSocket.
+func (s *Session) receiveMessage(binary bool, data []byte) error {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
-	return s.take(binary, data)
+	return s.receivePacket(binary, data)
 }
 
-// take gives a packet its meaning. receiving must be held.
-func (s *Session) take(binary bool, data []byte) error {
+// receivePacket gives a packet its meaning. receiving must be held.
+func (s *Session) receivePacket(binary bool, data []byte) error {
 	s.mu.Lock()
 	event, payload, err := s.state.Receive(binary, data)
 	if event == engineio.EventPong {
@@ -142,7 +142,7 @@ func (s *Session) take(binary bool, data []byte) error {
 		s.end(transport.ErrPeerClosed, endDismissed)
 	case engineio.EventMessage:
 		n := len(payload)
-		if s.more, err = s.receiver.Message(binary, payload); err != nil {
+		if s.more, err = s.owner.Message(binary, payload); err != nil {
 			err = ownerError{err}
 		}
 		s.whole = s.whole || !s.more

@@ -11,7 +11,7 @@ import (
 )
 
 // probing opens a WebSocket that probes for a new session, and returns the server's end of it.
-func (r *rig) probing() (sid string, ws *socket, c *channel) {
+func (r *rig) probing() (sid string, ws *socket, c *connection) {
 	r.t.Helper()
 	sid = r.openPolling()
 	ws = r.probe(sid)
@@ -42,7 +42,7 @@ func TestUpgradeMeetsEnd(t *testing.T) {
 			sid, ws, c := r.probing()
 			s := c.session
 			atOnce(i%2 == 0, func() {
-				if c.take() {
+				if c.takeOver() {
 					took++
 				}
 			}, func() { c.Closing(broken) })
@@ -68,7 +68,7 @@ func TestProbeMeetsEnd(t *testing.T) {
 		r := newRig(t, nil)
 		for i := range 300 {
 			sid, ws, c := r.probing()
-			atOnce(i%2 == 0, func() { c.Message(false, []byte("2probe")) }, c.abandon)
+			atOnce(i%2 == 0, func() { c.Message(false, []byte("2probe")) }, c.endProbe)
 			for answer := ""; answer != "end"; { // the second probe may have its answer
 				m, err := ws.read()
 				if answer = m; err != nil {

@@ -237,7 +237,7 @@ func TestEndClosesProbe(t *testing.T) {
 	ends := map[string]func(r *rig, o *owner){
 		"server": func(r *rig, o *owner) { o.session.Close(errTest) },
 		"abort":  func(r *rig, o *owner) { o.session.Abort() },
-		"shut":   func(r *rig, o *owner) { r.srv.Shut(errTest) },
+		"shut":   func(r *rig, o *owner) { r.srv.CloseSessions(errTest) },
 		"client": func(r *rig, o *owner) { r.post(o.session.sid, "1") },
 		"parse":  func(r *rig, o *owner) { r.start("POST", o.session.sid, "7").want(400, badRequestBody) },
 	}

@@ -89,7 +89,7 @@ func (w *warden) relieve() bool {
 			s.carrier().DropVolatile()
 		}
 		if !budget.RelievedBy(0) {
-			w.end(w.holders(sessions))
+			w.endSome(w.holders(sessions))
 		}
 	}
 	if budget.Full() {
@@ -114,7 +114,7 @@ func (w *warden) holders(sessions []*Session) (holders []holder) {
 	limit := w.server.cfg.QueueBytes
 	for _, s := range sessions {
 		out, in := s.carrier().Waiting()
-		events, oldestEvent := s.receiver.Waiting()
+		events, oldestEvent := s.owner.Waiting()
 		s.mu.Lock()
 		parts, oldestPart := s.incomplete()
 		s.mu.Unlock()
@@ -136,8 +136,8 @@ func (w *warden) holders(sessions []*Session) (holders []holder) {
 	return holders
 }
 
-// end ends sessions until an eighth of the budget is free.
-func (w *warden) end(holders []holder) {
+// endSome ends sessions until an eighth of the budget is free.
+func (w *warden) endSome(holders []holder) {
 	later := 0
 	for _, h := range holders {
 		if w.server.cfg.Budget.RelievedBy(later) {

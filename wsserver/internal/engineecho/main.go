@@ -42,7 +42,7 @@ func main() {
 		UpgradeTimeout: *upgradeTimeout,
 		MaxPayload:     *maxPayload,
 		QueueBytes:     queue,
-		Open:           func(_ *http.Request, s *engine.Session) engine.Receiver { return echo{s} },
+		Open:           func(_ *http.Request, s *engine.Session) engine.Owner { return echo{s} },
 		Logger:         slog.Default(),
 	}
 	if *origins != "" {
@@ -77,7 +77,7 @@ func serve(addr string, headerTimeout time.Duration, srv *engine.Server) error {
 	}
 	ending, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	srv.Shut(errors.New("server shutting down"))
+	srv.CloseSessions(errors.New("server shutting down"))
 	closed := srv.Close(ending)
 	if errors.Is(closed, context.DeadlineExceeded) {
 		closed = nil // clients that do not answer are cut off

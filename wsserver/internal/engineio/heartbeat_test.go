@@ -16,7 +16,7 @@ type client struct {
 	answer                        time.Duration // from ping to pong; zero: none
 	got                           time.Duration // from ping to when the client has it
 	mu                            sync.Mutex    // guards what follows
-	session                       Session
+	session                       State
 	deadline                      Deadline
 	pings                         []time.Duration
 	ended                         time.Duration

@@ -44,7 +44,7 @@ type Evidence struct {
 	NotHeard bool // the owner reads nothing from the client at present: the pong may be among what is not read
 }
 
-// A Session is the state of one client's session (Engine.IO 4): what its packets mean and when the client is gone. It does not know its
+// A State is the state of one client's session (Engine.IO 4): what its packets mean and when the client is gone. It does not know its
 // transport, which may change. It does no I/O and has no clock: its owner keeps one deadline for it and moves it as the methods say. The
 // zero value is a session that has just sent its open packet, and waits for [WaitPing].
 //
@@ -54,7 +54,7 @@ type Evidence struct {
 // own handlers. A ping that the client does not get is the business of whoever judges what it takes.
 //
 // The methods must not be called concurrently.
-type Session struct {
+type State struct {
 	state sessionState
 }
 
@@ -74,7 +74,7 @@ const (
 // payload is part of data and has a meaning for [EventMessage] only; whether that message is text or binary is what the packet was.
 // After an error or [EventClose] the session has ended: no deadline runs, and nothing has a meaning any more, such as what comes behind
 // it in the same payload.
-func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte, err error) {
+func (s *State) Receive(binary bool, data []byte) (event Event, payload []byte, err error) {
 	if s.state&ended != 0 {
 		return EventNone, nil, nil
 	}
@@ -112,11 +112,11 @@ func (s *Session) Receive(binary bool, data []byte) (event Event, payload []byte
 }
 
 // Pinged reports whether a ping is out that was not answered.
-func (s *Session) Pinged() bool { return s.state&pinged != 0 }
+func (s *State) Pinged() bool { return s.state&pinged != 0 }
 
 // Expired says what to do when the deadline has passed: to send a ping if ping is true, and to set the next deadline. An error, which
 // is [ErrPingTimeout], ends the session. e has a meaning if the session is Pinged.
-func (s *Session) Expired(e Evidence) (ping bool, next Wait, err error) {
+func (s *State) Expired(e Evidence) (ping bool, next Wait, err error) {
 	switch {
 	case s.state&ended != 0:
 		return false, WaitNothing, nil
@@ -138,7 +138,7 @@ func (s *Session) Expired(e Evidence) (ping bool, next Wait, err error) {
 }
 
 // look deals with a ping that the client may not have got yet.
-func (s *Session) look(e Evidence) (ping bool, next Wait, err error) {
+func (s *State) look(e Evidence) (ping bool, next Wait, err error) {
 	first := s.state&fresh != 0
 	s.state &^= fresh
 	switch {
@@ -156,7 +156,7 @@ func (s *Session) look(e Evidence) (ping bool, next Wait, err error) {
 }
 
 // Ping says that a ping goes out now, due or not. The session must not be Pinged.
-func (s *Session) Ping() Wait {
+func (s *State) Ping() Wait {
 	if s.state&ended != 0 {
 		return WaitNothing
 	}
@@ -165,7 +165,7 @@ func (s *Session) Ping() Wait {
 }
 
 // Forgive takes a ping that was not answered for answered: the client is alive, and its pong is among what the owner does not read.
-func (s *Session) Forgive() Wait {
+func (s *State) Forgive() Wait {
 	if s.state&(ended|pinged) != pinged {
 		return WaitUnchanged
 	}
@@ -174,14 +174,14 @@ func (s *Session) Forgive() Wait {
 }
 
 // Pause says that what comes from the client waits for its handlers.
-func (s *Session) Pause() {
+func (s *State) Pause() {
 	if s.state&ended == 0 {
 		s.state |= paused
 	}
 }
 
 // Resume ends a pause. A ping that the client has got and not answered yet gets its whole timeout again.
-func (s *Session) Resume() Wait {
+func (s *State) Resume() Wait {
 	if s.state&ended != 0 || s.state&paused == 0 {
 		return WaitUnchanged
 	}
@@ -193,7 +193,7 @@ func (s *Session) Resume() Wait {
 }
 
 // End is the owner's end of the session, for whatever reason.
-func (s *Session) End() { s.state = ended }
+func (s *State) End() { s.state = ended }
 
 // Ended reports whether the session has ended.
-func (s *Session) Ended() bool { return s.state&ended != 0 }
+func (s *State) Ended() bool { return s.state&ended != 0 }

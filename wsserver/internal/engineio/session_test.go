@@ -6,15 +6,15 @@ import (
 )
 
 func TestSessionReceive(t *testing.T) {
-	fresh := func() *Session { return new(Session) }
-	awaiting := func() *Session {
-		s := new(Session)
+	fresh := func() *State { return new(State) }
+	awaiting := func() *State {
+		s := new(State)
 		s.Expired(Evidence{})
 		return s
 	}
 	tests := []struct {
 		rule    string
-		session *Session
+		session *State
 		binary  bool
 		data    string
 		event   Event
@@ -81,7 +81,7 @@ func TestSessionPayload(t *testing.T) {
 		{"ping from a client", "4a\x1e2\x1e4b", []string{"text a"}, ErrDirection, true},
 		{"unknown type", "4a\x1e7\x1e4b", []string{"text a"}, ErrParse, true},
 	} {
-		var s Session
+		var s State
 		s.Expired(Evidence{}) // a pong is awaited
 		var events []string
 		err := DecodePayload([]byte(test.payload), func(binary bool, packet []byte) error {
@@ -104,7 +104,7 @@ func TestSessionPayload(t *testing.T) {
 
 func TestSessionReceiveAllTypes(t *testing.T) {
 	for c := range 256 {
-		_, _, err := new(Session).Receive(false, []byte{byte(c), 'x'})
+		_, _, err := new(State).Receive(false, []byte{byte(c), 'x'})
 		want := error(ErrParse)
 		switch {
 		case c == '0' || c == '2':
@@ -163,7 +163,7 @@ func TestSessionHeartbeat(t *testing.T) {
 		{"nothing after the end", []step{{"1", "close"}, {"pause", ""}, {"resume", "unchanged"}, {"forgive", "unchanged"}, {"ping", "await nothing"},
 			{"expired", "await nothing"}}},
 	} {
-		var s Session
+		var s State
 		for i, step := range test.steps {
 			if got := play(&s, step.do); got != step.want {
 				t.Errorf("%s: step %d, %s: got %s, want %s", test.rule, i, step.do, got, step.want)
@@ -172,7 +172,7 @@ func TestSessionHeartbeat(t *testing.T) {
 	}
 }
 
-func play(s *Session, do string) string {
+func play(s *State, do string) string {
 	wait := func(w Wait) string {
 		return []string{WaitUnchanged: "unchanged", WaitNothing: "await nothing", WaitPing: "await ping", WaitTaken: "look", WaitRest: "await rest",
 			WaitPong: "await pong"}[w]
@@ -215,7 +215,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("t4hello|t3|e|t3|p|e|r|e|t1"))
 	f.Add([]byte("b\x00|e|e|t2"))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		var s Session
+		var s State
 		for step := range slices.Values(splitSteps(script)) {
 			ended := s.Ended()
 			var event Event

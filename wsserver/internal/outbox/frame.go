@@ -35,11 +35,11 @@ type Frame struct {
 	of   *Frame // the whole, of a second part
 }
 
-// hold says that one more queue has f. The first one counts it against the budget.
-func (f *Frame) hold(b *budget.Budget) {
+// acquire says that one more queue has f. The first one counts it against the budget.
+func (f *Frame) acquire(b *budget.Budget) {
 	if !f.Ping && f.holds.Add(1) == 1 {
 		f.born.Store(now())
-		b.Take(len(f.Bytes) + frameOverhead)
+		b.Add(len(f.Bytes) + frameOverhead)
 	}
 }
 
@@ -49,7 +49,7 @@ func (f *Frame) release(b *budget.Budget, queues int32) {
 	case f.of != nil:
 		f.of.release(b, queues)
 	case !f.Ping && !f.part && f.holds.Add(-queues) == 0:
-		b.Give(len(f.Bytes) + frameOverhead)
+		b.Release(len(f.Bytes) + frameOverhead)
 	}
 }
 

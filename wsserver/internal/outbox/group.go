@@ -66,7 +66,7 @@ func (g *Group) write(q *Queue) {
 	w.lane = &g.queues
 	for again := true; again; {
 		again = w.flush(q)
-		w.settle()
+		w.account()
 	}
 	if len(w.free) > 0 {
 		g.queues.mu.Lock()

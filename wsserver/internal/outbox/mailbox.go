@@ -95,7 +95,7 @@ func (m *Mailbox) admit(f *Frame) bool {
 
 // push appends f. mu must be held.
 func (m *Mailbox) push(f *Frame) {
-	f.hold(m.group.queues.budget)
+	f.acquire(m.group.queues.budget)
 	m.frames = append(m.frames, f)
 	m.bytes += len(f.Bytes)
 	if f.Volatile {
@@ -287,8 +287,8 @@ func (m *Mailbox) PingTaken() bool {
 	return m.state&pinging == 0
 }
 
-// Leave says that the fetch that waits goes away with nothing.
-func (m *Mailbox) Leave() {
+// StopWaiting says that the fetch that waits goes away with nothing.
+func (m *Mailbox) StopWaiting() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.waiting = false

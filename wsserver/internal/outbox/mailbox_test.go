@@ -110,7 +110,7 @@ func TestMailboxVolatile(t *testing.T) {
 	wantTake(t, m, "v1,v2", false)
 	wantAppend(t, m, newVolatile("v3"), false) // that fetch is away
 	wantTake(t, m, "", false)
-	m.Leave()
+	m.StopWaiting()
 	wantAppend(t, m, newVolatile("v4"), false)
 
 	wantTake(t, m, "", false)

@@ -127,7 +127,7 @@ func (q *Queue) Send(f *Frame) bool {
 	default:
 		// What was queued meanwhile waits behind the rest of f.
 		q.reserve()
-		f.hold(q.lane.budget)
+		f.acquire(q.lane.budget)
 		q.setFrames(slices.Insert(q.frames, int(q.head), f))
 		if f.Volatile {
 			q.state |= volatile
@@ -220,7 +220,7 @@ func (q *Queue) push(f *Frame) bool {
 		return false
 	}
 	q.reserve()
-	f.hold(q.lane.budget)
+	f.acquire(q.lane.budget)
 	if len(q.frames) < cap(q.frames) {
 		q.frames = append(q.frames, f)
 	} else {
@@ -254,7 +254,7 @@ func (q *Queue) setFrames(frames []*Frame) {
 		}
 		return n * slot
 	}
-	q.lane.budget.Take(counted(after) - counted(before))
+	q.lane.budget.Add(counted(after) - counted(before))
 }
 
 // schedule hands q to the runner, unless it is there, being written or blocked. A queue whose runner is closed is closed too: schedule then

@@ -1,7 +1,5 @@
 package outbox
 
-import ()
-
 // CloseAfterFlush queues f, unless it is nil, as the last frame: from now on Append and Send return false, and once all is written the
 // owner is told Flushed and the queue is closed. f counts as one that is always accepted. It returns false, and does nothing, if the queue
 // is closing or closed already.
@@ -40,14 +38,14 @@ func (q *Queue) fail() bool {
 func (q *Queue) close() {
 	q.state |= closed
 	if q.state&flushing == 0 {
-		q.release()
+		q.clear()
 		return
 	}
 	q.drop(int(q.head + q.inFlight))
 }
 
-// release drops what is queued in a closed queue. mu must be held, and no writer may be reading frames.
-func (q *Queue) release() {
+// clear drops what is queued in a closed queue. mu must be held, and no writer may be reading frames.
+func (q *Queue) clear() {
 	q.drop(int(q.head))
 	q.setFrames(nil)
 	q.head, q.offset, q.bytes = 0, 0, 0

@@ -1,7 +1,5 @@
 package outbox
 
-import ()
-
 // next begins a write of what is next, unless the queue is closed. The owner is asked first whether something belongs before it.
 func (q *Queue) next() (batch []*Frame, offset int, ok bool) {
 	q.mu.Lock()
@@ -17,7 +15,7 @@ func (q *Queue) next() (batch []*Frame, offset int, ok bool) {
 		q.mu.Lock()
 		q.state &^= flushing
 		if q.state&closed != 0 {
-			q.release()
+			q.clear()
 			return nil, 0, false
 		}
 	}
@@ -57,7 +55,7 @@ func (q *Queue) wrote(n, offered int, err error, done *releases) (frames int, mo
 	q.inFlight = 0
 	frames = q.advance(n, done)
 	if q.state&closed != 0 {
-		q.release()
+		q.clear()
 		return frames, false
 	}
 	if err != nil {

@@ -25,8 +25,8 @@ func (r *releases) add(b *budget.Budget, place int, f *Frame) {
 	slot.times++
 }
 
-// settle releases what was gathered.
-func (r *releases) settle(b *budget.Budget) {
+// releaseAll releases what was gathered.
+func (r *releases) releaseAll(b *budget.Budget) {
 	for _, slot := range r {
 		if slot.frame != nil {
 			slot.frame.release(b, slot.times)

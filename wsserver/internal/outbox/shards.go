@@ -140,7 +140,7 @@ func (s *shard) round(w *writer) {
 		}
 	}
 	clear(list[len(again):])
-	w.settle()
+	w.account()
 
 	s.queues.mu.Lock()
 	defer s.queues.mu.Unlock()

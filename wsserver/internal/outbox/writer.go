@@ -130,9 +130,9 @@ func checkCount(n, offered int, err error) (int, error) {
 	return n, err
 }
 
-// settle releases the frames that are written, and adds what was counted to the lane's counters.
-func (w *writer) settle() {
-	w.released.settle(w.lane.budget)
+// account releases the frames that are written, and adds what was counted to the lane's counters.
+func (w *writer) account() {
+	w.released.releaseAll(w.lane.budget)
 	c := &w.lane.counters
 	c.frames.Add(w.frames)
 	c.bytes.Add(w.bytes)

@@ -22,7 +22,7 @@ func newWriting(w http.ResponseWriter) *deadline {
 	return &deadline{set: http.NewResponseController(w).SetWriteDeadline}
 }
 
-// wait sets how long what follows may take; zero is no limit. It returns false after abandon.
+// wait sets how long what follows may take; zero is no limit. It returns false after abort.
 func (d *deadline) wait(limit time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -37,8 +37,8 @@ func (d *deadline) wait(limit time.Duration) bool {
 	return true
 }
 
-// abandon ends what is under way: what it holds in memory is given up at once, and its connection closed.
-func (d *deadline) abandon() {
+// abort ends what is under way: what it holds in memory is given up at once, and its connection closed.
+func (d *deadline) abort() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.over = true

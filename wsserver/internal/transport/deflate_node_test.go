@@ -66,7 +66,7 @@ func TestDeflateAgainstNode(t *testing.T) {
 	} {
 		t.Run(test.options, func(t *testing.T) {
 			t.Parallel()
-			transports := newTransports(t, Config{Deflate: 1024})
+			shared := newShared(t, Config{Deflate: 1024})
 			var in, out atomic.Int64
 			var served sync.WaitGroup
 			served.Add(1)
@@ -78,7 +78,7 @@ func TestDeflateAgainstNode(t *testing.T) {
 					return
 				}
 				e := &echo{new(WebSocket), make(chan struct{})}
-				transports.Serve(e.w, countedConn{nc, &in, &out}, deflate, e)
+				shared.Serve(e.w, countedConn{nc, &in, &out}, deflate, e)
 				e.w.Start(early)
 				<-e.closed
 			})}

@@ -37,17 +37,17 @@ func deflatedFrame(f *outbox.Frame, threshold int) *outbox.Frame { return f.As(d
 // TestBroadcastIsDeflatedOnce: whoever shares a frame shares its compressed form, and those that have not negotiated it get the frame.
 func TestBroadcastIsDeflatedOnce(t *testing.T) {
 	const receivers = 1000
-	transports := newTransports(t, Config{Deflate: 1024})
+	shared := newShared(t, Config{Deflate: 1024})
 	var made atomic.Int32
-	deflate := transports.deflated.Make
-	transports.deflated.Make = func(f *outbox.Frame) []byte {
+	deflate := shared.deflated.Make
+	shared.deflated.Make = func(f *outbox.Frame) []byte {
 		made.Add(1)
 		return deflate(f)
 	}
 	sockets, sinks := make([]WebSocket, receivers), make([]sinkConn, receivers)
 	for i := range sockets {
 		sinks[i].done = make(chan struct{})
-		transports.Serve(&sockets[i], &sinks[i], i%2 == 0, newOwner())
+		shared.Serve(&sockets[i], &sinks[i], i%2 == 0, newOwner())
 	}
 	text := strings.Repeat("to all, ", 500)
 	long, short, asIs := frameOf(wireMessage{OpText, text}), frameOf(wireMessage{OpText, "short"}), frameOf(wireMessage{OpText, text})
@@ -91,10 +91,10 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 func TestWebSocketDeflate(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{MaxMessage: 10_000, Deflate: 100})
+			shared := newShared(t, Config{MaxMessage: 10_000, Deflate: 100})
 			near, far := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), true, o)
+			shared.Serve(w, kind.wrap(near), true, o)
 			w.Start(nil)
 			text := strings.Repeat("hello, ", 1000)
 			far.Write(client(0x89, text[:120]))
@@ -117,15 +117,15 @@ func TestDeflateOff(t *testing.T) {
 	if got := unsafe.Sizeof(WebSocket{}); got > 232 {
 		t.Errorf("got a WebSocket of %d bytes, want 232 at most", got)
 	}
-	transports := newTransports(t, Config{})
-	transports.deflated.Make = func(*outbox.Frame) []byte {
+	shared := newShared(t, Config{})
+	shared.deflated.Make = func(*outbox.Frame) []byte {
 		t.Error("a frame was compressed")
 		return nil
 	}
 	f := frameOf(wireMessage{OpText, strings.Repeat("hello, ", 1000)})
 	for _, negotiated := range []bool{false, true} {
 		sink, w := &sinkConn{done: make(chan struct{})}, new(WebSocket)
-		transports.Serve(w, sink, negotiated, newOwner())
+		shared.Serve(w, sink, negotiated, newOwner())
 		w.Append(f)
 		w.CloseWith(CloseNormal)
 		<-sink.done

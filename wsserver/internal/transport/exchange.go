@@ -79,7 +79,7 @@ const (
 var closePacket = NewFrame(false, []byte{shutdown})
 
 // Init makes x that of a new session.
-func (x *Exchange) Init(t *Transports, r ExchangeReceiver) {
+func (x *Exchange) Init(t *Shared, r ExchangeReceiver) {
 	x.receiver, x.budget = r, t.budget
 	x.ending = make(chan struct{})
 	x.box.Init(t.group, (*mailboxOwner)(x))
@@ -118,7 +118,7 @@ func (x *Exchange) Probe(probing bool) {
 	defer x.mu.Unlock()
 	x.probing = probing
 	if probing {
-		x.end(noop)
+		x.answerWaiting(noop)
 	}
 }
 
@@ -131,7 +131,7 @@ func (x *Exchange) MoveTo(heir outbox.Heir) bool {
 		return false
 	}
 	x.state = pollingMoved
-	x.end(noop)
+	x.answerWaiting(noop)
 	return true
 }
 
@@ -187,12 +187,12 @@ func (x *Exchange) abort(packet byte) {
 		close(x.ending)
 	}
 	x.state = pollingClosed
-	x.end(packet)
-	if x.put != nil && x.put.abandon != nil {
-		x.put.abandon() // nobody waits for it any more
+	x.answerWaiting(packet)
+	if x.put != nil && x.put.abort != nil {
+		x.put.abort() // nobody waits for it any more
 	}
-	if x.away != nil && x.away.abandon != nil {
-		x.away.abandon()
+	if x.away != nil && x.away.abort != nil {
+		x.away.abort()
 	}
 	x.mu.Unlock()
 	x.box.Close()
@@ -211,8 +211,8 @@ func (x *Exchange) fail(err error) {
 	x.Abort()
 }
 
-// finish ends the session for a reason that its owner does not know yet, after what is queued has been fetched.
-func (x *Exchange) finish(err error) {
+// closeFor ends the session for a reason that its owner does not know yet, after what is queued has been fetched.
+func (x *Exchange) closeFor(err error) {
 	x.mu.Lock()
 	over := x.state >= pollingClosing
 	moved := x.state == pollingMoved

@@ -16,7 +16,7 @@ import (
 func newExchange(t *testing.T) (*Exchange, *pollingOwner, *budget.Budget) {
 	b := budget.New(1 << 20)
 	x, o := new(Exchange), new(pollingOwner)
-	x.Init(newTransports(t, Config{MaxMessage: 100, QueueBytes: 1000, Budget: b}), o)
+	x.Init(newShared(t, Config{MaxMessage: 100, QueueBytes: 1000, Budget: b}), o)
 	return x, o, b
 }
 
@@ -136,11 +136,11 @@ func TestExchangeEnds(t *testing.T) {
 			take.Wait(nil)
 			put, _ := x.Put()
 			abandoned := ""
-			take.OnAbandon(func() { abandoned += "take" })
-			put.OnAbandon(func() { abandoned += "put" })
+			take.OnAbort(func() { abandoned += "take" })
+			put.OnAbort(func() { abandoned += "put" })
 			x.Abort()
-			take.OnAbandon(func() { abandoned += " late" })
-			put.OnAbandon(nil)
+			take.OnAbort(func() { abandoned += " late" })
+			put.OnAbort(nil)
 			if abandoned != "puttake late" {
 				t.Errorf("abandoned: %q", abandoned)
 			}

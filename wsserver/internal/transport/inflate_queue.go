@@ -148,8 +148,8 @@ func (q *inflateQueue) submit(in *inflation) {
 	q.rouse()
 }
 
-// hurry moves a client to the front, whatever it has used: it closes, and nothing of it is inflated.
-func (q *inflateQueue) hurry(in *inflation) {
+// moveToFront moves a client to the front, whatever it has used: it closes, and nothing of it is inflated.
+func (q *inflateQueue) moveToFront(in *inflation) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if in.line != nil && !q.closed {
@@ -182,7 +182,7 @@ func (q *inflateQueue) rouse() {
 		q.running++
 		q.workers.Go(q.work)
 	case len(q.waiting) > 0:
-		q.ring(now, min(time.Duration(q.waiting[0].order), q.spare.within(0, spareShare)))
+		q.setAlarm(now, min(time.Duration(q.waiting[0].order), q.spare.within(0, spareShare)))
 	}
 }
 
@@ -222,12 +222,12 @@ func (q *inflateQueue) next() (in *inflation) {
 	return in
 }
 
-// ring sets the alarm, unless it rings sooner. mu must be held.
-func (q *inflateQueue) ring(now, at time.Duration) {
+// setAlarm sets the alarm, unless it rings sooner. mu must be held.
+func (q *inflateQueue) setAlarm(now, at time.Duration) {
 	if q.alarm != nil && q.ringsAt <= at {
 		return
 	}
-	q.silence()
+	q.stopAlarm()
 	q.workers.Add(1)
 	q.ringsAt = at
 	q.alarm = time.AfterFunc(at-now, func() {
@@ -241,8 +241,8 @@ func (q *inflateQueue) ring(now, at time.Duration) {
 	})
 }
 
-// silence takes the alarm back. mu must be held.
-func (q *inflateQueue) silence() {
+// stopAlarm takes the alarm back. mu must be held.
+func (q *inflateQueue) stopAlarm() {
 	if q.alarm != nil && q.alarm.Stop() {
 		q.workers.Done()
 	}
@@ -254,7 +254,7 @@ func (q *inflateQueue) Close() {
 	q.mu.Lock()
 	q.closed = true
 	q.waiting, q.ready = nil, nil
-	q.silence()
+	q.stopAlarm()
 	q.mu.Unlock()
 	q.workers.Wait()
 }

@@ -39,24 +39,24 @@ func (c *costs) Large()        {}
 func (c *costs) Closing(error) {}
 func (c *costs) Closed()       {}
 
-// A crowd is transports in a bubble whose clients all compress.
+// A crowd is shared in a bubble whose clients all compress.
 type crowd struct {
-	transports *Transports
-	clients    sync.WaitGroup
-	conns      []net.Conn
-	sockets    []*WebSocket
+	shared  *Shared
+	clients sync.WaitGroup
+	conns   []net.Conn
+	sockets []*WebSocket
 
 	mu     sync.Mutex      // guards what follows
 	worked []time.Duration // when the worker began and ended a message, by turns
 }
 
 func newCrowd() *crowd {
-	c := &crowd{transports: New(Config{MaxMessage: 100_000, Deflate: 1024, Logger: slog.New(slog.DiscardHandler)})}
-	c.transports.inflating.most = 1
-	c.transports.inflating.cpu = func() time.Duration {
+	c := &crowd{shared: New(Config{MaxMessage: 100_000, Deflate: 1024, Logger: slog.New(slog.DiscardHandler)})}
+	c.shared.inflating.most = 1
+	c.shared.inflating.cpu = func() time.Duration {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.worked = append(c.worked, c.transports.inflating.now())
+		c.worked = append(c.worked, c.shared.inflating.now())
 		return c.worked[len(c.worked)-1]
 	}
 	return c
@@ -72,7 +72,7 @@ func (c *crowd) work() []time.Duration {
 func (c *crowd) join(cost time.Duration) (*costs, net.Conn) {
 	near, far := net.Pipe()
 	w, r := new(WebSocket), &costs{cost: cost, got: make(chan struct{}, 1)}
-	c.transports.Serve(w, near, true, r)
+	c.shared.Serve(w, near, true, r)
 	w.Start(nil)
 	c.sockets, c.conns = append(c.sockets, w), append(c.conns, far)
 	return r, far
@@ -96,7 +96,7 @@ func (c *crowd) close() {
 		w.Abort()
 		c.conns[i].Close()
 	}
-	c.transports.Close()
+	c.shared.Close()
 	c.clients.Wait()
 }
 

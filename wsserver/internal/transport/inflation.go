@@ -25,7 +25,7 @@ type inflation struct {
 }
 
 // newInflation returns what a WebSocket needs if its peer may compress.
-func (t *Transports) newInflation(w *WebSocket) *inflation {
+func (t *Shared) newInflation(w *WebSocket) *inflation {
 	in := &inflation{socket: w, queue: t.inflating}
 	in.config = ReaderConfig{MaxMessage: t.reader.MaxMessage, Deflate: true, inflation: in}
 	return in
@@ -70,8 +70,8 @@ func (r *Reader) inflateWith(in *inflater, limit int, op Opcode, payload []byte,
 // isHeld reports whether Feed has stopped at a compressed message, which waits for release, as does what came behind it.
 func (r *Reader) isHeld() bool { return r.state&held != 0 }
 
-// release inflates the message that is held and decodes what came behind it, as Feed does: up to the next that is held.
-func (r *Reader) release(with *inflater, h Handler) error {
+// resume inflates the message that is held and decodes what came behind it, as Feed does: up to the next that is held.
+func (r *Reader) resume(with *inflater, h Handler) error {
 	in := r.Config.inflation
 	r.state &^= held
 	payload, rest := in.payload, in.rest
@@ -104,7 +104,7 @@ type Holder interface {
 func (w *WebSocket) hold() {
 	in := w.reader.Config.inflation
 	in.keep()
-	w.halt(wsHeld, 0)
+	w.changePause(wsHeld, 0)
 	if h, ok := w.receiver.(Holder); ok {
 		h.Held(true)
 	}
@@ -116,14 +116,14 @@ func (w *WebSocket) unhold() {
 	if h, ok := w.receiver.(Holder); ok {
 		h.Held(false)
 	}
-	w.halt(0, wsHeld)
+	w.changePause(0, wsHeld)
 }
 
-// hurry has what is held dropped soon, since the connection closes: the peer's Close frame may be behind it.
-func (w *WebSocket) hurry() {
+// dropHeld has what is held dropped soon, since the connection closes: the peer's Close frame may be behind it.
+func (w *WebSocket) dropHeld() {
 	if w.reader.Config != nil && w.reader.Config.inflation != nil {
 		in := w.reader.Config.inflation
-		in.queue.hurry(in)
+		in.queue.moveToFront(in)
 	}
 }
 
@@ -133,8 +133,8 @@ func (w *WebSocket) closing() bool {
 	return w.state&wsClosing != 0
 }
 
-// halt changes the reasons for which nothing is read, and stops or goes on reading.
-func (w *WebSocket) halt(set, clear wsState) {
+// changePause changes the reasons for which nothing is read, and stops or goes on reading.
+func (w *WebSocket) changePause(set, clear wsState) {
 	const reasons = wsPaused | wsHeld
 	w.mu.Lock()
 	defer w.mu.Unlock()

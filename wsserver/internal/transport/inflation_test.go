@@ -37,7 +37,7 @@ func feedHeld(config ReaderConfig, all bool, chunks ...[]byte) (events []string,
 			if r.Partial() || err != nil {
 				rec.events = append(rec.events, fmt.Sprintf("partial or failed while something is held: %v", err))
 			}
-			err = r.release(with, rec)
+			err = r.resume(with, rec)
 		}
 		if err != nil && first == nil {
 			first = err
@@ -86,10 +86,10 @@ func TestHeld(t *testing.T) {
 func eachInflating(t *testing.T, test func(t *testing.T, w *WebSocket, o *owner, peer *net.TCPConn)) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{MaxMessage: 100_000, Deflate: 1024})
+			shared := newShared(t, Config{MaxMessage: 100_000, Deflate: 1024})
 			near, far := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), true, unfed{o})
+			shared.Serve(w, kind.wrap(near), true, unfed{o})
 			test(t, w, o, far)
 		})
 	}
@@ -173,7 +173,7 @@ func read(r io.Reader, p []byte) bool {
 func TestInflatingKept(t *testing.T) {
 	long := "long " + strings.Repeat("hello, ", 10_000)
 	eachInflating(t, func(t *testing.T, w *WebSocket, o *owner, _ *net.TCPConn) {
-		q := w.transports.inflating
+		q := w.shared.inflating
 		w.reader.Config.inflation.used, q.spare = never, never
 		input := slices.Concat(client(0xc1, squeeze(long)), client(0x81, "b"))
 		w.Start(input)
@@ -190,7 +190,7 @@ func TestInflatingKept(t *testing.T) {
 func TestInflatingPaused(t *testing.T) {
 	long := "long " + strings.Repeat("hello, ", 10_000)
 	eachInflating(t, func(t *testing.T, w *WebSocket, o *owner, peer *net.TCPConn) {
-		w.halt(wsHeld, 0)
+		w.changePause(wsHeld, 0)
 		w.Start(nil)
 		w.Pause()
 		w.Resume()
@@ -199,7 +199,7 @@ func TestInflatingPaused(t *testing.T) {
 			t.Error("Resume ended the pause of a worker")
 		}
 		w.Pause()
-		w.halt(0, wsHeld)
+		w.changePause(0, wsHeld)
 		if !isPaused(w) {
 			t.Error("a worker ended the owner's pause")
 		}
@@ -244,19 +244,19 @@ func TestInflatingEnds(t *testing.T) {
 	}{
 		{"Abort", (*WebSocket).Abort, []string{"closed"}},
 		{"failure", func(w *WebSocket) { w.fail(errors.New("reset")) }, []string{"closing", "closed"}},
-		{"Close of the transports", func(w *WebSocket) { w.Abort(); go w.transports.Close() }, []string{"closed"}},
+		{"Close of the shared", func(w *WebSocket) { w.Abort(); go w.shared.Close() }, []string{"closed"}},
 	} {
 		for _, waits := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/waits=%t", test.name, waits), func(t *testing.T) {
 				for _, kind := range kinds {
-					transports := newTransports(t, Config{MaxMessage: 100_000, Deflate: 1024})
+					shared := newShared(t, Config{MaxMessage: 100_000, Deflate: 1024})
 					near, far := pair(t)
 					w, g := new(WebSocket), gate{newOwner(), make(chan struct{})}
-					transports.Serve(w, kind.wrap(near), true, g)
+					shared.Serve(w, kind.wrap(near), true, g)
 					calls := []string{}
 					if waits {
 						w.reader.Config.inflation.used = never
-						transports.inflating.spare = never
+						shared.inflating.spare = never
 					} else {
 						calls = append(calls, "message 1 "+long[:20])
 					}
@@ -267,9 +267,9 @@ func TestInflatingEnds(t *testing.T) {
 					close(g.open)
 					far.SetReadDeadline(time.Now().Add(patience))
 					io.Copy(io.Discard, far)
-					transports.Close()
+					shared.Close()
 					g.wait(t, append(calls, test.want...)...)
-					q := transports.inflating
+					q := shared.inflating
 					q.mu.Lock()
 					if len(q.ready)+len(q.waiting)+q.running > 0 {
 						t.Errorf("%d ready, %d waiting, %d workers are left", len(q.ready), len(q.waiting), q.running)
@@ -286,10 +286,10 @@ func TestInflatingClose(t *testing.T) {
 	long := strings.Repeat("hello, ", 10_000)
 	eachInflating(t, func(t *testing.T, w *WebSocket, o *owner, peer *net.TCPConn) {
 		w.reader.Config.inflation.used = never
-		w.transports.inflating.spare = never
+		w.shared.inflating.spare = never
 		w.Start(nil)
 		peer.Write(slices.Concat(client(0xc1, squeeze(long)), client(0xc1, squeeze(long)), client(0x88, "\x03\xe8")))
-		for q, deadline := w.transports.inflating, time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		for q, deadline := w.shared.inflating, time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			q.mu.Lock()
 			n := len(q.waiting)
 			q.mu.Unlock()

@@ -14,12 +14,12 @@ import (
 )
 
 // WritePayload answers a GET request. noCompress says that the payload goes out as it is.
-func (t *Transports) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
+func (t *Shared) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
 	return t.writePayload(w, r, newWriting(w), payload, noCompress, func(int) {})
 }
 
 // writePayload is WritePayload that calls wrote with the number of bytes each time that the client has taken some.
-func (t *Transports) writePayload(
+func (t *Shared) writePayload(
 	w http.ResponseWriter, r *http.Request, writing *deadline, payload []byte, noCompress bool, wrote func(n int),
 ) error {
 	h := w.Header()
@@ -36,7 +36,7 @@ func (t *Transports) writePayload(
 }
 
 // writeAnswer writes the body of an answer, to a client that keeps the pace.
-func (t *Transports) writeAnswer(w http.ResponseWriter, writing *deadline, body []byte, wrote func(n int)) error {
+func (t *Shared) writeAnswer(w http.ResponseWriter, writing *deadline, body []byte, wrote func(n int)) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	for first := true; first || len(body) > 0; first = false {
 		if !writing.wait(t.pace.Patience()) {

@@ -5,12 +5,12 @@ import "net/http"
 // A Polling is an [Exchange] over HTTP: a GET request is a [Take], a POST request a [Put].
 type Polling struct {
 	Exchange
-	transports *Transports
+	shared *Shared
 }
 
 // Init makes p that of a new session.
-func (p *Polling) Init(t *Transports, r ExchangeReceiver) {
-	p.transports = t
+func (p *Polling) Init(t *Shared, r ExchangeReceiver) {
+	p.shared = t
 	p.Exchange.Init(t, r)
 }
 
@@ -27,6 +27,6 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { t.Done(err) }()
 	writing := newWriting(w)
-	t.OnAbandon(writing.abandon)
-	err = p.transports.writePayload(w, r, writing, t.Payload, t.NoCompress, t.Wrote)
+	t.OnAbort(writing.abort)
+	err = p.shared.writePayload(w, r, writing, t.Payload, t.NoCompress, t.Wrote)
 }

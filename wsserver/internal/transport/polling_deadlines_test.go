@@ -38,11 +38,11 @@ func TestPollingDeadlines(t *testing.T) {
 			if len(w.write) == 0 || !w.write[0].IsZero() {
 				t.Errorf("a GET waits with a deadline for its answer: %v", w.write) // which ends it in HTTP/2
 			}
-			wantDeadlines(t, "write of a GET", w.write, p.transports.pace.Patience())
+			wantDeadlines(t, "write of a GET", w.write, p.shared.pace.Patience())
 			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			p.Post(w, httptest.NewRequest("POST", "/", strings.NewReader("4x")))
-			wantDeadlines(t, "read of a POST", w.read, p.transports.pace.Patience())
-			wantDeadlines(t, "write of a POST", w.write, p.transports.pace.Patience())
+			wantDeadlines(t, "read of a POST", w.read, p.shared.pace.Patience())
+			wantDeadlines(t, "write of a POST", w.write, p.shared.pace.Patience())
 			p.Pause()
 			w = &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 			go func() {
@@ -110,7 +110,7 @@ func TestPollingMoved(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	ws, carried := new(WebSocket), newOwner()
-	p.transports.Serve(ws, near, false, carried)
+	p.shared.Serve(ws, near, false, carried)
 	p.Append(textFrame("4one"))
 	if !p.MoveTo(ws) {
 		t.Fatal("MoveTo: got false")

@@ -60,11 +60,11 @@ func (o *pollingOwner) want(t *testing.T, want ...string) {
 	}
 }
 
-// newPolling returns a Polling of transports with small limits.
+// newPolling returns a Polling of shared with small limits.
 func newPolling(t *testing.T) (*Polling, *pollingOwner) {
-	transports := newTransports(t, Config{MaxMessage: 100, QueueBytes: 1000})
+	shared := newShared(t, Config{MaxMessage: 100, QueueBytes: 1000})
 	p, o := new(Polling), new(pollingOwner)
-	p.Init(transports, o)
+	p.Init(shared, o)
 	return p, o
 }
 

@@ -14,7 +14,7 @@ import (
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 	// It outlasts a refusal: net/http reads on, to the end of a small body, before it closes the connection. Without deadlines, as under a
 	// recorder of tests, the request's own end is the only bound.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.transports.pace.Patience()))
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.shared.pace.Patience()))
 	put, err := p.Put()
 	if err != nil {
 		refuseRequest(w)
@@ -34,9 +34,9 @@ func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "text/html")
 		h.Set("Cache-Control", "no-store")
 		if err != nil {
-			p.finish(own.error)
+			p.closeFor(own.error)
 		}
-		p.transports.writeAnswer(w, newWriting(w), []byte("ok"), func(int) {})
+		p.shared.writeAnswer(w, newWriting(w), []byte("ok"), func(int) {})
 	case errors.Is(err, errOver):
 		refuseRequest(w)
 	default:
@@ -63,21 +63,21 @@ func (p *Polling) receive(put *Put, w http.ResponseWriter, r *http.Request) erro
 // readBody reads a body of at most as many bytes as a message may have, from a client that keeps the pace. What it holds grows with what
 // has come, whatever was announced.
 func (p *Polling) readBody(put *Put, w http.ResponseWriter, r *http.Request) (body []byte, err error) {
-	limit := int64(p.transports.reader.MaxMessage)
+	limit := int64(p.shared.reader.MaxMessage)
 	if r.ContentLength > limit {
 		return nil, errTooLarge
 	}
 	reading := newReading(w)
-	put.OnAbandon(reading.abandon)
-	defer put.OnAbandon(nil)
+	put.OnAbort(reading.abort)
+	defer put.OnAbort(nil)
 	for err == nil && int64(len(body)) <= limit {
-		if p.transports.budget.Full() {
+		if p.shared.budget.Full() {
 			unhurried(w)
 			if err := put.AwaitBudget(r.Context().Done()); err != nil {
 				return nil, err
 			}
 		}
-		if !reading.wait(p.transports.pace.Patience()) {
+		if !reading.wait(p.shared.pace.Patience()) {
 			return nil, errOver
 		}
 		body, err = p.readPart(put, r, body)
@@ -96,11 +96,11 @@ func (p *Polling) readBody(put *Put, w http.ResponseWriter, r *http.Request) (bo
 func (p *Polling) readPart(put *Put, r *http.Request, body []byte) ([]byte, error) {
 	announced := int(r.ContentLength) + 1 // with a byte to see the end in
 	if announced == 0 {
-		announced = p.transports.reader.MaxMessage + 1
+		announced = p.shared.reader.MaxMessage + 1
 	}
-	for end := len(body) + p.transports.pace.Bytes(); len(body) < end; {
+	for end := len(body) + p.shared.pace.Bytes(); len(body) < end; {
 		if len(body) == cap(body) {
-			if p.transports.budget.Full() {
+			if p.shared.budget.Full() {
 				return body, nil
 			}
 			body = slices.Grow(body, max(minBuffer, min(len(body), announced-len(body)))) // twice as much leaves the least behind

@@ -13,9 +13,9 @@ type Put struct {
 	exchange *Exchange
 
 	// exchange.mu guards what follows.
-	began   time.Time
-	held    int    // counted against the budget, in bytes
-	abandon func() // ends what brings the payload
+	began time.Time
+	held  int    // counted against the budget, in bytes
+	abort func() // ends what brings the payload
 }
 
 var errOver = errors.New("transport: session is over")
@@ -36,13 +36,13 @@ func (x *Exchange) Put() (*Put, error) {
 	return p, x.turnAway(gone, overlap)
 }
 
-// OnAbandon has f called when nobody waits any more for what p brings, since the session has ended; at once, if it has ended by now. f must
+// OnAbort has f called when nobody waits any more for what p brings, since the session has ended; at once, if it has ended by now. f must
 // not call anything of the Exchange. nil ends that.
-func (p *Put) OnAbandon(f func()) {
+func (p *Put) OnAbort(f func()) {
 	x := p.exchange
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p.abandon = f
+	p.abort = f
 	if f != nil && x.state == pollingClosed {
 		f()
 	}
@@ -53,7 +53,7 @@ func (p *Put) Hold(n int) {
 	x := p.exchange
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.budget.Take(n - p.held)
+	x.budget.Add(n - p.held)
 	p.held = n
 }
 

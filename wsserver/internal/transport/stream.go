@@ -33,7 +33,7 @@ func (s *stream) read(w *WebSocket) {
 			w.feed(buf[:n])
 		}
 		if err != nil {
-			w.ended(err)
+			w.readEnded(err)
 			return
 		}
 	}

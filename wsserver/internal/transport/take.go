@@ -22,7 +22,7 @@ type Take struct {
 	frames  []*outbox.Frame // of Payload
 	last    bool            // the session ends with them
 	written chan struct{}   // closed by Done; nil if there are no frames
-	abandon func()          // guarded by exchange.mu
+	abort   func()          // guarded by exchange.mu
 }
 
 // Take begins a Take. An error is for the client: its session is over, or ends since another Take waits already.
@@ -77,12 +77,12 @@ func (t *Take) Wait(done <-chan struct{}) error {
 			t.carryNothing(packet)
 			return nil
 		case <-probe:
-			if x.release(t) {
+			if x.stopWaiting(t) {
 				t.carryNothing(noop)
 				return nil
 			}
 		case <-done:
-			x.release(t)
+			x.stopWaiting(t)
 			x.fail(ErrAborted)
 			return ErrAborted
 		}
@@ -91,7 +91,7 @@ func (t *Take) Wait(done <-chan struct{}) error {
 
 // carryNothing has t answer with a packet that carries nothing.
 func (t *Take) carryNothing(packet byte) {
-	t.exchange.box.Leave()
+	t.exchange.box.StopWaiting()
 	t.Payload, t.NoCompress = []byte{packet}, true
 }
 
@@ -118,19 +118,19 @@ func (t *Take) carry(frames []*outbox.Frame, last bool) {
 		return
 	}
 	t.Payload, t.NoCompress = payloadOf(frames)
-	x.budget.Take(len(t.Payload)) // what goes to one client is its own, however many share its frames
+	x.budget.Add(len(t.Payload)) // what goes to one client is its own, however many share its frames
 	if last {
 		x.Abort() // before the answer, so that no session is known to a client that has it
 	}
 }
 
-// OnAbandon has f called when nobody waits any more for t to be done, since its session has ended; at once, if it has ended by now. f must
+// OnAbort has f called when nobody waits any more for t to be done, since its session has ended; at once, if it has ended by now. f must
 // not call anything of the Exchange.
-func (t *Take) OnAbandon(f func()) {
+func (t *Take) OnAbort(f func()) {
 	x := t.exchange
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	t.abandon = f
+	t.abort = f
 	if x.away == t && x.state == pollingClosed {
 		f()
 	}
@@ -158,14 +158,14 @@ func (t *Take) Done(err error) {
 		x.fail(fmt.Errorf("%w: %w", ErrAborted, err))
 	}
 	if len(t.frames) > 0 {
-		x.budget.Give(len(t.Payload))
+		x.budget.Release(len(t.Payload))
 		x.box.Done(t.frames)
 	}
 	close(t.written)
 }
 
-// release ends the wait of a Take. It returns false if that was done before, with an answer for it.
-func (x *Exchange) release(t *Take) bool {
+// stopWaiting ends the wait of a Take. It returns false if that was done before, with an answer for it.
+func (x *Exchange) stopWaiting(t *Take) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.waits != t {
@@ -175,8 +175,8 @@ func (x *Exchange) release(t *Take) bool {
 	return true
 }
 
-// end answers the Take that waits, if there is one. mu must be held.
-func (x *Exchange) end(packet byte) {
+// answerWaiting answers the Take that waits, if there is one. mu must be held.
+func (x *Exchange) answerWaiting(packet byte) {
 	if x.waits != nil {
 		x.waits.answer <- packet
 		x.waits = nil

@@ -38,15 +38,15 @@ type Receiver interface {
 	Closed()
 }
 
-// A WebSocket is a connection after its handshake. The zero value is ready for [Transports.Serve]. It must not be copied. Its methods
+// A WebSocket is a connection after its handshake. The zero value is ready for [Shared.Serve]. It must not be copied. Its methods
 // may be called concurrently, also from its Receiver.
 type WebSocket struct {
-	transports *Transports
-	receiver   Receiver
-	reader     Reader
-	queue      outbox.Queue
-	polled     *netpoll.Conn // one of polled and stream is not nil
-	stream     *stream
+	shared   *Shared
+	receiver Receiver
+	reader   Reader
+	queue    outbox.Queue
+	polled   *netpoll.Conn // one of polled and stream is not nil
+	stream   *stream
 
 	mu    sync.Mutex // guards held and state
 	held  int32      // what the reader holds, as the budget knows it, in bytes
@@ -68,8 +68,8 @@ const (
 
 // Serve makes w the WebSocket of nc, which belongs to it from then on. deflate is what [Upgrade] says was negotiated. Nothing is read before
 // Start; Send and Append work at once.
-func (t *Transports) Serve(w *WebSocket, nc net.Conn, deflate bool, r Receiver) {
-	w.transports, w.receiver = t, r
+func (t *Shared) Serve(w *WebSocket, nc net.Conn, deflate bool, r Receiver) {
+	w.shared, w.receiver = t, r
 	w.reader.Config = &t.reader
 	if deflate {
 		w.reader.Config = &t.newInflation(w).config
@@ -98,13 +98,13 @@ func (w *WebSocket) Start(early []byte) {
 		}
 		return
 	}
-	if !w.transports.read(w) {
+	if !w.shared.read(w) {
 		w.fail(net.ErrClosed)
 	}
 }
 
 // read starts the goroutine of a stream, unless Close waits for those already.
-func (t *Transports) read(w *WebSocket) bool {
+func (t *Shared) read(w *WebSocket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.closed {
@@ -129,10 +129,10 @@ func (w *WebSocket) Adopt(frames []*outbox.Frame) { w.queue.Adopt(frames) }
 
 // form returns f as the peer gets it.
 func (w *WebSocket) form(f *outbox.Frame) *outbox.Frame {
-	if !w.deflate || f.NoCompress || len(f.Bytes) < w.transports.threshold {
+	if !w.deflate || f.NoCompress || len(f.Bytes) < w.shared.threshold {
 		return f
 	}
-	return f.As(w.transports.deflated)
+	return f.As(w.shared.deflated)
 }
 
 // Waiting returns what waits for the peer, and how many bytes have come of a message that is not complete.
@@ -148,14 +148,14 @@ func (w *WebSocket) PingTaken() bool { return w.queue.PingTaken() }
 func (w *WebSocket) DropVolatile()   { w.queue.DropVolatile() }
 
 // Pause stops reading: what the peer sends stays in the network, and in the end with the peer. A little may still come.
-func (w *WebSocket) Pause() { w.halt(wsPaused, 0) }
+func (w *WebSocket) Pause() { w.changePause(wsPaused, 0) }
 
 // Resume ends a pause.
-func (w *WebSocket) Resume() { w.halt(0, wsPaused) }
+func (w *WebSocket) Resume() { w.changePause(0, wsPaused) }
 
 // CloseWith begins the closing handshake (RFC 6455 section 7.1.2): what was queued is sent first, then a Close frame with code. The
 // connection is gone when the peer has answered; how long to wait for that, before Abort, is the caller's decision.
-func (w *WebSocket) CloseWith(code CloseCode) { w.shut(code, 0, nil) }
+func (w *WebSocket) CloseWith(code CloseCode) { w.closeFor(code, 0, nil) }
 
 // Close is CloseWith no code.
 func (w *WebSocket) Close() { w.CloseWith(CloseNoStatus) }
@@ -166,9 +166,9 @@ func (w *WebSocket) Dismiss() { w.Close() }
 // Idle is false: a peer that is connected notices an end.
 func (w *WebSocket) Idle() bool { return false }
 
-// shut queues the last frame. Whoever calls it first decides the code, and has the receiver told why, unless reason is nil: before the
+// closeFor queues the last frame. Whoever calls it first decides the code, and has the receiver told why, unless reason is nil: before the
 // frame, since Closed may follow that at once.
-func (w *WebSocket) shut(code CloseCode, flags wsState, reason error) {
+func (w *WebSocket) closeFor(code CloseCode, flags wsState, reason error) {
 	w.mu.Lock()
 	first := w.state&wsClosing == 0
 	w.state |= wsClosing | flags
@@ -180,7 +180,7 @@ func (w *WebSocket) shut(code CloseCode, flags wsState, reason error) {
 			w.receiver.Closing(reason)
 		}
 		w.Resume() // the peer's answer is to be read
-		w.hurry()
+		w.dropHeld()
 		if !w.queue.CloseAfterFlush(&outbox.Frame{Bytes: AppendClose(nil, code, "")}) {
 			w.Abort()
 		}
@@ -197,7 +197,7 @@ func (w *WebSocket) Abort() {
 		return
 	}
 	w.state |= wsClosing | wsClosed
-	w.transports.budget.Give(int(w.held)) // held itself is the reading goroutine's to change
+	w.shared.budget.Release(int(w.held)) // held itself is the reading goroutine's to change
 	w.mu.Unlock()
 	w.queue.Close()
 	if w.polled != nil {
@@ -205,7 +205,7 @@ func (w *WebSocket) Abort() {
 	} else {
 		w.stream.close()
 	}
-	w.hurry()
+	w.dropHeld()
 	w.receiver.Closed()
 }
 
@@ -232,7 +232,7 @@ func (w *WebSocket) feed(p []byte) {
 
 // inflate decodes what was held, and reports whether something is held again.
 func (w *WebSocket) inflate(with *inflater) bool {
-	w.fed(0, w.reader.release(with, (*frameHandler)(w)))
+	w.fed(0, w.reader.resume(with, (*frameHandler)(w)))
 	w.count(w.reader.Held())
 	return w.reader.isHeld()
 }
@@ -248,7 +248,7 @@ func (w *WebSocket) fed(n int, err error) {
 	if errors.As(err, &broken) {
 		code = broken.Code
 	}
-	w.shut(code, 0, err)
+	w.closeFor(code, 0, err)
 }
 
 // count counts against the budget what the reader holds. Whoever feeds the reader alone calls it, so that it may look at held.
@@ -259,13 +259,13 @@ func (w *WebSocket) count(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state&wsClosed == 0 {
-		w.transports.budget.Take(n - int(w.held))
+		w.shared.budget.Add(n - int(w.held))
 		w.held = int32(n)
 	}
 }
 
-// ended takes the end of what can be read.
-func (w *WebSocket) ended(err error) {
+// readEnded takes the end of what can be read.
+func (w *WebSocket) readEnded(err error) {
 	if errors.Is(err, io.EOF) {
 		err = ErrPeerClosed
 	}
@@ -293,7 +293,7 @@ func (h *frameHandler) Control(op Opcode, payload []byte) error {
 		w.queue.Send(&outbox.Frame{Bytes: AppendFrame(nil, OpPong, payload)})
 	case OpClose:
 		code, _ := ParseClose(payload)
-		w.shut(code, wsPeer, ErrPeerClosed)
+		w.closeFor(code, wsPeer, ErrPeerClosed)
 	}
 	return nil
 }
@@ -343,4 +343,4 @@ type pollHandler WebSocket
 func (h *pollHandler) Data(p []byte)    { (*WebSocket)(h).feed(p) }
 func (h *pollHandler) Writable()        { (*WebSocket)(h).queue.Writable() }
 func (h *pollHandler) HungUp()          { h.receiver.HungUp() }
-func (h *pollHandler) Closed(err error) { (*WebSocket)(h).ended(err) }
+func (h *pollHandler) Closed(err error) { (*WebSocket)(h).readEnded(err) }

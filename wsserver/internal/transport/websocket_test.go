@@ -123,23 +123,23 @@ func pair(t *testing.T) (near, far *net.TCPConn) {
 	return near0.(*net.TCPConn), far0.(*net.TCPConn)
 }
 
-func newTransports(t *testing.T, cfg Config) *Transports {
+func newShared(t *testing.T, cfg Config) *Shared {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	transports := New(cfg)
-	t.Cleanup(transports.Close)
-	return transports
+	shared := New(cfg)
+	t.Cleanup(shared.Close)
+	return shared
 }
 
 // each runs a test with a WebSocket of each kind, not yet started, and its peer.
 func each(t *testing.T, test func(t *testing.T, w *WebSocket, o *owner, peer *net.TCPConn)) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{MaxMessage: 1000})
+			shared := newShared(t, Config{MaxMessage: 1000})
 			near, far := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), false, o)
+			shared.Serve(w, kind.wrap(near), false, o)
 			test(t, w, o, far)
 		})
 	}
@@ -295,10 +295,10 @@ func TestWebSocketPause(t *testing.T) {
 func TestWebSocketTooSlow(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{QueueBytes: 10_000, Pace: outbox.Pace{Rate: 1 << 10, Over: 100 * time.Millisecond}})
+			shared := newShared(t, Config{QueueBytes: 10_000, Pace: outbox.Pace{Rate: 1 << 10, Over: 100 * time.Millisecond}})
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), false, o)
+			shared.Serve(w, kind.wrap(near), false, o)
 			w.Start(nil)
 			frame := &outbox.Frame{Bytes: AppendFrame(nil, OpText, bytes.Repeat([]byte("x"), 5000))}
 			for range 4000 { // more than the kernels hold
@@ -308,7 +308,7 @@ func TestWebSocketTooSlow(t *testing.T) {
 			if !errors.Is(o.reason, outbox.ErrTooSlow) {
 				t.Errorf("reason: got %v, want outbox.ErrTooSlow", o.reason)
 			}
-			if got := transports.Stats(); got.TooSlow != 1 || got.Lost == 0 {
+			if got := shared.Stats(); got.TooSlow != 1 || got.Lost == 0 {
 				t.Errorf("Stats: got %+v, want one too slow and some lost", got)
 			}
 		})
@@ -319,12 +319,12 @@ func TestWebSocketTooSlow(t *testing.T) {
 func TestTransportsClose(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			transports := newTransports(t, Config{})
+			shared := newShared(t, Config{})
 			var owners []*owner
 			for i := range 3 {
 				near, _ := pair(t)
 				w, o := new(WebSocket), newOwner()
-				transports.Serve(w, kind.wrap(near), false, o)
+				shared.Serve(w, kind.wrap(near), false, o)
 				w.Start(nil)
 				if i == 1 {
 					w.Pause()
@@ -334,7 +334,7 @@ func TestTransportsClose(t *testing.T) {
 				}
 				owners = append(owners, o)
 			}
-			transports.Close()
+			shared.Close()
 			for _, o := range owners {
 				if kind.name == "stream" {
 					o.wait(t, "closed")
@@ -344,7 +344,7 @@ func TestTransportsClose(t *testing.T) {
 			}
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), false, o)
+			shared.Serve(w, kind.wrap(near), false, o)
 			if err := send(w, "late"); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("Send: got %v, want net.ErrClosed", err)
 			}
@@ -354,23 +354,23 @@ func TestTransportsClose(t *testing.T) {
 
 			near, _ = pair(t)
 			w, o = new(WebSocket), newOwner()
-			transports.Serve(w, kind.wrap(near), false, o)
+			shared.Serve(w, kind.wrap(near), false, o)
 			w.Start(nil)
 			o.wait(t, "closing", "closed")
-			transports.Close()
+			shared.Close()
 		})
 	}
 }
 
 // TestPollerOnDemand: without a connection to poll there is no poller, which could not run in a bubble of testing/synctest.
 func TestPollerOnDemand(t *testing.T) {
-	transports := newTransports(t, Config{})
+	shared := newShared(t, Config{})
 	near, far := net.Pipe()
 	defer far.Close()
 	w, o := new(WebSocket), newOwner()
-	transports.Serve(w, near, false, o)
+	shared.Serve(w, near, false, o)
 	w.Start(nil)
-	if transports.poller != nil {
+	if shared.poller != nil {
 		t.Error("got a poller for a pipe, want none")
 	}
 	w.Abort()

@@ -63,7 +63,7 @@ func serve(addr string, deflate bool, maxMessage int) error {
 
 // A server answers each request with a WebSocket that echoes.
 type server struct {
-	transports *transport.Transports
+	transports *transport.Shared
 	deflate    bool
 	closing    sync.WaitGroup // the goroutines that wait for peers to answer a Close frame
 }

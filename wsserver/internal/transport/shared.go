@@ -27,8 +27,8 @@ type Config struct {
 	CompressHTTP int
 }
 
-// Transports carry the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
-type Transports struct {
+// Shared is what carries the connections of a server: bare TCP and Unix sockets on a poller and shards, all others with a goroutine each.
+type Shared struct {
 	reader    ReaderConfig // of peers that do not compress
 	inflating *inflateQueue
 	threshold int // Config.Deflate
@@ -51,9 +51,9 @@ type Transports struct {
 }
 
 // New starts what the connections share. Close it in the end.
-func New(cfg Config) *Transports {
+func New(cfg Config) *Shared {
 	queues := outbox.Config{Limit: cfg.QueueBytes, Pace: cfg.Pace, Budget: cfg.Budget, NextEnd: nextEnd}
-	return &Transports{
+	return &Shared{
 		reader:    ReaderConfig{MaxMessage: cfg.MaxMessage},
 		inflating: newInflateQueue(),
 		threshold: cfg.Deflate,
@@ -71,7 +71,7 @@ func New(cfg Config) *Transports {
 
 // pollerFor returns the poller if nc is of a kind that it takes; else nil. It begins with the first such connection, so that a server
 // whose connections are all in memory runs in a bubble of testing/synctest, where nothing may wait for the kernel.
-func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
+func (t *Shared) pollerFor(nc net.Conn) *netpoll.Poller {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 	default:
@@ -94,7 +94,7 @@ func (t *Transports) pollerFor(nc net.Conn) *netpoll.Poller {
 }
 
 // Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
-func (t *Transports) Close() {
+func (t *Shared) Close() {
 	t.mu.Lock()
 	t.closed = true
 	poller := t.poller
@@ -109,7 +109,7 @@ func (t *Transports) Close() {
 }
 
 // Stats counts what was written to all peers.
-func (t *Transports) Stats() outbox.Stats {
+func (t *Shared) Stats() outbox.Stats {
 	a, b := t.shards.Stats(), t.group.Stats()
 	return outbox.Stats{
 		Frames:  a.Frames + b.Frames,

@@ -6,92 +6,92 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
-// A channel is a carrier that brings messages by itself, such as a WebSocket, and what it is to its session: it carries it, or it probes
+// A connection is a carrier that brings messages by itself, such as a WebSocket, and what it is to its session: it carries it, or it probes
 // (Engine.IO 4, "Upgrade"), or it was refused.
-type channel struct {
+type connection struct {
 	session *Session
-	stray   *stray       // what it is while it does not carry the session; guarded by session.mu
-	state   channelState // guarded by session.mu; changes only once, and only of one that probes
-	upgrade bool         // it came to take over a session, and counts in the server's live by itself
+	stray   *stray          // what it is while it does not carry the session; guarded by session.mu
+	state   connectionState // guarded by session.mu; changes only once, and only of one that probes
+	upgrade bool            // it came to take over a session, and counts in the server's live by itself
 
 	probing bool // used by Message, Fed and Held alone, as is what follows
 	probe   engineio.Probe
 }
 
-// A stray is the carrier of a channel that does not carry its session.
+// A stray is the carrier of a connection that does not carry its session.
 type stray struct {
 	Carrier
 	limit engineio.Deadline // of the probe, and of the end once it is refused
 }
 
-// A webSocket is a channel and its WebSocket in one piece of memory.
+// A webSocket is a connection and its WebSocket in one piece of memory.
 type webSocket struct {
-	channel
+	connection
 	ws transport.WebSocket
 }
 
 // init says what c is: that of a carrier which came to take a session over, or, if carrier is nil, of the session's first.
-func (c *channel) init(s *Session, carrier Carrier) {
+func (c *connection) init(s *Session, carrier Carrier) {
 	c.session = s
 	if carrier != nil {
 		c.upgrade, c.stray = true, &stray{Carrier: carrier}
 	} else {
-		c.state = channelOpen
+		c.state = connectionOpen
 	}
 }
 
-type channelState uint8
+type connectionState uint8
 
 const (
-	channelProbes channelState = iota
-	channelOpen
-	channelRefused
+	connectionProbes connectionState = iota
+	connectionOpen
+	connectionRefused
 )
 
 var probePong = transport.NewFrame(false, []byte(engineio.ProbePongPacket))
 
 // carry begins the session of c, with its carrier, and sends the client the open packet.
-func (c *channel) carry(carrier Carrier) {
-	c.session.begin(carrier)
+func (c *connection) carry(carrier Carrier) {
+	c.session.start(carrier)
 	carrier.Send(transport.NewFrame(false, c.session.open(nil)))
 }
 
 // offer has c probe, to take over its session. A session has one such at a time: another is closed at once, and the session knows nothing
 // of it (Engine.IO 4, "WebSocket"). The server has counted c as live.
-func (c *channel) offer() {
+func (c *connection) offer() {
 	s := c.session
-	s.server.stray(c, true)
+	s.server.setStray(c, true)
 	s.mu.Lock()
 	if s.ended || s.probe != nil || s.polling() == nil {
-		c.state = channelRefused
+		c.state = connectionRefused
 	} else {
 		c.probing = true
 		s.probe = c
 		s.server.upgradeDelay.Arm(&c.stray.limit, c)
 	}
-	refused := c.state == channelRefused
+	refused := c.state == connectionRefused
 	s.mu.Unlock()
 	if refused {
 		c.close()
 	}
 }
 
-// refuse closes a channel that probed, because of its session's end.
-func (c *channel) refuse() {
+// sessionEnded closes a connection that probes, since its session has ended.
+func (c *connection) sessionEnded() {
 	c.session.mu.Lock()
-	c.state = channelRefused
+	c.state = connectionRefused
 	c.session.mu.Unlock()
 	c.close()
 }
 
-// abandon ends a probe. The session polls on, and may be upgraded by another.
-func (c *channel) abandon() {
+// endProbe ends a probe. The session polls on, and may be upgraded by another.
+func (c *connection) endProbe() {
 	s := c.session
 	s.mu.Lock()
 	probed := s.probe == c
 	if probed {
 		s.probe = nil
-		c.state = channelRefused
+		c.state = connectionRefused
 		s.polling().Probe(false) // before another may probe
 	}
 	s.mu.Unlock()
@@ -100,8 +100,8 @@ func (c *channel) abandon() {
 	}
 }
 
-// close closes a channel that carries no session.
-func (c *channel) close() {
+// close closes a connection that carries no session.
+func (c *connection) close() {
 	s := c.session
 	s.mu.Lock()
 	s.server.closeDelay.Arm(&c.stray.limit, c)
@@ -110,7 +110,7 @@ func (c *channel) close() {
 }
 
 // Expired implements [engineio.Expirer].
-func (c *channel) Expired(d *engineio.Deadline) {
+func (c *connection) Expired(d *engineio.Deadline) {
 	s := c.session
 	s.mu.Lock()
 	passed := s.server.deadlines.Confirm(d)
@@ -119,14 +119,14 @@ func (c *channel) Expired(d *engineio.Deadline) {
 	switch {
 	case !passed:
 	case probes:
-		c.abandon()
+		c.endProbe()
 	default:
 		c.abort()
 	}
 }
 
-// abort ends a channel that carries no session, at once.
-func (c *channel) abort() {
+// abort ends a connection that carries no session, at once.
+func (c *connection) abort() {
 	c.session.mu.Lock()
 	stray := c.stray
 	c.session.mu.Unlock()
@@ -136,10 +136,10 @@ func (c *channel) abort() {
 }
 
 // Message implements [transport.Receiver].
-func (c *channel) Message(binary bool, payload []byte) error {
+func (c *connection) Message(binary bool, payload []byte) error {
 	s := c.session
 	if !c.probing {
-		return s.receive(binary, payload)
+		return s.receiveMessage(binary, payload)
 	}
 	switch c.probe.Receive(binary, payload) {
 	case engineio.ProbePong:
@@ -150,20 +150,20 @@ func (c *channel) Message(binary bool, payload []byte) error {
 		}
 		s.mu.Unlock()
 	case engineio.ProbeSwitch:
-		if c.take() {
+		if c.takeOver() {
 			c.probing = false
-			s.server.stray(c, false)
+			s.server.setStray(c, false)
 			return nil
 		}
 		fallthrough
 	default:
-		c.abandon()
+		c.endProbe()
 	}
 	return nil
 }
 
-// take makes the channel carry the session.
-func (c *channel) take() bool {
+// takeOver makes the connection carry the session.
+func (c *connection) takeOver() bool {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,7 +172,7 @@ func (c *channel) take() bool {
 		return false
 	}
 	s.probe = nil
-	c.state = channelOpen
+	c.state = connectionOpen
 	s.server.deadlines.Stop(&c.stray.limit)
 	carrier := c.stray.Carrier
 	c.stray = nil
@@ -185,8 +185,8 @@ func (c *channel) take() bool {
 }
 
 // Fed implements [transport.Receiver].
-func (c *channel) Fed(n int, partial bool) {
-	if !c.probing && c.state == channelOpen {
+func (c *connection) Fed(n int, partial bool) {
+	if !c.probing && c.state == connectionOpen {
 		s := c.session
 		s.receiving.Lock()
 		s.fed(n, partial)
@@ -195,24 +195,24 @@ func (c *channel) Fed(n int, partial bool) {
 }
 
 // HungUp implements [transport.Receiver].
-func (c *channel) HungUp() { c.session.hungUp() }
+func (c *connection) HungUp() { c.session.hungUp() }
 
 // Large implements [transport.Receiver].
-func (c *channel) Large() { c.session.large() }
+func (c *connection) Large() { c.session.large() }
 
 // Held implements [transport.Holder].
-func (c *channel) Held(held bool) {
-	if !c.probing && c.state == channelOpen {
+func (c *connection) Held(held bool) {
+	if !c.probing && c.state == connectionOpen {
 		c.session.inflating(held)
 	}
 }
 
 // Closing implements [transport.Receiver].
-func (c *channel) Closing(err error) {
-	c.abandon() // from here on, it does not take over the session
+func (c *connection) Closing(err error) {
+	c.endProbe() // from here on, it does not take over the session
 	s := c.session
 	s.mu.Lock()
-	carries := c.state == channelOpen
+	carries := c.state == connectionOpen
 	s.mu.Unlock()
 	if carries {
 		s.end(err, endCarrier)
@@ -220,19 +220,19 @@ func (c *channel) Closing(err error) {
 }
 
 // Closed implements [transport.Receiver].
-func (c *channel) Closed() {
+func (c *connection) Closed() {
 	s := c.session
 	s.mu.Lock()
-	carries := c.state == channelOpen
+	carries := c.state == connectionOpen
 	if c.stray != nil {
 		s.server.deadlines.Stop(&c.stray.limit)
 	}
 	s.mu.Unlock()
 	if carries {
-		s.vanish()
+		s.markGone()
 	}
 	if c.upgrade {
-		s.server.stray(c, false)
+		s.server.setStray(c, false)
 		s.server.live.Done()
 	}
 }
