@@ -64,7 +64,10 @@ func startWeb(
 // TestShutdown: polls, WebSockets and idle connections end, each in its way, and nothing is
 // accepted any more.
 func TestShutdown(t *testing.T) {
-	srv := wsserver.New(wsserver.Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := wsserver.New(wsserver.Config{
+		PingInterval: time.Hour, // no ping answers the poll
+		Logger:       slog.New(slog.DiscardHandler),
+	})
 	web, addr, served := startWeb(t, srv, nil, nil)
 	dial := func() net.Conn {
 		nc, err := net.Dial("tcp", addr)

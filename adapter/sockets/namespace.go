@@ -23,7 +23,7 @@ type Namespace struct {
 	unusable   error                       // why nothing can be done
 }
 
-// A NamespaceConfig configures a [Namespace]. Its zero value works.
+// A NamespaceConfig configures a [Namespace]. Its zero value works. It is for servers and emitters.
 type NamespaceConfig struct {
 	Codec      packet.Codec                // nil means packet.JSON
 	Limits     *packet.Limits              // of what is emitted; nil means the defaults
