@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -93,7 +94,7 @@ func TestMaxSockets(t *testing.T) {
 			<-release
 			return nil
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		for range 2_000 {
 			c.Send("40")
 			synctest.Wait() // until the server has answered

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -374,7 +375,7 @@ func TestAckGarbage(t *testing.T) {
 		})
 		w.clients["c"].On("q", func(wstest.Event) []any { return []any{strings.Repeat("x", 200_000), []byte{}, nil} })
 		w.clients["d"].On("q", func(wstest.Event) []any {
-			w.clients["d"].Send(`43999999["of nobody"]`, `43[`)
+			wsrig.Under(w.clients["d"]).Send(`43999999["of nobody"]`, `43[`)
 			return nil
 		})
 		responses, err := w.ns.All().EmitWithAck(t.Context(), "q")

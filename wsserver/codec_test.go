@@ -11,6 +11,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -95,7 +96,7 @@ func TestCodec(t *testing.T) {
 		<-c.Disconnected()
 		next(t, gone)
 
-		raw := wstest.Dial(t, srvs[0], wstest.Config{Raw: true})
+		raw := wsrig.Dial(t, srvs[0], wsrig.Config{})
 		raw.Read() // the open packet is Engine.IO's: always text
 		for _, test := range []struct{ send, want string }{
 			{"0", `0{"sid":`},
@@ -166,7 +167,7 @@ func TestForeignCodec(t *testing.T) {
 			}
 		}
 		srv.Of("/").OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { t.Errorf("told of %s", e.Name()) })
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send("40")
 		c.Read()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -41,7 +42,7 @@ func TestConnID(t *testing.T) {
 		}
 	}
 	carried("polling")
-	c := wstest.New(t, dial(), wstest.Config{Raw: true, Query: url.Values{"sid": {p.sid}}})
+	c := wsrig.New(t, dial(), wsrig.Config{Query: url.Values{"sid": {p.sid}}})
 	c.Send("2probe")
 	if got := c.Read(); got != "3probe" {
 		t.Fatalf("the answer to the probe is %q", got)

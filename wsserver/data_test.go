@@ -9,6 +9,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -36,7 +37,7 @@ func TestUnfencedIsNoFailure(t *testing.T) {
 			t.Errorf("%s: reported %v", what, err)
 		}
 	}
-	c.Send(`420["both","x"]`) // nobody waits for its answer, which does not come
+	wsrig.Under(c).Send(`420["both","x"]`) // nobody waits for its answer, which does not come
 	if err := <-reported; !errors.Is(err, failed) {
 		t.Errorf("reported %v, want %v", err, failed)
 	}
@@ -80,7 +81,7 @@ func TestPartialJoinIsFailure(t *testing.T) {
 			})
 			return nil
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		c.Read()
 		c.Read()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -174,7 +175,7 @@ func TestAckIgnored(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		c := wstest.Dial(t, srv, wstest.Config{})
 		s := socketOf(t, srv, c)
-		c.Send(`43999["unknown"]`, `430["never given"]`)
+		wsrig.Under(c).Send(`43999["unknown"]`, `430["never given"]`)
 		c.On("q", func(e wstest.Event) []any {
 			e.Ack("first")
 			return []any{"second"}
@@ -191,7 +192,7 @@ func TestAckIgnored(t *testing.T) {
 		}
 		// Two answers before anybody takes the first: what is behind them on the connection does not wait.
 		_, err := s.EmitWithAck(t.Context(), "q", marshaler(func() {
-			c.Send(`434["first"]`, `434["second"]`)
+			wsrig.Under(c).Send(`434["first"]`, `434["second"]`)
 			c.EmitWithAck("echo")
 		}))
 		if err != nil {
@@ -247,7 +248,7 @@ func TestAckBeatsDeadline(t *testing.T) {
 		for id := 1; id <= 64; id++ { // a select among two that are ready takes either
 			ctx, cancel := context.WithCancel(t.Context())
 			_, err := s.EmitWithAck(ctx, "q", marshaler(func() {
-				c.Send(fmt.Sprintf(`43%d["answer"]`, id))
+				wsrig.Under(c).Send(fmt.Sprintf(`43%d["answer"]`, id))
 				synctest.Wait()
 				cancel()
 			}))
@@ -282,7 +283,7 @@ func TestAcks(t *testing.T) {
 			})
 			return nil
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		c.Read()
 		c.Read()
@@ -437,7 +438,7 @@ func TestMaxEvents(t *testing.T) {
 			c.Emit("n", i, filler)
 		}
 		synctest.Wait()
-		if got := c.Unread(); got < 150_000 {
+		if got := wsrig.Under(c).Unread(); got < 150_000 {
 			t.Errorf("unread: got %d bytes, want most of 200,000", got)
 		}
 		if got := srv.Stats().Events; got > 20 {
@@ -460,7 +461,7 @@ func TestMaxEvents(t *testing.T) {
 		if !slices.Equal(handled, want) {
 			t.Errorf("handled: got %v, want 0 to 199", handled)
 		}
-		if got := c.Unread(); got != 0 {
+		if got := wsrig.Under(c).Unread(); got != 0 {
 			t.Errorf("unread in the end: got %d bytes, want 0", got)
 		}
 		time.Sleep(10 * time.Minute) // and heartbeats go on
@@ -602,7 +603,7 @@ func TestCloseSaysGoodbye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		srv.Of("/admin")
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read() // open
 		for _, connect := range []string{"40", "40/admin,"} {
 			c.Send(connect)

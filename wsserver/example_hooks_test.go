@@ -28,9 +28,8 @@ func ExampleNamespace_Use() {
 		}
 		return nil
 	})
-	client := wstest.Dial(t, srv, wstest.Config{NoConnect: true})
 	for _, token := range []string{"guess", "ding dong"} {
-		ann, refusal := client.Try("/", map[string]string{"token": token})
+		ann, refusal := wstest.Try(t, srv, wstest.Config{Auth: map[string]string{"token": token}})
 		fmt.Println(ann != nil, string(refusal))
 	}
 	// Output:

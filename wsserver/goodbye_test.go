@@ -14,6 +14,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -22,8 +23,8 @@ import (
 func TestLastWords(t *testing.T) {
 	t.Parallel()
 	const goodbye = `42["say","good bye"]`
-	frame := wstest.Frame(1, []byte(goodbye))
-	closing := wstest.Frame(8, []byte{0x03, 0xe9}) // going away
+	frame := wsrig.Frame(1, []byte(goodbye))
+	closing := wsrig.Frame(8, []byte{0x03, 0xe9}) // going away
 	for _, test := range []struct {
 		name   string
 		secure bool
@@ -32,7 +33,7 @@ func TestLastWords(t *testing.T) {
 		{"a closing handshake", false, func(t *testing.T, nc net.Conn) { write(t, nc, frame, closing) }},
 		{"a closing handshake over TLS", true, func(t *testing.T, nc net.Conn) { write(t, nc, frame, closing) }},
 		{"a closing handshake, in one piece", false, func(t *testing.T, nc net.Conn) { write(t, nc, append(frame[:len(frame):len(frame)], closing...)) }},
-		{"the close packet of Engine.IO", false, func(t *testing.T, nc net.Conn) { write(t, nc, frame, wstest.Frame(1, []byte("1"))) }},
+		{"the close packet of Engine.IO", false, func(t *testing.T, nc net.Conn) { write(t, nc, frame, wsrig.Frame(1, []byte("1"))) }},
 		{"no closing handshake", false, func(t *testing.T, nc net.Conn) { write(t, nc, frame) }},
 		{"no closing handshake over TLS", true, func(t *testing.T, nc net.Conn) { write(t, nc, frame) }},
 		{"a reset", false, func(t *testing.T, nc net.Conn) {
@@ -46,7 +47,7 @@ func TestLastWords(t *testing.T) {
 			hall := newHall(t, test.secure)
 			for range hall.times() {
 				nc := hall.dial()
-				c := wstest.New(t, nc, wstest.Config{Raw: true})
+				c := wsrig.New(t, nc, wsrig.Config{})
 				c.Read()
 				c.Send("40")
 				c.Read()

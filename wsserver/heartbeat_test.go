@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -29,7 +30,9 @@ func TestPingTimeout(t *testing.T) {
 				srv := newServer(t, test.cfg)
 				gone := farewells(srv.Of("/"))
 				start := time.Now()
-				c := wstest.Dial(t, srv, wstest.Config{NoPong: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
+				c.IgnorePings()
+				c.Send("40")
 				time.Sleep(test.interval - 1)
 				synctest.Wait()
 				if got := c.Pings(); got != 0 {
@@ -62,7 +65,7 @@ func TestPong(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		time.Sleep(time.Hour + time.Second)
 		c.EmitWithAck("echo")
-		if got, want := c.Pings(), int(time.Hour/(25*time.Second)); got != want {
+		if got, want := wsrig.Under(c).Pings(), int(time.Hour/(25*time.Second)); got != want {
 			t.Errorf("got %d pings, want %d", got, want)
 		}
 	})
@@ -85,7 +88,7 @@ func TestConnectTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newServer(t, test.cfg)
 				start := time.Now()
-				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
 				time.Sleep(test.want / 2)
 				if test.send != "" {
 					c.Send(test.send)
@@ -114,23 +117,23 @@ const standstill = 17 * time.Second
 
 // TestIncompleteMessage: a packet that is not complete comes at Config.Limits.SlowRate at the least, attachments included.
 func TestIncompleteMessage(t *testing.T) {
-	half := wstest.Frame(1, []byte(`42["x"]`))[:8]
+	half := wsrig.Frame(1, []byte(`42["x"]`))[:8]
 	for _, test := range []struct {
 		name string
 		send func(c *wstest.Client)
 	}{
-		{"a frame", func(c *wstest.Client) { c.Write(half) }},
-		{"a header", func(c *wstest.Client) { c.Write(half[:1]) }},
-		{"fragments", func(c *wstest.Client) { f := wstest.Frame(1, []byte("42")); f[0] &^= 0x80; c.Write(f) }},
-		{"attachments", func(c *wstest.Client) { c.Send(`451-["x",{"_placeholder":true,"num":0}]`) }},
+		{"a frame", func(c *wstest.Client) { wsrig.Under(c).Write(half) }},
+		{"a header", func(c *wstest.Client) { wsrig.Under(c).Write(half[:1]) }},
+		{"fragments", func(c *wstest.Client) { f := wsrig.Frame(1, []byte("42")); f[0] &^= 0x80; wsrig.Under(c).Write(f) }},
+		{"attachments", func(c *wstest.Client) { wsrig.Under(c).Send(`451-["x",{"_placeholder":true,"num":0}]`) }},
 		{"one attachment of two", func(c *wstest.Client) {
-			c.Send(`452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
-			time.AfterFunc(10*time.Second, func() { c.SendBinary([]byte("one")) })
+			wsrig.Under(c).Send(`452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
+			time.AfterFunc(10*time.Second, func() { wsrig.Under(c).SendBinary([]byte("one")) })
 		}},
 		{"byte by byte", func(c *wstest.Client) {
-			message := wstest.Frame(1, []byte(`42["`+strings.Repeat("x", 50)+`"]`))
+			message := wsrig.Frame(1, []byte(`42["`+strings.Repeat("x", 50)+`"]`))
 			for i := range message {
-				time.AfterFunc(time.Duration(i)*time.Second, func() { c.Write(message[i : i+1]) })
+				time.AfterFunc(time.Duration(i)*time.Second, func() { wsrig.Under(c).Write(message[i : i+1]) })
 			}
 		}},
 	} {
@@ -157,11 +160,11 @@ func TestCompleteMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{PingInterval: time.Hour}) // no pong in the midst of the stream
 		c := wstest.Dial(t, srv, wstest.Config{})
-		stream := bytes.Repeat(wstest.Frame(1, []byte(`42["x"]`)), 20)
+		stream := bytes.Repeat(wsrig.Frame(1, []byte(`42["x"]`)), 20)
 		const step = 5 // cuts the stream so that every piece ends inside a message
 		for len(stream) > 0 {
 			n := min(step, len(stream))
-			c.Write(stream[:n])
+			wsrig.Under(c).Write(stream[:n])
 			stream = stream[n:]
 			time.Sleep(4 * time.Second)
 		}
@@ -180,10 +183,10 @@ func TestIncompleteWhilePaused(t *testing.T) {
 		})
 		gone := farewells(srv.Of("/"))
 		c := wstest.Dial(t, srv, wstest.Config{})
-		event := wstest.Frame(1, []byte(`42["wait"]`))
-		c.Write(event)
+		event := wsrig.Frame(1, []byte(`42["wait"]`))
+		wsrig.Under(c).Write(event)
 		synctest.Wait()
-		c.Write(append(bytes.Clone(event), event[:5]...)) // the bound is reached in the midst of a message
+		wsrig.Under(c).Write(append(bytes.Clone(event), event[:5]...)) // the bound is reached in the midst of a message
 		time.Sleep(5 * time.Minute)
 		start := time.Now()
 		close(release)
@@ -198,7 +201,8 @@ func TestIncompleteWhilePaused(t *testing.T) {
 func TestCloseTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
-		c := wstest.Dial(t, srv, wstest.Config{NoClose: true})
+		c := wstest.Dial(t, srv, wstest.Config{})
+		wsrig.Under(c).IgnoreClose()
 		start := time.Now()
 		socketOf(t, srv, c).Close()
 		eof := c.Wait()

@@ -17,6 +17,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -77,7 +78,7 @@ func TestConnectTwice(t *testing.T) {
 			return nil
 		})
 		srv.Of("/other").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-answer; return e.Ack("done") })
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40/other,`)
 		c.Read()
@@ -175,7 +176,7 @@ func TestConfigLimits(t *testing.T) {
 					c.Emit("echo", test.args...)
 					synctest.Wait()
 					select {
-					case <-c.Done():
+					case <-wsrig.Under(c).Done():
 						if test.want == nil {
 							t.Error("what the client sent closed the connection")
 						}
@@ -194,7 +195,7 @@ func TestConfigLimits(t *testing.T) {
 func TestHighAckID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send("40")
 		c.Read()
@@ -306,7 +307,7 @@ func TestLittleIsKept(t *testing.T) {
 	dial := listen(t, srv, nil, false)
 	before := heap()
 	for range clients {
-		wstest.New(t, dial(), wstest.Config{Header: header, NoConnect: true})
+		wsrig.New(t, dial(), wsrig.Config{Header: header}).Read()
 	}
 	if grown := int64(heap()) - int64(before); grown > clients*each {
 		t.Errorf("%d connections with a cookie of 900 kB that is not kept: the heap has grown by %d bytes", clients, grown)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -86,7 +87,7 @@ func TestRefusal(t *testing.T) {
 				})
 				gone := farewells(admin)
 				admin.On("echo", echo)
-				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
 				c.Read()
 				for range 3 { // it may try again
 					c.Send(`40/admin,{"token":"x"}`)
@@ -180,7 +181,7 @@ func TestMiddlewares(t *testing.T) {
 			step("connect", s)
 			return s.Emit(ctx, "hello")
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40{"name":"Ann"}`)
 		if got := c.Read(); !strings.HasPrefix(got, `40{"sid":`) {
@@ -207,14 +208,14 @@ func TestMiddlewares(t *testing.T) {
 func TestGoneInMiddleware(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		act  func(c *wstest.Client)
+		act  func(c *wsrig.Conn)
 		want error
 	}{
-		{"the client drops the connection", func(c *wstest.Client) { c.Abort() }, wsserver.ErrTransportClose},
-		{"an event before the CONNECT answer", func(c *wstest.Client) { c.Send(`42["x"]`) }, wsserver.ErrParse},
-		{"an ack before the CONNECT answer", func(c *wstest.Client) { c.Send(`430[]`) }, wsserver.ErrParse},
-		{"DISCONNECT before the CONNECT answer", func(c *wstest.Client) { c.Send(`41`) }, wsserver.ErrParse},
-		{"a second CONNECT, which is ignored, and no CONNECT answer", func(c *wstest.Client) { c.Send(`40`) }, wsserver.ErrConnectTimeout},
+		{"the client drops the connection", func(c *wsrig.Conn) { c.Abort() }, wsserver.ErrTransportClose},
+		{"an event before the CONNECT answer", func(c *wsrig.Conn) { c.Send(`42["x"]`) }, wsserver.ErrParse},
+		{"an ack before the CONNECT answer", func(c *wsrig.Conn) { c.Send(`430[]`) }, wsserver.ErrParse},
+		{"DISCONNECT before the CONNECT answer", func(c *wsrig.Conn) { c.Send(`41`) }, wsserver.ErrParse},
+		{"a second CONNECT, which is ignored, and no CONNECT answer", func(c *wsrig.Conn) { c.Send(`40`) }, wsserver.ErrConnectTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -235,7 +236,7 @@ func TestGoneInMiddleware(t *testing.T) {
 				})
 				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { t.Error("OnConnect was called"); return nil })
 				ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { t.Error("an event was handled"); return nil })
-				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
 				c.Read()
 				c.Send("40")
 				<-inside
@@ -271,7 +272,7 @@ func TestRefusedConnectTimeout(t *testing.T) {
 				srv := newServer(t, wsserver.Config{})
 				srv.Use(test.admit)
 				start := time.Now()
-				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
 				c.Send("40")
 				time.Sleep(46 * time.Second)
 				select {
@@ -296,10 +297,11 @@ func TestIncompleteBehindConnect(t *testing.T) {
 		srv.Use(func(context.Context, *wsserver.Socket) error { time.Sleep(10 * time.Second); return nil })
 		gone := farewells(srv.Of("/"))
 		start := time.Now()
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true, NoPong: true}) // a pong would be taken for the rest of the message
+		c := wsrig.Dial(t, srv, wsrig.Config{})
+		c.IgnorePings() // a pong would be taken for the rest of the message
 		c.Send("40")
 		synctest.Wait()
-		c.Write(wstest.Frame(1, []byte(`42["x"]`))[:8])
+		c.Write(wsrig.Frame(1, []byte(`42["x"]`))[:8])
 		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrTransport) || f.at.Sub(start) != 10*time.Second+standstill {
 			t.Errorf("got %v after %v, want ErrTransport 17s after the 10 of the middleware", f.reason, f.at.Sub(start))
 		}
@@ -312,7 +314,7 @@ func TestEventAfterRefusal(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		srv.Of("/admin").Use(func(context.Context, *wsserver.Socket) error { return errors.New("no") })
 		gone := farewells(srv.Of("/"))
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40", "40/admin,")
 		synctest.Wait()
 		c.Send(`42/admin,["x"]`)
@@ -333,7 +335,7 @@ func TestAnswerAtOnce(t *testing.T) {
 		return nil
 	})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { s.Disconnect(); return nil })
-	c := wstest.New(t, listen(t, srv, nil, false)(), wstest.Config{Raw: true})
+	c := wsrig.New(t, listen(t, srv, nil, false)(), wsrig.Config{})
 	c.Read()
 	for range 2000 {
 		c.Send(`40`)
@@ -494,7 +496,7 @@ func TestServerCloseInMiddleware(t *testing.T) {
 			reasons <- context.Cause(ctx)
 			return nil
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		synctest.Wait()
 		if err := srv.Close(t.Context()); err != nil {

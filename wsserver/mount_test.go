@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -117,7 +118,7 @@ func TestMounts(t *testing.T) {
 			if got, want := request("GET", session, ""), `42["echo","over HTTP"]`; got != want {
 				t.Errorf("polling: got %q, want %q", got, want)
 			}
-			dial := func(cfg wstest.Config) *wstest.Client {
+			dial := func() net.Conn {
 				t.Helper()
 				nc, err := net.Dial("tcp", hs.Listener.Addr().String())
 				if err != nil {
@@ -128,9 +129,9 @@ func TestMounts(t *testing.T) {
 					cfg.ServerName, cfg.NextProtos = "example.com", []string{"http/1.1"}
 					nc = tls.Client(nc, cfg)
 				}
-				return wstest.New(t, nc, cfg)
+				return nc
 			}
-			raw := dial(wstest.Config{Raw: true, Query: url.Values{"sid": {sid}}})
+			raw := wsrig.New(t, dial(), wsrig.Config{Query: url.Values{"sid": {sid}}})
 			raw.Send("2probe")
 			if got := raw.Read(); got != "3probe" {
 				t.Errorf("probe: got %q", got)
@@ -139,7 +140,7 @@ func TestMounts(t *testing.T) {
 			if got, want := raw.Read(), `42["echo","upgraded"]`; got != want {
 				t.Errorf("after the upgrade: got %q, want %q", got, want)
 			}
-			c := dial(wstest.Config{})
+			c := wstest.New(t, dial(), wstest.Config{})
 			c.Emit("echo", "WebSocket only")
 			if got, want := c.Next("echo").String(), `["echo","WebSocket only"]`; got != want {
 				t.Errorf("WebSocket: got %s, want %s", got, want)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/wstest"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // TestPageOrigin: a page's own server takes it behind every kind of proxy that can be told, and no other page.
@@ -213,7 +213,7 @@ func TestCloseTransport(t *testing.T) {
 		handled := 0
 		release := make(chan struct{})
 		srv.Of("/").OnAny(func(ctx context.Context, e *wsserver.Event) error { <-release; handled++; return nil })
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send("40", "40/admin,")
 		c.Read()

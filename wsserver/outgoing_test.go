@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -88,7 +89,7 @@ func TestOnAny(t *testing.T) {
 			t.Errorf("ack of a catch-all handler: got %s", got)
 		}
 		n.want(t, "ack", "namespace 1: y <nil>", "namespace 2: y <nil>", "socket 1: y <nil>", "socket 2: y <nil>")
-		c.Send(`437["nobody waits for it"]`, `42[7]`)
+		wsrig.Under(c).Send(`437["nobody waits for it"]`, `42[7]`)
 		n.want(t, "an ack, and a number for a name", "namespace 1: 7 <nil>", "namespace 2: 7 <nil>", "socket 1: 7 <nil>", "socket 2: 7 <nil>")
 		c.Emit("x", "fail") // one that fails does not keep the others from it
 		n.want(t, "errors", "namespace 1: x fail", "namespace 2: x fail", "socket 1: x fail", "socket 2: x fail", "namespace's x: x fail", "socket's x: x fail")

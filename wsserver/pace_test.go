@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -144,7 +145,7 @@ func TestPingAmidBulk(t *testing.T) {
 					if passed := time.Since(begin); passed < 9*time.Second || passed > 12*time.Second {
 						t.Errorf("all came in %v, want about 10 s", passed)
 					}
-					if pings := c.Pings(); len(test.sizes) > 100 && pings < 7 {
+					if pings := wsrig.Under(c).Pings(); len(test.sizes) > 100 && pings < 7 {
 						t.Errorf("%d pings came in 10 s amid small events, want about 9", pings)
 					} else if pings < len(test.sizes)-1 && len(test.sizes) < 10 {
 						t.Errorf("%d pings came amid %d large events", pings, len(test.sizes))
@@ -304,7 +305,7 @@ func TestBudget(t *testing.T) {
 				c := wstest.Dial(t, srv, wstest.Config{})
 				c.Stall()
 				for range 8 {
-					c.Send(`42["back","` + strings.Repeat("x", 200_000) + `"]`)
+					wsrig.Under(c).Send(`42["back","` + strings.Repeat("x", 200_000) + `"]`)
 				}
 			}
 			most := int64(0)
@@ -347,7 +348,7 @@ func TestBlockedHandlers(t *testing.T) {
 		for range n {
 			c := wstest.Dial(t, srv, wstest.Config{})
 			for range 200 { // 2 MB
-				c.Send(`42["wait","` + text + `"]`)
+				wsrig.Under(c).Send(`42["wait","` + text + `"]`)
 			}
 		}
 		other := wstest.Dial(t, srv, wstest.Config{})
@@ -393,15 +394,14 @@ func TestDeafHandler(t *testing.T) {
 	for _, events := range []int{10, 1000} {
 		for _, test := range []struct {
 			name string
-			cfg  wstest.Config
 			do   func(c *wstest.Client)
 			gone bool
 		}{
-			{"answers pings", wstest.Config{}, func(*wstest.Client) {}, false},
-			{"answers no ping", wstest.Config{NoPong: true}, func(*wstest.Client) {}, true},
-			{"closes with a handshake", wstest.Config{}, func(c *wstest.Client) { go c.Close() }, true},
-			{"leaves without a word", wstest.Config{}, func(c *wstest.Client) { c.Abort() }, true},
-			{"reads no more", wstest.Config{}, func(c *wstest.Client) { c.Stall() }, true},
+			{"answers pings", func(*wstest.Client) {}, false},
+			{"answers no ping", func(c *wstest.Client) { wsrig.Under(c).IgnorePings() }, true},
+			{"closes with a handshake", func(c *wstest.Client) { go c.Close() }, true},
+			{"leaves without a word", func(c *wstest.Client) { c.Abort() }, true},
+			{"reads no more", func(c *wstest.Client) { c.Stall() }, true},
 		} {
 			t.Run(fmt.Sprint(test.name, " after ", events), func(t *testing.T) {
 				const interval, timeout = 5 * time.Second, 4 * time.Second
@@ -410,9 +410,9 @@ func TestDeafHandler(t *testing.T) {
 					srv := newServer(t, cfg)
 					gone := farewells(srv.Of("/"))
 					srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
-					c := wstest.Dial(t, srv, test.cfg)
-					event := wstest.Frame(1, []byte(`42["wait","`+strings.Repeat("x", 1000)+`"]`))
-					c.Write(bytes.Repeat(event, events))
+					c := wstest.Dial(t, srv, wstest.Config{})
+					event := wsrig.Frame(1, []byte(`42["wait","`+strings.Repeat("x", 1000)+`"]`))
+					wsrig.Under(c).Write(bytes.Repeat(event, events))
 					time.Sleep(time.Millisecond)
 					begin := time.Now()
 					test.do(c)

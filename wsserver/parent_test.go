@@ -14,6 +14,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -158,7 +159,7 @@ func TestParentRefused(t *testing.T) {
 		third := srv.OfFunc(func(name string) bool { return name == "/panic2" || name == "/slow" })
 		locked := errors.New("locked")
 		second.Use(func(context.Context, *wsserver.Socket) error { return locked })
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		for range 3 {
 			for _, test := range []struct{ send, want string }{
@@ -214,7 +215,7 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, first, "/room-2", "/room-7")
 
 		// A slow match holds up nobody but its client, and a client that has gone has no namespace.
-		c = wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c = wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40/slow,`, `40`)
 		if got := c.Read(); !strings.HasPrefix(got, `40{`) {
@@ -229,7 +230,7 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, second)
 		wantNames(t, third)
 
-		c = wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c = wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send(`40/slow,`)
 		time.Sleep(time.Second)
 		c.Send(`40/slow,`) // while it is being decided
@@ -244,9 +245,9 @@ func TestParentTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		p := srv.OfFunc(func(string) bool { time.Sleep(time.Second); return true })
-		var clients []*wstest.Client
+		var clients []*wsrig.Conn
 		for range 3 {
-			c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+			c := wsrig.Dial(t, srv, wsrig.Config{})
 			c.Read()
 			c.Send(`40/room,`)
 			clients = append(clients, c)
@@ -362,7 +363,7 @@ func TestParentRace(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			c := wstest.New(t, dial(), wstest.Config{Raw: true})
+			c := wsrig.New(t, dial(), wsrig.Config{})
 			c.Read()
 			for j := range 200 {
 				name := fmt.Sprintf("/room-%d", (i+j)%3)

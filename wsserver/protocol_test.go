@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -19,12 +20,12 @@ func TestBadInput(t *testing.T) {
 	text := func(messages ...string) []byte {
 		var b []byte
 		for _, m := range messages {
-			b = append(b, wstest.Frame(1, []byte(m))...)
+			b = append(b, wsrig.Frame(1, []byte(m))...)
 		}
 		return b
 	}
 	unmasked := []byte("\x81\x0742[\"x\"]")
-	rsv := wstest.Frame(1, []byte(`42["x"]`))
+	rsv := wsrig.Frame(1, []byte(`42["x"]`))
 	rsv[0] |= 0x40
 	for _, test := range []struct {
 		name   string
@@ -39,7 +40,7 @@ func TestBadInput(t *testing.T) {
 		{"CONNECT with a payload that is no object", true, text(`40["x"]`), 1005, nil},
 		{"event right behind CONNECT", true, text(`40/held,`, `42/held,["x"]`), 1005, nil},
 		{"attachments before CONNECT", true, text(`451-["x",{"_placeholder":true,"num":0}]`, `40`), 1005, nil},
-		{"oversized before CONNECT", true, wstest.Frame(1, make([]byte, 1_000_001)), 1009, nil},
+		{"oversized before CONNECT", true, wsrig.Frame(1, make([]byte, 1_000_001)), 1009, nil},
 
 		{"CONNECT_ERROR from a client", false, text(`44{"message":"x"}`), 1005, wsserver.ErrParse},
 		{"event to an unknown namespace", false, text(`42/unknown,["x"]`), 1005, wsserver.ErrParse},
@@ -60,10 +61,10 @@ func TestBadInput(t *testing.T) {
 		{"too many attachments (CVE-2026-33151)", false, text(`4511-["x"]`), 1005, wsserver.ErrParse},
 		{"no attachments (CVE-2026-69185)", false, text(`450-["x"]`), 1005, wsserver.ErrParse},
 		{"placeholder out of range (CVE-2022-2421)", false, text(`451-["x",{"_placeholder":true,"num":1}]`), 1005, wsserver.ErrParse},
-		{"binary that nothing announced", false, wstest.Frame(2, []byte("data")), 1005, wsserver.ErrParse},
+		{"binary that nothing announced", false, wsrig.Frame(2, []byte("data")), 1005, wsserver.ErrParse},
 		{"attachments too large together", false, bytes.Join([][]byte{
 			text(`452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`),
-			wstest.Frame(2, make([]byte, 600_000)), wstest.Frame(2, make([]byte, 600_000)),
+			wsrig.Frame(2, make([]byte, 600_000)), wsrig.Frame(2, make([]byte, 600_000)),
 		}, nil), 1005, wsserver.ErrParse},
 
 		{"ping from a client", false, text(`2`), 1005, wsserver.ErrTransport},
@@ -72,33 +73,33 @@ func TestBadInput(t *testing.T) {
 		{"empty packet", false, text(``), 1005, wsserver.ErrParse},
 		{"close packet", false, text(`1`), 1005, wsserver.ErrTransportClose},
 
-		{"oversized", false, wstest.Frame(1, make([]byte, 1_000_001)), 1009, wsserver.ErrTransport},
+		{"oversized", false, wsrig.Frame(1, make([]byte, 1_000_001)), 1009, wsserver.ErrTransport},
 		{"oversized, announced only", false, []byte("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff"), 1009, wsserver.ErrTransport},
 		{"invalid UTF-8", false, text("42[\"\xff\"]"), 1007, wsserver.ErrTransport},
 		{"unmasked", false, unmasked, 1002, wsserver.ErrTransport},
 		{"reserved bit (CVE-2022-21676)", false, rsv, 1002, wsserver.ErrTransport},
-		{"reserved opcode", false, wstest.Frame(3, nil), 1002, wsserver.ErrTransport},
-		{"continuation of nothing", false, wstest.Frame(0, []byte("x")), 1002, wsserver.ErrTransport},
-		{"flood of pings", false, bytes.Repeat(wstest.Frame(9, nil), 1000), anyCode, wsserver.ErrTransport},
+		{"reserved opcode", false, wsrig.Frame(3, nil), 1002, wsserver.ErrTransport},
+		{"continuation of nothing", false, wsrig.Frame(0, []byte("x")), 1002, wsserver.ErrTransport},
+		{"flood of pings", false, bytes.Repeat(wsrig.Frame(9, nil), 1000), anyCode, wsserver.ErrTransport},
 		{"HTTP", false, []byte("GET / HTTP/1.1\r\n\r\n"), 1002, wsserver.ErrTransport},
-		{"Close frame", false, wstest.Frame(8, nil), 1005, wsserver.ErrTransportClose},
-		{"Close frame with a code", false, wstest.Frame(8, []byte{0x03, 0xe9}), 1001, wsserver.ErrTransportClose},
-		{"Close frame with a code that must not be", false, wstest.Frame(8, []byte{0x03, 0xed}), 1002, wsserver.ErrTransport},
+		{"Close frame", false, wsrig.Frame(8, nil), 1005, wsserver.ErrTransportClose},
+		{"Close frame with a code", false, wsrig.Frame(8, []byte{0x03, 0xe9}), 1001, wsserver.ErrTransportClose},
+		{"Close frame with a code that must not be", false, wsrig.Frame(8, []byte{0x03, 0xed}), 1002, wsserver.ErrTransport},
 
 		{"pong that nobody awaits", false, text(`3`), 0, nil},
 		{"second CONNECT", false, text(`40`, `40{"a":1}`, `40`), 0, nil},
-		{"ack without an id", false, append(text(`43["x"]`, `43[]`, `461-[{"_placeholder":true,"num":0}]`), wstest.Frame(2, []byte("x"))...), 0, nil},
+		{"ack without an id", false, append(text(`43["x"]`, `43[]`, `461-[{"_placeholder":true,"num":0}]`), wsrig.Frame(2, []byte("x"))...), 0, nil},
 		{"noop", false, text(`6`), 0, nil},
 		{"upgrade", false, text(`5`), 0, nil},
 		{"event that nobody handles", false, text(`42["nobody"]`, `42[7]`), 0, nil},
 		{"event with the name error (CVE-2024-38355)", false, text(`42["error",{}]`), 0, nil},
 		{"prototypes", false, text(`42["x",{"__proto__":{"a":1},"constructor":1}]`), 0, nil},
 		{"CONNECT to an unknown namespace", false, text(`40/unknown,{"a":1}`), 0, nil},
-		{"WebSocket ping", false, wstest.Frame(9, []byte("ping")), 0, nil},
+		{"WebSocket ping", false, wsrig.Frame(9, []byte("ping")), 0, nil},
 		{"empty fragments", false, func() []byte {
-			first := wstest.Frame(1, nil)
+			first := wsrig.Frame(1, nil)
 			first[0] &^= 0x80
-			return append(first, wstest.Frame(0, []byte(`42["x"]`))...)
+			return append(first, wsrig.Frame(0, []byte(`42["x"]`))...)
 		}(), 0, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestBadInput(t *testing.T) {
 				srv.Of("/held").Use(func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() })
 				other := wstest.Dial(t, srv, wstest.Config{})
 				gone := farewells(srv.Of("/"))
-				bad := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				bad := wsrig.Dial(t, srv, wsrig.Config{})
 				if !test.before {
 					bad.Send("40")
 					bad.Read()
@@ -172,7 +173,7 @@ func TestReasons(t *testing.T) {
 		{"client leaves the namespace", func(c *wstest.Client, s *wsserver.Socket) { c.Disconnect() }, wsserver.ErrClientDisconnect, "client namespace disconnect"},
 		{"client closes", func(c *wstest.Client, s *wsserver.Socket) { c.Close() }, wsserver.ErrTransportClose, "transport close"},
 		{"client drops the connection", func(c *wstest.Client, s *wsserver.Socket) { c.Abort() }, wsserver.ErrTransportClose, "transport close"},
-		{"client half closes", func(c *wstest.Client, s *wsserver.Socket) { c.CloseWrite() }, wsserver.ErrTransportClose, "transport close"},
+		{"client half closes", func(c *wstest.Client, s *wsserver.Socket) { wsrig.Under(c).CloseWrite() }, wsserver.ErrTransportClose, "transport close"},
 		{"Socket.Disconnect", func(c *wstest.Client, s *wsserver.Socket) { s.Disconnect(); s.Disconnect() }, wsserver.ErrServerDisconnect, "server namespace disconnect"},
 		{"Socket.Close", func(c *wstest.Client, s *wsserver.Socket) { s.Close(); s.Close() }, wsserver.ErrServerClose, "forced server close"},
 	} {
@@ -209,7 +210,7 @@ func TestReasons(t *testing.T) {
 func TestLateEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		c.Read()
 		c.Read()
@@ -237,7 +238,7 @@ func TestLateEvent(t *testing.T) {
 func TestConnectRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40/unknown,{"a":1}`)
 		if got, want := c.Read(), `44/unknown,{"message":"Invalid namespace"}`; got != want {
@@ -255,7 +256,7 @@ func TestReconnectAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		gone := farewells(srv.Of("/"))
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		c.Read()
 		last := c.Read()
@@ -279,8 +280,14 @@ func TestReconnectAtOnce(t *testing.T) {
 func TestEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
-		wstest.Dial(t, srv, wstest.Config{Early: true, Auth: map[string]int{"a": 1}}).EmitWithAck("echo")
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40", "1"}})
+		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{`40{"a":1}`}})
+		c.Read() // of Engine.IO
+		c.Read() // of CONNECT
+		c.Send(`420["echo"]`)
+		if got, want := c.Read(), `430[]`; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		c = wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40", "1"}})
 		c.Wait() // the second one was read, too
 	})
 }
@@ -289,7 +296,7 @@ func TestEarly(t *testing.T) {
 func TestOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{PingInterval: 1500 * time.Millisecond, PingTimeout: time.Second, Limits: wsserver.Limits{MaxPayload: 4321}})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		open := c.Read()
 		begin, end := `0{"sid":"`+srv.Node()+".", `","upgrades":[],"pingInterval":1500,"pingTimeout":1000,"maxPayload":4321}`
 		if secret := len(open) - len(begin) - len(end); !strings.HasPrefix(open, begin) || !strings.HasSuffix(open, end) || secret != 20 {

@@ -12,6 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -146,7 +147,7 @@ func TestNotConnectedYet(t *testing.T) {
 		hears := make(chan struct{})
 		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
 		defer close(hears)
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
 		c.Read() // open
 		time.Sleep(100 * time.Millisecond)
 		ns := srv.Of("/")

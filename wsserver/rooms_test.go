@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -296,7 +297,7 @@ func TestNothingBeforeConnect(t *testing.T) {
 
 		ids := make(chan string, 1)
 		srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
 		c.Read() // open
 		time.Sleep(100 * time.Millisecond)
 		ns := srv.Of("/")

@@ -18,6 +18,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -110,10 +111,10 @@ func TestRule16ToARoomThenToOneThenOut(t *testing.T) {
 func TestRule19OneIDForAllSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
-		var clients []*wstest.Client
+		var clients []*wsrig.Conn
 		var ids []string
 		for i := range 6 {
-			c := wstest.Dial(t, srvs[i%2], wstest.Config{Raw: true})
+			c := wsrig.Dial(t, srvs[i%2], wsrig.Config{})
 			c.Read() // of Engine.IO
 			c.Send("40")
 			var open struct{ SID string }
@@ -235,7 +236,7 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 			t.Error(err)
 		}
 		there.want(t, "DisconnectSockets", "/ leave its own", "/ delete its own", "/ leave y", "/ delete y")
-		<-c.Done()
+		<-wsrig.Under(c).Done()
 		here.want(t, "the asker")
 	})
 }

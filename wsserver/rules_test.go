@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -56,7 +57,7 @@ func TestRule09OwnRoomThenConnectPacketThenHandlers(t *testing.T) {
 			n.add("connected")
 			return s.Emit(ctx, "welcome")
 		})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true, Early: true, EarlyText: []string{"40"}})
+		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
 		c.Read() // of Engine.IO
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("first packet: got %q, want CONNECT", got)
@@ -113,10 +114,12 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 		}
 		srv.Use(refuse)
 		parent.Use(refuse)
-		c := wstest.Dial(t, srv, wstest.Config{NoConnect: true})
-		for _, name := range []string{"/", "/room-1"} {
-			if _, refusal := c.Try(name, nil); string(refusal) != `{"message":"no"}` {
-				t.Errorf("%s: refused with %s", name, refusal)
+		c := wsrig.Dial(t, srv, wsrig.Config{})
+		c.Read()
+		for _, name := range []string{"", "/room-1,"} {
+			c.Send("40" + name)
+			if got, want := c.Read(), "44"+name+`{"message":"no"}`; got != want {
+				t.Errorf("got %s, want %s", got, want)
 			}
 		}
 		n.want(t, "two refusals")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -76,7 +77,7 @@ func TestWire(t *testing.T) {
 				srv.Of("/locked").Use(func(context.Context, *wsserver.Socket) error {
 					return &wsserver.ConnectError{Message: "Not authorized", Data: map[string]int{"code": 7}}
 				})
-				c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+				c := wsrig.Dial(t, srv, wsrig.Config{})
 				c.Read()
 				for _, m := range test.send {
 					if data, ok := strings.CutPrefix(m, "b"); ok {
@@ -222,7 +223,7 @@ func wantParseError(t *testing.T, send []string) {
 		srv.Of("/admin")
 		gone := farewells(srv.Of("/"))
 		other := wstest.Dial(t, srv, wstest.Config{})
-		c := wstest.Dial(t, srv, wstest.Config{Raw: true})
+		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		c.Read()
 		c.Read()

@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -142,7 +143,7 @@ func TestStress(t *testing.T) {
 					c.Of("/", nil).EmitWithAck("echo")
 					c.Close()
 				default:
-					c.Write([]byte("no frame"))
+					wsrig.Under(c).Write([]byte("no frame"))
 					<-c.Disconnected()
 					c.Abort() // nor does it wait for the server to close, which takes 5 s where a stream cannot be half closed
 				}
@@ -170,7 +171,7 @@ func TestDisconnectRace(t *testing.T) {
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return nil })
 	admin := srv.Of("/admin")
 	admin.On("echo", echo)
-	c := wstest.New(t, listen(t, srv, nil, false)(), wstest.Config{Raw: true})
+	c := wsrig.New(t, listen(t, srv, nil, false)(), wsrig.Config{})
 	c.Send("40/admin,", "40")
 	var sockets []*wsserver.Socket
 	for range 500 {

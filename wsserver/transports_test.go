@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -80,7 +81,7 @@ func TestConnections(t *testing.T) {
 			srv := newServer(t, wsserver.Config{})
 			dial := listen(t, srv, test.listen(t), test.secure)
 			gone := farewells(srv.Of("/"))
-			a, b := wstest.New(t, dial(), wstest.Config{}), wstest.New(t, dial(), wstest.Config{Early: true})
+			a, b := wstest.New(t, dial(), wstest.Config{}), wstest.New(t, dial(), wstest.Config{})
 
 			text, data := strings.Repeat("ö", 450_000), bytes.Repeat([]byte{0, 1, 255}, 300_000)
 			for range 3 {
@@ -117,6 +118,12 @@ func TestConnections(t *testing.T) {
 			if got := b.Wait(); got.Code != 1005 || got.Err != io.EOF {
 				t.Errorf("Socket.Close: got %v, want a Close frame and EOF", got)
 			}
+			early := wsrig.New(t, dial(), wsrig.Config{Early: []string{"40"}})
+			early.Read() // of Engine.IO
+			if got := early.Read(); !strings.HasPrefix(got, "40{") {
+				t.Errorf("a CONNECT behind the request: got %q", got)
+			}
+			early.Close()
 			eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 		})
 	}
@@ -266,7 +273,7 @@ func TestIdle(t *testing.T) {
 	connect := func() client {
 		nc := dial()
 		t.Cleanup(func() { nc.Close() })
-		nc.Write(append([]byte(upgrade), wstest.Frame(1, []byte("40"))...))
+		nc.Write(append([]byte(upgrade), wsrig.Frame(1, []byte("40"))...))
 		c := client{nc, bufio.NewReaderSize(nc, 512)}
 		until(c, `"maxPayload":1000000}`)
 		until(c, `"}`)
@@ -284,7 +291,7 @@ func TestIdle(t *testing.T) {
 	}
 
 	for _, c := range clients {
-		c.nc.Write(wstest.Frame(1, []byte(`421["echo",7]`)))
+		c.nc.Write(wsrig.Frame(1, []byte(`421["echo",7]`)))
 	}
 	for _, c := range clients {
 		until(c, `431[7]`)
@@ -301,7 +308,7 @@ func TestIdle(t *testing.T) {
 	go func() { closed <- srv.Close(context.Background()) }()
 	for _, c := range clients {
 		until(c, "\x88\x00")
-		c.nc.Write(wstest.Frame(8, nil))
+		c.nc.Write(wsrig.Frame(8, nil))
 		if _, err := c.r.ReadByte(); err != io.EOF {
 			t.Errorf("after the Close frame: got %v, want EOF", err)
 		}

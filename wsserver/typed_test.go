@@ -12,6 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -171,7 +172,7 @@ func TestAckError(t *testing.T) {
 			synctest.Wait()
 			wantReported(t, "typed, and nobody waits", failures, "full")
 			if (codec == packet.JSON{}) {
-				c.Send(`421["unfit"]`)
+				wsrig.Under(c).Send(`421["unfit"]`)
 				synctest.Wait()
 				wantReported(t, "data that cannot be sent", failures, "chan int")
 			}

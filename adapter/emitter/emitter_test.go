@@ -145,7 +145,7 @@ func TestWholeNamespace(t *testing.T) {
 			t.Errorf("DisconnectSockets: %v", err)
 		}
 		for _, c := range w.clients {
-			<-c.Done()
+			<-c.Disconnected()
 		}
 	})
 }

@@ -139,14 +139,14 @@ func TestDisconnect(t *testing.T) {
 	}
 	<-w.clients["a"].Disconnected()
 	select {
-	case <-w.clients["a"].Done():
+	case <-w.clients["a"].Disconnected():
 		t.Error("the connection was closed, too")
 	default:
 	}
 	if a := w.request(t, "disconnect", `{"rooms":["x"],"close":true}`); a.text != `{"ok":true}` {
 		t.Errorf("close: %s", a.text)
 	}
-	<-w.clients["b"].Done()
+	<-w.clients["b"].Disconnected()
 	if a := w.request(t, "count", ``); a.Count != 2 {
 		t.Errorf("count: %s, want those who are left", a.text)
 	}

@@ -45,7 +45,8 @@ func ExampleDial_synctest() {
 			srv := newChat()
 			defer srv.Close(context.Background())
 			ann := wstest.Dial(t, srv, wstest.Config{})
-			silent := wstest.Dial(t, srv, wstest.Config{NoPong: true})
+			silent := wstest.Dial(t, srv, wstest.Config{})
+			silent.Stall() // answers no ping
 			time.Sleep(time.Hour)
 			<-silent.Disconnected()
 			ann.EmitWithAck("join", "tower") // is still there

@@ -1,20 +1,40 @@
-package wstest
+package wsrig
 
 import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
+
+// Serve has h serve a connection through memory, and returns the client's end. The server ends with
+// the test. The memory holds 64 KiB on the way to a client that is stalled, and whatever the client
+// sends: no method of it waits for the server to read.
+func Serve(t testing.TB, h http.Handler) net.Conn {
+	near, far := newPipe()
+	server := &http.Server{Handler: h}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(listen(far)) // returns http.ErrServerClosed
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	return near
+}
 
 // pipeBuffer is what a pipe holds on the way to a client that does not read, in bytes.
 const pipeBuffer = 64 << 10
 
-// pipe is one end of a connection in memory. It waits for nothing but a sync.Cond, so that it may be used in a bubble of
-// testing/synctest.
+// pipe is one end of a connection in memory. It waits for nothing but a sync.Cond, so that it may be
+// used in a bubble of testing/synctest.
 type pipe struct {
 	in, out       *half
 	local, remote net.Addr
@@ -176,7 +196,7 @@ func listen(conn net.Conn) *listener {
 	return l
 }
 
-var errListener = errors.New("wstest: listener closed")
+var errListener = errors.New("wsrig: listener closed")
 
 func (l *listener) Accept() (net.Conn, error) {
 	select {
