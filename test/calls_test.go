@@ -45,6 +45,7 @@ func (l *mortalLink) Publish(ctx context.Context, topic adapter.Topic, msg []byt
 // TestCallsAcrossServers asks nodes on three NATS servers for everything that nodes ask of each other, first all of them, and then with one
 // that dies. The calls are made at the same time then, so none of them may depend on what another one changes: only blue comes and goes.
 func TestCallsAcrossServers(t *testing.T) {
+	t.Parallel()
 	const members = 200
 	last := new(mortal)
 	var hubs [3]*cluster.Hub

@@ -13,6 +13,7 @@ import (
 
 // TestOfficialClient runs the scenario of node/client.mjs: socket.io-client on three nodes, each on its own NATS server.
 func TestOfficialClient(t *testing.T) {
+	t.Parallel()
 	node := needNode(t)
 	servers := natstest.NewCluster(t, 3)
 	var urls []string

@@ -270,6 +270,7 @@ func TestHostileRoomNames(t *testing.T) {
 // TestBrokerRestart takes the broker away: what is emitted meanwhile reaches this node's sockets at once, and the others' when the broker
 // is back, in order.
 func TestBrokerRestart(t *testing.T) {
+	t.Parallel()
 	server := natstest.NewServer(t)
 	a := natsadapter.New(natsadapter.Config{
 		URL: server.URL(), Cluster: "test", Logger: testLogger(t),

@@ -22,10 +22,11 @@ import (
 	"github.com/belfry-io/belfry/test/child"
 )
 
-// floodBudget is Config.Limits.BudgetBytes of a flooded server, and floodMost what its process may take at the most, in bytes, with a GOMEMLIMIT of
-// 96 MiB.
+// floodBudget is Limits.BudgetBytes of a flooded server, floodLimit its memory limit, and floodMost what its process may take at the most, in
+// bytes.
 const (
 	floodBudget = 64 << 20
+	floodLimit  = 96 << 20
 	floodMost   = 110 << 20
 
 	floodSeconds = 6
@@ -249,7 +250,7 @@ var floods = flag.Bool("floods", false, "run all floods, not the two that every 
 // floodSlack is what the garbage collector of a busy machine may be behind by, in bytes.
 const floodSlack = 12 << 20
 
-// TestFlood: however many clients send and never read, and however many handlers wait, a server with a budget of 64 MiB and a GOMEMLIMIT of 96 MiB
+// TestFlood: however many clients send and never read, and however many handlers wait, a server with a budget of 64 MiB and a memory limit of 96 MiB
 // takes no more than 110 MiB, and a client that reads 1 MB/s meanwhile gets everything.
 func TestFlood(t *testing.T) {
 	if raceEnabled {
@@ -290,7 +291,6 @@ func TestFlood(t *testing.T) {
 			if i != 0 && i != 6 && !*floods {
 				t.Skip("one of many: go test ./test -run TestFlood -floods")
 			}
-			t.Setenv("GOMEMLIMIT", "96MiB")
 			server := child.Start(t, "flooded", cmp.Or(test.mode, "plain"), "1000000")
 			address, err := server.Line()
 			if err != nil {

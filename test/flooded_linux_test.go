@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,12 @@ func beFlooded(args []string) error {
 	if err != nil {
 		return err
 	}
-	srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{BudgetBytes: floodBudget}, Compression: wsserver.Compression{PerMessageDeflate: args[0] == "deflate"}, Logger: slog.New(slog.DiscardHandler)})
+	debug.SetMemoryLimit(floodLimit)
+	srv := wsserver.New(wsserver.Config{
+		Limits:      wsserver.Limits{BudgetBytes: floodBudget},
+		Compression: wsserver.Compression{PerMessageDeflate: args[0] == "deflate"},
+		Logger:      slog.New(slog.DiscardHandler),
+	})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 		s.On("echo", func(ctx context.Context, e *wsserver.Event) error {
 			var text any

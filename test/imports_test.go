@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 
 // TestImports holds the house to its plan: imports run one way, and each dependency has its one place.
 func TestImports(t *testing.T) {
+	t.Parallel()
 	for _, goos := range []string{"linux", "darwin"} {
 		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
 		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")

@@ -14,6 +14,7 @@ import (
 // TestClusterAgainstModel emits to random rooms, unions and exceptions from random nodes: every socket gets exactly what a model of
 // sets predicts, each once, those of each origin in order.
 func TestClusterAgainstModel(t *testing.T) {
+	t.Parallel()
 	const nodes, sockets, rooms, phases = 3, 300, 100, 5
 	broadcasts := 10_000
 	if raceEnabled {

@@ -27,6 +27,7 @@ import (
 // is always taken, and upgraded; one that begins with a WebSocket is taken as far as the server can know where the page is. A foreign page is
 // never taken.
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	nginx := need.Nginx(t)
 	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	for _, test := range []struct {

@@ -23,6 +23,7 @@ import (
 
 // TestRefusedByBroker checks what a server, an emitter and a service say that lack a permission, and that the server serves its own clients all the same.
 func TestRefusedByBroker(t *testing.T) {
+	t.Parallel()
 	denying := func(name, publish, subscribe string) *natsserver.User {
 		return &natsserver.User{Username: name, Password: "p", Permissions: &natsserver.Permissions{
 			Publish:   &natsserver.SubjectPermission{Deny: []string{publish}},

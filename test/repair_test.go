@@ -13,6 +13,7 @@ import (
 // TestBrokersFail has nodes broadcast to each other while their NATS servers are shut down and started again, one after the other, and all
 // at once, and connections break. Every broadcast reaches every member that is due, once, and in order in each room.
 func TestBrokersFail(t *testing.T) {
+	t.Parallel()
 	servers := natstest.NewCluster(t, 3)
 	c := &choir{t: t}
 	for _, s := range servers {
