@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -15,46 +13,6 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/test/child"
 )
-
-// calm is a member that answers at once, and stays.
-type calm struct{}
-
-func (calm) Deliver(any) bool                                { return true }
-func (calm) DeliverWithAck(_ any, answer func([]byte, bool)) { answer([]byte("yes"), true) }
-func (calm) CancelAck(any)                                   {}
-func (calm) Describe() []byte                                { return []byte("calm") }
-func (calm) Disconnect(bool)                                 {}
-
-// beCalm is a node, on the NATS server with this URL, with members in "lobby". It answers whatever it is asked, and says its id.
-func beCalm(args []string) error {
-	h := cluster.NewHub(cluster.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
-	h.OnServerSide(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
-	ctx := context.Background()
-	r := h.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
-	if err := h.Ready(ctx); err != nil {
-		return err
-	}
-	if err := populate(ctx, h, r); err != nil {
-		return err
-	}
-	fmt.Println(h.Node())
-	io.Copy(io.Discard, os.Stdin)
-	return nil
-}
-
-// populate adds members who are in "lobby".
-func populate(ctx context.Context, h *cluster.Hub, r *cluster.Rooms) error {
-	for range members {
-		id, err := add(ctx, h, r, calm{})
-		if err != nil {
-			return err
-		}
-		if err := rejoin(func() error { return r.Join(ctx, id, "lobby") }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // crashCalls are the calls that ask other nodes, and how much of an answer each gets of every node.
 var crashCalls = []struct {
@@ -118,7 +76,7 @@ func TestCrash(t *testing.T) {
 		}
 		h.OnServerSide(func(context.Context, cluster.ServerEvent) ([]byte, error) { return []byte("done"), nil })
 		r := h.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
-		if err := populate(t.Context(), h, r); err != nil {
+		if err := populate(t.Context(), h, r, calm{}); err != nil {
 			t.Fatal(err)
 		}
 		return r

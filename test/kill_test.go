@@ -3,9 +3,6 @@ package test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -16,43 +13,6 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/test/child"
 )
-
-// stuck is a member, and a server, that answers nothing.
-type stuck struct{}
-
-func (stuck) Deliver(any) bool                       { return true }
-func (stuck) DeliverWithAck(any, func([]byte, bool)) {}
-func (stuck) CancelAck(any)                          {}
-func (stuck) Describe() []byte                       { select {} }
-func (stuck) Disconnect(bool)                        {}
-
-const members = 10 // of each node
-
-// beStuck is a node, on the NATS server with this URL, whose members are in "lobby" and answer nothing. It says its id.
-func beStuck(args []string) error {
-	h := cluster.NewHub(cluster.HubConfig{Adapter: natsadapter.New(natsadapter.Config{URL: args[0], Cluster: "test"})})
-	h.OnServerSide(func(ctx context.Context, e cluster.ServerEvent) ([]byte, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
-	ctx := context.Background()
-	r := h.Rooms("/", func(payload []byte, volatile bool) (any, error) { return payload, nil })
-	if err := h.Ready(ctx); err != nil {
-		return err
-	}
-	for range members {
-		id, err := add(ctx, h, r, stuck{})
-		if err != nil {
-			return err
-		}
-		if err := rejoin(func() error { return r.Join(ctx, id, "lobby") }); err != nil {
-			return err
-		}
-	}
-	fmt.Println(h.Node())
-	io.Copy(io.Discard, os.Stdin)
-	return nil
-}
 
 // TestNodeIsKilled loses a node of three to kill -9 while fetches, counts, joins, acknowledgements and server-side events wait for it: each
 // returns long before its deadline, with what the other nodes have answered and an error that names the one that is missing. Nothing of
@@ -67,9 +27,8 @@ func TestNodeIsKilled(t *testing.T) {
 		hubs, rooms = append(hubs, h), append(rooms, r)
 	}
 	for i, r := range rooms {
-		for range members {
-			id, _ := newMember(t, hubs[i], r)
-			join(t, func() error { return r.Join(t.Context(), id, "lobby") })
+		if err := populate(t.Context(), hubs[i], r, calm{}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	waitForHub(t, hubs[0], 1)
