@@ -69,7 +69,7 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed())/float64(b.N*members), "ns/append")
-		st := s.Stats()
+		st := counted(s)
 		b.ReportMetric(float64(st.Frames)/float64(st.Writes), "frames/write")
 	})
 }

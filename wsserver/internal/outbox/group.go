@@ -32,12 +32,8 @@ func (g *Group) Close() {
 	g.running.Wait()
 }
 
-// Stats returns the Group's counts.
-func (g *Group) Stats() Stats {
-	var s Stats
-	g.queues.counters.addTo(&s)
-	return s
-}
+// AddTo adds the Group's counts to sum.
+func (g *Group) AddTo(sum *Stats) { g.queues.counters.addTo(sum) }
 
 func (g *Group) lane() *lane { return &g.queues }
 

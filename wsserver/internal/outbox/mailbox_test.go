@@ -72,7 +72,7 @@ func TestMailboxOrder(t *testing.T) {
 	if n := m.bytes; n != 0 {
 		t.Errorf("Bytes of an empty mailbox: got %d", n)
 	}
-	if got, want := g.Stats(), (Stats{Frames: 4, Bytes: 5, Writes: 2}); got != want {
+	if got, want := counted(g), (Stats{Frames: 4, Bytes: 5, Writes: 2}); got != want {
 		t.Errorf("Stats: got %+v, want %+v", got, want)
 	}
 }
@@ -95,7 +95,7 @@ func TestMailboxBounds(t *testing.T) {
 	if len(o.failed) != 0 || o.flushed != 0 {
 		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
 	}
-	if got, want := g.Stats(), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}); got != want {
+	if got, want := counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}); got != want {
 		t.Errorf("Stats: got %+v, want %+v", got, want)
 	}
 }
@@ -121,7 +121,7 @@ func TestMailboxVolatile(t *testing.T) {
 	wantAppend(t, m, frame("cccccccc"), true)     // in its place too, and over the limit all the same
 	wantAppend(t, m, newVolatile("xxxxx"), false) // no room, nothing to drop
 	wantTake(t, m, "aaa,bb,cccccccc", false)
-	if got := g.Stats().Dropped; got != 6 {
+	if got := counted(g).Dropped; got != 6 {
 		t.Errorf("dropped: got %d, want 6", got)
 	}
 }
@@ -159,7 +159,7 @@ func TestMailboxCloseAfterFlush(t *testing.T) {
 	if len(o.failed) != 0 || o.flushed != 0 {
 		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
 	}
-	if got := g.Stats(); got.Lost != 0 || got.Frames != 6 {
+	if got := counted(g); got.Lost != 0 || got.Frames != 6 {
 		t.Errorf("Stats: got %+v", got)
 	}
 }
@@ -189,7 +189,7 @@ func TestMailboxClose(t *testing.T) {
 	if len(o.failed) != 0 {
 		t.Errorf("the owner was told %v", o.failed)
 	}
-	if got, want := g.Stats(), (Stats{Lost: 2}); got != want {
+	if got, want := counted(g), (Stats{Lost: 2}); got != want {
 		t.Errorf("Stats: got %+v, want %+v", got, want)
 	}
 
@@ -198,7 +198,7 @@ func TestMailboxClose(t *testing.T) {
 	m.CloseAfterFlush(frame("end"))
 	m.Close() // nobody came for it
 	wantTake(t, m, "", true)
-	if got, want := g.Stats(), (Stats{Lost: 2}); got != want {
+	if got, want := counted(g), (Stats{Lost: 2}); got != want {
 		t.Errorf("Stats of a close during a flush: got %+v, want %+v", got, want)
 	}
 }
@@ -253,7 +253,7 @@ func TestMailboxMoveTo(t *testing.T) {
 	if got, want := string(sink.data), strings.Repeat("0123456789", 3)+"afterlast"; got != want {
 		t.Errorf("the queue wrote %q, want %q", got, want)
 	}
-	if got, want := g.Stats(), (Stats{}); got != want {
+	if got, want := counted(g), (Stats{}); got != want {
 		t.Errorf("Stats of the mailbox: got %+v, want none", got)
 	}
 	if got := h.stats(); got.Frames != 5 || got.Lost != 0 {

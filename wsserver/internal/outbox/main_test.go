@@ -31,3 +31,9 @@ func leaked() string {
 	}
 	return ""
 }
+
+// counted returns the counts of a Group or of Shards.
+func counted(of interface{ AddTo(*Stats) }) (sum Stats) {
+	of.AddTo(&sum)
+	return sum
+}

@@ -129,7 +129,7 @@ func TestGroup(t *testing.T) {
 		if got, writes, _ := sink.state(); got != "abcabcabc" || writes > 6 {
 			t.Errorf("sink got %q in %d writes, want %q in 6 or less", got, writes, "abcabcabc")
 		}
-		if s := g.Stats(); s.Frames != 9 || s.Bytes != 9 {
+		if s := counted(g); s.Frames != 9 || s.Bytes != 9 {
 			t.Errorf("counted %d frames of %d bytes, want 9 of 9", s.Frames, s.Bytes)
 		}
 	})

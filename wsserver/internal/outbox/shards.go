@@ -46,13 +46,11 @@ func (s *Shards) Close() {
 	s.done.Wait()
 }
 
-// Stats returns the counts of all shards. A write shows in them shortly afterwards.
-func (s *Shards) Stats() Stats {
-	var sum Stats
+// AddTo adds the counts of all shards to sum. A write shows in them shortly afterwards.
+func (s *Shards) AddTo(sum *Stats) {
 	for _, sh := range s.shards {
-		sh.queues.counters.addTo(&sum)
+		sh.queues.counters.addTo(sum)
 	}
-	return sum
 }
 
 func (s *Shards) lane() *lane {

@@ -212,9 +212,9 @@ func duplicate(tb testing.TB, c net.Conn) (fd int) {
 // waitFrames waits until n frames have been written since the start.
 func (s *server) waitFrames(tb testing.TB, n uint64) {
 	tb.Helper()
-	for deadline := time.Now().Add(patience); s.shards.Stats().Frames < n; {
+	for deadline := time.Now().Add(patience); counted(s.shards).Frames < n; {
 		if time.Now().After(deadline) {
-			tb.Fatalf("%d frames written, want %d", s.shards.Stats().Frames, n)
+			tb.Fatalf("%d frames written, want %d", counted(s.shards).Frames, n)
 		}
 		time.Sleep(200 * time.Microsecond) // costs little CPU, which is what is measured
 	}
@@ -275,7 +275,7 @@ func TestSockets(t *testing.T) {
 	}
 	all.Wait()
 	s.finish(t, emitters*frames)
-	st := s.shards.Stats()
+	st := counted(s.shards)
 	if st.Frames != sockets*emitters*frames || st.Bytes != st.Frames*uint64(len(wireFrame.Bytes)) {
 		t.Errorf("got %+v, want %d frames", st, sockets*emitters*frames)
 	}
@@ -322,7 +322,7 @@ func BenchmarkBroadcast(b *testing.B) {
 				queued += cpu(b) - middle
 			}
 			deliveries := float64(rounds * gathered * sockets)
-			st := s.shards.Stats()
+			st := counted(s.shards)
 			b.ReportMetric(float64(bare.Nanoseconds())/1e3/deliveries, "bare-us/delivery")
 			b.ReportMetric(float64(queued.Nanoseconds())/1e3/deliveries, "us/delivery")
 			b.ReportMetric(float64(queued)/float64(bare), "ratio")
@@ -348,7 +348,7 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 	s.waitFrames(b, uint64(rounds*sockets))
 	deliveries := float64(rounds * sockets)
-	st := s.shards.Stats()
+	st := counted(s.shards)
 	b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/1e3/deliveries, "us/delivery")
 	b.ReportMetric(float64(st.Frames)/float64(st.Writes), "frames/write")
 	b.ReportMetric(deliveries/b.Elapsed().Seconds(), "deliveries/s")

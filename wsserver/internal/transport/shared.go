@@ -109,16 +109,8 @@ func (t *Shared) Close() {
 }
 
 // Stats counts what was written to all peers.
-func (t *Shared) Stats() outbox.Stats {
-	a, b := t.shards.Stats(), t.group.Stats()
-	return outbox.Stats{
-		Frames:  a.Frames + b.Frames,
-		Bytes:   a.Bytes + b.Bytes,
-		Writes:  a.Writes + b.Writes,
-		Dropped: a.Dropped + b.Dropped,
-		Lost:    a.Lost + b.Lost,
-		TooSlow: a.TooSlow + b.TooSlow,
-		Behind:  a.Behind + b.Behind,
-		Failed:  a.Failed + b.Failed,
-	}
+func (t *Shared) Stats() (sum outbox.Stats) {
+	t.shards.AddTo(&sum)
+	t.group.AddTo(&sum)
+	return sum
 }
