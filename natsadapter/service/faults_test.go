@@ -61,7 +61,7 @@ func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server)
 	for _, srv := range append([]*wsserver.Server{third}, w.srvs...) {
 		eventually(t, "the node that hung is back", func() bool {
 			joins++
-			return len(srv.Nodes()) == len(w.srvs) && srv.In("x", "y").SocketsJoin(t.Context(), fmt.Sprint("back ", joins)) == nil
+			return len(srv.Stats().Adapter.Nodes) == len(w.srvs) && srv.In("x", "y").SocketsJoin(t.Context(), fmt.Sprint("back ", joins)) == nil
 		})
 	}
 }

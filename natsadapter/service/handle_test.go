@@ -23,7 +23,7 @@ func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
 	if err := r.hub.Close(ctx); err != nil {
 		r.t.Errorf("Close of the server: %v", err)
 	}
-	for deadline := time.Now().Add(MaxTimeout); len(s.emitter.Nodes()) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(MaxTimeout); s.emitter.ServerCount() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatal("the server is known still")
 		}

@@ -332,5 +332,5 @@ func (s *Service) stats() any {
 		Requests uint64 `json:"requests"` // carried out
 		Refused  uint64 `json:"refused"`
 		Partial  uint64 `json:"partial"` // answered without ok
-	}{len(s.emitter.Nodes()), s.emitter.State().Status.String(), running, s.counts.requests.Load(), s.counts.refused.Load(), s.counts.partial.Load()}
+	}{s.emitter.ServerCount(), s.emitter.State().Status.String(), running, s.counts.requests.Load(), s.counts.refused.Load(), s.counts.partial.Load()}
 }
