@@ -83,7 +83,9 @@ func TestPartings(t *testing.T) {
 	})
 	there, missed := join(stays), join(away)
 	before, server := open(s.URL(), true, nil), open(s.URL(), false, nil)
-	wait("all have met", func() bool { return len(away.Stats().Nodes) == 2 && len(stays.Stats().Nodes) == 2 && len(before.Stats().Nodes) == 3 })
+	wait("all have met", func() bool {
+		return len(away.Stats().Nodes) == 2 && len(stays.Stats().Nodes) == 2 && len(before.Stats().Nodes) == 3
+	})
 	time.Sleep(time.Second) // a Beat of each
 
 	p.hold()
