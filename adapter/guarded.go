@@ -9,11 +9,15 @@ import (
 // ErrRefused is wrapped by errors that say which permission the broker denies a node.
 var ErrRefused = errors.New("adapter: refused by the broker")
 
-// Needs are the topics that a node cannot do without, and the logger of its link. A topic that no
-// node uses stands for all of its kind.
+// Needs are the topics that a node cannot do without, and the name and the logger of its link. A
+// topic that no node uses stands for all of its kind.
 type Needs struct {
 	Publish   []Topic
 	Subscribe []Topic
+
+	// Name is what the broker may call the node's connections in its lists: the name of the node,
+	// with its id. Empty means that the node gives none.
+	Name string
 
 	// Logger is the node's. An adapter that has a logger of its own uses that. nil means
 	// slog.Default().

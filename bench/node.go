@@ -57,7 +57,7 @@ func newNodeRole() map[string]handler {
 	n := new(node)
 	handlers := map[string]handler{
 		"start": handle(func(cfg nodeConfig) (none, error) { return none{}, n.start(cfg) }),
-		"peers": handle(func(none) (int, error) { return len(n.hub.Nodes()), nil }),
+		"peers": handle(func(none) (int, error) { return n.hub.ServerCount() - 1, nil }),
 		"join":  handle(n.join),
 	}
 	maps.Copy(handlers, n.prober.handlers(func(room string, payload []byte) error {

@@ -69,7 +69,7 @@ func newServerRole() map[string]handler {
 		"stats": handle(func(none) (serverStats, error) {
 			s := srv.Stats()
 			return serverStats{
-				Peers: len(srv.Nodes()), Goroutines: runtime.NumGoroutine(),
+				Peers: srv.ServerCount() - 1, Goroutines: runtime.NumGoroutine(),
 				Frames: s.Frames, Bytes: s.Bytes, Writes: s.Writes, Lost: s.Lost + s.Dropped, Failures: s.Failures,
 			}, nil
 		}),

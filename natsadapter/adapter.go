@@ -74,7 +74,9 @@ type Config struct {
 	// them. Empty means "belfry".
 	Prefix string
 
-	// Name is what the NATS server calls the connections in its reports. Empty means "belfry".
+	// Name is what the NATS server calls the connections in its lists, such as that of `nats server
+	// report connections`; a nats.Name among Options wins. Empty means the name and the id of the
+	// server or emitter that opens a link, such as "web-1 (Kd0s6fQ1Zk)".
 	Name string
 
 	// Logger takes reports about the connections. nil means the logger of the server or emitter
@@ -88,11 +90,14 @@ type Config struct {
 	NoCover bool
 
 	// Options are further options of the connections: credentials, TLS, timeouts. The link
-	// overrides those for servers, name, echo, reconnecting, and the handlers of errors, lame duck
+	// overrides those for servers, echo, reconnecting, and the handlers of errors, lame duck
 	// mode and closing. nats.ReconnectWait and nats.ReconnectJitter are the pauses between its
 	// attempts.
 	Options []nats.Option
 }
+
+// defaultName is what connections are called of which nobody has said a name.
+const defaultName = "belfry"
 
 // The defaults of times and bounds. Options may change those that nats.go knows.
 const (
@@ -140,7 +145,6 @@ func New(cfg Config) *Adapter {
 	cfg.URL = cmp.Or(cfg.URL, nats.DefaultURL)
 	cfg.Cluster = cmp.Or(cfg.Cluster, "belfry")
 	cfg.Prefix = cmp.Or(cfg.Prefix, "belfry")
-	cfg.Name = cmp.Or(cfg.Name, "belfry")
 	return &Adapter{cfg: cfg, times: times{
 		queue:        64 << 10,
 		linger:       500 * time.Millisecond,
@@ -188,6 +192,7 @@ func (a *Adapter) OpenFor(ctx context.Context, needs adapter.Needs, recv func(ms
 	if set.log == nil {
 		set.log = cmp.Or(needs.Logger, slog.Default())
 	}
+	set.options.Name = cmp.Or(set.options.Name, needs.Name, defaultName)
 	if set.needs, err = set.naming.needed(needs); err != nil {
 		return nil, fmt.Errorf("natsadapter: open: %w", err)
 	}
@@ -241,7 +246,7 @@ func (a *Adapter) resolve() (settings, error) {
 		}
 	}
 	o.Url, o.NoRandomize = "", true
-	o.Name = a.cfg.Name
+	o.Name = cmp.Or(o.Name, a.cfg.Name)
 	o.NoEcho = true
 	o.Verbose, o.Pedantic, o.SkipSubjectValidation = false, false, false
 	o.AllowReconnect, o.RetryOnFailedConnect = false, false // link makes a new connection instead

@@ -1,6 +1,7 @@
 package natsadapter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -51,6 +52,7 @@ func (a *Adapter) Connect(ctx context.Context, options ...nats.Option) (*nats.Co
 			return nil, fmt.Errorf("natsadapter: connect: option: %w", err)
 		}
 	}
+	o.Name = cmp.Or(o.Name, defaultName)
 	dialing, end := context.WithCancel(context.Background()) // until Connect returns it ends with ctx, and then no more
 	useDialer(dialing, &o)
 	stop := context.AfterFunc(ctx, end)

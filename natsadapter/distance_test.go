@@ -49,7 +49,7 @@ func newSite(t *testing.T, url string, naming time.Duration) *site {
 	s.rooms = s.hub.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
 	s.id = s.hub.NewID()
 	if err := s.rooms.Add(t.Context(), s.id, mute{}); err != nil {
-		t.Fatalf("a node on %s, that knows %v, and suspects %v: %v", url, s.hub.Nodes(), s.hub.Stats().Suspects, err)
+		t.Fatalf("a node on %s, that knows %v, and suspects %v: %v", url, s.hub.Stats().Nodes, s.hub.Stats().Suspects, err)
 	}
 	return s
 }
@@ -91,7 +91,7 @@ func TestDistance(t *testing.T) {
 			sites = append(sites, newSite(t, server.URL(), 0))
 			for i, s := range sites {
 				// A near node cannot know how far the others are before the first of them has answered.
-				if got := s.hub.Nodes(); i > 0 && len(got) < i {
+				if got := s.hub.Stats().Nodes; i > 0 && len(got) < i {
 					t.Errorf("node %d knows %v when it has joined, want %d nodes", i, got, i)
 				}
 			}
@@ -193,7 +193,7 @@ func TestReconnectIsNamed(t *testing.T) {
 	servers := natstest.NewCluster(t, 3)
 	near := newSite(t, servers[0].URL(), 0)
 	other := newSite(t, natstest.URLs(servers[1:]...), 0)
-	for deadline := time.Now().Add(10 * time.Second); len(near.hub.Nodes()) < 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); len(near.hub.Stats().Nodes) < 1; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the nodes have not met")
 		}

@@ -103,7 +103,7 @@ func TestOutside(t *testing.T) {
 				if got := g.got.Load(); got != 20 {
 					t.Errorf("a node of the cluster has got %d broadcasts, want 20 of the other one", got)
 				}
-				if got := g.hub.Nodes(); len(got) != 1 {
+				if got := g.hub.Stats().Nodes; len(got) != 1 {
 					t.Errorf("a node of the cluster knows %v, want the other one alone", got)
 				}
 				if got := g.hub.Stats().Malformed; got != 0 {

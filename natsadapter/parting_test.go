@@ -83,7 +83,9 @@ func TestPartings(t *testing.T) {
 	})
 	there, missed := join(stays), join(away)
 	before, server := open(s.URL(), true, nil), open(s.URL(), false, nil)
-	wait("all have met", func() bool { return len(away.Nodes()) == 2 && len(stays.Nodes()) == 2 && len(before.Nodes()) == 3 })
+	wait("all have met", func() bool {
+		return len(away.Stats().Nodes) == 2 && len(stays.Stats().Nodes) == 2 && len(before.Stats().Nodes) == 3
+	})
 	time.Sleep(time.Second) // a Beat of each
 
 	p.hold()
@@ -113,7 +115,7 @@ func TestPartings(t *testing.T) {
 			return len(losses[h.Node()]) > 0
 		})
 	}
-	wait("the servers have met again", func() bool { return len(away.Nodes()) == 1 && len(away.Stats().Suspects) == 0 })
+	wait("the servers have met again", func() bool { return len(away.Stats().Nodes) == 1 && len(away.Stats().Suspects) == 0 })
 	mu.Lock()
 	defer mu.Unlock()
 	for node, list := range losses {

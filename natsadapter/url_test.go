@@ -16,12 +16,12 @@ func TestFromURL(t *testing.T) {
 		name    string
 		servers []string
 	}{
-		{"nats://localhost:4222", "belfry", "belfry", "belfry", []string{"nats://localhost:4222"}},
-		{"nats://h", "belfry", "belfry", "belfry", []string{"nats://h"}},
-		{"nats://h:1/?cluster=chat", "chat", "belfry", "belfry", []string{"nats://h:1"}},
+		{"nats://localhost:4222", "belfry", "belfry", "", []string{"nats://localhost:4222"}},
+		{"nats://h", "belfry", "belfry", "", []string{"nats://h"}},
+		{"nats://h:1/?cluster=chat", "chat", "belfry", "", []string{"nats://h:1"}},
 		{"nats://h:1,nats://h2:2?cluster=chat&prefix=a.b&name=x", "chat", "a.b", "x", []string{"nats://h:1", "nats://h2:2"}},
-		{"tls://u:p%2Cw@h:1, h2:2?cluster=a%20b%3F", "a b?", "belfry", "belfry", []string{"tls://u:p,w@h:1", "tls://h2:2"}},
-		{"nats://[::1]:4222?cluster=", "belfry", "belfry", "belfry", []string{"nats://[::1]:4222"}},
+		{"tls://u:p%2Cw@h:1, h2:2?cluster=a%20b%3F", "a b?", "belfry", "", []string{"tls://u:p,w@h:1", "tls://h2:2"}},
+		{"nats://[::1]:4222?cluster=", "belfry", "belfry", "", []string{"nats://[::1]:4222"}},
 	} {
 		a, err := FromURL(tc.text)
 		if err != nil {

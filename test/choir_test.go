@@ -140,9 +140,9 @@ func newSinger(h *cluster.Hub, origin int) (*singer, error) {
 }
 
 func (s *singer) meet(nodes int) error {
-	for deadline := time.Now().Add(time.Minute); len(s.hub.Nodes()) < nodes; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(s.hub.Stats().Nodes) < nodes; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("node %s knows %v only", s.hub.Node(), s.hub.Nodes())
+			return fmt.Errorf("node %s knows %v only", s.hub.Node(), s.hub.Stats().Nodes)
 		}
 	}
 	return nil

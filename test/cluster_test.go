@@ -54,9 +54,9 @@ func waitForNodes(t *testing.T, servers []*wsserver.Server) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for _, srv := range servers {
-		for len(srv.Nodes()) < len(servers)-1 {
+		for len(srv.Stats().Adapter.Nodes) < len(servers)-1 {
 			if time.Now().After(deadline) {
-				t.Fatalf("node %s knows %v only", srv.Node(), srv.Nodes())
+				t.Fatalf("node %s knows %v only", srv.Node(), srv.Stats().Adapter.Nodes)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -190,9 +190,9 @@ func TestJoinIsLive(t *testing.T) {
 func waitForHub(t *testing.T, h *cluster.Hub, n int) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for len(h.Nodes()) < n {
+	for len(h.Stats().Nodes) < n {
 		if time.Now().After(deadline) {
-			t.Fatalf("node %s knows %v only", h.Node(), h.Nodes())
+			t.Fatalf("node %s knows %v only", h.Node(), h.Stats().Nodes)
 		}
 		time.Sleep(time.Millisecond)
 	}

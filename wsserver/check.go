@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -51,6 +52,9 @@ func (c Config) check() error {
 			l.BudgetBytes, l.QueueBytes, l.MaxPayload)
 	}
 	c.checkPings(wrong)
+	if err := cluster.CheckName(c.Cluster.NodeName); err != nil {
+		wrong("Cluster.NodeName", "%w", err)
+	}
 	if err := c.Limits.Packet.Check(); err != nil {
 		wrong("Limits.Packet", "%w", err)
 	}

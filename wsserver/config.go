@@ -78,6 +78,12 @@ type Config struct {
 
 // A ClusterConfig says how a server works with the other nodes of its cluster.
 type ClusterConfig struct {
+	// NodeName is what operators call this server in logs, in errors, in [Server.Nodes], and in the
+	// broker's list of connections, besides its id. It is printable UTF-8 of at most 128 bytes;
+	// several servers may have the same. Empty means the name of the host, which is the pod's on
+	// Kubernetes.
+	NodeName string
+
 	// QueueBytes bounds the broadcasts that wait for the Adapter, in bytes. Beyond it, Emit returns
 	// cluster.ErrOverflow, after it has reached the sockets of this node. Zero means
 	// cluster.DefaultQueueBytes, 32 MiB.

@@ -292,8 +292,8 @@ func TestRule25ServersCount(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			for i, srv := range srvs {
-				if got := srv.ServerCount(); got != want || len(srv.Nodes()) != want-1 {
-					t.Errorf("%s: server %d counts %d and knows of %d others, want %d", what, i, got, len(srv.Nodes()), want)
+				if got := srv.ServerCount(); got != want || len(srv.Stats().Adapter.Nodes) != want-1 {
+					t.Errorf("%s: server %d counts %d and knows of %d others, want %d", what, i, got, len(srv.Stats().Adapter.Nodes), want)
 				}
 			}
 		}

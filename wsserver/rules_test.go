@@ -208,7 +208,7 @@ func TestRule16EmitThenDisconnect(t *testing.T) {
 
 func TestRule25OneServerWithoutCluster(t *testing.T) {
 	srv := newServer(t, wsserver.Config{})
-	if got := srv.Nodes(); len(got) != 0 || srv.Node() == "" {
+	if got := srv.Stats().Adapter.Nodes; len(got) != 0 || srv.Node() == "" {
 		t.Errorf("the server %q knows of %q, want none besides itself", srv.Node(), got)
 	}
 }

@@ -95,6 +95,7 @@ func New(cfg Config) *Server {
 	srv.inboxes = inboxLimits{events: cfg.Limits.MaxEvents, budget: srv.budget}
 	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
+		Name:        cfg.Cluster.NodeName,
 		QueueBytes:  cfg.Cluster.QueueBytes,
 		RepairBytes: cfg.Cluster.RepairBytes,
 		OnLoss:      cfg.Cluster.OnLoss,
@@ -206,12 +207,20 @@ func (srv *Server) Ready(ctx context.Context) error {
 // Node returns this server's id among the nodes of its cluster. Every Server has a new one.
 func (srv *Server) Node() string { return srv.hub.Node() }
 
-// Nodes returns the ids of the cluster's other servers that are known and alive.
-func (srv *Server) Nodes() []string { return srv.hub.Nodes() }
+// NodeName is [ClusterConfig.NodeName], or the name of the host.
+func (srv *Server) NodeName() string { return srv.hub.Name() }
+
+// Nodes returns the servers of the cluster, this one first and the others by name and id, and a
+// channel that is closed when the list changes: when a server was met, becomes suspect, is back, was
+// given up or has left, or its name has become known.
+//
+// A program that compares each list with the one before sees every change that lasts. The channel
+// never closes if the server has no adapter, or was closed.
+func (srv *Server) Nodes() (all []cluster.Node, changed <-chan struct{}) { return srv.hub.Nodes() }
 
 // ServerCount returns the number of the cluster's servers that are known and alive, including this
 // one.
-func (srv *Server) ServerCount() int { return len(srv.hub.Nodes()) + 1 }
+func (srv *Server) ServerCount() int { return srv.hub.ServerCount() }
 
 // ServeHTTP serves the requests below Config.Path, and answers all others with 404.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

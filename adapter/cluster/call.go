@@ -21,12 +21,12 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 	if node == h.node {
 		out, err := h.handlers.call(ctx, node, kind, payload)
 		if err != nil {
-			return nil, &NodeError{node, err}
+			return nil, h.nodeError(node, err)
 		}
 		return out, nil
 	}
 	if h.machine == nil || !validNode(node) {
-		return nil, &NodeError{node, ErrNode}
+		return nil, h.nodeError(node, ErrNode)
 	}
 	var out []byte
 	c := h.ask.New(func(p ask.Page) error {
@@ -45,9 +45,9 @@ func (h *Hub) Call(ctx context.Context, node, kind string, payload []byte) ([]by
 	case len(missing) == 0:
 		return out, nil
 	case missing[0].Err != nil:
-		return nil, &NodeError{node, missing[0].Err}
+		return nil, h.nodeError(node, missing[0].Err)
 	}
-	return nil, fmt.Errorf("cluster: call node %s: %w", node, c.Cause)
+	return nil, fmt.Errorf("cluster: call node %s: %w", label(node, h.names(node)[0]), c.Cause)
 }
 
 // Handle sets the function that answers the calls of a kind, which any node may make by [Hub.Call].

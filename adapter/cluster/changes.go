@@ -43,9 +43,10 @@ func (r *Rooms) changeSockets(
 	}
 	if len(unfenced) > 0 || broker != nil {
 		slices.Sort(unfenced)
-		errs = append(errs, &UnfencedError{Nodes: slices.Compact(unfenced), Broker: broker})
+		unfenced = slices.Compact(unfenced)
+		errs = append(errs, &UnfencedError{Nodes: unfenced, Names: r.hub.names(unfenced...), Broker: broker})
 	}
-	err := incomplete(c, 0, errs...)
+	err := r.hub.incomplete(c, 0, errs...)
 	if p, ok := err.(*PartialError); ok && p.Nodes == nil && len(errs) == 1 && c.Cause == nil {
 		return errs[0] // it is done everywhere
 	}

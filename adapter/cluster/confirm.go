@@ -160,7 +160,7 @@ func (h *Hub) fenced(ctx context.Context, j *joining) error {
 		case ended:
 			return h.unfenced(ctx)
 		case broker != nil || len(missing) > 0:
-			return &UnfencedError{Nodes: missing, Broker: broker}
+			return &UnfencedError{Nodes: missing, Names: h.names(missing...), Broker: broker}
 		}
 		return nil
 	case <-ctx.Done():

@@ -36,7 +36,7 @@ func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	})
 	r.hub.ask.Ask(ctx, c, body, true)
 	r.hub.ask.Wait(ctx, c, nil)
-	return taken, incomplete(c, 0)
+	return taken, r.hub.incomplete(c, 0)
 }
 
 // serveEmitCounted hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.

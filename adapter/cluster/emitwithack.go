@@ -95,7 +95,7 @@ func (r *Rooms) emitWithAck(ctx context.Context, b Broadcast, first bool) (Acks,
 	h.ask.Ask(ctx, c, body, true)
 	h.ask.Wait(ctx, c, body)
 	q.cancel()
-	return acks, incomplete(c, acks.Members-len(acks.Answers))
+	return acks, r.hub.incomplete(c, acks.Members-len(acks.Answers))
 }
 
 // The answers to a broadcast of another node are sent together: at the latest after ackDelay, or when they have ackBytes.

@@ -230,7 +230,7 @@ func (r *Rooms) tell() {
 // call tells a listener of an event.
 func (r *Rooms) call(listen func(RoomEvent), e RoomEvent) {
 	if p := guard(func() { listen(e) }); p != nil {
-		r.hub.cfg.Logger.Error("belfry: a listener to room events failed", "namespace", r.namespace,
+		r.hub.log.Error("belfry: a listener to room events failed", "namespace", r.namespace,
 			"event", e.Kind, "room", e.Room, "error", p, "stack", string(p.stack))
 	}
 }

@@ -64,7 +64,7 @@ func (r *Rooms) describe(rooms, except []string, each func(*envelope.MemberInfo)
 // describeOne calls Describe of a member, which is the program's: a panic is its own.
 func (r *Rooms) describeOne(id string, m Member) (data []byte) {
 	if p := guard(func() { data = m.Describe() }); p != nil {
-		r.hub.cfg.Logger.Error("belfry: a member that cannot be described", "namespace", r.namespace,
+		r.hub.log.Error("belfry: a member that cannot be described", "namespace", r.namespace,
 			"member", id, "error", p, "stack", string(p.stack))
 	}
 	return data

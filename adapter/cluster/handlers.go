@@ -42,8 +42,8 @@ func (h *Hub) report(e ServerEvent, err error) {
 	var p *panicError
 	switch {
 	case errors.As(err, &p):
-		h.cfg.Logger.Error("belfry: a handler for other nodes panicked", "namespace", e.Namespace, "from", e.Node, "error", err, "stack", string(p.stack))
+		h.log.Error("belfry: a handler for other nodes panicked", "namespace", e.Namespace, "from", e.Node, "error", err, "stack", string(p.stack))
 	case !e.Answer && !errors.Is(err, ErrUnknown):
-		h.cfg.Logger.Error("belfry: a server event", "namespace", e.Namespace, "from", e.Node, "error", err)
+		h.log.Error("belfry: a server event", "namespace", e.Namespace, "from", e.Node, "error", err)
 	}
 }

@@ -286,7 +286,7 @@ func clusterOn(t *testing.T, wires ...*wire) []*Hub {
 	}
 	synctest.Wait()
 	for i, h := range hubs {
-		if got := len(h.Nodes()); got != len(hubs)-1 {
+		if got := len(h.Stats().Nodes); got != len(hubs)-1 {
 			t.Fatalf("node %d knows %d others, want %d", i, got, len(hubs)-1)
 		}
 	}

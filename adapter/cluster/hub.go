@@ -35,6 +35,7 @@ const (
 // A Loss is a broadcast that was due on this node and will not come.
 type Loss struct {
 	Node    string // that sent it
+	Name    string // of that node; empty if it is not known
 	Unknown bool   // any number of broadcasts, or none: no node remembers what was sent
 }
 
@@ -47,6 +48,13 @@ type HubConfig struct {
 	// Client is true for a node without members, such as an emitter's. It does not count as a
 	// server, and is not asked anything.
 	Client bool
+
+	// Name is what operators call the node, besides its id: in logs, in errors, in the Nodes of
+	// other nodes, and in the broker's list of connections. It is printable UTF-8 of at most
+	// [MaxName] bytes; several nodes may have the same. Empty means the name of the host, which is
+	// the pod's on Kubernetes. If [CheckName] refuses it, the Hub joins no cluster, and Ready
+	// returns the error.
+	Name string
 
 	// QueueBytes bounds the broadcasts that wait for the broker, in bytes. Zero means
 	// DefaultQueueBytes.
@@ -81,6 +89,7 @@ type HubConfig struct {
 type Hub struct {
 	cfg  HubConfig
 	node string
+	log  *slog.Logger // names the node in each line
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -106,6 +115,9 @@ type Hub struct {
 	counts  hubCounts
 	closing bool          // Close was called: nothing is published any more
 	left    chan struct{} // closed when nobody needs this node any more
+	nodes   []Node        // see Nodes; a list that was handed out is not changed
+
+	nodesChanged chan struct{} // closed when nodes is another list
 
 	elided atomic.Uint64 // room events
 	news   news          // of the other nodes, to be logged
@@ -145,17 +157,27 @@ func NewHub(cfg HubConfig) *Hub {
 		rooms:  make(map[string]*Rooms),
 		state:  adapter.State{Status: adapter.Connected, Connections: 1},
 	}
+	unfit := CheckName(cfg.Name)
+	if unfit != nil {
+		h.cfg.Adapter, h.cfg.Name = nil, ""
+	}
+	if h.cfg.Name == "" {
+		h.cfg.Name = hostName(h.node)
+	}
+	h.log = cfg.Logger.With("node", h.node, "name", h.cfg.Name)
 	h.confirms = newConfirmer()
 	h.events.queues = make(map[string]*eventQueue)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.ask = h.newExchange()
-	if cfg.Adapter == nil {
-		h.becomeReady(nil)
+	if h.cfg.Adapter == nil {
+		h.refreshNodes()
+		h.becomeReady(unfit)
 		return h
 	}
 	own, all := nodeHash(h.node), hash(adapter.Topic{Kind: adapter.Cluster})
 	h.machine = mesh.New[adapter.Topic, []byte, *envelope.Broadcast, chan []string](mesh.Config[adapter.Topic]{
 		Node:   h.node,
+		Name:   h.cfg.Name,
 		Client: cfg.Client,
 		Hash:   hash,
 		Own:    func(t adapter.Topic) bool { return t.Kind == adapter.Cluster || t.Node == h.node },
@@ -165,8 +187,9 @@ func NewHub(cfg HubConfig) *Hub {
 		NameSuspects: cfg.NameSuspects,
 	})
 	h.next = h.machine.Next()
+	h.refreshNodes()
 	h.state = adapter.State{Status: adapter.Degraded, Reason: errors.New("cluster: the adapter is not open yet")}
-	h.writer = newWriter(h.node, cfg.QueueBytes, cfg.Logger)
+	h.writer = newWriter(h.node, cfg.QueueBytes, h.log)
 	h.writer.subscribed = h.confirms.subscribed
 	h.tasks.Go(h.run)
 	h.tasks.Go(h.tick)
@@ -227,17 +250,6 @@ func (h *Hub) State() adapter.State {
 	return h.state
 }
 
-// Nodes returns the ids of the other nodes that are known and alive, without those of
-// HubConfig.Client.
-func (h *Hub) Nodes() []string {
-	if h.machine == nil {
-		return nil
-	}
-	h.meshMu.Lock()
-	defer h.meshMu.Unlock()
-	return h.machine.Servers()
-}
-
 // Close leaves the cluster, tells the other nodes so, and waits for everything that the Hub has
 // started. It first sends what is queued, and sends again what others have missed, until ctx ends,
 // for two seconds at the most, unless the broker is out of reach. Rooms continue to work on this
@@ -281,8 +293,8 @@ func (h *Hub) unconfirmed(cause error) error {
 		return nil
 	}
 	h.meshMu.Lock()
-	defer h.meshMu.Unlock()
 	nodes := h.machine.Unconfirmed()
+	h.meshMu.Unlock()
 	if nodes == nil {
 		return nil
 	}
@@ -291,10 +303,11 @@ func (h *Hub) unconfirmed(cause error) error {
 		errs = append(errs, cause)
 	}
 	slices.Sort(nodes)
-	for _, id := range nodes {
-		errs = append(errs, &NodeError{id, errUnconfirmed})
+	names := h.names(nodes...)
+	for i, id := range nodes {
+		errs = append(errs, &NodeError{id, names[i], errUnconfirmed})
 	}
-	return &PartialError{Nodes: nodes, Err: errors.Join(errs...)}
+	return &PartialError{Nodes: nodes, Names: names, Err: errors.Join(errs...)}
 }
 
 // errUnconfirmed is why Close names a node.

@@ -65,7 +65,7 @@ func TestUnfencedJoin(t *testing.T) {
 		close(hang)
 		wires[1].set(adapter.State{Status: adapter.Connected})
 		time.Sleep(2 * time.Second)
-		if got := hubs[0].Nodes(); len(got) != 2 {
+		if got := hubs[0].Stats().Nodes; len(got) != 2 {
 			t.Errorf("nodes %v after it is back, want both", got)
 		}
 		if err := r.Join(t.Context(), id, "last"); err != nil {

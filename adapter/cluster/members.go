@@ -28,7 +28,7 @@ func (r *Rooms) askAll(ctx context.Context, kind envelope.Kind, s Selection, mer
 	c := r.hub.ask.New(merge)
 	r.hub.ask.Ask(ctx, c, b, false)
 	r.hub.ask.Wait(ctx, c, b)
-	return incomplete(c, 0)
+	return r.hub.incomplete(c, 0)
 }
 
 // request is the body of a request about the members that are selected. It has its place among what is emitted to the same rooms.

@@ -18,7 +18,8 @@ func (h *Hub) needs() adapter.Needs {
 		private = adapter.Topic{Kind: adapter.Private, Namespace: rootNamespace, Node: noNode, Room: nobody}
 	)
 	n := adapter.Needs{
-		Logger:    h.cfg.Logger,
+		Name:      label(h.node, h.cfg.Name),
+		Logger:    h.log,
 		Publish:   []adapter.Topic{all, root, room, {Kind: adapter.Node, Node: noNode}, private},
 		Subscribe: []adapter.Topic{all, {Kind: adapter.Node, Node: h.node}},
 	}

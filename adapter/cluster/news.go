@@ -45,7 +45,7 @@ func (n *news) add(s mesh.Transition) {
 }
 
 // log logs what has been added. Emitters come and go, and concern few: they are for Debug.
-func (n *news) log(log *slog.Logger, node string) {
+func (n *news) log(log *slog.Logger) {
 	n.mu.Lock()
 	lines, skipped := n.lines, n.skipped
 	n.lines = nil
@@ -54,7 +54,7 @@ func (n *news) log(log *slog.Logger, node string) {
 	}
 	n.mu.Unlock()
 	for _, s := range lines {
-		attrs := []any{"node", node, "other", s.Node}
+		attrs := other(s.Node, s.Name)
 		if skipped > 0 {
 			attrs = append(attrs, "skipped", skipped)
 			skipped = 0
@@ -92,8 +92,7 @@ func (n *news) log(log *slog.Logger, node string) {
 
 // A linkWatch logs what becomes of the link. It is used by one goroutine.
 type linkWatch struct {
-	log  *slog.Logger
-	node string
+	log *slog.Logger
 
 	last  adapter.State
 	since time.Time // Connected: of nothing; else when it ceased to be
@@ -107,18 +106,18 @@ func (w *linkWatch) saw(s adapter.State) {
 	w.last = s
 	switch {
 	case s.Status == adapter.Connected && was.Status == adapter.Degraded && was.Connections > 0:
-		w.log.Info("belfry: adapter recovered", "node", w.node, "after", now.Sub(w.since).Round(time.Millisecond))
+		w.log.Info("belfry: adapter recovered", "after", now.Sub(w.since).Round(time.Millisecond))
 	case s.Status == adapter.Connected && was.Status == adapter.Connected && s.Connections != was.Connections:
-		w.log.Info("belfry: adapter recovered before anybody saw it degraded", "node", w.node)
+		w.log.Info("belfry: adapter recovered before anybody saw it degraded")
 	case s.Status == adapter.Connected && was.Status != adapter.Connected:
-		w.log.Info("belfry: adapter connected", "node", w.node)
+		w.log.Info("belfry: adapter connected")
 	case s.Status == adapter.Degraded && was.Status != adapter.Degraded:
 		w.since, w.told = now, now
-		w.log.Warn("belfry: adapter degraded", "node", w.node, "error", s.Reason)
+		w.log.Warn("belfry: adapter degraded", "error", s.Reason)
 		return
 	case s.Status == adapter.Degraded && now.Sub(w.told) >= newsEvery:
 		w.told = now
-		w.log.Warn("belfry: adapter still degraded", "node", w.node, "error", s.Reason, "for", now.Sub(w.since).Round(time.Millisecond))
+		w.log.Warn("belfry: adapter still degraded", "error", s.Reason, "for", now.Sub(w.since).Round(time.Millisecond))
 		return
 	}
 	if s.Status != adapter.Connected || reasonText(s.Reason) == reasonText(was.Reason) {
@@ -126,9 +125,9 @@ func (w *linkWatch) saw(s adapter.State) {
 	}
 	if s.Reason != nil && now.Sub(w.told) >= newsEvery {
 		w.told = now
-		w.log.Warn("belfry: adapter connected, but something is refused", "node", w.node, "error", s.Reason)
+		w.log.Warn("belfry: adapter connected, but something is refused", "error", s.Reason)
 	} else if s.Reason == nil && was.Status == adapter.Connected {
-		w.log.Info("belfry: adapter is refused nothing any more", "node", w.node)
+		w.log.Info("belfry: adapter is refused nothing any more")
 	}
 }
 

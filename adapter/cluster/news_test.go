@@ -68,7 +68,7 @@ func TestNews(t *testing.T) {
 		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
 		var others []*Hub
 		for i, w := range wires {
-			cfg := HubConfig{Adapter: w}
+			cfg := HubConfig{Adapter: w, Name: fmt.Sprint("web-", i)}
 			if i == 0 {
 				cfg.Logger = slog.New(&own)
 			}
@@ -79,7 +79,7 @@ func TestNews(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		other := func(i int) string { return " other=" + others[i].Node() }
+		other := func(i int) string { return fmt.Sprintf(" other=%s other_name=web-%d", others[i].Node(), i) }
 		log.want(t, "INFO belfry: a node was met"+other(0), "INFO belfry: a node was met"+other(1), "INFO belfry: a node was met"+other(2))
 		own.mu.Lock()
 		own.lines = nil
@@ -109,13 +109,13 @@ func TestNews(t *testing.T) {
 		log.want(t, "INFO belfry: a node has left"+other(2))
 
 		// Emitters come and go all the time.
-		e := openWith(t, HubConfig{Adapter: memory, Client: true})
+		e := openWith(t, HubConfig{Adapter: memory, Client: true, Name: "job"})
 		if err := e.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		e.Close(t.Context())
-		log.want(t, "DEBUG belfry: a node was met other="+e.Node()+" emitter=true", "DEBUG belfry: a node has left other="+e.Node()+" emitter=true")
+		log.want(t, "DEBUG belfry: a node was met other="+e.Node()+" other_name=job emitter=true", "DEBUG belfry: a node has left other="+e.Node()+" other_name=job emitter=true")
 	})
 }
 
@@ -163,7 +163,7 @@ func TestNewsAreBounded(t *testing.T) {
 		for range 10 * newsBurst {
 			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
-		n.log(slog.New(&log), "")
+		n.log(slog.New(&log))
 		if got := len(log.lines); got != newsBurst {
 			t.Errorf("%d lines of a storm, want %d", got, newsBurst)
 		}
@@ -174,13 +174,13 @@ func TestNewsAreBounded(t *testing.T) {
 		time.Sleep(newsEvery)
 		n.add(mesh.Transition{Is: mesh.StandingLeft})
 		n.add(mesh.Transition{Is: mesh.StandingLeft})
-		n.log(slog.New(&log), "")
+		n.log(slog.New(&log))
 		log.want(t, "INFO belfry: a node has left other= skipped=1")
 		time.Sleep(2 * newsBurst * newsEvery)
 		for range 2 * newsBurst {
 			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
-		n.log(slog.New(&log), "")
+		n.log(slog.New(&log))
 		if got := len(log.lines); got != newsBurst {
 			t.Errorf("%d lines of another storm, want %d", got, newsBurst)
 		}
@@ -201,10 +201,10 @@ func (l *logged) OpenFor(ctx context.Context, needs adapter.Needs, recv func([]b
 // TestOneLogger: the links of an adapter log where the Hub does.
 func TestOneLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, log := new(logged), slog.New(new(notebook))
-		openWith(t, HubConfig{Adapter: a, Logger: log})
-		if a.log != log {
-			t.Errorf("the link logs to %v", a.log)
-		}
+		a, log := new(logged), new(notebook)
+		openWith(t, HubConfig{Adapter: a, Logger: slog.New(log)})
+		log.want(t, "INFO belfry: adapter connected")
+		a.log.Info("hello")
+		log.want(t, "INFO hello")
 	})
 }

@@ -161,7 +161,7 @@ func TestCrowdedWriterIgnoresNacks(t *testing.T) {
 		if s := hubs[0].Stats(); s.Resent != 0 {
 			t.Errorf("%d were sent again by a crowded writer", s.Resent)
 		}
-		if got := hubs[1].Nodes(); len(got) != 1 {
+		if got := hubs[1].Stats().Nodes; len(got) != 1 {
 			t.Errorf("the crowded node is not among %v", got)
 		}
 		crowd(-maxOthers - 1)

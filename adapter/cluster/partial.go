@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +24,11 @@ var (
 // A NodeError says why a node has not done what it was asked for.
 type NodeError struct {
 	Node string
+	Name string // of the node; empty if it is not known
 	Err  error
 }
 
-func (e *NodeError) Error() string { return fmt.Sprintf("node %s: %v", e.Node, e.Err) }
+func (e *NodeError) Error() string { return fmt.Sprintf("node %s: %v", label(e.Node, e.Name), e.Err) }
 
 func (e *NodeError) Unwrap() error { return e.Err }
 
@@ -46,6 +48,7 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // nodes have answered, or had time for two round trips, at least 250 ms and at most 2 s.
 type PartialError struct {
 	Nodes   []string // whose part is missing, or some of it; sorted
+	Names   []string // of Nodes, in the same order; empty where the name is not known
 	Clients int      // of EmitWithAck: members that got the broadcast and have not answered
 	Err     error    // ctx's error, a *NodeError, an *UnfencedError, or several, joined; nil if only Clients are missing
 }
@@ -54,7 +57,7 @@ func (e *PartialError) Error() string {
 	var b strings.Builder
 	b.WriteString("cluster: the result is incomplete")
 	if len(e.Nodes) > 0 {
-		b.WriteString(", missing nodes " + strings.Join(e.Nodes, ", "))
+		b.WriteString(", missing nodes " + labels(e.Nodes, e.Names))
 	}
 	if e.Clients > 0 {
 		fmt.Fprintf(&b, ", missing answers of %d members", e.Clients)
@@ -67,6 +70,15 @@ func (e *PartialError) Error() string {
 
 func (e *PartialError) Unwrap() error { return e.Err }
 
+// labels lists nodes with their names, of which some may be missing.
+func labels(ids, names []string) string {
+	list := slices.Clone(ids)
+	for i, name := range names[:min(len(names), len(ids))] {
+		list[i] = label(ids[i], name)
+	}
+	return strings.Join(list, ", ")
+}
+
 // patience returns ctx with a deadline, and how long that is away.
 func patience(ctx context.Context) (context.Context, context.CancelFunc, time.Duration) {
 	deadline, ok := ctx.Deadline()
@@ -78,16 +90,20 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc, time.Du
 }
 
 // incomplete is what is missing of c, which has ended; nil if nothing is. clients are missing too, and errs are other reasons.
-func incomplete(c *ask.Call, clients int, errs ...error) error {
+func (h *Hub) incomplete(c *ask.Call, clients int, errs ...error) error {
 	p := &PartialError{Clients: clients}
 	if c.Cause != nil {
 		errs = append(errs, c.Cause)
 	}
-	for _, m := range c.Missing() {
-		if m.Err != nil {
-			errs = append(errs, &NodeError{m.Node, m.Err})
-		}
+	missing := c.Missing()
+	for _, m := range missing {
 		p.Nodes = append(p.Nodes, m.Node)
+	}
+	p.Names = h.names(p.Nodes...)
+	for i, m := range missing {
+		if m.Err != nil {
+			errs = append(errs, &NodeError{m.Node, p.Names[i], m.Err})
+		}
 	}
 	if len(errs) == 1 {
 		p.Err = errs[0]

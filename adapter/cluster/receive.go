@@ -81,7 +81,7 @@ func (h *Hub) malformed(err error) {
 	first := h.counts.malformed == 1
 	h.meshMu.Unlock()
 	if first {
-		h.cfg.Logger.Warn("belfry: a message that is not understood was ignored; further ones are only counted", "node", h.node, "error", err)
+		h.log.Warn("belfry: a message that is not understood was ignored; further ones are only counted", "error", err)
 	}
 }
 
@@ -127,20 +127,20 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 func (h *Hub) lost(e mesh.Lost) {
 	h.meshMu.Lock()
 	h.counts.lost++
-	first := h.counts.lost == 1
+	first, name := h.counts.lost == 1, h.machine.Name(e.Node)
 	h.meshMu.Unlock()
 	if first {
-		h.cfg.Logger.Error("belfry: broadcasts were lost; further ones are only counted", "node", h.node, "of", e.Node,
-			"after", e.After, "upto", e.Upto, "unknown", e.Unknown)
+		h.log.Error("belfry: broadcasts of another node were lost; further ones are only counted",
+			append(other(e.Node, name), "after", e.After, "upto", e.Upto, "unknown", e.Unknown)...)
 	}
 	if h.cfg.OnLoss != nil {
-		h.tellLoss(Loss{Node: e.Node, Unknown: e.Unknown})
+		h.tellLoss(Loss{Node: e.Node, Name: name, Unknown: e.Unknown})
 	}
 }
 
 // tellLoss calls OnLoss, which is the program's: a panic is its own.
 func (h *Hub) tellLoss(l Loss) {
 	if p := guard(func() { h.cfg.OnLoss(l) }); p != nil {
-		h.cfg.Logger.Error("belfry: OnLoss panicked", "node", h.node, "error", p, "stack", string(p.stack))
+		h.log.Error("belfry: OnLoss panicked", "error", p, "stack", string(p.stack))
 	}
 }

@@ -174,7 +174,7 @@ func TestLossBeyondRepair(t *testing.T) {
 			t.Errorf("%+v, told of %d; want %d missed and told", stats, len(losses), missed)
 		}
 		for _, l := range losses {
-			if l != (Loss{Node: from.Node()}) {
+			if l != (Loss{Node: from.Node(), Name: from.Name()}) {
 				t.Errorf("told of %+v, want the node %s", l, from.Node())
 			}
 		}
@@ -245,7 +245,7 @@ func TestUnknownLoss(t *testing.T) {
 		got(t, "the member while the node may come back", m, "0")
 		time.Sleep(10 * time.Second)
 		got(t, "the member", m, "2", "4")
-		if stats := h.Stats(); stats.Unknown != 1 || stats.Missed != 0 || !slices.Equal(losses, []Loss{{Node: from.Node(), Unknown: true}}) {
+		if stats := h.Stats(); stats.Unknown != 1 || stats.Missed != 0 || !slices.Equal(losses, []Loss{{Node: from.Node(), Name: from.Name(), Unknown: true}}) {
 			t.Errorf("%+v, told of %+v; want one unknown loss", stats, losses)
 		}
 		if lines := log.logged(); !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "lost") }) {

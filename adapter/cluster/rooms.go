@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -26,6 +25,7 @@ type UnfencedError struct {
 	// Nodes did not answer in time: what they emit in the next moments may miss the member. Nothing
 	// waits for them again until they answer.
 	Nodes []string
+	Names []string // of Nodes, one each; empty where it is not known
 
 	// Broker says why the broker does not bring the member's broadcasts to this node; nil if it
 	// does. It wraps [adapter.ErrRefused] and names the permission if one is missing, and
@@ -34,7 +34,7 @@ type UnfencedError struct {
 }
 
 func (e *UnfencedError) Error() string {
-	text := "cluster: joined, but not confirmed by " + strings.Join(e.Nodes, ", ")
+	text := "cluster: joined, but not confirmed by " + labels(e.Nodes, e.Names)
 	switch {
 	case e.Broker == nil:
 		return text
@@ -318,7 +318,7 @@ func (r *Rooms) Emit(b Broadcast) error {
 // deliverOrLog hands a broadcast to the members on this node.
 func (r *Rooms) deliverOrLog(b *envelope.Body) {
 	if _, err := r.deliver(b); err != nil {
-		r.hub.cfg.Logger.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
+		r.hub.log.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
 	}
 }
 

@@ -170,7 +170,7 @@ func TestRule18NoOwnMessageTwice(t *testing.T) {
 
 func TestRule25OneNodeWithoutCluster(t *testing.T) {
 	h := open(t, nil)
-	if got := h.Nodes(); len(got) != 0 {
+	if got := h.Stats().Nodes; len(got) != 0 {
 		t.Errorf("other nodes: %q, want none", got)
 	}
 	if err := h.Ready(t.Context()); err != nil {
@@ -210,7 +210,7 @@ func TestRule27OpensInTheBackgroundAndSaysGoodbye(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := others[0].Nodes(); len(got) != 0 {
+		if got := others[0].Stats().Nodes; len(got) != 0 {
 			t.Errorf("the other node still knows %q", got)
 		}
 		say(t, others[0], "too late", Broadcast{Rooms: []string{"red"}})

@@ -61,7 +61,7 @@ func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload []byte) ([]Se
 	})
 	r.hub.ask.Ask(ctx, c, b, true)
 	r.hub.ask.Wait(ctx, c, b)
-	return answers, incomplete(c, 0)
+	return answers, r.hub.incomplete(c, 0)
 }
 
 // OnServerSide sets the function that handles the server events of other nodes, of all

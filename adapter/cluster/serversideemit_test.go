@@ -145,7 +145,7 @@ func TestServersThatFail(t *testing.T) {
 		if len(answers) != 1 || string(answers[0].Payload) != "fine" {
 			t.Errorf("%+v", answers)
 		}
-		for _, text := range []string{hubs[2].Node() + ": no luck", hubs[3].Node() + ": panic: bad luck"} {
+		for _, text := range []string{hubs[2].Node() + "): no luck", hubs[3].Node() + "): panic: bad luck"} {
 			if err != nil && !strings.Contains(err.Error(), text) {
 				t.Errorf("%v does not say %q", err, text)
 			}

@@ -33,7 +33,7 @@ func (h *Hub) run() {
 	tasks.Go(func() { h.writer.run(h.ctx, link) })
 	tasks.Go(func() { h.confirms.run(h.ctx, link) })
 	var last adapter.State
-	watch := linkWatch{log: h.cfg.Logger, node: h.node}
+	watch := linkWatch{log: h.log}
 	for h.ctx.Err() == nil {
 		state, changed := link.State()
 		h.meshMu.Lock()
@@ -61,7 +61,7 @@ func (h *Hub) run() {
 		}
 	}
 	if err := link.Close(); err != nil {
-		h.cfg.Logger.Warn("belfry: close the adapter", "node", h.node, "error", err)
+		h.log.Warn("belfry: close the adapter", "error", err)
 	}
 	tasks.Wait()
 }
@@ -119,7 +119,7 @@ func (h *Hub) open() adapter.Link {
 			return nil
 		}
 		err = fmt.Errorf("cluster: open: %w", err)
-		h.cfg.Logger.Error("belfry: the node is alone", "node", h.node, "error", err, "retry", pause)
+		h.log.Error("belfry: the node is alone", "error", err, "retry", pause)
 		h.meshMu.Lock()
 		h.state.Reason = err
 		h.becomeReady(err)
@@ -149,7 +149,7 @@ func (h *Hub) tick() {
 		h.next = h.machine.Next()
 		timer.Reset(h.next - h.age())
 		h.meshMu.Unlock()
-		h.news.log(h.cfg.Logger, h.node)
+		h.news.log(h.log)
 	}
 }
 
@@ -183,6 +183,7 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 			h.news.add(e)
 			h.wakeTicker()
 		case mesh.Membership:
+			h.refreshNodes()
 			h.updateAlive()
 		case mesh.Release:
 			h.writer.release()

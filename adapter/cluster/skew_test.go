@@ -324,7 +324,7 @@ func TestForgedMessages(t *testing.T) {
 						time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
 					}
 				}
-				for _, id := range append(hubs[0].Stats().Suspects, hubs[0].Nodes()...) {
+				for _, id := range append(hubs[0].Stats().Suspects, hubs[0].Stats().Nodes...) {
 					if !validNode(id) {
 						t.Errorf("%q became a node", id)
 					}

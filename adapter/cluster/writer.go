@@ -382,6 +382,6 @@ func (w *writer) fail(err error) {
 	w.mu.Unlock()
 	if !w.logged {
 		w.logged = true
-		w.log.Error("belfry: the adapter refused a message; further ones are only counted", "node", w.node, "error", err)
+		w.log.Error("belfry: the adapter refused a message; further ones are only counted", "error", err)
 	}
 }

@@ -27,6 +27,10 @@ type Config struct {
 	// Adapter joins the cluster of the servers: the same broker, the same cluster name.
 	Adapter adapter.Adapter
 
+	// NodeName is what operators call the emitter in logs, in errors, and in the broker's list of
+	// connections: see [cluster.HubConfig]. Empty means the name of the host.
+	NodeName string
+
 	// Codec writes packets, and must be the servers' codec. nil means packet.JSON, which is their
 	// default, too.
 	Codec packet.Codec
@@ -71,6 +75,9 @@ func (cfg Config) check() error {
 	negative("QueueBytes", int64(cfg.QueueBytes))
 	negative("RepairBytes", int64(cfg.RepairBytes))
 	negative("NameSuspects", int64(cfg.NameSuspects))
+	if err := cluster.CheckName(cfg.NodeName); err != nil {
+		errs = append(errs, fmt.Errorf("emitter: Config.NodeName: %w", err))
+	}
 	if err := cfg.Limits.Check(); err != nil {
 		errs = append(errs, fmt.Errorf("emitter: Config.Limits: %w", err))
 	}
@@ -103,6 +110,7 @@ func New(cfg Config) *Emitter {
 	e.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		Client:      true,
+		Name:        cfg.NodeName,
 		QueueBytes:  cfg.QueueBytes,
 		RepairBytes: cfg.RepairBytes,
 		Logger:      cfg.Logger,
@@ -142,8 +150,15 @@ func (e *Emitter) Ready(ctx context.Context) error {
 // Node returns the emitter's id among the nodes of its cluster. Every Emitter has a new one.
 func (e *Emitter) Node() string { return e.hub.Node() }
 
-// Nodes returns the ids of the cluster's servers that are known and alive.
-func (e *Emitter) Nodes() []string { return e.hub.Nodes() }
+// NodeName is [Config.NodeName], or the name of the host.
+func (e *Emitter) NodeName() string { return e.hub.Name() }
+
+// Nodes returns the servers of the cluster, by name and id, and a channel that is closed when the
+// list changes: see [cluster.Hub.Nodes].
+func (e *Emitter) Nodes() (all []cluster.Node, changed <-chan struct{}) { return e.hub.Nodes() }
+
+// ServerCount returns the number of the cluster's servers that are known and alive.
+func (e *Emitter) ServerCount() int { return e.hub.ServerCount() }
 
 // State returns the state of the link to the broker.
 func (e *Emitter) State() adapter.State {

@@ -124,7 +124,7 @@ func TestWholeNamespace(t *testing.T) {
 			if err := errors.Join(s.DecodeData(&data), json.Unmarshal(s.Handshake.Auth, &auth)); err != nil || data.Name != name || auth.Name != name {
 				t.Errorf("%s: data %s, auth %s: %v", name, s.Data, s.Handshake.Auth, err)
 			}
-			if !slices.Contains(s.Rooms, s.ID) || !slices.Contains(e.Nodes(), s.Node) {
+			if !slices.Contains(s.Rooms, s.ID) || !slices.Contains(e.Stats().Nodes, s.Node) {
 				t.Errorf("%s: rooms %q, node %s", name, s.Rooms, s.Node)
 			}
 			if err := s.Join(t.Context(), "one"); err != nil {
@@ -162,7 +162,7 @@ func TestAcks(t *testing.T) {
 		for _, r := range responses {
 			var name string
 			var bytes []byte
-			if err := r.Decode(&name, &bytes); err != nil || name != string(bytes) || w.names[r.Socket] != name || !slices.Contains(e.Nodes(), r.Node) || r.Len() != 2 {
+			if err := r.Decode(&name, &bytes); err != nil || name != string(bytes) || w.names[r.Socket] != name || !slices.Contains(e.Stats().Nodes, r.Node) || r.Len() != 2 {
 				t.Errorf("%s of %s: answered %q, %q: %v", r.Socket, r.Node, name, bytes, err)
 			}
 			got = append(got, name)
@@ -219,7 +219,7 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		for _, r := range responses {
 			var n int
-			if err := r.Decode(&n); err != nil || n != 42 || !slices.Contains(e.Nodes(), r.Node) {
+			if err := r.Decode(&n); err != nil || n != 42 || !slices.Contains(e.Stats().Nodes, r.Node) {
 				t.Errorf("%s answered %d, %v", r.Node, n, err)
 			}
 		}

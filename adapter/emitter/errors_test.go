@@ -24,14 +24,14 @@ func TestNoServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{w.srvs[0].Node(), w.srvs[1].Node()}
-			got := e.Nodes()
+			got := e.Stats().Nodes
 			slices.Sort(want)
 			if slices.Sort(got); !slices.Equal(got, want) {
 				t.Errorf("Nodes: got %q, want %q", got, want)
 			}
 		}
 		for i, srv := range w.srvs {
-			if got := srv.Nodes(); len(got) != 1 || got[0] != w.srvs[1-i].Node() || srv.ServerCount() != 2 {
+			if got := srv.Stats().Adapter.Nodes; len(got) != 1 || got[0] != w.srvs[1-i].Node() || srv.ServerCount() != 2 {
 				t.Errorf("a server knows %q, and %d servers", got, srv.ServerCount())
 			}
 			srv.Of("/").OnServerSide("whoever", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })

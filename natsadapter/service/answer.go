@@ -15,10 +15,26 @@ type answer interface{ result() *outcome }
 
 // An outcome is the part of an answer that says whether it is whole.
 type outcome struct {
-	OK          bool     `json:"ok"`
-	Error       string   `json:"error,omitempty"`
-	Missing     []string `json:"missing,omitempty"`
-	Unconfirmed []string `json:"unconfirmed,omitempty"`
+	OK          bool              `json:"ok"`
+	Error       string            `json:"error,omitempty"`
+	Missing     []string          `json:"missing,omitempty"`
+	Unconfirmed []string          `json:"unconfirmed,omitempty"`
+	Names       map[string]string `json:"names,omitempty"`
+}
+
+// maxNames bounds the names in an answer, so that they fit into what is reserved for them.
+const maxNames = 64
+
+// name notes the names of servers, where they are known.
+func (o *outcome) name(ids, names []string) {
+	for i, name := range names {
+		if name != "" && len(o.Names) < maxNames {
+			if o.Names == nil {
+				o.Names = make(map[string]string)
+			}
+			o.Names[ids[i]] = name
+		}
+	}
 }
 
 // set makes o of the error of a call. What is no outcome, since nothing was done, is returned.
@@ -27,9 +43,11 @@ func (o *outcome) set(err error) error {
 	var unfenced *cluster.UnfencedError
 	if errors.As(err, &partial) {
 		o.Missing = partial.Nodes
+		o.name(partial.Nodes, partial.Names)
 	}
 	if errors.As(err, &unfenced) {
 		o.Unconfirmed = unfenced.Nodes
+		o.name(unfenced.Nodes, unfenced.Names)
 	}
 	switch {
 	case err == nil:
@@ -61,6 +79,7 @@ type fetchAnswer struct {
 type socket struct {
 	ID        string             `json:"id"`
 	Node      string             `json:"node"`
+	NodeName  string             `json:"node_name,omitempty"`
 	Rooms     []string           `json:"rooms,omitempty"`
 	Transport string             `json:"transport,omitempty"`
 	Data      json.RawMessage    `json:"data,omitempty"`
@@ -69,8 +88,9 @@ type socket struct {
 }
 
 // newFetchAnswer says as much of selected as is wanted, in the order of their ids: of those behind
-// after, limit at the most, and as many as fit into an answer of most bytes.
-func newFetchAnswer(selected []sockets.RemoteSocket, after string, limit int, handshake bool, most int) *fetchAnswer {
+// after, limit at the most, and as many as fit into an answer of most bytes. names are those of
+// nodes.
+func newFetchAnswer(selected []sockets.RemoteSocket, names map[string]string, after string, limit int, handshake bool, most int) *fetchAnswer {
 	const reserve = 16 << 10 // for what else is in an answer
 	left := max(most-reserve, most/2)
 	slices.SortFunc(selected, func(a, b sockets.RemoteSocket) int { return strings.Compare(a.ID, b.ID) })
@@ -79,7 +99,9 @@ func newFetchAnswer(selected []sockets.RemoteSocket, after string, limit int, ha
 		if r.ID <= after {
 			continue
 		}
-		s := socket{ID: r.ID, Node: r.Node, Rooms: r.Rooms, Transport: r.Transport, Data: r.Data}
+		s := socket{
+			ID: r.ID, Node: r.Node, NodeName: names[r.Node], Rooms: r.Rooms, Transport: r.Transport, Data: r.Data,
+		}
 		if handshake {
 			s.Handshake = &r.Handshake
 		}

@@ -93,9 +93,9 @@ func (s *Service) carryOut(r request) *nats.Msg {
 	defer cancel()
 	// A server that was known may have done it and left since. One that was not known, since the
 	// link is new, may be by now.
-	known := len(s.emitter.Nodes()) > 0
+	known := s.emitter.ServerCount() > 0
 	a, err := r.do(ctx, s)
-	if err == nil && !known && len(s.emitter.Nodes()) == 0 {
+	if err == nil && !known && s.emitter.ServerCount() == 0 {
 		err = &refusal{503, fmt.Sprintf("no server of the cluster %q is known: is that its name, and does one run?", s.cfg.Adapter.Cluster())}
 	}
 	var o outcome

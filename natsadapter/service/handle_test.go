@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/natsadapter/natstest"
 )
 
 // A lastRequest is answered by the only server of the cluster, which leaves before it is looked for.
@@ -23,7 +25,7 @@ func (r *lastRequest) do(ctx context.Context, s *Service) (answer, error) {
 	if err := r.hub.Close(ctx); err != nil {
 		r.t.Errorf("Close of the server: %v", err)
 	}
-	for deadline := time.Now().Add(MaxTimeout); len(s.emitter.Nodes()) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(MaxTimeout); s.emitter.ServerCount() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatal("the server is known still")
 		}
@@ -49,5 +51,27 @@ func TestServerThatLeavesAfterwards(t *testing.T) {
 	}
 	if msg := s.carryOut(&countRequest{}); msg.Header.Get("Nats-Service-Error-Code") != "503" {
 		t.Errorf("without a server: got %s, %v", msg.Data, msg.Header)
+	}
+}
+
+// The server's list of connections says whose service it is, unless the program has said something else.
+func TestConnectionIsNamed(t *testing.T) {
+	t.Parallel()
+	server, silent := natstest.NewServer(t), slog.New(slog.DiscardHandler)
+	for _, name := range []string{"", "mine"} {
+		a := natsadapter.New(natsadapter.Config{URL: server.URL(), Name: name, Logger: silent})
+		e := emitter.New(emitter.Config{Adapter: a, NodeName: "web-1", Logger: silent})
+		defer e.Close(t.Context())
+		s, err := Start(t.Context(), Config{Adapter: a, Emitter: e, Logger: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(t.Context())
+		if want := cmp.Or(name, "service of web-1 ("+e.Node()+")"); s.nc.Opts.Name != want {
+			t.Errorf("the service's connection is called %q, want %q", s.nc.Opts.Name, want)
+		}
+		if m := s.micro.Info().Metadata; m["node_name"] != "web-1" || m["node"] != e.Node() {
+			t.Errorf("it says of itself %v", m)
+		}
 	}
 }

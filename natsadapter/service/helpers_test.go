@@ -145,9 +145,11 @@ type answer struct {
 	Error       string
 	Missing     []string
 	Unconfirmed []string
+	Names       map[string]string
 	More        bool
 	Sockets     []struct {
 		ID, Node  string
+		NodeName  string `json:"node_name"`
 		Rooms     []string
 		Data      json.RawMessage
 		Transport string

@@ -177,5 +177,10 @@ func (r *fetchRequest) do(ctx context.Context, s *Service) (answer, error) {
 	if limit == 0 {
 		limit = math.MaxInt
 	}
-	return newFetchAnswer(sockets, r.After, limit, r.Handshake, int(s.nc.MaxPayload())), err
+	names := make(map[string]string)
+	nodes, _ := s.emitter.Nodes()
+	for _, n := range nodes {
+		names[n.ID] = n.Name
+	}
+	return newFetchAnswer(sockets, names, r.After, limit, r.Handshake, int(s.nc.MaxPayload())), err
 }

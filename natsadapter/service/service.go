@@ -50,7 +50,7 @@
 //
 // An answer is an object. Its field ok is true if all servers did everything. Otherwise error says
 // why; missing lists the servers that did not confirm; unconfirmed lists those that may not know
-// the new rooms yet. The other fields hold what was done, or is known, on the other servers: count,
+// the new rooms yet, both by their ids; names has the names of these servers. The other fields hold what was done, or is known, on the other servers: count,
 // of emit and count; sockets, of fetch, in the order of their ids; more, which is true if there are
 // further sockets, to be fetched with after. An answer is at most as large as a message may be on
 // this NATS; a socket that is larger alone is only marked as truncated. Each fetch request fetches
@@ -73,6 +73,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 )
@@ -198,7 +200,12 @@ func (s *Service) start(ctx context.Context) (err error) {
 	if s.emitter == nil {
 		s.emitter, s.own = emitter.New(emitter.Config{Adapter: s.cfg.Adapter, Logger: s.cfg.Logger}), true
 	}
+	node := cluster.Node{ID: s.emitter.Node(), Name: s.emitter.NodeName()}
 	s.nc, err = s.cfg.Adapter.Connect(ctx,
+		func(o *nats.Options) error { // the program's own name wins
+			o.Name = cmp.Or(o.Name, "service of "+node.String())
+			return nil
+		},
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				s.cfg.Logger.Warn("belfry: the service has lost its connection", "subject", s.subject, "error", err)
@@ -219,7 +226,7 @@ func (s *Service) start(ctx context.Context) (err error) {
 		Name:         Name,
 		Version:      Version,
 		Description:  "what can be done to the sockets of the cluster " + s.cfg.Adapter.Cluster() + ", in JSON",
-		Metadata:     map[string]string{"cluster": s.cfg.Adapter.Cluster(), "node": s.emitter.Node()},
+		Metadata:     map[string]string{"cluster": s.cfg.Adapter.Cluster(), "node": node.ID, "node_name": node.Name},
 		StatsHandler: func(*micro.Endpoint) any { return s.stats() },
 	})
 	if err != nil {
@@ -332,5 +339,5 @@ func (s *Service) stats() any {
 		Requests uint64 `json:"requests"` // carried out
 		Refused  uint64 `json:"refused"`
 		Partial  uint64 `json:"partial"` // answered without ok
-	}{len(s.emitter.Nodes()), s.emitter.State().Status.String(), running, s.counts.requests.Load(), s.counts.refused.Load(), s.counts.partial.Load()}
+	}{s.emitter.ServerCount(), s.emitter.State().Status.String(), running, s.counts.requests.Load(), s.counts.refused.Load(), s.counts.partial.Load()}
 }

@@ -189,7 +189,7 @@ func (s *singer) join(ids []string) error {
 	joined := 0
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d members have joined, and the nodes are %v, of %v", joined, s.hub.Nodes(), ids)
+			return fmt.Errorf("%d members have joined, and the nodes are %v, of %v", joined, s.hub.Stats().Nodes, ids)
 		}
 		if !s.knows(ids) {
 			continue
@@ -215,7 +215,7 @@ func (s *singer) join(ids []string) error {
 }
 
 func (s *singer) knows(ids []string) bool {
-	nodes := s.hub.Nodes()
+	nodes := s.hub.Stats().Nodes
 	return !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(nodes, id) })
 }
 

@@ -154,18 +154,19 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 	switch m := message.(type) {
 	case *mesh.Fence:
 		header(kindFence)
-		dst = appendAbout(dst, m.About, false)
+		dst = appendAbout(dst, m.About, nil, m.Name)
 		number(m.Number, m.Sent)
-		return appendAge(append(dst, flag(m.Hello)), m.RoundTrip)
+		return appendName(appendAge(append(dst, flag(m.Hello)), m.RoundTrip), m.Name)
 	case *mesh.Ack:
 		header(kindAck)
-		dst = appendAbout(dst, m.About, len(m.Gossip) > 0)
+		dst = appendAbout(dst, m.About, m.Gossip, m.Name)
 		number(m.Fence, m.Sent)
 		dst = appendHeard(appendStrings(dst, m.Members), m.Gossip)
-		return appendAge(appendAge(appendAge(dst, m.Echo), m.RoundTrip), m.Patience)
+		dst = appendAge(appendAge(appendAge(dst, m.Echo), m.RoundTrip), m.Patience)
+		return appendName(dst, m.Name)
 	case *mesh.Heartbeat:
 		header(kindBeat)
-		dst = appendAbout(dst, m.About, len(m.Gossip) > 0)
+		dst = appendAbout(dst, m.About, m.Gossip, "")
 		number(m.After, m.Upto, m.Horizon, uint64(m.Part), uint64(m.Parts), uint64(len(m.Tails)))
 		for _, t := range m.Tails {
 			dst = binary.BigEndian.AppendUint64(dst, t.Hash)
@@ -174,7 +175,7 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		return appendHeard(dst, m.Gossip)
 	case *mesh.Resync:
 		header(kindResync)
-		dst = appendAbout(dst, m.About, false)
+		dst = appendAbout(dst, m.About, nil, "")
 		number(m.After)
 		return dst
 	case *mesh.Nack:
@@ -198,7 +199,7 @@ func AppendMessage(dst []byte, sender, to string, message mesh.Message) []byte {
 		return dst
 	case *mesh.Bye:
 		header(kindBye)
-		dst = appendAbout(dst, m.About, false)
+		dst = appendAbout(dst, m.About, nil, "")
 		number(m.Last)
 		return dst
 	case *mesh.Confirm:
@@ -234,7 +235,7 @@ func Decode(msg []byte) (*Message, error) {
 	case kindChunk:
 		m.Chunk = r.chunk()
 	case kindFence:
-		m.Mesh = &mesh.Fence{About: r.about(), Number: r.number(), Sent: r.number(), Hello: r.flag(), RoundTrip: r.later()}
+		m.Mesh = r.fence()
 	case kindAck:
 		m.Mesh = r.ack()
 	case kindBeat:
@@ -283,10 +284,11 @@ func appendStrings(dst []byte, list []string) []byte {
 const (
 	aboutClient = 1
 	aboutFresh  = 2
-	aboutHeard  = 4 // an Ack or a heartbeat ends with what it has heard of others
+	aboutHeard  = 4 // an Ack or a heartbeat has what it has heard of others
+	aboutNamed  = 8 // a Fence or an Ack ends with the node's name
 )
 
-func appendAbout(dst []byte, a mesh.About, heard bool) []byte {
+func appendAbout(dst []byte, a mesh.About, heard []mesh.Gossip, name string) []byte {
 	var flags uint64
 	if a.Client {
 		flags |= aboutClient
@@ -294,8 +296,11 @@ func appendAbout(dst []byte, a mesh.About, heard bool) []byte {
 	if a.Fresh {
 		flags |= aboutFresh
 	}
-	if heard {
+	if len(heard) > 0 {
 		flags |= aboutHeard
+	}
+	if name != "" {
+		flags |= aboutNamed
 	}
 	return appendAge(binary.AppendUvarint(dst, flags), a.Age)
 }

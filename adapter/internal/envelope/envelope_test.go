@@ -215,6 +215,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(encode(&g.Message))
 	}
 	f.Add([]byte("\x01\x01\x01n\x01\xff\xff\xff\xff\x0f"))
+	f.Add([]byte("\x01\x02\x01n\x00\x08\x00\x01\x00\x01\x00\x02\xff\n"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		m, err := Decode(bytes.Clone(msg))
 		if err != nil {

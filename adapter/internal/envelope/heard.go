@@ -60,11 +60,11 @@ func (r *reader) heard() []mesh.Gossip {
 }
 
 func (r *reader) ack() *mesh.Ack {
-	about, heard := r.aboutHeard()
+	about, flags := r.aboutFlags()
 	a := &mesh.Ack{About: about, Fence: r.number(), Sent: r.number(), Members: r.strings()}
-	if heard {
+	if flags&aboutHeard != 0 {
 		a.Gossip = r.heard()
 	}
-	a.Echo, a.RoundTrip, a.Patience = r.later(), r.later(), r.later()
+	a.Echo, a.RoundTrip, a.Patience, a.Name = r.later(), r.later(), r.later(), r.name(flags)
 	return a
 }

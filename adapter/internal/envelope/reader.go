@@ -82,14 +82,14 @@ func (r *reader) hash() uint64 {
 }
 
 func (r *reader) about() mesh.About {
-	about, _ := r.aboutHeard()
+	about, _ := r.aboutFlags()
 	return about
 }
 
-// aboutHeard reads what a node says of itself, and whether the message ends with what it has heard of others.
-func (r *reader) aboutHeard() (about mesh.About, heard bool) {
-	flags := r.number()
-	return mesh.About{Client: flags&aboutClient != 0, Fresh: flags&aboutFresh != 0, Age: r.age()}, flags&aboutHeard != 0
+// aboutFlags reads what a node says of itself, and the flags, which announce what else there is in the message.
+func (r *reader) aboutFlags() (about mesh.About, flags uint64) {
+	flags = r.number()
+	return mesh.About{Client: flags&aboutClient != 0, Fresh: flags&aboutFresh != 0, Age: r.age()}, flags
 }
 
 func (r *reader) age() time.Duration {
@@ -157,7 +157,7 @@ func (r *reader) broadcast() *Broadcast {
 }
 
 func (r *reader) beat(asked bool) *mesh.Heartbeat {
-	about, heard := r.aboutHeard()
+	about, flags := r.aboutFlags()
 	b := &mesh.Heartbeat{About: about, After: r.number(), Upto: r.number(), Horizon: r.number(), Part: r.small(), Parts: r.small(), Asked: asked}
 	b.Tails = make([]mesh.Tail, r.count(9))
 	for i := range b.Tails {
@@ -166,10 +166,15 @@ func (r *reader) beat(asked bool) *mesh.Heartbeat {
 	if b.After > b.Upto || b.Horizon > b.Upto || b.Part >= b.Parts {
 		r.fail()
 	}
-	if heard {
+	if flags&aboutHeard != 0 {
 		b.Gossip = r.heard()
 	}
 	return b
+}
+
+func (r *reader) fence() *mesh.Fence {
+	about, flags := r.aboutFlags()
+	return &mesh.Fence{About: about, Number: r.number(), Sent: r.number(), Hello: r.flag(), RoundTrip: r.later(), Name: r.name(flags)}
 }
 
 func (r *reader) nack() *mesh.Nack {

@@ -65,6 +65,7 @@ func (l Limits) defaults() Limits {
 // A Config is what a Machine is told about its node and its topics.
 type Config[T comparable] struct {
 	Node   string              // this node's id
+	Name   string              // what its operators call it; the others hear of it when they meet it
 	Client bool                // it has no members: it only emits
 	Hash   func(T) uint64      // the same on every node
 	Own    func(T) bool        // the topic needs no Subscribe here: it is subscribed before LinkUp, or covered by what is

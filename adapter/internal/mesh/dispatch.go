@@ -15,12 +15,13 @@ func (m *Machine[T, O, B, W]) Receive(now time.Duration, from string, message Me
 	switch msg := message.(type) {
 	case *Fence:
 		m.identifyAt(p, msg.About, msg.Sent)
+		m.rename(p, msg.Name)
 		m.setDistance(p, msg.RoundTrip)
 		if m.up() {
 			ack := &Ack{About: m.about(), Fence: msg.Number, Sent: m.handed(), Members: m.Members(),
 				Echo: msg.Age, RoundTrip: m.broker.RoundTrip, Patience: m.farthest()}
 			if msg.Hello {
-				ack.Gossip = m.gossipFor(p)
+				ack.Gossip, ack.Name = m.gossipFor(p), m.cfg.Name
 			}
 			m.emit(Send{To: from, Message: ack})
 		}
@@ -29,6 +30,7 @@ func (m *Machine[T, O, B, W]) Receive(now time.Duration, from string, message Me
 		}
 	case *Ack:
 		m.identifyAt(p, msg.About, msg.Sent)
+		m.rename(p, msg.Name)
 		if msg.Fence > m.fence {
 			break
 		}
@@ -47,6 +49,7 @@ func (m *Machine[T, O, B, W]) Receive(now time.Duration, from string, message Me
 		m.identify(p, msg.About)
 		if p.started {
 			m.handleHeartbeat(p, msg)
+			m.askName(p)
 		}
 		if !msg.Asked {
 			p.noteAnnounced(msg.Upto)

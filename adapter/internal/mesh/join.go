@@ -112,7 +112,11 @@ func (m *Machine[T, O, B, W]) sendFence(hello bool) {
 
 // fenceMessage is the last fence as a message.
 func (m *Machine[T, O, B, W]) fenceMessage(hello bool) *Fence {
-	return &Fence{About: m.about(), Number: m.fence, Sent: m.handed(), Hello: hello, RoundTrip: m.broker.RoundTrip}
+	f := &Fence{About: m.about(), Number: m.fence, Sent: m.handed(), Hello: hello, RoundTrip: m.broker.RoundTrip}
+	if hello {
+		f.Name = m.cfg.Name
+	}
+	return f
 }
 
 // handleAnswer takes the answer of p to our fence f: x is the baseline of every topic that it covers.

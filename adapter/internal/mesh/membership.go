@@ -87,6 +87,21 @@ func (m *Machine[T, O, B, W]) identifyAt(p *peer[B], a About, sent uint64) {
 	}
 }
 
+// rename takes the name of p, as p says it: empty if p does not.
+func (m *Machine[T, O, B, W]) rename(p *peer[B], name string) {
+	if name != "" && name != p.name {
+		p.name = name
+		m.changed = m.changed || p.started
+	}
+}
+
+// askName asks p for its name, which was lost on its way if p was met and has not said it yet.
+func (m *Machine[T, O, B, W]) askName(p *peer[B]) {
+	if p.name == "" && m.now-p.helloAt >= SuspectAfter {
+		m.hello(p)
+	}
+}
+
 // returned sees to a suspect from which something came: it is asked to answer the last fence, which alone shows that it receives, too, and
 // what it has sent since.
 func (m *Machine[T, O, B, W]) returned(p *peer[B]) {
@@ -240,6 +255,32 @@ func (m *Machine[T, O, B, W]) Members() []string {
 // Servers returns those of Members that are not clients.
 func (m *Machine[T, O, B, W]) Servers() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
+}
+
+// A Node is another node, for whoever watches the cluster.
+type Node struct {
+	ID      string
+	Name    string // empty while it has not said it
+	Suspect bool
+}
+
+// Nodes returns the other nodes that were met and have neither left nor been given up, in the order of meeting, without clients.
+func (m *Machine[T, O, B, W]) Nodes() []Node {
+	var nodes []Node
+	for _, p := range m.order {
+		if is := p.shows(); !p.client && (is == StandingAlive || is == StandingSuspect) {
+			nodes = append(nodes, Node{p.id, p.name, is == StandingSuspect})
+		}
+	}
+	return nodes
+}
+
+// Name returns the name of a node; empty if it is not known.
+func (m *Machine[T, O, B, W]) Name(id string) string {
+	if p := m.peers[id]; p != nil {
+		return p.name
+	}
+	return ""
 }
 
 // Suspects returns the nodes that are silent or did not answer, and are not given up yet.

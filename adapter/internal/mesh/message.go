@@ -25,6 +25,7 @@ type Fence struct {
 	Number uint64 // the sender's running number of fences
 	Sent   uint64 // the sender's last number when this left
 	Hello  bool   // the sender is new, or its link is up again: a Resync is wanted back
+	Name   string // the sender's name; of a hello alone
 
 	RoundTrip time.Duration // from the sender to its broker and back
 }
@@ -35,7 +36,8 @@ type Ack struct {
 	Fence   uint64
 	Sent    uint64
 	Members []string // the other nodes that the sender knows and believes to be alive
-	Gossip  []Gossip // of those that are absent; of a hello alone
+	Gossip  []Gossip // of those that are absent; to a hello alone
+	Name    string   // the sender's name; to a hello alone
 
 	Echo      time.Duration // the Age in the Fence: how long ago that was is the round trip
 	RoundTrip time.Duration // from the sender to its broker and back

@@ -89,10 +89,14 @@ func weakHash(topic string) uint64 {
 	return hashOf(topic) % 7
 }
 
+// named is the name of a node.
+func named(id string) string { return "host of " + id }
+
 func config(id string, hash func(string) uint64) Config[string] {
 	own := "@" + id
 	return Config[string]{
 		Node: id,
+		Name: named(id),
 		Hash: hash,
 		Own:  func(topic string) bool { return topic == all || topic == own || strings.HasPrefix(topic, own+"/") },
 		Mine: func(h uint64) bool { return h == hash(all) || h>>32 == uint64(hash32(id)) },

@@ -5,7 +5,8 @@ import "time"
 // peer is another node, as this one sees it: whether it lives, and how far its broadcasts have come.
 type peer[B any] struct {
 	id       string
-	client   bool // it has no members
+	name     string // what its operators call it; empty until it has said so
+	client   bool   // it has no members
 	standing Standing
 
 	inbox[B]

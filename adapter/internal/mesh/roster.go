@@ -8,7 +8,7 @@ type roster[B any] struct {
 	order      []*peer[B] // in the order of meeting, without the tombstones
 	tombstones []*peer[B] // those that are over, in the order of their ends: every step would look at them in vain
 	over       bool       // some of order have become so in this step
-	changed    bool       // Members may have changed in this step
+	changed    bool       // Members or Nodes may have changed in this step
 }
 
 func (r *roster[B]) add(p *peer[B]) {
@@ -32,7 +32,7 @@ func (r *roster[B]) apply(p *peer[B], c change) bool {
 		r.tombstones = slices.DeleteFunc(r.tombstones, func(o *peer[B]) bool { return o == p })
 		r.order = append(r.order, p)
 	}
-	r.changed = r.changed || is.alive() != p.standing.alive() || is == StandingDead
+	r.changed = r.changed || is.alive() != p.standing.alive() || is == StandingDead || p.standing == StandingSuspect
 	r.over = r.over || is.over()
 	p.standing = is
 	return true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 func newRoster(ids ...string) *roster[string] {
@@ -47,7 +48,7 @@ func TestRosterRetires(t *testing.T) {
 	}
 }
 
-// Members change when somebody is waited for or no longer, and when somebody dies.
+// Members and Nodes change when somebody is waited for or no longer, and when a suspect dies or says goodbye.
 func TestRosterNotesChanges(t *testing.T) {
 	r := newRoster("a")
 	for _, step := range []struct {
@@ -55,7 +56,7 @@ func TestRosterNotesChanges(t *testing.T) {
 		applied, changed bool
 	}{
 		{answers, false, false}, {falls, true, true}, {falls, false, false}, {answers, true, true}, {falls, true, true},
-		{dies, true, true}, {returns, true, false}, {parts, true, false}, {answers, true, false}, {leaves, true, false},
+		{dies, true, true}, {returns, true, false}, {parts, true, true}, {answers, true, false}, {leaves, true, false},
 	} {
 		r.changed = false
 		if applied := r.apply(r.peers["a"], step.change); applied != step.applied || r.changed != step.changed {
@@ -80,5 +81,61 @@ func TestRosterForgets(t *testing.T) {
 	}
 	if r.peers["dead"] == nil || r.peers["0"] != nil || r.peers["1"] == nil {
 		t.Error("forgotten is not the first one that has left")
+	}
+}
+
+// Names come with the hello and its answer. One that was lost is asked for, and a node that has said none yet is asked no more often than
+// that.
+func TestNames(t *testing.T) {
+	s := newScript(t)
+	s.hears("young", &Fence{About: About{Age: time.Second}, Number: 1, Hello: true, Name: "web-1"})
+	for _, e := range effects[Send](s) {
+		switch m := e.Message.(type) {
+		case *Ack:
+			if m.Name != s.cfg.Name {
+				t.Errorf("the answer to a hello has the name %q, want %q", m.Name, s.cfg.Name)
+			}
+		case *Fence:
+			if !m.Hello || m.Name != s.cfg.Name {
+				t.Errorf("a node that is met is sent %+v, want a hello with the name %q", m, s.cfg.Name)
+			}
+		}
+	}
+	s.hears("young", &Fence{About: About{Age: time.Second}, Number: 2})
+	if ack := effects[Send](s)[0].Message.(*Ack); ack.Name != "" {
+		t.Errorf("the answer to a fence has the name %q, want none", ack.Name)
+	}
+	s.hears("old", &Ack{About: old, Fence: s.fence, Members: []string{"hearsay"}}) // its hello was lost
+	want := []Node{{"young", "web-1", false}, {"old", "", false}}
+	if got := s.Nodes(); !slices.Equal(got, want) {
+		t.Fatalf("nodes %v, want %v", got, want)
+	}
+	hellos := func() (n int) {
+		for _, e := range effects[Send](s) {
+			if m, ok := e.Message.(*Fence); ok && m.Hello && e.To == "old" {
+				n++
+			}
+		}
+		return n
+	}
+	asked := 0
+	for range 10 {
+		s.wait(HeartbeatInterval)
+		s.hears("old", &Heartbeat{About: old, Parts: 1})
+		asked += hellos()
+	}
+	if asked != 2 {
+		t.Errorf("in 5 s it was asked for its name %d times, want 2", asked)
+	}
+	s.hears("old", &Ack{About: old, Fence: s.fence, Name: "web-2"})
+	if len(effects[Membership](s)) != 1 {
+		t.Error("a name that has become known is no change")
+	}
+	if got := s.Name("old"); got != "web-2" {
+		t.Errorf("it is called %q", got)
+	}
+	s.hears("old", &Ack{About: old, Fence: s.fence, Name: "web-2"})
+	if len(effects[Membership](s)) != 0 {
+		t.Error("a name that is known already is a change")
 	}
 }

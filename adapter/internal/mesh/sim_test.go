@@ -321,5 +321,6 @@ func (w *world) goWell() {
 		}
 	})
 	w.run(w.now + 4*time.Second)
+	w.introduced()
 	w.quiet()
 }

@@ -65,7 +65,7 @@ func (m *Machine[T, O, B, W]) reportStandings() {
 		if is == p.shown || is == StandingSuspect && !m.up() || p.shown == StandingUnmet && is > StandingSuspect {
 			continue
 		}
-		m.emit(Transition{Node: p.id, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heardAt})
+		m.emit(Transition{Node: p.id, Name: p.name, Client: p.client, Is: is, Was: p.shown, For: m.now - p.shownAt, Silent: m.now - p.heardAt})
 		p.shown, p.shownAt = is, m.now
 	}
 }
@@ -84,6 +84,7 @@ func (p *peer[B]) shows() Standing {
 // A Transition says that a node stands otherwise than before, for whoever watches the cluster: unmet, alive, suspect, dead, or left.
 type Transition struct {
 	Node    string
+	Name    string // empty while it has not said it
 	Client  bool
 	Is, Was Standing
 	For     time.Duration // that it stood as it did before

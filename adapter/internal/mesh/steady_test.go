@@ -112,7 +112,22 @@ func (w *world) mend(while time.Duration) {
 		}
 	}
 	w.run(w.now + while)
+	w.introduced()
 	w.quiet()
+}
+
+// introduced checks that all know the names of all, whatever was lost when they met.
+func (w *world) introduced() {
+	for _, r := range w.nodes {
+		if !r.alive || r.closing {
+			continue
+		}
+		for _, n := range r.m.Nodes() {
+			if n.Name != named(n.ID) {
+				w.fail("%s is called %q by %s, want %q", n.ID, n.Name, r.id, named(n.ID))
+			}
+		}
+	}
 }
 
 func (p *peer[B]) String() string {
