@@ -121,12 +121,14 @@ func (s *Socket) On(event string, handle Handler) (stop func()) {
 	return func() { s.handlers.remove(n) }
 }
 
-// Use wraps a middleware around all that handles the events of the socket, the handlers of its namespace and those of OnAny among them.
-// wrap is called once, and returns what is to be called for each event in place of next. The first that was added is the outermost.
+// Use wraps a middleware around everything that handles the socket's events, including the handlers
+// of its namespace and of OnAny. wrap is called once, and returns the Handler to call for each
+// event in place of next. The first middleware that was added is the outermost.
 //
-// next runs the handlers, or the middleware that was added after this one, and returns their errors, joined if there are several; a panic
-// is a [*PanicError] among them. What the outermost middleware returns is reported as a handler's error is, so that an error which is
-// not passed on is not reported. A middleware that does not call next drops the event.
+// next runs the handlers, or the middleware that was added after this one. It returns their errors,
+// joined if there are several; a panic becomes a *PanicError. The error of the outermost middleware
+// is reported as a handler's error is, so a middleware may keep an error from being reported. A
+// middleware that does not call next drops the event.
 func (s *Socket) Use(wrap func(next Handler) Handler) (stop func()) {
 	m := new(middleware)
 	m.handle = wrap(func(ctx context.Context, e *Event) error { return s.pass(m.number, ctx, e) })
@@ -150,8 +152,8 @@ func (s *Socket) OnAny(handle Handler) (stop func()) {
 	return attach(&s.handlers.mu, &s.handlers.extended().any, handle)
 }
 
-// OnAnyOutgoing sets a function that is told of every event on its way to the client, after those of the namespace: see
-// [Namespace.OnAnyOutgoing].
+// OnAnyOutgoing sets a function that is called for every event on its way to the client, after the
+// functions of the namespace: see [Namespace.OnAnyOutgoing].
 func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) (stop func()) {
 	return attachShared(&s.handlers.mu, &s.handlers.outgoing, listen)
 }
