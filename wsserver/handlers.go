@@ -19,7 +19,8 @@ type handlers struct {
 	more  *moreHandlers // nil for none; never another
 }
 
-// A namedHandler is a handler of one event. Most sockets have a few, or none: a chain takes the least memory.
+// A namedHandler is a handler of one event. Most sockets have a few, or none: a chain takes the
+// least memory.
 type namedHandler struct {
 	event  string
 	handle Handler
@@ -171,7 +172,8 @@ func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) (s
 	return attach(&s.handlers.mu, &s.handlers.extended().disconnect, handle)
 }
 
-// pass hands an event to the middleware behind the one with this number, or behind the last of them to the handlers.
+// pass hands an event to the middleware behind the one with this number, or behind the last of them
+// to the handlers.
 func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
 	for _, m := range s.handlers.rest().middlewares {
 		if m.number > number {
@@ -226,8 +228,8 @@ func (s *Socket) guard(handle func() error) (err error) {
 	return handle()
 }
 
-// onlyEnded reports whether err only says that the socket has disconnected meanwhile. What a broadcast could not do is more than that: it
-// concerns others.
+// onlyEnded reports whether err only says that the socket has disconnected meanwhile. What a
+// broadcast could not do is more than that: it concerns others.
 func (s *Socket) onlyEnded(err error) bool {
 	reason := s.life.reason()
 	var broadcast *sockets.Error
