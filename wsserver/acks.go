@@ -10,8 +10,9 @@ import (
 // maxAcks bounds the acknowledgements that a socket waits for at a time.
 const maxAcks = 1024
 
-// answered is called with an acknowledgement, or, with ok false, when there will be none since the socket has disconnected. It is called
-// once, without a lock, by the goroutine that receives from the client among others: it does not block.
+// answered is called with an acknowledgement, or, with ok false, when there will be none since the
+// socket has disconnected. It is called once, without a lock, by the goroutine that receives from
+// the client among others: it does not block.
 type answered func(answer packet.Args, ok bool)
 
 // acks are the acknowledgements that a socket waits for. Its zero value waits for none.
@@ -20,7 +21,8 @@ type acks struct {
 	asks map[uint64]answered // by their ids; nil while there are none, since most sockets wait for nothing most of the time
 }
 
-// add has call be called with the acknowledgement of this id. An error is [ErrTooManyAcks], or the reason why l has ended.
+// add has call be called with the acknowledgement of this id. An error is [ErrTooManyAcks], or the
+// reason why l has ended.
 func (a *acks) add(l *life, id uint64, call answered) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -37,7 +39,8 @@ func (a *acks) add(l *life, id uint64, call answered) error {
 	return nil
 }
 
-// remove ends the wait for the acknowledgement of this id. The result is what was to be called with it; nil if nothing waits for it.
+// remove ends the wait for the acknowledgement of this id. The result is what was to be called with
+// it; nil if nothing waits for it.
 func (a *acks) remove(id uint64) answered {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -62,7 +65,8 @@ func (a *acks) removeAll() {
 	}
 }
 
-// newAckID returns an id for an acknowledgement, never 0. No two of a server are the same, so that one id serves all sockets of a broadcast.
+// newAckID returns an id for an acknowledgement, never 0. No two of a server are the same, so that
+// one id serves all sockets of a broadcast.
 func (srv *Server) newAckID() uint64 { return srv.lastAck.Add(1) }
 
 // ackContext gives ctx the deadline of Config.AckTimeout if it has none.

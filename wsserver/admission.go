@@ -10,8 +10,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/packet"
 )
 
-// connect is the first thing that a socket's worker does: it finds the namespace, asks the middlewares, sits down in the cluster, greets
-// the client and runs the handlers of the connection, in this order. A client that goes away meanwhile ends it at the next step.
+// connect is the first thing that a socket's worker does: it finds the namespace, asks the
+// middlewares, sits down in the cluster, greets the client and runs the handlers of the connection,
+// in this order. A client that goes away meanwhile ends it at the next step.
 func (s *Socket) connect() {
 	s.persist(func() {
 		if s.enter() {
@@ -76,7 +77,8 @@ func (s *Socket) ask(middleware func(context.Context, *Socket) error) (data []by
 	return data
 }
 
-// refusalData is the payload of a packet that refuses a client (Socket.IO 5, "Connection to a namespace").
+// refusalData is the payload of a packet that refuses a client (Socket.IO 5, "Connection to a
+// namespace").
 func refusalData(message string) []byte {
 	data, _ := json.Marshal(struct { // a struct of a string always becomes JSON
 		Message string `json:"message"`
@@ -84,8 +86,8 @@ func refusalData(message string) []byte {
 	return data
 }
 
-// refuse ends a socket that is not connected, and tells the client why. It reports false, and does nothing, if there is no such
-// socket any more.
+// refuse ends a socket that is not connected, and tells the client why. It reports false, and does
+// nothing, if there is no such socket any more.
 func (s *Socket) refuse(data []byte) bool {
 	p := &packet.Packet{Type: packet.ConnectError, Namespace: s.name, Data: data}
 	encoded, err := s.conn.server.codec.Encode(p)
@@ -113,7 +115,8 @@ func (s *Socket) join() bool {
 	return true
 }
 
-// greet tells the client that it is connected. If there is another sink, the socket first takes its place, in the same step.
+// greet tells the client that it is connected. If there is another sink, the socket first takes its
+// place, in the same step.
 func (s *Socket) greet(other sink) bool {
 	open := packet.Packet{Type: packet.Connect, Namespace: s.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.seat.id)}
 	frame := newFrame(s.conn.server.plain(&open))
@@ -125,7 +128,8 @@ func (s *Socket) greet(other sink) bool {
 				return false
 			}
 		}
-		// Nothing is delivered before the client knows of its connection, and everything after: first what it has missed.
+		// Nothing is delivered before the client knows of its connection, and everything after:
+		// first what it has missed.
 		s.conn.session.Append(frame)
 		for _, d := range missed {
 			s.conn.session.Append(d.frame)
@@ -135,7 +139,8 @@ func (s *Socket) greet(other sink) bool {
 	})
 }
 
-// kept returns who keeps a seat for the client, and gives the socket the seat's id; nil if there is none.
+// kept returns who keeps a seat for the client, and gives the socket the seat's id; nil if there is
+// none.
 func (s *Socket) kept() sink {
 	srv := s.conn.server
 	if srv.kept == nil {
@@ -148,8 +153,8 @@ func (s *Socket) kept() sink {
 	return keeper
 }
 
-// replace sits down in the place of who has kept the seat, without leave and join, and ends that. It reports false if nobody has, or not
-// any more: the socket is to join then.
+// replace sits down in the place of who has kept the seat, without leave and join, and ends that.
+// It reports false if nobody has, or not any more: the socket is to join then.
 func (s *Socket) replace(keeper sink) bool {
 	if keeper == nil || !s.greet(keeper) {
 		return false

@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// clientFile matches the names of the client's files, as the reference serves them (socket.io/lib/index.ts, attachServe).
+// clientFile matches the names of the client's files, as the reference serves them
+// (socket.io/lib/index.ts, attachServe).
 var clientFile = regexp.MustCompile(`^socket\.io(\.msgpack|\.esm)?(\.min)?\.js(\.map)?$`)
 
-// serveClientFile answers a GET request for a file of the client, which the pages of many tutorials load from the server. It reports false
-// if that is not what r is.
+// serveClientFile answers a GET request for a file of the client, which the pages of many tutorials
+// load from the server. It reports false if that is not what r is.
 func (srv *Server) serveClientFile(w http.ResponseWriter, r *http.Request) bool {
 	name, ok := strings.CutPrefix(r.URL.Path, srv.cfg.Path)
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead || !clientFile.MatchString(name) {

@@ -12,9 +12,11 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// conn is a client's connection: one Engine.IO session, with a socket for each namespace that the client is in.
+// conn is a client's connection: one Engine.IO session, with a socket for each namespace that the
+// client is in.
 //
-// The engine calls Message from one goroutine at a time, which for most connections is the poller's: nothing here blocks.
+// The engine calls Message from one goroutine at a time, which for most connections is the
+// poller's: nothing here blocks.
 type conn struct {
 	server    *Server
 	session   *engine.Session
@@ -32,7 +34,8 @@ type conn struct {
 // errState is a packet that has no place here: Socket.IO closes the connection.
 var errState = errors.New("wsserver: unexpected packet")
 
-// newConn makes the owner of a session; nil if the server is closed. It counts as a handler until Ended has returned.
+// newConn makes the owner of a session; nil if the server is closed. It counts as a handler until
+// Ended has returned.
 func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Owner {
 	c := &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
 	srv.mu.Lock()
@@ -97,11 +100,12 @@ func (c *conn) route(p *packet.Packet) error {
 	return nil
 }
 
-// connect makes a socket, which finds out whether it may connect on a goroutine of its own. A client that is connected already, or about to
-// be, stays so: a second CONNECT, of a program that calls connect() once too often, is ignored. The reference closes the connection.
+// connect makes a socket, which finds out whether it may connect on a goroutine of its own. A
+// client that is connected already, or about to be, stays so: a second CONNECT, of a program that
+// calls connect() once too often, is ignored. The reference closes the connection.
 //
-// Sockets count until their handlers have ended: a client that connects and disconnects again and again, while handlers block, cannot make
-// goroutines without end.
+// Sockets count until their handlers have ended: a client that connects and disconnects again and
+// again, while handlers block, cannot make goroutines without end.
 func (c *conn) connect(p *packet.Packet) error {
 	if !c.server.known(p.Namespace) {
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
@@ -152,8 +156,9 @@ func (srv *Server) refusal(namespace, message string) packet.Encoded {
 // maxLeft bounds what a connection remembers of namespaces that the server has disconnected.
 const maxLeft = 256
 
-// forget says that s has ended. last is what the client is told, nil if it knows. It is queued before the client can connect anew, so that
-// it does not concern the next socket; and once the client has it, s is not in its way. late says that packets for s may be on their way.
+// forget says that s has ended. last is what the client is told, nil if it knows. It is queued
+// before the client can connect anew, so that it does not concern the next socket; and once the
+// client has it, s is not in its way. late says that packets for s may be on their way.
 func (c *conn) forget(s *Socket, last *engine.Frame, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 // CORS lets pages of other origins use a server, by the rules of cross-origin resource sharing.
 // Those origins may also open WebSockets, which the rules do not cover.
 type CORS struct {
-	// Origins are the origins of the pages, such as "https://app.example". One "*" in an origin stands for any characters, and "*" alone
-	// for any origin.
+	// Origins are the origins of the pages, such as "https://app.example". One "*" in an origin
+	// stands for any characters, and "*" alone for any origin.
 	Origins []string
 
 	// Credentials lets these pages send cookies and the like, as clients do with the option

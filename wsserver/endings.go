@@ -21,7 +21,8 @@ type Ended struct {
 	OverBudget     uint64 // Config.Limits.BudgetBytes was used up
 }
 
-// endings counts the ends of connections, and logs those that the server has decided on since a client did not keep up.
+// endings counts the ends of connections, and logs those that the server has decided on since a
+// client did not keep up.
 type endings struct {
 	counts [engine.NumReasons]atomic.Uint64
 	logged [engine.NumReasons]rarely

@@ -69,7 +69,8 @@ func (e *Event) Ack(args ...any) error {
 	return nil
 }
 
-// refuse tells the client of an [*AckError] in the chain of err, if it waits for an acknowledgement. It returns what is left to report.
+// refuse tells the client of an [*AckError] in the chain of err, if it waits for an
+// acknowledgement. It returns what is left to report.
 func (e *Event) refuse(err error) error {
 	var refusal *AckError
 	if !e.packet.HasID || e.acked || !errors.As(err, &refusal) {

@@ -19,7 +19,8 @@ type handlers struct {
 	more  *moreHandlers // nil for none; never another
 }
 
-// A namedHandler is a handler of one event. Most sockets have a few, or none: a chain takes the least memory.
+// A namedHandler is a handler of one event. Most sockets have a few, or none: a chain takes the
+// least memory.
 type namedHandler struct {
 	event  string
 	handle Handler
@@ -121,12 +122,14 @@ func (s *Socket) On(event string, handle Handler) (stop func()) {
 	return func() { s.handlers.remove(n) }
 }
 
-// Use wraps a middleware around all that handles the events of the socket, the handlers of its namespace and those of OnAny among them.
-// wrap is called once, and returns what is to be called for each event in place of next. The first that was added is the outermost.
+// Use wraps a middleware around everything that handles the socket's events, including the handlers
+// of its namespace and of OnAny. wrap is called once, and returns the Handler to call for each
+// event in place of next. The first middleware that was added is the outermost.
 //
-// next runs the handlers, or the middleware that was added after this one, and returns their errors, joined if there are several; a panic
-// is a [*PanicError] among them. What the outermost middleware returns is reported as a handler's error is, so that an error which is
-// not passed on is not reported. A middleware that does not call next drops the event.
+// next runs the handlers, or the middleware that was added after this one. It returns their errors,
+// joined if there are several; a panic becomes a *PanicError. The error of the outermost middleware
+// is reported as a handler's error is, so a middleware may keep an error from being reported. A
+// middleware that does not call next drops the event.
 func (s *Socket) Use(wrap func(next Handler) Handler) (stop func()) {
 	m := new(middleware)
 	m.handle = wrap(func(ctx context.Context, e *Event) error { return s.pass(m.number, ctx, e) })
@@ -150,8 +153,8 @@ func (s *Socket) OnAny(handle Handler) (stop func()) {
 	return attach(&s.handlers.mu, &s.handlers.extended().any, handle)
 }
 
-// OnAnyOutgoing sets a function that is told of every event on its way to the client, after those of the namespace: see
-// [Namespace.OnAnyOutgoing].
+// OnAnyOutgoing sets a function that is called for every event on its way to the client, after the
+// functions of the namespace: see [Namespace.OnAnyOutgoing].
 func (s *Socket) OnAnyOutgoing(listen func(e *OutgoingEvent)) (stop func()) {
 	return attachShared(&s.handlers.mu, &s.handlers.outgoing, listen)
 }
@@ -169,7 +172,8 @@ func (s *Socket) OnDisconnect(handle func(ctx context.Context, reason error)) (s
 	return attach(&s.handlers.mu, &s.handlers.extended().disconnect, handle)
 }
 
-// pass hands an event to the middleware behind the one with this number, or behind the last of them to the handlers.
+// pass hands an event to the middleware behind the one with this number, or behind the last of them
+// to the handlers.
 func (s *Socket) pass(number int, ctx context.Context, e *Event) error {
 	for _, m := range s.handlers.rest().middlewares {
 		if m.number > number {
@@ -224,8 +228,8 @@ func (s *Socket) guard(handle func() error) (err error) {
 	return handle()
 }
 
-// onlyEnded reports whether err only says that the socket has disconnected meanwhile. What a broadcast could not do is more than that: it
-// concerns others.
+// onlyEnded reports whether err only says that the socket has disconnected meanwhile. What a
+// broadcast could not do is more than that: it concerns others.
 func (s *Socket) onlyEnded(err error) bool {
 	reason := s.life.reason()
 	var broadcast *sockets.Error

@@ -12,7 +12,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// handshake is what is kept of a connection's first request. It is small, since it is kept as long as the connection.
+// handshake is what is kept of a connection's first request. It is small, since it is kept as long
+// as the connection.
 type handshake struct {
 	remote string
 	query  string // without what Engine.IO put there, encoded
@@ -54,7 +55,8 @@ func keeps(r *http.Request, headers []string) int {
 	return n
 }
 
-// Between the names, and between several lines of one name: neither can be in a header's value (RFC 9110 section 5.5).
+// Between the names, and between several lines of one name: neither can be in a header's value (RFC
+// 9110 section 5.5).
 const (
 	nextName = "\n"
 	nextLine = "\r"

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// hooks are what a program sets on a [Namespace] for all its sockets, or on a [ParentNamespace] for all its children: both have them, and
-// the methods that set them. What runs is [collect]ed.
+// hooks are what a program sets on a [Namespace] for all its sockets, or on a [ParentNamespace] for
+// all its children: both have them, and the methods that set them. What runs is [collect]ed.
 type hooks struct {
 	listen func() // called when handlers of room events were set, or taken back
 
@@ -82,7 +82,8 @@ func (h *hooks) OnAnyOutgoing(listen func(s *Socket, e *OutgoingEvent)) (stop fu
 	return attachShared(&h.mu, &h.outgoing, listen)
 }
 
-// collect returns what the parent of a namespace has and then what the namespace itself has. The result is not to be changed.
+// collect returns what the parent of a namespace has and then what the namespace itself has. The
+// result is not to be changed.
 func collect[T any](ns *Namespace, of func(*hooks) list[T]) list[T] {
 	var inherited list[T]
 	if ns.parent != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 )
 
-// An inbox holds the events of a client until the handlers of its socket take them, one at a time and in order. It has a goroutine
-// take them that exists only while there are any, and stops reading the client when too many wait. Its zero value is empty.
+// An inbox holds the events of a client until the handlers of its socket take them, one at a time
+// and in order. It has a goroutine take them that exists only while there are any, and stops
+// reading the client when too many wait. Its zero value is empty.
 type inbox struct {
 	mu       sync.Mutex // guards what follows
 	events   []*packet.Packet
@@ -20,7 +21,8 @@ type inbox struct {
 	pausing  bool   // events has reached its bound, and the client is not read
 }
 
-// An inboxOwner is what an inbox belongs to: a [Socket]. Its methods are called with the inbox locked.
+// An inboxOwner is what an inbox belongs to: a [Socket]. Its methods are called with the inbox
+// locked.
 type inboxOwner interface {
 	over() bool // nothing more is to be queued; close is called soon
 	run()       // starts the goroutine, which calls next until there is nothing more
@@ -34,7 +36,8 @@ type inboxLimits struct {
 	budget *budget.Budget // of all that waits in the server
 }
 
-// maxEventBytes bounds the events of a socket that wait for its handlers, besides Config.Limits.MaxEvents. One is always accepted.
+// maxEventBytes bounds the events of a socket that wait for its handlers, besides
+// Config.Limits.MaxEvents. One is always accepted.
 const maxEventBytes = 1 << 20
 
 // bytes bounds the events of an inbox in bytes: the less of the budget is left, the fewer may wait.
@@ -69,8 +72,9 @@ func (in *inbox) start(o inboxOwner) {
 	}
 }
 
-// next returns the next event for the goroutine, which has handled the one before. Without one, it is nil: the goroutine ends, or, if
-// last is true, it has one thing more to do, since its owner's life is over.
+// next returns the next event for the goroutine, which has handled the one before. Without one, it
+// is nil: the goroutine ends, or, if last is true, it has one thing more to do, since its owner's
+// life is over.
 func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -94,8 +98,8 @@ func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last
 	return p, false
 }
 
-// close has the goroutine do what is left, now that its owner's life is over: the events that wait, unless they are discarded. It returns
-// how many those are.
+// close has the goroutine do what is left, now that its owner's life is over: the events that wait,
+// unless they are discarded. It returns how many those are.
 func (in *inbox) close(o inboxOwner, limits *inboxLimits, discard bool) (discarded int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -120,7 +124,8 @@ func (in *inbox) release(o inboxOwner) {
 	}
 }
 
-// load returns the size of the events that wait or are handled, and for how long the handlers have taken none.
+// load returns the size of the events that wait or are handled, and for how long the handlers have
+// taken none.
 func (in *inbox) load() (bytes int, waits time.Duration) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -65,8 +65,8 @@ func (l *life) wasGreeted() bool {
 	return l.greeted
 }
 
-// greet makes who is connecting connected, if tell reports that the client is told so. It reports false if the life goes on as it was,
-// and does not call tell if it has ended.
+// greet makes who is connecting connected, if tell reports that the client is told so. It reports
+// false if the life goes on as it was, and does not call tell if it has ended.
 func (l *life) greet(tell func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,8 +78,8 @@ func (l *life) greet(tell func() bool) bool {
 	return true
 }
 
-// end ends a life that has not come to before, which is connected or ended, and does what belongs to that step. It reports false, and
-// does nothing, if it has.
+// end ends a life that has not come to before, which is connected or ended, and does what belongs
+// to that step. It reports false, and does nothing, if it has.
 func (l *life) end(before stage, reason error, do func(greeted bool)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,7 +99,8 @@ func (l *life) advance(to stage) {
 	l.stage.Store(uint32(to))
 }
 
-// yield has pass give the seat to another, and reports whether it has. Who leaves its rooms has no seat to give.
+// yield has pass give the seat to another, and reports whether it has. Who leaves its rooms has no
+// seat to give.
 func (l *life) yield(pass func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

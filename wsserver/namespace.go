@@ -7,8 +7,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
-// A Namespace is a part of a server that clients connect to by name, with sockets, rooms and handlers of its own. Its methods may be
-// called concurrently. A handler is best set before clients connect: it does not hear of what has happened before.
+// A Namespace is a part of a server that clients connect to by name, with its own sockets, rooms
+// and handlers. Its methods may be called concurrently. Set handlers before clients connect: a
+// handler is not called for earlier events.
 type Namespace struct {
 	hooks
 	server *Server
@@ -107,8 +108,9 @@ func (ns *Namespace) selected(rooms []string) []*Socket {
 	return sockets
 }
 
-// SocketCount is the number of sockets on this node. Those that are about to connect or to leave may be among them. It takes no time;
-// [sockets.Broadcast.Count] counts those of a room, and those of all nodes.
+// SocketCount returns the number of sockets on this node, at no cost. It may include sockets that
+// are about to connect or to leave. [sockets.Broadcast.Count] counts the sockets of a room, or of
+// all nodes.
 func (ns *Namespace) SocketCount() int { return ns.rooms.Len() }
 
 // Socket returns the socket with this id, if it is on this node.

@@ -37,13 +37,15 @@ func excerpt(text string) string {
 	return text
 }
 
-// sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own host only.
+// sameOrigin holds browsers to the rule that fetch has and WebSocket lacks: a page reaches its own
+// host only.
 func (srv *Server) sameOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true // no browser leaves it out, where it matters
 	}
-	// The browser's own word (W3C, Fetch Metadata Request Headers, 2.3): a page cannot set it. Not all send it with a WebSocket.
+	// The browser's own word (W3C, Fetch Metadata Request Headers, 2.3): a page cannot set it. Not
+	// all send it with a WebSocket.
 	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
 		return true
 	}
@@ -61,8 +63,9 @@ func (srv *Server) sameOrigin(r *http.Request) bool {
 	return host != "" && (scheme == "" || strings.EqualFold(scheme, u.Scheme)) && sameHost(u, host)
 }
 
-// sameHost reports whether an origin has this host and port, where a port that is not named is that of the origin's scheme: TLS may end in
-// front of the server, which then cannot know the scheme itself.
+// sameHost reports whether an origin has this host and port, where a port that is not named is that
+// of the origin's scheme: TLS may end in front of the server, which then cannot know the scheme
+// itself.
 func sameHost(origin *url.URL, host string) bool {
 	var standard string
 	switch strings.ToLower(origin.Scheme) {
@@ -88,8 +91,8 @@ func splitHost(host, standard string) (name, port string) {
 	return name, port
 }
 
-// fromProxy reports whether a request comes from one of Config.HTTP.TrustedProxies. What comes over a Unix socket does if there are any: it has no
-// address, and the file system says who may connect.
+// fromProxy reports whether a request comes from one of Config.HTTP.TrustedProxies. What comes over
+// a Unix socket does if there are any: it has no address, and the file system says who may connect.
 func (srv *Server) fromProxy(r *http.Request) bool {
 	proxies := srv.cfg.HTTP.TrustedProxies
 	if len(proxies) == 0 {
@@ -108,7 +111,8 @@ func (srv *Server) fromProxy(r *http.Request) bool {
 	return false
 }
 
-// forwarded is what the first of several proxies has put into a header: the one that the browser speaks to.
+// forwarded is what the first of several proxies has put into a header: the one that the browser
+// speaks to.
 func forwarded(r *http.Request, name string) string {
 	first, _, _ := strings.Cut(r.Header.Get(name), ",")
 	return strings.TrimSpace(first)

@@ -43,8 +43,9 @@ type delivery struct {
 	event  *OutgoingEvent // set by decode; nil if that failed
 }
 
-// delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node. If it is to be acknowledged, it has an id
-// of this server's: the same for all its sockets here, and another on each node.
+// delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
+// If it is to be acknowledged, it has an id of this server's: the same for all its sockets here,
+// and another on each node.
 func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 	p, err := packet.ParsePayload(payload, &ns.server.limits)
 	if err != nil {
@@ -64,7 +65,8 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 	return d, nil
 }
 
-// outgoing is the event that is delivered, decoded when somebody asks for it the first time; nil if that cannot be done.
+// outgoing is the event that is delivered, decoded when somebody asks for it the first time; nil if
+// that cannot be done.
 func (d *delivery) outgoing() *OutgoingEvent {
 	d.decode.Do(func() {
 		p, err := decode(d.ns.server.codec.NewDecoder(packet.ClusterLimits()), d.encoded)
@@ -97,7 +99,8 @@ func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
 	return p, err
 }
 
-// take queues what is delivered. It reports false if the client will not get it: it is volatile, or the connection has ended.
+// take queues what is delivered. It reports false if the client will not get it: it is volatile, or
+// the connection has ended.
 func (s *Socket) take(d *delivery) bool {
 	if len(d.listeners) > 0 || s.handlers.outgoing.Load() != nil {
 		if e := d.outgoing(); e != nil {
@@ -107,7 +110,8 @@ func (s *Socket) take(d *delivery) bool {
 	return s.conn.session.Append(d.frame)
 }
 
-// tell tells the listeners of OnAnyOutgoing: shared, those of the namespace, and then the socket's own.
+// tell tells the listeners of OnAnyOutgoing: shared, those of the namespace, and then the socket's
+// own.
 func (s *Socket) tell(e *OutgoingEvent, shared list[func(*Socket, *OutgoingEvent)]) {
 	for _, listen := range shared {
 		s.conn.server.shield(s, e.name, func() { (*listen)(s, e) })

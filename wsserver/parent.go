@@ -91,8 +91,8 @@ func (srv *Server) known(name string) bool {
 	return srv.namespaces.byName[name] != nil || len(srv.parents) > 0
 }
 
-// enter returns the namespace of this name for one more socket, which must exit from it. It makes the namespace if a parent matches.
-// Otherwise it returns nil and why.
+// enter returns the namespace of this name for one more socket, which must exit from it. It makes
+// the namespace if a parent matches. Otherwise it returns nil and why.
 func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 	srv.mu.Lock()
 	ns, parents := srv.namespaces.byName[name], srv.parents
@@ -121,7 +121,8 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 	return ns, ""
 }
 
-// exit takes a socket out of what enter has counted it in. It is no member any more. The last one takes a dynamic namespace with it.
+// exit takes a socket out of what enter has counted it in. It is no member any more. The last one
+// takes a dynamic namespace with it.
 func (srv *Server) exit(ns *Namespace) {
 	if ns.parent == nil {
 		return

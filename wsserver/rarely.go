@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// rarely keeps what clients can cause at will out of the log: its zero value allows something once a minute.
+// rarely keeps what clients can cause at will out of the log: its zero value allows something once
+// a minute.
 type rarely struct {
 	mu      sync.Mutex // guards what follows
 	last    time.Time

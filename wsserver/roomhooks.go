@@ -74,7 +74,8 @@ func (ns *Namespace) roomHooks() list[roomHook] {
 	return collect(ns, func(h *hooks) list[roomHook] { return h.room })
 }
 
-// listenToRooms has the namespace's rooms tell of their events while there is somebody who wants to know. server.mu must be held.
+// listenToRooms has the namespace's rooms tell of their events while there is somebody who wants to
+// know. server.mu must be held.
 func (ns *Namespace) listenToRooms() {
 	switch wanted := len(ns.roomHooks()) > 0; {
 	case wanted && ns.unlisten == nil:

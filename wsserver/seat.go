@@ -11,20 +11,22 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 )
 
-// A seat is a place in the rooms of a namespace: an id, the rooms that it is in, and a sink that sits there. The namespace's
-// [cluster.Rooms] keep all of it. It is not a client's connection: it may outlive one, and another may take it over.
+// A seat is a place in the rooms of a namespace: an id, the rooms that it is in, and a sink that
+// sits there. The namespace's [cluster.Rooms] keep all of it. It is not a client's connection: it
+// may outlive one, and another may take it over.
 type seat struct {
 	ns *Namespace // nil until it is known
 	id string
 }
 
-// A sink sits on a seat: it takes what is delivered there. A [Socket] is one, by its [member]. Whatever else keeps a seat, while its
-// client is away, say, is another: it is comparable, and hands on to whom it yields what it has kept, and what is still on its way to it.
+// A sink sits on a seat: it takes what is delivered there. A [Socket] is one, by its [member].
+// Whatever else keeps a seat, while its client is away, say, is another: it is comparable, and
+// hands on to whom it yields what it has kept, and what is still on its way to it.
 type sink interface {
 	cluster.Member
 
-	// yield has pass give the seat to another sink, and reports whether it has: not if the sink does not sit there any more. missed is
-	// what it has kept for its client.
+	// yield has pass give the seat to another sink, and reports whether it has: not if the sink
+	// does not sit there any more. missed is what it has kept for its client.
 	yield(pass func() bool) (missed []*delivery, ok bool)
 
 	// dismiss ends what the sink is beside its seat, which it has yielded.
@@ -37,7 +39,8 @@ type sink interface {
 // take puts a sink on a new seat, in the whole cluster: see [cluster.Rooms.Add].
 func (st seat) take(ctx context.Context, who sink) error { return st.ns.rooms.Add(ctx, st.id, who) }
 
-// pass puts a sink in the place of another, in one step and without leave and join: see [cluster.Rooms.Reseat].
+// pass puts a sink in the place of another, in one step and without leave and join: see
+// [cluster.Rooms.Reseat].
 func (st seat) pass(from, to sink) (missed []*delivery, ok bool) {
 	return from.yield(func() bool { return st.ns.rooms.Reseat(st.id, from, to) })
 }
@@ -58,7 +61,8 @@ type member Socket
 
 func (m *member) socket() *Socket { return (*Socket)(m) }
 
-// yield implements [sink]. Whom a program has disconnected, or the rules of the protocol have, nobody replaces.
+// yield implements [sink]. Whom a program has disconnected, or the rules of the protocol have,
+// nobody replaces.
 func (m *member) yield(pass func() bool) (missed []*delivery, ok bool) {
 	return nil, m.life.yield(func() bool {
 		for _, final := range [...]error{ErrClientDisconnect, ErrServerDisconnect, ErrServerClose, ErrParse} {
@@ -73,7 +77,8 @@ func (m *member) yield(pass func() bool) (missed []*delivery, ok bool) {
 // dismiss implements [sink]: the socket ends with its connection.
 func (m *member) dismiss() { m.socket().CloseTransport() }
 
-// heir is who sits on the seat that the socket has yielded; nil for nobody, and while it sits there itself.
+// heir is who sits on the seat that the socket has yielded; nil for nobody, and while it sits there
+// itself.
 func (m *member) heir() sink {
 	if !m.life.hasYielded() {
 		return nil
@@ -81,7 +86,8 @@ func (m *member) heir() sink {
 	return m.seat.sitter()
 }
 
-// Deliver queues the frame of a broadcast. A socket whose client has not been told yet that it is connected gets none.
+// Deliver queues the frame of a broadcast. A socket whose client has not been told yet that it is
+// connected gets none.
 func (m *member) Deliver(frame any) bool {
 	s := m.socket()
 	if s.life.at() == connected && s.take(frame.(*delivery)) {
@@ -91,11 +97,12 @@ func (m *member) Deliver(frame any) bool {
 	return heir != nil && heir.Deliver(frame)
 }
 
-// DeliverWithAck queues the frame of a broadcast and has answer called with the client's acknowledgement, as [packet.Args.AppendBlob] writes it.
+// DeliverWithAck queues the frame of a broadcast and has answer called with the client's
+// acknowledgement, as [packet.Args.AppendBlob] writes it.
 //
-// A socket that is not connected is not asked, nor to be counted as one that does not answer: it answers with an empty payload, which
-// callers skip; a client's answer is never empty. A socket that waits for too many answers gets the event all the same, as it would any
-// other.
+// A socket that is not connected is not asked, nor to be counted as one that does not answer: it
+// answers with an empty payload, which callers skip; a client's answer is never empty. A socket
+// that waits for too many answers gets the event all the same, as it would any other.
 func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool)) {
 	s, d := m.socket(), frame.(*delivery)
 	if s.life.at() != connected {
@@ -143,7 +150,8 @@ func (m *member) CancelAck(frame any) {
 	}
 }
 
-// Describe is what other nodes are told of the socket when it is fetched, in JSON; nothing if it is not connected.
+// Describe is what other nodes are told of the socket when it is fetched, in JSON; nothing if it is
+// not connected.
 func (m *member) Describe() []byte {
 	s := m.socket()
 	if s.life.at() != connected {
@@ -177,8 +185,8 @@ func marshalData(data any) (b []byte, err error) {
 	return json.Marshal(data)
 }
 
-// Disconnect ends the socket, or its client's connection. It means who sits there, now and later: a seat that was yielded meanwhile is
-// disconnected, too, and otherwise none is any more.
+// Disconnect ends the socket, or its client's connection. It means who sits there, now and later: a
+// seat that was yielded meanwhile is disconnected, too, and otherwise none is any more.
 func (m *member) Disconnect(close bool) {
 	if close {
 		m.socket().Close()

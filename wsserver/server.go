@@ -1,13 +1,14 @@
-// Package wsserver is a Socket.IO server: it serves the official clients, holds their sockets in rooms, and broadcasts to rooms on every
-// node of a cluster.
+// Package wsserver is a Socket.IO server: it serves the official clients, puts their sockets into
+// rooms, and broadcasts to rooms on every node of a cluster.
 //
-// A [Server] is an [http.Handler]. Its [Namespace] tells of every [Socket]; handlers of a socket's events run one at a time and in order.
-// A [sockets.Broadcast] is a value that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them. Which cluster
-// the server belongs to is one field of [Config].
+// A [Server] is an [http.Handler]. A [Namespace] has handlers for each [Socket] that connects, and
+// for its events, which are handled one at a time and in order. A [sockets.Broadcast] is a value
+// that selects sockets, on all nodes, to emit to them, ask, fetch, count, move or disconnect them.
+// [Config].Adapter says which cluster the server belongs to.
 //
-// Each function that sets a handler or a middleware returns stop, which removes it: it is not called for
-// later events. stop does not wait for calls that run, and a handler may call it. An event that is being
-// handled at that moment may still reach the handler. A second call of stop does nothing.
+// All functions that set a handler or a middleware return stop, which removes it: it is not called
+// for later events. stop does not wait for a handler that is running, and the handler may call it.
+// An event that is being handled may still reach the handler. Further calls of stop do nothing.
 package wsserver
 
 import (

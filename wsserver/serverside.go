@@ -158,8 +158,8 @@ func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle
 	return handle(ctx, e)
 }
 
-// serverHandlers returns the handlers of a server-side event: those of the namespace, or, while that does not exist, those of the parent
-// that matches it.
+// serverHandlers returns the handlers of a server-side event: those of the namespace, or, while
+// that does not exist, those of the parent that matches it.
 func (srv *Server) serverHandlers(namespace, event string) list[ServerHandler] {
 	of := func(h *hooks) list[ServerHandler] { return h.serverSide[event] }
 	srv.mu.Lock()

@@ -83,8 +83,8 @@ func (s *Socket) Rooms() []string {
 // answer, or says what the broker denies. The membership stands nevertheless, and also if ctx ends
 // first. A handler may return the UnfencedError: it is reported, and has no other consequence.
 //
-// After [cluster.ErrRoomName], [cluster.ErrMember] and ErrNotConnected (in a middleware) nothing was
-// joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
+// After [cluster.ErrRoomName], [cluster.ErrMember] and ErrNotConnected (in a middleware) nothing
+// was joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:

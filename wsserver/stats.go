@@ -25,7 +25,8 @@ type Stats struct {
 	Adapter cluster.Stats
 }
 
-// Stats returns the counts as they are now. They are read one by one, so they may differ by what happens meanwhile.
+// Stats returns the counts as they are now. They are read one by one, so they may differ by what
+// happens meanwhile.
 func (srv *Server) Stats() Stats {
 	engine := srv.engine.Stats()
 	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused + srv.counts.refused.Load()}

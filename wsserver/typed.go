@@ -122,7 +122,8 @@ func answer(e *Event, result any, err error) error {
 	return err
 }
 
-// stands reports whether err only says that a membership, which stands, may not be known everywhere yet.
+// stands reports whether err only says that a membership, which stands, may not be known everywhere
+// yet.
 func stands(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		switch err.(type) {

@@ -8,8 +8,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
-// A socket has one goroutine at a time, its worker, which exists only while there is something to do: connect, handle the events in
-// their order, leave.
+// A socket has one goroutine at a time, its worker, which exists only while there is something to
+// do: connect, handle the events in their order, leave.
 
 // over, run, pause and resume implement [inboxOwner].
 func (s *Socket) over() bool { return s.life.over() }
@@ -23,8 +23,9 @@ func (s *Socket) push(p *packet.Packet) { s.inbox.push(p, s, &s.conn.server.inbo
 // serve is the worker.
 func (s *Socket) serve() { s.persist(s.work) }
 
-// persist does something with the program's handlers. If one of them ends the goroutine, as a test's Fatal does, the socket is disconnected as after a
-// panic, and another goroutine does what is left.
+// persist does something with the program's handlers. If one of them ends the goroutine, as a
+// test's Fatal does, the socket is disconnected as after a panic, and another goroutine does what
+// is left.
 func (s *Socket) persist(do func()) {
 	returned := false
 	defer func() {
@@ -52,15 +53,17 @@ func (s *Socket) work() {
 	}
 }
 
-// finish ends the socket: nothing more is received or delivered, and its worker does what is left, in the end leave. last is what the
-// client is told, nil if it knows. Events that still wait are handled if it is the client that has gone, and dropped if it was sent away.
+// finish ends the socket: nothing more is received or delivered, and its worker does what is left,
+// in the end leave. last is what the client is told, nil if it knows. Events that still wait are
+// handled if it is the client that has gone, and dropped if it was sent away.
 func (s *Socket) finish(reason error, last *engine.Frame) { s.end(ended, reason, last) }
 
 // end is finish for a socket that has not come to before. It reports whether there was one.
 func (s *Socket) end(before stage, reason error, last *engine.Frame) bool {
 	sent := last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget)
 	ended := s.life.end(before, reason, func(greeted bool) {
-		// In this order: from forget on, Ended and so Server.Close do not know of s, and its worker has to count for itself.
+		// In this order: from forget on, Ended and so Server.Close do not know of s, and its worker
+		// has to count for itself.
 		s.conn.server.counts.discarded.Add(uint64(s.inbox.close(s, &s.conn.server.inboxes, sent)))
 		s.conn.forget(s, last, last != nil && greeted)
 	})
@@ -70,7 +73,8 @@ func (s *Socket) end(before stage, reason error, last *engine.Frame) bool {
 	return ended
 }
 
-// leave is the last thing that a worker does. Another one goes on with it where the first was ended by a handler.
+// leave is the last thing that a worker does. Another one goes on with it where the first was ended
+// by a handler.
 func (s *Socket) leave() {
 	greeted := s.life.wasGreeted()
 	ns := s.seat.ns

@@ -16,9 +16,10 @@ const (
 	assemblyAge  = 10 * time.Second // without a next chunk: the node has died, or the chunk was lost
 )
 
-// assembly puts messages together that came in chunks. A node sends the chunks of a message one behind the other, so there is one that is
-// not whole yet of each node at the most: a chunk that does not continue it begins anew, or is dropped. What is lost so is a hole in what
-// the node sent, and is repaired as one. It is used by the receiving goroutine alone.
+// assembly puts messages together that came in chunks. A node sends the chunks of a message one
+// behind the other, so there is one that is not whole yet of each node at the most: a chunk that
+// does not continue it begins anew, or is dropped. What is lost so is a hole in what the node sent,
+// and is repaired as one. It is used by the receiving goroutine alone.
 type assembly struct {
 	partial map[string]*partial // by node
 	bytes   int                 // of all
@@ -73,7 +74,8 @@ func (a *assembly) drop(from string) {
 	}
 }
 
-// expire forgets what does not go on: what a node has begun to say before it died is not to take the others' room for ever.
+// expire forgets what does not go on: what a node has begun to say before it died is not to take
+// the others' room for ever.
 func (a *assembly) expire(now time.Duration) {
 	if len(a.partial) == 0 || now-a.swept < assemblyAge/10 {
 		return

@@ -7,8 +7,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// Count returns how many members are selected, without fetching them. It holds up the namespace for as long as a walk through the rooms
-// that are selected and left out takes, or not at all for a single room and for all members. See [PartialError].
+// Count returns how many members are selected, without fetching them. It holds up the namespace for
+// as long as a walk through the rooms that are selected and left out takes, or not at all for a
+// single room and for all members. See [PartialError].
 func (r *Rooms) Count(ctx context.Context, s Selection) (int, error) {
 	count := r.count(s.Rooms, s.Except)
 	err := r.askAll(ctx, envelope.KindCount, s, func(p ask.Page) error {

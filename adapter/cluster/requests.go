@@ -10,8 +10,8 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// requests are what nodes ask of each other, and what does it here. The file of each has both sides: how it is sent and its answers are
-// merged, and how it is carried out.
+// requests are what nodes ask of each other, and what does it here. The file of each has both
+// sides: how it is sent and its answers are merged, and how it is carried out.
 func (h *Hub) requests() map[envelope.Kind]func(*envelope.Broadcast) {
 	return map[envelope.Kind]func(*envelope.Broadcast){
 		envelope.KindFetchSockets:      h.serveFetchSockets,
@@ -75,7 +75,8 @@ func (p *peers) Asker(node string) bool {
 
 func (p *peers) Probe(node string) { (*Hub)(p).probe(node) }
 
-// askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must be held.
+// askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must
+// be held.
 func (h *Hub) askers() []string { return append(h.machine.Members(), h.machine.Suspects()...) }
 
 // updateAlive stops waiting for nodes that are silent or have gone. h.meshMu must be held.

@@ -53,8 +53,8 @@ func (h *Hub) serveSocketsMove(b *envelope.Broadcast) {
 	h.serveChange(b, func(r *Rooms) *joining { return r.moveHere(&b.Body, names) })
 }
 
-// moveHere has the members on this node that b selects join or leave rooms, in one step. The result is for fenced. What listeners are to
-// be told is left to tellAll.
+// moveHere has the members on this node that b selects join or leave rooms, in one step. The result
+// is for fenced. What listeners are to be told is left to tellAll.
 func (r *Rooms) moveHere(b *envelope.Body, names []string) (wait *joining) {
 	r = r.lock(false)
 	defer r.mu.Unlock()

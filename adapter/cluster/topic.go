@@ -9,8 +9,9 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// Ids. A node's id is made for every Hub, so that it never comes back. A socket's id is that of its node, a dot, and as many random
-// characters again: a room of that form is known by its name alone to be a socket's own.
+// Ids. A node's id is made for every Hub, so that it never comes back. A socket's id is that of its
+// node, a dot, and as many random characters again: a room of that form is known by its name alone
+// to be a socket's own.
 const (
 	nodeLen = 10
 	idLen   = nodeLen + 1 + nodeLen
@@ -19,11 +20,13 @@ const (
 // MaxRoomName is the longest name of a room or a namespace, in bytes.
 const MaxRoomName = 1024
 
-// maxUnionTopics is how many rooms a broadcast may have to travel by the topics of its rooms rather than by its namespace's. The first way
-// costs a message for each room and each node with a member of it, the second one for each node. So the break-even depends on the size of
-// the cluster and on where the members are. With 10 nodes it lies below 2 rooms if each has members everywhere, at about 3 with members on
-// a quarter of the nodes, and at about 6 with members on one node each; with 30 nodes below 2, at about 3, and at 13; with 3 nodes below 2.
-// 4 is the number that is least wrong in the worst of these cases: see BenchmarkUnion, which changes it, and bench/RESULTS.md.
+// maxUnionTopics is how many rooms a broadcast may have to travel by the topics of its rooms rather
+// than by its namespace's. The first way costs a message for each room and each node with a member
+// of it, the second one for each node. So the break-even depends on the size of the cluster and on
+// where the members are. With 10 nodes it lies below 2 rooms if each has members everywhere, at
+// about 3 with members on a quarter of the nodes, and at about 6 with members on one node each;
+// with 30 nodes below 2, at about 3, and at 13; with 3 nodes below 2. 4 is the number that is least
+// wrong in the worst of these cases: see BenchmarkUnion, which changes it, and bench/RESULTS.md.
 var maxUnionTopics = 4
 
 func validNode(id string) bool {
@@ -54,8 +57,8 @@ func roomTopic(namespace, room string) adapter.Topic {
 	return adapter.Topic{Kind: adapter.Room, Namespace: namespace, Room: room}
 }
 
-// topics are those on which a broadcast has its place: that of each room that it names, and those that it travels on. They follow from its names,
-// on every node alike.
+// topics are those on which a broadcast has its place: that of each room that it names, and those
+// that it travels on. They follow from its names, on every node alike.
 func topics(b *envelope.Body) []adapter.Topic {
 	var list []adapter.Topic
 	switch b.Route {
@@ -76,8 +79,9 @@ func topics(b *envelope.Body) []adapter.Topic {
 	return list
 }
 
-// published are those of its topics that a broadcast travels on, which are the first ones. Whoever has a member in one of its rooms receives what
-// travels by the namespace's topic, and everybody what travels by that of the cluster.
+// published are those of its topics that a broadcast travels on, which are the first ones. Whoever
+// has a member in one of its rooms receives what travels by the namespace's topic, and everybody
+// what travels by that of the cluster.
 func published(b *envelope.Body, topics []adapter.Topic) []adapter.Topic {
 	if b.Route == envelope.ByNamespace || b.Route == envelope.ByCluster {
 		return topics[:1]
@@ -107,7 +111,8 @@ func selecting(b *envelope.Body, past []bool) []string {
 	return rooms
 }
 
-// hash is t on the wire. The upper half of the hash of a node's topic, or a private one, is the node's, so that a node knows its own.
+// hash is t on the wire. The upper half of the hash of a node's topic, or a private one, is the
+// node's, so that a node knows its own.
 func hash(t adapter.Topic) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte{byte(t.Kind), byte(len(t.Namespace)), byte(len(t.Namespace) >> 8)})

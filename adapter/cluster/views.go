@@ -47,7 +47,8 @@ func (r *Rooms) Members(room string) []string {
 	return r.index.Members(room)
 }
 
-// Of returns the rooms of a member: its own, then the others in the order of joining. It is nil if the member is not on this node.
+// Of returns the rooms of a member: its own, then the others in the order of joining. It is nil if
+// the member is not on this node.
 func (r *Rooms) Of(id string) []string {
 	r = r.lock(false)
 	defer r.mu.Unlock()
