@@ -1,6 +1,6 @@
 // Package engineio holds the rules of Engine.IO 4 as values and state machines without I/O, for both of its transports: what a request
 // asks for ([Request]), what a payload of HTTP long-polling contains ([DecodePayload]), what a session's packets mean and when its client
-// is gone ([Session]), and when a session that polls moves to a WebSocket ([Probe]). [Deadlines] is the clock of all sessions.
+// is gone ([State]), and when a session that polls moves to a WebSocket ([Probe]). [Deadlines] is the clock of all sessions.
 package engineio
 
 // A PacketType is the first character of a packet (Engine.IO 4, "Packet encoding"). In a binary frame of a WebSocket, and in a binary

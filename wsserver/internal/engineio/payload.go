@@ -40,7 +40,7 @@ func AppendPayload(payload, packets []byte) []byte {
 }
 
 // DecodePayload calls each for every packet of the body of a client's POST, in order (Engine.IO 4, "Packet encoding", "HTTP
-// long-polling"). The arguments are those of [Session.Receive]: text includes its type, which is not looked at here; binary is the payload
+// long-polling"). The arguments are those of [State.Receive]: text includes its type, which is not looked at here; binary is the payload
 // of a message, without prefix and decoded.
 //
 // The packets are parts of payload, which is decoded in place: DecodePayload modifies it, and each may modify and keep its packet.
