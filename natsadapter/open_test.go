@@ -126,7 +126,7 @@ func TestOptionsOfLink(t *testing.T) {
 	}
 	s.Restart()
 	a.until(adapter.Connected)
-	if got := a.current().nc.Opts.Name; got != "belfry" {
-		t.Errorf("the connection is named %q, want belfry", got)
+	if got := a.current().nc.Opts.Name; got != "other" { // the name alone is the program's
+		t.Errorf("the connection is named %q, want other", got)
 	}
 }

@@ -27,6 +27,7 @@ func TestWrongConfig(t *testing.T) {
 		{wsserver.Config{Cluster: wsserver.ClusterConfig{QueueBytes: -1}}, "Cluster.QueueBytes"},
 		{wsserver.Config{Cluster: wsserver.ClusterConfig{RepairBytes: -1}}, "Cluster.RepairBytes"},
 		{wsserver.Config{Cluster: wsserver.ClusterConfig{NameSuspects: negative}}, "Cluster.NameSuspects"},
+		{wsserver.Config{Cluster: wsserver.ClusterConfig{NodeName: "two\nlines"}}, "Cluster.NodeName"},
 		{wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}}, "Limits.MaxPayload"},
 		{wsserver.Config{Limits: wsserver.Limits{QueueBytes: -1}}, "Limits.QueueBytes"},
 		{wsserver.Config{Limits: wsserver.Limits{MaxEvents: -1}}, "Limits.MaxEvents"},

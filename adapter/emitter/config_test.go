@@ -14,6 +14,7 @@ import (
 func TestWrongConfig(t *testing.T) {
 	for want, cfg := range map[string]emitter.Config{
 		"AckTimeout":  {AckTimeout: -1},
+		"NodeName":    {NodeName: "two\nlines"},
 		"QueueBytes":  {QueueBytes: -1},
 		"RepairBytes": {RepairBytes: -1},
 		"Attachments": {Limits: packet.Limits{Attachments: -1}},

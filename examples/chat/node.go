@@ -22,8 +22,9 @@ type node struct {
 	served   chan error // gets what Serve returned, once open was called
 }
 
-// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close must be called in the end.
-func newNode(cfg config, log *slog.Logger) (*node, error) {
+// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close must be called in the end. An empty name
+// is that of the host.
+func newNode(cfg config, name string, log *slog.Logger) (*node, error) {
 	a, err := open(cfg.adapter)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func newNode(cfg config, log *slog.Logger) (*node, error) {
 	}
 	return &node{
 		url:      pageURL(listener.Addr()),
-		io:       wsserver.New(wsserver.Config{Adapter: a, Logger: log}),
+		io:       wsserver.New(wsserver.Config{Adapter: a, Cluster: wsserver.ClusterConfig{NodeName: name}, Logger: log}),
 		log:      log,
 		listener: listener,
 		web: &http.Server{

@@ -47,8 +47,12 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 		cfg.adapter = c.nats.URL() + "?cluster=chat"
 		count = clusterNodes
 	}
-	for range count {
-		n, err := newNode(cfg, log)
+	for i := range count {
+		name := ""
+		if count > 1 {
+			name = fmt.Sprintf("node %d", i+1)
+		}
+		n, err := newNode(cfg, name, log)
 		if err != nil {
 			return c, err
 		}
@@ -69,10 +73,10 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 			withoutUsers(cfg.adapter), c.service.Subject(), roomPrefix)
 	}
 	var links []link
-	for i, n := range c.nodes {
-		label := fmt.Sprintf("node %d", i+1)
+	for _, n := range c.nodes {
+		label := n.io.NodeName()
 		if count == 1 {
-			label = "node " + n.io.Node()[:6] // others in its cluster are number one in their process too
+			label += " " + n.io.Node()[:6] // others in its cluster may be on its host
 		}
 		links = append(links, link{ID: n.io.Node(), Label: label, URL: n.url})
 	}
