@@ -114,7 +114,8 @@ func (c *conn) dropped(sub *nats.Subscription) int {
 	return since
 }
 
-// saveDrops keeps how many messages were dropped on sub, which is about to end. link.stateMu must be held.
+// saveDrops keeps how many messages were dropped on sub, which is about to end. link.stateMu must
+// be held.
 func (c *conn) saveDrops(sub *nats.Subscription) {
 	c.left += c.dropped(sub)
 	delete(c.drops, sub)

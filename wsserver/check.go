@@ -88,8 +88,8 @@ func (c Config) check() error {
 	return errors.Join(errs...)
 }
 
-// checkPings checks what clients are told in milliseconds, and what they then wait for: Node.js and browsers take a longer time than 31 bits
-// of milliseconds for none.
+// checkPings checks what clients are told in milliseconds, and what they then wait for: Node.js and
+// browsers take a longer time than 31 bits of milliseconds for none.
 func (c Config) checkPings(wrong func(field, format string, args ...any)) {
 	const longest = math.MaxInt32 * time.Millisecond
 	for field, value := range map[string]time.Duration{"PingInterval": c.PingInterval, "PingTimeout": c.PingTimeout} {

@@ -22,8 +22,8 @@ type Emission struct {
 // Stats.Dropped counts it.
 func (s *Socket) Volatile() Emission { return Emission{socket: s, volatile: true} }
 
-// Compress returns an Emission of events that may be compressed, as all may, or that must not be:
-// turn it off for what is compressed already.
+// Compress returns an Emission whose events may be compressed, which is the default, or must not
+// be. Use false for data that is compressed already.
 func (s *Socket) Compress(compress bool) Emission { return Emission{socket: s, plain: !compress} }
 
 // Volatile adds what [Socket.Volatile] does.

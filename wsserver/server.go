@@ -48,8 +48,8 @@ type Server struct {
 	inboxes  inboxLimits
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	// kept returns who keeps a seat for a client that connects, and the seat's id; nil for nobody. It is nil itself, since nothing keeps
-	// seats yet, but in tests.
+	// kept returns who keeps a seat for a client that connects, and the seat's id; nil for nobody.
+	// It is nil itself, since nothing keeps seats yet, but in tests.
 	kept func(s *Socket) (id string, keeper sink)
 
 	mu         sync.Mutex // guards what follows
@@ -165,12 +165,14 @@ func (srv *Server) Use(admit func(ctx context.Context, s *Socket) error) (stop f
 	return srv.root.Use(admit)
 }
 
-// OnConnect sets a handler for sockets of the namespace "/" that have connected: see [Namespace.OnConnect].
+// OnConnect sets a handler for sockets of the namespace "/" that have connected: see
+// [Namespace.OnConnect].
 func (srv *Server) OnConnect(handle func(ctx context.Context, s *Socket) error) (stop func()) {
 	return srv.root.OnConnect(handle)
 }
 
-// OnServerSide sets a handler for a server-side event of the namespace "/": see [Namespace.OnServerSide].
+// OnServerSide sets a handler for a server-side event of the namespace "/": see
+// [Namespace.OnServerSide].
 func (srv *Server) OnServerSide(event string, handle ServerHandler) (stop func()) {
 	return srv.root.OnServerSide(event, handle)
 }
@@ -212,8 +214,8 @@ func (srv *Server) Node() string { return srv.hub.Node() }
 func (srv *Server) NodeName() string { return srv.hub.Name() }
 
 // Nodes returns the servers of the cluster, this one first and the others by name and id, and a
-// channel that is closed when the list changes: when a server was met, becomes suspect, is back, was
-// given up or has left, or its name has become known.
+// channel that is closed when the list changes: when a server was met, becomes suspect, is back,
+// was given up or has left, or its name has become known.
 //
 // A program that compares each list with the one before sees every change that lasts. The channel
 // never closes if the server has no adapter, or was closed.
@@ -234,8 +236,8 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// allow decides on a request that opens or upgrades a session. One that upgrades it names its id, a secret that only the page has which was
-// allowed to open it.
+// allow decides on a request that opens or upgrades a session. One that upgrades it names its id, a
+// secret that only the page has which was allowed to open it.
 func (srv *Server) allow(r *http.Request, opens bool) error {
 	if opens {
 		if !srv.allowOrigin(r) {

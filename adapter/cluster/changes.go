@@ -9,9 +9,11 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
-// What SocketsJoin, SocketsLeave and DisconnectSockets share: they change members, each in its place among the broadcasts.
+// What SocketsJoin, SocketsLeave and DisconnectSockets share: they change members, each in its
+// place among the broadcasts.
 
-// changeSockets changes the selected members: by here on this node, at once, and then waits until the other nodes have done it.
+// changeSockets changes the selected members: by here on this node, at once, and then waits until
+// the other nodes have done it.
 func (r *Rooms) changeSockets(
 	ctx context.Context, kind envelope.Kind, s Selection, arg []byte, here func(*envelope.Body) *joining,
 ) error {
@@ -53,7 +55,8 @@ func (r *Rooms) changeSockets(
 	return err
 }
 
-// serveChange changes members of this node by here, in the place of the request, and answers when that is done everywhere.
+// serveChange changes members of this node by here, in the place of the request, and answers when
+// that is done everywhere.
 func (h *Hub) serveChange(b *envelope.Broadcast, here func(*Rooms) *joining) {
 	var wait *joining
 	tell := func() {} // not on this goroutine, which others wait for

@@ -13,8 +13,8 @@ import (
 // confirmTimeout is how long a Join waits for the broker to confirm a subscription.
 const confirmTimeout = 2 * time.Second
 
-// A confirmer has the broker confirm what this node subscribes to, all that has gathered in one round trip. It does nothing for a link that is no
-// [adapter.Confirmer], whose word counts.
+// A confirmer has the broker confirm what this node subscribes to, all that has gathered in one
+// round trip. It does nothing for a link that is no [adapter.Confirmer], whose word counts.
 type confirmer struct {
 	mu      sync.Mutex // guards what follows. Taken inside Hub.meshMu.
 	tickets map[adapter.Topic]*ticket
@@ -75,7 +75,8 @@ func (c *confirmer) subscribed(topics []adapter.Topic) {
 	signal(c.more)
 }
 
-// pending returns the tickets of those of topics that are not confirmed. The broker is asked anew for what it has denied.
+// pending returns the tickets of those of topics that are not confirmed. The broker is asked anew
+// for what it has denied.
 func (c *confirmer) pending(topics []adapter.Topic) (tickets []*ticket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,8 +178,9 @@ func (h *Hub) unfenced(ctx context.Context) error {
 	return fmt.Errorf("cluster: joined, but not confirmed by the cluster: %w", context.Cause(ctx))
 }
 
-// confirmed returns what the broker says of subscriptions, for which it waits if wait is true: no answer of another node shows that the broker
-// has taken them where there is no other node. A broker that is out of reach is not waited for. ended says that ctx or the Hub has ended first.
+// confirmed returns what the broker says of subscriptions, for which it waits if wait is true: no
+// answer of another node shows that the broker has taken them where there is no other node. A
+// broker that is out of reach is not waited for. ended says that ctx or the Hub has ended first.
 func (h *Hub) confirmed(ctx context.Context, tickets []*ticket, wait bool) (broker error, ended bool) {
 	h.meshMu.Lock()
 	up, refusal := h.state.Status == adapter.Connected, h.refusal()

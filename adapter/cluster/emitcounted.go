@@ -39,7 +39,8 @@ func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	return taken, r.hub.incomplete(c, 0)
 }
 
-// serveEmitCounted hands a broadcast of another node to the members of this one, in its place, and answers how many have taken it.
+// serveEmitCounted hands a broadcast of another node to the members of this one, in its place, and
+// answers how many have taken it.
 func (h *Hub) serveEmitCounted(b *envelope.Broadcast) {
 	taken := 0
 	if r := h.lookup(b.Namespace); r != nil {

@@ -98,7 +98,8 @@ func (r *Rooms) emitWithAck(ctx context.Context, b Broadcast, first bool) (Acks,
 	return acks, r.hub.incomplete(c, acks.Members-len(acks.Answers))
 }
 
-// The answers to a broadcast of another node are sent together: at the latest after ackDelay, or when they have ackBytes.
+// The answers to a broadcast of another node are sent together: at the latest after ackDelay, or
+// when they have ackBytes.
 const (
 	ackDelay = 20 * time.Millisecond
 	ackBytes = 32 << 10
@@ -123,8 +124,8 @@ type localAcks struct {
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
 }
 
-// deliverWithAck hands a broadcast to the members on this node and asks for their answers. Not more than bound bytes of them wait to be taken, if it
-// is not zero.
+// deliverWithAck hands a broadcast to the members on this node and asks for their answers. Not more
+// than bound bytes of them wait to be taken, if it is not zero.
 func (r *Rooms) deliverWithAck(b *envelope.Body, bound int) (*localAcks, error) {
 	q := &localAcks{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	locked := r.lock(false)
@@ -192,7 +193,8 @@ func unsignal(c chan struct{}) {
 	}
 }
 
-// take returns the answers that have come since the last take, how many members have not answered, and whether an answer was dropped.
+// take returns the answers that have come since the last take, how many members have not answered,
+// and whether an answer was dropped.
 func (q *localAcks) take() (replies []envelope.MemberAck, left int, dropped bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -233,7 +235,8 @@ func (h *Hub) serveEmitWithAck(b *envelope.Broadcast) {
 	}
 }
 
-// send sends the number of those that were asked, and their answers until all have answered, or nobody waits for them any more.
+// send sends the number of those that were asked, and their answers until all have answered, or
+// nobody waits for them any more.
 func (q *localAcks) send(a *ask.Answer) {
 	defer q.cancel()
 	if a.Add(envelope.AppendNumber(nil, uint64(len(q.ids)))) != nil {

@@ -101,7 +101,8 @@ type untold struct {
 	told   chan struct{}
 }
 
-// noteJoin notes that a member has joined a room, whose first it may be. It belongs to the step of the change: r.mu must be held.
+// noteJoin notes that a member has joined a room, whose first it may be. It belongs to the step of
+// the change: r.mu must be held.
 func (r *Rooms) noteJoin(id string, m Member, room string, created bool) {
 	if len(r.events.listeners) == 0 {
 		return
@@ -134,9 +135,10 @@ func (r *Rooms) note(event RoomEvent) {
 	}
 }
 
-// elide returns the events that are left when those have gone that cancel out. The two kinds that concern a member and a room take turns,
-// and so do the two of the room itself: an even number of them changes nothing, and of an odd number the last tells it all. The order is
-// right: whoever is in a room has joined after it was created last, and has left before it was deleted last.
+// elide returns the events that are left when those have gone that cancel out. The two kinds that
+// concern a member and a room take turns, and so do the two of the room itself: an even number of
+// them changes nothing, and of an odd number the last tells it all. The order is right: whoever is
+// in a room has joined after it was created last, and has left before it was deleted last.
 func elide(queue []noted) []noted {
 	type subject struct {
 		room, id string
@@ -163,7 +165,8 @@ func elide(queue []noted) []noted {
 	return left
 }
 
-// unlock unlocks r.mu and tells the listeners what there is to tell, unless another goroutine is at it, which then goes on with that.
+// unlock unlocks r.mu and tells the listeners what there is to tell, unless another goroutine is at
+// it, which then goes on with that.
 func (r *Rooms) unlock() {
 	if r.events.telling || len(r.events.queue) == 0 {
 		r.mu.Unlock()

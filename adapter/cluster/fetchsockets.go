@@ -44,7 +44,8 @@ func (h *Hub) serveFetchSockets(b *envelope.Broadcast) {
 	})
 }
 
-// describe calls each for the members that are selected, until it returns an error. One that leaves meanwhile is passed over.
+// describe calls each for the members that are selected, until it returns an error. One that leaves
+// meanwhile is passed over.
 func (r *Rooms) describe(rooms, except []string, each func(*envelope.MemberInfo) error) error {
 	for _, id := range r.selectIDs(rooms, except) {
 		locked := r.lock(false)

@@ -286,8 +286,8 @@ func (h *Hub) Close(ctx context.Context) (err error) {
 	return errors.Join(err, h.unconfirmed(cause), h.ask.Close(ctx))
 }
 
-// unconfirmed names the nodes that have not said that they have everything of this node, which has left. cause is why it waited no longer,
-// beside their silence.
+// unconfirmed names the nodes that have not said that they have everything of this node, which has
+// left. cause is why it waited no longer, beside their silence.
 func (h *Hub) unconfirmed(cause error) error {
 	if h.machine == nil {
 		return nil
@@ -313,8 +313,8 @@ func (h *Hub) unconfirmed(cause error) error {
 // errUnconfirmed is why Close names a node.
 var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has everything")
 
-// maxRefusals is how many bytes of answers without content, as refusals are, may wait beyond the bound of the writer's queue: who waits
-// should know.
+// maxRefusals is how many bytes of answers without content, as refusals are, may wait beyond the
+// bound of the writer's queue: who waits should know.
 const maxRefusals = 1 << 20
 
 // publish numbers a broadcast and hands it to the writer.

@@ -31,7 +31,8 @@ func (r *Rooms) askAll(ctx context.Context, kind envelope.Kind, s Selection, mer
 	return r.hub.incomplete(c, 0)
 }
 
-// request is the body of a request about the members that are selected. It has its place among what is emitted to the same rooms.
+// request is the body of a request about the members that are selected. It has its place among what
+// is emitted to the same rooms.
 func (r *Rooms) request(kind envelope.Kind, rooms, except []string, left time.Duration) *envelope.Body {
 	b := &envelope.Body{
 		Route:     envelope.ByCluster,
@@ -46,7 +47,8 @@ func (r *Rooms) request(kind envelope.Kind, rooms, except []string, left time.Du
 	return b
 }
 
-// answerFromRooms answers what another node wants to know of the members of a namespace here, if there are any. It is for requests that change nothing.
+// answerFromRooms answers what another node wants to know of the members of a namespace here, if
+// there are any. It is for requests that change nothing.
 func (h *Hub) answerFromRooms(b *envelope.Broadcast, answer func(a *ask.Answer, r *Rooms) error) {
 	h.ask.Answer(b, ask.Lookup, func(a *ask.Answer) {
 		var err error

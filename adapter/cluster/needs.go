@@ -2,8 +2,9 @@ package cluster
 
 import "github.com/belfry-io/belfry/adapter"
 
-// The topics that stand for all of their kind. The namespace is the one that every server has. Nobody has that room, as names are UTF-8, nor
-// is there such a node, as the ids of nodes have nodeLen characters.
+// The topics that stand for all of their kind. The namespace is the one that every server has.
+// Nobody has that room, as names are UTF-8, nor is there such a node, as the ids of nodes have
+// nodeLen characters.
 const (
 	rootNamespace = "/"
 	noNode        = "nobody"
@@ -37,7 +38,8 @@ func (h *Hub) openLink() (adapter.Link, error) {
 	return h.cfg.Adapter.Open(h.ctx, h.receive)
 }
 
-// refusal is the error of what needs the cluster, where the broker keeps this node out of it; nil if it does not. h.meshMu must be held.
+// refusal is the error of what needs the cluster, where the broker keeps this node out of it; nil
+// if it does not. h.meshMu must be held.
 func (h *Hub) refusal() error {
 	if h.state.Status != adapter.Refused {
 		return nil

@@ -9,13 +9,15 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// How many lines about other nodes go into the log: a burst, such as a partition brings, and one in so much time after that.
+// How many lines about other nodes go into the log: a burst, such as a partition brings, and one in
+// so much time after that.
 const (
 	newsBurst = 64
 	newsEvery = time.Second
 )
 
-// news is what the mesh has said of the other nodes, until the ticker logs it: nobody waits for a logger.
+// news is what the mesh has said of the other nodes, until the ticker logs it: nobody waits for a
+// logger.
 type news struct {
 	mu      sync.Mutex // guards what follows
 	lines   []mesh.Transition

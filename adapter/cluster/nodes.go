@@ -12,7 +12,7 @@ import (
 // MaxName is the size of the longest name of a node, in bytes.
 const MaxName = envelope.MaxName
 
-// CheckName reports what is wrong with name as [HubConfig.Name]; nil if nothing is.
+// CheckName returns what is wrong with name as HubConfig.Name, or nil.
 func CheckName(name string) error {
 	if name != "" && !envelope.ValidName(name) {
 		return fmt.Errorf("%.64q, of %d bytes, cannot be a node's name: want at most %d bytes of printable UTF-8",
@@ -41,8 +41,8 @@ func label(id, name string) string {
 	return name + " (" + id + ")"
 }
 
-// Nodes returns the servers of the cluster, and a channel that is closed when the list changes: when
-// a server was met, becomes suspect, is back, was given up or has left, or its name has become
+// Nodes returns the servers of the cluster, and a channel that is closed when the list changes:
+// when a server was met, becomes suspect, is back, was given up or has left, or its name has become
 // known. This node is the first, unless it is a client ([HubConfig.Client]); the others follow by
 // name and id. The list has no clients, and no servers that this node has only heard of.
 //
@@ -67,7 +67,7 @@ func (h *Hub) ServerCount() int {
 	return count
 }
 
-// Name is this node's name.
+// Name returns this node's name.
 func (h *Hub) Name() string { return h.cfg.Name }
 
 // refreshNodes updates the list of nodes, and tells of a change. h.meshMu must be held once the Hub

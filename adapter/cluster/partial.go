@@ -89,7 +89,8 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc, time.Du
 	return ctx, cancel, CallTimeout
 }
 
-// incomplete is what is missing of c, which has ended; nil if nothing is. clients are missing too, and errs are other reasons.
+// incomplete is what is missing of c, which has ended; nil if nothing is. clients are missing too,
+// and errs are other reasons.
 func (h *Hub) incomplete(c *ask.Call, clients int, errs ...error) error {
 	p := &PartialError{Clients: clients}
 	if c.Cause != nil {

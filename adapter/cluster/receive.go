@@ -53,7 +53,8 @@ func (h *Hub) receive(msg []byte) {
 	})
 }
 
-// read decodes a message. All nodes that it names are nodes by their form: their ids are parts of topics, which drivers rely on.
+// read decodes a message. All nodes that it names are nodes by their form: their ids are parts of
+// topics, which drivers rely on.
 func read(msg []byte) (*envelope.Message, error) {
 	m, err := envelope.Decode(msg)
 	if err != nil {
@@ -85,7 +86,8 @@ func (h *Hub) malformed(err error) {
 	}
 }
 
-// step takes a step of the machine and deals with what comes of it, in order: broadcasts are handed to the members, requests are served.
+// step takes a step of the machine and deals with what comes of it, in order: broadcasts are handed
+// to the members, requests are served.
 func (h *Hub) step(do func() []mesh.Effect) {
 	h.receiving.Lock()
 	defer h.receiving.Unlock()
@@ -108,7 +110,8 @@ func (h *Hub) step(do func() []mesh.Effect) {
 	}
 }
 
-// deliver hands a broadcast to those whom it is for. Members of rooms whose topics are past do not get it.
+// deliver hands a broadcast to those whom it is for. Members of rooms whose topics are past do not
+// get it.
 func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 	if past != nil {
 		b.Rooms = selecting(&b.Body, past)

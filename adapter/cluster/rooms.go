@@ -55,17 +55,18 @@ type Member interface {
 	// goroutine, and those of one other node, come in order.
 	Deliver(frame any) bool
 
-	// DeliverWithAck is Deliver for a broadcast that asks for an answer, in the same order. The member calls
-	// answer with its answer, from any goroutine, also within DeliverWithAck; or with ok false if it will have
-	// none, because it has left or cannot be asked. Calls after the first, or after CancelAck, are
-	// ignored. answer does not block, and keeps payload.
+	// DeliverWithAck is Deliver for a broadcast that asks for an answer, in the same order. The
+	// member calls answer with its answer, from any goroutine, also within DeliverWithAck; or with
+	// ok false if it will have none, because it has left or cannot be asked. Calls after the first,
+	// or after CancelAck, are ignored. answer does not block, and keeps payload.
 	DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 
-	// CancelAck ends the wait for the answer to DeliverWithAck. frame is the same value, made for one broadcast
-	// alone. It may come after the answer.
+	// CancelAck ends the wait for the answer to DeliverWithAck. frame is the same value, made for
+	// one broadcast alone. It may come after the answer.
 	CancelAck(frame any)
 
-	// Describe returns what FetchSockets returns as the member's Data. It must not be changed afterwards.
+	// Describe returns what FetchSockets returns as the member's Data. It must not be changed
+	// afterwards.
 	Describe() []byte
 
 	// Disconnect ends the member, which calls [Rooms.Remove] in its own time, after it has sent
@@ -112,8 +113,9 @@ type Rooms struct {
 // selections holds the slices that broadcasts select their members into.
 var selections = sync.Pool{New: func() any { return new([]Member) }}
 
-// lock returns the rooms that the namespace has now, with mu held: r, unless it was discarded. Where the Hub has none, the result is empty
-// and nobody else's, or is made the Hub's first if they are to be kept.
+// lock returns the rooms that the namespace has now, with mu held: r, unless it was discarded.
+// Where the Hub has none, the result is empty and nobody else's, or is made the Hub's first if they
+// are to be kept.
 func (r *Rooms) lock(keep bool) *Rooms {
 	for {
 		r.mu.Lock()
@@ -322,7 +324,8 @@ func (r *Rooms) deliverOrLog(b *envelope.Body) {
 	}
 }
 
-// deliver hands a broadcast to the members on this node, and returns how many have taken it. After an error, nobody has.
+// deliver hands a broadcast to the members on this node, and returns how many have taken it. After
+// an error, nobody has.
 func (r *Rooms) deliver(b *envelope.Body) (taken int, err error) {
 	selection := selections.Get().(*[]Member)
 	r = r.lock(false)

@@ -41,9 +41,10 @@ func (r *Rooms) ServerSideEmit(ctx context.Context, payload []byte) error {
 	return r.hub.publish(b)
 }
 
-// ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and returns their
-// answers in the order of arrival. Handlers of such events run concurrently. A [PartialError] names
-// the nodes whose handler fails, or that have none, and wraps a [*NodeError] for each.
+// ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and
+// returns their answers in the order of arrival. Handlers of such events run concurrently. A
+// [PartialError] names the nodes whose handler fails, or that have none, and wraps a [*NodeError]
+// for each.
 func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
@@ -109,7 +110,8 @@ type serverEvents struct {
 	queues map[string]*eventQueue // by node
 }
 
-// eventQueue are the events of one node that wait for the handler. Where there are some, a goroutine handles them.
+// eventQueue are the events of one node that wait for the handler. Where there are some, a
+// goroutine handles them.
 type eventQueue struct {
 	list  []ServerEvent
 	bytes int

@@ -11,9 +11,11 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
 )
 
-// The shell of the machine: it has the link, the time and the goroutines that the machine does without.
+// The shell of the machine: it has the link, the time and the goroutines that the machine does
+// without.
 
-// machine is the mesh of one node. Its own broadcasts are bodies, those of others are decoded; a join waits on a channel.
+// machine is the mesh of one node. Its own broadcasts are bodies, those of others are decoded; a
+// join waits on a channel.
 type machine = mesh.Machine[adapter.Topic, []byte, *envelope.Broadcast, chan []string]
 
 // age is the time on the machine's clock.
@@ -80,8 +82,8 @@ func (h *Hub) met() {
 	}
 }
 
-// lockMet locks h.meshMu, where the link is new after the nodes have had time to answer: they are not known before. An error says that ctx or
-// the Hub has ended first.
+// lockMet locks h.meshMu, where the link is new after the nodes have had time to answer: they are
+// not known before. An error says that ctx or the Hub has ended first.
 func (h *Hub) lockMet(ctx context.Context) error {
 	for {
 		h.meshMu.Lock()
@@ -153,8 +155,8 @@ func (h *Hub) tick() {
 	}
 }
 
-// apply carries out the effects of a step, or hands them to the writer. It returns those that are left to step: Deliver and Lost.
-// h.meshMu must be held.
+// apply carries out the effects of a step, or hands them to the writer. It returns those that are
+// left to step: Deliver and Lost. h.meshMu must be held.
 func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 	for _, effect := range effects {
 		switch e := effect.(type) {

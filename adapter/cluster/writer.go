@@ -36,11 +36,12 @@ type job struct {
 	probe bool       // the message is for this node itself, if nobody is subscribed to the topic
 }
 
-// writer calls the link: jobs in their order, from one goroutine. Broadcasts that wait are bounded in bytes; what else there is,
-// the mesh bounds by its nature.
+// writer calls the link: jobs in their order, from one goroutine. Broadcasts that wait are bounded
+// in bytes; what else there is, the mesh bounds by its nature.
 //
-// While the link is down or new, broadcasts are held back: what is published before the subscriptions of the others stand again would
-// reach nobody. The mesh's own messages, which make the nodes meet, go before them then.
+// While the link is down or new, broadcasts are held back: what is published before the
+// subscriptions of the others stand again would reach nobody. The mesh's own messages, which make
+// the nodes meet, go before them then.
 type writer struct {
 	node  string
 	limit int
@@ -93,7 +94,8 @@ func (w *writer) admit(size, over int) error {
 	return nil
 }
 
-// room waits until a broadcast of size bytes leaves half the queue free, or is alone in it: what can wait makes way for what cannot.
+// room waits until a broadcast of size bytes leaves half the queue free, or is alone in it: what
+// can wait makes way for what cannot.
 func (w *writer) room(ctx context.Context, size int) error {
 	for {
 		w.mu.Lock()
@@ -118,7 +120,8 @@ func (w *writer) room(ctx context.Context, size int) error {
 	}
 }
 
-// maxOthers bounds the answers to nodes that have missed something which wait for the broker, in bytes.
+// maxOthers bounds the answers to nodes that have missed something which wait for the broker, in
+// bytes.
 const maxOthers = 8 << 20
 
 // crowded reports whether so much waits besides broadcasts that no more should be asked for.
@@ -159,7 +162,8 @@ func (w *writer) put(j job) {
 	signal(w.more)
 }
 
-// close lets run return when nothing is left to do, and waits for that until ctx ends. An error says that broadcasts are left.
+// close lets run return when nothing is left to do, and waits for that until ctx ends. An error
+// says that broadcasts are left.
 func (w *writer) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
@@ -186,8 +190,8 @@ func (w *writer) close(ctx context.Context) error {
 	return nil
 }
 
-// hold holds broadcasts back, drops what the mesh had to say otherwise, for that is out of date, and returns the number of the last
-// broadcast that was handed over. One more may be on its way.
+// hold holds broadcasts back, drops what the mesh had to say otherwise, for that is out of date,
+// and returns the number of the last broadcast that was handed over. One more may be on its way.
 func (w *writer) hold() (handed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -271,8 +275,8 @@ func (w *writer) do(ctx context.Context, link adapter.Link, j *job) {
 	}
 }
 
-// broadcast publishes a broadcast. While the broker is out of reach it waits: the order is kept, and the bound of the queue is what ends
-// the patience of those who emit.
+// broadcast publishes a broadcast. While the broker is out of reach it waits: the order is kept,
+// and the bound of the queue is what ends the patience of those who emit.
 func (w *writer) broadcast(ctx context.Context, link adapter.Link, j *job) {
 	w.scratch = envelope.AppendBroadcast(w.scratch[:0], w.node, j.stamp, j.body)
 	for {
@@ -315,7 +319,8 @@ func (w *writer) park(j *job) bool {
 	return w.held
 }
 
-// publish hands msg to the link, once for each topic, in chunks if it is too large for the link. It stops where the broker is out of reach.
+// publish hands msg to the link, once for each topic, in chunks if it is too large for the link. It
+// stops where the broker is out of reach.
 func (w *writer) publish(ctx context.Context, link adapter.Link, topics []adapter.Topic, msg []byte) error {
 	var failed error
 	for _, topic := range topics {

@@ -50,11 +50,12 @@
 //
 // An answer is an object. Its field ok is true if all servers did everything. Otherwise error says
 // why; missing lists the servers that did not confirm; unconfirmed lists those that may not know
-// the new rooms yet, both by their ids; names has the names of these servers. The other fields hold what was done, or is known, on the other servers: count,
-// of emit and count; sockets, of fetch, in the order of their ids; more, which is true if there are
-// further sockets, to be fetched with after. An answer is at most as large as a message may be on
-// this NATS; a socket that is larger alone is only marked as truncated. Each fetch request fetches
-// all selected sockets from the servers.
+// the new rooms yet, both by their ids; names has the names of these servers. The other fields hold
+// what was done, or is known, on the other servers: count, of emit and count; sockets, of fetch, in
+// the order of their ids; more, which is true if there are further sockets, to be fetched with
+// after. An answer is at most as large as a message may be on this NATS; a socket that is larger
+// alone is only marked as truncated. Each fetch request fetches all selected sockets from the
+// servers.
 //
 // The answer to a refused request has the headers of a service error. Nats-Service-Error-Code is
 // 400 for a wrong request, 413 for one that is too large, 429 if there are too many, and 503 if the

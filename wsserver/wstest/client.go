@@ -78,7 +78,7 @@ func (c *Client) lose() {
 	}
 }
 
-// ID is the socket's id on the server.
+// ID returns the socket's id on the server.
 func (c *Client) ID() (id string) {
 	c.conn.Update(func() { id = c.id })
 	return id
@@ -116,7 +116,7 @@ func (c *Client) EmitWithAck(event string, args ...any) packet.Args {
 	return *q.answer
 }
 
-// An Event is what the server emitted.
+// An Event is an event that the server emitted.
 type Event struct {
 	Name string
 
@@ -124,16 +124,16 @@ type Event struct {
 	packet *packet.Packet
 }
 
-// Decode converts the arguments as [packet.Args.Decode] does, without the name.
+// Decode converts the arguments, without the event's name, as [packet.Args.Decode] does.
 func (e Event) Decode(dst ...any) error { return e.packet.Decode(dst...) }
 
-// String is the event in JSON, its name first, with placeholders for what is binary.
+// String returns the event in JSON, its name first, with placeholders for binary arguments.
 func (e Event) String() string { return string(e.packet.Args.JSON()) }
 
 // WantsAck reports whether the server waits for an answer.
 func (e Event) WantsAck() bool { return e.packet.HasID }
 
-// Ack answers the event, which must want that. Called again, it answers again.
+// Ack answers an event whose server waits for that. A second call answers again.
 func (e Event) Ack(args ...any) {
 	c := e.client
 	c.t.Helper()
@@ -144,15 +144,15 @@ func (e Event) Ack(args ...any) {
 	c.send(&packet.Packet{Type: packet.Ack, ID: e.packet.ID, HasID: true, Args: values})
 }
 
-// On sets what is done with events of a name, which Next and Pending do not see then. handle is called
-// while nothing more is received: it must not wait. What it returns is the answer, if the server waits
-// for one; nil means none.
+// On sets a handler for events of a name; Next and Pending then skip them. The client receives
+// nothing else while handle runs, so it must not wait. Its result is the answer, if the server
+// waits for one; nil means none.
 func (c *Client) On(event string, handle func(e Event) (answer []any)) {
 	c.conn.Update(func() { c.handlers[event] = handle })
 }
 
-// Next waits for an event of this name and takes it, the first of those that have come. Events of
-// other names stay. An empty name stands for any.
+// Next waits for an event of this name, and returns the first that has come. Events of other names
+// stay. An empty name means any event.
 func (c *Client) Next(event string) (e Event) {
 	c.t.Helper()
 	what := "event " + event
@@ -171,8 +171,9 @@ func (c *Client) Next(event string) (e Event) {
 	return e
 }
 
-// Pending takes the events that have come so far. An EmitWithAck before it makes sure that they have:
-// it returns when everything has come that the server had sent before its answer.
+// Pending returns the events that have come so far, and removes them. An EmitWithAck before it
+// makes sure that they have come: it returns when everything has come that the server had sent
+// before its answer.
 func (c *Client) Pending() (events []Event) {
 	c.conn.Update(func() { events, c.events = c.events, nil })
 	return events

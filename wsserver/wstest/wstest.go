@@ -1,14 +1,14 @@
 // Package wstest has a Socket.IO client for tests of servers, as net/http/httptest has a client for
-// HTTP. What goes wrong fails the test, and the failure says which events did come.
+// HTTP. An error fails the test, and the failure says which events did come.
 //
 // [Dial] connects a [Client] to a handler, such as a *wsserver.Server, through memory: with a real
-// HTTP request, WebSocket, Engine.IO and Socket.IO, but without a network. A test may run in a bubble
-// of testing/synctest, where an hour is over at once. Make the server in the same bubble.
+// HTTP request, WebSocket, Engine.IO and Socket.IO, but without a network. A test may run in a
+// bubble of testing/synctest, where an hour passes at once. Make the server in the same bubble.
 //
 // The client uses a WebSocket from the beginning: the server must have the transport "websocket".
 //
-// All methods may be called concurrently. Those that can fail the test are for its goroutine, as
-// t.Fatal is.
+// All methods may be called concurrently. Methods that can fail the test must be called on its
+// goroutine, as t.Fatal must.
 package wstest
 
 import (
@@ -23,19 +23,20 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
-// A Config is how a client connects. The zero value is an ordinary client of the namespace "/".
+// A Config says how a client connects. The zero value means an ordinary client of the namespace
+// "/".
 type Config struct {
 	// Namespace is the first namespace to connect to. Empty means "/".
 	Namespace string
 
-	// Auth is what the client says of itself, an object in JSON. nil means nothing.
+	// Auth is the client's option "auth", an object in JSON. nil means none.
 	Auth any
 
-	// Path is where the server is. Empty means "/socket.io/".
+	// Path is the path of the server. Empty means "/socket.io/".
 	Path string
 
-	// Query and Header are added to the request, and replace what has the same name in it, the
-	// Host "example.com" too.
+	// Query and Header are added to the request, and replace values of the same name, also the Host
+	// "example.com".
 	Query  url.Values
 	Header http.Header
 
@@ -46,22 +47,21 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Dial connects a client to h. The client is closed, and everything ends that Dial has started, when
-// the test ends. If h refuses, the test fails: see [Try].
+// Dial connects a client to h. When the test ends, it closes the client and ends everything that it
+// has started. If h refuses, the test fails: see [Try].
 func Dial(t testing.TB, h http.Handler, cfg Config) *Client {
 	t.Helper()
 	return New(t, wsrig.Serve(t, h), cfg)
 }
 
-// New is Dial for a server at the other end of a connection. The connection belongs to the client
-// from then on.
+// New is Dial for a server at the other end of a connection, which then belongs to the client.
 func New(t testing.TB, nc net.Conn, cfg Config) *Client {
 	t.Helper()
 	return begin(t, nc, cfg).Of(orRoot(cfg.Namespace), cfg.Auth)
 }
 
-// Try is Dial for a namespace that may refuse: then the client is nil, and refusal is what the server
-// has answered, such as {"message":"wrong token"}.
+// Try is Dial for a namespace that may refuse. Then the client is nil, and refusal is the server's
+// answer, such as {"message":"wrong token"}.
 func Try(t testing.TB, h http.Handler, cfg Config) (client *Client, refusal json.RawMessage) {
 	t.Helper()
 	return begin(t, wsrig.Serve(t, h), cfg).Try(orRoot(cfg.Namespace), cfg.Auth)
@@ -85,8 +85,8 @@ func (c *Client) Of(namespace string, auth any) *Client {
 	return other
 }
 
-// Try is Of for a namespace that may refuse: then the client is nil, and refusal is what the server
-// has answered, such as {"message":"wrong token"}.
+// Try is Of for a namespace that may refuse. Then the client is nil, and refusal is the server's
+// answer, such as {"message":"wrong token"}.
 func (c *Client) Try(namespace string, auth any) (client *Client, refusal json.RawMessage) {
 	c.t.Helper()
 	other := c.newClient(namespace)
@@ -101,8 +101,8 @@ func (c *Client) Try(namespace string, auth any) (client *Client, refusal json.R
 	return other, nil
 }
 
-// Stall stops reading, so that what the server sends stays in the network, which holds 64 KiB of it:
-// nothing is received, and no ping is answered.
+// Stall stops reading, so that what the server sends stays in the network, which holds 64 KiB of
+// it: nothing is received, and no ping is answered.
 func (c *Client) Stall() { c.conn.Stall() }
 
 // Resume ends a stall.
@@ -115,8 +115,8 @@ func (c *Client) Disconnect() {
 	c.conn.Update(c.lose)
 }
 
-// Disconnected is closed when the client is in its namespace no more: by Disconnect, because the
-// server said so, or since the connection has ended.
+// Disconnected returns a channel that is closed when the client has left its namespace: by
+// Disconnect, because the server said so, or because the connection has ended.
 func (c *Client) Disconnected() <-chan struct{} { return c.lost }
 
 // An End is how a connection ended.
@@ -135,7 +135,7 @@ func (c *Client) Close() End {
 	return c.Wait()
 }
 
-// Abort drops the connection without a word.
+// Abort drops the connection without a Close frame.
 func (c *Client) Abort() { c.conn.Abort() }
 
 // Wait waits until the connection has ended.
