@@ -116,14 +116,18 @@ func (w *world) mend(while time.Duration) {
 	w.quiet()
 }
 
-// introduced checks that all know the names of all, whatever was lost when they met.
+// introduced checks that all who live know the names of all who live, whatever was lost when they met.
 func (w *world) introduced() {
+	here := make(map[string]bool)
 	for _, r := range w.nodes {
-		if !r.alive || r.closing {
+		here[r.id] = r.alive && !r.closing
+	}
+	for _, r := range w.nodes {
+		if !here[r.id] {
 			continue
 		}
 		for _, n := range r.m.Nodes() {
-			if n.Name != named(n.ID) {
+			if here[n.ID] && n.Name != named(n.ID) {
 				w.fail("%s is called %q by %s, want %q", n.ID, n.Name, r.id, named(n.ID))
 			}
 		}
