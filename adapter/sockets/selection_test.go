@@ -132,7 +132,7 @@ func TestBroadcastIsValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sockets.NamespaceConfig{})
 		rooms := append(make([]string, 0, 8), "x")
-		base := w.ns.To(rooms...).Except(append(make([]string, 0, 8), "z")...)
+		base := w.ns.To(rooms...).To("1").To("2").Except("3").Except("4").Except("5") // append would leave room
 		ya, yb := base.To("y").Except("x"), base.To(w.id("d")).Except(w.id("a"))
 		base.Volatile()
 		base.Local()
