@@ -44,26 +44,37 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+var withReference = flag.Bool("reference", false, "run the cases against the reference, too: a case that asks for too much is found out")
+
 func TestEngineIO(t *testing.T) {
-	t.Run("belfry", func(t *testing.T) {
-		t.Parallel()
-		run(t, startBelfry(t, "wsserver/internal/engineecho", "/engine.io/", "-cors", allowedOrigin, "-upgrade-timeout", upgradeTimeout.String()), engineRules)
-	})
-	t.Run("reference", func(t *testing.T) {
-		t.Parallel()
-		run(t, startReference(t, "engine.mjs", "/engine.io/"), engineRules)
+	hold(t, engineRules, map[string]func(t *testing.T) server{
+		"belfry": func(t *testing.T) server {
+			return startBelfry(t, "wsserver/internal/engineecho", "/engine.io/", "-cors", allowedOrigin, "-upgrade-timeout", upgradeTimeout.String())
+		},
+		"reference": func(t *testing.T) server { return startReference(t, "engine.mjs", "/engine.io/") },
 	})
 }
 
 func TestSocketIO(t *testing.T) {
-	t.Run("belfry", func(t *testing.T) {
-		t.Parallel()
-		run(t, startBelfry(t, "test/protocolapp", "/socket.io/", "-connect-timeout", connectTimeout.String()), socketRules)
+	hold(t, socketRules, map[string]func(t *testing.T) server{
+		"belfry": func(t *testing.T) server {
+			return startBelfry(t, "test/protocolapp", "/socket.io/", "-connect-timeout", connectTimeout.String())
+		},
+		"reference": func(t *testing.T) server { return startReference(t, "app.mjs", "/socket.io/") },
 	})
-	t.Run("reference", func(t *testing.T) {
-		t.Parallel()
-		run(t, startReference(t, "app.mjs", "/socket.io/"), socketRules)
-	})
+}
+
+// hold holds the servers to rules, the reference only with -reference.
+func hold(t *testing.T, rules []rule, servers map[string]func(t *testing.T) server) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			if name == "reference" && !*withReference {
+				t.Skip("with -reference")
+			}
+			t.Parallel()
+			run(t, start(t), rules)
+		})
+	}
 }
 
 // startBelfry builds and runs one of belfry's own programs.

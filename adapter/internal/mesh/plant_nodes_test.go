@@ -173,7 +173,7 @@ var plantedInMembership = []fault{
 		edit: always("confirmed"), setting: "parting", worlds: 1},
 
 	// Joins.
-	{name: "a Join needs no fence", often: true, in: "Machine.endWaits",
+	{name: "a Join needs no fence", in: "Machine.endWaits",
 		edit: never("deadline"), setting: "healthy", worlds: 1},
 	{name: "a second Join does not wait for the fence of the first", in: "Machine.Join",
 		edit: stmt("max", "if in.fence > m.fence { fence = in.fence }"), test: "TestJoinOfPendingTopicWaitsForItsFence"},

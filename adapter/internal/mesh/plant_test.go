@@ -4,11 +4,10 @@ import "slices"
 
 // fault is a mistake in the protocol: an edit of a function, and what shows it.
 type fault struct {
-	name  string
-	often bool // a plain test plants it, too: one alone, since each is a build
-	in    string
-	edit  edit
-	also  edit // in the same function; none if it has no words
+	name string
+	in   string
+	edit edit
+	also edit // in the same function; none if it has no words
 
 	setting string // a sort of worlds that show it
 	worlds  int    // how many of them it took when it was planted last
@@ -104,11 +103,11 @@ var plantedInStreams = []fault{
 		edit: drop("interval 2"), test: "TestNackIsRepeated"},
 
 	// The ring.
-	{name: "heartbeats list nothing", often: true, in: "ring.since",
+	{name: "heartbeats list nothing", in: "ring.since",
 		edit: drop("append"), setting: "faulty", worlds: 1},
 	{name: "heartbeats do not list topics that go on behind their end", in: "ring.since",
 		edit: never("last b"), setting: "faulty", worlds: 2},
-	{name: "a topic that a union did not travel on does not know of it", often: true, in: "ring.add",
+	{name: "a topic that a union did not travel on does not know of it", in: "ring.add",
 		edit:    stmt("last.last r", "if i < travels { $ }"),
 		setting: "faulty", worlds: 1, test: "TestUnionOfManyRoomsIsAnswered"},
 	{name: "a union does not know what was before it on a topic that it did not travel on", in: "ring.add",
