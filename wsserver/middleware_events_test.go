@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -132,8 +133,8 @@ func TestPanicInMiddleware(t *testing.T) {
 // TestPanicInOnError: a panic of Config.OnError is recovered and logged.
 func TestPanicInOnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
-		srv := newServer(t, wsserver.Config{Logger: log.logger(), OnError: func(*wsserver.Socket, string, error) { panic("bang in OnError") }})
+		var log kit.Log
+		srv := newServer(t, wsserver.Config{Logger: log.Logger(), OnError: func(*wsserver.Socket, string, error) { panic("bang in OnError") }})
 		srv.Of("/").On("x", func(context.Context, *wsserver.Event) error { return errors.New("broken") })
 		c := wstest.Dial(t, srv, wstest.Config{})
 		c.Emit("x")

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -190,8 +191,8 @@ func TestBehind(t *testing.T) {
 
 // TestNeverRead: many that never read go within 20 seconds after they have passed QueueBytes, and one line of the log says so.
 func TestNeverRead(t *testing.T) {
-	var log lines
-	inPipes(t, wsserver.Config{Logger: log.logger()}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+	var log kit.Log
+	inPipes(t, wsserver.Config{Logger: log.Logger()}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
 		gone := farewells(srv.Of("/"))
 		reader := client(0, wstest.Config{})
 		const n = 50

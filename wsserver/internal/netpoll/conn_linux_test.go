@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestEcho(t *testing.T) {
@@ -34,7 +36,7 @@ func TestNothingReadBeforeStart(t *testing.T) {
 		barrier.roundTrip(t, "x") // h.data is nil: Data before Start fails the test
 		h.data = func(b []byte) { got <- string(b) }
 		start(t, c)
-		if s := await(t, "Data", got); s != "early" {
+		if s := kit.Receive(t, "Data", got); s != "early" {
 			t.Errorf("got %q, want %q", s, "early")
 		}
 	})
@@ -54,7 +56,7 @@ func TestHalfClose(t *testing.T) {
 		io.WriteString(peer, "last words")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
 		start(t, c)
-		if err := await(t, "Closed", closed); err != io.EOF {
+		if err := kit.Receive(t, "Closed", closed); err != io.EOF {
 			t.Errorf("Closed: got %v, want io.EOF", err)
 		}
 		if got.String() != "last words" {
@@ -86,7 +88,7 @@ func TestReset(t *testing.T) {
 	start(t, c)
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
-	if err := await(t, "Closed", closed); !errors.Is(err, syscall.ECONNRESET) {
+	if err := kit.Receive(t, "Closed", closed); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("Closed: got %v, want ECONNRESET", err)
 	}
 	if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
@@ -124,7 +126,7 @@ func TestPausedDoesNotSpin(t *testing.T) {
 
 			quiet(t, p, barrier)
 			if failed := tc.want != nil && tc.want != io.EOF; failed {
-				if err := await(t, "Closed", closed); !errors.Is(err, tc.want) {
+				if err := kit.Receive(t, "Closed", closed); !errors.Is(err, tc.want) {
 					t.Errorf("Closed while paused: got %v, want %v", err, tc.want)
 				}
 				return
@@ -133,11 +135,11 @@ func TestPausedDoesNotSpin(t *testing.T) {
 				t.Fatal("Data or Closed was called while paused")
 			}
 			c.Resume()
-			if s := await(t, "Data", got); s != "unread" {
+			if s := kit.Receive(t, "Data", got); s != "unread" {
 				t.Errorf("after Resume: got %q, want %q", s, "unread")
 			}
 			if tc.want == io.EOF {
-				if err := await(t, "Closed", closed); err != io.EOF {
+				if err := kit.Receive(t, "Closed", closed); err != io.EOF {
 					t.Errorf("Closed after Resume: got %v, want io.EOF", err)
 				}
 			}
@@ -155,7 +157,7 @@ func TestEndedDoesNotSpin(t *testing.T) {
 		c := attach(t, p, server, &handler{closed: func(err error) { closed <- err }})
 		start(t, c)
 		peer.Close()
-		await(t, "Closed", closed)
+		kit.Receive(t, "Closed", closed)
 		c.Write([]byte("x")) // over TCP this draws a reset
 		c.Pause()
 		c.Resume()
@@ -203,7 +205,7 @@ func TestPauseWithDataInFlight(t *testing.T) {
 				if err != io.EOF {
 					t.Errorf("Closed: got %v, want io.EOF", err)
 				}
-			case <-time.After(patience):
+			case <-time.After(kit.Patience):
 				t.Fatal("no end in sight")
 			}
 			break
@@ -233,7 +235,7 @@ func TestCloseFromData(t *testing.T) {
 		c = attach(t, p, server, h)
 		start(t, c)
 		io.WriteString(peer, "x")
-		if err := await(t, "Data", done); err != nil {
+		if err := kit.Receive(t, "Data", done); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 		if b, err := io.ReadAll(peer); err != nil || len(b) != 0 {
@@ -298,14 +300,14 @@ func TestHungUp(t *testing.T) {
 				if err := <-written; err != nil {
 					t.Fatal(err)
 				}
-				await(t, "hang-up", hungUp)
+				kit.Receive(t, "hang-up", hungUp)
 				select {
 				case err := <-closed:
 					t.Fatalf("Closed(%v) while paused", err)
 				default:
 				}
 				c.Resume()
-				if err := await(t, "end", closed); err != io.EOF || got != unread {
+				if err := kit.Receive(t, "end", closed); err != io.EOF || got != unread {
 					t.Errorf("got %d bytes and then %v, want %d and EOF", got, err, unread)
 				}
 			})

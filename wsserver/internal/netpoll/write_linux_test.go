@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Close frees the descriptor's number while others write to it. If one of them still wrote, a connection that was given the number
@@ -126,14 +128,14 @@ func TestBackpressure(t *testing.T) {
 			}
 			c = attach(t, p, server, &handler{writable: write})
 			write() // before Start: writing needs none
-			await(t, "a Write cut short", stalled)
+			kit.Receive(t, "a Write cut short", stalled)
 			barrier := newEcho(t, p, network)
 			quiet(t, p, barrier)
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(peer, got); err != nil {
 				t.Fatal(err)
 			}
-			await(t, "the last Write", written)
+			kit.Receive(t, "the last Write", written)
 			if !bytes.Equal(got, want) {
 				t.Error("the peer got other bytes than were written")
 			}
@@ -171,7 +173,7 @@ func TestWritableAfterFailure(t *testing.T) {
 				}
 			}
 			peer.Close() // with unread bytes: a reset over TCP
-			if err := await(t, "Writable", writable); !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			if err := kit.Receive(t, "Writable", writable); !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("Write to a connection that is gone: got %v, want EPIPE or ECONNRESET", err)
 			}
 		})
@@ -209,7 +211,7 @@ func TestUnacknowledged(t *testing.T) {
 	h := &handler{writable: func() {}}
 	c := attach(t, p, server, h)
 	written := 0
-	eventually(t, func() error { // until the kernels are full
+	kit.Until(t, func() error { // until the kernels are full
 		n, err := c.Write(make([]byte, 1<<20))
 		written += n
 		switch {
@@ -221,7 +223,7 @@ func TestUnacknowledged(t *testing.T) {
 		return nil
 	})
 	go io.Copy(io.Discard, peer)
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if n := c.Unacknowledged(); n > 0 {
 			return fmt.Errorf("%d of %d bytes are not acknowledged by a peer that reads", n, written)
 		}
