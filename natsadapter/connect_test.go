@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestServiceSubject(t *testing.T) {
@@ -56,13 +57,13 @@ func TestConnect(t *testing.T) {
 	s.Restart()
 	select {
 	case <-again:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("the connection has not come back")
 	}
 	if err := nc.Publish("x", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sub.NextMsg(patience); err != nil {
+	if _, err := sub.NextMsg(kit.Patience); err != nil {
 		t.Errorf("its own message, after a restart: %v", err)
 	}
 	failed := errors.New("no")
@@ -96,7 +97,7 @@ func TestConnectWithContext(t *testing.T) {
 	s.Disconnect()
 	select {
 	case <-again:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("a connection whose ctx has ended does not come back")
 	}
 

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // never is longer than a test.
@@ -31,7 +32,7 @@ func covering(url string, uncoverAfter time.Duration) *Adapter {
 // uncovered waits until n's connection in use has its own subscriptions and no cover.
 func (n *node) uncovered() {
 	n.t.Helper()
-	eventually(n.t, func() error {
+	kit.Until(n.t, func() error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		switch {
@@ -175,7 +176,7 @@ func TestDenialUnderCover(t *testing.T) {
 // until its own subscriptions stand.
 func TestFloodUnderCover(t *testing.T) {
 	s := natstest.NewServer(t)
-	var text syncBuffer
+	var text kit.Log
 	adp := covering(s.URL(), 20*time.Second) // the flood has to arrive within that; the link looks 20 times meanwhile
 	adp.cfg.Logger = slog.New(slog.NewTextHandler(&text, nil))
 	adp.times.queue = 64
@@ -204,10 +205,10 @@ func TestFloodUnderCover(t *testing.T) {
 	}
 	select {
 	case <-changed:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("the state has not changed")
 	}
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if !strings.Contains(text.String(), errFlood.Error()) {
 			return fmt.Errorf("nothing about it in the log: %q", text.String())
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestDeniedRoom checks that a room which is denied is an error of each Join of it, and of nothing else.
@@ -28,7 +29,7 @@ func TestDeniedRoom(t *testing.T) {
 			b := s.visit("bound", false)
 			b.must(b.ready())
 			b.must(b.add("open"))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 			defer cancel()
 			id := b.hub.NewID()
 			b.must(b.rooms.Add(ctx, id, b))
@@ -44,7 +45,7 @@ func TestDeniedRoom(t *testing.T) {
 			if state := b.hub.State(); state.Status != adapter.Connected {
 				t.Errorf("the state is %v, want %v", state.Status, adapter.Connected)
 			}
-			eventually(t, func() error {
+			kit.Until(t, func() error {
 				if reason := b.hub.State().Reason; !errors.Is(reason, adapter.ErrRefused) || !strings.Contains(reason.Error(), subject) {
 					return fmt.Errorf("the state's reason is %v, want it to name %s", reason, subject)
 				}
@@ -62,7 +63,7 @@ func TestDeniedRoom(t *testing.T) {
 			s.deny(nil, nil)
 			b.adapter.times.retryRefused = time.Millisecond
 			s.disconnect()
-			eventually(t, func() error { return b.rooms.Join(ctx, b.id, "secret") })
+			kit.Until(t, func() error { return b.rooms.Join(ctx, b.id, "secret") })
 		})
 	}
 }
@@ -106,7 +107,7 @@ func TestPermissionsChange(t *testing.T) {
 			b.must(emit(b))
 			has := func(g *guest, n int64) {
 				t.Helper()
-				eventually(t, func() error {
+				kit.Until(t, func() error {
 					if got := g.got.Load(); got != n {
 						return fmt.Errorf("%d broadcasts have come, want %d", got, n)
 					}
@@ -118,7 +119,7 @@ func TestPermissionsChange(t *testing.T) {
 
 			s.deny(subjects(d.publish), subjects(d.subscribe))
 			told := 0
-			eventually(t, func() error { // a permission to publish is missed when it is used
+			kit.Until(t, func() error { // a permission to publish is missed when it is used
 				for _, to := range [][]string{{"r"}, nil, {a.id}} {
 					if b.rooms.Emit(cluster.Broadcast{Rooms: to, Except: []string{"r"}, Payload: []byte("x")}) != nil {
 						told++
@@ -138,7 +139,7 @@ func TestPermissionsChange(t *testing.T) {
 			a.must(emit(a))
 
 			s.deny(nil, nil)
-			eventually(t, func() error { return b.ready() })
+			kit.Until(t, func() error { return b.ready() })
 			b.must(emit(b))
 			has(a, 4)
 			has(b, 5) // one of its own was refused, and delivered here

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestDrops blocks recv, which the contract forbids, until messages are dropped.
 func TestDrops(t *testing.T) {
 	s := natstest.NewServer(t)
-	var text syncBuffer
+	var text kit.Log
 	cfg := Config{URL: s.URL(), Logger: slog.New(slog.NewTextHandler(&text, nil))}
 	slow := New(cfg)
 	slow.times.queue = 8
@@ -45,7 +46,7 @@ func TestDrops(t *testing.T) {
 			b.publish(room("y"), "y")
 		}
 		want := uint64((round+1)*2*sent - 9) // one message is with recv and 8 are in the queue
-		eventually(t, func() error {
+		kit.Until(t, func() error {
 			if got := slow.Stats().Dropped; got != want {
 				return fmt.Errorf("%d messages counted as dropped, want %d", got, want)
 			}
@@ -89,7 +90,7 @@ func TestDropsOfEndedSubscriptions(t *testing.T) {
 		a.settle()
 		a.unsubscribe(room(fmt.Sprint(i)))
 	}
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got, want := slow.Stats().Dropped, uint64(rooms*each-9); got != want { // one message is with recv and 8 are in the queue
 			return fmt.Errorf("%d messages counted as dropped, want %d", got, want)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // root begins the subjects of the cluster in these tests.
@@ -58,7 +59,7 @@ func startServer(t *testing.T, o *natsserver.Options) *guardedServer {
 		server.Shutdown()
 		server.WaitForShutdown()
 	})
-	if !server.ReadyForConnections(patience) {
+	if !server.ReadyForConnections(kit.Patience) {
 		t.Fatal("the server does not start")
 	}
 	return &guardedServer{t: t, server: server}
@@ -97,7 +98,7 @@ type guest struct {
 	hub     *cluster.Hub
 	rooms   *cluster.Rooms
 	id      string
-	log     *syncBuffer
+	log     *kit.Log
 	got     atomic.Int64
 }
 
@@ -116,7 +117,7 @@ func plainFrame(payload []byte, _ bool) (frame any, err error) { return payload,
 // visit opens a node as a user.
 func (s *guardedServer) visit(user string, client bool) *guest {
 	s.t.Helper()
-	g := &guest{t: s.t, log: new(syncBuffer)}
+	g := &guest{t: s.t, log: new(kit.Log)}
 	logger := slog.New(slog.NewTextHandler(g.log, nil))
 	g.adapter = New(Config{
 		URL:     fmt.Sprintf("nats://%s:x@%s", user, s.server.Addr()),
@@ -127,7 +128,7 @@ func (s *guardedServer) visit(user string, client bool) *guest {
 	g.adapter.times.rehearse = cmp.Or(s.rehearse, time.Hour)
 	g.hub = cluster.NewHub(cluster.HubConfig{Adapter: g.adapter, Client: client, Logger: logger})
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), kit.Patience)
 		defer cancel()
 		_ = g.hub.Close(ctx) // an error says that what a refused node has emitted was not sent
 	})
@@ -137,14 +138,14 @@ func (s *guardedServer) visit(user string, client bool) *guest {
 }
 
 func (g *guest) ready() error {
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(g.t.Context(), kit.Patience)
 	defer cancel()
 	return g.hub.Ready(ctx)
 }
 
 // add puts the member into the namespace and into a room, and returns what either says.
 func (g *guest) add(room string) error {
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(g.t.Context(), kit.Patience)
 	defer cancel()
 	return errors.Join(g.rooms.Add(ctx, g.id, g), g.rooms.Join(ctx, g.id, room))
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joins and leaves")
@@ -97,7 +98,7 @@ func natsKeeps(t *testing.T, url string, n int) int {
 				t.Fatal(err)
 			}
 		}
-		if err := nc.FlushTimeout(patience); err != nil {
+		if err := nc.FlushTimeout(kit.Patience); err != nil {
 			t.Fatal(err)
 		}
 	}()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestHungServer stops all bytes between a link and its server.
@@ -31,7 +32,7 @@ func TestHungServer(t *testing.T) {
 		if err != nil {
 			break
 		}
-		if time.Since(start) > patience {
+		if time.Since(start) > kit.Patience {
 			t.Fatal("Publish goes on and on")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // The broker's list of connections names the nodes, unless the program has a name of its own for them, and goes on to when a
@@ -54,13 +55,13 @@ func TestConnectionsAreNamed(t *testing.T) {
 		t.Errorf("the server lists %q, want %q", got, want)
 	}
 	g.disconnect()
-	for deadline := time.Now().Add(patience); !slices.Equal(listed(), want); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(kit.Patience); !slices.Equal(listed(), want); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after a disconnect the server lists %q, want %q", listed(), want)
 		}
 	}
 	var names []string
-	for deadline := time.Now().Add(patience); len(names) < 4; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(kit.Patience); len(names) < 4; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("a node knows %q only", names)
 		}

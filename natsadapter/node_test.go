@@ -1,22 +1,18 @@
 package natsadapter
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
-
-// patience bounds every wait of the tests.
-const patience = time.Minute
 
 // A node is a link under test and what it has received.
 type node struct {
@@ -62,7 +58,7 @@ func (n *node) refused() error {
 
 func (n *node) untilState(want any, is func(adapter.State) bool) error {
 	n.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(kit.Patience)
 	for {
 		state, changed := n.State()
 		if is(state) {
@@ -108,7 +104,7 @@ func (n *node) publish(topic adapter.Topic, msg string) {
 // next returns the next message, but for what is left of reaches.
 func (n *node) next() string {
 	n.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(kit.Patience)
 	for {
 		select {
 		case msg := <-n.msgs:
@@ -139,7 +135,7 @@ func (n *node) reaches(to *node, topic adapter.Topic) {
 	msg := probe + rand.Text() // none of an earlier call
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(patience); ; {
+	for deadline := time.After(kit.Patience); ; {
 		if err := n.Publish(n.t.Context(), topic, []byte(msg)); err != nil {
 			n.t.Logf("publish: %v", err)
 		}
@@ -173,7 +169,7 @@ func (n *node) current() *conn {
 // see: a link whose connection has lasted connects again at once.
 func (n *node) another(old *conn) (cur *conn) {
 	n.t.Helper()
-	eventually(n.t, func() error {
+	kit.Until(n.t, func() error {
 		cur = n.current()
 		if state, _ := n.State(); cur == nil || cur == old || state.Status != adapter.Connected || state.Reason != nil {
 			return fmt.Errorf("there is no other connection; the state is %v (%v)", state.Status, state.Reason)
@@ -181,40 +177,4 @@ func (n *node) another(old *conn) (cur *conn) {
 		return nil
 	})
 	return cur
-}
-
-// eventually waits until check returns nil.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); ; {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal(err)
-		}
-	}
-}
-
-// A syncBuffer is a bytes.Buffer for concurrent use.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // nobodysRoom is the subject of a room that nobody has.
@@ -64,7 +65,7 @@ func TestOutside(t *testing.T) {
 				t.Errorf("the state is %v, want %v", state.Status, adapter.Refused)
 			}
 			checkRefusal(t, "the state's reason", state.Reason, d.missing...)
-			eventually(t, func() error {
+			kit.Until(t, func() error {
 				for _, m := range d.missing {
 					if !strings.Contains(alone.log.String(), m) {
 						return fmt.Errorf("the log does not name %q:\n%s", m, alone.log)
@@ -90,7 +91,7 @@ func TestOutside(t *testing.T) {
 				a.must(a.rooms.Emit(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}))
 				checkRefusal(t, "Emit", b.rooms.Emit(cluster.Broadcast{Rooms: []string{"r"}, Payload: []byte("x")}), d.missing...)
 			}
-			eventually(t, func() error {
+			kit.Until(t, func() error {
 				if got := c.got.Load(); got < 20 {
 					return fmt.Errorf("%d of 20 broadcasts have come to the third node", got)
 				}

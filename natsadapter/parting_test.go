@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // counting is a member that counts what it gets.
@@ -46,7 +47,6 @@ func TestPartings(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds: not with -short")
 	}
-	const patience = time.Minute
 	s := natstest.NewServer(t)
 	p := newProxy(t, s.URL())
 	frame := func(payload []byte, _ bool) (any, error) { return string(payload), nil }
@@ -69,9 +69,9 @@ func TestPartings(t *testing.T) {
 	}
 	wait := func(what string, done func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(kit.Patience); !done(); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: not within %v", what, patience)
+				t.Fatalf("%s: not within %v", what, kit.Patience)
 			}
 		}
 	}

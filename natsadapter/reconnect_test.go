@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestRestartOfServer(t *testing.T) {
@@ -80,7 +81,7 @@ func TestClosedConnections(t *testing.T) {
 			}
 			select {
 			case <-changed:
-			case <-time.After(patience):
+			case <-time.After(kit.Patience):
 				t.Fatal("the state did not change")
 			}
 			a.until(adapter.Connected)
@@ -113,7 +114,7 @@ func TestLostAuthorization(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, failedAgain)
+	kit.Until(t, failedAgain)
 	select {
 	case <-changed:
 		state, _ := n.State()
@@ -127,7 +128,7 @@ func TestLostAuthorization(t *testing.T) {
 	}
 	wrong := natstest.Start(t, embedded.Config{Username: "u", Password: "other", Port: port})
 	changes := 0
-	deadline := time.After(patience)
+	deadline := time.After(kit.Patience)
 	for {
 		state, changed := n.State()
 		if state.Reason != nil && errors.Is(state.Reason, nats.ErrAuthorization) {
@@ -161,7 +162,7 @@ func TestConnectionsThatDoNotLast(t *testing.T) {
 		s.Disconnect()
 		select {
 		case <-changed:
-		case <-time.After(patience):
+		case <-time.After(kit.Patience):
 			t.Fatal("the link did not notice")
 		}
 	}
@@ -206,7 +207,7 @@ func TestLastMessages(t *testing.T) {
 	}
 	<-first
 	c := a.current()
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got := len(c.msgs); got < count-1 {
 			return fmt.Errorf("%d messages are waiting, want %d", got, count-1)
 		}
@@ -219,7 +220,7 @@ func TestLastMessages(t *testing.T) {
 	b.publish(room("x"), "end")
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("nothing comes over the new connection")
 	}
 	if err := l.Close(); err != nil {

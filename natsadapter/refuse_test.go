@@ -16,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // denials is an authentication by which clients may do everything but what the subjects in it name; it may change any time and holds
@@ -47,7 +48,7 @@ func TestDeniedSubscription(t *testing.T) {
 	var d denials
 	d.deny(nil, []string{"belfry.v1.rbelfry.r.r=2F.rsecret"})
 	s := startDenying(t, &d)
-	var text syncBuffer
+	var text kit.Log
 	a := open(t, New(Config{URL: s.URL(), Logger: slog.New(slog.NewTextHandler(&text, nil))}))
 	b := open(t, quiet(s.URL()))
 
@@ -66,7 +67,7 @@ func TestDeniedSubscription(t *testing.T) {
 	if got := a.adapter.Stats().Refused; got != 2 {
 		t.Errorf("%d refusals counted, want 2", got)
 	}
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if !strings.Contains(text.String(), "secret") {
 			return errors.New("the refusal is not in the log")
 		}
@@ -89,7 +90,7 @@ func TestDenialThatEnds(t *testing.T) {
 	a.subscribe(room("open"), room("secret"))
 	a.refused()
 	_, changed := a.State()
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got := adp.Stats().Connections; got < 4 {
 			return errors.New("the link does not try again")
 		}
@@ -137,7 +138,7 @@ func TestDenialOverReconnects(t *testing.T) {
 	for range 20 {
 		s.Disconnect()
 		before := a.adapter.Stats().Refused
-		eventually(t, func() error {
+		kit.Until(t, func() error {
 			if a.adapter.Stats().Refused == before {
 				return errors.New("the link did not come back")
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // stream publishes numbers from n to topics in turn, beginning with 1, until stop is called, which returns the last number.
@@ -85,7 +86,7 @@ func rooms(count int) []adapter.Topic {
 
 // TestLameDuck retires the server of a link while messages flow to and from it.
 func TestLameDuck(t *testing.T) {
-	servers := natstest.StartCluster(t, 3, embedded.Config{LameDuckGrace: patience, LameDuckDuration: 2 * patience})
+	servers := natstest.StartCluster(t, 3, embedded.Config{LameDuckGrace: kit.Patience, LameDuckDuration: 2 * kit.Patience})
 	a, b := open(t, quiet(servers[0].URL())), open(t, quiet(servers[1].URL()))
 	a.until(adapter.Connected)
 	to, from := rooms(50), []adapter.Topic{room("from a")}
@@ -97,7 +98,7 @@ func TestLameDuck(t *testing.T) {
 
 	stopB, stopA := b.stream(to...), a.stream(from...)
 	servers[0].LameDuck()
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got := servers[0].Clients(); got != 0 {
 			return fmt.Errorf("the old server still has %d clients", got)
 		}
@@ -134,7 +135,7 @@ func TestReplacing(t *testing.T) {
 		a.subscribe(room(fmt.Sprint("late ", i)))
 		select {
 		case <-before.closed:
-		case <-time.After(patience):
+		case <-time.After(kit.Patience):
 			t.Fatalf("connection %d was not replaced", i)
 		}
 	}
@@ -179,7 +180,7 @@ func TestSubscribingWhileReplacing(t *testing.T) {
 	for range 10 {
 		c := a.current()
 		notify(c.lame)
-		eventually(t, func() error {
+		kit.Until(t, func() error {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			if a.cur == nil || a.cur == c {
@@ -198,7 +199,7 @@ func TestSubscribingWhileReplacing(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	eventually(t, func() error { // or messages come twice
+	kit.Until(t, func() error { // or messages come twice
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if len(a.conns) != 1 {
@@ -246,7 +247,7 @@ func TestFenceWhileReplacing(t *testing.T) {
 		}
 	})
 	asked, changes := 0, 0
-	for deadline := time.Now().Add(patience); changes < 8 && time.Now().Before(deadline); asked++ {
+	for deadline := time.Now().Add(kit.Patience); changes < 8 && time.Now().Before(deadline); asked++ {
 		if asked%100 == 0 {
 			notify(a.current().lame)
 		}
@@ -273,7 +274,7 @@ func TestPublishOrderWhileReplacing(t *testing.T) {
 	d := &routedDialer{}
 	d.route(p.url())
 	adp := quiet(s.URL(), nats.SetCustomDialer(d))
-	adp.times.closeFlush = patience
+	adp.times.closeFlush = kit.Patience
 	a, b := open(t, adp), open(t, quiet(s.URL()))
 	b.subscribe(room("x"))
 	a.reaches(b, room("x"))
@@ -282,7 +283,7 @@ func TestPublishOrderWhileReplacing(t *testing.T) {
 	p.hold()
 	a.publish(room("x"), "1")
 	notify(a.current().lame)
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got := adp.Stats().Connections; got != 2 {
 			return fmt.Errorf("%d connections, want 2", got)
 		}
@@ -316,7 +317,7 @@ func TestLinger(t *testing.T) {
 	a.subscribe(room("x"))
 	old := a.current()
 	notify(old.lame)
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if a.current() == old {
 			return errors.New("the link still publishes on its old connection")
 		}
@@ -346,7 +347,7 @@ func TestLossWhileReplacing(t *testing.T) {
 	notify(a.current().lame)
 	select {
 	case <-entered:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("the link does not connect")
 	}
 	s.Disconnect()

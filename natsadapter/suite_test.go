@@ -18,6 +18,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/adaptertest"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // clusters numbers the clusters of the suite, so that its cases can share servers.
@@ -29,9 +30,9 @@ var clusters atomic.Int64
 // The servers of a cluster do not tell of each other, so that a link stays without a server while its own one is away. A link returns
 // soon, since the suite has many outages.
 var (
-	unhurried = []nats.Option{nats.FlusherTimeout(patience), nats.PingInterval(patience),
+	unhurried = []nats.Option{nats.FlusherTimeout(kit.Patience), nats.PingInterval(kit.Patience),
 		nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond)}
-	unhurriedServer = embedded.Config{Options: &natsserver.Options{WriteDeadline: patience, PingInterval: patience,
+	unhurriedServer = embedded.Config{Options: &natsserver.Options{WriteDeadline: kit.Patience, PingInterval: kit.Patience,
 		Cluster: natsserver.ClusterOpts{NoAdvertise: true}}}
 )
 
@@ -53,7 +54,7 @@ func suite(servers []*natstest.Server, url func(i int) string, cut func(i int) [
 			return adapters
 		},
 		Exact:   true,
-		Timeout: 2 * patience,
+		Timeout: 2 * kit.Patience,
 		Interrupt: func(t *testing.T, i int) (restore func()) {
 			for _, s := range cut(i) {
 				servers[s].Shutdown()
@@ -183,7 +184,7 @@ func loadRoutes(t *testing.T, servers []*natstest.Server) (stop func()) {
 			}
 		})
 	}
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		if got := arrived.Load(); got < 100 {
 			return fmt.Errorf("only %d messages of the load have crossed a route", got)
 		}

@@ -46,6 +46,8 @@ var mayImport = map[string][]string{
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
 	"test/child":                   {"std"},
+	"test/kit":                     {"std"},
+	"test/servers":                 {"adapter", "adapter/packet", "test/kit", "wsserver", "wsserver/wstest", "std"},
 	"test/chaos":                   {"std"},
 	"test/soak":                    {"adapter", "adapter/cluster", "adapter/emitter", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
 	"test/leak":                    {"std"},
@@ -83,6 +85,10 @@ func TestImports(t *testing.T) {
 				t.Errorf("package %s is not in the plan of the house: add it to mayImport, and to ARCHITECTURE.md", name)
 			}
 			for _, imported := range p.Imports {
+				// What is below test is for tests, whose imports go list does not count here.
+				if strings.HasPrefix(imported, module+"/test/") && !strings.HasPrefix(name, "test/") {
+					t.Errorf("%s: %s imports %s, which is for tests only", goos, name, imported)
+				}
 				if !standard(imported) && !matches(strings.TrimPrefix(imported, module+"/"), allowed) {
 					t.Errorf("%s: %s imports %s; it may import %s", goos, name, imported, strings.Join(allowed, ", "))
 				}

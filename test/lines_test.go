@@ -12,14 +12,6 @@ import (
 // mostLines is how long a file of Go may be: one that is longer holds more than one noun.
 const mostLines = 400
 
-// longFiles may be longer, for now.
-var longFiles = map[string]bool{
-	"wsserver/events_test.go":                      true,
-	"wsserver/middleware_test.go":                  true,
-	"wsserver/pace_test.go":                        true,
-	"wsserver/internal/netpoll/conn_linux_test.go": true,
-}
-
 // TestLines holds every file of Go to mostLines, tests too.
 func TestLines(t *testing.T) {
 	files := 0
@@ -38,11 +30,8 @@ func TestLines(t *testing.T) {
 			return err
 		}
 		files++
-		switch lines := bytes.Count(text, []byte("\n")); {
-		case lines > mostLines && !longFiles[path]:
+		if lines := bytes.Count(text, []byte("\n")); lines > mostLines {
 			t.Errorf("%s has %d lines, want %d at the most: give its nouns a file each", path, lines, mostLines)
-		case lines <= mostLines && longFiles[path]:
-			t.Errorf("%s has %d lines: take it out of longFiles", path, lines)
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -37,7 +38,7 @@ func TestAckEndsWithClose(t *testing.T) {
 		})
 		synctest.Wait()
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 		defer cancel()
 		if err := w.srvs[0].Close(ctx); err != nil {
 			t.Error(err)

@@ -3,13 +3,13 @@ package wsserver_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -158,9 +158,9 @@ func TestMessagePack(t *testing.T) {
 func TestForeignCodec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(adapter.Memory)
-		var log lines
-		srv := newServer(t, wsserver.Config{Adapter: memory, Logger: log.logger()})
-		foreign := newServer(t, wsserver.Config{Adapter: memory, Codec: binaryCodec{}, Logger: slog.New(slog.DiscardHandler)})
+		var log kit.Log
+		srv := newServer(t, wsserver.Config{Adapter: memory, Logger: log.Logger()})
+		foreign := newServer(t, wsserver.Config{Adapter: memory, Codec: binaryCodec{}, Logger: kit.Silent})
 		for _, s := range []*wsserver.Server{srv, foreign} {
 			if err := s.Ready(t.Context()); err != nil {
 				t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -84,8 +85,8 @@ func TestWrongConfig(t *testing.T) {
 		{cors(wsserver.CORS{Origins: []string{"https://a.example"}, MaxAge: time.Millisecond}), "HTTP.CORS"},
 	} {
 		t.Run(fmt.Sprint(i, " ", test.want), func(t *testing.T) {
-			var log lines
-			test.cfg.Logger = log.logger()
+			var log kit.Log
+			test.cfg.Logger = log.Logger()
 			test.cfg.Adapter = new(adapter.Memory)
 			srv := wsserver.New(test.cfg)
 			defer srv.Close(t.Context())
@@ -120,8 +121,8 @@ func TestWrongConfig(t *testing.T) {
 		})
 	}
 	t.Run("all of them at once", func(t *testing.T) {
-		var log lines
-		srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}, PingInterval: -1, Path: "?", Logger: log.logger()})
+		var log kit.Log
+		srv := wsserver.New(wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}, PingInterval: -1, Path: "?", Logger: log.Logger()})
 		defer srv.Close(t.Context())
 		for _, want := range []string{"MaxPayload", "PingInterval", "Path"} {
 			if err := srv.Ready(t.Context()); !strings.Contains(err.Error(), want) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -12,12 +11,13 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
 func TestClosedDuringEnd(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
@@ -59,7 +59,7 @@ func TestClosedDuringEnd(t *testing.T) {
 // TestEventAfterEnd: an event that arrives while its socket ends, after the goroutine of the socket has looked for events the last time,
 // neither waits for ever nor keeps the connection from being read.
 func TestEventAfterEnd(t *testing.T) {
-	srv := New(Config{Limits: Limits{MaxEvents: 1}, Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Limits: Limits{MaxEvents: 1}, Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
@@ -78,7 +78,7 @@ func TestEventAfterEnd(t *testing.T) {
 // TestForgottenButRunning: a socket that its connection does not know any more, so that nobody who ends the connection waits for it, counts
 // for itself.
 func TestForgottenButRunning(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
@@ -108,7 +108,7 @@ func TestForgottenButRunning(t *testing.T) {
 
 // TestGreetAfterEnd: a client that went away while its socket joined the cluster is not brought back by its greeting.
 func TestGreetAfterEnd(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
@@ -129,7 +129,7 @@ func TestGreetAfterEnd(t *testing.T) {
 
 // TestConnectAfterEnd: a CONNECT that is routed while its connection ends makes no socket, which nobody would end.
 func TestConnectAfterEnd(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
@@ -142,7 +142,7 @@ func TestConnectAfterEnd(t *testing.T) {
 
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
 func TestMaxLeft(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	for i := range 10_000 {
 		c.forget(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
@@ -158,7 +158,7 @@ func TestMaxLeft(t *testing.T) {
 
 // TestExitDiscards: the adapter keeps nothing of a dynamic namespace that has gone, and all of one that has not.
 func TestExitDiscards(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	defer srv.Close(context.Background())
 	srv.OfFunc(func(string) bool { return true })
 	first, _ := srv.enter("/a")
@@ -200,7 +200,7 @@ func TestForgedAttachments(t *testing.T) {
 
 // TestSessionNamesNode: the id of a session begins with its server's node, in the words of the adapter.
 func TestSessionNamesNode(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	defer srv.Close(t.Context())
 	w := httptest.NewRecorder()
 	srv.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil))

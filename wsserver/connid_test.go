@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -48,7 +49,7 @@ func TestConnID(t *testing.T) {
 		t.Fatalf("the answer to the probe is %q", got)
 	}
 	c.Send("5")
-	eventually(t, "the upgrade", func() bool { return s.Transport() == "websocket" })
+	kit.Eventually(t, "the upgrade", func() bool { return s.Transport() == "websocket" })
 	carried("websocket")
 	other := wstest.New(t, dial(), wstest.Config{})
 	if got := socketOf(t, srv, other).ConnID(); got == id {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -150,7 +151,7 @@ func (*hall) times() int {
 
 func (h *hall) hears(t *testing.T) {
 	t.Helper()
-	eventually(t, "the end of all connections but one", func() bool { return h.srv.Stats().Connections == 1 })
+	kit.Eventually(t, "the end of all connections but one", func() bool { return h.srv.Stats().Connections == 1 })
 	for i := range h.times() {
 		if got := h.listener.Next("said").String(); got != `["said","good bye"]` {
 			t.Fatalf("%d: got %s", i, got)
@@ -266,7 +267,7 @@ func TestFarewellContext(t *testing.T) {
 		for _, where := range []string{"Namespace.OnDisconnecting", "Namespace.OnDisconnect", "Socket.OnDisconnecting", "Socket.OnDisconnect"} {
 			t.Run(where+", by "+by, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					srv := wsserver.New(wsserver.Config{Logger: new(lines).logger()})
+					srv := wsserver.New(wsserver.Config{Logger: new(kit.Log).Logger()})
 					reached := make(chan context.Context, 1)
 					var cause error
 					handle := func(at string) func(context.Context) {

@@ -2,17 +2,18 @@ package wsserver
 
 import (
 	"crypto/tls"
-	"log/slog"
 	"net/http/httptest"
 	"reflect"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestHandshake: what is kept of a connection's first request, and what is not.
 func TestHandshake(t *testing.T) {
-	srv := New(Config{HTTP: HTTPConfig{KeepHeaders: []string{"cookie", "X-Empty", "X-Many", "X-Missing"}}, Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{HTTP: HTTPConfig{KeepHeaders: []string{"cookie", "X-Empty", "X-Many", "X-Missing"}}, Logger: kit.Silent})
 	defer srv.Close(t.Context())
 	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling&t=abc&token=a&token=b", nil)
 	r.TLS = new(tls.ConnectionState)
@@ -37,7 +38,7 @@ func TestHandshake(t *testing.T) {
 
 // TestHandshakeIsSmall: a connection does not hold on to the memory of its request.
 func TestHandshakeIsSmall(t *testing.T) {
-	srv := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := New(Config{Logger: kit.Silent})
 	defer srv.Close(t.Context())
 	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
 	kept := srv.handshake(r)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -95,7 +96,7 @@ func TestHTTP(t *testing.T) {
 				t.Fatalf("status: got %d, want %d", answer.StatusCode, test.status)
 			}
 			if test.status < 300 {
-				eventually(t, "the connection", func() bool { return srv.Stats().Connections == 1 })
+				kit.Eventually(t, "the connection", func() bool { return srv.Stats().Connections == 1 })
 				if got := srv.Stats(); got.Accepted != 1 || got.Refused != 0 {
 					t.Errorf("Stats: got %d accepted and %d refused, want 1 and 0", got.Accepted, got.Refused)
 				}

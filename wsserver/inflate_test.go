@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -32,7 +33,7 @@ type deflating struct {
 // newDeflating connects a client to the root namespace.
 func newDeflating(t *testing.T, nc net.Conn) *deflating {
 	t.Helper()
-	nc.SetDeadline(time.Now().Add(4 * patience))
+	nc.SetDeadline(time.Now().Add(4 * kit.Patience))
 	c, err := connectDeflating(nc)
 	if err != nil {
 		nc.Close()
@@ -163,13 +164,13 @@ func TestInflateAbuse(t *testing.T) {
 				t.Cleanup(func() { c.nc.Close() })
 			}
 			for start := time.Now(); inflated.Load() == 0; time.Sleep(time.Millisecond) {
-				if time.Since(start) > patience {
+				if time.Since(start) > kit.Patience {
 					t.Fatal("no bomb arrived")
 				}
 			}
 			other := newDeflating(t, dial())
 			defer other.nc.Close()
-			other.nc.SetDeadline(time.Now().Add(4 * patience))
+			other.nc.SetDeadline(time.Now().Add(4 * kit.Patience))
 			before := inflated.Load()
 			const messages = 40
 			text := strings.Repeat("hello, world ", 1+test.own/13)[:test.own]

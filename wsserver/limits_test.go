@@ -176,7 +176,7 @@ func TestConfigLimits(t *testing.T) {
 					c.Emit("echo", test.args...)
 					synctest.Wait()
 					select {
-					case <-wsrig.Under(c).Done():
+					case <-c.Done():
 						if test.want == nil {
 							t.Error("what the client sent closed the connection")
 						}

@@ -1,23 +1,18 @@
 package wsserver_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
-
-// patience bounds every wait of the tests. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -25,30 +20,14 @@ func TestMain(m *testing.M) {
 	leak.Main(m, "belfry/")
 }
 
-// eventually waits for something that happens on other goroutines, outside of a bubble.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s: not after %v", what, patience)
-		}
-	}
-}
-
 // newServer returns a server that closes when the test ends, without an error.
 func newServer(t testing.TB, cfg wsserver.Config) *wsserver.Server {
 	t.Helper()
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Logger = kit.Silent
 	}
 	srv := wsserver.New(cfg)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := srv.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
+	t.Cleanup(func() { kit.Close(t, srv) })
 	srv.Of("/").On("echo", echo)
 	return srv
 }
@@ -118,23 +97,3 @@ func wantEvents(t *testing.T, who string, c *wstest.Client, want ...string) {
 		t.Errorf("%s: got events %q, want %q", who, got, want)
 	}
 }
-
-// lines are what was logged.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
@@ -67,8 +68,8 @@ func TestPageOrigin(t *testing.T) {
 		{"no proxy is trusted, over a Unix socket", wsserver.Config{}, "@", "https://evil.example", "app.example", map[string]string{"X-Forwarded-Host": "evil.example"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var log lines
-			test.cfg.Logger = log.logger()
+			var log kit.Log
+			test.cfg.Logger = log.Logger()
 			srv := newServer(t, test.cfg)
 			for range 3 {
 				r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
@@ -103,8 +104,8 @@ func TestPageOrigin(t *testing.T) {
 // TestOriginWarning: the line in the log comes once a minute at the most, and holds little of what the client sent.
 func TestOriginWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
-		srv := newServer(t, wsserver.Config{Logger: log.logger()})
+		var log kit.Log
+		srv := newServer(t, wsserver.Config{Logger: log.Logger()})
 		for range 180 {
 			r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
 			r.Header.Set("Origin", "https://"+strings.Repeat("x", 100_000))

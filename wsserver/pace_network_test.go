@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -168,7 +169,7 @@ func TestUploadsNetwork(t *testing.T) {
 				}
 			}
 			wantKept(t, srv)
-			eventually(t, "nothing to wait", func() bool { return srv.Stats().Waiting == 0 })
+			kit.Eventually(t, "nothing to wait", func() bool { return srv.Stats().Waiting == 0 })
 		})
 	}
 }
@@ -192,7 +193,7 @@ func wantGone(t *testing.T, gone <-chan farewell, begin time.Time, cfg wsserver.
 		if passed := f.at.Sub(begin); passed > limit {
 			t.Errorf("gone after %v: %v; want within %v", passed, f.reason, limit)
 		}
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Error("the client is still there")
 	}
 }
@@ -234,10 +235,10 @@ func TestDeafNetwork(t *testing.T) {
 						wsrig.Under(c).Write(bytes.Repeat(event, max(1, size/len(event))))
 					}()
 					t.Cleanup(func() { nc.Close(); <-written })
-					eventually(t, "the handler", func() bool { return srv.Stats().Events > 0 })
+					kit.Eventually(t, "the handler", func() bool { return srv.Stats().Events > 0 })
 					if test.do == nil {
 						// The next ping goes out when the client was found to be there after the one before.
-						eventually(t, "pings", func() bool { return wsrig.Under(c).Pings() >= 8 })
+						kit.Eventually(t, "pings", func() bool { return wsrig.Under(c).Pings() >= 8 })
 						stays(t, gone)
 						wantKept(t, srv)
 						return
@@ -292,9 +293,9 @@ func TestDeafPolling(t *testing.T) {
 					p.post(packets...)
 					p.post(packets...)
 				})
-				eventually(t, "the handler", func() bool { return srv.Stats().Events > 0 })
+				kit.Eventually(t, "the handler", func() bool { return srv.Stats().Events > 0 })
 				if test.do == nil {
-					eventually(t, "pings", func() bool { return p.pings.Load() >= 8 })
+					kit.Eventually(t, "pings", func() bool { return p.pings.Load() >= 8 })
 					stays(t, gone)
 					wantKept(t, srv)
 					return

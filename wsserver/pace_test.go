@@ -1,81 +1,19 @@
 package wsserver_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
-
-// A pipeListener hands out one end of each pipe that was dialled. Nothing waits in a pipe, so that what a client does not read waits in the
-// server, and time is that of a bubble.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	close func()
-}
-
-func newPipes() *pipeListener {
-	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	l.close = sync.OnceFunc(func() { close(l.done) })
-	return l
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.close(); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (l *pipeListener) dial() net.Conn {
-	near, far := net.Pipe()
-	l.conns <- far
-	return near
-}
-
-// A pacedConn reads so many bytes a second. Zero is no bound.
-type pacedConn struct {
-	net.Conn
-	rate int
-}
-
-func (c pacedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.rate > 0 {
-		time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
-	}
-	return n, err
-}
-
-// inPipes runs a test in a bubble, with a way to connect a client that reads so many bytes a second.
-func inPipes(t *testing.T, cfg wsserver.Config, test func(t *testing.T, srv *wsserver.Server, client func(rate int, cfg wstest.Config) *wstest.Client)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, cfg)
-		l := newPipes()
-		listen(t, srv, l, false)
-		test(t, srv, func(rate int, cfg wstest.Config) *wstest.Client {
-			cfg.Timeout = time.Hour
-			return wstest.New(t, pacedConn{l.dial(), rate}, cfg)
-		})
-	})
-}
 
 // stays checks that nobody was disconnected.
 func stays(t *testing.T, gone <-chan farewell) {
@@ -253,8 +191,8 @@ func TestBehind(t *testing.T) {
 
 // TestNeverRead: many that never read go within 20 seconds after they have passed QueueBytes, and one line of the log says so.
 func TestNeverRead(t *testing.T) {
-	var log lines
-	inPipes(t, wsserver.Config{Logger: log.logger()}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
+	var log kit.Log
+	inPipes(t, wsserver.Config{Logger: log.Logger()}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
 		gone := farewells(srv.Of("/"))
 		reader := client(0, wstest.Config{})
 		const n = 50
@@ -337,31 +275,6 @@ func TestBudget(t *testing.T) {
 		})
 }
 
-// TestBlockedHandlers: events that wait for handlers which never return are bounded over all clients, and none of these is closed for that.
-func TestBlockedHandlers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 4 << 20}})
-		gone := farewells(srv.Of("/"))
-		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
-		const n = 50
-		text := strings.Repeat("x", 10_000)
-		for range n {
-			c := wstest.Dial(t, srv, wstest.Config{})
-			for range 200 { // 2 MB
-				wsrig.Under(c).Send(`42["wait","` + text + `"]`)
-			}
-		}
-		other := wstest.Dial(t, srv, wstest.Config{})
-		time.Sleep(10 * time.Second)
-		other.EmitWithAck("echo", strings.Repeat("y", 300_000)) // there is room for others
-		time.Sleep(3 * time.Minute)                             // pings are answered meanwhile, behind all that is not read
-		if got := srv.Stats(); got.Waiting > 4<<20 || got.Connections != n+1 {
-			t.Errorf("%d bytes wait, %d connections of %d are left: %+v", got.Waiting, got.Connections, n+1, got.Ended)
-		}
-		stays(t, gone)
-	})
-}
-
 // TestSharedFrames: a broadcast that many wait for counts once.
 func TestSharedFrames(t *testing.T) {
 	inPipes(t, wsserver.Config{}, func(t *testing.T, srv *wsserver.Server, client func(int, wstest.Config) *wstest.Client) {
@@ -386,47 +299,4 @@ func TestSharedFrames(t *testing.T) {
 			t.Errorf("%d bytes wait after all was read, want 0", got)
 		}
 	})
-}
-
-// TestDeafHandler: a handler waits for its socket's end, and the client's events are not read any more. Whether the client is there shows all
-// the same, within the time of a ping and 5 seconds.
-func TestDeafHandler(t *testing.T) {
-	for _, events := range []int{10, 1000} {
-		for _, test := range []struct {
-			name string
-			do   func(c *wstest.Client)
-			gone bool
-		}{
-			{"answers pings", func(*wstest.Client) {}, false},
-			{"answers no ping", func(c *wstest.Client) { wsrig.Under(c).IgnorePings() }, true},
-			{"closes with a handshake", func(c *wstest.Client) { go c.Close() }, true},
-			{"leaves without a word", func(c *wstest.Client) { c.Abort() }, true},
-			{"reads no more", func(c *wstest.Client) { c.Stall() }, true},
-		} {
-			t.Run(fmt.Sprint(test.name, " after ", events), func(t *testing.T) {
-				const interval, timeout = 5 * time.Second, 4 * time.Second
-				cfg := wsserver.Config{PingInterval: interval, PingTimeout: timeout}
-				synctest.Test(t, func(t *testing.T) {
-					srv := newServer(t, cfg)
-					gone := farewells(srv.Of("/"))
-					srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
-					c := wstest.Dial(t, srv, wstest.Config{})
-					event := wsrig.Frame(1, []byte(`42["wait","`+strings.Repeat("x", 1000)+`"]`))
-					wsrig.Under(c).Write(bytes.Repeat(event, events))
-					time.Sleep(time.Millisecond)
-					begin := time.Now()
-					test.do(c)
-					if !test.gone {
-						time.Sleep(10 * time.Minute)
-						stays(t, gone)
-						return
-					}
-					f := next(t, gone)
-					if d := f.at.Sub(begin); d > interval+timeout+5*time.Second {
-						t.Errorf("gone after %v: %v", d, f.reason)
-					}
-				})
-			})
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -143,8 +144,8 @@ func TestParentNamespace(t *testing.T) {
 // TestParentRefused: what is told a client whose namespace cannot be had.
 func TestParentRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
-		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxNamespaces: 2}, Logger: log.logger()})
+		var log kit.Log
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxNamespaces: 2}, Logger: log.Logger()})
 		first := srv.OfFunc(isRoom)
 		second := srv.OfFunc(func(name string) bool {
 			switch name {
@@ -392,5 +393,5 @@ func TestParentRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "no children", func() bool { return len(rooms.Namespaces()) == 0 })
+	kit.Eventually(t, "no children", func() bool { return len(rooms.Namespaces()) == 0 })
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -159,7 +160,7 @@ func (p *poller) next() string {
 	select {
 	case e := <-p.events:
 		return e
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		p.t.Fatalf("the client that polls gets nothing; it has ended: %v", p.why.Load())
 		return ""
 	}

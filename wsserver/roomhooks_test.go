@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -198,5 +199,5 @@ func TestRoomHooksBesideOthers(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "the end of all sockets", func() bool { return gone.Load() == clients*rounds })
+	kit.Eventually(t, "the end of all sockets", func() bool { return gone.Load() == clients*rounds })
 }

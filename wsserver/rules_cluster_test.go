@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -236,7 +236,7 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 			t.Error(err)
 		}
 		there.want(t, "DisconnectSockets", "/ leave its own", "/ delete its own", "/ leave y", "/ delete y")
-		<-wsrig.Under(c).Done()
+		<-c.Done()
 		here.want(t, "the asker")
 	})
 }
@@ -301,7 +301,7 @@ func TestRule25ServersCount(t *testing.T) {
 		count("one", srvs, 1)
 		srvs = append(srvs, newCluster(t, 2, wsserver.Config{Adapter: memory})...)
 		count("three", srvs, 3)
-		emitter := cluster.NewHub(cluster.HubConfig{Adapter: memory, Client: true, Logger: slog.New(slog.DiscardHandler)})
+		emitter := cluster.NewHub(cluster.HubConfig{Adapter: memory, Client: true, Logger: kit.Silent})
 		defer emitter.Close(context.Background())
 		if err := emitter.Ready(t.Context()); err != nil {
 			t.Fatal(err)

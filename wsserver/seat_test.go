@@ -13,7 +13,6 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -70,14 +69,14 @@ func TestReseat(t *testing.T) {
 			} else {
 				keeper := wsserver.KeepFor(old)
 				old.CloseTransport()
-				<-wsrig.Under(clients[i]).Done()
+				<-clients[i].Done()
 				srvs[0].KeptBy(keeper)
 			}
 			clients = append(clients, wstest.Dial(t, srvs[0], wstest.Config{}))
 			if got := clients[i+1].ID(); got != id {
 				t.Fatalf("client %d is %q, want %q", i+1, got, id)
 			}
-			<-wsrig.Under(clients[i]).Done()
+			<-clients[i].Done()
 			if f := next(t, gone); f.id != id || !errors.Is(f.reason, wsserver.ErrForcedClose) {
 				t.Errorf("OnDisconnect of client %d: got %v of %q", i, f.reason, f.id)
 			}

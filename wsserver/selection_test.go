@@ -12,7 +12,6 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -267,7 +266,7 @@ func TestAlone(t *testing.T) {
 		if err := errors.Join(srv.All().SocketsLeave(t.Context(), "x"), srv.All().DisconnectSockets(t.Context(), true)); err != nil {
 			t.Error(err)
 		}
-		<-wsrig.Under(c).Done()
+		<-c.Done()
 		if n, err := srv.All().Count(t.Context()); err != nil || n > 1 {
 			t.Errorf("Count: got %d, %v", n, err)
 		}

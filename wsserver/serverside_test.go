@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -114,8 +115,8 @@ func texts(t testing.TB, srvs []*wsserver.Server, responses []sockets.ServerResp
 // TestServerSideAck: all other servers answer, each once; those that do not are named, with the reason.
 func TestServerSideAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := new(lines)
-		srvs := newCluster(t, 3, wsserver.Config{Logger: l.logger()})
+		l := new(kit.Log)
+		srvs := newCluster(t, 3, wsserver.Config{Logger: l.Logger()})
 		for i, srv := range srvs {
 			ns := srv.Of("/")
 			wsserver.OnServerSideAck(ns, "double", func(ctx context.Context, number int) (string, error) {
@@ -244,7 +245,7 @@ func TestServerSideAckEnds(t *testing.T) {
 		}
 		// A node that leaves is not waited for.
 		time.AfterFunc(time.Second, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), kit.Patience)
 			defer cancel()
 			srvs[1].Close(ctx)
 		})

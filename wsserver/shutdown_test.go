@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -66,7 +66,7 @@ func startWeb(
 func TestShutdown(t *testing.T) {
 	srv := wsserver.New(wsserver.Config{
 		PingInterval: time.Hour, // no ping answers the poll
-		Logger:       slog.New(slog.DiscardHandler),
+		Logger:       kit.Silent,
 	})
 	web, addr, served := startWeb(t, srv, nil, nil)
 	dial := func() net.Conn {
@@ -87,7 +87,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
 	if err := srv.Shutdown(ctx, web); err != nil {
 		t.Errorf("Shutdown: %v after %v", err, time.Since(start))
@@ -119,7 +119,7 @@ func TestShutdownInTime(t *testing.T) {
 	for _, blocked := range []string{"request", "handler"} {
 		t.Run(blocked, func(t *testing.T) {
 			running, release := make(chan struct{}), make(chan struct{})
-			srv := wsserver.New(wsserver.Config{Logger: slog.New(slog.DiscardHandler)})
+			srv := wsserver.New(wsserver.Config{Logger: kit.Silent})
 			web, addr, served := startWeb(t, srv, running, release)
 			nc, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -147,7 +147,7 @@ func TestShutdownInTime(t *testing.T) {
 			if err := <-served; err != http.ErrServerClosed {
 				t.Errorf("Serve: %v", err)
 			}
-			ctx, cancel = context.WithTimeout(t.Context(), patience)
+			ctx, cancel = context.WithTimeout(t.Context(), kit.Patience)
 			defer cancel()
 			if err := srv.Shutdown(ctx, web); err != nil { // what it was waiting for
 				t.Errorf("a second Shutdown: %v", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -152,11 +153,11 @@ func TestStress(t *testing.T) {
 	}
 	wg.Wait()
 	for i, srv := range srvs {
-		eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
+		kit.Eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), admins[i]} {
-			eventually(t, "no sockets and no rooms", func() bool { return ns.SocketCount()+len(ns.Rooms()) == 0 })
+			kit.Eventually(t, "no sockets and no rooms", func() bool { return ns.SocketCount()+len(ns.Rooms()) == 0 })
 		}
-		eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
+		kit.Eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
 	}
 	if got := srvs[0].Stats().Accepted + srvs[1].Stats().Accepted; got != clients*rounds {
 		t.Errorf("Stats.Accepted: got %d, want %d", got, clients*rounds)
@@ -175,15 +176,15 @@ func TestDisconnectRace(t *testing.T) {
 	c.Send("40/admin,", "40")
 	var sockets []*wsserver.Socket
 	for range 500 {
-		eventually(t, "the socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
+		kit.Eventually(t, "the socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
 		old := sockets[0]
 		var wg sync.WaitGroup
 		wg.Go(old.Disconnect)
 		c.Send("41", "40")
 		wg.Wait()
 		var last string // what the client knows of the namespace
-		eventually(t, "the old socket's end", func() bool { return old.Context().Err() != nil && !slices.Contains(ns.Sockets(), old) })
-		eventually(t, "the new socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
+		kit.Eventually(t, "the old socket's end", func() bool { return old.Context().Err() != nil && !slices.Contains(ns.Sockets(), old) })
+		kit.Eventually(t, "the new socket", func() bool { sockets = ns.Sockets(); return len(sockets) == 1 })
 		c.Send(`42/admin,1["echo"]`)
 		for m := ""; m != `43/admin,1[]`; m = c.Read() {
 			if len(m) >= 2 && (m[:2] == "40" || m[:2] == "41") {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -124,7 +125,7 @@ func TestConnections(t *testing.T) {
 				t.Errorf("a CONNECT behind the request: got %q", got)
 			}
 			early.Close()
-			eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
+			kit.Eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 		})
 	}
 }
@@ -158,10 +159,10 @@ func TestVanishing(t *testing.T) {
 					if !errors.Is(f.reason, wsserver.ErrTransportClose) && !(test.name == "RST" && errors.Is(f.reason, wsserver.ErrTransport)) {
 						t.Errorf("reason: got %v", f.reason)
 					}
-				case <-time.After(patience / 2): // shorter than the closing handshake and the ping interval would take
+				case <-time.After(kit.Patience / 2): // shorter than the closing handshake and the ping interval would take
 					t.Fatal("the socket is still there")
 				}
-				eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
+				kit.Eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 			})
 		}
 	}
@@ -179,7 +180,7 @@ func TestResetAtOnce(t *testing.T) {
 		nc.Close()
 	}
 	wstest.New(t, dial(), wstest.Config{}).Close()
-	eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
+	kit.Eventually(t, "no connections", func() bool { return srv.Stats().Connections == 0 })
 }
 
 // TestSlowClient: a client that never reads is dropped within the bounds of Config.Limits.QueueBytes, over a real network, and holds nobody up
@@ -229,7 +230,7 @@ func TestSlowClient(t *testing.T) {
 					t.Fatalf("the other: got %d, %v, want %d", n, err, i)
 				}
 			}
-			eventually(t, "one connection", func() bool { return srv.Stats().Connections == 1 })
+			kit.Eventually(t, "one connection", func() bool { return srv.Stats().Connections == 1 })
 			if got := srv.Stats(); got.TooSlow != 1 || got.Lost == 0 {
 				t.Errorf("Stats: got %d too slow and %d lost, want 1 and more than 0", got.TooSlow, got.Lost)
 			}
@@ -260,7 +261,7 @@ func TestIdle(t *testing.T) {
 	// until reads until one of the client's frames ends with text.
 	until := func(c client, text string) {
 		t.Helper()
-		c.nc.SetReadDeadline(time.Now().Add(patience))
+		c.nc.SetReadDeadline(time.Now().Add(kit.Patience))
 		var line []byte
 		for !bytes.HasSuffix(line, []byte(text)) {
 			b, err := c.r.ReadByte()
@@ -280,12 +281,12 @@ func TestIdle(t *testing.T) {
 		return c
 	}
 	clients := []client{connect()} // after which all that there is for all is running
-	eventually(t, "idle goroutines", func() bool { return runtime.NumGoroutine() < 30 })
+	kit.Eventually(t, "idle goroutines", func() bool { return runtime.NumGoroutine() < 30 })
 	start := runtime.NumGoroutine()
 	for range n - 1 {
 		clients = append(clients, connect())
 	}
-	eventually(t, "goroutines no more than 10 beyond those at the start", func() bool { return runtime.NumGoroutine() < start+10 })
+	kit.Eventually(t, "goroutines no more than 10 beyond those at the start", func() bool { return runtime.NumGoroutine() < start+10 })
 	if got := srv.Stats().Connections; got != n {
 		t.Errorf("Stats.Connections: got %d, want %d", got, n)
 	}
@@ -302,7 +303,7 @@ func TestIdle(t *testing.T) {
 	for _, c := range clients {
 		until(c, `42["all"]`)
 	}
-	eventually(t, "the goroutines to be gone again", func() bool { return runtime.NumGoroutine() < start+10 })
+	kit.Eventually(t, "the goroutines to be gone again", func() bool { return runtime.NumGoroutine() < start+10 })
 
 	closed := make(chan error, 1)
 	go func() { closed <- srv.Close(context.Background()) }()
@@ -321,7 +322,7 @@ func TestIdle(t *testing.T) {
 		t.Errorf("OnDisconnect: got %d calls, want %d", got, n)
 	}
 	// The listener of the test, and what the runtime needs for its own poller, may have come.
-	eventually(t, fmt.Sprintf("the %d descriptors of the start", before), func() bool { return descriptors(t) <= before+4 })
+	kit.Eventually(t, fmt.Sprintf("the %d descriptors of the start", before), func() bool { return descriptors(t) <= before+4 })
 
 	nc := dial()
 	defer nc.Close()

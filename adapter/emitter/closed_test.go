@@ -10,6 +10,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -20,14 +21,14 @@ func TestAfterClose(t *testing.T) {
 		"none":   func(*testing.T) adapter.Adapter { return nil },
 		"memory": func(*testing.T) adapter.Adapter { return new(adapter.Memory) },
 		"NATS": func(t *testing.T) adapter.Adapter {
-			return natsadapter.New(natsadapter.Config{URL: natstest.NewServer(t).URL(), Logger: silent})
+			return natsadapter.New(natsadapter.Config{URL: natstest.NewServer(t).URL(), Logger: kit.Silent})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 			defer cancel()
 			a := open(t)
-			srv := wsserver.New(wsserver.Config{Adapter: a, Logger: silent})
+			srv := wsserver.New(wsserver.Config{Adapter: a, Logger: kit.Silent})
 			connected := make(chan *wsserver.Socket, 1)
 			srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error { connected <- s; return nil })
 			wstest.Dial(t, srv, wstest.Config{})
@@ -56,7 +57,7 @@ func TestAfterClose(t *testing.T) {
 			if a == nil {
 				return
 			}
-			e := emitter.New(emitter.Config{Adapter: a, Logger: silent})
+			e := emitter.New(emitter.Config{Adapter: a, Logger: kit.Silent})
 			kept = e.To("x")
 			if err := e.Close(ctx); err != nil {
 				t.Errorf("Close of the emitter: %v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -31,7 +32,7 @@ var selections = []struct {
 	{"an empty list", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To([]string(nil)...) }, ""},
 	{"an empty list of a namespace's", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("/").In([]string{}...) }, ""},
 	{"except", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Except("x") }, "cd"},
-	{"a socket's id", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To(w.clients["d"].ID()) }, "d"},
+	{"a socket's id", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.To(w.Clients["d"].ID()) }, "d"},
 	{"a namespace by its name", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("").To("y") }, "bc"},
 	{"another namespace", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.Of("other").To("y") }, ""},
 	{"volatile", func(w *world, e *emitter.Emitter) sockets.Broadcast { return e.All().Volatile().Except("y") }, "ad"},
@@ -51,20 +52,20 @@ func TestSelections(t *testing.T) {
 				t.Errorf("%s: EmitCounted: got %d, %v, want %d", test.rule, got, err, len(test.want))
 			}
 			for _, name := range test.want {
-				event := w.clients[string(name)].Next("news")
+				event := w.Clients[string(name)].Next("news")
 				var n int
 				var bytes []byte
 				if err := event.Decode(&n, &bytes); err != nil || n != 1 || string(bytes) != "two" {
 					t.Errorf("%s: %c got %s: %v", test.rule, name, event, err)
 				}
 			}
-			w.want(t, test.rule, test.want, `["count"]`)
+			w.Want(t, test.rule, test.want, `["count"]`)
 			sockets, err := b.FetchSockets(t.Context())
 			var ids []string
 			for _, s := range sockets {
 				ids = append(ids, s.ID)
 			}
-			if got := w.who(ids...); err != nil || got != test.want {
+			if got := w.Who(ids...); err != nil || got != test.want {
 				t.Errorf("%s: FetchSockets: got %q, %v, want %q", test.rule, got, err, test.want)
 			}
 			if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
@@ -72,12 +73,12 @@ func TestSelections(t *testing.T) {
 			}
 			in := func(room string) string {
 				var ids []string
-				for _, srv := range w.srvs {
+				for _, srv := range w.Servers {
 					for _, s := range srv.Of("/").SocketsIn(room) {
 						ids = append(ids, s.ID())
 					}
 				}
-				return w.who(ids...)
+				return w.Who(ids...)
 			}
 			if err := b.SocketsJoin(t.Context(), "new"); err != nil || in("new") != test.want {
 				t.Errorf("%s: SocketsJoin: %v, in the room are %q, want %q", test.rule, err, in("new"), test.want)
@@ -109,18 +110,18 @@ func TestWholeNamespace(t *testing.T) {
 		if err := e.Emit(t.Context(), "news", "hi"); err != nil {
 			t.Errorf("Emit: %v", err)
 		}
-		w.want(t, "Emit", "abcd", `["news","hi"]`)
+		w.Want(t, "Emit", "abcd", `["news","hi"]`)
 		if n, err := e.All().EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
 			t.Errorf("EmitCounted: got %d, %v", n, err)
 		}
-		w.want(t, "EmitCounted", "abcd", `["news","ho"]`)
+		w.Want(t, "EmitCounted", "abcd", `["news","ho"]`)
 		sockets, err := e.All().FetchSockets(t.Context())
 		if err != nil || len(sockets) != 4 {
 			t.Fatalf("FetchSockets: got %d, %v", len(sockets), err)
 		}
 		for _, s := range sockets {
 			var auth, data struct{ Name string }
-			name := w.names[s.ID]
+			name := w.Who(s.ID)
 			if err := errors.Join(s.DecodeData(&data), json.Unmarshal(s.Handshake.Auth, &auth)); err != nil || data.Name != name || auth.Name != name {
 				t.Errorf("%s: data %s, auth %s: %v", name, s.Data, s.Handshake.Auth, err)
 			}
@@ -139,13 +140,13 @@ func TestWholeNamespace(t *testing.T) {
 			if err := s.Emit(t.Context(), "you", name); err != nil {
 				t.Error(err)
 			}
-			w.want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
+			w.Want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
 		}
 		if err := e.All().DisconnectSockets(t.Context(), true); err != nil {
 			t.Errorf("DisconnectSockets: %v", err)
 		}
-		for _, c := range w.clients {
-			<-c.Disconnected()
+		for _, c := range w.Clients {
+			<-c.Done()
 		}
 	})
 }
@@ -154,7 +155,7 @@ func TestWholeNamespace(t *testing.T) {
 func TestAcks(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		e := w.emitter(t)
-		for name, c := range w.clients {
+		for name, c := range w.Clients {
 			c.On("name?", func(wstest.Event) []any { return []any{name, []byte(name)} })
 		}
 		responses, err := e.To("x", "y").EmitWithAck(t.Context(), "name?")
@@ -162,7 +163,7 @@ func TestAcks(t *testing.T) {
 		for _, r := range responses {
 			var name string
 			var bytes []byte
-			if err := r.Decode(&name, &bytes); err != nil || name != string(bytes) || w.names[r.Socket] != name || !slices.Contains(e.Stats().Nodes, r.Node) || r.Len() != 2 {
+			if err := r.Decode(&name, &bytes); err != nil || name != string(bytes) || w.Who(r.Socket) != name || !slices.Contains(e.Stats().Nodes, r.Node) || r.Len() != 2 {
 				t.Errorf("%s of %s: answered %q, %q: %v", r.Socket, r.Node, name, bytes, err)
 			}
 			got = append(got, name)
@@ -198,7 +199,7 @@ func TestAcks(t *testing.T) {
 func TestServerSideEmit(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		said := make(chan string, 10)
-		for i, srv := range w.srvs {
+		for i, srv := range w.Servers {
 			wsserver.OnServerSide(srv.Of("/"), "said", func(ctx context.Context, text string) error {
 				said <- fmt.Sprint(i, " ", text)
 				return nil
@@ -233,7 +234,7 @@ func TestServerSideEmit(t *testing.T) {
 func TestShortLived(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		for i := range 20 {
-			e := emitter.New(emitter.Config{Adapter: w.adapter, Codec: w.codec, Logger: silent})
+			e := emitter.New(emitter.Config{Adapter: w.adapter, Codec: w.codec, Logger: kit.Silent})
 			if err := e.To("x").Emit(t.Context(), "news", i); err != nil {
 				t.Fatal(err)
 			}
@@ -244,10 +245,10 @@ func TestShortLived(t *testing.T) {
 			if err := e.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if d := time.Since(start); d > patience/2 {
+			if d := time.Since(start); d > kit.Patience/2 {
 				t.Errorf("Close took %v", d)
 			}
-			w.want(t, "the emitter", "ab", fmt.Sprintf(`["news",%d]`, i))
+			w.Want(t, "the emitter", "ab", fmt.Sprintf(`["news",%d]`, i))
 			if err := e.Emit(t.Context(), "late"); !errors.Is(err, adapter.ErrClosed) {
 				t.Errorf("Emit after Close: got %v, want ErrClosed", err)
 			}
@@ -281,7 +282,7 @@ func TestOrder(t *testing.T) {
 			return err == nil && n > 50
 		})
 		for _, event := range want {
-			if got := w.clients["b"].Next("").String(); got != event {
+			if got := w.Clients["b"].Next("").String(); got != event {
 				t.Fatalf("got %s, want %s", got, event)
 			}
 		}
@@ -293,8 +294,8 @@ func TestVolatileCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, new(adapter.Memory), nil)
 		e := w.emitter(t)
-		w.clients["a"].Stall()
-		defer w.clients["a"].Resume()
+		w.Clients["a"].Stall()
+		defer w.Clients["a"].Resume()
 		for range 10 {
 			if err := e.To("x").Emit(t.Context(), "news", strings.Repeat("x", 32<<10)); err != nil {
 				t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -23,30 +24,30 @@ func TestNoServer(t *testing.T) {
 			if err := e.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			want := []string{w.srvs[0].Node(), w.srvs[1].Node()}
+			want := []string{w.Servers[0].Node(), w.Servers[1].Node()}
 			got := e.Stats().Nodes
 			slices.Sort(want)
 			if slices.Sort(got); !slices.Equal(got, want) {
 				t.Errorf("Nodes: got %q, want %q", got, want)
 			}
 		}
-		for i, srv := range w.srvs {
-			if got := srv.Stats().Adapter.Nodes; len(got) != 1 || got[0] != w.srvs[1-i].Node() || srv.ServerCount() != 2 {
+		for i, srv := range w.Servers {
+			if got := srv.Stats().Adapter.Nodes; len(got) != 1 || got[0] != w.Servers[1-i].Node() || srv.ServerCount() != 2 {
 				t.Errorf("a server knows %q, and %d servers", got, srv.ServerCount())
 			}
 			srv.Of("/").OnServerSide("whoever", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
 		}
 		// A node that was asked and did not answer would be missing.
-		if responses, err := w.srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
+		if responses, err := w.Servers[0].Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 1 || err != nil {
 			t.Errorf("a server: got %d answers, %v, want one", len(responses), err)
 		}
 		if responses, err := e.Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
 			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
 		}
-		if n, err := w.srvs[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
+		if n, err := w.Servers[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
 			t.Errorf("EmitCounted of a server: got %d, %v, want 2", n, err)
 		}
-		w.want(t, "EmitCounted of a server", "ab", `["news"]`)
+		w.Want(t, "EmitCounted of a server", "ab", `["news"]`)
 		if s := e.Stats(); s.Node != e.Node() || s.State.Status != adapter.Connected || e.State().Status != adapter.Connected || len(s.Nodes) != 2 {
 			t.Errorf("Stats: got %+v", s)
 		}
@@ -87,7 +88,7 @@ func TestNoBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(adapter.Memory)
 		restore := memory.Interrupt()
-		e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
+		e := emitter.New(emitter.Config{Adapter: memory, Logger: kit.Silent})
 		if err := e.Emit(t.Context(), "news"); err != nil {
 			t.Errorf("Emit: %v", err)
 		}
@@ -113,12 +114,12 @@ func TestNoBroker(t *testing.T) {
 		}
 		for _, name := range "ab" {
 			for i := 1; i <= 2; i++ {
-				if got := w.clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
+				if got := w.Clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
 					t.Errorf("%c got %s, want the %d. of two", name, got, i)
 				}
 			}
 		}
-		idle := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
+		idle := emitter.New(emitter.Config{Adapter: memory, Logger: kit.Silent})
 		restore = memory.Interrupt()
 		start = time.Now()
 		if err := idle.Close(t.Context()); err != nil || time.Since(start) > time.Second {
@@ -139,7 +140,7 @@ func (unopenable) Open(context.Context, func([]byte)) (adapter.Link, error) { re
 // TestUnopenable: the error of an adapter that cannot be opened is that of every call.
 func TestUnopenable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: silent})
+		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: kit.Silent})
 		if err := e.Emit(t.Context(), "news"); err != nil {
 			t.Errorf("Emit: %v", err)
 		}

@@ -14,10 +14,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// patience bounds every wait of the tests; none takes that long unless it fails.
-const patience = time.Minute
+	"github.com/belfry-io/belfry/test/kit"
+)
 
 // A client is a Socket.IO client with nothing but the standard library beneath it: one WebSocket (RFC 6455), text messages only.
 // It is for one goroutine.
@@ -48,7 +47,7 @@ func dial(t *testing.T, address string) *client {
 		t.Fatalf("dial %s: %v", address, err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(kit.Patience))
 	c := &client{t: t, conn: conn, read: bufio.NewReader(conn)}
 	fmt.Fprintf(conn, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", u.Host, address)

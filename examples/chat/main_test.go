@@ -11,11 +11,11 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 )
 
@@ -29,7 +29,7 @@ type program struct {
 	stop    context.CancelFunc
 	done    chan struct{} // closed when it has ended
 	err     error         // and with what
-	logs    lockedBuffer
+	logs    kit.Log
 }
 
 // launch runs the program and returns when it has said that it is ready. At the end of the test it must end without an error.
@@ -76,7 +76,7 @@ func (p *program) end(t *testing.T) {
 	p.stop()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("the program has not ended")
 	}
 	if p.err != nil {
@@ -85,24 +85,6 @@ func (p *program) end(t *testing.T) {
 	if logs := unfenced.ReplaceAllString(p.logs.String(), ""); logs != "" {
 		t.Errorf("log: got %s, want nothing to tell", logs)
 	}
-}
-
-// A lockedBuffer is a bytes.Buffer that may be used concurrently.
-type lockedBuffer struct {
-	mu sync.Mutex // guards what follows
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestCluster(t *testing.T) {
@@ -132,7 +114,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer idle.Close()
-	idle.SetDeadline(time.Now().Add(patience))
+	idle.SetDeadline(time.Now().Add(kit.Patience))
 	fmt.Fprintf(idle, "GET /icon.svg HTTP/1.1\r\nHost: %s\r\n\r\n", host)
 	reader := bufio.NewReader(idle)
 	response, err := http.ReadResponse(reader, nil)
@@ -209,7 +191,7 @@ func TestService(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	answer, err := nc.Request(p.service[1], []byte(p.service[2]), patience)
+	answer, err := nc.Request(p.service[1], []byte(p.service[2]), kit.Patience)
 	if err != nil || string(answer.Data) != `{"ok":true,"count":2}` {
 		t.Fatalf("the service answers %v, %v", answer, err)
 	}
@@ -267,7 +249,7 @@ func TestFlags(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.args, func(t *testing.T) {
 			var out, logs bytes.Buffer
-			ctx, cancel := context.WithTimeout(t.Context(), patience) // or it would run for good where it should refuse
+			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience) // or it would run for good where it should refuse
 			defer cancel()
 			err := run(ctx, strings.Fields(c.args), &out, &logs)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chat -h") {
@@ -332,7 +314,7 @@ func TestNoBroker(t *testing.T) {
 	cfg := config{adapter: "nats://" + l.Addr().String(), addr: defaultAddr}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	var logs lockedBuffer
+	var logs kit.Log
 	_, err = start(ctx, cfg, io.Discard, testLog(&logs))
 	if err == nil || !strings.Contains(err.Error(), "does a NATS server run there?") || exitCode(err) != 1 {
 		t.Errorf("start: got %v, want a word on the NATS server", err)

@@ -8,11 +8,12 @@ import (
 	"net"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func start(t *testing.T, cfg Config) *Server {
@@ -220,27 +221,10 @@ func TestClusterErrors(t *testing.T) {
 }
 
 func TestLogger(t *testing.T) {
-	var text lockedBuffer
+	var text kit.Log
 	s := start(t, Config{Logger: slog.New(slog.NewTextHandler(&text, nil))})
 	s.Shutdown()
 	if got := text.String(); !strings.Contains(got, "Server is ready") {
 		t.Errorf("the log is %q, want that the server is ready", got)
 	}
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -16,13 +16,15 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/kit"
+	"github.com/belfry-io/belfry/test/servers"
 )
 
 // TestDiscovery: the service is found as any service of NATS, with all that is needed to use it.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	other := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "a.b", Prefix: "my.app", Logger: silent})})
+	other := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "a.b", Prefix: "my.app", Logger: kit.Silent})})
 	if other.Subject() != "my.app.service.ra=2Eb" {
 		t.Errorf("the subject is %s", other.Subject())
 	}
@@ -69,7 +71,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	w.request(t, "emit", `{"wrong":1}`)
 	var stats found
-	eventually(t, "STATS counts both requests to emit", func() bool { // micro counts one after its answer
+	kit.Eventually(t, "STATS counts both requests to emit", func() bool { // micro counts one after its answer
 		stats = discover(t, w.nc, "STATS.belfry."+clusters["chat"], 1)[0]
 		return stats.Endpoints[0].NumRequests == 2
 	})
@@ -155,9 +157,9 @@ func TestPermissions(t *testing.T) {
 		user("counter", []string{"belfry.service.rchat.count", "$SRV.PING.belfry"}, []string{"_INBOX.>"}),
 	}}})
 	as := func(name string) *natsadapter.Adapter {
-		return natsadapter.New(natsadapter.Config{URL: server.URL(), Cluster: "chat", Logger: silent, Options: []nats.Option{nats.UserInfo(name, "p")}})
+		return natsadapter.New(natsadapter.Config{URL: server.URL(), Cluster: "chat", Logger: kit.Silent, Options: []nats.Option{nats.UserInfo(name, "p")}})
 	}
-	srv := newServer(t, as("node"))
+	srv := servers.New(t, as("node"), nil)
 	srv.Of("/")
 	s := start(t, service.Config{Adapter: as("service")})
 
@@ -174,7 +176,7 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("what it may not: got %v", err)
 	}
 
-	if _, err := service.Start(t.Context(), service.Config{Adapter: as("node"), Logger: silent}); !errors.Is(err, nats.ErrPermissionViolation) ||
+	if _, err := service.Start(t.Context(), service.Config{Adapter: as("node"), Logger: kit.Silent}); !errors.Is(err, nats.ErrPermissionViolation) ||
 		!strings.Contains(err.Error(), "belfry.service.rchat.>") {
 		t.Errorf("a service that may not subscribe: got %v", err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/kit"
+	"github.com/belfry-io/belfry/test/servers"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -18,13 +20,13 @@ import (
 func TestDeadNode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
-	third := newServer(t, hung)
-	w.dial(t, third, "e", "x")
+	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
+	third := servers.New(t, hung, nil)
+	w.Dial(t, third, "e", "x")
 	if a := w.request(t, "emit", `{"rooms":["x"],"event":"news"}`); !a.OK || a.Count != 3 {
 		t.Fatalf("while all are alive: %s", a.text)
 	}
-	w.want(t, "while all are alive", "abe", `["news"]`)
+	w.Want(t, "while all are alive", "abe", `["news"]`)
 	hung.hang()
 	defer awake(t, w, hung, third)
 	start := time.Now()
@@ -59,10 +61,10 @@ func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server)
 	t.Helper()
 	hung.wake()
 	joins := 0
-	for _, srv := range append([]*wsserver.Server{third}, w.srvs...) {
-		eventually(t, "the node that hung is back", func() bool {
+	for _, srv := range append([]*wsserver.Server{third}, w.Servers...) {
+		kit.Eventually(t, "the node that hung is back", func() bool {
 			joins++
-			return len(srv.Stats().Adapter.Nodes) == len(w.srvs) && srv.In("x", "y").SocketsJoin(t.Context(), fmt.Sprint("back ", joins)) == nil
+			return len(srv.Stats().Adapter.Nodes) == len(w.Servers) && srv.In("x", "y").SocketsJoin(t.Context(), fmt.Sprint("back ", joins)) == nil
 		})
 	}
 }
@@ -71,11 +73,11 @@ func awake(t *testing.T, w *world, hung *hangingAdapter, third *wsserver.Server)
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	brief := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Prefix: "brief", Logger: silent}),
+	brief := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Prefix: "brief", Logger: kit.Silent}),
 		Emitter: newEmitter(t, w.adapter), Timeout: 100 * time.Millisecond})
-	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
-	third := newServer(t, hung)
-	w.dial(t, third, "e", "x")
+	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
+	third := servers.New(t, hung, nil)
+	w.Dial(t, third, "e", "x")
 	if a := w.request(t, "count", `{"rooms":["x"]}`); a.Count != 3 {
 		t.Fatal(a.text)
 	}
@@ -87,7 +89,7 @@ func TestTimeout(t *testing.T) {
 	} {
 		start := time.Now()
 		a := f()
-		if d := time.Since(start); a.OK || a.Count != 2 || !slices.Equal(a.Missing, []string{third.Node()}) || !strings.Contains(a.Error, "deadline") || d < 100*time.Millisecond || d > patience/2 {
+		if d := time.Since(start); a.OK || a.Count != 2 || !slices.Equal(a.Missing, []string{third.Node()}) || !strings.Contains(a.Error, "deadline") || d < 100*time.Millisecond || d > kit.Patience/2 {
 			t.Errorf("%s after %v", a.text, d)
 		}
 	}
@@ -97,9 +99,9 @@ func TestTimeout(t *testing.T) {
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{MaxRequests: 4, Timeout: time.Minute})
-	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
-	third := newServer(t, hung)
-	w.dial(t, third, "e", "x")
+	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
+	third := servers.New(t, hung, nil)
+	w.Dial(t, third, "e", "x")
 	if a := w.request(t, "count", `{"rooms":["x"]}`); a.Count != 3 {
 		t.Fatal(a.text)
 	}
@@ -133,7 +135,7 @@ func TestOverload(t *testing.T) {
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	s := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chta", Logger: silent})})
+	s := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chta", Logger: kit.Silent})})
 	for endpoint, body := range map[string]string{"emit": `{"event":"news"}`, "count": ``, "fetch": ``, "disconnect": `{"all":true}`} {
 		if a := request(t, w.nc, s.Subject()+"."+endpoint, body); a.code != "503" || !strings.Contains(a.Error, `no server of the cluster "chta"`) {
 			t.Errorf("%s: got code %q, %s", endpoint, a.code, a.text)
@@ -146,7 +148,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
 	w.nats.Restart()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(kit.Patience); ; time.Sleep(5 * time.Millisecond) {
 		msg, err := w.nc.Request(w.service.Subject()+".count", nil, time.Second)
 		var a answer
 		if err == nil && json.Unmarshal(msg.Data, &a) == nil && a.OK && a.Count == 4 {

@@ -4,12 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"log/slog"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -18,13 +14,10 @@ import (
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
-	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/wstest"
+	"github.com/belfry-io/belfry/test/servers"
 )
-
-// patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -32,99 +25,47 @@ func TestMain(m *testing.M) {
 	leak.Main(m, "belfry/", "nats-io/nats.go")
 }
 
-var silent = slog.New(slog.DiscardHandler)
-
-// A world is a NATS server, two belfry servers with two clients each (a is in the room x, b in x and y, c in y, d in none), a service, and a
-// program that knows nothing but NATS.
+// A world is a NATS server, two belfry servers and their clients, a service, and a program that knows nothing but NATS.
 type world struct {
+	*servers.Pair
 	nats    *natstest.Server
 	adapter *natsadapter.Adapter
-	srvs    []*wsserver.Server
-	clients map[string]*wstest.Client
-	names   map[string]string // by id
 	service *service.Service
 	nc      *nats.Conn
 }
 
 func newWorld(t *testing.T, cfg service.Config) *world {
 	t.Helper()
-	w := &world{nats: natstest.NewServer(t), clients: make(map[string]*wstest.Client), names: make(map[string]string)}
-	w.adapter = natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})
-	for range 2 {
-		w.srvs = append(w.srvs, newServer(t, w.adapter))
-	}
-	for i, name := range []string{"a", "b", "c", "d"} {
-		w.dial(t, w.srvs[i/2], name, [][]string{{"x"}, {"x", "y"}, {"y"}, {}}[i]...)
-	}
+	w := &world{nats: natstest.NewServer(t)}
+	w.adapter = natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})
+	w.Pair = servers.NewPair(t, w.adapter, nil)
 	cfg.Adapter = w.adapter
 	if cfg.Timeout == 0 {
-		cfg.Timeout = patience // the machine may be busy
+		cfg.Timeout = kit.Patience // the machine may be busy
 	}
 	w.service = start(t, cfg)
 	w.nc = connect(t, w.nats)
 	return w
 }
 
-func newServer(t *testing.T, a adapter.Adapter) *wsserver.Server {
-	t.Helper()
-	srv := wsserver.New(wsserver.Config{Adapter: a, Logger: silent})
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := srv.Close(ctx); err != nil {
-			t.Errorf("Close of a server: %v", err)
-		}
-	})
-	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, rooms []string) (int, error) {
-			return len(rooms), s.Join(ctx, rooms...)
-		})
-		wsserver.OnAck(s, "echo", func(ctx context.Context, _ *wsserver.Socket, v int) (int, error) { return v, nil })
-		return nil
-	})
-	if err := srv.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return srv
-}
-
-// dial connects a client and puts it into rooms.
-func (w *world) dial(t *testing.T, srv *wsserver.Server, name string, rooms ...string) {
-	t.Helper()
-	c := wstest.Dial(t, srv, wstest.Config{Auth: map[string]string{"name": name}})
-	s, _ := srv.Of("/").Socket(c.ID())
-	s.SetData(map[string]string{"name": name})
-	c.EmitWithAck("join", rooms)
-	w.clients[name], w.names[c.ID()] = c, name
-}
-
 // start starts a service that is closed when the test ends.
 func start(t *testing.T, cfg service.Config) *service.Service {
 	t.Helper()
 	if cfg.Logger == nil {
-		cfg.Logger = silent
+		cfg.Logger = kit.Silent
 	}
 	s, err := service.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, s) })
+	t.Cleanup(func() { kit.Close(t, s) })
 	return s
 }
 
 func newEmitter(t *testing.T, a adapter.Adapter) *emitter.Emitter {
-	e := emitter.New(emitter.Config{Adapter: a, Logger: silent})
+	e := emitter.New(emitter.Config{Adapter: a, Logger: kit.Silent})
 	t.Cleanup(func() { e.Close(context.Background()) })
 	return e
-}
-
-func stop(t *testing.T, s *service.Service) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Close(ctx); err != nil {
-		t.Errorf("Close of the service: %v", err)
-	}
 }
 
 // connect is what a program in another language does.
@@ -170,7 +111,7 @@ func (w *world) request(t *testing.T, endpoint, body string) answer {
 
 func request(t *testing.T, nc *nats.Conn, subject, body string) (a answer) {
 	t.Helper()
-	msg, err := nc.Request(subject, []byte(body), patience)
+	msg, err := nc.Request(subject, []byte(body), kit.Patience)
 	if err != nil {
 		t.Errorf("%s %s: %v", subject, body, err)
 		return a
@@ -185,45 +126,13 @@ func request(t *testing.T, nc *nats.Conn, subject, body string) (a answer) {
 	return a
 }
 
-// eventually waits until what is to be seen is.
-func eventually(t *testing.T, what string, seen func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !seen(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
-// want checks that the clients that are named, and no others, have got an event, once; it waits for those.
-func (w *world) want(t *testing.T, what, names, event string) {
-	t.Helper()
-	for _, name := range names {
-		if got := w.clients[string(name)].Next("").String(); got != event {
-			t.Errorf("%s: %c got %s, want %s", what, name, got, event)
-		}
-	}
-	for name, c := range w.clients {
-		select {
-		case <-c.Disconnected():
-			continue
-		default:
-		}
-		c.EmitWithAck("echo", 1) // everything has come that was sent before
-		if got := c.Pending(); len(got) > 0 {
-			t.Errorf("%s: %s got %s besides", what, name, got)
-		}
-	}
-}
-
 // who are the names of the sockets of an answer, in their order.
 func (w *world) who(a answer) string {
-	var names []string
+	var ids []string
 	for _, s := range a.Sockets {
-		names = append(names, w.names[s.ID])
+		ids = append(ids, s.ID)
 	}
-	slices.Sort(names)
-	return strings.Join(names, "")
+	return w.Who(ids...)
 }
 
 // A hangingAdapter joins a node that can hang: it neither says nor hears anything then, and its connection stays.
@@ -288,7 +197,7 @@ func discover(t *testing.T, nc *nats.Conn, verb string, n int) []found {
 	}
 	var services []found
 	for range n {
-		msg, err := sub.NextMsg(patience)
+		msg, err := sub.NextMsg(kit.Patience)
 		if err != nil {
 			t.Fatalf("$SRV.%s: %d services have answered, want %d: %v", verb, len(services), n, err)
 		}

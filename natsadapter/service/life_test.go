@@ -14,6 +14,8 @@ import (
 
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/kit"
+	"github.com/belfry-io/belfry/test/servers"
 )
 
 // TestInstances: several instances share the requests, and one that is closed leaves its part to the others without losing any.
@@ -36,14 +38,14 @@ func TestInstances(t *testing.T) {
 		})
 	}
 	<-half
-	stop(t, other)
+	kit.Close(t, other)
 	wg.Wait()
 	for _, name := range "ab" {
 		for range 400 {
-			w.clients[string(name)].Next("news")
+			w.Clients[string(name)].Next("news")
 		}
 	}
-	w.want(t, "afterwards", "", "")
+	w.Want(t, "afterwards", "", "")
 }
 
 // TestClose: Close waits for what is being carried out, no longer than its ctx, and takes no more; the emitter that was given stays.
@@ -51,14 +53,14 @@ func TestClose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
 	e := newEmitter(t, w.adapter)
-	own := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "elsewhere", Logger: silent})
+	own := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "elsewhere", Logger: kit.Silent})
 	s := start(t, service.Config{Adapter: own, Emitter: e, Timeout: time.Minute})
 	if s.Subject() != "belfry.service.relsewhere" {
 		t.Errorf("the subject is %s", s.Subject())
 	}
-	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: silent})}
-	third := newServer(t, hung)
-	w.dial(t, third, "e", "x")
+	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
+	third := servers.New(t, hung, nil)
+	w.Dial(t, third, "e", "x")
 	if a := request(t, w.nc, s.Subject()+".count", ``); a.Count != 5 {
 		t.Fatal(a.text)
 	}
@@ -66,7 +68,7 @@ func TestClose(t *testing.T) {
 	defer awake(t, w, hung, third)
 	answers := make(chan answer, 1)
 	go func() { answers <- request(t, w.nc, s.Subject()+".count", ``) }()
-	eventually(t, "a request is being carried out", func() bool {
+	kit.Eventually(t, "a request is being carried out", func() bool {
 		return slices.ContainsFunc(discover(t, w.nc, "STATS.belfry", 2), func(f found) bool {
 			return f.Metadata["cluster"] == "elsewhere" && f.Endpoints[0].Data.Running > 0
 		})
@@ -75,13 +77,13 @@ func TestClose(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	s.Close(ctx)
-	if d := time.Since(start); d < 100*time.Millisecond || d > patience/2 {
+	if d := time.Since(start); d < 100*time.Millisecond || d > kit.Patience/2 {
 		t.Errorf("Close took %v", d)
 	}
 	if a := <-answers; a.OK || a.Count != 4 || !slices.Equal(a.Missing, []string{third.Node()}) {
 		t.Errorf("what was being carried out: %s", a.text)
 	}
-	if _, err := w.nc.Request(s.Subject()+".count", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+	if _, err := w.nc.Request(s.Subject()+".count", nil, kit.Patience); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("afterwards: got %v, want ErrNoResponders", err)
 	}
 	if n, err := e.To("y").Count(t.Context()); n != 2 {
@@ -94,11 +96,11 @@ func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	for name, a := range map[string]*natsadapter.Adapter{
 		"no adapter":      nil,
-		"a wrong prefix":  natsadapter.New(natsadapter.Config{Prefix: "a.*", Logger: silent}),
-		"nobody is there": natsadapter.New(natsadapter.Config{URL: "nats://127.0.0.1:1", Logger: silent}),
-		"a wrong URL":     natsadapter.New(natsadapter.Config{URL: "http://127.0.0.1:1", Logger: silent}),
+		"a wrong prefix":  natsadapter.New(natsadapter.Config{Prefix: "a.*", Logger: kit.Silent}),
+		"nobody is there": natsadapter.New(natsadapter.Config{URL: "nats://127.0.0.1:1", Logger: kit.Silent}),
+		"a wrong URL":     natsadapter.New(natsadapter.Config{URL: "http://127.0.0.1:1", Logger: kit.Silent}),
 	} {
-		s, err := service.Start(t.Context(), service.Config{Adapter: a, Logger: silent})
+		s, err := service.Start(t.Context(), service.Config{Adapter: a, Logger: kit.Silent})
 		if err == nil || !strings.HasPrefix(err.Error(), "service: start: ") || s != nil {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -106,7 +108,7 @@ func TestStartErrors(t *testing.T) {
 	w := newWorld(t, service.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := service.Start(ctx, service.Config{Adapter: w.adapter, Logger: silent}); !errors.Is(err, context.Canceled) {
+	if _, err := service.Start(ctx, service.Config{Adapter: w.adapter, Logger: kit.Silent}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a context that has ended: got %v", err)
 	}
 }
@@ -121,10 +123,10 @@ func TestStartWithoutAnswer(t *testing.T) {
 	defer mute.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	a := natsadapter.New(natsadapter.Config{URL: "nats://" + mute.Addr().String(), Options: []nats.Option{nats.Timeout(time.Hour)}, Logger: silent})
+	a := natsadapter.New(natsadapter.Config{URL: "nats://" + mute.Addr().String(), Options: []nats.Option{nats.Timeout(time.Hour)}, Logger: kit.Silent})
 	done := make(chan error, 1)
 	go func() {
-		_, err := service.Start(ctx, service.Config{Adapter: a, Logger: silent})
+		_, err := service.Start(ctx, service.Config{Adapter: a, Logger: kit.Silent})
 		done <- err
 	}()
 	select {
@@ -132,7 +134,7 @@ func TestStartWithoutAnswer(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the deadline", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("Start does not return")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
 	"github.com/belfry-io/belfry/natsadapter/service"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -33,7 +34,7 @@ func TestEmit(t *testing.T) {
 			`["news",1.50,null,{"a":["<ü>"]},12345678901234567890]`},
 		{`{"rooms":["x","y"],"except":["y"],"event":"news","args":[]}`, "a", `["news"]`},
 		{`{"except":["x"],"event":"news","volatile":true,"compress":false,"timeout":20000}`, "cd", `["news"]`},
-		{`{"rooms":["` + w.clients["d"].ID() + `"],"event":"you"}`, "d", `["you"]`},
+		{`{"rooms":["` + w.Clients["d"].ID() + `"],"event":"you"}`, "d", `["you"]`},
 		{`{"rooms":["nobody is there"],"event":"news"}`, "", ""},
 		{`{"namespace":"/other","event":"news"}`, "", ""},
 	} {
@@ -41,7 +42,7 @@ func TestEmit(t *testing.T) {
 		if !a.OK || a.Count != len(test.names) || a.text != fmt.Sprintf(`{"ok":true,"count":%d}`, a.Count) {
 			t.Errorf("%s: got %s, want %d", test.body, a.text, len(test.names))
 		}
-		w.want(t, test.body, test.names, test.event)
+		w.Want(t, test.body, test.names, test.event)
 	}
 }
 
@@ -55,7 +56,7 @@ func TestEmitWithoutReply(t *testing.T) {
 		}
 	}
 	for i := range 100 {
-		if got := w.clients["b"].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
+		if got := w.Clients["b"].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
 			t.Fatalf("got %s, want number %d", got, i)
 		}
 	}
@@ -65,14 +66,14 @@ func TestEmitWithoutReply(t *testing.T) {
 	if err := w.nc.Publish(w.service.Subject()+".join", []byte(`{"rooms":["x"],"join":["z"]}`)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a join without a reply", func() bool { return w.request(t, "count", `{"rooms":["z"]}`).Count == 2 })
+	kit.Eventually(t, "a join without a reply", func() bool { return w.request(t, "count", `{"rooms":["z"]}`).Count == 2 })
 }
 
 // TestRefusalWithoutReply: what could not be done, and nobody waits for, is in the log.
 func TestRefusalWithoutReply(t *testing.T) {
 	t.Parallel()
 	server := natstest.NewServer(t)
-	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Logger: silent})
+	a := natsadapter.New(natsadapter.Config{URL: server.URL(), Logger: kit.Silent})
 	e := newEmitter(t, a)
 	lines := make(logLines, 10)
 	s := start(t, service.Config{Adapter: a, Emitter: e, Logger: slog.New(slog.NewTextHandler(lines, nil))})
@@ -85,7 +86,7 @@ func TestRefusalWithoutReply(t *testing.T) {
 		if !strings.Contains(line, "was refused") || !strings.Contains(line, s.Subject()+".emit") || !strings.Contains(line, "closed") {
 			t.Errorf("the log says %s", line)
 		}
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		t.Fatal("nothing in the log")
 	}
 }
@@ -119,7 +120,7 @@ func TestJoinLeaveCount(t *testing.T) {
 	if a := w.request(t, "emit", `{"rooms":["new"],"event":"news"}`); a.Count != 2 {
 		t.Errorf("emit: %s", a.text)
 	}
-	w.want(t, "emit", "bc", `["news"]`)
+	w.Want(t, "emit", "bc", `["news"]`)
 	if a := w.request(t, "leave", `{"rooms":["x"],"leave":["new","never joined"]}`); a.text != `{"ok":true}` {
 		t.Errorf("leave: %s", a.text)
 	}
@@ -137,22 +138,24 @@ func TestDisconnect(t *testing.T) {
 	if a := w.request(t, "disconnect", `{"rooms":["x"],"except":["y"]}`); a.text != `{"ok":true}` {
 		t.Errorf("a room: %s", a.text)
 	}
-	<-w.clients["a"].Disconnected()
-	if _, refusal := w.clients["a"].Try("/nowhere", nil); refusal == nil { // which a connection that was closed cannot ask
-		t.Error("a namespace that is not there took the client")
+	<-w.Clients["a"].Disconnected()
+	select {
+	case <-w.Clients["a"].Done():
+		t.Error("the connection was closed, too")
+	default:
 	}
 	if a := w.request(t, "disconnect", `{"rooms":["x"],"close":true}`); a.text != `{"ok":true}` {
 		t.Errorf("close: %s", a.text)
 	}
-	<-w.clients["b"].Disconnected()
+	<-w.Clients["b"].Done()
 	if a := w.request(t, "count", ``); a.Count != 2 {
 		t.Errorf("count: %s, want those who are left", a.text)
 	}
 	if a := w.request(t, "disconnect", `{"all":true}`); a.text != `{"ok":true}` {
 		t.Errorf("all: %s", a.text)
 	}
-	<-w.clients["c"].Disconnected()
-	<-w.clients["d"].Disconnected()
+	<-w.Clients["c"].Disconnected()
+	<-w.Clients["d"].Disconnected()
 }
 
 func TestFetch(t *testing.T) {
@@ -163,10 +166,10 @@ func TestFetch(t *testing.T) {
 		t.Fatalf("fetch: %s", a.text)
 	}
 	for i, s := range a.Sockets {
-		name := w.names[s.ID]
-		node := w.srvs[0].Node()
+		name := w.Who(s.ID)
+		node := w.Servers[0].Node()
 		if name == "c" || name == "d" {
-			node = w.srvs[1].Node()
+			node = w.Servers[1].Node()
 		}
 		if want := fmt.Sprintf(`{"name":%q}`, name); string(s.Data) != want || string(s.Handshake.Auth) != want || s.Node != node || s.Transport != "websocket" || s.Truncated {
 			t.Errorf("%s: got data %s, auth %s, node %s, transport %q", name, s.Data, s.Handshake.Auth, s.Node, s.Transport)
@@ -189,7 +192,7 @@ func TestFetch(t *testing.T) {
 			t.Errorf("handshakes that were not asked for: %s", a.text)
 		}
 		for _, s := range a.Sockets {
-			all = append(all, w.names[s.ID])
+			all = append(all, w.Who(s.ID))
 			after = s.ID
 		}
 		if !a.More {
@@ -209,8 +212,8 @@ func TestFetchTooMuch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
 	for i := range 20 {
-		c := wstest.Dial(t, w.srvs[i%2], wstest.Config{})
-		s, _ := w.srvs[i%2].Of("/").Socket(c.ID())
+		c := wstest.Dial(t, w.Servers[i%2], wstest.Config{})
+		s, _ := w.Servers[i%2].Of("/").Socket(c.ID())
 		size := 100_000
 		if i == 7 {
 			size = 2_000_000
@@ -283,7 +286,7 @@ func TestWrongRequests(t *testing.T) {
 			t.Errorf("%s %.100s: got code %q, %s; want %s and %s", test.endpoint, test.body, a.code, a.text, want, test.want)
 		}
 	}
-	w.want(t, "wrong requests", "", "")
+	w.Want(t, "wrong requests", "", "")
 	if a := w.request(t, "count", `{"rooms":["x"]}`); a.Count != 2 {
 		t.Errorf("afterwards: %s", a.text)
 	}
@@ -309,7 +312,7 @@ func TestEmptyList(t *testing.T) {
 			t.Errorf("except %s: %s", rooms, a.text)
 		}
 	}
-	w.want(t, "an empty list", "", "")
+	w.Want(t, "an empty list", "", "")
 	for room, want := range map[string]int{"x": 2, "new": 0} {
 		if a := w.request(t, "count", fmt.Sprintf(`{"rooms":[%q]}`, room)); a.Count != want {
 			t.Errorf("afterwards, in %s: %s", room, a.text)
@@ -321,15 +324,15 @@ func TestEmptyList(t *testing.T) {
 func TestCodec(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	a := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "packed", Logger: silent})
-	srv := wsserver.New(wsserver.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: silent})
+	a := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "packed", Logger: kit.Silent})
+	srv := wsserver.New(wsserver.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: kit.Silent})
 	defer srv.Close(t.Context())
 	srv.Of("/")
 	if err := srv.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c := wstest.Dial(t, srv, wstest.Config{Codec: msgpack.Codec{}})
-	e := emitter.New(emitter.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: silent})
+	e := emitter.New(emitter.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: kit.Silent})
 	defer e.Close(t.Context())
 	s := start(t, service.Config{Adapter: a, Emitter: e})
 	if a := request(t, w.nc, s.Subject()+".emit", `{"event":"news","args":[[1,"two"]]}`); !a.OK || a.Count != 1 {

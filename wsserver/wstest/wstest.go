@@ -138,6 +138,9 @@ func (c *Client) Close() End {
 // Abort drops the connection without a Close frame.
 func (c *Client) Abort() { c.conn.Abort() }
 
+// Done is closed when the connection has ended.
+func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
+
 // Wait waits until the connection has ended.
 func (c *Client) Wait() End {
 	c.t.Helper()

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -193,7 +194,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 		return err
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(kit.Patience))
 	buf := bufio.NewReader(nc)
 	exchange := func(method, query, body string) (string, error) {
 		fmt.Fprintf(nc, "%s /engine.io/?EIO=4&transport=polling%s HTTP/1.1\r\nHost: rig\r\nContent-Length: %d\r\n\r\n%s", method, query, len(body), body)
@@ -273,7 +274,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 		return err
 	}
 	defer ws.nc.Close()
-	ws.nc.SetDeadline(time.Now().Add(patience))
+	ws.nc.SetDeadline(time.Now().Add(kit.Patience))
 	if m, err := ws.read(); err != nil || m != "3probe" {
 		return fmt.Errorf("the probe was answered with %q, %w", m, err)
 	}

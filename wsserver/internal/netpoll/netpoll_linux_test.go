@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Two connections fail at once. The first to be told closes the other, whose event has been fetched already, and a new connection takes
@@ -57,7 +59,7 @@ func TestEventOfFormerOwner(t *testing.T) {
 			peer.Close()
 		}
 		close(hold)
-		if await(t, "Closed", done) {
+		if kit.Receive(t, "Closed", done) {
 			reused++
 		}
 		newEcho(t, p, "tcp").roundTrip(t, "x")
@@ -142,11 +144,11 @@ func TestIdleConnections(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d idle connections own %d goroutines", conns, after-before)
 	}
-	eventually(t, func() error { return loops(1) }) // that of the test before may not be gone yet
+	kit.Until(t, func() error { return loops(1) }) // that of the test before may not be gone yet
 	for _, peer := range peers {
 		io.WriteString(peer, "x")
 	}
-	await(t, "one byte from each", all)
+	kit.Receive(t, "one byte from each", all)
 	if size := unsafe.Sizeof(Conn{}); size > 48 {
 		t.Errorf("a Conn takes %d bytes, want 48 or less", size)
 	}
@@ -174,7 +176,7 @@ func TestFairness(t *testing.T) {
 			}
 		}})
 		go peer.Write(make([]byte, size))
-		eventually(t, func() error {
+		kit.Until(t, func() error {
 			var n int32
 			if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(conns[i].fd), syscall.TIOCINQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
 				return errno
@@ -194,7 +196,7 @@ func TestFairness(t *testing.T) {
 	start(t, conns[0])
 	start(t, conns[1])
 	close(hold)
-	await(t, "all data", done)
+	kit.Receive(t, "all data", done)
 	if len(order) < 4 || order[0] == order[1] {
 		t.Errorf("the connections were read in the order %v, want them to alternate", order[:min(len(order), 8)])
 	}
@@ -283,7 +285,7 @@ func TestPollerClose(t *testing.T) {
 		closers.Go(func() { p.Close() })
 	}
 	closers.Wait()
-	eventually(t, func() error { return loops(0) })
+	kit.Until(t, func() error { return loops(0) })
 	close(closed)
 	n := 0
 	for err := range closed {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A handler is a Handler made of functions; nil means that the call is a mistake.
@@ -63,7 +65,7 @@ func newPoller(t *testing.T) *Poller {
 	}
 	t.Cleanup(func() {
 		p.Close()
-		eventually(t, func() error {
+		kit.Until(t, func() error {
 			if after := descriptors(t); after > before {
 				return fmt.Errorf("%d descriptors are open, want %d", after, before)
 			}
@@ -91,7 +93,7 @@ func pipe(t *testing.T, network string) (server, peer net.Conn) {
 	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	peer.SetDeadline(time.Now().Add(patience))
+	peer.SetDeadline(time.Now().Add(kit.Patience))
 	t.Cleanup(func() { peer.Close() })
 	return server, peer
 }
@@ -123,25 +125,8 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// eventually waits for what no channel tells.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.After(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatal(err)
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
 // loops is an error if not exactly want pollers run. Close returns a moment before the goroutine is gone from the stacks: ask it
-// with eventually.
+// with kit.Until.
 func loops(want int) error {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -149,16 +134,6 @@ func loops(want int) error {
 		return fmt.Errorf("%d loops run, want %d:\n%s", got, want, stacks)
 	}
 	return nil
-}
-
-func await[T any](t *testing.T, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(patience):
-		t.Fatalf("%s: waited %v in vain", what, patience)
-	}
-	return v
 }
 
 // networks runs a test over each kind of connection.
@@ -214,7 +189,7 @@ func quiet(t *testing.T, p *Poller, barrier *echo) {
 	t.Helper()
 	barrier.roundTrip(t, "x")
 	events := make([]syscall.EpollEvent, 8)
-	eventually(t, func() error {
+	kit.Until(t, func() error {
 		for range 100 {
 			n, err := epollWait(p.epfd, events)
 			if err != nil {

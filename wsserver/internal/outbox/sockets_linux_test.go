@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
 )
 
@@ -177,7 +178,7 @@ func newServer(tb testing.TB, n int) *server {
 	if err := s.clients.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(kit.Patience))
 	for range n {
 		c, err := l.Accept()
 		if err != nil {
@@ -212,7 +213,7 @@ func duplicate(tb testing.TB, c net.Conn) (fd int) {
 // waitFrames waits until n frames have been written since the start.
 func (s *server) waitFrames(tb testing.TB, n uint64) {
 	tb.Helper()
-	for deadline := time.Now().Add(patience); counted(s.shards).Frames < n; {
+	for deadline := time.Now().Add(kit.Patience); counted(s.shards).Frames < n; {
 		if time.Now().After(deadline) {
 			tb.Fatalf("%d frames written, want %d", counted(s.shards).Frames, n)
 		}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // frameHeader is the size of what numbered frames begin with: author, number, size and whether the frame is volatile.
@@ -291,7 +293,7 @@ func TestConcurrent(t *testing.T) {
 					if end != "flushed" {
 						t.Errorf("seed %d: queue %d ended with %q", seed, i, end)
 					}
-				case <-time.After(patience):
+				case <-time.After(kit.Patience):
 					t.Errorf("seed %d: queue %d is stuck with %d bytes", seed, i, q.Bytes())
 				}
 			}

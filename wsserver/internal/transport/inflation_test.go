@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // never is a budget that is used up for ever.
@@ -265,7 +267,7 @@ func TestInflatingEnds(t *testing.T) {
 					test.end(w)
 					g.wait(t, append(calls, test.want...)...)
 					close(g.open)
-					far.SetReadDeadline(time.Now().Add(patience))
+					far.SetReadDeadline(time.Now().Add(kit.Patience))
 					io.Copy(io.Discard, far)
 					shared.Close()
 					g.wait(t, append(calls, test.want...)...)
@@ -289,7 +291,7 @@ func TestInflatingClose(t *testing.T) {
 		w.shared.inflating.spare = never
 		w.Start(nil)
 		peer.Write(slices.Concat(client(0xc1, squeeze(long)), client(0xc1, squeeze(long)), client(0x88, "\x03\xe8")))
-		for q, deadline := w.shared.inflating, time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		for q, deadline := w.shared.inflating, time.Now().Add(kit.Patience); ; time.Sleep(time.Millisecond) {
 			q.mu.Lock()
 			n := len(q.waiting)
 			q.mu.Unlock()

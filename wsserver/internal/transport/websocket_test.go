@@ -13,11 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
-
-// patience bounds every wait. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = time.Minute
 
 // owner is a Receiver that notes its calls.
 type owner struct {
@@ -69,7 +67,7 @@ func (o *owner) Closed() { o.note("closed") }
 // wait waits until the calls are want.
 func (o *owner) wait(t *testing.T, want ...string) {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(kit.Patience)
 	for {
 		o.mu.Lock()
 		calls, changed := slices.Clone(o.calls), o.changed
@@ -119,7 +117,7 @@ func pair(t *testing.T) (near, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { far0.Close() })
-	far0.SetDeadline(time.Now().Add(patience))
+	far0.SetDeadline(time.Now().Add(kit.Patience))
 	return near0.(*net.TCPConn), far0.(*net.TCPConn)
 }
 

@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 )
-
-const patience = time.Minute
 
 func TestMain(m *testing.M) { leak.Main(m, "belfry/") }
 
@@ -54,7 +53,7 @@ func connect(t *testing.T, deflate bool, extension string) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(kit.Patience))
 	p := &peer{t, nc, bufio.NewReader(nc)}
 	if extension != "" {
 		extension = "Sec-WebSocket-Extensions: " + extension + "\r\n"
