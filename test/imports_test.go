@@ -5,23 +5,28 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/belfry-io/belfry"
 
+// tops are the folders at the top of the module.
+var tops = []string{"adapter", "natsadapter", "wsserver", "examples", "bench", "test"}
+
 // mayImport says which packages of this module each package imports directly, at the most; a name that ends in /... stands for all
 // below it, and "std" for no package of another module. What is not listed may import nothing of the module's.
 var mayImport = map[string][]string{
 	"adapter":                      {"adapter/shrink", "std"},
 	"adapter/cluster":              {"adapter", "adapter/internal/...", "adapter/shrink", "std"},
-	"adapter/sockets":              {"adapter/cluster", "adapter/packet", "std"},
+	"adapter/sockets":              {"adapter/cluster", "adapter/packet", "adapter/sockets/payload", "std"},
 	"adapter/internal/ask":         {"adapter", "adapter/internal/envelope", "std"},
 	"adapter/internal/envelope":    {"adapter/internal/mesh", "std"},
 	"adapter/internal/mesh":        {"adapter/shrink", "std"},
 	"adapter/internal/rooms":       {"adapter/shrink", "std"},
 	"adapter/packet":               {"std"},
+	"adapter/sockets/payload":      {"adapter/packet", "std"},
 	"adapter/adaptertest":          {"adapter", "std"},
 	"adapter/emitter":              {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "std"},
 	"adapter/shrink":               {"std"},
@@ -29,7 +34,7 @@ var mayImport = map[string][]string{
 	"natsadapter/service":          {"adapter", "adapter/cluster", "adapter/emitter", "adapter/sockets", "natsadapter", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/micro"},
 	"natsadapter/embedded":         {"github.com/nats-io/nats-server/v2/..."},
 	"natsadapter/natstest":         {"natsadapter/embedded", "std"},
-	"wsserver":                     {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "adapter/shrink", "wsserver/internal/budget", "wsserver/internal/engine", "wsserver/internal/engineio", "github.com/rs/cors"},
+	"wsserver":                     {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "adapter/shrink", "adapter/sockets/payload", "wsserver/internal/budget", "wsserver/internal/engine", "wsserver/internal/engineio", "github.com/rs/cors"},
 	"wsserver/wstest":              {"adapter/packet", "wsserver/internal/wsrig", "std"},
 	"wsserver/internal/wsrig":      {"wsserver/internal/transport", "std"},
 	"wsserver/internal/engine":     {"adapter/shrink", "wsserver/internal/budget", "wsserver/internal/engineio", "wsserver/internal/outbox", "wsserver/internal/transport", "github.com/rs/cors", "std"},
@@ -80,6 +85,9 @@ func TestImports(t *testing.T) {
 			}
 			n++
 			name := strings.TrimPrefix(p.ImportPath, module+"/")
+			if top, _, _ := strings.Cut(name, "/"); !slices.Contains(tops, top) {
+				t.Errorf("package %s is at the top of the module, where only %s are", name, strings.Join(tops, ", "))
+			}
 			allowed, ok := mayImport[name]
 			if !ok {
 				t.Errorf("package %s is not in the plan of the house: add it to mayImport, and to ARCHITECTURE.md", name)

@@ -17,8 +17,8 @@ type answered func(answer packet.Args, ok bool)
 
 // acks are the acknowledgements that a socket waits for. Its zero value waits for none.
 type acks struct {
-	mu   sync.Mutex
-	asks map[uint64]answered // by their ids; nil while there are none, since most sockets wait for nothing most of the time
+	mu      sync.Mutex
+	waiting map[uint64]answered // by their ids; nil while there are none, since most sockets wait for nothing most of the time
 }
 
 // add has call be called with the acknowledgement of this id. An error is [ErrTooManyAcks], or the
@@ -29,13 +29,13 @@ func (a *acks) add(l *life, id uint64, call answered) error {
 	if l.over() { // removeAll may have been here: nothing would end the wait
 		return l.reason()
 	}
-	if len(a.asks) >= maxAcks {
+	if len(a.waiting) >= maxAcks {
 		return ErrTooManyAcks
 	}
-	if a.asks == nil {
-		a.asks = make(map[uint64]answered)
+	if a.waiting == nil {
+		a.waiting = make(map[uint64]answered)
 	}
-	a.asks[id] = call
+	a.waiting[id] = call
 	return nil
 }
 
@@ -44,12 +44,12 @@ func (a *acks) add(l *life, id uint64, call answered) error {
 func (a *acks) remove(id uint64) answered {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	call := a.asks[id]
+	call := a.waiting[id]
 	if call == nil {
 		return nil
 	}
-	if delete(a.asks, id); len(a.asks) == 0 {
-		a.asks = nil
+	if delete(a.waiting, id); len(a.waiting) == 0 {
+		a.waiting = nil
 	}
 	return call
 }
@@ -57,8 +57,8 @@ func (a *acks) remove(id uint64) answered {
 // removeAll ends all waits, when the life has ended: there will be no acknowledgement.
 func (a *acks) removeAll() {
 	a.mu.Lock()
-	asks := a.asks
-	a.asks = nil
+	asks := a.waiting
+	a.waiting = nil
 	a.mu.Unlock()
 	for _, call := range asks {
 		call(packet.Args{}, false)

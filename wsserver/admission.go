@@ -36,13 +36,13 @@ func (s *Socket) enter() bool {
 	return true
 }
 
-// admit asks the middlewares.
+// admit runs the middlewares.
 func (s *Socket) admit() bool {
 	for _, middleware := range s.seat.ns.middlewares() {
 		if s.life.ctx.Err() != nil {
 			return false
 		}
-		if data := s.ask(*middleware); data != nil {
+		if data := s.runMiddleware(*middleware); data != nil {
 			s.refuse(data)
 			return false
 		}
@@ -50,8 +50,8 @@ func (s *Socket) admit() bool {
 	return true
 }
 
-// ask asks a middleware. It returns what the client is told if that refuses.
-func (s *Socket) ask(middleware func(context.Context, *Socket) error) (data []byte) {
+// runMiddleware runs a middleware. It returns what the client is told if that refuses.
+func (s *Socket) runMiddleware(middleware func(context.Context, *Socket) error) (data []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.conn.server.report(s, "connect", newPanicError(p))
@@ -96,7 +96,7 @@ func (s *Socket) refuse(data []byte) bool {
 		p.Data = refusalData("internal error")
 		encoded = s.conn.server.plain(p)
 	}
-	return s.end(connected, ErrServerDisconnect, newFrame(encoded))
+	return s.endBefore(connected, ErrServerDisconnect, newFrame(encoded))
 }
 
 // join makes the socket a member of its namespace, in the whole cluster.
@@ -104,7 +104,7 @@ func (s *Socket) join() bool {
 	if s.life.ctx.Err() != nil {
 		return false
 	}
-	err := s.seat.take(s.life.ctx, (*member)(s))
+	err := s.seat.occupy(s.life.ctx, (*member)(s))
 	var unfenced *cluster.UnfencedError
 	if err != nil && !errors.As(err, &unfenced) && s.life.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.
@@ -124,7 +124,7 @@ func (s *Socket) greet(other sink) bool {
 		var missed []*delivery
 		if other != nil {
 			var ok bool
-			if missed, ok = s.seat.pass(other, (*member)(s)); !ok {
+			if missed, ok = s.seat.handOver(other, (*member)(s)); !ok {
 				return false
 			}
 		}
@@ -159,7 +159,7 @@ func (s *Socket) replace(keeper sink) bool {
 	if keeper == nil || !s.greet(keeper) {
 		return false
 	}
-	keeper.dismiss()
+	keeper.replaced()
 	return true
 }
 

@@ -93,7 +93,7 @@ func (c *conn) route(p *packet.Packet) error {
 			call(p.Args, true) // one that nothing waits for, or without an id, is ignored, as Socket.IO does
 		}
 	case packet.Disconnect:
-		s.finish(ErrClientDisconnect, nil)
+		s.end(ErrClientDisconnect, nil)
 	default:
 		return fmt.Errorf("%w: %v", errState, p.Type)
 	}
@@ -138,8 +138,8 @@ func (c *conn) connect(p *packet.Packet) error {
 	return nil
 }
 
-// forgotten says that the handlers of a socket have ended.
-func (c *conn) forgotten(s *Socket) {
+// socketDone says that the handlers of a socket have ended.
+func (c *conn) socketDone(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live--
@@ -156,10 +156,10 @@ func (srv *Server) refusal(namespace, message string) packet.Encoded {
 // maxLeft bounds what a connection remembers of namespaces that the server has disconnected.
 const maxLeft = 256
 
-// forget says that s has ended. last is what the client is told, nil if it knows. It is queued
+// removeSocket says that s has ended. last is what the client is told, nil if it knows. It is queued
 // before the client can connect anew, so that it does not concern the next socket; and once the
 // client has it, s is not in its way. late says that packets for s may be on their way.
-func (c *conn) forget(s *Socket, last *engine.Frame, late bool) {
+func (c *conn) removeSocket(s *Socket, last *engine.Frame, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if last != nil {
@@ -187,7 +187,7 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	c.mu.Unlock()
 	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, why, reason)
 	for _, s := range sockets {
-		s.finish(reason, nil)
+		s.end(reason, nil)
 	}
 }
 
@@ -211,7 +211,7 @@ func (c *conn) close() {
 	c.mu.Unlock()
 	for _, s := range sockets {
 		if s.life.at() == connected {
-			s.finish(ErrServerClose, s.goodbye())
+			s.end(ErrServerClose, s.disconnectFrame())
 		}
 	}
 	c.session.Close(ErrServerClose)

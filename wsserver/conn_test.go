@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
@@ -63,7 +64,7 @@ func TestEventAfterEnd(t *testing.T) {
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
-	s.finish(ErrServerDisconnect, nil)
+	s.end(ErrServerDisconnect, nil)
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
@@ -84,7 +85,7 @@ func TestForgottenButRunning(t *testing.T) {
 	s.seat.ns = srv.Of("/")
 
 	c.mu.Lock() // holds up the end of s where it is to be forgotten
-	go s.finish(ErrServerDisconnect, nil)
+	go s.end(ErrServerDisconnect, nil)
 	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).forget("); {
 		time.Sleep(time.Millisecond)
 	}
@@ -114,7 +115,7 @@ func TestGreetAfterEnd(t *testing.T) {
 	s.seat.ns = srv.Of("/")
 	s.inbox.running = true // this goroutine is the socket's
 	c.Ended(engine.ReasonClient, errors.New("closed"))
-	s.finish(ErrTransportClose, nil)
+	s.end(ErrTransportClose, nil)
 	if s.greet(nil) || s.Connected() {
 		t.Error("the socket is connected")
 	}
@@ -145,7 +146,7 @@ func TestMaxLeft(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
 	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
 	for i := range 10_000 {
-		c.forget(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
+		c.removeSocket(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
 	}
 	if len(c.left) != maxLeft || c.left[maxLeft-1] != "/4999" || c.left[0] != fmt.Sprint("/", 5000-maxLeft) {
 		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
@@ -189,11 +190,11 @@ func TestExitDiscards(t *testing.T) {
 // TestForgedAttachments: what claims more attachments than it can have placeholders is refused before memory is taken for them.
 func TestForgedAttachments(t *testing.T) {
 	forged := packet.Encoded{Text: []byte(`5999999999-["x"]`)}
-	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), forged); !errors.Is(err, packet.ErrPlaceholder) {
+	if _, err := decode(packet.JSON{}.NewDecoder(payload.Limits), forged); !errors.Is(err, packet.ErrPlaceholder) {
 		t.Errorf("got %v, want ErrPlaceholder", err)
 	}
 	short := packet.Encoded{Text: []byte(`51-["x",{"_placeholder":true,"num":0}]`)}
-	if _, err := decode(packet.JSON{}.NewDecoder(packet.ClusterLimits()), short); err == nil {
+	if _, err := decode(packet.JSON{}.NewDecoder(payload.Limits), short); err == nil {
 		t.Error("a packet without its attachment: got no error")
 	}
 }

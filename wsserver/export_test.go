@@ -6,7 +6,7 @@ import "github.com/belfry-io/belfry/adapter/packet"
 func (s *Socket) PendingAcks() int {
 	s.acks.mu.Lock()
 	defer s.acks.mu.Unlock()
-	return len(s.acks.asks)
+	return len(s.acks.waiting)
 }
 
 // Expect is what a broadcast does that asks s, and finds out meanwhile that it has ended.

@@ -237,8 +237,8 @@ func (s *Socket) onlyEnded(err error) bool {
 		(errors.Is(err, reason) || errors.Is(err, context.Canceled) || errors.Is(err, cluster.ErrMember))
 }
 
-// farewell runs handlers of the end, those of the namespace first.
-func (s *Socket) farewell(event string, shared list[func(context.Context, *Socket, error)], own list[func(context.Context, error)]) {
+// runEndHandlers runs handlers of the end, those of the namespace first.
+func (s *Socket) runEndHandlers(event string, shared list[func(context.Context, *Socket, error)], own list[func(context.Context, error)]) {
 	ctx, reason := s.conn.server.ctx, s.life.reason()
 	for _, handle := range shared {
 		s.protect(event, func() error { (*handle)(ctx, s, reason); return nil })

@@ -114,8 +114,8 @@ func (in *inbox) close(o inboxOwner, limits *inboxLimits, discard bool) (discard
 	return discarded
 }
 
-// release has the client read on, if it was not: the inbox needs nothing more.
-func (in *inbox) release(o inboxOwner) {
+// unpause has the client read on, if it was not: the inbox needs nothing more.
+func (in *inbox) unpause(o inboxOwner) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.pausing {

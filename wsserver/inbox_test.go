@@ -106,8 +106,8 @@ func TestInboxCloses(t *testing.T) {
 		if p, last := o.next(o, &o.limits); p != nil || !last {
 			t.Errorf("%+v: got %v, %v, want nothing but the last thing", c, p, last)
 		}
-		o.release(o)
-		o.release(o)
+		o.unpause(o)
+		o.unpause(o)
 		if paused {
 			o.want(t, "released", 0, "resume")
 		} else {

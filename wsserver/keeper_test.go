@@ -14,7 +14,7 @@ type Keeper struct {
 // KeepFor has the seat of s kept by the result; nil if s cannot yield it.
 func KeepFor(s *Socket) *Keeper {
 	k := &Keeper{seat: s.seat}
-	if _, ok := s.seat.pass((*member)(s), k); !ok {
+	if _, ok := s.seat.handOver((*member)(s), k); !ok {
 		return nil
 	}
 	return k
@@ -57,9 +57,9 @@ func (k *Keeper) yield(pass func() bool) ([]*delivery, bool) {
 	return k.missed, true
 }
 
-func (k *Keeper) dismiss()                                        {}
+func (k *Keeper) replaced()                                       {}
 func (k *Keeper) socket() *Socket                                 { return nil }
 func (k *Keeper) DeliverWithAck(_ any, answer func([]byte, bool)) { answer(nil, true) }
 func (k *Keeper) CancelAck(any)                                   {}
 func (k *Keeper) Describe() []byte                                { return nil }
-func (k *Keeper) Disconnect(bool)                                 { k.seat.give() }
+func (k *Keeper) Disconnect(bool)                                 { k.seat.leave() }

@@ -31,8 +31,8 @@ type life struct {
 	barred  bool       // nothing may have it
 }
 
-// begin is called before all else.
-func (l *life) begin() { l.ctx, l.cancel = context.WithCancelCause(context.Background()) }
+// init is called before all else.
+func (l *life) init() { l.ctx, l.cancel = context.WithCancelCause(context.Background()) }
 
 // at returns the stage. A socket counts as connected while its client is being told so.
 func (l *life) at() stage {

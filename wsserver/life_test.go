@@ -16,7 +16,7 @@ func TestLife(t *testing.T) {
 	yes, no := func() bool { return true }, func() bool { return false }
 	never := func() bool { t.Error("a step was taken twice, or after the end"); return true }
 	var l life
-	l.begin()
+	l.init()
 	if l.over() || l.reason() != nil || l.greet(no) || l.at() != connecting {
 		t.Fatal("a life has ended, or gone on, before it began")
 	}
@@ -58,7 +58,7 @@ func TestSeatOfALife(t *testing.T) {
 		"parted": {parted, false, false}, "barred": {ended, true, false},
 	} {
 		var l life
-		l.begin()
+		l.init()
 		l.end(ended, ErrTransportClose, func(bool) {})
 		l.advance(c.to)
 		if c.bar && !l.bar() {
@@ -78,7 +78,7 @@ func TestSeatOfALife(t *testing.T) {
 func TestReasonOfARacingEnd(t *testing.T) {
 	for range 1000 {
 		var l life
-		l.begin()
+		l.init()
 		var wg sync.WaitGroup
 		wg.Go(func() { l.end(ended, ErrTransportClose, func(bool) {}) })
 		for !l.over() {
@@ -100,7 +100,7 @@ func TestAcksOfARacingEnd(t *testing.T) {
 			mu    sync.Mutex
 			calls int
 		)
-		l.begin()
+		l.init()
 		wg.Go(func() {
 			l.end(ended, ErrTransportClose, func(bool) {})
 			a.removeAll()
@@ -119,8 +119,8 @@ func TestAcksOfARacingEnd(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		if calls+refused != 4 || len(a.asks) > 0 {
-			t.Fatalf("%d were told, %d refused, %d still wait, want 4, and none", calls, refused, len(a.asks))
+		if calls+refused != 4 || len(a.waiting) > 0 {
+			t.Fatalf("%d were told, %d refused, %d still wait, want 4, and none", calls, refused, len(a.waiting))
 		}
 	}
 }
@@ -129,7 +129,7 @@ func TestAcksOfARacingEnd(t *testing.T) {
 func TestAcks(t *testing.T) {
 	var l life
 	var a acks
-	l.begin()
+	l.init()
 	for id := range uint64(maxAcks) {
 		if err := a.add(&l, id, func(packet.Args, bool) {}); err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestAcks(t *testing.T) {
 			t.Fatalf("acknowledgement %d: taken %v, or twice", id, got)
 		}
 	}
-	if a.asks != nil {
+	if a.waiting != nil {
 		t.Error("the memory of what was waited for is kept")
 	}
 }

@@ -17,16 +17,16 @@ type namespaces struct {
 
 func (n *namespaces) add(ns *Namespace) {
 	n.byName[ns.name] = ns
-	n.tell()
+	n.wake()
 }
 
 func (n *namespaces) remove(ns *Namespace) {
 	delete(n.byName, ns.name)
 	n.byName = shrink.Map(n.byName, &n.peak)
-	n.tell()
+	n.wake()
 }
 
-func (n *namespaces) tell() {
+func (n *namespaces) wake() {
 	if n.changed != nil {
 		close(n.changed)
 		n.changed = nil

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
@@ -35,7 +36,7 @@ type delivery struct {
 	frame     *engine.Frame
 	ns        *Namespace
 	encoded   packet.Encoded
-	asks      bool                                // it is to be acknowledged
+	wantsAck  bool                                // it is to be acknowledged
 	id        uint64                              // if asks
 	listeners list[func(*Socket, *OutgoingEvent)] // the namespace's, as they were when the broadcast came
 
@@ -46,13 +47,13 @@ type delivery struct {
 // delivery makes a shared frame of a broadcast's payload, as Emit made it here or on another node.
 // If it is to be acknowledged, it has an id of this server's: the same for all its sockets here,
 // and another on each node.
-func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
-	p, err := packet.ParsePayload(payload, &ns.server.limits)
+func (ns *Namespace) delivery(b []byte, volatile bool) (any, error) {
+	p, err := payload.Parse(b, &ns.server.limits)
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{ns: ns, asks: p.Ack, listeners: ns.listeners()}
-	if d.asks {
+	d := &delivery{ns: ns, wantsAck: p.Ack, listeners: ns.listeners()}
+	if d.wantsAck {
 		d.id = ns.server.newAckID()
 		if p.Encoded, err = ns.server.codec.WithID(p.Encoded, d.id); err != nil {
 			return nil, err
@@ -69,7 +70,7 @@ func (ns *Namespace) delivery(payload []byte, volatile bool) (any, error) {
 // that cannot be done.
 func (d *delivery) outgoing() *OutgoingEvent {
 	d.decode.Do(func() {
-		p, err := decode(d.ns.server.codec.NewDecoder(packet.ClusterLimits()), d.encoded)
+		p, err := decode(d.ns.server.codec.NewDecoder(payload.Limits), d.encoded)
 		if err != nil {
 			if srv := d.ns.server; srv.undecoded.allow() {
 				srv.cfg.Logger.Error("belfry: OnAnyOutgoing is not told of a broadcast that cannot be decoded; do all nodes use the same codec?",
@@ -99,9 +100,9 @@ func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
 	return p, err
 }
 
-// take queues what is delivered. It reports false if the client will not get it: it is volatile, or
+// deliver queues what is delivered. It reports false if the client will not get it: it is volatile, or
 // the connection has ended.
-func (s *Socket) take(d *delivery) bool {
+func (s *Socket) deliver(d *delivery) bool {
 	if len(d.listeners) > 0 || s.handlers.outgoing.Load() != nil {
 		if e := d.outgoing(); e != nil {
 			s.tell(e, d.listeners)

@@ -9,6 +9,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 )
 
 // A seat is a place in the rooms of a namespace: an id, the rooms that it is in, and a sink that
@@ -29,24 +30,24 @@ type sink interface {
 	// does not sit there any more. missed is what it has kept for its client.
 	yield(pass func() bool) (missed []*delivery, ok bool)
 
-	// dismiss ends what the sink is beside its seat, which it has yielded.
-	dismiss()
+	// replaced says that it has yielded: whatever it is beside its seat ends.
+	replaced()
 
 	// socket is the socket that it is; nil for none.
 	socket() *Socket
 }
 
-// take puts a sink on a new seat, in the whole cluster: see [cluster.Rooms.Add].
-func (st seat) take(ctx context.Context, who sink) error { return st.ns.rooms.Add(ctx, st.id, who) }
+// occupy puts a sink on a new seat, in the whole cluster: see [cluster.Rooms.Add].
+func (st seat) occupy(ctx context.Context, who sink) error { return st.ns.rooms.Add(ctx, st.id, who) }
 
-// pass puts a sink in the place of another, in one step and without leave and join: see
+// handOver puts a sink in the place of another, in one step and without leave and join: see
 // [cluster.Rooms.Reseat].
-func (st seat) pass(from, to sink) (missed []*delivery, ok bool) {
+func (st seat) handOver(from, to sink) (missed []*delivery, ok bool) {
 	return from.yield(func() bool { return st.ns.rooms.Reseat(st.id, from, to) })
 }
 
-// give gives the seat up, and so leaves its rooms.
-func (st seat) give() { st.ns.rooms.Remove(st.id) }
+// leave gives the seat up, and so leaves its rooms.
+func (st seat) leave() { st.ns.rooms.Remove(st.id) }
 
 // sitter is who sits there; nil for nobody.
 func (st seat) sitter() sink {
@@ -74,8 +75,8 @@ func (m *member) yield(pass func() bool) (missed []*delivery, ok bool) {
 	})
 }
 
-// dismiss implements [sink]: the socket ends with its connection.
-func (m *member) dismiss() { m.socket().CloseTransport() }
+// replaced implements [sink]: the socket ends with its connection.
+func (m *member) replaced() { m.socket().CloseTransport() }
 
 // heir is who sits on the seat that the socket has yielded; nil for nobody, and while it sits there
 // itself.
@@ -90,7 +91,7 @@ func (m *member) heir() sink {
 // connected gets none.
 func (m *member) Deliver(frame any) bool {
 	s := m.socket()
-	if s.life.at() == connected && s.take(frame.(*delivery)) {
+	if s.life.at() == connected && s.deliver(frame.(*delivery)) {
 		return true
 	}
 	heir := m.heir()
@@ -98,7 +99,7 @@ func (m *member) Deliver(frame any) bool {
 }
 
 // DeliverWithAck queues the frame of a broadcast and has answer called with the client's
-// acknowledgement, as [packet.Args.AppendBlob] writes it.
+// acknowledgement, as [payload.AppendArgs] writes it.
 //
 // A socket that is not connected is not asked, nor to be counted as one that does not answer: it
 // answers with an empty payload, which callers skip; a client's answer is never empty. A socket
@@ -113,8 +114,8 @@ func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 		}
 		return
 	}
-	if !d.asks {
-		s.take(d)
+	if !d.wantsAck {
+		s.deliver(d)
 		answer(nil, false)
 		return
 	}
@@ -123,15 +124,15 @@ func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 			answer(nil, false)
 			return
 		}
-		answer(args.AppendBlob(nil), true)
+		answer(payload.AppendArgs(nil, args), true)
 	})
 	switch {
 	case errors.Is(err, ErrTooManyAcks):
-		s.take(d)
+		s.deliver(d)
 		answer(nil, false)
 	case err != nil:
 		answer(nil, true)
-	case !s.take(d):
+	case !s.deliver(d):
 		if call := s.acks.remove(d.id); call != nil {
 			call(packet.Args{}, false)
 		}
@@ -141,7 +142,7 @@ func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 // CancelAck ends the wait for the client's acknowledgement.
 func (m *member) CancelAck(frame any) {
 	d := frame.(*delivery)
-	if !d.asks {
+	if !d.wantsAck {
 		return
 	}
 	m.acks.remove(d.id)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 )
 
 // A ServerHandler handles the server-side events of one name, which other nodes emit by
@@ -58,12 +59,12 @@ func (e *ServerEvent) Ack(args ...any) error {
 	if !e.WantsAck() {
 		return nil
 	}
-	values, err := packet.ClusterLimits().Marshal(args...)
+	values, err := payload.Limits.Marshal(args...)
 	if err != nil {
 		return fmt.Errorf("wsserver: acknowledge %q: %w", e.name, err)
 	}
 	e.acked = true
-	e.answer = values.AppendBlob(nil)
+	e.answer = payload.AppendArgs(nil, values)
 	return nil
 }
 
@@ -115,7 +116,7 @@ var (
 
 // serverEvent has the handlers take an event of another node, and returns their answer.
 func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) ([]byte, error) {
-	args, err := packet.ParseArgsBlob(event.Payload, packet.ClusterLimits())
+	args, err := payload.ParseArgs(event.Payload)
 	if err != nil {
 		return nil, err
 	}

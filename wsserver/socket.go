@@ -31,7 +31,7 @@ type Socket struct {
 
 func newSocket(c *conn, namespace string, auth json.RawMessage) *Socket {
 	s := &Socket{name: namespace, seat: seat{id: c.server.hub.NewID()}, conn: c}
-	s.life.begin()
+	s.life.init()
 	if len(auth) > 0 {
 		s.auth = new(string(auth))
 	}
@@ -144,11 +144,11 @@ func (s *Socket) Disconnect() {
 	if s.life.at() == connecting && s.refuse(refusalData("disconnected")) {
 		return
 	}
-	s.finish(ErrServerDisconnect, s.goodbye())
+	s.end(ErrServerDisconnect, s.disconnectFrame())
 }
 
-// goodbye is the packet that tells the client that the server has disconnected it.
-func (s *Socket) goodbye() *engine.Frame {
+// disconnectFrame is the packet that tells the client that the server has disconnected it.
+func (s *Socket) disconnectFrame() *engine.Frame {
 	return newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Disconnect, Namespace: s.name}))
 }
 

@@ -53,19 +53,19 @@ func (s *Socket) work() {
 	}
 }
 
-// finish ends the socket: nothing more is received or delivered, and its worker does what is left,
+// end ends the socket: nothing more is received or delivered, and its worker does what is left,
 // in the end leave. last is what the client is told, nil if it knows. Events that still wait are
 // handled if it is the client that has gone, and dropped if it was sent away.
-func (s *Socket) finish(reason error, last *engine.Frame) { s.end(ended, reason, last) }
+func (s *Socket) end(reason error, last *engine.Frame) { s.endBefore(ended, reason, last) }
 
-// end is finish for a socket that has not come to before. It reports whether there was one.
-func (s *Socket) end(before stage, reason error, last *engine.Frame) bool {
+// endBefore is end for a socket that has not come to before. It reports whether there was one.
+func (s *Socket) endBefore(before stage, reason error, last *engine.Frame) bool {
 	sent := last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget)
 	ended := s.life.end(before, reason, func(greeted bool) {
-		// In this order: from forget on, Ended and so Server.Close do not know of s, and its worker
+		// In this order: from removeSocket on, Ended and so Server.Close do not know of s, and its worker
 		// has to count for itself.
 		s.conn.server.counts.discarded.Add(uint64(s.inbox.close(s, &s.conn.server.inboxes, sent)))
-		s.conn.forget(s, last, last != nil && greeted)
+		s.conn.removeSocket(s, last, last != nil && greeted)
 	})
 	if ended {
 		s.acks.removeAll()
@@ -79,27 +79,27 @@ func (s *Socket) leave() {
 	greeted := s.life.wasGreeted()
 	ns := s.seat.ns
 	if ns == nil { // it has entered none
-		s.conn.forgotten(s)
+		s.conn.socketDone(s)
 		return
 	}
 	if s.life.at() == ended {
 		s.life.advance(parting)
 		if greeted {
-			s.farewell("disconnecting", ns.onDisconnecting(), s.handlers.rest().disconnecting)
+			s.runEndHandlers("disconnecting", ns.onDisconnecting(), s.handlers.rest().disconnecting)
 		}
 	}
 	if s.life.at() < parted {
 		s.life.advance(leaving)
 		if !s.life.hasYielded() {
-			s.seat.give()
+			s.seat.leave()
 		}
-		s.inbox.release(s)
+		s.inbox.unpause(s)
 		ns.rooms.Told(context.Background()) // the listeners are not to block
 		s.life.advance(parted)
 		if greeted {
-			s.farewell("disconnect", ns.onDisconnect(), s.handlers.rest().disconnect)
+			s.runEndHandlers("disconnect", ns.onDisconnect(), s.handlers.rest().disconnect)
 		}
 	}
 	s.conn.server.exit(ns)
-	s.conn.forgotten(s)
+	s.conn.socketDone(s)
 }

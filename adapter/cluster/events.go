@@ -193,7 +193,8 @@ func (e *events) wake(number uint64) {
 }
 
 // Told waits until the listeners have been called for all changes up to now, or ctx ends. A
-// listener must not call it: it would wait for itself.
+// listener must not call it: it would wait for itself. Package wsserver calls it before a client
+// hears that it is connected, and before the handlers of its disconnection.
 func (r *Rooms) Told(ctx context.Context) {
 	r = r.lock(false)
 	if !r.events.telling {

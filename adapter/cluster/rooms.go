@@ -77,7 +77,7 @@ type Member interface {
 // A Framer turns the payload of a broadcast into the form that the members of a namespace take,
 // once for all of them. If volatile is true, busy members skip it. It is called concurrently. It
 // may keep parts of payload, and must not change it. An error means that the payload cannot be read
-// here; it is logged.
+// here; it is logged. Servers and emitters give one to [Hub.Rooms].
 type Framer func(payload []byte, volatile bool) (any, error)
 
 // A Broadcast is a packet for the members of any of Rooms, or for all members if Rooms is empty,
@@ -134,7 +134,8 @@ func (r *Rooms) lock(keep bool) *Rooms {
 
 // Discard makes the Hub forget r if it has no member, so that this node keeps nothing of the
 // namespace. It reports whether it has. [Hub.Rooms] and Add make new ones; the frame of that call
-// of Hub.Rooms then counts.
+// of Hub.Rooms then counts. Package wsserver calls it when the last client has left a namespace that
+// clients have made.
 func (r *Rooms) Discard() bool {
 	r.hub.roomsMu.Lock()
 	defer r.hub.roomsMu.Unlock()

@@ -59,7 +59,7 @@ func (a Args) Attachments() [][]byte {
 
 // Placeholder returns where the i-th placeholder is, in the order of the text, not of the
 // attachments: JSON()[start:end] stands for Attachments()[num]. There is one for each attachment.
-// It is for codecs.
+// It is for codecs, such as wsserver/msgpack.
 func (a Args) Placeholder(i int) (start, end, num int) {
 	m := a.attached.marks[i]
 	return m.start, m.end, m.num

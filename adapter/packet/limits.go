@@ -3,7 +3,6 @@ package packet
 import (
 	"errors"
 	"fmt"
-	"math"
 )
 
 // Limits bound what a packet may claim. A field that is zero or negative means its default, and a
@@ -21,18 +20,6 @@ const maxDepth = 10_000
 
 // deepest leaves the depth of what is to be encoded to the peer's limits.
 var deepest = Limits{Depth: maxDepth}
-
-var ofCluster = Limits{
-	Attachments:     math.MaxInt,
-	AttachmentBytes: math.MaxInt,
-	Arguments:       math.MaxInt,
-	Depth:           math.MaxInt,
-	NamespaceBytes:  math.MaxInt,
-}
-
-// ClusterLimits returns limits that bound nothing. They are for packets that a node of the same
-// cluster has encoded, within its own limits.
-func ClusterLimits() *Limits { return &ofCluster }
 
 // Check returns an error for a limit below zero, and for a Depth that cannot be reached. It is for
 // configurations.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 )
 
 // A Broadcast selects sockets of a namespace, on all nodes, and acts on them: it emits to them,
@@ -169,7 +170,7 @@ func (b Broadcast) message(event string, args []any, ack bool) (cluster.Broadcas
 	if err != nil {
 		return cluster.Broadcast{}, err
 	}
-	p := packet.Payload{Encoded: encoded, Plain: b.plain, Ack: ack}
+	p := payload.Payload{Encoded: encoded, Plain: b.plain, Ack: ack}
 	return cluster.Broadcast{
 		Rooms:    b.rooms,
 		Except:   b.except,

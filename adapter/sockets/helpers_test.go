@@ -13,8 +13,8 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
-	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 	"github.com/belfry-io/belfry/test/leak"
 )
 
@@ -41,8 +41,8 @@ func (m *member) Deliver(frame any) bool { m.note(frame.(string)); return true }
 
 func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool)) {
 	m.note(frame.(string))
-	args, err := packet.ClusterLimits().Marshal(m.name, []byte(m.name))
-	answer(args.AppendBlob(nil), err == nil)
+	args, err := payload.Limits.Marshal(m.name, []byte(m.name))
+	answer(payload.AppendArgs(nil, args), err == nil)
 }
 
 func (m *member) CancelAck(any) {}
@@ -71,8 +71,8 @@ func (m *member) take() string {
 }
 
 // frame is what a broadcast's payload says, as text.
-func frame(payload []byte, volatile bool) (any, error) {
-	p, err := packet.ParsePayload(payload, packet.ClusterLimits())
+func frame(b []byte, volatile bool) (any, error) {
+	p, err := payload.Parse(b, payload.Limits)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
-	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 )
 
 // TestRemoteSocket: what is fetched says what the socket's node says of it, and can be acted on,
@@ -144,7 +144,7 @@ func TestRemoteSocketJSON(t *testing.T) {
 
 // TestResponse: the arguments of an answer, by their number, into types, and without.
 func TestResponse(t *testing.T) {
-	args, err := packet.ClusterLimits().Marshal(1, []byte("two"), map[string]any{"three": []byte{3}})
+	args, err := payload.Limits.Marshal(1, []byte("two"), map[string]any{"three": []byte{3}})
 	if err != nil {
 		t.Fatal(err)
 	}

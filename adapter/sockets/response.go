@@ -1,6 +1,9 @@
 package sockets
 
-import "github.com/belfry-io/belfry/adapter/packet"
+import (
+	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
+)
 
 // A Response is a client's answer to an event, or that of a server's program to a server-side
 // event.
@@ -10,8 +13,8 @@ type Response struct{ args packet.Args }
 func NewResponse(args packet.Args) Response { return Response{args} }
 
 // parseResponse makes a Response of what a member, or a server, of any node has answered.
-func parseResponse(payload []byte) (Response, error) {
-	args, err := packet.ParseArgsBlob(payload, packet.ClusterLimits())
+func parseResponse(answer []byte) (Response, error) {
+	args, err := payload.ParseArgs(answer)
 	return Response{args}, err
 }
 

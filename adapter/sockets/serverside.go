@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
-	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 )
 
 // ServerSideEmit sends an event to the programs of the other servers of the cluster, which handle
@@ -65,9 +65,9 @@ func (ns *Namespace) serverSide(event string, args []any) ([]byte, error) {
 	if err := ns.usable(); err != nil {
 		return nil, err
 	}
-	values, err := packet.ClusterLimits().MarshalEvent(event, args...)
+	values, err := payload.Limits.MarshalEvent(event, args...)
 	if err != nil {
 		return nil, err
 	}
-	return values.AppendBlob(nil), nil
+	return payload.AppendArgs(nil, values), nil
 }

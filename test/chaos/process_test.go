@@ -20,8 +20,8 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/emitter"
-	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/adapter/sockets/payload"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/test/child"
@@ -284,8 +284,8 @@ type listener struct {
 }
 
 // frame decodes a broadcast: its origin and number.
-func frame(payload []byte, volatile bool) (any, error) {
-	p, err := packet.ParsePayload(payload, packet.ClusterLimits())
+func frame(b []byte, volatile bool) (any, error) {
+	p, err := payload.Parse(b, payload.Limits)
 	if err != nil {
 		return nil, err
 	}

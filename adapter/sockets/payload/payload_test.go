@@ -1,48 +1,50 @@
-package packet
+package payload
 
 import (
 	"bytes"
 	"errors"
 	"reflect"
 	"testing"
+
+	"github.com/belfry-io/belfry/adapter/packet"
 )
 
 // TestPayload: the flags and the packet come back, and what an older node has written still means the same.
 func TestPayload(t *testing.T) {
-	encoded := Encoded{Text: []byte(`2["x"]`), Attachments: [][]byte{[]byte("a"), {}}}
+	encoded := packet.Encoded{Text: []byte(`2["x"]`), Attachments: [][]byte{[]byte("a"), {}}}
 	for _, p := range []Payload{{Encoded: encoded}, {encoded, true, false}, {encoded, false, true}, {encoded, true, true}} {
 		b := p.Append([]byte("before"))[len("before"):]
 		if p.Size() != len(b) {
 			t.Errorf("%+v: Size is %d, Append has appended %d bytes", p, p.Size(), len(b))
 		}
-		got, err := ParsePayload(b, nil)
+		got, err := Parse(b, nil)
 		if err != nil || !reflect.DeepEqual(got, p) {
 			t.Errorf("got %+v, error %v, want %+v", got, err, p)
 		}
 		b[0] |= 0x80
-		if got, err := ParsePayload(b, nil); err != nil || !reflect.DeepEqual(got, p) {
+		if got, err := Parse(b, nil); err != nil || !reflect.DeepEqual(got, p) {
 			t.Errorf("with a flag of the future: got %+v, error %v, want %+v", got, err, p)
 		}
 	}
 	golden := []byte("\x03\x00\x062[\"x\"]")
-	if got := (Payload{Encoded{Text: []byte(`2["x"]`)}, true, true}).Append(nil); !bytes.Equal(got, golden) {
+	if got := (Payload{packet.Encoded{Text: []byte(`2["x"]`)}, true, true}).Append(nil); !bytes.Equal(got, golden) {
 		t.Errorf("got %q, want %q: nodes of other versions would not understand it", got, golden)
 	}
 	for _, bad := range [][]byte{nil, {}, {0}, {0, 0}, {0, 11, 0}} {
-		if _, err := ParsePayload(bad, nil); !errors.Is(err, ErrBlob) {
+		if _, err := Parse(bad, nil); !errors.Is(err, packet.ErrBlob) {
 			t.Errorf("%q: got error %v, want ErrBlob", bad, err)
 		}
 	}
 }
 
-// TestArgsBlob: arguments come back, attachments included; what does not fit together does not.
-func TestArgsBlob(t *testing.T) {
+// TestArgs: arguments come back, attachments included; what does not fit together does not.
+func TestArgs(t *testing.T) {
 	for _, values := range [][]any{nil, {1, "two", nil}, {[]byte("b"), map[string]any{"deep": []byte{}}}} {
-		args, err := Marshal(values...)
+		args, err := packet.Marshal(values...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ParseArgsBlob(args.AppendBlob(nil), nil)
+		got, err := ParseArgs(AppendArgs(nil, args))
 		if err != nil || got.Len() != args.Len() || !bytes.Equal(got.JSON(), args.JSON()) ||
 			len(got.Attachments()) != len(args.Attachments()) {
 			t.Errorf("%v: got %s, error %v, want %s", values, got.JSON(), err, args.JSON())
@@ -53,16 +55,16 @@ func TestArgsBlob(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []Encoded{
+	for _, bad := range []packet.Encoded{
 		{Text: []byte(`{}`)},
 		{Text: []byte(`[`)},
 		{Text: []byte(`[1]`), Attachments: [][]byte{{1}}},
 	} {
-		if args, err := ParseArgsBlob(bad.AppendBlob(nil), nil); err == nil {
+		if args, err := ParseArgs(bad.AppendBlob(nil)); err == nil {
 			t.Errorf("%s with %d attachments: got %s, want an error", bad.Text, len(bad.Attachments), args.JSON())
 		}
 	}
-	if _, err := ParseArgsBlob(nil, nil); !errors.Is(err, ErrBlob) {
+	if _, err := ParseArgs(nil); !errors.Is(err, packet.ErrBlob) {
 		t.Errorf("empty: got error %v, want ErrBlob", err)
 	}
 }
