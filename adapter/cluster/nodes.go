@@ -24,7 +24,7 @@ func CheckName(name string) error {
 // A Node is a server of the cluster, as one of its nodes knows it.
 type Node struct {
 	ID   string // unique, and new whenever its program starts
-	Name string // its HubConfig.Name; empty while it is not known here
+	Name string // its HubConfig.Name; empty while it is not known, as of a suspect that only others have met
 
 	// Suspect is true while the node is silent, or has not answered in time: the others do not wait
 	// for it. While the link of this node itself is down, all other nodes are suspect.
@@ -44,7 +44,7 @@ func label(id, name string) string {
 // Nodes returns the servers of the cluster, and a channel that is closed when the list changes:
 // when a server was met, becomes suspect, is back, was given up or has left, or its name has become
 // known. This node is the first, unless it is a client ([HubConfig.Client]); the others follow by
-// name and id. The list has no clients, and no servers that this node has only heard of.
+// name and id. The list has no clients.
 //
 // A caller that compares each list with the one before sees every change that lasts. The channel
 // never closes if the Hub has no adapter, or was closed.
