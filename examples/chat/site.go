@@ -76,7 +76,7 @@ func start(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (c 
 	for _, n := range c.nodes {
 		label := n.io.NodeName()
 		if count == 1 {
-			label += " " + n.io.Node()[:6] // others in its cluster may be on its host
+			label = "node " + n.io.Node()[:6] // others in its cluster may be on its host, and have its name
 		}
 		links = append(links, link{ID: n.io.Node(), Label: label, URL: n.url})
 	}
