@@ -86,9 +86,10 @@ func TestForgottenButRunning(t *testing.T) {
 
 	c.mu.Lock() // holds up the end of s where it is to be forgotten
 	go s.end(ErrServerDisconnect, nil)
-	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).forget("); {
-		time.Sleep(time.Millisecond)
-	}
+	stacks := make([]byte, 1<<20)
+	kit.Eventually(t, "the end of the socket", func() bool {
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).removeSocket(")
+	})
 	srv.handlers.Done() // that of the connection, which ends
 	waited := make(chan struct{})
 	go func() {
