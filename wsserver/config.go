@@ -58,8 +58,8 @@ type Config struct {
 	// UpgradeTimeout is how long the change from polling to a WebSocket may take. Zero means 10 s.
 	UpgradeTimeout time.Duration
 
-	// AckTimeout is how long EmitWithAck waits for clients' answers if its ctx has no deadline. Zero
-	// means 30 s.
+	// AckTimeout is how long EmitWithAck and Ask wait for clients' answers if their ctx has no
+	// deadline. Zero means 30 s.
 	AckTimeout time.Duration
 
 	// Limits bound what clients may send, and what may wait for them.
