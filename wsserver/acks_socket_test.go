@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -43,9 +44,7 @@ func TestAckWhileHandlerWaits(t *testing.T) {
 			}
 			return []any{n*10 + int(b[0])}
 		})
-		if got, want := string(c.EmitWithAck("ask me").JSON()), "[33]"; got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, string(c.EmitWithAck("ask me").JSON()), "[33]")
 	})
 }
 
@@ -75,9 +74,7 @@ func TestAckIgnored(t *testing.T) {
 			wsrig.Under(c).Send(`434["first"]`, `434["second"]`)
 			c.EmitWithAck("echo")
 		}))
-		if err != nil {
-			t.Errorf("answered early: got %v", err)
-		}
+		kit.OK(t, err, "answered early")
 		synctest.Wait()
 		if !s.Connected() {
 			t.Error("the socket was disconnected")
@@ -183,9 +180,7 @@ func TestAcks(t *testing.T) {
 		} {
 			c.Send(test.send)
 			if test.want != "" {
-				if got := c.Read(); got != test.want {
-					t.Errorf("%s: got %s, want %s", test.send, got, test.want)
-				}
+				kit.Want(t, c.Read(), test.want, test.send)
 			}
 			synctest.Wait()
 			select {
@@ -194,20 +189,14 @@ func TestAcks(t *testing.T) {
 					t.Errorf("%s: OnError got %v, want %q", test.send, f.err, test.failure)
 				}
 			default:
-				if test.failure != "" {
-					t.Errorf("%s: OnError was not called, want %q", test.send, test.failure)
-				}
+				kit.Want(t, test.failure, "", test.send, "OnError was not called")
 			}
 		}
 		c.Send(`429["double",9]`)
-		if got := c.Read(); got != `439[18]` {
-			t.Errorf("in the end: got %s, so something was answered that is not to be", got)
-		}
+		kit.Want(t, c.Read(), `439[18]`, "in the end: something else was answered")
 		if got := srv.Stats(); got.Failures != 3 || got.Events != 13 || got.Unhandled != 1 {
 			t.Errorf("Stats: got %d failures, %d events and %d unhandled, want 3, 13 and 1", got.Failures, got.Events, got.Unhandled)
 		}
-		if events != 8 {
-			t.Errorf("handlers: got %d calls, want 8", events)
-		}
+		kit.Want(t, events, 8, "handlers calls")
 	})
 }

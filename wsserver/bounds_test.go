@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -26,30 +27,26 @@ func TestDisconnectDropsEvents(t *testing.T) {
 		{"the client leaves", func(s *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
 		{"the client vanishes", func(s *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				release := make(chan struct{})
-				handled := 0
-				srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
-					handled++
-					<-release
-					return nil
-				})
-				gone := farewells(srv.Of("/"))
-				client := wstest.Dial(t, srv, wstest.Config{})
-				for range 5 {
-					client.Emit("n")
-				}
-				synctest.Wait()
-				c.end(socketOf(t, srv, client), client)
-				synctest.Wait()
-				close(release)
-				next(t, gone)
-				if handled != c.handled {
-					t.Errorf("%d of 5 events were handled, want %d", handled, c.handled)
-				}
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			release := make(chan struct{})
+			handled := 0
+			srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
+				handled++
+				<-release
+				return nil
 			})
+			gone := farewells(srv.Of("/"))
+			client := wstest.Dial(t, srv, wstest.Config{})
+			for range 5 {
+				client.Emit("n")
+			}
+			synctest.Wait()
+			c.end(socketOf(t, srv, client), client)
+			synctest.Wait()
+			close(release)
+			next(t, gone)
+			kit.Want(t, handled, c.handled, "events handled of 5")
 		})
 	}
 }
@@ -76,9 +73,7 @@ func TestMaxEventBytes(t *testing.T) {
 		}
 		close(release)
 		c.EmitWithAck("echo")
-		if handled != 20 {
-			t.Errorf("handled: got %d, want 20", handled)
-		}
+		kit.Want(t, handled, 20, "handled")
 	})
 }
 
@@ -132,9 +127,7 @@ func TestErrorsOfTheEnd(t *testing.T) {
 		synctest.Wait()
 		c.Abort()
 		next(t, gone)
-		if f := <-failures; !errors.Is(f.err, other) {
-			t.Errorf("reported: %v, want nothing but %v", f.err, other)
-		}
+		kit.WantErr(t, (<-failures).err, other, "all that is reported")
 		time.Sleep(time.Second)
 		select {
 		case f := <-failures:

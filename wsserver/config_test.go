@@ -105,9 +105,7 @@ func TestWrongConfig(t *testing.T) {
 			for _, target := range []string{"/socket.io/?EIO=4&transport=polling", "/", "/socket.io/socket.io.js"} {
 				w := httptest.NewRecorder()
 				srv.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
-				if w.Code != http.StatusInternalServerError {
-					t.Errorf("%s: got %d, want 500", target, w.Code)
-				}
+				kit.Want(t, w.Code, http.StatusInternalServerError, target)
 				named(target, w.Body.String())
 			}
 			if err := srv.To("x").Emit(t.Context(), "said"); err == nil {

@@ -52,9 +52,7 @@ func TestClosedDuringEnd(t *testing.T) {
 	<-ended
 	<-handled
 	<-waited
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestEventAfterEnd: an event that arrives while its socket ends, after the goroutine of the socket has looked for events the last time,
@@ -68,12 +66,8 @@ func TestEventAfterEnd(t *testing.T) {
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
-	if len(s.inbox.events) != 0 {
-		t.Errorf("got %d events, want none", len(s.inbox.events))
-	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.Want(t, len(s.inbox.events), 0, "events")
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestForgottenButRunning: a socket that its connection does not know any more, so that nobody who ends the connection waits for it, counts
@@ -103,9 +97,7 @@ func TestForgottenButRunning(t *testing.T) {
 	}
 	c.mu.Unlock()
 	<-waited
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestGreetAfterEnd: a client that went away while its socket joined the cluster is not brought back by its greeting.
@@ -124,9 +116,7 @@ func TestGreetAfterEnd(t *testing.T) {
 	if got := srv.Of("/").SocketCount(); got > 0 {
 		t.Errorf("%d sockets are left, want none", got)
 	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestConnectAfterEnd: a CONNECT that is routed while its connection ends makes no socket, which nobody would end.
@@ -137,9 +127,7 @@ func TestConnectAfterEnd(t *testing.T) {
 	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
 		t.Errorf("got %d sockets, %v, want none", len(c.sockets), err)
 	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
@@ -153,9 +141,7 @@ func TestMaxLeft(t *testing.T) {
 		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
 	}
 	srv.handlers.Done() // that of the connection, which is not one
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestExitDiscards: the adapter keeps nothing of a dynamic namespace that has gone, and all of one that has not.

@@ -80,17 +80,13 @@ func TestHTTP(t *testing.T) {
 			hs := httptest.NewServer(srv)
 			defer hs.Close()
 			r, err := http.NewRequest(test.method, hs.URL+test.target, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			r.Host = "chat.example"
 			for name, value := range test.header {
 				r.Header.Set(name, value)
 			}
 			answer, err := hs.Client().Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			defer answer.Body.Close()
 			if answer.StatusCode != test.status {
 				t.Fatalf("status: got %d, want %d", answer.StatusCode, test.status)

@@ -176,9 +176,7 @@ func TestInflateAbuse(t *testing.T) {
 			text := strings.Repeat("hello, world ", 1+test.own/13)[:test.own]
 			frame := squeezed(`421["echo","` + text + `"]`)
 			for i := range messages {
-				if _, err := other.nc.Write(frame); err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(other.nc.Write(frame))(t)
 				if got, err := other.read(); err != nil || got != `431["`+text+`"]` {
 					t.Fatalf("answer %d is %.50q, %v", i, got, err)
 				}

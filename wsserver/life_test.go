@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestLife: each step is taken once, in its order, by whoever comes first, and none after the end but those of the worker.
@@ -131,13 +132,9 @@ func TestAcks(t *testing.T) {
 	var a acks
 	l.init()
 	for id := range uint64(maxAcks) {
-		if err := a.add(&l, id, func(packet.Args, bool) {}); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, a.add(&l, id, func(packet.Args, bool) {}))
 	}
-	if err := a.add(&l, maxAcks, func(packet.Args, bool) {}); err != ErrTooManyAcks {
-		t.Errorf("got %v, want ErrTooManyAcks", err)
-	}
+	kit.Want(t, a.add(&l, maxAcks, func(packet.Args, bool) {}), ErrTooManyAcks)
 	for id := range uint64(maxAcks + 1) {
 		if got := a.remove(id) != nil; got != (id < maxAcks) || a.remove(id) != nil {
 			t.Fatalf("acknowledgement %d: taken %v, or twice", id, got)

@@ -37,9 +37,7 @@ var networks = []network{
 
 func unixSocket(t *testing.T) net.Listener {
 	dir, err := os.MkdirTemp("", "") // t.TempDir may be too long for an address
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil && runtime.GOOS == "windows" {

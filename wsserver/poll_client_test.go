@@ -47,13 +47,9 @@ func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	}}
 	t.Cleanup(p.close)
 	body, err := p.do("GET", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	open, err := engineio.ParseOpen([]byte(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	p.sid = open.SID
 	p.post("40")
 	for len(p.events) == 0 && p.fetch() { // no event may come before the answer to CONNECT

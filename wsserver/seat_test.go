@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -36,9 +37,7 @@ func TestReseat(t *testing.T) {
 		})
 		clients := []*wstest.Client{wstest.Dial(t, srvs[0], wstest.Config{})}
 		id := clients[0].ID()
-		if err := socketOf(t, srvs[0], clients[0]).Join(t.Context(), "red"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, socketOf(t, srvs[0], clients[0]).Join(t.Context(), "red"))
 		before := events.Load()
 
 		said := make([]int, 4)
@@ -130,20 +129,18 @@ func TestReseatTooLate(t *testing.T) {
 		"kicked":       func(c *wstest.Client, s *wsserver.Socket) { s.Kick() },
 		"gone":         func(c *wstest.Client, s *wsserver.Socket) { c.Abort() },
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				c := wstest.Dial(t, srv, wstest.Config{})
-				s := socketOf(t, srv, c)
-				_ = s.Join(t.Context(), "red")
-				end(c, s)
-				synctest.Wait()
-				srv.KeptBy(s)
-				c = wstest.Dial(t, srv, wstest.Config{})
-				if got := strings.Join(socketOf(t, srv, c).Rooms(), " "); c.ID() != s.ID() || got != s.ID() {
-					t.Errorf("got a socket %s in %s, want %s in its own room alone", c.ID(), got, s.ID())
-				}
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			c := wstest.Dial(t, srv, wstest.Config{})
+			s := socketOf(t, srv, c)
+			_ = s.Join(t.Context(), "red")
+			end(c, s)
+			synctest.Wait()
+			srv.KeptBy(s)
+			c = wstest.Dial(t, srv, wstest.Config{})
+			if got := strings.Join(socketOf(t, srv, c).Rooms(), " "); c.ID() != s.ID() || got != s.ID() {
+				t.Errorf("got a socket %s in %s, want %s in its own room alone", c.ID(), got, s.ID())
+			}
 		})
 	}
 }

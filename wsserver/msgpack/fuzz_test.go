@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // FuzzDecoder holds the decoder to: it does not panic, takes no more memory than it may, and what it accepts is encoded and decoded again
@@ -81,9 +82,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		p := &packet.Packet{Type: packet.Ack, Namespace: "/", HasID: true, Args: args}
 		e, err := Codec{}.Encode(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		got, err := Codec{}.NewDecoder(nil).Binary(e.Attachments[0])
 		if err != nil {
 			t.Fatalf("%q: %x: %v", text, e.Attachments[0], err)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -70,9 +71,7 @@ func TestStall(t *testing.T) {
 		}
 		c.Resume()
 		synctest.Wait()
-		if got := len(c.Pending()); got != 30 {
-			t.Errorf("got %d events, want 30", got)
-		}
+		kit.Want(t, len(c.Pending()), 30, "events")
 		c.Stall()
 		c.Abort() // does not wait for Resume
 	})
@@ -123,9 +122,7 @@ func TestTry(t *testing.T) {
 		if client == nil || refusal != nil {
 			t.Fatalf("granted: got %v, %s", client, refusal)
 		}
-		if got := string(client.EmitWithAck("echo", 1).JSON()); got != "[1]" {
-			t.Errorf("echo: got %s", got)
-		}
+		kit.Want(t, string(client.EmitWithAck("echo", 1).JSON()), "[1]", "echo")
 		if other, refusal := client.Try("/unknown", nil); other != nil || string(refusal) != `{"message":"Invalid namespace"}` {
 			t.Errorf("an unknown namespace: got %v, %s", other, refusal)
 		}

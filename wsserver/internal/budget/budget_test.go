@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"math"
 	"runtime/debug"
 	"testing"
@@ -12,17 +13,11 @@ func TestShare(t *testing.T) {
 		{0, 75}, {400, 50}, {1199, 0}, {1184, 1}, {1200, 0}, {1600, 0}, {5000, 0},
 	} {
 		b.Add(test.used)
-		if got := b.Share(); got != test.want {
-			t.Errorf("with %d of 1600 used: got a share of %d, want %d", test.used, got, test.want)
-		}
+		kit.Want(t, b.Share(), test.want, "with", test.used, "of 1600 used: the share")
 		b.Release(test.used)
 	}
-	if got := b.Used(); got != 0 {
-		t.Errorf("%d bytes are used after all was given back", got)
-	}
-	if got := New(math.MaxInt64).Share(); got != math.MaxInt32 {
-		t.Errorf("without a limit: got a share of %d", got)
-	}
+	kit.Want(t, b.Used(), 0, "bytes are used after all was given back")
+	kit.Want(t, New(math.MaxInt64).Share(), math.MaxInt32, "without a limit: the share")
 }
 
 // TestNil: without a budget nothing is counted, and nothing is ever used up.
@@ -127,22 +122,14 @@ func TestDefault(t *testing.T) {
 		{1 << 30, 512 << 20}, {128 << 20, 64 << 20}, {96 << 20, Minimum}, {1, Minimum},
 	} {
 		debug.SetMemoryLimit(test.limit)
-		if got := Default(); got != test.want {
-			t.Errorf("with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
-		}
-		if got := New(0).Limit(); got != test.want {
-			t.Errorf("the limit of New(0) with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
-		}
+		kit.Want(t, Default(), test.want, "with a memory limit of", test.limit)
+		kit.Want(t, New(0).Limit(), test.want, "the limit of New(0) with a memory limit of", test.limit)
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
 	want := int64(fallback)
 	if machine := machineMemory(); machine > 0 {
 		want = max(machine/4, Minimum)
 	}
-	if got := Default(); got != want {
-		t.Errorf("without a memory limit: got %d, want %d", got, want)
-	}
-	if got := New(5).Limit(); got != 5 {
-		t.Errorf("the limit of New(5): got %d", got)
-	}
+	kit.Want(t, Default(), want, "without a memory limit")
+	kit.Want(t, New(5).Limit(), 5, "the limit of New(5)")
 }

@@ -129,10 +129,7 @@ func TestTinyPackets(t *testing.T) {
 	defer srv.CloseSessions(errTest)
 	w := httptest.NewRecorder()
 	srv.ServeHTTP(w, httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil))
-	open, err := engineio.ParseOpen(w.Body.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
+	open := kit.Must(engineio.ParseOpen(w.Body.Bytes()))(t)
 	took := func(packets int, best time.Duration) time.Duration {
 		payload := bytes.Repeat([]byte("4x\x1e"), packets)
 		payload = payload[:len(payload)-1]
@@ -182,9 +179,7 @@ func TestUpgradesOverSockets(t *testing.T) {
 	}
 	all.Wait()
 	r.http.CloseIdleConnections()
-	if n := r.srv.Stats().Accepted; n != uint64(sessions) {
-		t.Errorf("%d sessions", n)
-	}
+	kit.Want(t, r.srv.Stats().Accepted, uint64(sessions), "sessions")
 }
 
 // upgradeOnce is a client of TestUpgradesOverSockets. Its messages carry numbers.

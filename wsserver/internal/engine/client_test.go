@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -21,27 +22,18 @@ import (
 func (r *rig) openWebSocket() (*socket, *owner) {
 	r.t.Helper()
 	ws, err := r.openSocket("")
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	first, err := ws.read()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	open, err := engineio.ParseOpen([]byte(first))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	return ws, r.owner(open.SID)
 }
 
 // probe opens a WebSocket for a session and sends the probe; it reads the answer, and returns when the poll that waited has its own.
 func (r *rig) probe(sid string) *socket {
 	r.t.Helper()
-	ws, err := r.openSocket(sid)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	ws := kit.Must(r.openSocket(sid))(r.t)
 	ws.mustSend(r.t, "2probe")
 	ws.wantRead(r.t, "3probe")
 	synctest.Wait()
@@ -50,9 +42,7 @@ func (r *rig) probe(sid string) *socket {
 
 func (s *socket) mustSend(t testing.TB, messages ...string) {
 	t.Helper()
-	if err := s.send(messages...); err != nil {
-		t.Errorf("send: %v", err)
-	}
+	kit.OK(t, s.send(messages...), "send")
 }
 
 func (s *socket) wantRead(t testing.TB, want ...string) {

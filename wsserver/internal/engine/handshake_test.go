@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -28,36 +29,22 @@ func TestHandshake(t *testing.T) {
 			t.Fatalf("got %v, %v", answer, err)
 		}
 		open, err := engineio.ParseOpen([]byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		want := `0{"sid":"` + open.SID + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		if body != want {
-			t.Errorf("got %s, want %s", body, want)
-		}
-		if got := answer.Header.Get("Content-Type"); got != "text/plain; charset=UTF-8" {
-			t.Errorf("Content-Type is %q", got)
-		}
+		kit.Want(t, body, want)
+		kit.Want(t, answer.Header.Get("Content-Type"), "text/plain; charset=UTF-8", "Content-Type is")
 		if got := answer.Header["Set-Cookie"]; got != nil {
 			t.Errorf("Set-Cookie is %q", got)
 		}
 
 		ws, err := r.openSocket("")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		first, err := ws.read()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		open, err = engineio.ParseOpen([]byte(first))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		want = `0{"sid":"` + open.SID + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		if first != want {
-			t.Errorf("got %s, want %s", first, want)
-		}
+		kit.Want(t, first, want)
 		if got := r.srv.Stats(); got.Accepted != 2 || got.Refused != 0 || r.srv.Len() != 2 {
 			t.Errorf("Stats: %+v, Len %d", got, r.srv.Len())
 		}
@@ -91,9 +78,7 @@ func TestRefused(t *testing.T) {
 			{"POST", "EIO=4&transport=polling&sid=" + o.session.sid, 400, badRequestBody},
 		}
 		for _, c := range cases {
-			if got := r.mustRequest(c.method, c.query, "", c.status); got != c.body {
-				t.Errorf("%s %s: got %s, want %s", c.method, c.query, got, c.body)
-			}
+			kit.Want(t, r.mustRequest(c.method, c.query, "", c.status), c.body, c.method, c.query)
 		}
 		answer, _, err := r.request(t.Context(), "PUT", "EIO=4&transport=polling&sid="+sid, "x")
 		if err != nil || answer.StatusCode != 405 || answer.Header.Get("Allow") != "GET, POST" {
@@ -146,9 +131,7 @@ func TestAllow(t *testing.T) {
 		if asked != 4 || opening != 3 {
 			t.Errorf("asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
 		}
-		if n := r.srv.Len(); n != 1 {
-			t.Errorf("%d sessions", n)
-		}
+		kit.Want(t, r.srv.Len(), 1, "sessions")
 		refuse = nil
 		r.probe(sid).nc.Close()
 	})
@@ -163,9 +146,7 @@ func TestCookie(t *testing.T) {
 			}
 		})
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		open, _ := engineio.ParseOpen([]byte(body))
 		if got, want := answer.Header.Get("Set-Cookie"), "io="+open.SID+"; Path=/; HttpOnly; SameSite=Lax"; got != want {
 			t.Errorf("Set-Cookie is %q, want %q", got, want)
@@ -211,9 +192,7 @@ func TestTransports(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportWebSocket })
-		if got := r.mustRequest("GET", "EIO=4&transport=polling", "", 400); got != unknownTransport {
-			t.Errorf("got %s", got)
-		}
+		kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling", "", 400), unknownTransport)
 		ws, _ := r.openWebSocket()
 		ws.nc.Close()
 	})
@@ -248,9 +227,7 @@ func TestOpenRefuses(t *testing.T) {
 		buf := make([]byte, 12)
 		nc.Read(buf)
 		nc.Close()
-		if string(buf) != "HTTP/1.1 400" {
-			t.Errorf("a handshake without a key: got %q", buf)
-		}
+		kit.Want(t, string(buf), "HTTP/1.1 400", "a handshake without a key")
 		synctest.Wait()
 		for _, o := range r.owners {
 			<-o.ended
@@ -278,9 +255,7 @@ func TestShutRefuses(t *testing.T) {
 		r.wantPoll(sid, "4last")
 		r.wantPoll(sid, "1")
 		o.wantEnded(t, errTest)
-		if err := r.srv.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.srv.Close(context.Background()))
 	})
 }
 
@@ -298,14 +273,9 @@ func TestOpenMeetsShut(t *testing.T) {
 			})
 			if kind == "polling" {
 				sid := r.openPolling()
-				if got := r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400); got != unknownSID {
-					t.Errorf("got %s", got)
-				}
+				kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			} else {
-				ws, err := r.openSocket("")
-				if err != nil {
-					t.Fatal(err)
-				}
+				ws := kit.Must(r.openSocket(""))(t)
 				ws.wantClosed(t)
 			}
 			for _, o := range r.owners {

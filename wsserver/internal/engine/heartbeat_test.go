@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -16,9 +17,7 @@ import (
 func (o *owner) wantAfter(t testing.TB, begin time.Time, want time.Duration, reason error) {
 	t.Helper()
 	o.wantEnded(t, reason)
-	if d := time.Since(begin); d != want {
-		t.Errorf("the session ended after %v, want %v", d, want)
-	}
+	kit.Want(t, time.Since(begin), want, "the session ended after")
 }
 
 // TestHeartbeat: Engine.IO 4, "Heartbeat", on both transports.
@@ -30,9 +29,7 @@ func TestHeartbeat(t *testing.T) {
 		for range 3 {
 			begin := time.Now()
 			r.wantPoll(sid, "2")
-			if d := time.Since(begin); d != 25*time.Second {
-				t.Errorf("a ping after %v", d)
-			}
+			kit.Want(t, time.Since(begin), 25*time.Second, "a ping after")
 			r.post(sid, "3")
 		}
 		begin := time.Now()
@@ -40,9 +37,7 @@ func TestHeartbeat(t *testing.T) {
 		time.Sleep(19 * time.Second)
 		r.post(sid, "3") // just in time, and the interval begins here
 		r.wantPoll(sid, "2")
-		if d := time.Since(begin); d != 69*time.Second {
-			t.Errorf("the ping after a late pong comes after %v", d)
-		}
+		kit.Want(t, time.Since(begin), 69*time.Second, "the ping after a late pong comes after")
 		poll := r.start("GET", sid, "")
 		o.wantAfter(t, begin, 89*time.Second, engineio.ErrPingTimeout)
 		poll.want(200, "1")

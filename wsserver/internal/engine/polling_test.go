@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -55,9 +56,7 @@ func TestSendingData(t *testing.T) {
 		poll.want(200, "4three")
 
 		// A volatile message is for a poll that waits.
-		if err := o.session.Send(newFrame("dropped", true)); err != nil {
-			t.Errorf("Send of a volatile message: %v", err)
-		}
+		kit.OK(t, o.session.Send(newFrame("dropped", true)), "Send of a volatile message")
 		poll = r.start("GET", sid, "")
 		synctest.Wait()
 		o.session.Send(newFrame("volatile", true))
@@ -72,9 +71,7 @@ func TestReceivingData(t *testing.T) {
 		r := newRig(t, nil)
 		sid := r.openPolling()
 		o := r.owner(sid)
-		if got := r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"); got != "ok" {
-			t.Errorf("the answer is %q", got)
-		}
+		kit.Want(t, r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"), "ok", "the answer is")
 		o.wantMessages(t, "one", "two é", "b\x00\xff\x1e", "b", "")
 		poll := r.start("GET", sid, "") // while POSTs go on
 		synctest.Wait()
@@ -199,18 +196,14 @@ func TestClientCloses(t *testing.T) {
 				poll = r.start("GET", sid, "")
 				synctest.Wait()
 			}
-			if got := r.post(sid, "4a\x1e1\x1e4b"); got != "ok" {
-				t.Errorf("got %q", got)
-			}
+			kit.Want(t, r.post(sid, "4a\x1e1\x1e4b"), "ok")
 			if polls {
 				poll.want(200, "6")
 			}
 			o.wantEnded(t, transport.ErrPeerClosed)
 			o.wantMessages(t, "a")
 			r.gone(sid)
-			if got := r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400); got != unknownSID {
-				t.Errorf("got %s", got)
-			}
+			kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			if err := o.session.Send(newFrame("x", false)); err == nil {
 				t.Error("Send after the end: no error")
 			}
@@ -283,9 +276,7 @@ func TestTooSlow(t *testing.T) {
 		o := r.owner(sid)
 		begin := time.Now()
 		for range 100 {
-			if err := o.session.Send(newFrame(strings.Repeat("x", 97), false)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, o.session.Send(newFrame(strings.Repeat("x", 97), false)))
 		}
 		<-o.ended
 		if d := time.Since(begin); d < 15*time.Second || d > 18*time.Second {
@@ -331,23 +322,17 @@ func TestShutPolling(t *testing.T) {
 		{"closed", func(r *rig, sid string) func() { r.owner(sid).session.Close(errTest); return func() {} }, pollShutTimeout},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				sid := r.openPolling()
-				check := c.state(r, sid)
-				synctest.Wait()
-				begin := time.Now()
-				r.srv.CloseSessions(errTest)
-				if err := r.srv.Close(context.Background()); err != nil {
-					t.Error(err)
-				}
-				if d := time.Since(begin); d != c.wait {
-					t.Errorf("Close took %v, want %v", d, c.wait)
-				}
-				check()
-				r.owner(sid).wantEnded(t, errTest)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			check := c.state(r, sid)
+			synctest.Wait()
+			begin := time.Now()
+			r.srv.CloseSessions(errTest)
+			kit.OK(t, r.srv.Close(context.Background()))
+			kit.Want(t, time.Since(begin), c.wait, "Close took")
+			check()
+			r.owner(sid).wantEnded(t, errTest)
 		})
 	}
 }

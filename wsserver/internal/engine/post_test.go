@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -70,36 +71,23 @@ func TestPostTooLarge(t *testing.T) {
 		sid := r.openPolling()
 		o := r.owner(sid)
 		query := "EIO=4&transport=polling&sid=" + sid
-		if got := r.mustRequest("POST", query, "4123456789x", 413); got != "" {
-			t.Errorf("got %q", got)
-		}
+		kit.Want(t, r.mustRequest("POST", query, "4123456789x", 413), "")
 		chunked := func(body string) int {
 			request, _ := http.NewRequest("POST", "http://rig/engine.io/?"+query, io.MultiReader(strings.NewReader(body)))
-			answer, err := r.http.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
+			answer := kit.Must(r.http.Do(request))(t)
 			answer.Body.Close()
 			return answer.StatusCode
 		}
-		if got := chunked("4123456789x"); got != 413 {
-			t.Errorf("in chunks: got %d", got)
-		}
-		if got := chunked("4one"); got != 200 {
-			t.Errorf("in chunks: got %d", got)
-		}
-		if got := chunked(strings.Repeat("x", 1<<20)); got != 413 {
-			t.Errorf("in many chunks: got %d", got)
-		}
+		kit.Want(t, chunked("4123456789x"), 413, "in chunks")
+		kit.Want(t, chunked("4one"), 200, "in chunks")
+		kit.Want(t, chunked(strings.Repeat("x", 1<<20)), 413, "in many chunks")
 		// What was announced alone is too much.
 		nc, _ := r.dial()
 		fmt.Fprintf(nc, "POST /engine.io/?%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 1000000000000\r\n\r\n", query)
 		answer := make([]byte, 12)
 		io.ReadFull(nc, answer)
 		nc.Close()
-		if string(answer) != "HTTP/1.1 413" {
-			t.Errorf("got %q", answer)
-		}
+		kit.Want(t, string(answer), "HTTP/1.1 413")
 		r.post(sid, "4123456789")
 		o.wantMessages(t, "one", "123456789")
 		o.lives(t)

@@ -2,19 +2,18 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -141,9 +140,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		if err := r.srv.Close(context.Background()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		if n := r.srv.Len(); n != 0 {
-			t.Errorf("%d sessions are left", n)
-		}
+		kit.Want(t, r.srv.Len(), 0, "sessions are left")
 	})
 	return r
 }
@@ -190,9 +187,7 @@ func (r *rig) request(ctx context.Context, method, query, body string) (*http.Re
 		reader = strings.NewReader(body)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://rig/engine.io/?"+query, reader)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	answer, err := r.http.Do(request)
 	if err != nil {
 		return nil, "", err
@@ -219,9 +214,7 @@ func (r *rig) mustRequest(method, query, body string, status int) string {
 func (r *rig) openPolling() string {
 	r.t.Helper()
 	open, err := engineio.ParseOpen([]byte(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	return open.SID
 }
 
@@ -288,18 +281,14 @@ func (p *pending) waits() {
 // wantPoll polls and compares the payload.
 func (r *rig) wantPoll(sid, want string) {
 	r.t.Helper()
-	if got := r.poll(sid); got != want {
-		r.t.Errorf("the poll got %q, want %q", got, want)
-	}
+	kit.Want(r.t, r.poll(sid), want, "the poll")
 }
 
 // wantEnded waits for the end of a session and compares the reason.
 func (o *owner) wantEnded(t testing.TB, want error) {
 	t.Helper()
 	<-o.ended
-	if !errors.Is(o.reason, want) {
-		t.Errorf("the session ended with %v, want %v", o.reason, want)
-	}
+	kit.WantErr(t, o.reason, want, "the session ended with")
 }
 
 // lives reports an error if the session has ended.
@@ -316,9 +305,7 @@ func (o *owner) lives(t testing.TB) {
 func (o *owner) wantMessages(t testing.TB, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := o.messages(); !slices.Equal(got, want) {
-		t.Errorf("the session got %.100q, want %.100q", got, want)
-	}
+	kit.WantList(t, o.messages(), want, "the session")
 }
 
 // gone reports an error unless the server has forgotten the session.

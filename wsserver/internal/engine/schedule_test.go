@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -262,9 +263,7 @@ func (s *schedule) take(packet string) (ping bool, err error) {
 func (s *schedule) post(payload string) {
 	s.posting.Lock()
 	defer s.posting.Unlock()
-	if answer := s.r.post(s.sid, payload); answer != "ok" {
-		s.t.Errorf("a POST was answered with %q", answer)
-	}
+	kit.Want(s.t, s.r.post(s.sid, payload), "ok", "a POST was answered with")
 }
 
 // poster posts messages while the client polls, some of them in one request, until it is paused or has sent a random number of them.

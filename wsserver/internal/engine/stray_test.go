@@ -2,8 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,9 +48,7 @@ func TestStray(t *testing.T) {
 		}
 		r.mustRequest("GET", "EIO=4&transport=carrier-pigeon&sid=there.x", "", 400)
 		want := []string{"GET there there.x", "POST there there.x", "GET gone gone.x"}
-		if !slices.Equal(asked, want) {
-			t.Errorf("asked %q, want %q", asked, want)
-		}
+		kit.WantList(t, asked, want, "asked")
 		r.post(sid, "4here")
 		r.owner(sid).wantMessages(t, "here")
 	})

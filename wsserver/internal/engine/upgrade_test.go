@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -19,10 +20,7 @@ func TestUpgrade(t *testing.T) {
 		o := r.owner(sid)
 		poll := r.start("GET", sid, "")
 		synctest.Wait()
-		ws, err := r.openSocket(sid)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ws := kit.Must(r.openSocket(sid))(t)
 		synctest.Wait()
 		poll.waits() // the probe is what ends it
 		ws.mustSend(t, "2probe")
@@ -36,30 +34,22 @@ func TestUpgrade(t *testing.T) {
 		begin := time.Now()
 		poll = r.start("GET", sid, "")
 		poll.want(200, "6")
-		if d := time.Since(begin); d != 100*time.Millisecond {
-			t.Errorf("a poll while a WebSocket probes took %v", d)
-		}
+		kit.Want(t, time.Since(begin), 100*time.Millisecond, "a poll while a WebSocket probes took")
 		ws.mustSend(t, "2probe") // again
 		ws.wantRead(t, "3probe")
 
 		o.send("first")
 		o.session.Append(newFrame("bsecond", false))
-		if got := o.session.Transport(); got != engineio.TransportPolling {
-			t.Errorf("the transport is %v", got)
-		}
+		kit.Want(t, o.session.Transport(), engineio.TransportPolling, "the transport is")
 		ws.mustSend(t, "5")
 		ws.wantRead(t, "4first", "bsecond")
-		if got := o.session.Transport(); got != engineio.TransportWebSocket {
-			t.Errorf("the transport is %v", got)
-		}
+		kit.Want(t, o.session.Transport(), engineio.TransportWebSocket, "the transport is")
 		o.send("third")
 		ws.mustSend(t, "4more", "bbytes")
 		ws.wantRead(t, "4third")
 		synctest.Wait()
 		o.wantMessages(t, "up", "more", "bbytes")
-		if n := len(r.srv.allStrays()); n != 0 {
-			t.Errorf("%d WebSockets count as strays", n)
-		}
+		kit.Want(t, len(r.srv.allStrays()), 0, "WebSockets count as strays")
 
 		for _, method := range []string{"GET", "POST"} {
 			if got := r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400); got != badRequestBody {
@@ -139,10 +129,7 @@ func TestProbeFails(t *testing.T) {
 			r := newRig(t, nil)
 			sid := r.openPolling()
 			o := r.owner(sid)
-			ws, err := r.openSocket(sid)
-			if err != nil {
-				t.Fatal(err)
-			}
+			ws := kit.Must(r.openSocket(sid))(t)
 			begin := time.Now()
 			for _, message := range sends {
 				switch message {
@@ -188,14 +175,9 @@ func TestSecondWebSocket(t *testing.T) {
 		second := func(sid string) {
 			t.Helper()
 			begin := time.Now()
-			ws, err := r.openSocket(sid, "2probe", "5", "4wrong")
-			if err != nil {
-				t.Fatal(err)
-			}
+			ws := kit.Must(r.openSocket(sid, "2probe", "5", "4wrong"))(t)
 			ws.wantClosed(t)
-			if time.Since(begin) != 0 {
-				t.Errorf("it was closed after %v", time.Since(begin))
-			}
+			kit.Want(t, time.Since(begin), 0, "it was closed after")
 		}
 		ws := r.probe(sid)
 		second(sid)
@@ -217,10 +199,7 @@ func TestSecondWebSocket(t *testing.T) {
 		// One that does not close its end is cut off.
 		sid = r.openPolling()
 		first := r.probe(sid)
-		ws, err := r.openSocket(sid)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ws = kit.Must(r.openSocket(sid))(t)
 		if m, err := ws.read(); !errors.Is(err, io.EOF) {
 			t.Errorf("read %q, %v", m, err)
 		}
@@ -242,26 +221,22 @@ func TestEndClosesProbe(t *testing.T) {
 		"parse":  func(r *rig, o *owner) { r.start("POST", o.session.sid, "7").want(400, badRequestBody) },
 	}
 	for name, end := range ends {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				sid := r.openPolling()
-				o := r.owner(sid)
-				ws := r.probe(sid)
-				poll := r.start("GET", sid, "")
-				synctest.Wait()
-				begin := time.Now()
-				end(r, o)
-				<-o.ended
-				go ws.send("5")
-				ws.wantClosed(t)
-				if d := time.Since(begin); d != 0 {
-					t.Errorf("after %v", d)
-				}
-				<-poll.done
-				synctest.Wait()
-				r.gone(sid)
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			ws := r.probe(sid)
+			poll := r.start("GET", sid, "")
+			synctest.Wait()
+			begin := time.Now()
+			end(r, o)
+			<-o.ended
+			go ws.send("5")
+			ws.wantClosed(t)
+			kit.Want(t, time.Since(begin), 0, "after")
+			<-poll.done
+			synctest.Wait()
+			r.gone(sid)
 		})
 	}
 }
@@ -272,10 +247,7 @@ func TestUpgradeOfEnded(t *testing.T) {
 		r := newRig(t, nil)
 		sid := r.openPolling()
 		r.owner(sid).session.Close(errTest)
-		ws, err := r.openSocket(sid, "2probe")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ws := kit.Must(r.openSocket(sid, "2probe"))(t)
 		ws.wantClosed(t)
 		r.wantPoll(sid, "1")
 	})
@@ -289,17 +261,13 @@ func TestUpgradeEarly(t *testing.T) {
 		o := r.owner(sid)
 		o.send("down")
 		ws, err := r.openSocket(sid, "2probe", "5", "4up")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		ws.wantRead(t, "3probe", "4down")
 		o.wantMessages(t, "up")
 		ws.nc.Close()
 
 		ws, err = r.openSocket("", "4first")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		if open, err := ws.read(); err != nil || open[0] != '0' {
 			t.Errorf("read %q, %v", open, err)
 		}

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"reflect"
 	"testing"
 	"time"
@@ -20,9 +21,7 @@ func TestOpenPacket(t *testing.T) {
 			`0{"sid":"a","upgrades":["websocket"],"pingInterval":300,"pingTimeout":200,"maxPayload":0}`,
 		},
 	} {
-		if got := string(test.open.Packet()); got != test.want {
-			t.Errorf("got %s, want %s", got, test.want)
-		}
+		kit.Want(t, string(test.open.Packet()), test.want)
 	}
 }
 

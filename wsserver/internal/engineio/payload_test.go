@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"testing"
@@ -71,9 +72,7 @@ func TestPayload(t *testing.T) {
 		for _, p := range test.want {
 			payload = AppendPacket(payload, p.binary, []byte(p.packet))
 		}
-		if string(payload) != test.payload {
-			t.Errorf("%s: encoded as %q, want %q", test.rule, payload, test.payload)
-		}
+		kit.Want(t, string(payload), test.payload, test.rule, "encoded as")
 	}
 }
 
@@ -162,9 +161,7 @@ func TestDecodePayloadMany(t *testing.T) {
 	each := func(bool, []byte) error { packets++; return nil }
 	allocs := testing.AllocsPerRun(1, func() {
 		packets = 0
-		if err := DecodePayload(payload, each); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, DecodePayload(payload, each))
 	})
 	if packets != 500_000 || allocs != 0 {
 		t.Errorf("got %d packets with %v allocations, want 500000 and none", packets, allocs)
@@ -243,9 +240,7 @@ func BenchmarkDecodePayload(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(payload, bench.payload)
-				if err := DecodePayload(payload, each); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, DecodePayload(payload, each))
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package engineio
 import (
 	"errors"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"net/url"
 	"slices"
 	"testing"
@@ -10,10 +11,7 @@ import (
 
 func query(t *testing.T, raw string) url.Values {
 	t.Helper()
-	q, err := url.ParseQuery(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := kit.Must(url.ParseQuery(raw))(t)
 	return q
 }
 
@@ -269,9 +267,7 @@ func TestTransportString(t *testing.T) {
 	for transport, want := range map[Transport]string{
 		TransportPolling: "polling", TransportWebSocket: "websocket", 0: "Transport(0)", TransportPolling | TransportWebSocket: "Transport(3)",
 	} {
-		if got := transport.String(); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, transport.String(), want)
 		if parsed, ok := parseTransport(want); ok && parsed != transport {
 			t.Errorf("%s: parsed as %s", want, parsed)
 		}

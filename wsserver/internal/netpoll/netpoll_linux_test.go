@@ -117,9 +117,7 @@ func TestIdleConnections(t *testing.T) {
 	const conns = 2000
 	p := newPoller(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer l.Close()
 	before := runtime.NumGoroutine()
 	peers := make([]net.Conn, conns)
@@ -130,10 +128,7 @@ func TestIdleConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer peers[i].Close()
-		server, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := kit.Must(l.Accept())(t)
 		c := attach(t, p, server, &handler{data: func(b []byte) {
 			if data.Add(int64(len(b))) == conns {
 				close(all)
@@ -210,10 +205,7 @@ func TestAttachUnsupported(t *testing.T) {
 	server, _ := pipe(t, "tcp")
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "d")
-	datagrams, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	datagrams := kit.Must(net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"}))(t)
 	defer datagrams.Close()
 	for _, c := range []net.Conn{a, tls.Server(server, &tls.Config{}), struct{ net.Conn }{server}, datagrams} {
 		if _, err := p.Attach(c, &handler{t: t}); !errors.Is(err, errors.ErrUnsupported) {
@@ -231,18 +223,14 @@ func TestAttachWithoutDescriptor(t *testing.T) {
 	server, peer := pipe(t, "tcp")
 	defer server.Close()
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	tight := limit
 	tight.Cur = 3
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &tight); err != nil {
 		t.Skipf("cannot lower the limit of descriptors: %v", err)
 	}
 	_, err := p.Attach(server, &handler{t: t})
-	if rerr := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); rerr != nil {
-		t.Fatal(rerr)
-	}
+	kit.OK(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
 	if !errors.Is(err, syscall.EMFILE) {
 		t.Fatalf("Attach: got %v, want EMFILE", err)
 	}
@@ -293,13 +281,9 @@ func TestPollerClose(t *testing.T) {
 			t.Errorf("Closed: got %v, want ErrClosed", err)
 		}
 	}
-	if n != 2 {
-		t.Errorf("%d connections were told Closed, want 2", n)
-	}
+	kit.Want(t, n, 2, "connections were told Closed")
 	for _, peer := range []net.Conn{startedPeer, idlePeer} {
-		if b, err := io.ReadAll(peer); err != nil || len(b) != 0 {
-			t.Errorf("peer read %q, %v, want EOF", b, err)
-		}
+		kit.WantLen(t, kit.Must(io.ReadAll(peer))(t), 0, "peer read")
 	}
 	late, _ := pipe(t, "tcp")
 	defer late.Close()

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"github.com/belfry-io/belfry/test/kit"
 	"sync"
 	"testing"
 )
@@ -140,9 +141,7 @@ func volatileFrame(s string) *Frame { return &Frame{Bytes: []byte(s), Volatile: 
 // wrote checks what the sink has got so far.
 func (r *rig) wrote(t *testing.T, want string) {
 	t.Helper()
-	if got := r.sink.got.String(); got != want {
-		t.Errorf("sink got %q, want %q", got, want)
-	}
+	kit.Want(t, r.sink.got.String(), want, "sink")
 }
 
 // queued is how many bytes wait in a queue.

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"sync"
@@ -64,14 +65,12 @@ func TestPace(t *testing.T) {
 		start time.Time
 	}
 	run := func(name string, test func(t *testing.T, w *world)) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := NewShards(Config{Limit: limit, Shards: 1})
-				defer s.Close()
-				w := &world{start: time.Now()}
-				w.q.Init(s, &w.sink, &w.owner)
-				test(t, w)
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			s := NewShards(Config{Limit: limit, Shards: 1})
+			defer s.Close()
+			w := &world{start: time.Now()}
+			w.q.Init(s, &w.sink, &w.owner)
+			test(t, w)
 		})
 	}
 	queue := func(t *testing.T, w *world, n int) {
@@ -249,9 +248,7 @@ func TestPace(t *testing.T) {
 		queue(t, w, 6)
 		time.Sleep(time.Minute)
 		failedWith(t, &w.owner)
-		if got := w.q.lane.counters.dropped.Load(); got != 1 {
-			t.Errorf("dropped %d volatile frames, want 1", got)
-		}
+		kit.Want(t, w.q.lane.counters.dropped.Load(), 1, "dropped volatile frames")
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 )
 
@@ -63,9 +64,7 @@ func TestPingOvertakes(t *testing.T) {
 			if !r.q.PingTaken() {
 				t.Error("the ping was written, and is not taken")
 			}
-			if got := b.Used(); got != 0 {
-				t.Errorf("%d bytes are counted of an empty queue", got)
-			}
+			kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
 			r.sink.take = nil
 			r.q.Append(pingFrame()) // the next one
 			r.q.Writable()
@@ -108,16 +107,12 @@ func TestPingTwice(t *testing.T) {
 	r.q.Append(pingFrame())
 	write(6) // to within bb
 	r.q.Append(pingFrame())
-	if got, want := b.Used(), int64(9+frameOverhead); got != want {
-		t.Errorf("%d bytes are counted of a frame in parts, want %d", got, want)
-	}
+	kit.Want(t, b.Used(), int64(9+frameOverhead), "bytes are counted of a frame in parts")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
 	r.wrote(t, "aa;P;bb;P;cc;")
-	if got := b.Used(); got != 0 {
-		t.Errorf("%d bytes are counted of an empty queue", got)
-	}
+	kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
 }
 
 // TestPingBeforeLarge: the owner is told of a large frame before it is begun, once, and a ping that it queues then goes first.
@@ -142,9 +137,7 @@ func TestPingBeforeLarge(t *testing.T) {
 		if got := r.sink.got.String(); got != "a;P;"+large+large[1:]+"P;"+large {
 			t.Errorf("sink got %d bytes, beginning with %.10q", len(got), got)
 		}
-		if told != 2 {
-			t.Errorf("the owner was told of %d large frames, want 2", told)
-		}
+		kit.Want(t, told, 2, "the owner was told of large frames")
 	})
 	t.Run("mailbox", func(t *testing.T) {
 		m, _, o := newMailbox(t, 1<<30)
@@ -179,9 +172,7 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{8, false}, {1, false}, {0, true}} {
 			unacked(test.unacked)
-			if got := q.PingTaken(); got != test.want {
-				t.Errorf("with %d bytes unacknowledged: taken %v", test.unacked, got)
-			}
+			kit.Want(t, q.PingTaken(), test.want, "with", test.unacked, "bytes unacknowledged: taken")
 		}
 		q.Append(frame("12345"))
 		synctest.Wait()
@@ -194,9 +185,7 @@ func TestPingAcknowledged(t *testing.T) {
 				t.Errorf("with %d bytes unacknowledged, 5 behind the ping: taken %v", test.unacked, got)
 			}
 		}
-		if got := q.Taken(); got != 13 {
-			t.Errorf("%d bytes are taken, want 13", got)
-		}
+		kit.Want(t, q.Taken(), 13, "bytes are taken")
 	})
 }
 
@@ -246,9 +235,7 @@ func TestFetchSizes(t *testing.T) {
 			time.Sleep(after)
 			frames, _ := m.Take()
 			m.Done(frames)
-			if got := len(frames) * size; got != want {
-				t.Errorf("a fetch after %v carries %d bytes, want %d", after, got, want)
-			}
+			kit.Want(t, len(frames)*size, want, "a fetch after", after, "carries bytes")
 		}
 		fill()
 		fetch(time.Hour, firstFetch) // nobody has fetched before

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"github.com/belfry-io/belfry/test/kit"
 	"testing"
 )
 
@@ -156,9 +157,7 @@ func TestClose(t *testing.T) {
 	if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 0 {
 		t.Errorf("flushed %d times, failed %v, want neither", flushed, failed)
 	}
-	if s := r.stats(); s.Lost != 1 {
-		t.Errorf("%d lost, want 1", s.Lost)
-	}
+	kit.Want(t, r.stats().Lost, 1, "lost")
 }
 
 // A Close that comes while a write is under way lets that write end, then nothing more happens, whatever the write returns.

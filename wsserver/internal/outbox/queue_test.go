@@ -3,6 +3,7 @@ package outbox
 import (
 	"bytes"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"testing"
 	"unsafe"
@@ -18,9 +19,7 @@ func TestAppendWritesNothingItself(t *testing.T) {
 	r.wrote(t, "")
 	r.step()
 	r.wrote(t, "abc")
-	if r.sink.writes != 1 {
-		t.Errorf("%d writes for what had gathered, want 1", r.sink.writes)
-	}
+	kit.Want(t, r.sink.writes, 1, "writes for what had gathered")
 	if !r.idle() {
 		t.Error("an empty queue is still scheduled")
 	}
@@ -111,9 +110,7 @@ func TestPartialSend(t *testing.T) {
 			return min(cut, offered), nil
 		}
 		r.q.Send(frame("abc"))
-		if want := 3 - cut + 2; queued(&r.q) != want {
-			t.Errorf("cut at %d: Bytes: got %d, want %d", cut, queued(&r.q), want)
-		}
+		kit.Want(t, queued(&r.q), 3-cut+2, "cut at", cut, "Bytes")
 		if cut < 3 {
 			r.drain(t)
 			r.wrote(t, "abc"[:cut]) // full: nothing before Writable
@@ -266,9 +263,7 @@ func TestNoAllocation(t *testing.T) {
 			h.step()
 		}
 		round()
-		if n := testing.AllocsPerRun(20, round); n != 0 {
-			t.Errorf("%d frames gathered: %v allocations a round, want 0", gathered, n)
-		}
+		kit.Want(t, testing.AllocsPerRun(20, round), 0, gathered, "frames gathered allocations a round")
 		for i := range queues {
 			if queues[i].frames != nil {
 				t.Fatalf("%d frames gathered: an empty queue keeps a slice of %d", gathered, cap(queues[i].frames))
@@ -279,9 +274,7 @@ func TestNoAllocation(t *testing.T) {
 	var q Queue
 	q.Init(h, nowhere{}, &owner{})
 	f := frame("a frame")
-	if n := testing.AllocsPerRun(100, func() { q.Send(f) }); n != 0 {
-		t.Errorf("Send: %v allocations, want 0", n)
-	}
+	kit.Want(t, testing.AllocsPerRun(100, func() { q.Send(f) }), 0, "Send allocations")
 }
 
 // The slices that a lane keeps are bounded, however large a backlog was.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"strings"
 	"sync"
@@ -23,9 +24,7 @@ func TestShardsClose(t *testing.T) {
 		closers.Go(s.Close)
 	}
 	closers.Wait()
-	if stacks := leaked(); stacks != "" {
-		t.Errorf("a goroutine runs after Close:\n%s", stacks)
-	}
+	kit.Want(t, leaked(), "", "a goroutine runs after Close")
 	var q Queue
 	o := &owner{}
 	q.Init(s, nowhere{}, o)
@@ -47,9 +46,7 @@ func TestShardsSpread(t *testing.T) {
 		q.Init(s, nowhere{}, &owner{})
 		seen[q.lane]++
 	}
-	if len(seen) != 3 {
-		t.Errorf("queues are spread over %d shards, want 3", len(seen))
-	}
+	kit.Want(t, len(seen), 3, "queues are spread over shards")
 }
 
 // waiting is a sink of a Group: each Write waits to be let through.
@@ -91,23 +88,19 @@ func (w *waiting) state() (got string, writes, most int) {
 
 func TestGroup(t *testing.T) {
 	run := func(name string, test func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner)) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := NewGroup(Config{Limit: 100_000})
-				var q Queue
-				sink, o := newWaiting(), &owner{}
-				q.Init(g, sink, o)
-				test(t, g, &q, sink, o)
-				q.Close()
-				close(sink.closed)
-				g.Close()
-				if stacks := leaked(); stacks != "" {
-					t.Errorf("a goroutine runs after Close:\n%s", stacks)
-				}
-				if q.Append(frame("late")) {
-					t.Error("a queue took a frame although its group is closed")
-				}
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			g := NewGroup(Config{Limit: 100_000})
+			var q Queue
+			sink, o := newWaiting(), &owner{}
+			q.Init(g, sink, o)
+			test(t, g, &q, sink, o)
+			q.Close()
+			close(sink.closed)
+			g.Close()
+			kit.Want(t, leaked(), "", "a goroutine runs after Close")
+			if q.Append(frame("late")) {
+				t.Error("a queue took a frame although its group is closed")
+			}
 		})
 	}
 	run("goroutine on demand", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
@@ -121,9 +114,7 @@ func TestGroup(t *testing.T) {
 			}
 			close(sink.permits)
 			synctest.Wait()
-			if stacks := leaked(); stacks != "" {
-				t.Errorf("a goroutine runs although the queue is empty:\n%s", stacks)
-			}
+			kit.Want(t, leaked(), "", "a goroutine runs although the queue is empty")
 			sink.permits = make(chan struct{})
 		}
 		if got, writes, _ := sink.state(); got != "abcabcabc" || writes > 6 {

@@ -290,9 +290,7 @@ func TestConcurrent(t *testing.T) {
 				q.CloseAfterFlush(nil)
 				select {
 				case end := <-done:
-					if end != "flushed" {
-						t.Errorf("seed %d: queue %d ended with %q", seed, i, end)
-					}
+					kit.Want(t, end, "flushed", "seed", seed, "queue", i, "ended with")
 				case <-time.After(kit.Patience):
 					t.Errorf("seed %d: queue %d is stuck with %d bytes", seed, i, q.Bytes())
 				}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"strings"
 	"testing"
 )
@@ -38,9 +39,7 @@ func TestNothingIsTriedWhileBlocked(t *testing.T) {
 		r.q.Send(frame("c"))
 		r.drain(t)
 	}
-	if r.sink.writes != 1 {
-		t.Errorf("%d writes to a sink that is full, want 1", r.sink.writes)
-	}
+	kit.Want(t, r.sink.writes, 1, "writes to a sink that is full")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -53,9 +52,7 @@ func TestVolatileGoesFirst(t *testing.T) {
 	r.q.Append(frame("aaa"))
 	r.q.Append(volatileFrame("v2"))
 	r.q.Append(frame("bbb")) // 10 bytes: at the limit
-	if s := r.stats(); s.Dropped != 0 {
-		t.Errorf("dropped %d frames at the limit, want 0", s.Dropped)
-	}
+	kit.Want(t, r.stats().Dropped, 0, "dropped frames at the limit")
 	if !r.q.Append(frame("c")) {
 		t.Error("a frame was refused although dropping volatile ones makes room")
 	}
@@ -86,13 +83,9 @@ func TestVolatileInFlightStays(t *testing.T) {
 		return 1, nil
 	}
 	r.step()
-	if s := r.stats(); s.Dropped != 1 {
-		t.Errorf("dropped %d frames while two were in flight, want 1", s.Dropped)
-	}
+	kit.Want(t, r.stats().Dropped, 1, "dropped frames while two were in flight")
 	r.q.Append(frame("b")) // now ww may go too, but not the rest of vv
-	if s := r.stats(); s.Dropped != 2 {
-		t.Errorf("dropped %d frames, want 2", s.Dropped)
-	}
+	kit.Want(t, r.stats().Dropped, 2, "dropped frames")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -117,7 +110,5 @@ func TestLimits(t *testing.T) {
 	if failed, _ := r.owner.told(); len(failed) != 0 {
 		t.Fatalf("failed with %v", failed)
 	}
-	if got := queued(&r.q); got != 2000 {
-		t.Errorf("%d bytes wait, want 2000", got)
-	}
+	kit.Want(t, queued(&r.q), 2000, "bytes wait")
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
@@ -69,9 +70,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 		})
 	}
 	appending.Wait()
-	if got := made.Load(); got != 1 {
-		t.Errorf("got %d compressed forms made, want 1", got)
-	}
+	kit.Want(t, made.Load(), 1, "compressed forms made")
 	plain := slices.Concat(short.Bytes, long.Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	small := slices.Concat(short.Bytes, long.As(deflated(1024)).Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	for i := range sinks {

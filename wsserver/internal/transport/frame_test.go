@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"testing"
@@ -100,9 +101,7 @@ func TestMessages(t *testing.T) {
 	for _, m := range want {
 		frames = AppendFrame(frames, m.op, []byte(m.payload))
 	}
-	if got := walk(frames); !slices.Equal(got, want) {
-		t.Errorf("got %.100q, want %.100q", got, want)
-	}
+	kit.WantList(t, walk(frames), want)
 	if got := walk(nil); got != nil {
 		t.Errorf("of nothing got %q", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 )
@@ -209,10 +210,7 @@ func FuzzAppendFrame(f *testing.F) {
 				t.Errorf("got %.100q, %v, want %.100q", got, err, want.events)
 			}
 			body := bytes.NewReader(test.frame)
-			hdr, err := ws.ReadHeader(body)
-			if err != nil {
-				t.Fatalf("gobwas: %v", err)
-			}
+			hdr := kit.Must(ws.ReadHeader(body))(t, "gobwas")
 			rest := test.frame[len(test.frame)-body.Len():]
 			if hdr.Masked {
 				ws.Cipher(rest, hdr.Mask, 0)

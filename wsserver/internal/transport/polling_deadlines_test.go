@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -82,9 +83,7 @@ func TestPollingVolatile(t *testing.T) {
 		}
 		noop := func(answer <-chan string) {
 			t.Helper()
-			if body := <-answer; body != "6" {
-				t.Errorf("a GET got %q, want a noop", body)
-			}
+			kit.Want(t, <-answer, "6", "a GET")
 			if p.Append(volatile) {
 				t.Error("a volatile frame was queued for nobody")
 			}
@@ -93,9 +92,7 @@ func TestPollingVolatile(t *testing.T) {
 		if !p.Append(volatile) {
 			t.Error("a volatile frame was not queued for a GET")
 		}
-		if body := <-answer; body != "4v" {
-			t.Errorf("a GET got %q", body)
-		}
+		kit.Want(t, <-answer, "4v", "a GET")
 		answer = wait()
 		p.Probe(true)
 		noop(answer)

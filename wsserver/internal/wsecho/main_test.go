@@ -48,10 +48,7 @@ func connect(t *testing.T, deflate bool, extension string) *peer {
 		s.transports.Close()
 		s.closing.Wait()
 	})
-	nc, err := net.Dial("tcp", web.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := kit.Must(net.Dial("tcp", web.Listener.Addr().String()))(t)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(kit.Patience))
 	p := &peer{t, nc, bufio.NewReader(nc)}
@@ -217,13 +214,9 @@ func TestDeflate(t *testing.T) {
 	// In fragments, of which the first alone has the bit, with a ping between them.
 	whole := deflated(t, "in two parts")
 	p.send(compressed|bin, whole[:3]).send(fin|ping, "!").want(fin|pong, "!").send(fin|more, whole[3:])
-	if got := p.inflated(bin); got != "in two parts" {
-		t.Errorf("in fragments: got %q", got)
-	}
+	kit.Want(t, p.inflated(bin), "in two parts", "in fragments")
 	p.send(fin|text, "not compressed")
-	if got := p.inflated(text); got != "not compressed" {
-		t.Errorf("not compressed: got %q", got)
-	}
+	kit.Want(t, p.inflated(text), "not compressed", "not compressed")
 	p.send(fin|compressed|text, "\xff\xff\xff\xff").wantClose(1007)
 
 	p = connect(t, true, "permessage-deflate")
@@ -235,10 +228,7 @@ func TestDeflate(t *testing.T) {
 // deflated is a message as permessage-deflate has it (RFC 7692 section 7.2.1).
 func deflated(t *testing.T, message string) string {
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := kit.Must(flate.NewWriter(&b, -1))(t)
 	io.WriteString(w, message)
 	w.Flush()
 	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
