@@ -28,7 +28,16 @@ func Must[T any](v T, err error) func(t testing.TB, what ...any) T {
 	}
 }
 
-// Want says that the test has failed if got is not want. The test goes on.
+// Check says that the test has failed, and how, as t.Errorf does, unless ok. The test goes on, here and
+// below.
+func Check(t testing.TB, ok bool, format string, values ...any) {
+	if !ok {
+		t.Helper()
+		t.Errorf(format, values...)
+	}
+}
+
+// Want says that the test has failed if got is not want.
 func Want[T comparable](t testing.TB, got, want T, what ...any) {
 	if got != want {
 		t.Helper()

@@ -45,8 +45,7 @@ func connect(t *testing.T, deflate bool, extension string) *peer {
 	web := httptest.NewServer(s)
 	t.Cleanup(func() {
 		web.Close()
-		s.transports.Close()
-		s.closing.Wait()
+		s.close()
 	})
 	nc := kit.Must(net.Dial("tcp", web.Listener.Addr().String()))(t)
 	t.Cleanup(func() { nc.Close() })
