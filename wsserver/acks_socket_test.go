@@ -65,9 +65,8 @@ func TestAckIgnored(t *testing.T) {
 			if err == nil {
 				err = answer.Decode(&got)
 			}
-			if err != nil || got != "first" || answer.Len() != 1 {
-				t.Errorf("got %q of %d, %v, want first", got, answer.Len(), err)
-			}
+			kit.Check(t, err == nil && got == "first" && answer.Len() == 1,
+				"got %q of %d, %v, want first", got, answer.Len(), err)
 		}
 		// Two answers before anybody takes the first: what is behind them on the connection does not wait.
 		_, err := s.EmitWithAck(t.Context(), "q", marshaler(func() {
@@ -76,9 +75,7 @@ func TestAckIgnored(t *testing.T) {
 		}))
 		kit.OK(t, err, "answered early")
 		synctest.Wait()
-		if !s.Connected() {
-			t.Error("the socket was disconnected")
-		}
+		kit.Check(t, s.Connected(), "the socket was disconnected")
 	})
 }
 
@@ -185,9 +182,8 @@ func TestAcks(t *testing.T) {
 			synctest.Wait()
 			select {
 			case f := <-failures:
-				if test.failure == "" || !strings.Contains(f.err.Error(), test.failure) {
-					t.Errorf("%s: OnError got %v, want %q", test.send, f.err, test.failure)
-				}
+				kit.Check(t, test.failure != "" && strings.Contains(f.err.Error(), test.failure),
+					"%s: OnError got %v, want %q", test.send, f.err, test.failure)
 			default:
 				kit.Want(t, test.failure, "", test.send, "OnError was not called")
 			}

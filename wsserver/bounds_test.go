@@ -98,9 +98,8 @@ func TestMaxSockets(t *testing.T) {
 		}
 		c.Wait()
 		close(release)
-		if sockets < 100 || sockets > 300 {
-			t.Errorf("one connection had %d sockets whose handlers had not ended, want 100 to 300", sockets)
-		}
+		kit.Check(t, sockets >= 100 && sockets <= 300,
+			"one connection had %d sockets whose handlers had not ended, want 100 to 300", sockets)
 	})
 }
 

@@ -254,18 +254,14 @@ func TestAckDisconnect(t *testing.T) {
 				})
 			}
 			remotes, err := w.ns.To(w.id("b"), w.id("d")).FetchSockets(t.Context())
-			if err != nil || len(remotes) != 2 {
-				t.Fatalf("FetchSockets: got %d, %v", len(remotes), err)
-			}
+			kit.Require(t, err == nil && len(remotes) == 2, "FetchSockets: got %d, %v", len(remotes), err)
 			start := time.Now()
 			responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 			if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
 				t.Errorf("took %v, want 1s and little more", got)
 			}
 			wantPartial(t, err, 2)
-			if errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v, which blames the time", err)
-			}
+			kit.Check(t, !errors.Is(err, context.DeadlineExceeded), "got %v, which blames the time", err)
 			kit.Want(t, w.answered(t, responses), "a 1, c 1", "answers")
 			w.noAcks(t)
 			// Now they have left, but still run their handlers: nobody asks them.
@@ -316,9 +312,8 @@ func TestAckBound(t *testing.T) {
 		wg.Wait()
 		w.noAcks(t)
 		w.clients["c"].On("q", func(wstest.Event) []any { return []any{2} })
-		if responses, err := w.ns.To("y").EmitWithAck(t.Context(), "q"); err != nil || w.answered(t, responses) != "b 1, c 2" {
-			t.Errorf("later: got %q, %v", w.answered(t, responses), err)
-		}
+		kit.Want(t, w.answered(t, kit.Must(w.ns.To("y").EmitWithAck(t.Context(), "q"))(t)), "b 1, c 2",
+			"later")
 	})
 }
 
@@ -358,9 +353,8 @@ func TestAckGarbage(t *testing.T) {
 		})
 		responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 		wantPartial(t, err, 1)
-		if got, want := w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>"; got != want {
-			t.Errorf("got answers %.80q, want %.80q", got, want)
-		}
+		kit.Want(t, w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>",
+			"got answers")
 		w.noAcks(t)
 	})
 }

@@ -101,9 +101,8 @@ func TestCodec(t *testing.T) {
 			got := raw.Read()
 			blob, ok := strings.CutPrefix(got, "bB")
 			e, err := packet.ParseBlob([]byte(blob), nil)
-			if !ok || err != nil || !strings.HasPrefix(string(e.Text), test.want) {
-				t.Errorf("%s: got %q, %v, want one binary message of %s", test.send, got, err, test.want)
-			}
+			kit.Check(t, ok && err == nil && strings.HasPrefix(string(e.Text), test.want),
+				"%s: got %q, %v, want one binary message of %s", test.send, got, err, test.want)
 		}
 		raw.Send(`42["x"]`) // a text is the codec's error
 		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrParse) || !errors.Is(f.reason, errText) {

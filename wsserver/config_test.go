@@ -92,14 +92,11 @@ func TestWrongConfig(t *testing.T) {
 			defer srv.Close(t.Context())
 			named := func(what, text string) {
 				t.Helper()
-				if !strings.Contains(text, "Config."+test.want) {
-					t.Errorf("%s: got %q, want %s named", what, text, test.want)
-				}
+				kit.Check(t, strings.Contains(text, "Config."+test.want),
+					"%s: got %q, want %s named", what, text, test.want)
 			}
 			err := srv.Ready(t.Context())
-			if err == nil {
-				t.Fatal("Ready: got nil")
-			}
+			kit.Require(t, err != nil, "Ready: got nil")
 			named("Ready", err.Error())
 			named("the log", log.String())
 			for _, target := range []string{"/socket.io/?EIO=4&transport=polling", "/", "/socket.io/socket.io.js"} {

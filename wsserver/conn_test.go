@@ -109,9 +109,7 @@ func TestGreetAfterEnd(t *testing.T) {
 	s.inbox.running = true // this goroutine is the socket's
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	s.end(ErrTransportClose, nil)
-	if s.greet(nil) || s.Connected() {
-		t.Error("the socket is connected")
-	}
+	kit.Check(t, !s.greet(nil) && !s.Connected(), "the socket is connected")
 	s.leave()
 	if got := srv.Of("/").SocketCount(); got > 0 {
 		t.Errorf("%d sockets are left, want none", got)
@@ -151,27 +149,21 @@ func TestExitDiscards(t *testing.T) {
 	srv.OfFunc(func(string) bool { return true })
 	first, _ := srv.enter("/a")
 	second, _ := srv.enter("/a")
-	if first != second || srv.dynamic != 1 {
-		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
-	}
+	kit.Require(t, first == second && srv.dynamic == 1, "got two namespaces, %d dynamic", srv.dynamic)
 	srv.exit(first)
 	if got, _ := srv.enter("/a"); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
 		t.Error("the namespace has gone before its last socket")
 	}
 	srv.exit(first)
 	srv.exit(first)
-	if srv.dynamic != 0 || len(srv.namespaces.byName) != 1 {
-		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
-	}
-	if srv.hub.Rooms("/a", nil) == first.rooms {
-		t.Error("the hub has kept the rooms")
-	}
+	kit.Check(t, srv.dynamic == 0 && len(srv.namespaces.byName) == 1,
+		"got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
+	kit.Check(t, srv.hub.Rooms("/a", nil) != first.rooms, "the hub has kept the rooms")
 	first, _ = srv.enter("/a")
 	kept := srv.Of("/a")
 	srv.exit(first)
-	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {
-		t.Errorf("what the program has asked for has gone, or counts: %d", srv.dynamic)
-	}
+	kit.Check(t, kept == first && srv.Of("/a") == kept && srv.dynamic == 0,
+		"what the program has asked for has gone, or counts: %d", srv.dynamic)
 }
 
 // TestForgedAttachments: what claims more attachments than it can have placeholders is refused before memory is taken for them.

@@ -21,13 +21,10 @@ func TestConnID(t *testing.T) {
 	s := srv.Of("/").Sockets()[0]
 	id := s.ConnID()
 	_, secret, _ := strings.Cut(p.sid, ".")
-	if len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
-		t.Errorf("the connection %q has the session %q", id, p.sid)
-	}
+	kit.Check(t, len(id) >= 20 && !strings.Contains(id, secret) && !strings.Contains(secret, id),
+		"the connection %q has the session %q", id, p.sid)
 	kit.OK(t, p.post("40/admin,"))
-	if !p.fetch() {
-		t.Fatal("the client that polls has ended")
-	}
+	kit.Require(t, p.fetch(), "the client that polls has ended")
 	carried := func(by string) {
 		t.Helper()
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), admin} {

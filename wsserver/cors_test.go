@@ -56,9 +56,7 @@ func TestCORS(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			srv.ServeHTTP(w, r)
-			if w.Code != test.status {
-				t.Errorf("status: got %d, %s, want %d", w.Code, w.Body, test.status)
-			}
+			kit.Check(t, w.Code == test.status, "status: got %d, %s, want %d", w.Code, w.Body, test.status)
 			for name, want := range test.header {
 				kit.Want(t, strings.Join(w.Header().Values(name), ", "), want, name)
 			}

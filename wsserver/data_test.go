@@ -84,9 +84,7 @@ func TestPartialJoinIsFailure(t *testing.T) {
 		c.Read()
 		c.Send(`421["move all",true]`)
 		synctest.Wait()
-		if len(failures) != 1 {
-			t.Fatalf("%d failures were reported, want 1", len(failures))
-		}
+		kit.Require(t, len(failures) == 1, "%d failures were reported, want 1", len(failures))
 		c.Send(`422["move all",false]`)
 		kit.Want(t, c.Read(), `432["moved"]`, "(the answer to the second alone)")
 	})

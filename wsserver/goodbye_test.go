@@ -233,13 +233,10 @@ func TestEmitAfterTheEnd(t *testing.T) {
 			}
 			select {
 			case f := <-failures:
-				if test.want || !errors.Is(f.err, wsserver.ErrTransportClose) {
-					t.Errorf("OnError got %v", f.err)
-				}
+				kit.Check(t, !test.want && errors.Is(f.err, wsserver.ErrTransportClose),
+					"OnError got %v", f.err)
 			default:
-				if !test.want {
-					t.Error("OnError was not told")
-				}
+				kit.Check(t, test.want, "OnError was not told")
 			}
 		})
 	}

@@ -189,9 +189,8 @@ func TestCloseTimeout(t *testing.T) {
 		start := time.Now()
 		socketOf(t, srv, c).Close()
 		eof := c.Wait()
-		if eof.Code != 1005 || time.Since(start) != 0 {
-			t.Errorf("got %v after %v, want a Close frame and the end of the stream at once", eof, time.Since(start))
-		}
+		kit.Check(t, eof.Code == 1005 && time.Since(start) == 0,
+			"got %v after %v, want a Close frame and the end of the stream at once", eof, time.Since(start))
 	})
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
@@ -242,9 +241,7 @@ func TestTooSlow(t *testing.T) {
 					t.Errorf("disconnected after %v: %v; want ErrTooSlow from 15 s to 18 s", got, f.reason)
 				}
 			default:
-				if !test.connected {
-					t.Error("the client is connected still")
-				}
+				kit.Check(t, test.connected, "the client is connected still")
 			}
 			kit.Want(t, len(other.Pending()), frames, "the other events")
 			got := srv.Stats()

@@ -164,9 +164,7 @@ func TestInflateAbuse(t *testing.T) {
 				t.Cleanup(func() { c.nc.Close() })
 			}
 			for start := time.Now(); inflated.Load() == 0; time.Sleep(time.Millisecond) {
-				if time.Since(start) > kit.Patience {
-					t.Fatal("no bomb arrived")
-				}
+				kit.Require(t, time.Since(start) <= kit.Patience, "no bomb arrived")
 			}
 			other := newDeflating(t, dial())
 			defer other.nc.Close()
@@ -183,9 +181,7 @@ func TestInflateAbuse(t *testing.T) {
 			}
 			each := (inflated.Load() - before) / messages
 			t.Logf("%d bytes were inflated for each answer", each)
-			if each > 60_000_000 {
-				t.Errorf("%d bytes were inflated for each answer", each)
-			}
+			kit.Check(t, each <= 60_000_000, "%d bytes were inflated for each answer", each)
 		})
 	}
 }

@@ -31,9 +31,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 			parent.OnDisconnect(func(_ context.Context, _ *wsserver.Socket, reason error) { left = reason; exit("disconnect") })
 			root := wstest.Dial(t, srv, wstest.Config{})
 			c, refusal := root.Try("/x", nil)
-			if (refusal != nil) != (where == "middleware") {
-				t.Fatalf("refused with %s", refusal)
-			}
+			kit.Require(t, (refusal != nil) == (where == "middleware"), "refused with %s", refusal)
 			synctest.Wait()
 			want := wsserver.ErrServerDisconnect
 			switch where {

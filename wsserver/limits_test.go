@@ -94,9 +94,8 @@ func TestConnectTwice(t *testing.T) {
 		c.Send(`41`, `40{"n":1}`) // not a second one: the first is over
 		got := c.Read()
 		synctest.Wait()
-		if !strings.HasPrefix(got, `40{"sid":`) || connected != 2 {
-			t.Errorf("got %s, connected %d times, want again", got, connected)
-		}
+		kit.Check(t, strings.HasPrefix(got, `40{"sid":`) && connected == 2,
+			"got %s, connected %d times, want again", got, connected)
 	})
 }
 
@@ -158,21 +157,15 @@ func TestConfigLimits(t *testing.T) {
 						t.Errorf("a client: got %d events", got)
 					}
 				}
-				if (told == 1) != (test.want == nil) {
-					t.Errorf("OnAnyOutgoing was told of %d events", told)
-				}
+				kit.Check(t, (told == 1) == (test.want == nil), "OnAnyOutgoing was told of %d events", told)
 				// The client's own limits are wide.
 				c.Emit("echo", test.args...)
 				synctest.Wait()
 				select {
 				case <-c.Done():
-					if test.want == nil {
-						t.Error("what the client sent closed the connection")
-					}
+					kit.Check(t, test.want != nil, "what the client sent closed the connection")
 				default:
-					if test.want != nil {
-						t.Error("what the client sent was accepted")
-					}
+					kit.Check(t, test.want == nil, "what the client sent was accepted")
 				}
 			})
 		}

@@ -62,9 +62,7 @@ func TestRefusal(t *testing.T) {
 			refuse := true
 			admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
 				s.OnDisconnect(func(context.Context, error) {
-					if refuse {
-						t.Error("OnDisconnect was called for a refused client")
-					}
+					kit.Check(t, !refuse, "OnDisconnect was called for a refused client")
 				})
 				if refuse {
 					return test.admit(ctx, s)
@@ -72,15 +70,11 @@ func TestRefusal(t *testing.T) {
 				return nil
 			})
 			admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
-				if refuse {
-					t.Error("the next middleware was asked")
-				}
+				kit.Check(t, !refuse, "the next middleware was asked")
 				return nil
 			})
 			admin.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-				if refuse {
-					t.Error("OnConnect was called for a refused client")
-				}
+				kit.Check(t, !refuse, "OnConnect was called for a refused client")
 				return nil
 			})
 			gone := farewells(admin)
@@ -108,9 +102,7 @@ func TestRefusal(t *testing.T) {
 			}
 			c.Send(`42/admin,7["echo",1]`)
 			kit.Want(t, c.Read(), `43/admin,7[1]`, "then")
-			if len(gone) > 0 {
-				t.Error("OnDisconnect of the namespace was called for a refused client")
-			}
+			kit.Check(t, len(gone) == 0, "OnDisconnect of the namespace was called for a refused client")
 		})
 	}
 }
@@ -131,9 +123,8 @@ func TestMiddlewares(t *testing.T) {
 		}
 		srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
 			step("first", s)
-			if s.Namespace() != srv.Of("/") || string(s.Handshake().Auth) != `{"name":"Ann"}` {
-				t.Errorf("the socket: got namespace %v, auth %s", s.Namespace(), s.Handshake().Auth)
-			}
+			kit.Check(t, s.Namespace() == srv.Of("/") && string(s.Handshake().Auth) == `{"name":"Ann"}`,
+				"the socket: got namespace %v, auth %s", s.Namespace(), s.Handshake().Auth)
 			for what, err := range map[string]error{
 				"Emit":     s.Emit(ctx, "x"),
 				"Volatile": s.Volatile().Emit(ctx, "x"),
@@ -227,9 +218,8 @@ func TestGoneInMiddleware(t *testing.T) {
 			c.Wait()
 			synctest.Wait()
 			nothingLeft(t, ns)
-			if len(gone)+len(failures) > 0 {
-				t.Errorf("%d calls of OnDisconnect, %d of OnError, want none", len(gone), len(failures))
-			}
+			kit.Check(t, len(gone)+len(failures) == 0,
+				"%d calls of OnDisconnect, %d of OnError, want none", len(gone), len(failures))
 		})
 	}
 }
@@ -255,13 +245,10 @@ func TestRefusedConnectTimeout(t *testing.T) {
 			time.Sleep(46 * time.Second)
 			select {
 			case <-c.Done():
-				if !test.ends {
-					t.Error("the connection was closed")
-				}
+				kit.Check(t, test.ends, "the connection was closed")
 			default:
-				if test.ends {
-					t.Errorf("the connection is open after %v, want it closed after 45s", time.Since(start))
-				}
+				kit.Check(t, !test.ends,
+					"the connection is open after %v, want it closed after 45s", time.Since(start))
 			}
 		})
 	}

@@ -87,9 +87,8 @@ func TestMounts(t *testing.T) {
 				answer, err := hs.Client().Do(r)
 				kit.OK(t, err)
 				defer answer.Body.Close()
-				if want := 1 + strings.Count(test.name, "HTTP/2"); answer.ProtoMajor != want {
-					t.Errorf("the answer is HTTP/%d, want %d", answer.ProtoMajor, want)
-				}
+				kit.Want(t, answer.ProtoMajor, 1+strings.Count(test.name, "HTTP/2"),
+					"the answer is HTTP/")
 				text, err := io.ReadAll(answer.Body)
 				if err != nil || answer.StatusCode != http.StatusOK {
 					t.Fatalf("%s %s: %s, %q, %v", method, path, answer.Status, text, err)

@@ -215,8 +215,6 @@ func TestPanicInOnAnyOutgoing(t *testing.T) {
 				t.Errorf("OnError: got %v, want a PanicError of %s", f, want)
 			}
 		}
-		if !s.Connected() {
-			t.Error("the socket was disconnected")
-		}
+		kit.Check(t, s.Connected(), "the socket was disconnected")
 	})
 }

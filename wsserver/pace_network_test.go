@@ -55,9 +55,7 @@ func wantKept(t *testing.T, srv *wsserver.Server) {
 	if e := s.Ended; e.TooSlow+e.Behind+e.Incomplete+e.OverBudget+e.PingTimeout+e.TransportError > 0 {
 		t.Errorf("connections were ended: %+v", e)
 	}
-	if s.Lost > 0 {
-		t.Errorf("%d frames were lost", s.Lost)
-	}
+	kit.Check(t, s.Lost <= 0, "%d frames were lost", s.Lost)
 }
 
 // TestLargeMessageNetwork: what a server sends a client on connecting arrives, whatever its size: an event, a broadcast, a small event behind it,

@@ -71,9 +71,8 @@ func TestParentNamespace(t *testing.T) {
 		rooms.OnDisconnecting(func(_ context.Context, s *wsserver.Socket, _ error) { step("disconnecting, %d rooms", len(s.Rooms())) })
 		rooms.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			step("disconnect, %d rooms", len(s.Rooms()))
-			if !slices.Contains(rooms.Namespaces(), s.Namespace()) {
-				t.Error("OnDisconnect: the namespace has gone before the handlers of its last socket")
-			}
+			kit.Check(t, slices.Contains(rooms.Namespaces(), s.Namespace()),
+				"OnDisconnect: the namespace has gone before the handlers of its last socket")
 		})
 		want := func(steps_ ...string) {
 			t.Helper()
@@ -102,9 +101,8 @@ func TestParentNamespace(t *testing.T) {
 				child = ns
 			}
 		}
-		if child == nil || len(child.Sockets()) != 2 {
-			t.Fatalf("/room-1: got %v, want a namespace of two", child)
-		}
+		kit.Require(t, child != nil && len(child.Sockets()) == 2,
+			"/room-1: got %v, want a namespace of two", child)
 		kit.OK(t, child.Emit(t.Context(), "said", 1))
 		want("parent sends said", "child sends said", "parent sends said", "child sends said")
 		wantEvents(t, "a", a, `["said",1]`)
@@ -192,9 +190,7 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, first, "/room-1", "/room-2")
 		// What the program asks for does not count, and stays.
 		pinned := srv.Of("room-7")
-		if srv.Of("/room-2") == nil || pinned != srv.Of("/room-7") {
-			t.Error("Of made another")
-		}
+		kit.Check(t, srv.Of("/room-2") != nil && pinned == srv.Of("/room-7"), "Of made another")
 		wantNames(t, first, "/room-1", "/room-2", "/room-7")
 		d.Of("/room-8", nil)
 		d.Abort()
@@ -268,9 +264,8 @@ func TestOfParent(t *testing.T) {
 		kit.Want(t, string(b.EmitWithAck("who").JSON()), `["parent"]`, "the child (the parent's answer)")
 		c.Abort()
 		wantNames(t, rooms, "/room-2")
-		if srv.Of("/room-2") != room2 || srv.Of("/room-1") != before {
-			t.Error("a namespace of the program's has gone")
-		}
+		kit.Check(t, srv.Of("/room-2") == room2 && srv.Of("/room-1") == before,
+			"a namespace of the program's has gone")
 	})
 }
 

@@ -140,9 +140,7 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("reason: got %v, want %v", f.reason, test.want)
 				}
 			default:
-				if test.want != nil {
-					t.Errorf("OnDisconnect was not called, want %v", test.want)
-				}
+				kit.Check(t, test.want == nil, "OnDisconnect was not called, want %v", test.want)
 			}
 			if got := other.Pending(); len(got) > 0 {
 				t.Errorf("the other client: got %v, want nothing", got)
@@ -250,9 +248,8 @@ func TestReconnectAtOnce(t *testing.T) {
 		for range 10 {
 			c.Send("41", "40")
 			next := c.Read()
-			if next[:2] != "40" || next == last {
-				t.Fatalf("got %q after %q, want another CONNECT", next, last)
-			}
+			kit.Require(t, next[:2] == "40" && next != last,
+				"got %q after %q, want another CONNECT", next, last)
 			last = next
 			<-gone
 		}

@@ -53,9 +53,7 @@ func TestAskInHandler(t *testing.T) {
 			c.EmitWithAck("echo", i)
 		}
 		q := <-asked
-		if !isOpen(q) {
-			t.Fatal("the question has ended without an answer")
-		}
+		kit.Require(t, isOpen(q), "the question has ended without an answer")
 		sure := c.Next("")
 		if next := c.Next(""); sure.Name != "sure?" || !sure.WantsAck() || next.Name != "next" {
 			t.Errorf("got %v and %v, want the question and what came next", sure, next)
@@ -68,9 +66,8 @@ func TestAskInHandler(t *testing.T) {
 			if err == nil {
 				err = r.Decode(&yes, &three)
 			}
-			if err != nil || yes != "yes" || !slices.Equal(three, []byte{3}) {
-				t.Errorf("got %q, %v, %v", yes, three, err)
-			}
+			kit.Check(t, err == nil && yes == "yes" && slices.Equal(three, []byte{3}),
+				"got %q, %v, %v", yes, three, err)
 		}
 		if got := socketOf(t, srv, c).PendingAcks(); got != 0 || isOpen(q) {
 			t.Errorf("%d answers are waited for, and the question is open: %v", got, isOpen(q))

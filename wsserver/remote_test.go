@@ -29,9 +29,8 @@ func TestFetchSockets(t *testing.T) {
 		w.sockets["c"].SetData(&user{"Cid", 3})
 		for i, srv := range w.srvs {
 			fetched, err := srv.All().FetchSockets(t.Context())
-			if err != nil || len(fetched) != len(members) {
-				t.Fatalf("node %d: got %d fetched, %v, want %d", i, len(fetched), err, len(members))
-			}
+			kit.Require(t, err == nil && len(fetched) == len(members),
+				"node %d: got %d fetched, %v, want %d", i, len(fetched), err, len(members))
 			for j, r := range fetched {
 				s := w.sockets[w.names[r.ID]]
 				node := w.srvs[0]
@@ -42,25 +41,19 @@ func TestFetchSockets(t *testing.T) {
 					t.Errorf("socket %d, %s: got node %s, want %s, and those of this node first", j, r.ID, r.Node, node.Node())
 				}
 				kit.WantList(t, r.Rooms, s.Rooms(), r.ID, "rooms")
-				if r.Transport != "websocket" || s.Transport() != "websocket" {
-					t.Errorf("%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
-				}
+				kit.Check(t, r.Transport == "websocket" && s.Transport() == "websocket",
+					"%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
 				got, want := r.Handshake, s.Handshake()
-				if !got.Time.Equal(want.Time) {
-					t.Errorf("%s: got time %v, want %v", r.ID, got.Time, want.Time)
-				}
+				kit.Check(t, got.Time.Equal(want.Time),
+					"%s: got time %v, want %v", r.ID, got.Time, want.Time)
 				got.Time = want.Time
 				kit.Want(t, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want), r.ID, "handshake")
 				var u user
 				switch err := r.DecodeData(&u); w.names[r.ID] {
 				case "a":
-					if err != nil || u != (user{"Ann", 1}) {
-						t.Errorf("data: got %v, %v", u, err)
-					}
+					kit.Check(t, err == nil && u == (user{"Ann", 1}), "data: got %v, %v", u, err)
 				case "c":
-					if err != nil || u != (user{"Cid", 3}) {
-						t.Errorf("data: got %v, %v", u, err)
-					}
+					kit.Check(t, err == nil && u == (user{"Cid", 3}), "data: got %v, %v", u, err)
 				default:
 					kit.WantErr(t, err, sockets.ErrNoData, "without data")
 				}
@@ -100,9 +93,7 @@ func TestFetchBadData(t *testing.T) {
 			w.sockets["c"].SetData(test.data)
 			w.sockets["d"].SetData("fine")
 			sockets, err := w.ns.All().FetchSockets(t.Context())
-			if err != nil || len(sockets) != 4 {
-				t.Fatalf("got %d sockets, %v, want 4", len(sockets), err)
-			}
+			kit.Require(t, err == nil && len(sockets) == 4, "got %d sockets, %v, want 4", len(sockets), err)
 			for _, r := range sockets {
 				var got string
 				if err := r.DecodeData(&got); (err == nil) != (w.names[r.ID] == "d") || r.Handshake.Auth == nil {
@@ -110,9 +101,7 @@ func TestFetchBadData(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			if len(failures) != 1 {
-				t.Fatalf("%d failures were reported, want 1", len(failures))
-			}
+			kit.Require(t, len(failures) == 1, "%d failures were reported, want 1", len(failures))
 			f := <-failures
 			var panicked *wsserver.PanicError
 			if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
@@ -170,9 +159,8 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s: Join: %v, it is in %q", name, err, s.Rooms())
 			}
 			c.On("q", func(e wstest.Event) []any { return []any{e.String()} })
-			if got, err := one(r.EmitWithAck(t.Context(), "q", 1)); err != nil || got != `["q",1]` {
-				t.Errorf("%s: EmitWithAck: got %q, %v", name, got, err)
-			}
+			kit.Want(t, kit.Must(one(r.EmitWithAck(t.Context(), "q", 1)))(t), `["q",1]`,
+				name, "EmitWithAck")
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := r.EmitWithAck(ctx, "never answered")

@@ -141,9 +141,7 @@ func TestRooms(t *testing.T) {
 		}
 		kit.WantErr(t, s.Emit(t.Context(), "x"), wsserver.ErrTransportClose, "Emit after the disconnection")
 		kit.WantErr(t, context.Cause(s.Context()), wsserver.ErrTransportClose, "cause of the context")
-		if s.Connected() {
-			t.Error("Connected: got true after the disconnection")
-		}
+		kit.Check(t, !s.Connected(), "Connected: got true after the disconnection")
 		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || ns.SocketCount() > 0 {
 			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
 		}
@@ -196,9 +194,7 @@ func TestNamespaces(t *testing.T) {
 		b := a.Of("/admin", map[string]int{"level": 3})
 		sa := socketOf(t, srv, a)
 		sb, ok := admin.Socket(b.ID())
-		if !ok || sb.ID() == sa.ID() {
-			t.Fatalf("sockets: got %q and %q, want two", sa.ID(), b.ID())
-		}
+		kit.Require(t, ok && sb.ID() != sa.ID(), "sockets: got %q and %q, want two", sa.ID(), b.ID())
 		if got := string(sb.Handshake().Auth); got != `{"level":3}` || sa.Handshake().Auth != nil {
 			t.Errorf("auth: got %q and %q, want none and the admin's", sa.Handshake().Auth, got)
 		}
@@ -213,9 +209,8 @@ func TestNamespaces(t *testing.T) {
 
 		a.Disconnect()
 		kit.WantErr(t, (<-gone).reason, wsserver.ErrClientDisconnect, "reason")
-		if got := string(b.EmitWithAck("echo", "still").JSON()); got != `["still"]` {
-			t.Errorf("the other namespace: got %s, want its answer", got)
-		}
+		kit.Want(t, string(b.EmitWithAck("echo", "still").JSON()), `["still"]`,
+			"the other namespace (its answer)")
 		a = a.Of("/", nil)
 		if got := socketOf(t, srv, a); got.ID() == sa.ID() {
 			t.Error("a new CONNECT got the old socket")

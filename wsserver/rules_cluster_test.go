@@ -124,15 +124,12 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 				t.Errorf("client %d was asked %q, another of its node %q", i, q, asked[i%2])
 			}
 			id, isEvent := cutEvent(q)
-			if !isEvent {
-				t.Fatalf("client %d got %q", i, q)
-			}
+			kit.Require(t, isEvent, "client %d got %q", i, q)
 			c.Send(fmt.Sprintf("43%s[%d]", id, i), fmt.Sprintf(`43%s["again"]`, id))
 		}
 		wg.Wait()
-		if err != nil || len(responses) != len(clients) {
-			t.Fatalf("%d answers, %v; want %d", len(responses), err, len(clients))
-		}
+		kit.Require(t, err == nil && len(responses) == len(clients),
+			"%d answers, %v; want %d", len(responses), err, len(clients))
 		for _, r := range responses {
 			i := slices.Index(ids, r.Socket)
 			var got int
@@ -184,9 +181,7 @@ func TestRule20AcksOfAllNodes(t *testing.T) {
 			t.Errorf("all: %q, %v after %v", w.answered(t, got), err, took)
 		}
 		sockets, err := w.ns.To(w.id("d")).FetchSockets(t.Context())
-		if err != nil || len(sockets) != 1 {
-			t.Fatalf("FetchSockets: %d, %v", len(sockets), err)
-		}
+		kit.Require(t, err == nil && len(sockets) == 1, "FetchSockets: %d, %v", len(sockets), err)
 		kit.Want(t, kit.Must(one(sockets[0].EmitWithAck(t.Context(), "q")))(t), "d", "one of another node")
 	})
 }
@@ -203,9 +198,8 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 		listenTo(&there, srvs[1].Of("/"))
 		for range 2 {
 			kit.OK(t, srvs[0].All().SocketsJoin(t.Context(), "x", "y"))
-			if !slices.Equal(s.Rooms(), []string{s.ID(), "x", "y"}) {
-				t.Errorf("when SocketsJoin has returned, it is in %q", s.Rooms())
-			}
+			kit.WantList(t, s.Rooms(), []string{s.ID(), "x", "y"},
+				"when SocketsJoin has returned, it is in")
 		}
 		there.want(t, "SocketsJoin, twice", "/ create x", "/ join x", "/ create y", "/ join y")
 		kit.OK(t, srvs[0].To("x").SocketsLeave(t.Context(), "x", "nowhere"))
@@ -236,9 +230,8 @@ func TestRule24ServerSideEmitReachesTheOthers(t *testing.T) {
 		n.want(t, "ServerSideEmit", "/chat", "/chat")
 		for others := 2; others >= 0; others-- {
 			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q")
-			if err != nil || len(responses) != others {
-				t.Fatalf("%d others: %d answers, %v", others, len(responses), err)
-			}
+			kit.Require(t, err == nil && len(responses) == others,
+				"%d others: %d answers, %v", others, len(responses), err)
 			for _, r := range responses {
 				i := slices.IndexFunc(srvs, func(srv *wsserver.Server) bool { return srv.Node() == r.Node })
 				var got int

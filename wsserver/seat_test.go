@@ -99,19 +99,16 @@ func TestReseat(t *testing.T) {
 				heard[e]++
 			}
 		}
-		if !slices.Equal(heard, said) || slices.Min(said) != 40*passes {
-			t.Errorf("got %v broadcasts of each emitter, want %v", heard, said)
-		}
+		kit.Check(t, slices.Equal(heard, said) && slices.Min(said) == 40*passes,
+			"got %v broadcasts of each emitter, want %v", heard, said)
 		if got := events.Load() - before; got != 0 || connects.Load() != passes+1 {
 			t.Errorf("got %d events of rooms, want none; OnConnect ran %d times, want %d", got, connects.Load(), passes+1)
 		}
-		if got := socketOf(t, srvs[0], clients[passes]).Rooms(); !slices.Equal(got, []string{id, "red"}) {
-			t.Errorf("the last socket is in %q", got)
-		}
+		kit.WantList(t, socketOf(t, srvs[0], clients[passes]).Rooms(), []string{id, "red"},
+			"the last socket is in")
 		fetched, err := srvs[1].Of("/").All().FetchSockets(t.Context())
-		if err != nil || len(fetched) != 1 || fetched[0].ID != id {
-			t.Errorf("the other node sees %v, %v, want one socket", fetched, err)
-		}
+		kit.Check(t, err == nil && len(fetched) == 1 && fetched[0].ID == id,
+			"the other node sees %v, %v, want one socket", fetched, err)
 
 		clients[passes].Disconnect()
 		next(t, gone)
@@ -169,9 +166,7 @@ func TestKickFindsTheSeat(t *testing.T) {
 		s.CloseTransport()
 		<-blocked
 		s.Kick()
-		if wsserver.KeepFor(s) != nil {
-			t.Error("a socket that was kicked has yielded its seat")
-		}
+		kit.Check(t, wsserver.KeepFor(s) == nil, "a socket that was kicked has yielded its seat")
 		close(release)
 	})
 }

@@ -49,18 +49,15 @@ func TestSelections(t *testing.T) {
 					continue
 				}
 				<-w.clients[m.name].Disconnected()
-				if got := context.Cause(w.sockets[m.name].Context()); got != wsserver.ErrServerDisconnect {
-					t.Errorf("%s: disconnected since %v, want ErrServerDisconnect", m.name, got)
-				}
+				kit.Want(t, context.Cause(w.sockets[m.name].Context()), wsserver.ErrServerDisconnect,
+					m.name, "disconnected since")
 			}
 			for _, name := range left {
-				if slices.Contains([]byte(test.want), name[0]) {
-					t.Errorf("DisconnectSockets has left %s", name)
-				}
+				kit.Check(t, !slices.Contains([]byte(test.want), name[0]),
+					"DisconnectSockets has left %s", name)
 			}
-			if len(left) != len(members)-len(test.want) {
-				t.Errorf("DisconnectSockets: left are %q, want all but %q", left, test.want)
-			}
+			kit.Check(t, len(left) == len(members)-len(test.want),
+				"DisconnectSockets: left are %q, want all but %q", left, test.want)
 		})
 	}
 }
@@ -92,9 +89,8 @@ func TestSocketsJoinIsLive(t *testing.T) {
 		}
 		wantEvents(t, "a", w.clients["a"])
 		for _, name := range []string{"\xff", string(make([]byte, cluster.MaxRoomName+1))} {
-			if err := w.ns.All().SocketsJoin(t.Context(), "fine", name); !errors.Is(err, cluster.ErrRoomName) {
-				t.Errorf("SocketsJoin of a room that cannot be: got %v, want ErrRoomName", err)
-			}
+			kit.WantErr(t, w.ns.All().SocketsJoin(t.Context(), "fine", name), cluster.ErrRoomName,
+				"SocketsJoin of a room that cannot be")
 		}
 		kit.Want(t, w.fetched(t, w.ns.To("fine")), "", "after a SocketsJoin that failed, joined")
 	})
@@ -151,9 +147,8 @@ func TestEmitThenDisconnect(t *testing.T) {
 					got := c.Pending()
 					gone, adminGone := isClosed(c.Disconnected()), isClosed(admins[i].Disconnected())
 					if local && i%3 != 0 {
-						if len(got) > 0 || gone || adminGone {
-							t.Fatalf("client %d of another node: got %d events, gone: %t", i, len(got), gone)
-						}
+						kit.Require(t, len(got) == 0 && !gone && !adminGone,
+							"client %d of another node: got %d events, gone: %t", i, len(got), gone)
 						continue
 					}
 					if len(got) != 100 || got[99].String() != `["last words",99]` {
@@ -192,17 +187,15 @@ func TestAllRooms(t *testing.T) {
 		for _, srv := range w.srvs {
 			rooms, err := srv.Of("/").AllRooms(t.Context())
 			slices.Sort(rooms)
-			if err != nil || !slices.Equal(rooms, []string{"x", "y"}) {
-				t.Errorf("got %q, %v, want x and y", rooms, err)
-			}
+			kit.Check(t, err == nil && slices.Equal(rooms, []string{"x", "y"}),
+				"got %q, %v, want x and y", rooms, err)
 			kit.Want(t, srv.ServerCount(), 2, "ServerCount")
 		}
 		w.clients["c"].Disconnect()
 		w.clients["b"].Disconnect()
 		synctest.Wait()
-		if rooms, err := w.ns.AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
-			t.Errorf("after the last one of y has gone: got %q, %v, want x", rooms, err)
-		}
+		kit.WantList(t, kit.Must(w.ns.AllRooms(t.Context()))(t), []string{"x"},
+			"after the last one of y has gone (x)")
 	})
 }
 

@@ -63,9 +63,8 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		n[1].want(t, "in order", want...)
 		wantEvents(t, "a client", c)
-		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
-			t.Errorf("a reserved name: got %v, want ErrReserved", err)
-		}
+		kit.WantErr(t, srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"), packet.ErrReserved,
+			"a reserved name")
 		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
 			t.Error("what cannot be JSON: got no error")
 		}
@@ -109,9 +108,7 @@ func TestServerSideAck(t *testing.T) {
 				return errors.Join(e.Ack(i, []byte{byte(i)}), e.Ack("again"))
 			})
 			ns.OnServerSide("many", func(ctx context.Context, e *wsserver.ServerEvent) error {
-				if e.WantsAck() {
-					t.Error("WantsAck: got true after the answer")
-				}
+				kit.Check(t, !e.WantsAck(), "WantsAck: got true after the answer")
 				return e.Ack("another handler's")
 			})
 			ns.OnServerSide("large", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(strings.Repeat("x", 300_000)) })
@@ -170,18 +167,14 @@ func TestServerSideAck(t *testing.T) {
 			}
 		}
 		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "large")
-		if err != nil || len(responses) != 2 {
-			t.Fatalf("large: got %d answers, %v", len(responses), err)
-		}
+		kit.Require(t, err == nil && len(responses) == 2, "large: got %d answers, %v", len(responses), err)
 		for _, r := range responses {
 			if text, err := one2(r); err != nil || len(text) != 300_000 {
 				t.Errorf("large: got %d bytes, %v", len(text), err)
 			}
 		}
 		for _, want := range []string{"the secret", "after it"} {
-			if !strings.Contains(l.String(), want) {
-				t.Errorf("the log does not say %q: %s", want, l)
-			}
+			kit.Check(t, strings.Contains(l.String(), want), "the log does not say %q: %s", want, l)
 		}
 		kit.Want(t, srvs[2].Stats().Failures, 5, "Stats.Failures")
 	})
@@ -253,9 +246,8 @@ func TestServerSideParent(t *testing.T) {
 		})
 		for i, want := range [][]string{{"parent 0"}, {"parent 1", "own of /room-1"}} {
 			responses, err := srvs[0].Of(fmt.Sprint("/room-", i)).ServerSideEmitWithAck(t.Context(), "q", i)
-			if err != nil || texts(t, srvs, responses) != fmt.Sprintf("1 [%d]", i) {
-				t.Errorf("room %d: got %q, %v", i, texts(t, srvs, responses), err)
-			}
+			kit.Check(t, err == nil && texts(t, srvs, responses) == fmt.Sprintf("1 [%d]", i),
+				"room %d: got %q, %v", i, texts(t, srvs, responses), err)
 			n.want(t, "handlers", want...)
 		}
 		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, cluster.ErrUnknown) {

@@ -99,9 +99,7 @@ func TestWire(t *testing.T) {
 				}
 				got = append(got, m)
 			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("%q: got %q, want %q", test.send, got, test.want)
-			}
+			kit.Check(t, slices.Equal(got, test.want), "%q: got %q, want %q", test.send, got, test.want)
 			c.Send(`40/still there`) // and nothing more was answered
 			kit.Want(t, c.Read(), `44/still there,{"message":"Invalid namespace"}`, "in the end")
 		})
@@ -199,9 +197,7 @@ func TestParseErrors(t *testing.T) {
 				for what, err := range map[string]error{
 					"Emit": s.Emit(t.Context(), name), "Volatile": s.Volatile().Emit(t.Context(), name), "Broadcast": srv.Emit(t.Context(), name),
 				} {
-					if err == nil {
-						t.Errorf("%s: got no error", what)
-					}
+					kit.Check(t, err != nil, "%s: got no error", what)
 				}
 				if _, err := s.EmitWithAck(t.Context(), name); err == nil || errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("EmitWithAck: got %v, want an error at once", err)

@@ -207,9 +207,7 @@ func TestStop(t *testing.T) {
 				stops["d"]()
 				stops["c"]()
 				expect("")
-				if ns.Listening() {
-					t.Errorf("%s: the rooms still tell of their events", kind)
-				}
+				kit.Check(t, !ns.Listening(), "%s: the rooms still tell of their events", kind)
 			}
 		})
 	}

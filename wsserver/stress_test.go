@@ -31,9 +31,7 @@ func TestStress(t *testing.T) {
 	var parents []*wsserver.ParentNamespace
 	for i := range 2 {
 		srv := newServer(t, wsserver.Config{Adapter: memory, Limits: wsserver.Limits{MaxEvents: 4}, OnError: func(s *wsserver.Socket, event string, err error) {
-			if s.Context().Err() == nil {
-				t.Errorf("seed %d: event %q: %v", seed, event, err)
-			}
+			kit.Check(t, s.Context().Err() != nil, "seed %d: event %q: %v", seed, event, err)
 		}})
 		kit.OK(t, srv.Ready(t.Context()))
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), srv.Of("/admin")} {
@@ -187,8 +185,7 @@ func TestDisconnectRace(t *testing.T) {
 				last = m
 			}
 		}
-		if last == "41" {
-			t.Fatal("the client was told last that it is disconnected, and the server has its new socket")
-		}
+		kit.Require(t, last != "41",
+			"the client was told last that it is disconnected, and the server has its new socket")
 	}
 }

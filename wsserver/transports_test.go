@@ -209,9 +209,8 @@ func TestSlowClient(t *testing.T) {
 			if f.id == "" {
 				f = <-gone
 			}
-			if f.id != slow.ID() || !errors.Is(f.reason, wsserver.ErrTooSlow) {
-				t.Fatalf("got %v, want ErrTooSlow for the slow one", f)
-			}
+			kit.Require(t, f.id == slow.ID() && errors.Is(f.reason, wsserver.ErrTooSlow),
+				"got %v, want ErrTooSlow for the slow one", f)
 			for i := range sent {
 				var n int
 				if err := other.Next("n").Decode(&n); err != nil || n != i {
@@ -308,9 +307,8 @@ func TestIdle(t *testing.T) {
 	defer nc.Close()
 	io.WriteString(nc, upgrade)
 	answer, err := http.ReadResponse(bufio.NewReader(nc), nil)
-	if err != nil || answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a request after Close: got %v, %v, want 503", answer, err)
-	}
+	kit.Check(t, err == nil && answer.StatusCode == http.StatusServiceUnavailable,
+		"a request after Close: got %v, %v, want 503", answer, err)
 	kit.Want(t, srv.Stats().Refused, 1, "Stats.Refused")
 }
 

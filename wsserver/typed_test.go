@@ -47,9 +47,7 @@ func TestFewerArguments(t *testing.T) {
 			}
 			kit.Want(t, string(c.EmitWithAck("list struct", nil).JSON()), "[1]", "null")
 			want := "[struct {} {} wsserver_test.line { } <nil> <nil> *wsserver_test.line <nil> []uint8 []]"
-			if fmt.Sprint(got) != want {
-				t.Errorf("handlers: got %v, want %v", got, want)
-			}
+			kit.Check(t, fmt.Sprint(got) == want, "handlers: got %v, want %v", got, want)
 			if len(failures) > 0 {
 				t.Errorf("OnError got %v", (<-failures).err)
 			}
@@ -227,9 +225,7 @@ func TestFewerServerSideArguments(t *testing.T) {
 		if err == nil && len(answers) == 1 {
 			err = answers[0].Decode(&n)
 		}
-		if n != 1 || err != nil {
-			t.Errorf("got %v, %v, want 1", answers, err)
-		}
+		kit.Check(t, n == 1 && err == nil, "got %v, %v, want 1", answers, err)
 	})
 }
 

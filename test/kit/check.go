@@ -28,8 +28,7 @@ func Must[T any](v T, err error) func(t testing.TB, what ...any) T {
 	}
 }
 
-// Check says that the test has failed, and how, as t.Errorf does, unless ok. The test goes on, here and
-// below.
+// Check says that the test has failed, and how, as t.Errorf does, unless ok. The test goes on.
 func Check(t testing.TB, ok bool, format string, values ...any) {
 	if !ok {
 		t.Helper()
@@ -37,7 +36,15 @@ func Check(t testing.TB, ok bool, format string, values ...any) {
 	}
 }
 
-// Want says that the test has failed if got is not want.
+// Require is Check that ends the test.
+func Require(t testing.TB, ok bool, format string, values ...any) {
+	if !ok {
+		t.Helper()
+		t.Fatalf(format, values...)
+	}
+}
+
+// Want says that the test has failed if got is not want. The test goes on, here and below.
 func Want[T comparable](t testing.TB, got, want T, what ...any) {
 	if got != want {
 		t.Helper()

@@ -28,9 +28,7 @@ func goldens(t testing.TB) []golden {
 	text := kit.Must(os.ReadFile("testdata/golden.json"))(t)
 	var all struct{ Packets []golden }
 	kit.OK(t, json.Unmarshal(text, &all))
-	if len(all.Packets) < 100 {
-		t.Fatalf("%d packets only", len(all.Packets))
-	}
+	kit.Require(t, len(all.Packets) >= 100, "%d packets only", len(all.Packets))
 	return all.Packets
 }
 
@@ -70,15 +68,11 @@ func TestGolden(t *testing.T) {
 			sent := bytes.Clone(msg)
 			got, err := Codec{}.NewDecoder(nil).Binary(msg)
 			if g.How == "refuse" {
-				if err == nil {
-					t.Errorf("got %+v; the official parser says %q", got, g.Reason)
-				}
+				kit.Check(t, err != nil, "got %+v; the official parser says %q", got, g.Reason)
 				return
 			}
 			kit.OK(t, err)
-			if !bytes.Equal(msg, sent) {
-				t.Error("the decoder has modified the message")
-			}
+			kit.Check(t, bytes.Equal(msg, sent), "the decoder has modified the message")
 			clear(msg) // nothing of it may have been kept
 			want := g.packet(t)
 			if !reflect.DeepEqual(got, want) {

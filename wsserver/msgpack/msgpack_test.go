@@ -289,9 +289,8 @@ func TestWithID(t *testing.T) {
 			if want, err := (Codec{}).Encode(p); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %x\nwant %x, error %v", got.Attachments, want.Attachments, err)
 			}
-			if !bytes.Equal(without.Attachments[0], kept) {
-				t.Fatal("the encoded packet has been modified")
-			}
+			kit.Require(t, bytes.Equal(without.Attachments[0], kept),
+				"the encoded packet has been modified")
 		}
 	}
 }

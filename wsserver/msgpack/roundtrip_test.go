@@ -31,9 +31,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("seed %d:\n got %s\nwant %s", seed, show(got), show(p))
 		}
 		again, err := Codec{}.Encode(got)
-		if err != nil || !bytes.Equal(again.Attachments[0], e.Attachments[0]) {
-			t.Fatalf("seed %d: encoded again:\n got %x, %v\nwant %x", seed, again, err, e)
-		}
+		kit.Require(t, err == nil && bytes.Equal(again.Attachments[0], e.Attachments[0]),
+			"seed %d: encoded again:\n got %x, %v\nwant %x", seed, again, err, e)
 		if other := throughJSON(t, limits, p); !same(t, got, other) {
 			t.Fatalf("seed %d:\n got %s\nthe default codec has %s", seed, show(got), show(other))
 		}

@@ -134,9 +134,8 @@ func TestFailures(t *testing.T) {
 		kit.Bubble(t, test.name, func(t *testing.T) {
 			srv := newServer(t)
 			got := failure(t, func(t testing.TB) { test.run(t, srv) })
-			if !strings.HasPrefix(got, "wstest: ") || !strings.Contains(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
+			kit.Check(t, strings.HasPrefix(got, "wstest: ") && strings.Contains(got, test.want),
+				"got %q, want %q", got, test.want)
 		})
 	}
 }

@@ -43,31 +43,19 @@ func isOver(b *Budget) bool {
 func TestOver(t *testing.T) {
 	b := New(100)
 	b.Add(99)
-	if isOver(b) || b.Full() {
-		t.Error("over at 99 of 100")
-	}
+	kit.Check(t, !isOver(b) && !b.Full(), "over at 99 of 100")
 	b.Add(1)
-	if !isOver(b) || !b.Full() {
-		t.Error("not over at 100 of 100")
-	}
+	kit.Check(t, isOver(b) && b.Full(), "not over at 100 of 100")
 	b.Release(20)
-	if isOver(b) || b.Full() {
-		t.Error("over at 80 of 100, by a Give")
-	}
+	kit.Check(t, !isOver(b) && !b.Full(), "over at 80 of 100, by a Give")
 	b.Add(50)
 	b.Add(50) // nobody has listened meanwhile
-	if !isOver(b) || isOver(b) {
-		t.Error("want it said once")
-	}
+	kit.Check(t, isOver(b) && !isOver(b), "want it said once")
 	b.Add(1)
-	if !isOver(b) {
-		t.Error("not over again")
-	}
+	kit.Check(t, isOver(b), "not over again")
 	b.Release(60)
 	b.Add(0)
-	if isOver(b) {
-		t.Error("over by a Take of nothing")
-	}
+	kit.Check(t, !isOver(b), "over by a Take of nothing")
 }
 
 func TestRelieved(t *testing.T) {
@@ -86,9 +74,7 @@ func TestRelieved(t *testing.T) {
 // TestRelief: who waits is told by Relieve alone, and all of them at once; who comes later waits for the next one.
 func TestRelief(t *testing.T) {
 	b := New(100)
-	if b.Relief() != nil {
-		t.Error("there is something to wait for although all is free")
-	}
+	kit.Check(t, b.Relief() == nil, "there is something to wait for although all is free")
 	b.Relieve() // nobody waits
 	b.Add(100)
 	first, second := b.Relief(), b.Relief()
@@ -101,13 +87,10 @@ func TestRelief(t *testing.T) {
 		}
 	}
 	b.Release(100)
-	if told(first) || told(second) {
-		t.Error("told by a Give: whoever frees memory goes on until it is enough")
-	}
+	kit.Check(t, !told(first) && !told(second),
+		"told by a Give: whoever frees memory goes on until it is enough")
 	b.Relieve()
-	if !told(first) || !told(second) {
-		t.Error("Relieve has not told all")
-	}
+	kit.Check(t, told(first) && told(second), "Relieve has not told all")
 	b.Add(100)
 	if third := b.Relief(); third == nil || told(third) {
 		t.Error("a later wait is over at once")

@@ -108,9 +108,8 @@ func TestThousandPackets(t *testing.T) {
 		r.post(sid, string(payload))
 		down := packets(t, r.poll(sid))
 		up := o.messages()
-		if len(up) != 1000 || len(down) != 1000 {
-			t.Fatalf("got %d messages up and %d down", len(up), len(down))
-		}
+		kit.Require(t, len(up) == 1000 && len(down) == 1000,
+			"got %d messages up and %d down", len(up), len(down))
 		for i := range 1000 {
 			if up[i] != message("up", i) || strings.TrimPrefix(down[i], "4") != message("down", i) {
 				t.Fatalf("message %d: got %q up and %q down", i, up[i], down[i])
@@ -136,9 +135,7 @@ func TestTinyPackets(t *testing.T) {
 		w := httptest.NewRecorder()
 		begin := time.Now()
 		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+open.SID, bytes.NewReader(payload)))
-		if w.Body.String() != "ok" {
-			t.Fatalf("got %d, %q", w.Code, w.Body)
-		}
+		kit.Require(t, w.Body.String() == "ok", "got %d, %q", w.Code, w.Body)
 		return min(best, time.Since(begin))
 	}
 	// On a busy machine the best of some is what counts. Time that grew with the square would be a hundredfold in all of them.
@@ -147,9 +144,7 @@ func TestTinyPackets(t *testing.T) {
 		small, large = took(33_333, small), took(333_333, large)
 	}
 	t.Logf("%v for 33,333 packets, %v for 333,333", small, large)
-	if large > 40*small {
-		t.Errorf("33,333 packets took %v, 333,333 took %v", small, large)
-	}
+	kit.Check(t, large <= 40*small, "33,333 packets took %v, 333,333 took %v", small, large)
 }
 
 type counter struct{}

@@ -184,9 +184,7 @@ func (c *streamClient) want(want ...string) {
 		if isBinary {
 			got = "b" + got
 		}
-		if err != nil || got != w {
-			c.t.Errorf("read %.50q, %v, want %.50q", got, err, w)
-		}
+		kit.Check(c.t, err == nil && got == w, "read %.50q, %v, want %.50q", got, err, w)
 	}
 }
 

@@ -25,9 +25,7 @@ func TestHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
-		if err != nil || answer.StatusCode != 200 {
-			t.Fatalf("got %v, %v", answer, err)
-		}
+		kit.Require(t, err == nil && answer.StatusCode == 200, "got %v, %v", answer, err)
 		open, err := engineio.ParseOpen([]byte(body))
 		kit.OK(t, err)
 		want := `0{"sid":"` + open.SID + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
@@ -81,9 +79,8 @@ func TestRefused(t *testing.T) {
 			kit.Want(t, r.mustRequest(c.method, c.query, "", c.status), c.body, c.method, c.query)
 		}
 		answer, _, err := r.request(t.Context(), "PUT", "EIO=4&transport=polling&sid="+sid, "x")
-		if err != nil || answer.StatusCode != 405 || answer.Header.Get("Allow") != "GET, POST" {
-			t.Errorf("PUT: got %v, %v", answer, err)
-		}
+		kit.Check(t, err == nil && answer.StatusCode == 405 && answer.Header.Get("Allow") == "GET, POST",
+			"PUT: got %v, %v", answer, err)
 		if got := r.srv.Stats().Refused; got != uint64(len(cases)+1) {
 			t.Errorf("refused: got %d, want %d", got, len(cases)+1)
 		}
@@ -92,9 +89,7 @@ func TestRefused(t *testing.T) {
 		}
 		request, _ := http.NewRequest("GET", "http://rig/engine.io", nil)
 		answer, err = r.http.Do(request)
-		if err != nil || answer.StatusCode != 404 {
-			t.Fatalf("another path: got %v, %v", answer, err)
-		}
+		kit.Require(t, err == nil && answer.StatusCode == 404, "another path: got %v, %v", answer, err)
 		answer.Body.Close()
 		r.post(sid, "4still")
 		r.owner(sid).wantMessages(t, "still")
@@ -128,9 +123,8 @@ func TestAllow(t *testing.T) {
 				t.Errorf("a WebSocket of %q that is not allowed: %v", id, err)
 			}
 		}
-		if asked != 4 || opening != 3 {
-			t.Errorf("asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
-		}
+		kit.Check(t, asked == 4 && opening == 3,
+			"asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
 		kit.Want(t, r.srv.Len(), 1, "sessions")
 		refuse = nil
 		r.probe(sid).nc.Close()
@@ -148,9 +142,8 @@ func TestCookie(t *testing.T) {
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
 		kit.OK(t, err)
 		open, _ := engineio.ParseOpen([]byte(body))
-		if got, want := answer.Header.Get("Set-Cookie"), "io="+open.SID+"; Path=/; HttpOnly; SameSite=Lax"; got != want {
-			t.Errorf("Set-Cookie is %q, want %q", got, want)
-		}
+		kit.Want(t, answer.Header.Get("Set-Cookie"), "io="+open.SID+"; Path=/; HttpOnly; SameSite=Lax",
+			"Set-Cookie is")
 		r.owner(open.SID).send("x")
 		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+open.SID, "")
 		if err != nil || answer.Header["Set-Cookie"] != nil {
@@ -164,9 +157,7 @@ func TestDisableUpgrades(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.DisableUpgrades = true })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
 		open, _ := engineio.ParseOpen([]byte(body))
-		if !strings.Contains(body, `"upgrades":[]`) {
-			t.Errorf("got %s", body)
-		}
+		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
 		if _, err := r.openSocket(open.SID); err == nil || !strings.Contains(err.Error(), "400") {
 			t.Errorf("an upgrade: %v", err)
 		}
@@ -181,9 +172,7 @@ func TestTransports(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportPolling })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
 		open, _ := engineio.ParseOpen([]byte(body))
-		if !strings.Contains(body, `"upgrades":[]`) {
-			t.Errorf("got %s", body)
-		}
+		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
 		for _, id := range []string{"", open.SID} {
 			if _, err := r.openSocket(id); err == nil || !strings.Contains(err.Error(), "400") {
 				t.Errorf("a WebSocket of %q: %v", id, err)

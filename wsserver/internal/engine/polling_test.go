@@ -259,9 +259,7 @@ func TestServerCloses(t *testing.T) {
 		o := r.owner(sid)
 		o.session.Close(errTest)
 		time.Sleep(30*time.Second - time.Millisecond)
-		if r.srv.session(sid) == nil {
-			t.Error("the session did not wait for a poll")
-		}
+		kit.Check(t, r.srv.session(sid) != nil, "the session did not wait for a poll")
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		r.gone(sid)
@@ -282,9 +280,7 @@ func TestTooSlow(t *testing.T) {
 		if d := time.Since(begin); d < 15*time.Second || d > 18*time.Second {
 			t.Errorf("the session ended after %v", d)
 		}
-		if r.srv.Stats().Outbox.TooSlow != 1 {
-			t.Errorf("Stats: %+v", r.srv.Stats())
-		}
+		kit.Check(t, r.srv.Stats().Outbox.TooSlow == 1, "Stats: %+v", r.srv.Stats())
 		synctest.Wait()
 		r.gone(sid)
 	})

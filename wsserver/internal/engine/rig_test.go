@@ -204,9 +204,8 @@ func (r *rig) mustRequest(method, query, body string, status int) string {
 	if err != nil {
 		r.t.Fatalf("%s %s: %v", method, query, err)
 	}
-	if answer.StatusCode != status {
-		r.t.Fatalf("%s %s: got %d, %q, want %d", method, query, answer.StatusCode, text, status)
-	}
+	kit.Require(r.t, answer.StatusCode == status,
+		"%s %s: got %d, %q, want %d", method, query, answer.StatusCode, text, status)
 	return text
 }
 
@@ -311,9 +310,7 @@ func (o *owner) wantMessages(t testing.TB, want ...string) {
 // gone reports an error unless the server has forgotten the session.
 func (r *rig) gone(sid string) {
 	r.t.Helper()
-	if r.srv.session(sid) != nil {
-		r.t.Error("the session is still there")
-	}
+	kit.Check(r.t, r.srv.session(sid) == nil, "the session is still there")
 }
 
 func (r *rig) poll(sid string) string {

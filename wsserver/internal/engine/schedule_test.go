@@ -33,9 +33,7 @@ func TestUpgradeSchedules(t *testing.T) {
 	var sum totals
 	for seed := range n {
 		runSchedule(t, uint64(seed+1), &sum)
-		if t.Failed() {
-			t.Fatalf("schedule %d; run it alone with -schedule %[1]d", seed+1)
-		}
+		kit.Require(t, !t.Failed(), "schedule %d; run it alone with -schedule %[1]d", seed+1)
 	}
 	t.Logf("%+v", sum)
 	if n >= 100 && (sum.Upgraded < n/4 || sum.Polled < n/10 || sum.Aborted < n/2 || sum.Up < 10*n || sum.Down < 10*n || sum.Noops < n/10) {
@@ -81,9 +79,7 @@ func runSchedule(t *testing.T, seed uint64, sum *totals) {
 			s.run()
 		})
 	})
-	if !ok {
-		t.Errorf("schedule %d failed", seed)
-	}
+	kit.Check(t, ok, "schedule %d failed", seed)
 }
 
 // n is a random number below n, and wait a random time, mostly short.

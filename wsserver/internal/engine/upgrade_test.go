@@ -52,9 +52,8 @@ func TestUpgrade(t *testing.T) {
 		kit.Want(t, len(r.srv.allStrays()), 0, "WebSockets count as strays")
 
 		for _, method := range []string{"GET", "POST"} {
-			if got := r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400); got != badRequestBody {
-				t.Errorf("%s of an upgraded session: got %s", method, got)
-			}
+			kit.Want(t, r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400), badRequestBody,
+				method, "of an upgraded session")
 		}
 		time.Sleep(20 * time.Second) // the time of the upgrade does not run any more
 		o.lives(t)

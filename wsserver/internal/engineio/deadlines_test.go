@@ -134,9 +134,7 @@ func TestDeadlinesListOrder(t *testing.T) {
 				t.Errorf("mask %05b: got %v, want %v", mask, got, want)
 			}
 			mu.Unlock()
-			if list.head != nil || list.tail != nil {
-				t.Errorf("mask %05b: the list is not empty", mask)
-			}
+			kit.Check(t, list.head == nil && list.tail == nil, "mask %05b: the list is not empty", mask)
 		})
 	}
 }
@@ -169,9 +167,7 @@ func TestDeadlinesConfirm(t *testing.T) {
 				called <- struct{}{}
 				<-gate
 				confirmed = append(confirmed, s.Confirm(d))
-				if s.Confirm(d) {
-					t.Errorf("%s: got true twice from Confirm", test.name)
-				}
+				kit.Check(t, !s.Confirm(d), "%s: got true twice from Confirm", test.name)
 			}
 			list.Arm(&d, owner)
 			<-called
@@ -241,9 +237,7 @@ func TestDeadlinesClose(t *testing.T) {
 		gate <- struct{}{}
 		<-closed
 		list.Arm(&deadlines[0], owner)
-		if deadlines[0].list != nil {
-			t.Error("Arm put a deadline into the list of closed Deadlines")
-		}
+		kit.Check(t, deadlines[0].list == nil, "Arm put a deadline into the list of closed Deadlines")
 		s.Stop(&deadlines[1])
 		time.Sleep(time.Hour)
 		s.Close()

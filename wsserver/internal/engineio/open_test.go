@@ -49,8 +49,7 @@ func FuzzParseOpen(f *testing.F) {
 		if open.Upgrades == nil {
 			open.Upgrades = []string{}
 		}
-		if err != nil || !reflect.DeepEqual(again, open) {
-			t.Errorf("got %+v, %v, want %+v", again, err, open)
-		}
+		kit.Check(t, err == nil && reflect.DeepEqual(again, open),
+			"got %+v, %v, want %+v", again, err, open)
 	})
 }

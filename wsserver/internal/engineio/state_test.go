@@ -242,9 +242,7 @@ func FuzzSession(f *testing.F) {
 		for range 4 { // a ping, which is taken, its timeout, its second timeout
 			s.Expired(Evidence{Taken: true})
 		}
-		if !s.Ended() {
-			t.Fatal("the session does not end although its client is silent")
-		}
+		kit.Require(t, s.Ended(), "the session does not end although its client is silent")
 	})
 }
 

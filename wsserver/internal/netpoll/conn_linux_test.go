@@ -63,9 +63,8 @@ func TestHalfClose(t *testing.T) {
 			t.Errorf("CloseWrite: %v", err)
 		}
 		answer, err := io.ReadAll(peer)
-		if err != nil || string(answer) != "answer" {
-			t.Errorf("peer got %q, %v, want %q", answer, err, "answer")
-		}
+		kit.Check(t, err == nil && string(answer) == "answer",
+			"peer got %q, %v, want %q", answer, err, "answer")
 		peer.Close()
 		newEcho(t, p, network).roundTrip(t, "x")
 		if len(closed) != 0 {
@@ -121,9 +120,7 @@ func TestPausedDoesNotSpin(t *testing.T) {
 				kit.WantErr(t, kit.Receive(t, "Closed", closed), tc.want, "Closed while paused")
 				return
 			}
-			if len(got)+len(closed) != 0 {
-				t.Fatal("Data or Closed was called while paused")
-			}
+			kit.Require(t, len(got)+len(closed) == 0, "Data or Closed was called while paused")
 			c.Resume()
 			kit.Want(t, kit.Receive(t, "Data", got), "unread", "after Resume")
 			if tc.want == io.EOF {
@@ -167,9 +164,8 @@ func TestPauseWithDataInFlight(t *testing.T) {
 		var c *Conn
 		h := &handler{closed: func(err error) { closed <- err }}
 		h.data = func(b []byte) {
-			if !reading.CompareAndSwap(true, false) {
-				t.Error("Data was called although Data had called Pause")
-			}
+			kit.Check(t, reading.CompareAndSwap(true, false),
+				"Data was called although Data had called Pause")
 			got.Write(b)
 			c.Pause()
 			turns <- struct{}{}

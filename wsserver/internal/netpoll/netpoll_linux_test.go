@@ -65,9 +65,7 @@ func TestEventOfFormerOwner(t *testing.T) {
 		newEcho(t, p, "tcp").roundTrip(t, "x")
 		freshConn.Close()
 	}
-	if reused == 0 {
-		t.Error("no descriptor was reused: the test has shown nothing")
-	}
+	kit.Check(t, reused != 0, "no descriptor was reused: the test has shown nothing")
 }
 
 // fillLowerDescriptors occupies, until the test ends, all free descriptors below limit: limit is then the next to be given out once it
@@ -108,9 +106,7 @@ func TestChurn(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if len(seen) == 400 {
-		t.Error("no descriptor was reused: the test has shown nothing")
-	}
+	kit.Check(t, len(seen) != 400, "no descriptor was reused: the test has shown nothing")
 }
 
 func TestIdleConnections(t *testing.T) {
@@ -162,9 +158,7 @@ func TestFairness(t *testing.T) {
 		const size = 1 << 20
 		left += size
 		conns[i] = attach(t, p, server, &handler{closed: func(error) {}, data: func(b []byte) {
-			if len(b) > maxRead {
-				t.Errorf("Data got %d bytes, want %d or less", len(b), maxRead)
-			}
+			kit.Check(t, len(b) <= maxRead, "Data got %d bytes, want %d or less", len(b), maxRead)
 			order = append(order, i)
 			if left -= len(b); left == 0 {
 				close(done)
@@ -231,9 +225,7 @@ func TestAttachWithoutDescriptor(t *testing.T) {
 	}
 	_, err := p.Attach(server, &handler{t: t})
 	kit.OK(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
-	if !errors.Is(err, syscall.EMFILE) {
-		t.Fatalf("Attach: got %v, want EMFILE", err)
-	}
+	kit.Require(t, errors.Is(err, syscall.EMFILE), "Attach: got %v, want EMFILE", err)
 	io.WriteString(server, "still here")
 	got := make([]byte, 10)
 	if _, err := io.ReadFull(peer, got); err != nil || string(got) != "still here" {
@@ -252,9 +244,8 @@ func TestOptions(t *testing.T) {
 		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, 16 << 10},
 		{"TCP_NODELAY", syscall.TCP_NODELAY, 1},
 	} {
-		if got, err := syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option); err != nil || got != o.want {
-			t.Errorf("%s: got %d, %v, want %d", o.name, got, err, o.want)
-		}
+		kit.Want(t, kit.Must(syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option))(t), o.want,
+			o.name)
 	}
 }
 

@@ -68,9 +68,7 @@ func TestCloseDuringWrite(t *testing.T) {
 	server, _ := pipe(t, "tcp")
 	c := attach(t, p, server, &handler{})
 	for range 2 { // two writes begin
-		if !c.acquire() {
-			t.Fatal("an open Conn cannot be used")
-		}
+		kit.Require(t, c.acquire(), "an open Conn cannot be used")
 	}
 	kit.OK(t, c.Close(), "Close")
 	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
@@ -130,9 +128,7 @@ func TestBackpressure(t *testing.T) {
 			got := make([]byte, len(want))
 			kit.Must(io.ReadFull(peer, got))(t)
 			kit.Receive(t, "the last Write", written)
-			if !bytes.Equal(got, want) {
-				t.Error("the peer got other bytes than were written")
-			}
+			kit.Check(t, bytes.Equal(got, want), "the peer got other bytes than were written")
 			t.Logf("vector %v: cut short %d times", vector, stalls)
 		}
 	})

@@ -83,9 +83,8 @@ func TestMailboxBounds(t *testing.T) {
 	wantTake(t, m, strings.TrimSuffix(strings.Repeat("y,", 1000), ","), false)
 	m.Close()
 	g.Close() // waits for what the owner is told
-	if len(o.failed) != 0 || o.flushed != 0 {
-		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
-	}
+	kit.Check(t, len(o.failed) == 0 && o.flushed == 0,
+		"the owner was told %v, flushed %d", o.failed, o.flushed)
 	kit.Want(t, counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}), "Stats")
 }
 
@@ -126,26 +125,19 @@ func TestMailboxCloseAfterFlush(t *testing.T) {
 		t.Error("CloseAfterFlush: got false")
 	}
 	wantArrived(t, m, true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("second CloseAfterFlush: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "second CloseAfterFlush: got true")
 	wantAppend(t, m, frame("c"), false)
 	q, _, _ := newQueueFor(t)
-	if m.MoveTo(q) {
-		t.Error("MoveTo of a closing mailbox: got true")
-	}
+	kit.Check(t, !m.MoveTo(q), "MoveTo of a closing mailbox: got true")
 	wantTake(t, m, "b,b,b,b", false)
 	wantArrived(t, m, true)
 	wantTake(t, m, "end", true)
 	wantTake(t, m, "", true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a closed mailbox: got true")
 	m.Close()
 	g.Close()
-	if len(o.failed) != 0 || o.flushed != 0 {
-		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
-	}
+	kit.Check(t, len(o.failed) == 0 && o.flushed == 0,
+		"the owner was told %v, flushed %d", o.failed, o.flushed)
 	if got := counted(g); got.Lost != 0 || got.Frames != 6 {
 		t.Errorf("Stats: got %+v", got)
 	}
@@ -163,13 +155,9 @@ func TestMailboxClose(t *testing.T) {
 	wantAppend(t, m, frame("c"), false)
 	kit.Want(t, m.bytes, 0, "Bytes of a closed mailbox")
 	wantTake(t, m, "", true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a closed mailbox: got true")
 	q, _, _ := newQueueFor(t)
-	if m.MoveTo(q) {
-		t.Error("MoveTo of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.MoveTo(q), "MoveTo of a closed mailbox: got true")
 	g.Close()
 	kit.WantLen(t, o.failed, 0, "the owner was told")
 	kit.Want(t, counted(g), (Stats{Lost: 2}), "Stats")
@@ -214,18 +202,12 @@ func TestMailboxMoveTo(t *testing.T) {
 		wantAppend(t, m, frame("0123456789"), true) // together over the limit of the queue, too: it takes all
 	}
 	wantArrived(t, m, true)
-	if !m.MoveTo(q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Require(t, m.MoveTo(q), "MoveTo: got false")
 	wantArrived(t, m, true)
 	wantTake(t, m, "", true)
 	wantAppend(t, m, frame("after"), true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a mailbox that has moved: got true")
-	}
-	if m.MoveTo(q) {
-		t.Error("second MoveTo: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a mailbox that has moved: got true")
+	kit.Check(t, !m.MoveTo(q), "second MoveTo: got true")
 	m.Close()
 	q.Append(frame("last"))
 	h.drain(t)
@@ -246,9 +228,7 @@ func TestMailboxMoveToClosed(t *testing.T) {
 	q.Close()
 	wantAppend(t, m, frame("a"), true)
 	wantAppend(t, m, frame("b"), true)
-	if !m.MoveTo(q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Require(t, m.MoveTo(q), "MoveTo: got false")
 	wantAppend(t, m, frame("c"), false)
 	kit.Want(t, h.stats().Lost, 2, "lost")
 }
@@ -266,9 +246,8 @@ func TestMailboxConcurrent(t *testing.T) {
 	for s := range senders {
 		sending.Go(func() {
 			for i := range each {
-				if !m.Append(frame(fmt.Sprintf("%d:%d ", s, i))) {
-					t.Errorf("frame %d of %d was not taken", i, s)
-				}
+				kit.Check(t, m.Append(frame(fmt.Sprintf("%d:%d ", s, i))),
+					"frame %d of %d was not taken", i, s)
 				if i == each/2 {
 					half <- struct{}{}
 				}
@@ -293,14 +272,10 @@ func TestMailboxConcurrent(t *testing.T) {
 		}
 	}()
 	<-half
-	if !m.MoveTo(q) {
-		t.Error("MoveTo: got false")
-	}
+	kit.Check(t, m.MoveTo(q), "MoveTo: got false")
 	<-fetched
 	sending.Wait()
-	if !q.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of the queue: got false")
-	}
+	kit.Check(t, q.CloseAfterFlush(frame("end")), "CloseAfterFlush of the queue: got false")
 	kit.Want(t, <-o, "flushed", "the queue ended with")
 	shards.Close()
 	got = append(got, sink.data...)

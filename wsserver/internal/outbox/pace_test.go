@@ -75,9 +75,8 @@ func TestPace(t *testing.T) {
 	}
 	queue := func(t *testing.T, w *world, n int) {
 		t.Helper()
-		if !w.q.Append(&Frame{Bytes: make([]byte, n)}) {
-			t.Fatalf("after %v a frame was refused", time.Since(w.start))
-		}
+		kit.Require(t, w.q.Append(&Frame{Bytes: make([]byte, n)}),
+			"after %v a frame was refused", time.Since(w.start))
 	}
 	take := func(w *world, n int) {
 		w.sink.allow(n)
@@ -273,8 +272,6 @@ func TestBusyShardIsNotSlowPeer(t *testing.T) {
 		r.wrote(t, "0123456123456")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if r.slow.running {
-			t.Error("the watch runs although no queue is over its limit")
-		}
+		kit.Check(t, !r.slow.running, "the watch runs although no queue is over its limit")
 	})
 }

@@ -52,18 +52,14 @@ func TestPingOvertakes(t *testing.T) {
 			}
 			r.q.Append(pingFrame())
 			r.q.Append(pingFrame()) // there is one already
-			if r.q.PingTaken() {
-				t.Error("the ping is taken before it was written")
-			}
+			kit.Check(t, !r.q.PingTaken(), "the ping is taken before it was written")
 			r.sink.take = only(1) // and each byte by itself
 			for range 100 {
 				r.q.Writable()
 				r.drain(t)
 			}
 			r.wrote(t, test.want)
-			if !r.q.PingTaken() {
-				t.Error("the ping was written, and is not taken")
-			}
+			kit.Check(t, r.q.PingTaken(), "the ping was written, and is not taken")
 			kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
 			r.sink.take = nil
 			r.q.Append(pingFrame()) // the next one
@@ -181,9 +177,8 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{7, false}, {6, false}, {5, true}, {0, true}} {
 			unacked(test.unacked)
-			if got := q.PingTaken(); got != test.want {
-				t.Errorf("with %d bytes unacknowledged, 5 behind the ping: taken %v", test.unacked, got)
-			}
+			kit.Want(t, q.PingTaken(), test.want,
+				"with", test.unacked, "bytes unacknowledged, 5 behind the ping: taken")
 		}
 		kit.Want(t, q.Taken(), 13, "bytes are taken")
 	})
@@ -200,21 +195,14 @@ func TestPingMoves(t *testing.T) {
 	wantAppend(t, m, frame("a;"), true)
 	wantAppend(t, m, pingFrame(), true)
 	wantAppend(t, m, pingFrame(), true)
-	if m.PingTaken() {
-		t.Error("the ping is taken before a fetch")
-	}
-	if !m.MoveTo(&r.q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Check(t, !m.PingTaken(), "the ping is taken before a fetch")
+	kit.Require(t, m.MoveTo(&r.q), "MoveTo: got false")
 	wantAppend(t, m, frame("b;"), true)
-	if r.q.PingTaken() {
-		t.Error("the ping is taken before it was written")
-	}
+	kit.Check(t, !r.q.PingTaken(), "the ping is taken before it was written")
 	r.drain(t)
 	r.wrote(t, "P;a;b;")
-	if !r.q.PingTaken() || b.Used() != 0 {
-		t.Errorf("taken: %v; %d bytes are counted", r.q.PingTaken(), b.Used())
-	}
+	kit.Check(t, r.q.PingTaken() && b.Used() == 0,
+		"taken: %v; %d bytes are counted", r.q.PingTaken(), b.Used())
 }
 
 // TestFetchSizes: how much a fetch carries follows how soon the next one comes.

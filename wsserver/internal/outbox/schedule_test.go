@@ -28,9 +28,8 @@ func TestShardsClose(t *testing.T) {
 	var q Queue
 	o := &owner{}
 	q.Init(s, nowhere{}, o)
-	if q.Append(frame("x")) || q.CloseAfterFlush(nil) {
-		t.Error("a queue took a frame although its shards are closed")
-	}
+	kit.Check(t, !q.Append(frame("x")) && !q.CloseAfterFlush(nil),
+		"a queue took a frame although its shards are closed")
 	if failed, flushed := o.told(); len(failed) != 0 || flushed != 0 {
 		t.Error("the owner was told something after Close")
 	}
@@ -98,9 +97,7 @@ func TestGroup(t *testing.T) {
 			close(sink.closed)
 			g.Close()
 			kit.Want(t, leaked(), "", "a goroutine runs after Close")
-			if q.Append(frame("late")) {
-				t.Error("a queue took a frame although its group is closed")
-			}
+			kit.Check(t, !q.Append(frame("late")), "a queue took a frame although its group is closed")
 		})
 	}
 	run("goroutine on demand", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
@@ -109,9 +106,7 @@ func TestGroup(t *testing.T) {
 			q.Send(frame("b"))
 			q.Append(frame("c"))
 			synctest.Wait()
-			if leaked() == "" {
-				t.Error("no goroutine writes a queue that is not empty")
-			}
+			kit.Check(t, leaked() != "", "no goroutine writes a queue that is not empty")
 			close(sink.permits)
 			synctest.Wait()
 			kit.Want(t, leaked(), "", "a goroutine runs although the queue is empty")
@@ -147,13 +142,10 @@ func TestGroup(t *testing.T) {
 	run("volatile", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
 		q.Append(frame("a"))
 		synctest.Wait()
-		if !q.Append(volatileFrame("b")) {
-			t.Error("a volatile frame was dropped although Write has only begun")
-		}
+		kit.Check(t, q.Append(volatileFrame("b")),
+			"a volatile frame was dropped although Write has only begun")
 		time.Sleep(BlockedAfter)
-		if q.Append(volatileFrame("c")) {
-			t.Error("a volatile frame was queued although Write is blocked")
-		}
+		kit.Check(t, !q.Append(volatileFrame("c")), "a volatile frame was queued although Write is blocked")
 		close(sink.permits)
 		synctest.Wait()
 		if got, _, _ := sink.state(); got != "ab" {

@@ -258,9 +258,8 @@ func TestSockets(t *testing.T) {
 	all.Wait()
 	s.finish(t, emitters*frames)
 	st := counted(s.shards)
-	if st.Frames != sockets*emitters*frames || st.Bytes != st.Frames*uint64(len(wireFrame.Bytes)) {
-		t.Errorf("got %+v, want %d frames", st, sockets*emitters*frames)
-	}
+	kit.Check(t, st.Frames == sockets*emitters*frames && st.Bytes == st.Frames*uint64(len(wireFrame.Bytes)),
+		"got %+v, want %d frames", st, sockets*emitters*frames)
 	t.Logf("%.1f frames a write", float64(st.Frames)/float64(st.Writes))
 }
 

@@ -297,9 +297,7 @@ func TestConcurrent(t *testing.T) {
 			}
 			close(stop)
 			kernel.Wait()
-			if sink.overlap.Load() {
-				t.Errorf("seed %d: queue %d: two writes at once", seed, i)
-			}
+			kit.Check(t, !sink.overlap.Load(), "seed %d: queue %d: two writes at once", seed, i)
 			sink.mu.Lock()
 			defer sink.mu.Unlock()
 			got, err := parse(sink.got, !closeEarly)

@@ -11,17 +11,13 @@ func TestVolatileIsDroppedWhenBlocked(t *testing.T) {
 	r.sink.take = func(int) (int, error) { return 1, nil }
 	r.q.Append(volatileFrame("ab")) // partly written, so it can no longer go
 	r.step()
-	if r.q.Append(volatileFrame("v")) || r.q.Send(volatileFrame("w")) {
-		t.Error("a volatile frame was queued although the socket was blocked")
-	}
-	if !r.q.Append(frame("c")) {
-		t.Error("a frame was refused although only volatile ones may be")
-	}
+	kit.Check(t, !r.q.Append(volatileFrame("v")) && !r.q.Send(volatileFrame("w")),
+		"a volatile frame was queued although the socket was blocked")
+	kit.Check(t, r.q.Append(frame("c")), "a frame was refused although only volatile ones may be")
 	r.sink.take = nil
 	r.q.Writable()
-	if !r.q.Append(volatileFrame("d")) {
-		t.Error("a volatile frame was dropped although the socket was no longer blocked")
-	}
+	kit.Check(t, r.q.Append(volatileFrame("d")),
+		"a volatile frame was dropped although the socket was no longer blocked")
 	r.drain(t)
 	r.wrote(t, "abcd")
 	if s := r.stats(); s.Dropped != 2 || s.Frames != 3 || s.Lost != 0 {
@@ -53,18 +49,13 @@ func TestVolatileGoesFirst(t *testing.T) {
 	r.q.Append(volatileFrame("v2"))
 	r.q.Append(frame("bbb")) // 10 bytes: at the limit
 	kit.Want(t, r.stats().Dropped, 0, "dropped frames at the limit")
-	if !r.q.Append(frame("c")) {
-		t.Error("a frame was refused although dropping volatile ones makes room")
-	}
+	kit.Check(t, r.q.Append(frame("c")), "a frame was refused although dropping volatile ones makes room")
 	if s := r.stats(); s.Dropped != 2 || queued(&r.q) != 7 {
 		t.Errorf("dropped %d frames and kept %d bytes, want 2 and 7", s.Dropped, queued(&r.q))
 	}
-	if r.q.Append(volatileFrame("v345")) {
-		t.Error("a volatile frame was queued over the limit")
-	}
-	if !r.q.Append(volatileFrame("v3")) || !r.q.Append(volatileFrame("v4")) {
-		t.Error("a volatile frame was refused although dropping an older one makes room")
-	}
+	kit.Check(t, !r.q.Append(volatileFrame("v345")), "a volatile frame was queued over the limit")
+	kit.Check(t, r.q.Append(volatileFrame("v3")) && r.q.Append(volatileFrame("v4")),
+		"a volatile frame was refused although dropping an older one makes room")
 	r.drain(t)
 	r.wrote(t, "aaabbbcv4")
 	if s := r.stats(); s.Dropped != 4 || s.Frames != 4 {
@@ -95,16 +86,12 @@ func TestVolatileInFlightStays(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(Config{Limit: 10})
 	huge := strings.Repeat("h", 100)
-	if !r.q.Append(frame(huge)) {
-		t.Fatal("an empty queue refused a frame over the cap")
-	}
+	kit.Require(t, r.q.Append(frame(huge)), "an empty queue refused a frame over the cap")
 	r.drain(t)
 	r.wrote(t, huge)
 	r.sink.take = func(int) (int, error) { return 0, nil }
 	for range 1000 { // time decides who is too slow, and none passes
-		if !r.q.Append(frame("x")) || !r.q.Send(frame("x")) {
-			t.Fatal("a frame was refused")
-		}
+		kit.Require(t, r.q.Append(frame("x")) && r.q.Send(frame("x")), "a frame was refused")
 	}
 	r.drain(t)
 	if failed, _ := r.owner.told(); len(failed) != 0 {

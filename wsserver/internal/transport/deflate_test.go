@@ -250,9 +250,7 @@ func TestDeflate(t *testing.T) {
 				}
 				got := deflatedFrame(f, threshold)
 				deflatedFrame(frameOf(wireMessage{OpBinary, strings.Repeat("something else", 100)}), 1) // must leave got alone
-				if !bytes.Equal(f.Bytes, before) {
-					t.Fatal("the frame was modified")
-				}
+				kit.Require(t, bytes.Equal(f.Bytes, before), "the frame was modified")
 				if test.want == nil {
 					if got != f {
 						t.Errorf("got a frame with compressed messages %v, want the same one", compressed(got))
@@ -274,13 +272,11 @@ func TestDeflateAgainstGobwas(t *testing.T) {
 		if f := deflatedFrame(frameOf(wireMessage{OpBinary, payload}), 1); len(payload) > 100 {
 			source := bytes.NewReader(f.Bytes)
 			hdr, err := ws.ReadHeader(source)
-			if err != nil || !hdr.Rsv1() || hdr.Length != int64(source.Len()) {
-				t.Fatalf("gobwas read %+v, %v", hdr, err)
-			}
+			kit.Require(t, err == nil && hdr.Rsv1() && hdr.Length == int64(source.Len()),
+				"gobwas read %+v, %v", hdr, err)
 			frame, err := wsflate.DecompressFrame(ws.Frame{Header: hdr, Payload: f.Bytes[len(f.Bytes)-source.Len():]})
-			if err != nil || string(frame.Payload) != payload {
-				t.Errorf("gobwas inflated %.40q, %v, want %.40q", frame.Payload, err, payload)
-			}
+			kit.Check(t, err == nil && string(frame.Payload) == payload,
+				"gobwas inflated %.40q, %v, want %.40q", frame.Payload, err, payload)
 		}
 		frame := kit.Must(wsflate.CompressFrame(ws.NewBinaryFrame([]byte(payload))))(t)
 		frame = ws.MaskFrameInPlaceWith(frame, testKey)

@@ -100,9 +100,7 @@ func TestWebSocketDeflate(t *testing.T) {
 			far.Write(client(0xc1, squeeze(text)))
 			o.wait(t, "message 1 "+text[:20])
 			f := frameOf(wireMessage{OpText, text})
-			if !w.Send(f) {
-				t.Fatal("the frame was not taken")
-			}
+			kit.Require(t, w.Send(f), "the frame was not taken")
 			far.Write(client(0xc1, squeeze(text+text))) // over the limit
 			o.wait(t, "message 1 "+text[:20], "closing")
 			want := slices.Concat(AppendFrame(nil, OpPong, []byte(text[:120])), deflatedFrame(f, 100).Bytes, AppendClose(nil, CloseTooBig, ""))

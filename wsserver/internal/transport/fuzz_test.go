@@ -45,9 +45,8 @@ func FuzzReaderSplits(f *testing.F) {
 			if err == errControlFlood || gotErr == errControlFlood {
 				t.Skip("depends on the clock")
 			}
-			if !slices.Equal(gotEvents, events) || gotErr != err {
-				t.Fatalf("in %d parts got %q, %v; whole got %q, %v", len(chunks), gotEvents, gotErr, events, err)
-			}
+			kit.Require(t, slices.Equal(gotEvents, events) && gotErr == err,
+				"in %d parts got %q, %v; whole got %q, %v", len(chunks), gotEvents, gotErr, events, err)
 		}
 	})
 }

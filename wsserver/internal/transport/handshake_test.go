@@ -133,17 +133,13 @@ func TestUpgrade(t *testing.T) {
 			if resp.StatusCode != 101 || h.Get("Sec-WebSocket-Accept") != sampleAccept || h.Get("Upgrade") != "websocket" || h.Get("Connection") != "Upgrade" {
 				t.Errorf("got %d with %v, want 101 as in RFC 6455 section 4.2.2", resp.StatusCode, h)
 			}
-			if h["Sec-Websocket-Extensions"] != nil || h["Sec-Websocket-Protocol"] != nil {
-				t.Errorf("got %v, want no extensions or subprotocol", h)
-			}
-			if u.early != nil {
-				t.Errorf("got early bytes %q, want none", u.early)
-			}
+			kit.Check(t, h["Sec-Websocket-Extensions"] == nil && h["Sec-Websocket-Protocol"] == nil,
+				"got %v, want no extensions or subprotocol", h)
+			kit.Check(t, u.early == nil, "got early bytes %q, want none", u.early)
 			w := u.conn.(*watchedConn)
 			w.mu.Lock()
-			if !w.read.IsZero() || !w.write.IsZero() {
-				t.Errorf("got deadlines %v and %v, want none", w.read, w.write)
-			}
+			kit.Check(t, w.read.IsZero() && w.write.IsZero(),
+				"got deadlines %v and %v, want none", w.read, w.write)
 			w.mu.Unlock()
 
 			// The connection carries frames both ways.
@@ -179,9 +175,7 @@ func TestUpgradeEarly(t *testing.T) {
 			t.Fatal(u.err)
 		}
 		defer u.conn.Close()
-		if len(u.early) == 0 {
-			t.Fatal("got no early bytes, want those behind the request")
-		}
+		kit.Require(t, len(u.early) != 0, "got no early bytes, want those behind the request")
 		rest := make([]byte, len(frames)-len(u.early))
 		if _, err := io.ReadFull(u.conn, rest); err != nil {
 			t.Fatalf("read behind %d early bytes of %d: %v", len(u.early), len(frames), err)
@@ -235,9 +229,7 @@ func TestUpgradeRefused(t *testing.T) {
 				t.Fatalf("got status %d and %+v, want %d", resp.StatusCode, u, test.status)
 			}
 			kit.Want(t, resp.Header.Get("Sec-WebSocket-Version"), "13", "Sec-WebSocket-Version")
-			if !resp.Close {
-				t.Fatalf("got header %v, want Connection: close", resp.Header)
-			}
+			kit.Require(t, resp.Close, "got header %v, want Connection: close", resp.Header)
 			if test.status == 426 && resp.Header.Get("Upgrade") != "websocket" {
 				t.Errorf("got header %v, want Upgrade: websocket", resp.Header)
 			}
@@ -260,9 +252,7 @@ func TestUpgradeByNetHTTP(t *testing.T) {
 		addr, _ := serve(t, false)
 		_, br := dial(t, addr, test.raw)
 		resp, err := http.ReadResponse(br, nil)
-		if err != nil || resp.StatusCode != 400 {
-			t.Errorf("%s: got %v, %v, want 400", test.rule, resp, err)
-		}
+		kit.Check(t, err == nil && resp.StatusCode == 400, "%s: got %v, %v, want 400", test.rule, resp, err)
 	}
 }
 
@@ -275,9 +265,8 @@ func goodRequest(t *testing.T) *http.Request {
 func TestUpgradeNotHijackable(t *testing.T) {
 	w := httptest.NewRecorder()
 	conn, early, _, err := Upgrade(w, goodRequest(t), false)
-	if err == nil || !strings.Contains(err.Error(), "Hijacker") || conn != nil || early != nil {
-		t.Errorf("got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
-	}
+	kit.Check(t, err != nil && strings.Contains(err.Error(), "Hijacker") && conn == nil && early == nil,
+		"got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
 	kit.Want(t, w.Code, 500, "status")
 
 	r := goodRequest(t)
@@ -310,9 +299,7 @@ func TestUpgradeThroughMiddleware(t *testing.T) {
 		io.Copy(io.Discard, theirs) // ends when ours is closed
 	}()
 	conn, _, _, err := Upgrade(wrapper{hijackable{httptest.NewRecorder(), ours}}, goodRequest(t), false)
-	if err != nil || conn != ours {
-		t.Errorf("got %v, %v, want the wrapped connection", conn, err)
-	}
+	kit.Check(t, err == nil && conn == ours, "got %v, %v, want the wrapped connection", conn, err)
 }
 
 // closedConn takes no answer and notes that it is closed.
@@ -333,12 +320,9 @@ func TestUpgradeAnswerFails(t *testing.T) {
 	defer theirs.Close()
 	broken := &closedConn{Conn: ours}
 	conn, _, _, err := Upgrade(hijackable{httptest.NewRecorder(), broken}, goodRequest(t), false)
-	if !errors.Is(err, io.ErrClosedPipe) || conn != nil {
-		t.Errorf("got %v, %v, want an error and no connection", conn, err)
-	}
-	if !broken.closed {
-		t.Error("the connection was not closed")
-	}
+	kit.Check(t, errors.Is(err, io.ErrClosedPipe) && conn == nil,
+		"got %v, %v, want an error and no connection", conn, err)
+	kit.Check(t, broken.closed, "the connection was not closed")
 }
 
 func TestIsUpgrade(t *testing.T) {

@@ -172,9 +172,8 @@ func TestInflateFairness(t *testing.T) {
 			if test.burst {
 				budgets += time.Duration(test.abusers) * inflateBurst
 			}
-			if used > budgets {
-				t.Errorf("the abusers got %v of %v, want %v at the most", used, passed, budgets)
-			}
+			kit.Check(t, used <= budgets,
+				"the abusers got %v of %v, want %v at the most", used, passed, budgets)
 			if test.abusers > 0 && (used < passed/spareShare*9/10-test.cost || most-least > 2) {
 				t.Errorf("the abusers got %v of %v, each between %d and %d messages", used, passed, least, most)
 			}
@@ -222,9 +221,7 @@ func TestInflateInline(t *testing.T) {
 			far.Write(slices.Clone(small))
 			<-r.got
 		}
-		if len(c.work()) > 0 {
-			t.Error("a worker had a small message of a client that had used nothing")
-		}
+		kit.Check(t, len(c.work()) == 0, "a worker had a small message of a client that had used nothing")
 		const cost, clients, passed = maxInlineCost, 50, 500 * time.Millisecond
 		var abusers []*costs
 		for range clients {

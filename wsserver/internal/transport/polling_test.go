@@ -86,9 +86,8 @@ func post(p *Polling, body io.Reader) (int, string) {
 
 func wantAnswer(t *testing.T, status int, body string, wantStatus int, want string) {
 	t.Helper()
-	if status != wantStatus || body != want {
-		t.Errorf("the answer is %d, %.100q, want %d, %q", status, body, wantStatus, want)
-	}
+	kit.Check(t, status == wantStatus && body == want,
+		"the answer is %d, %.100q, want %d, %q", status, body, wantStatus, want)
 }
 
 const badRequestBody = `{"code":3,"message":"Bad request"}`
@@ -135,9 +134,7 @@ func TestPollingMiddleware(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
 				p, o := newPolling(t)
 				web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if http2 != (r.ProtoMajor == 2) {
-						t.Errorf("the protocol is %s", r.Proto)
-					}
+					kit.Check(t, http2 == (r.ProtoMajor == 2), "the protocol is %s", r.Proto)
 					if r.Method == "GET" {
 						p.Get(wrap(w), r)
 					} else {

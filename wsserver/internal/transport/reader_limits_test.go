@@ -73,9 +73,8 @@ func TestReaderControlFlood(t *testing.T) {
 			time.Sleep(time.Millisecond / 10)
 			err = r.Feed(pings(1), new(recorder))
 		}
-		if err != errControlFlood || sent > maxControlBurst*2 {
-			t.Errorf("10,000 pings a second: got %v after %d, want %v", err, sent, errControlFlood)
-		}
+		kit.Check(t, err == errControlFlood && sent <= maxControlBurst*2,
+			"10,000 pings a second: got %v after %d, want %v", err, sent, errControlFlood)
 
 		// Pings between messages, and pings while messages flow, are counted alike.
 		r = Reader{}

@@ -296,9 +296,8 @@ func TestReaderPartial(t *testing.T) {
 	for n := range len(input) + 1 {
 		var r Reader
 		kit.OK(t, r.Feed(bytes.Clone(input[:n]), new(recorder)))
-		if want := n > 0 && n < len(input); r.Partial() != want {
-			t.Errorf("after %d of %d bytes: got Partial %v, want %v", n, len(input), r.Partial(), want)
-		}
+		kit.Want(t, r.Partial(), n > 0 && n < len(input),
+			"after", n, "of", len(input), "bytes: got Partial")
 	}
 	var r Reader
 	if err := r.Feed(append(client(0x01, "ab"), client(0x83, "")...), new(recorder)); err == nil || r.Partial() {

@@ -75,9 +75,7 @@ func (o *owner) wait(t *testing.T, want ...string) {
 		if slices.Equal(calls, want) {
 			return
 		}
-		if len(calls) >= len(want) {
-			t.Fatalf("got calls %q, want %q", calls, want)
-		}
+		kit.Require(t, len(calls) < len(want), "got calls %q, want %q", calls, want)
 		select {
 		case <-changed:
 		case <-timeout:
@@ -352,9 +350,7 @@ func TestPollerOnDemand(t *testing.T) {
 	w, o := new(WebSocket), newOwner()
 	shared.Serve(w, near, false, o)
 	w.Start(nil)
-	if shared.poller != nil {
-		t.Error("got a poller for a pipe, want none")
-	}
+	kit.Check(t, shared.poller == nil, "got a poller for a pipe, want none")
 	w.Abort()
 	o.wait(t, "closed")
 }

@@ -114,9 +114,8 @@ func (p *peer) frame() (first byte, payload string, err error) {
 func (p *peer) want(first byte, payload string) *peer {
 	p.t.Helper()
 	got, b, err := p.frame()
-	if err != nil || got != first || b != payload {
-		p.t.Fatalf("got frame %#x %.100q, %v, want %#x %.100q", got, b, err, first, payload)
-	}
+	kit.Require(p.t, err == nil && got == first && b == payload,
+		"got frame %#x %.100q, %v, want %#x %.100q", got, b, err, first, payload)
 	return p
 }
 
@@ -128,9 +127,8 @@ func (p *peer) wantClose(code uint16) {
 	if len(b) >= 2 {
 		got = binary.BigEndian.Uint16([]byte(b))
 	}
-	if err != nil || first != fin|cls || got != code {
-		p.t.Fatalf("got frame %#x %q, %v, want a Close frame with %d", first, b, err, code)
-	}
+	kit.Require(p.t, err == nil && first == fin|cls && got == code,
+		"got frame %#x %q, %v, want a Close frame with %d", first, b, err, code)
 	p.send(fin|cls, b)
 	if _, _, err := p.frame(); err == nil {
 		p.t.Fatal("a frame behind the Close frame")
@@ -237,9 +235,7 @@ func deflated(t *testing.T, message string) string {
 func (p *peer) inflated(op byte) string {
 	p.t.Helper()
 	first, b, err := p.frame()
-	if err != nil || first&^compressed != fin|op {
-		p.t.Fatalf("got frame %#x %.100q, %v", first, b, err)
-	}
+	kit.Require(p.t, err == nil && first&^compressed == fin|op, "got frame %#x %.100q, %v", first, b, err)
 	if first&compressed == 0 {
 		return b
 	}

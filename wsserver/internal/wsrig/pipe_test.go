@@ -59,9 +59,8 @@ func TestPipe(t *testing.T) {
 		c.Stall()
 		server.SetWriteDeadline(time.Now().Add(time.Minute))
 		n, err := server.Write(make([]byte, 1<<20))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n < 64<<10 || n > 128<<10 {
-			t.Errorf("Write to a stalled client: got %d, %v, want about 64 KiB and a timeout", n, err)
-		}
+		kit.Check(t, errors.Is(err, os.ErrDeadlineExceeded) && n >= 64<<10 && n <= 128<<10,
+			"Write to a stalled client: got %d, %v, want about 64 KiB and a timeout", n, err)
 		server.SetWriteDeadline(time.Time{})
 
 		c.Write([]byte("x"))
