@@ -14,8 +14,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestAckTimeout: without a deadline EmitWithAck waits for as long as the configuration says; with one, for that.
-func TestAckTimeout(t *testing.T) {
+// forAckTimeouts runs a test for what says how long answers are waited for: AckTimeout, or the deadline
+// of a ctx. It gets timed, which checks that ask gives up when it should.
+func forAckTimeouts(t *testing.T, run func(t *testing.T, cfg wsserver.Config, timed func(ask func(context.Context) error))) {
 	for _, test := range []struct {
 		name string
 		cfg  time.Duration
@@ -28,23 +29,34 @@ func TestAckTimeout(t *testing.T) {
 		{"a shorter deadline", 5 * time.Second, time.Second, time.Second},
 	} {
 		kit.Bubble(t, test.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{AckTimeout: test.cfg})
-			c := wstest.Dial(t, srv, wstest.Config{})
-			ctx := t.Context()
-			if test.ctx > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, test.ctx)
-				defer cancel()
-			}
-			start := time.Now()
-			_, err := socketOf(t, srv, c).EmitWithAck(ctx, "q")
-			if got := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || got != test.want {
-				t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
-			}
-			c.Next("q").Ack("late") // is ignored
-			c.EmitWithAck("echo")
+			run(t, wsserver.Config{AckTimeout: test.cfg}, func(ask func(context.Context) error) {
+				ctx := t.Context()
+				if test.ctx > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.ctx)
+					defer cancel()
+				}
+				start := time.Now()
+				err := ask(ctx)
+				kit.WantErr(t, err, context.DeadlineExceeded)
+				kit.Want(t, time.Since(start), test.want, "time waited")
+			})
 		})
 	}
+}
+
+// TestAckTimeout: without a deadline EmitWithAck waits for as long as the configuration says; with one, for that.
+func TestAckTimeout(t *testing.T) {
+	forAckTimeouts(t, func(t *testing.T, cfg wsserver.Config, timed func(ask func(context.Context) error)) {
+		srv := newServer(t, cfg)
+		c := wstest.Dial(t, srv, wstest.Config{})
+		timed(func(ctx context.Context) error {
+			_, err := socketOf(t, srv, c).EmitWithAck(ctx, "q")
+			return err
+		})
+		c.Next("q").Ack("late") // is ignored
+		c.EmitWithAck("echo")
+	})
 }
 
 // TestTooManyAcks: a client that never answers makes the server keep so many answers' places and no more, and they are free again when

@@ -15,42 +15,6 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestDisconnectDropsEvents: events that wait for a handler are handled if the client has gone, and not if the server has sent it away.
-func TestDisconnectDropsEvents(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		end     func(*wsserver.Socket, *wstest.Client)
-		handled int
-	}{
-		{"Socket.Disconnect", func(s *wsserver.Socket, c *wstest.Client) { s.Disconnect() }, 1},
-		{"Socket.Close", func(s *wsserver.Socket, c *wstest.Client) { s.Close() }, 1},
-		{"the client leaves", func(s *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
-		{"the client vanishes", func(s *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
-	} {
-		kit.Bubble(t, c.name, func(t *testing.T) {
-			srv := newServer(t, wsserver.Config{})
-			release := make(chan struct{})
-			handled := 0
-			srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
-				handled++
-				<-release
-				return nil
-			})
-			gone := farewells(srv.Of("/"))
-			client := wstest.Dial(t, srv, wstest.Config{})
-			for range 5 {
-				client.Emit("n")
-			}
-			synctest.Wait()
-			c.end(socketOf(t, srv, client), client)
-			synctest.Wait()
-			close(release)
-			next(t, gone)
-			kit.Want(t, handled, c.handled, "events handled of 5")
-		})
-	}
-}
-
 // TestMaxEventBytes: few events that are large stop the reading of their connection as many small ones do.
 func TestMaxEventBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

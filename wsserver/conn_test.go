@@ -16,6 +16,22 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
+// waitsForHandlers checks that srv waits for handlers. It returns what is closed when srv waits no more.
+func waitsForHandlers(t *testing.T, srv *Server) <-chan struct{} {
+	t.Helper()
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		srv.handlers.Wait()
+	}()
+	select {
+	case <-waited:
+		t.Error("nothing is waited for, and a handler is to come")
+	case <-time.After(50 * time.Millisecond):
+	}
+	return waited
+}
+
 // TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
 func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
@@ -38,16 +54,7 @@ func TestClosedDuringEnd(t *testing.T) {
 		closed = c.closed
 		c.mu.Unlock()
 	}
-	waited := make(chan struct{})
-	go func() {
-		defer close(waited)
-		srv.handlers.Wait()
-	}()
-	select {
-	case <-waited:
-		t.Error("nothing is waited for, and a handler is to come")
-	case <-time.After(50 * time.Millisecond):
-	}
+	waited := waitsForHandlers(t, srv)
 	s.life.mu.Unlock()
 	<-ended
 	<-handled
@@ -85,16 +92,7 @@ func TestForgottenButRunning(t *testing.T) {
 		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).removeSocket(")
 	})
 	srv.handlers.Done() // that of the connection, which ends
-	waited := make(chan struct{})
-	go func() {
-		defer close(waited)
-		srv.handlers.Wait()
-	}()
-	select {
-	case <-waited:
-		t.Error("nothing is waited for, and handlers are to come")
-	case <-time.After(50 * time.Millisecond):
-	}
+	waited := waitsForHandlers(t, srv)
 	c.mu.Unlock()
 	<-waited
 	kit.OK(t, srv.Close(context.Background()), "Close")

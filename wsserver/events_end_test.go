@@ -89,8 +89,8 @@ func TestEventsOfTheEnd(t *testing.T) {
 		end  func(srv *wsserver.Server, s *wsserver.Socket, c *wstest.Client)
 		want int
 	}{
-		{"the client leaves", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 3},
-		{"the client closes", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Abort() }, 3},
+		{"the client leaves", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
+		{"the client closes", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
 		{"Disconnect", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Disconnect() }, 1},
 		{"Close", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Close() }, 1},
 		{"Server.Close", func(srv *wsserver.Server, _ *wsserver.Socket, _ *wstest.Client) { go srv.Close(context.Background()) }, 1},
@@ -106,7 +106,7 @@ func TestEventsOfTheEnd(t *testing.T) {
 			})
 			c := wstest.Dial(t, srv, wstest.Config{})
 			s := socketOf(t, srv, c)
-			for range 3 {
+			for range 5 {
 				c.Emit("x")
 			}
 			synctest.Wait()

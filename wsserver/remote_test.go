@@ -13,7 +13,6 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -115,23 +114,7 @@ func TestFetchBadData(t *testing.T) {
 // TestNotConnectedYet: a socket that waits for its CONNECT packet is neither fetched nor asked, nor waited for.
 func TestNotConnectedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := new(deafAdapter)
-		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
-		other := newServer(t, wsserver.Config{Adapter: slow})
-		for _, s := range []*wsserver.Server{srv, other} {
-			kit.OK(t, s.Ready(t.Context()))
-		}
-		time.Sleep(time.Second)
-		hears := make(chan struct{})
-		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
-		defer close(hears)
-		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
-		c.Read() // open
-		time.Sleep(100 * time.Millisecond)
-		ns := srv.Of("/")
-		if got := ns.SocketCount(); got != 1 || len(ns.Sockets()) > 0 {
-			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
-		}
+		ns, c, _ := onItsWay(t)
 		if got, err := ns.All().Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
 			t.Errorf("FetchSockets: got %v, %v, want none", got, err)
 		}

@@ -246,30 +246,35 @@ func (a *deafAdapter) Open(ctx context.Context, recv func([]byte)) (adapter.Link
 	})
 }
 
+// onItsWay connects a client whose socket is in the namespace "/" already, and waits for its CONNECT
+// packet: the other node does not confirm that it knows of the socket.
+func onItsWay(t *testing.T) (ns *wsserver.Namespace, c *wsrig.Conn, id string) {
+	slow := new(deafAdapter)
+	srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
+	other := newServer(t, wsserver.Config{Adapter: slow})
+	for _, s := range []*wsserver.Server{srv, other} {
+		kit.OK(t, s.Ready(t.Context()))
+	}
+	time.Sleep(time.Second)
+	hears := make(chan struct{})
+	slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
+	t.Cleanup(func() { close(hears) })
+	ids := make(chan string, 1)
+	srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
+	c = wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
+	c.Read() // open
+	time.Sleep(100 * time.Millisecond)
+	ns = srv.Of("/")
+	kit.Require(t, ns.SocketCount() == 1 && len(ns.Sockets()) == 0,
+		"the test is wrong: %d sockets, want one to be on its way", ns.SocketCount())
+	return ns, c, <-ids
+}
+
 // TestNothingBeforeConnect: no packet comes before the CONNECT packet (socket.io, namespace.ts _doConnect), although the socket is in its
 // namespace already, while the rest of the cluster has not confirmed that yet.
 func TestNothingBeforeConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := new(deafAdapter)
-		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
-		other := newServer(t, wsserver.Config{Adapter: slow})
-		for _, s := range []*wsserver.Server{srv, other} {
-			kit.OK(t, s.Ready(t.Context()))
-		}
-		time.Sleep(time.Second)
-		hears := make(chan struct{})
-		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
-		defer close(hears)
-
-		ids := make(chan string, 1)
-		srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
-		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
-		c.Read() // open
-		time.Sleep(100 * time.Millisecond)
-		ns := srv.Of("/")
-		if got := ns.SocketCount(); got != 1 {
-			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
-		}
+		ns, c, id := onItsWay(t)
 		kit.OK(t, ns.Emit(t.Context(), "early"))
 		for _, s := range ns.Sockets() {
 			s.Emit(t.Context(), "earlier")
@@ -277,7 +282,7 @@ func TestNothingBeforeConnect(t *testing.T) {
 		if got := len(ns.Sockets()); got > 0 {
 			t.Errorf("Sockets: got %d, want none before it is connected", got)
 		}
-		if _, ok := ns.Socket(<-ids); ok {
+		if _, ok := ns.Socket(id); ok {
 			t.Error("Socket: got it before it is connected")
 		}
 		if got := c.Read(); got[:2] != "40" {

@@ -91,10 +91,7 @@ func TestByteByByte(t *testing.T) {
 
 // TestThousandPackets: in one payload, each way.
 func TestThousandPackets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		var payload []byte
 		for i := range 1000 {
 			m := message("up", i)

@@ -314,9 +314,7 @@ func TestUpgradeToThirdCarrier(t *testing.T) {
 		kit.Want(t, len(r.srv.allStrays()), 0, "strays")
 		o.session.Close(errTest)
 		c.wantEnd()
-		o.wantEnded(t, errTest)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, errTest)
 		kit.Want(t, b.Used(), 0, "bytes count in the end")
 	})
 }

@@ -20,13 +20,9 @@ var errTest = errors.New("the test's reason")
 
 // TestCloseInPause: what was sent before the end is fetched, though a POST waits for its turn.
 func TestCloseInPause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Pause()
-		post := r.start("POST", sid, "4late")
-		synctest.Wait()
+		post := r.startAndWait("POST", sid, "4late")
 		post.waits()
 		o.send("so long")
 		o.session.Close(errTest)
@@ -105,10 +101,7 @@ func TestAbortInEnded(t *testing.T) {
 
 // TestShutdownHurries: a session that was closed before, and whose client does not come for what is left, holds up no shutdown.
 func TestShutdownHurries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("so long")
 		o.session.Close(errTest)
 		time.Sleep(time.Second)

@@ -229,10 +229,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestShutRefuses: a server that closes opens nothing.
 func TestShutRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("last") // so that the session waits for a poll
 		r.srv.CloseSessions(errTest)
 		r.mustRequest("GET", "EIO=4&transport=polling", "", 503)

@@ -22,10 +22,7 @@ func (o *owner) wantAfter(t testing.TB, begin time.Time, want time.Duration, rea
 
 // TestHeartbeat: Engine.IO 4, "Heartbeat", on both transports.
 func TestHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		for range 3 {
 			begin := time.Now()
 			r.wantPoll(sid, "2")
@@ -81,10 +78,7 @@ var standstill = outbox.Pace{}.Defaults().Patience()
 
 // TestPausePolling: a POST waits while the session is paused, until a ping is out: then the session reads on, for its pong.
 func TestPausePolling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Pause()
 		o.session.Pause()
 		post := r.start("POST", sid, "4one")
@@ -117,14 +111,10 @@ func TestPausePolling(t *testing.T) {
 
 // TestPauseUpgrade: a pause holds across an upgrade, and its end reaches the WebSocket.
 func TestPauseUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		ws := r.probe(sid)
 		o.session.Pause()
-		post := r.start("POST", sid, "4one")
-		synctest.Wait()
+		post := r.startAndWait("POST", sid, "4one")
 		post.waits()
 		ws.mustSend(t, "5")
 		post.want(200, "ok") // it came before
@@ -197,10 +187,7 @@ func TestAcceptTimeout(t *testing.T) {
 // TestIncomplete: what has begun is not to stand still for 17 s, on each transport and across an upgrade; a pause does not count.
 func TestIncomplete(t *testing.T) {
 	attachments := func(m string) (bool, error) { return m != "bwhole", nil }
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		begin := time.Now()
 		r.post(sid, "4begin")
@@ -208,10 +195,7 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "bAAAA") // more, but too little: the time goes on
 		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		r.post(sid, "4begin")
 		time.Sleep(12 * time.Second)
@@ -228,10 +212,8 @@ func TestIncomplete(t *testing.T) {
 		o.session.Resume()
 		o.wantAfter(t, begin, 11*time.Second+standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) { // one that is complete, and the next one's beginning, at once
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	// one that is complete, and the next one's beginning, at once
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		r.post(sid, "4begin")
 		time.Sleep(12 * time.Second)
@@ -241,10 +223,7 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "3")
 		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) { // across an upgrade
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) { // across an upgrade
 		o.react = attachments
 		begin := time.Now()
 		r.post(sid, "4begin")

@@ -26,18 +26,14 @@ func TestBadPayload(t *testing.T) {
 		"4a\x1e4reject":      errTest,
 		"4a\x1e4reject\x1e7": errTest,
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			o.react = func(m string) (bool, error) {
 				if m == "reject" {
 					return false, errTest
 				}
 				return false, nil
 			}
-			poll := r.start("GET", sid, "")
-			synctest.Wait()
+			poll := r.startAndWait("GET", sid, "")
 			status := 400
 			if want == errTest {
 				status = 200 // no rule of Engine.IO was broken
@@ -66,10 +62,7 @@ func TestBadPayload(t *testing.T) {
 
 // TestPostTooLarge: the client is told, and the session goes on.
 func TestPostTooLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, func(cfg *Config) { cfg.MaxPayload = 10 }, func(t *testing.T, r *rig, sid string, o *owner) {
 		query := "EIO=4&transport=polling&sid=" + sid
 		kit.Want(t, r.mustRequest("POST", query, "4123456789x", 413), "")
 		chunked := func(body string) int {
@@ -103,14 +96,11 @@ func TestRefusedBody(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n1",
 		"overlap",
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
-			sid := r.openPolling()
+		polled(t, func(cfg *Config) { cfg.MaxPayload = 10 }, func(t *testing.T, r *rig, sid string, o *owner) {
 			if headers == "overlap" {
 				headers = "Content-Length: 2"
-				r.owner(sid).session.Pause()
-				r.start("POST", sid, "4x")
-				synctest.Wait()
+				o.session.Pause()
+				r.startAndWait("POST", sid, "4x")
 			}
 			nc, _ := r.dial()
 			defer nc.Close()
@@ -131,8 +121,7 @@ func TestPostOctetStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		sid := r.openPolling()
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+		poll := r.startAndWait("GET", sid, "")
 		nc, _ := r.dial()
 		defer nc.Close()
 		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n"+

@@ -217,6 +217,16 @@ func (r *rig) openPolling() string {
 	return open.SID
 }
 
+// polled runs f in a bubble, with a session that polls.
+func polled(t *testing.T, change func(*Config), f func(t *testing.T, r *rig, sid string, o *owner)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, change)
+		sid := r.openPolling()
+		f(t, r, sid, r.owner(sid))
+	})
+}
+
 // A pending is a request under way.
 type pending struct {
 	r      *rig
@@ -237,6 +247,13 @@ func (r *rig) start(method, sid, body string) *pending {
 		defer close(p.done)
 		p.answer, p.body, p.err = r.request(ctx, method, "EIO=4&transport=polling&sid="+sid, body)
 	}()
+	return p
+}
+
+// startAndWait is start that returns when the request has come, or has its answer.
+func (r *rig) startAndWait(method, sid, body string) *pending {
+	p := r.start(method, sid, body)
+	synctest.Wait()
 	return p
 }
 
@@ -305,6 +322,14 @@ func (o *owner) wantMessages(t testing.TB, want ...string) {
 	t.Helper()
 	synctest.Wait()
 	kit.WantList(t, o.messages(), want, "the session")
+}
+
+// wantOver waits for the end of the session, and checks that the server forgets it.
+func (r *rig) wantOver(sid string, want error) {
+	r.t.Helper()
+	r.owner(sid).wantEnded(r.t, want)
+	synctest.Wait()
+	r.gone(sid)
 }
 
 // gone reports an error unless the server has forgotten the session.

@@ -14,12 +14,8 @@ import (
 
 // TestUpgrade: Engine.IO 4, "Upgrade", step by step.
 func TestUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		poll := r.startAndWait("GET", sid, "")
 		ws := kit.Must(r.openSocket(sid))(t)
 		synctest.Wait()
 		poll.waits() // the probe is what ends it
@@ -60,25 +56,20 @@ func TestUpgrade(t *testing.T) {
 		ws.wantRead(t, "2") // 25 s after the handshake
 		ws.mustSend(t, "3")
 		ws.nc.Close()
-		o.wantEnded(t, transport.ErrPeerClosed)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, transport.ErrPeerClosed)
 	})
 }
 
 // TestUpgradeEndsPoll: a poll that came just before the upgrade packet is answered.
 func TestUpgradeEndsPoll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		ws := r.probe(sid)
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+		poll := r.startAndWait("GET", sid, "")
 		ws.mustSend(t, "5")
 		synctest.Wait()
 		poll.want(200, "6")
-		r.owner(sid).lives(t)
-		r.owner(sid).send("x")
+		o.lives(t)
+		o.send("x")
 		ws.wantRead(t, "4x")
 		ws.nc.Close()
 	})
@@ -87,10 +78,7 @@ func TestUpgradeEndsPoll(t *testing.T) {
 // TestUpgradeDuringPost: a POST whose body comes only after the upgrade is received, and faults of it end the session.
 func TestUpgradeDuringPost(t *testing.T) {
 	for payload, want := range map[string]error{"4late": nil, "7": engineio.ErrParse} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			ws := r.probe(sid)
 			body, rest := io.Pipe()
 			sent := make(chan struct{})
@@ -124,10 +112,7 @@ func TestProbeFails(t *testing.T) {
 	for _, sends := range [][]string{
 		{"4message"}, {"2"}, {"5"}, {"b2probe"}, {"3probe"}, {"2probe", "4message"}, {"2probe", "1"}, {"2probe", "b5"}, {"leave"}, {"2probe", "leave"}, {"2probe", "wait"}, {"wait"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			ws := kit.Must(r.openSocket(sid))(t)
 			begin := time.Now()
 			for _, message := range sends {
@@ -167,10 +152,7 @@ func TestProbeFails(t *testing.T) {
 
 // TestSecondWebSocket: during an upgrade, after it, and for a session that began with a WebSocket: closed at once, and without harm.
 func TestSecondWebSocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		second := func(sid string) {
 			t.Helper()
 			begin := time.Now()
@@ -225,8 +207,7 @@ func TestEndClosesProbe(t *testing.T) {
 			sid := r.openPolling()
 			o := r.owner(sid)
 			ws := r.probe(sid)
-			poll := r.start("GET", sid, "")
-			synctest.Wait()
+			poll := r.startAndWait("GET", sid, "")
 			begin := time.Now()
 			end(r, o)
 			<-o.ended
@@ -242,10 +223,8 @@ func TestEndClosesProbe(t *testing.T) {
 
 // TestUpgradeOfEnded: a session that only waits for its last poll is not upgraded.
 func TestUpgradeOfEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		r.owner(sid).session.Close(errTest)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		o.session.Close(errTest)
 		ws := kit.Must(r.openSocket(sid, "2probe"))(t)
 		ws.wantClosed(t)
 		r.wantPoll(sid, "1")
@@ -254,10 +233,7 @@ func TestUpgradeOfEnded(t *testing.T) {
 
 // TestUpgradeEarly: the probe, and all that follows, in the segment of the request.
 func TestUpgradeEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("down")
 		ws, err := r.openSocket(sid, "2probe", "5", "4up")
 		kit.OK(t, err)
