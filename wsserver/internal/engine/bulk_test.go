@@ -17,6 +17,7 @@ import (
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // TestLargeMessage: 10 MB, both ways, on both transports and as text and binary.
@@ -125,13 +126,13 @@ func TestTinyPackets(t *testing.T) {
 	defer srv.CloseSessions(errTest)
 	w := httptest.NewRecorder()
 	srv.ServeHTTP(w, httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil))
-	open := kit.Must(engineio.ParseOpen(w.Body.Bytes()))(t)
+	sid := kit.Must(wsrig.SID(w.Body.String()))(t)
 	took := func(packets int, best time.Duration) time.Duration {
 		payload := bytes.Repeat([]byte("4x\x1e"), packets)
 		payload = payload[:len(payload)-1]
 		w := httptest.NewRecorder()
 		begin := time.Now()
-		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+open.SID, bytes.NewReader(payload)))
+		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+sid, bytes.NewReader(payload)))
 		kit.Require(t, w.Body.String() == "ok", "got %d, %q", w.Code, w.Body)
 		return min(best, time.Since(begin))
 	}
@@ -200,11 +201,11 @@ func (r *rig) upgradeOnce(id, each int) error {
 	if err != nil {
 		return err
 	}
-	open, err := engineio.ParseOpen([]byte(first))
+	sid, err := wsrig.SID(first)
 	if err != nil {
 		return err
 	}
-	o := r.owner(open.SID)
+	o := r.owner(sid)
 	down := make(chan struct{})
 	go func() {
 		defer close(down)
@@ -213,7 +214,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 		}
 	}()
 	defer func() { <-down }()
-	query := "&sid=" + open.SID
+	query := "&sid=" + sid
 	got, sent := 0, 0
 	take := func(packet string) error {
 		if want := message("down", got); packet != want && packet != "4"+want {
@@ -256,7 +257,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 	if err := post(); err != nil {
 		return err
 	}
-	ws, err := r.openSocket(open.SID, "2probe")
+	ws, err := r.openSocket(sid, "2probe")
 	if err != nil {
 		return err
 	}

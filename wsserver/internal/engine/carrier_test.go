@@ -18,6 +18,7 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // A third carrier: packets on a stream of bytes, framed as Engine.IO frames them on WebTransport (engine.io-parser/lib/index.ts). All of
@@ -213,9 +214,7 @@ func (r *rig) openStream(t *testing.T, group *outbox.Group, sid string) (*stream
 	go c.read()
 	_, packet, err := readStream(client.buf)
 	kit.OK(t, err)
-	open, err := engineio.ParseOpen(packet)
-	kit.OK(t, err)
-	return client, r.owner(open.SID)
+	return client, r.owner(kit.Must(wsrig.SID(string(packet)))(t))
 }
 
 // TestThirdCarrier: a session on a carrier that the engine has never heard of: messages, heartbeat, pause, and each way to end.

@@ -16,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // openWebSocket begins a session on a WebSocket.
@@ -25,9 +26,7 @@ func (r *rig) openWebSocket() (*socket, *owner) {
 	kit.OK(r.t, err)
 	first, err := ws.read()
 	kit.OK(r.t, err)
-	open, err := engineio.ParseOpen([]byte(first))
-	kit.OK(r.t, err)
-	return ws, r.owner(open.SID)
+	return ws, r.owner(kit.Must(wsrig.SID(first))(r.t))
 }
 
 // probe opens a WebSocket for a session and sends the probe; it reads the answer, and returns when the poll that waited has its own.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 const (
@@ -26,9 +27,9 @@ func TestHandshake(t *testing.T) {
 		r := newRig(t, nil)
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
 		kit.Require(t, err == nil && answer.StatusCode == 200, "got %v, %v", answer, err)
-		open, err := engineio.ParseOpen([]byte(body))
+		sid, err := wsrig.SID(body)
 		kit.OK(t, err)
-		want := `0{"sid":"` + open.SID + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+		want := `0{"sid":"` + sid + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
 		kit.Want(t, body, want)
 		kit.Want(t, answer.Header.Get("Content-Type"), "text/plain; charset=UTF-8", "Content-Type is")
 		if got := answer.Header["Set-Cookie"]; got != nil {
@@ -39,9 +40,9 @@ func TestHandshake(t *testing.T) {
 		kit.OK(t, err)
 		first, err := ws.read()
 		kit.OK(t, err)
-		open, err = engineio.ParseOpen([]byte(first))
+		sid, err = wsrig.SID(first)
 		kit.OK(t, err)
-		want = `0{"sid":"` + open.SID + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+		want = `0{"sid":"` + sid + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
 		kit.Want(t, first, want)
 		if got := r.srv.Stats(); got.Accepted != 2 || got.Refused != 0 || r.srv.Len() != 2 {
 			t.Errorf("Stats: %+v, Len %d", got, r.srv.Len())
@@ -141,11 +142,11 @@ func TestCookie(t *testing.T) {
 		})
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
 		kit.OK(t, err)
-		open, _ := engineio.ParseOpen([]byte(body))
-		kit.Want(t, answer.Header.Get("Set-Cookie"), "io="+open.SID+"; Path=/; HttpOnly; SameSite=Lax",
+		sid, _ := wsrig.SID(body)
+		kit.Want(t, answer.Header.Get("Set-Cookie"), "io="+sid+"; Path=/; HttpOnly; SameSite=Lax",
 			"Set-Cookie is")
-		r.owner(open.SID).send("x")
-		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+open.SID, "")
+		r.owner(sid).send("x")
+		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+sid, "")
 		if err != nil || answer.Header["Set-Cookie"] != nil {
 			t.Errorf("Set-Cookie of a poll is %q", answer.Header["Set-Cookie"])
 		}
@@ -156,12 +157,12 @@ func TestDisableUpgrades(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.DisableUpgrades = true })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
-		open, _ := engineio.ParseOpen([]byte(body))
+		sid, _ := wsrig.SID(body)
 		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
-		if _, err := r.openSocket(open.SID); err == nil || !strings.Contains(err.Error(), "400") {
+		if _, err := r.openSocket(sid); err == nil || !strings.Contains(err.Error(), "400") {
 			t.Errorf("an upgrade: %v", err)
 		}
-		r.post(open.SID, "4x")
+		r.post(sid, "4x")
 		ws, _ := r.openWebSocket()
 		ws.nc.Close()
 	})
@@ -171,9 +172,9 @@ func TestTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportPolling })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
-		open, _ := engineio.ParseOpen([]byte(body))
+		sid, _ := wsrig.SID(body)
 		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
-		for _, id := range []string{"", open.SID} {
+		for _, id := range []string{"", sid} {
 			if _, err := r.openSocket(id); err == nil || !strings.Contains(err.Error(), "400") {
 				t.Errorf("a WebSocket of %q: %v", id, err)
 			}

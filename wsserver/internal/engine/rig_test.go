@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/test/kit"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // A rig is a server with its clients, in one process and without a network, so that it may run in a bubble of testing/synctest.
@@ -212,9 +212,7 @@ func (r *rig) mustRequest(method, query, body string, status int) string {
 // openPolling begins a session and returns its id.
 func (r *rig) openPolling() string {
 	r.t.Helper()
-	open, err := engineio.ParseOpen([]byte(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))
-	kit.OK(r.t, err)
-	return open.SID
+	return kit.Must(wsrig.SID(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))(r.t)
 }
 
 // polled runs f in a bubble, with a session that polls.

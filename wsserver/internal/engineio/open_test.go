@@ -2,7 +2,6 @@ package engineio
 
 import (
 	"github.com/belfry-io/belfry/test/kit"
-	"reflect"
 	"testing"
 	"time"
 )
@@ -23,33 +22,4 @@ func TestOpenPacket(t *testing.T) {
 	} {
 		kit.Want(t, string(test.open.Packet()), test.want)
 	}
-}
-
-func TestParseOpen(t *testing.T) {
-	want := Open{SID: "abc", Upgrades: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, MaxPayload: 100}
-	if got, err := ParseOpen(want.Packet()); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
-	}
-	for _, bad := range []string{"", "0", "4{}", "0{}", "0[]", `0{"sid":"a"`, `0{"sid":1}`, `0{"sid":"a","pingInterval":-1}`, `0{"sid":"a","pingTimeout":9223372036854775807}`} {
-		if got, err := ParseOpen([]byte(bad)); err == nil {
-			t.Errorf("%s: got %+v, want an error", bad, got)
-		}
-	}
-}
-
-func FuzzParseOpen(f *testing.F) {
-	f.Add(Open{SID: "abc", PingInterval: time.Second, PingTimeout: time.Second, MaxPayload: 1}.Packet())
-	f.Add([]byte(`0{"sid":"a","upgrades":null}`))
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		open, err := ParseOpen(packet)
-		if err != nil {
-			return
-		}
-		again, err := ParseOpen(open.Packet())
-		if open.Upgrades == nil {
-			open.Upgrades = []string{}
-		}
-		kit.Check(t, err == nil && reflect.DeepEqual(again, open),
-			"got %+v, %v, want %+v", again, err, open)
-	})
 }
