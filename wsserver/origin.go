@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -103,12 +104,7 @@ func (srv *Server) fromProxy(r *http.Request) bool {
 		return r.RemoteAddr == "" || r.RemoteAddr[0] == '@' || r.RemoteAddr[0] == '/'
 	}
 	addr := remote.Addr().Unmap().WithZone("")
-	for _, prefix := range proxies {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(proxies, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
 // forwarded is what the first of several proxies has put into a header: the one that the browser
