@@ -22,6 +22,7 @@ type conn struct {
 	session   *engine.Session
 	handshake handshake
 	decoder   packet.Decoder // used by Message alone
+	visitor   *visitor       // whose it is, as the gate has counted it; nil for nobody in particular
 
 	mu      sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
 	sockets []*Socket
@@ -36,7 +37,7 @@ var errState = errors.New("wsserver: unexpected packet")
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until
 // Ended has returned.
-func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Owner {
+func (srv *Server) newConn(r *http.Request, s *engine.Session) *conn {
 	c := &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -120,12 +121,12 @@ func (c *conn) connect(p *packet.Packet) error {
 	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
 		return nil
 	}
-	cfg := &c.server.cfg
+	limits := c.server.bounds.Load()
 	switch {
-	case int(c.live) >= cfg.Limits.MaxSockets:
+	case int(c.live) >= limits.MaxSockets:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
 		return nil
-	case c.auth+len(p.Data) > cfg.Limits.HandshakeBytes:
+	case c.auth+len(p.Data) > limits.HandshakeBytes:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
 		return nil
 	}
@@ -189,6 +190,15 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	for _, s := range sockets {
 		s.end(reason, nil)
 	}
+}
+
+// Gone implements [engine.Owner].
+func (c *conn) Gone() {
+	var v visitor
+	if c.visitor != nil {
+		v = *c.visitor
+	}
+	c.server.gate.leave(v)
 }
 
 // Waiting implements [engine.Owner].

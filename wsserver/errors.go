@@ -19,6 +19,7 @@ var (
 	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
 	ErrShutdown         = errors.New("server shutting down")        // Server.Close
 	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.Limits.SlowAfter, BehindFor
+	ErrTooFast          = errors.New("too fast")                    // the client sends too much: Config.Limits.EventRate, ByteRate
 	ErrOverBudget       = errors.New("over budget")                 // the server's memory for waiting data was used up: Config.Limits.BudgetBytes
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
 )

@@ -104,11 +104,11 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 		}
 		srv.mu.Lock()
 		ns = srv.namespaces.byName[name] // somebody else may have made it meanwhile
-		if ns == nil && srv.dynamic >= srv.cfg.Limits.MaxNamespaces {
+		if most := srv.bounds.Load().MaxNamespaces; ns == nil && srv.dynamic >= most {
 			srv.mu.Unlock()
 			if srv.crowded.allow() {
 				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.Limits.MaxNamespaces, or match fewer names",
-					"namespace", clip(name), "max", srv.cfg.Limits.MaxNamespaces)
+					"namespace", clip(name), "max", most)
 			}
 			return nil, "too many namespaces"
 		}

@@ -86,7 +86,7 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 	last := s.gone
 	s.mu.Unlock()
 	if last {
-		s.server.live.Done() // markGone came meanwhile, from another goroutine
+		s.lastStep() // markGone came meanwhile, from another goroutine
 	}
 	return true
 }
@@ -103,8 +103,14 @@ func (s *Session) markGone() {
 	last := s.told
 	s.mu.Unlock()
 	if last {
-		s.server.live.Done()
+		s.lastStep()
 	}
+}
+
+// lastStep is for a session whose owner knows of its end, and of which nothing is left.
+func (s *Session) lastStep() {
+	s.owner.Gone()
+	s.server.live.Done()
 }
 
 // endUnopened ends a session that came to nothing before it was known, and had no carrier.
