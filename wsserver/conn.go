@@ -27,8 +27,8 @@ type conn struct {
 	mu      sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
 	sockets []*Socket
 	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
-	live    int32    // sockets whose handlers have not ended, those in sockets among them
-	auth    int      // bytes that these have as their auth
+	auth    int      // bytes that sockets whose handlers have not ended have as their auth
+	live    int32    // how many these are
 	closed  bool
 }
 
@@ -57,6 +57,9 @@ func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 		p, err = c.decoder.Text(payload)
 	}
 	if err == nil && p != nil {
+		if p.Type != packet.Ack {
+			c.session.CountEvent()
+		}
 		err = c.route(p)
 	}
 	if err != nil {
@@ -124,9 +127,11 @@ func (c *conn) connect(p *packet.Packet) error {
 	limits := c.server.bounds.Load()
 	switch {
 	case int(c.live) >= limits.MaxSockets:
+		c.server.decline(declinedSockets, "remote", c.handshake.remote)
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
 		return nil
 	case c.auth+len(p.Data) > limits.HandshakeBytes:
+		c.server.decline(declinedAuth, "remote", c.handshake.remote)
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
 		return nil
 	}
@@ -243,6 +248,8 @@ func reasonOf(why engine.Reason, err error) error {
 		reason = ErrParse
 	case engine.ReasonTooSlow, engine.ReasonBehind:
 		reason = ErrTooSlow
+	case engine.ReasonTooFast:
+		reason = ErrTooFast
 	case engine.ReasonOverBudget:
 		reason = ErrOverBudget
 	default:

@@ -163,13 +163,13 @@ func TestExitDiscards(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
 	defer srv.Close(context.Background())
 	srv.OfFunc(func(string) bool { return true })
-	first, _ := srv.enter("/a")
-	second, _ := srv.enter("/a")
+	first, _ := srv.enter("/a", nil)
+	second, _ := srv.enter("/a", nil)
 	if first != second || srv.dynamic != 1 {
 		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
 	}
 	srv.exit(first)
-	if got, _ := srv.enter("/a"); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
+	if got, _ := srv.enter("/a", nil); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
 		t.Error("the namespace has gone before its last socket")
 	}
 	srv.exit(first)
@@ -180,7 +180,7 @@ func TestExitDiscards(t *testing.T) {
 	if srv.hub.Rooms("/a", nil) == first.rooms {
 		t.Error("the hub has kept the rooms")
 	}
-	first, _ = srv.enter("/a")
+	first, _ = srv.enter("/a", nil)
 	kept := srv.Of("/a")
 	srv.exit(first)
 	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {

@@ -27,6 +27,7 @@ var (
 // Errors of a Socket that do not end it.
 var (
 	ErrNotConnected = errors.New("wsserver: the socket is not connected yet")
+	ErrTooManyRooms = errors.New("wsserver: the socket would be in more rooms than Config.Limits.MaxRooms: have it leave some first, or raise the limit")
 	ErrTooManyAcks  = fmt.Errorf("wsserver: the socket waits for %d acknowledgements already", maxAcks)
 )
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // Limits bound what clients may send, and what may wait for them. The zero value has the defaults.
@@ -238,4 +239,9 @@ func (srv *Server) setLimits(l Limits) {
 	srv.bounds.Store(&l)
 	srv.inboxes.Store(&inboxLimits{events: l.MaxEvents, budget: srv.budget})
 	srv.turnstile.set(&l)
+	srv.budget.SetLimit(int64(l.BudgetBytes))
+	srv.engine.SetRates(engine.Rates{
+		Events: l.EventRate, EventBurst: l.EventBurst,
+		Bytes: l.ByteRate, ByteBurst: l.ByteBurst, For: l.FastFor,
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -63,20 +64,23 @@ type Server struct {
 	namespaces namespaces
 	parents    []*ParentNamespace // in the order of their making; replaced, not changed
 	dynamic    int                // children of parents that may go
+	madeBy     tally[netip.Addr]  // of these, by who made them
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
 	counts    counts
 	endings   endings
-	crowded   rarely // logs that there are too many namespaces
-	unmatched rarely // logs that a match has panicked
-	undecoded rarely // logs that a broadcast cannot be decoded
-	foreign   rarely // logs that a page of another origin was refused
-	refusals  [engineio.NumRefusals]rarely
+	unmatched rarely                       // logs that a match has panicked
+	undecoded rarely                       // logs that a broadcast cannot be decoded
+	foreign   rarely                       // logs that a page of another origin was refused
+	refusals  [engineio.NumRefusals]rarely // logs that a request was refused
+	declined  [numDeclined]rarely          // logs that something of a connected client was
 }
 
 type counts struct {
 	events, unhandled, discarded, failures, unusable atomic.Uint64
+
+	declined [numDeclined]atomic.Uint64
 }
 
 // New returns a Server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in
@@ -162,7 +166,7 @@ func (srv *Server) Of(name string) *Namespace {
 	case ns == nil:
 		ns = srv.newNamespace(name, nil)
 	case ns.parent != nil && !ns.stays:
-		srv.dynamic--
+		srv.notDynamic(ns)
 	}
 	ns.stays = true
 	return ns

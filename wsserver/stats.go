@@ -8,6 +8,8 @@ type Stats struct {
 	Accepted    uint64   // connections so far
 	Refused     uint64   // requests answered with an error
 	Refusals    Refusals // the same by reason
+	Declined    Declined // what clients that are connected asked for beyond the limits
+	HeldBack    uint64   // times that a client was not read for a while, since it sent more than Config.Limits.EventRate or ByteRate
 	Events      uint64   // received from clients
 	Unhandled   uint64   // events of clients and other servers without a handler: most likely a name is misspelt
 	Discarded   uint64   // events that waited for handlers when the server disconnected their client
@@ -31,6 +33,7 @@ type Stats struct {
 func (srv *Server) Stats() Stats {
 	engine := srv.engine.Stats()
 	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted}
+	s.Declined, s.HeldBack = srv.declinedStats(), engine.HeldBack
 	s.Refused, s.Refusals = srv.refusalStats(engine.Refused)
 	s.Events, s.Unhandled, s.Failures = srv.counts.events.Load(), srv.counts.unhandled.Load(), srv.counts.failures.Load()
 	s.Discarded = srv.counts.discarded.Load()

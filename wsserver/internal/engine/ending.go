@@ -70,6 +70,9 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 	s.state.End()
 	s.server.cfg.Budget.Release(int(s.parts))
 	s.server.deadlines.Stop(&s.beat)
+	if s.throttle != nil {
+		s.server.deadlines.Stop(&s.throttle.look)
+	}
 	if !s.gone {
 		delay.Arm(&s.limit, s)
 	}

@@ -109,7 +109,9 @@ type Server struct {
 	pingDelay, takenDelay, restDelay, pongDelay                                        *engineio.Delay // of the heartbeat
 	upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
 
-	warden *warden
+	rates          atomic.Pointer[Rates] // nil for no bound
+	throttleDelays [len(throttleLooks)]*engineio.Delay
+	warden         *warden
 
 	live sync.WaitGroup // sessions and strays that are not gone yet
 
@@ -119,8 +121,8 @@ type Server struct {
 	peakSessions int                      // see shrink.Map
 	strays       map[*connection]struct{} // that came to take over a session, and do not carry it
 
-	accepted atomic.Uint64
-	refused  [engineio.NumRefusals]atomic.Uint64
+	accepted, heldBack atomic.Uint64
+	refused            [engineio.NumRefusals]atomic.Uint64
 }
 
 // New returns a server. Close it in the end.
@@ -153,6 +155,9 @@ func New(cfg Config) *Server {
 	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
 	srv.pollShutDelay = srv.deadlines.Delay(pollShutTimeout)
 	srv.pollCloseDelay = srv.deadlines.Delay(pollCloseTimeout)
+	for i, d := range throttleLooks {
+		srv.throttleDelays[i] = srv.deadlines.Delay(d)
+	}
 	srv.warden = newWarden(srv)
 	return srv
 }
@@ -218,12 +223,13 @@ func (srv *Server) Len() int {
 type Stats struct {
 	Accepted uint64                       // sessions
 	Refused  [engineio.NumRefusals]uint64 // requests
+	HeldBack uint64                       // times that a client was, by Rates
 	Outbox   outbox.Stats
 }
 
 // Stats returns the counts as they are now.
 func (srv *Server) Stats() Stats {
-	s := Stats{Accepted: srv.accepted.Load(), Outbox: srv.shared.Stats()}
+	s := Stats{Accepted: srv.accepted.Load(), HeldBack: srv.heldBack.Load(), Outbox: srv.shared.Stats()}
 	for why := range s.Refused {
 		s.Refused[why] = srv.refused[why].Load()
 	}
