@@ -134,9 +134,10 @@ func (l Limits) defaults() Limits {
 	return l
 }
 
-// handshakeQueue is how many requests may wait to begin a connection.
+// handshakeQueue is how many requests may wait to begin a connection: the turn of the last one comes
+// just before its wait ends.
 func (l *Limits) handshakeQueue() int {
-	return max(1, int(float64(l.Handshakes)*l.HandshakeWait.Seconds()))
+	return max(1, int(float64(l.Handshakes)*l.HandshakeWait.Seconds())-1)
 }
 
 // leastByteRate is less than the pings, requests and headers of a client that sends nothing else.
@@ -218,7 +219,7 @@ func (srv *Server) SetLimits(l Limits) error {
 		field string
 		same  bool
 	}{
-		{"MaxPayload", l.MaxPayload == now.MaxPayload}, {"Packet", l.Packet == now.Packet},
+		{"MaxPayload", l.MaxPayload == now.MaxPayload}, {"Packet", l.Packet == now.Packet || l.MaxPayload != now.MaxPayload}, // which it goes by
 		{"QueueBytes", l.QueueBytes == now.QueueBytes}, {"SlowRate", l.SlowRate == now.SlowRate},
 		{"SlowAfter", l.SlowAfter == now.SlowAfter}, {"BehindFor", l.BehindFor == now.BehindFor},
 	} {
