@@ -197,21 +197,30 @@ func TestGateGivesBack(t *testing.T) {
 	}
 	panics := errors.New("panics")
 	ways := map[string]func(g guest){
-		"closed":           func(g guest) { open(g, wsrig.Config{}).Close() },
-		"aborted":          func(g guest) { open(g, wsrig.Config{}).Abort() },
-		"never connected":  func(g guest) { open(g, wsrig.Config{}); time.Sleep(2 * time.Minute) },
-		"pings unanswered": func(g guest) { c := open(g, wsrig.Config{}); c.Send("40"); c.IgnorePings(); time.Sleep(2 * time.Minute) },
-		"broken rules":     func(g guest) { open(g, wsrig.Config{}).Send("x"); time.Sleep(10 * time.Second) },
+		"closed":          func(g guest) { open(g, wsrig.Config{}).Close() },
+		"aborted":         func(g guest) { open(g, wsrig.Config{}).Abort() },
+		"never connected": func(g guest) { open(g, wsrig.Config{}); time.Sleep(2 * time.Minute) },
+		"pings unanswered": func(g guest) {
+			c := open(g, wsrig.Config{})
+			c.Send("40")
+			c.IgnorePings()
+			time.Sleep(2 * time.Minute)
+		},
+		"broken rules": func(g guest) { open(g, wsrig.Config{}).Send("x"); time.Sleep(10 * time.Second) },
 		"ended by the program": func(g guest) {
 			open(g, wsrig.Config{}).Send("40")
 			synctest.Wait()
 			g.srv.Of("/").Sockets()[0].Close()
 			time.Sleep(10 * time.Second)
 		},
-		"polls no more":  func(g guest) { g.serve("GET", "EIO=4&transport=polling", ""); time.Sleep(3 * time.Minute) },
-		"another EIO":    func(g guest) { g.serve("GET", "EIO=3&transport=polling", "") },
-		"refused":        func(g guest) { g.key = "refuse"; g.want("403", "no entry") },
-		"a panic":        func(g guest) { defer func() { recover() }(); g.key = "panic"; g.serve("GET", "EIO=4&transport=polling", "") },
+		"polls no more": func(g guest) { g.serve("GET", "EIO=4&transport=polling", ""); time.Sleep(3 * time.Minute) },
+		"another EIO":   func(g guest) { g.serve("GET", "EIO=3&transport=polling", "") },
+		"refused":       func(g guest) { g.key = "refuse"; g.want("403", "no entry") },
+		"a panic": func(g guest) {
+			defer func() { recover() }()
+			g.key = "panic"
+			g.serve("GET", "EIO=4&transport=polling", "")
+		},
 		"a foreign page": func(g guest) { g.key = "foreign"; g.want("403", "origin") },
 		"a handshake of WebSocket that fails": func(g guest) {
 			nc := wsrig.Serve(g.t, g.srv)

@@ -304,5 +304,6 @@ func TestRateChanges(t *testing.T) {
 	})
 }
 
-func isReason(err, reason error) bool { return err != nil && strings.HasPrefix(err.Error(), reason.Error()) }
-
+func isReason(err, reason error) bool {
+	return err != nil && strings.HasPrefix(err.Error(), reason.Error())
+}
