@@ -165,11 +165,8 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 
 // WouldHave returns how many rooms a member would be in, besides its own, if it joined some more.
 func (x *Index[M]) WouldHave(id string, names []string) int {
-	has := x.RoomsOf(id)
+	has := slices.DeleteFunc(x.RoomsOf(id), func(name string) bool { return name == id })
 	count := len(has)
-	if slices.Contains(has, id) {
-		count--
-	}
 	for i, name := range names {
 		if name != id && !slices.Contains(has, name) && !slices.Contains(names[:i], name) {
 			count++
