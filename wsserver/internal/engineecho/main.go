@@ -38,7 +38,7 @@ func main() {
 		UpgradeTimeout: *upgradeTimeout,
 		MaxPayload:     *maxPayload,
 		QueueBytes:     queue,
-		Open:           func(_ *http.Request, s *engine.Session) engine.Owner { return echo{s} },
+		Open:           func(_ *http.Request, s *engine.Session) (engine.Owner, error) { return echo{s}, nil },
 		Logger:         slog.Default(),
 	}
 	if *origins != "" {
@@ -79,5 +79,6 @@ func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
 }
 
 func (echo) Ended(engine.Reason, error) {}
+func (echo) Gone()                      {}
 
 func (echo) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }
