@@ -182,14 +182,10 @@ func TestFloodUnderCover(t *testing.T) {
 	adp.times.queue = 64
 	blocked := make(chan struct{})
 	l, err := adp.Open(t.Context(), func([]byte) { <-blocked })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	a := &node{link: l.(*link), t: t}
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	t.Cleanup(sync.OnceFunc(func() { close(blocked) }))
 	b := open(t, quiet(s.URL()))

@@ -42,9 +42,7 @@ func TestDeniedRoom(t *testing.T) {
 			b.rooms.Leave(id, "secret")
 			checkRefusal(t, "Join after it was left", b.rooms.Join(ctx, id, "secret"), subject)
 			checkRefusal(t, "SocketsJoin", b.rooms.SocketsJoin(ctx, cluster.Selection{}, "secret"), subject)
-			if state := b.hub.State(); state.Status != adapter.Connected {
-				t.Errorf("the state is %v, want %v", state.Status, adapter.Connected)
-			}
+			kit.Equal(t, b.hub.State().Status, adapter.Connected, "the state")
 			kit.Until(t, func() error {
 				if reason := b.hub.State().Reason; !errors.Is(reason, adapter.ErrRefused) || !strings.Contains(reason.Error(), subject) {
 					return fmt.Errorf("the state's reason is %v, want it to name %s", reason, subject)

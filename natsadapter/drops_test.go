@@ -22,18 +22,12 @@ func TestDrops(t *testing.T) {
 	slow.times.recount = 10 * time.Millisecond
 	blocked := make(chan struct{})
 	l, err := slow.Open(t.Context(), func([]byte) { <-blocked })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	t.Cleanup(sync.OnceFunc(func() { close(blocked) }))
-	if err := l.Subscribe(t.Context(), room("x"), room("y")); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, l.Subscribe(t.Context(), room("x"), room("y")))
 	(&node{link: l.(*link), t: t}).settle()
 	b := open(t, quiet(s.URL()))
 	for round := range 3 {
@@ -69,14 +63,10 @@ func TestDropsOfEndedSubscriptions(t *testing.T) {
 	slow.times.recount = 5 * time.Millisecond
 	blocked := make(chan struct{})
 	l, err := slow.Open(t.Context(), func([]byte) { <-blocked })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	a, b := &node{link: l.(*link), t: t}, open(t, quiet(s.URL()))
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	t.Cleanup(func() { close(blocked) })
 	const rooms, each = 100, 20

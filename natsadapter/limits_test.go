@@ -11,6 +11,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestMaxPayload(t *testing.T) {
@@ -25,9 +26,7 @@ func TestMaxPayload(t *testing.T) {
 			t.Errorf("Publish of %d bytes: %v, want nats.ErrMaxPayload with both sizes", size+1, err)
 		}
 		b.publish(room("x"), strings.Repeat("x", b.MaxMessage()))
-		if got := len(a.next()); got != size {
-			t.Errorf("received %d bytes, want %d", got, size)
-		}
+		kit.Equal(t, len(a.next()), size, "bytes received")
 	}
 }
 
@@ -37,9 +36,7 @@ func TestMaxMessage(t *testing.T) {
 	a := open(t, quiet(s.URL()))
 	check := func(when string, want int) {
 		t.Helper()
-		if got := a.MaxMessage(); got != want {
-			t.Errorf("MaxMessage %s: %d, want %d", when, got, want)
-		}
+		kit.Equal(t, a.MaxMessage(), want, "MaxMessage", when)
 	}
 	check("before the first connection", limitBefore)
 	s.Restart()

@@ -1,7 +1,6 @@
 package natsadapter
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestTopicWithoutKind(t *testing.T) {
@@ -19,9 +19,7 @@ func TestTopicWithoutKind(t *testing.T) {
 		"Subscribe":   n.Subscribe(t.Context(), none),
 		"Unsubscribe": n.Unsubscribe(t.Context(), none),
 	} {
-		if !errors.Is(err, errNoKind) {
-			t.Errorf("%s: %v, want %v", name, err, errNoKind)
-		}
+		kit.ErrorIs(t, err, errNoKind, name)
 	}
 }
 
@@ -36,9 +34,7 @@ func TestOneChannelForAllTopics(t *testing.T) {
 	c := n.current()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(c.subs) != len(topics) {
-		t.Errorf("%d subscriptions, want %d", len(c.subs), len(topics))
-	}
+	kit.Equal(t, len(c.subs), len(topics), "subscriptions")
 	for subject, sub := range c.subs {
 		if sub.Type() != nats.ChanSubscription {
 			t.Fatalf("the subscription to %s is of type %v, want a channel's", subject, sub.Type())

@@ -61,9 +61,7 @@ func TestOutside(t *testing.T) {
 			checkRefusal(t, "Ready without another node", alone.ready(), d.missing...)
 			checkRefusal(t, "Join without another node", alone.add("r"), d.missing...)
 			state := alone.hub.State()
-			if state.Status != adapter.Refused {
-				t.Errorf("the state is %v, want %v", state.Status, adapter.Refused)
-			}
+			kit.Equal(t, state.Status, adapter.Refused, "the state")
 			checkRefusal(t, "the state's reason", state.Reason, d.missing...)
 			kit.Until(t, func() error {
 				for _, m := range d.missing {
@@ -107,13 +105,9 @@ func TestOutside(t *testing.T) {
 				if got := g.hub.Stats().Nodes; len(got) != 1 {
 					t.Errorf("a node of the cluster knows %v, want the other one alone", got)
 				}
-				if got := g.hub.Stats().Malformed; got != 0 {
-					t.Errorf("%d messages were not understood", got)
-				}
+				kit.Equal(t, g.hub.Stats().Malformed, 0, "messages not understood")
 			}
-			if got := b.hub.Stats().Refused; got != 20 {
-				t.Errorf("%d broadcasts counted as refused, want 20", got)
-			}
+			kit.Equal(t, b.hub.Stats().Refused, 20, "broadcasts refused")
 		})
 	}
 }

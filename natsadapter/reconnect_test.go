@@ -76,9 +76,7 @@ func TestClosedConnections(t *testing.T) {
 			a := open(t, quiet(s.URL()))
 			a.subscribe(room(name))
 			_, changed := a.State()
-			if err := ruin(a.current().nc); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, ruin(a.current().nc))
 			select {
 			case <-changed:
 			case <-time.After(kit.Patience):
@@ -87,9 +85,7 @@ func TestClosedConnections(t *testing.T) {
 			a.until(adapter.Connected)
 			b.publish(room(name), "after")
 			a.expect("after")
-			if got := a.adapter.Stats().Connections; got != 2 {
-				t.Errorf("%d connections, want 2", got)
-			}
+			kit.Equal(t, a.adapter.Stats().Connections, 2, "connections")
 			if state, _ := a.State(); state.Connections != 2 {
 				t.Errorf("the link has become connected %d times, want 2", state.Connections)
 			}
@@ -188,14 +184,10 @@ func TestLastMessages(t *testing.T) {
 			close(done)
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	a, b := &node{link: l.(*link), t: t}, open(t, quiet(s.URL()))
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	release := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(release)
@@ -223,9 +215,7 @@ func TestLastMessages(t *testing.T) {
 	case <-time.After(kit.Patience):
 		t.Fatal("nothing comes over the new connection")
 	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, l.Close())
 	if len(got) != count+1 {
 		t.Fatalf("%d messages, want %d", len(got), count+1)
 	}

@@ -64,9 +64,7 @@ func TestDeniedSubscription(t *testing.T) {
 	a.until(adapter.Connected)
 	a.subscribe(room("secret"))
 	a.refused()
-	if got := a.adapter.Stats().Refused; got != 2 {
-		t.Errorf("%d refusals counted, want 2", got)
-	}
+	kit.Equal(t, a.adapter.Stats().Refused, 2, "refusals counted")
 	kit.Until(t, func() error {
 		if !strings.Contains(text.String(), "secret") {
 			return errors.New("the refusal is not in the log")
@@ -175,9 +173,7 @@ func TestTooManySubscriptions(t *testing.T) {
 	adp.times.linger = 20 * time.Millisecond
 	a, b := open(t, adp), open(t, quiet(s.URL()))
 	a.subscribe(room("1"), room("2"), room("3"))
-	if reason := a.refused(); !errors.Is(reason, nats.ErrMaxSubscriptionsExceeded) {
-		t.Errorf("the reason is %v, want %v", reason, nats.ErrMaxSubscriptionsExceeded)
-	}
+	kit.ErrorIs(t, a.refused(), nats.ErrMaxSubscriptionsExceeded, "the reason")
 	a.unsubscribe(room("1"))
 	a.until(adapter.Connected)
 	b.reaches(a, room("2"))

@@ -303,9 +303,7 @@ func TestPublishOrderWhileReplacing(t *testing.T) {
 		}
 	}
 	b.expect("2")
-	if err := <-published; err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, <-published)
 }
 
 // TestLinger checks that the old connection goes on delivering beside the new one.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // No page is sent that says nothing.
@@ -60,14 +61,10 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 		})
 		r := hubs[0].Rooms("/", frame)
 		for _, payload := range []string{"exit", "fine", "exit", "exit", "fine"} {
-			if err := r.ServerSideEmit(t.Context(), []byte(payload)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.ServerSideEmit(t.Context(), []byte(payload)))
 		}
 		settle()
-		if n := handled.Load(); n != 5 {
-			t.Errorf("%d events were handled, want 5", n)
-		}
+		kit.Equal(t, handled.Load(), 5, "events handled")
 		start := time.Now()
 		_, err := r.ServerSideEmitWithAck(t.Context(), []byte("exit"))
 		missing(t, "ServerSideEmitWithAck", err, 0, errors.Unwrap(err), hubs[1].Node())
@@ -98,9 +95,7 @@ func TestManyChangesAtATime(t *testing.T) {
 		var ids []string
 		for range members {
 			id := hubs[1].NewID()
-			if err := hubs[1].Rooms("/", frame).Add(t.Context(), id, new(member)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, hubs[1].Rooms("/", frame).Add(t.Context(), id, new(member)))
 			ids = append(ids, id)
 		}
 		settle()

@@ -9,6 +9,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestAssembly(t *testing.T) {
@@ -76,9 +77,7 @@ func TestAssemblyBounds(t *testing.T) {
 	for i := range maxAssembly / piece {
 		a.add(0, "large", &envelope.Chunk{ID: 1, Part: i, Parts: 100, Bytes: part})
 	}
-	if a.bytes != maxAssembly {
-		t.Errorf("%d bytes are kept, want %d", a.bytes, maxAssembly)
-	}
+	kit.Equal(t, a.bytes, maxAssembly, "bytes kept")
 	if got := a.add(0, "small", &envelope.Chunk{ID: 1, Parts: 2, Bytes: []byte("x")}); got != nil || a.partial["small"] != nil || a.partial["large"] == nil {
 		t.Error("another message was begun, or has driven out the one that was there")
 	}
@@ -98,9 +97,7 @@ func TestAssemblyOfTheDead(t *testing.T) {
 	}
 	slow(0, 0)
 	slow(assemblyAge-1, 1)
-	if len(a.partial) != 2 {
-		t.Errorf("%d messages are kept, want both", len(a.partial))
-	}
+	kit.Equal(t, len(a.partial), 2, "messages kept")
 	if got := slow(2*assemblyAge-2, 2); string(got) != "xxx" || a.partial["dead"] != nil || a.bytes != 0 {
 		t.Errorf("the slow node's message: %q, and %d bytes are left; want it whole, and nothing of the dead one's", got, a.bytes)
 	}
@@ -150,9 +147,7 @@ func TestForgedChunks(t *testing.T) {
 			speak(chunk)
 		}
 		synctest.Wait()
-		if hubs[1].Stats().Malformed != before+1 {
-			t.Error("a chunk in chunks was understood")
-		}
+		kit.Equal(t, hubs[1].Stats().Malformed, before+1, "malformed, of a chunk in chunks")
 		_, m := add(t, hubs[0], "red")
 		large := text(1, 3<<20)
 		say(t, hubs[1], large, Broadcast{Rooms: []string{"red"}})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node does so many things for others at a time; what is beyond is answered, and no other call fails for it.
@@ -39,12 +40,8 @@ func TestBusy(t *testing.T) {
 		settle()
 		_, err := r.FetchSockets(t.Context(), Selection{})
 		missing(t, "one FetchSockets too many", err, 0, ErrBusy, hubs[1].Node())
-		if err := r.SocketsJoin(t.Context(), Selection{}, "red"); err != nil {
-			t.Errorf("SocketsJoin: %v", err)
-		}
-		if n := len(hubs[1].Rooms("/", frame).Members("red")); n != 1 {
-			t.Errorf("%d members have joined, want 1", n)
-		}
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{}, "red"))
+		kit.Equal(t, len(hubs[1].Rooms("/", frame).Members("red")), 1, "members that have joined")
 		_, err = hubs[0].Call(t.Context(), hubs[1].Node(), "slow", nil)
 		var node *NodeError
 		if !errors.Is(err, ErrBusy) || !errors.As(err, &node) || node.Node != hubs[1].Node() {
@@ -53,9 +50,7 @@ func TestBusy(t *testing.T) {
 		if acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"none"}}); err != nil || acks.Members != 0 {
 			t.Errorf("EmitWithAck: %+v, %v", acks, err)
 		}
-		if s := hubs[1].Stats(); s.Busy != 2 {
-			t.Errorf("%d were refused, want 2", s.Busy)
-		}
+		kit.Equal(t, hubs[1].Stats().Busy, 2, "refused")
 		close(hold)
 		settle()
 		if fetched.Load() != ask.MaxLookups || called.Load() != ask.MaxHandlers {
@@ -112,9 +107,7 @@ func TestBusyWithAFullQueue(t *testing.T) {
 		if err, ok := calls["count"]; !ok || err != nil {
 			t.Errorf("EmitCounted: %v, returned %v", err, ok)
 		}
-		if n := far.Stats().Refused; n != 0 {
-			t.Errorf("%d broadcasts were refused, want none", n)
-		}
+		kit.Equal(t, far.Stats().Refused, 0, "broadcasts refused")
 		near.Close(t.Context())
 		far.Close(t.Context())
 	})
@@ -140,9 +133,7 @@ func TestTooManyQuestions(t *testing.T) {
 		got(t, "the member", m, "one more")
 		cancel()
 		settle()
-		if m.forgotten() != 1+ask.MaxCollecting {
-			t.Errorf("the member was told to forget %d of %d", m.forgotten(), 1+ask.MaxCollecting)
-		}
+		kit.Equal(t, m.forgotten(), 1+ask.MaxCollecting, "questions that the member was told to forget")
 		idle(t, hubs...)
 	})
 }

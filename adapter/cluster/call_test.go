@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // everyCall is every call that asks all other nodes. parts says how many nodes have given theirs; -1 if that does not show.
@@ -177,9 +178,7 @@ func TestCallEndsWithItsContext(t *testing.T) {
 					n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
 					parts(t, c.name, n, 2)
 					missing(t, c.name, err, 0, end.cause, hubs[2].Node())
-					if d := time.Since(start); d != end.after {
-						t.Errorf("it took %v, want %v", d, end.after)
-					}
+					kit.Equal(t, time.Since(start), end.after, "it took")
 				}
 				settle()
 				idle(t, hubs...)
@@ -201,9 +200,7 @@ func TestCloseEndsCalls(t *testing.T) {
 				missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
 				n, err = c.call(t.Context(), r)
 				parts(t, c.name, n, 1)
-				if !errors.Is(err, adapter.ErrClosed) {
-					t.Errorf("after Close: %v, want ErrClosed", err)
-				}
+				kit.ErrorIs(t, err, adapter.ErrClosed, "after Close")
 				if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
 					t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
 				}
@@ -225,9 +222,7 @@ func TestCallsWithoutBroker(t *testing.T) {
 			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, adapter.ErrUnavailable, hubs[1].Node(), hubs[2].Node())
-			if d := time.Since(start); d != 0 {
-				t.Errorf("%s took %v", c.name, d)
-			}
+			kit.Equal(t, time.Since(start), 0, c.name, "took")
 		}
 		if err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{}, "red"); err == nil {
 			t.Error("SocketsJoin without a broker: nil")
@@ -259,9 +254,7 @@ func TestCallsAreRefused(t *testing.T) {
 		t.Cleanup(func() { near.Close(context.Background()) })
 		far := open(t, wires[1])
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		populate(t, []*Hub{near, far})
 		full.Store(true)
@@ -271,9 +264,7 @@ func TestCallsAreRefused(t *testing.T) {
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, ErrOverflow, far.Node())
 		}
-		if err := near.Rooms("/", frame).ServerSideEmit(t.Context(), nil); !errors.Is(err, ErrOverflow) {
-			t.Errorf("ServerSideEmit: %v", err)
-		}
+		kit.ErrorIs(t, near.Rooms("/", frame).ServerSideEmit(t.Context(), nil), ErrOverflow)
 		close(stuck)
 		settle()
 		idle(t, near, far)
@@ -308,9 +299,7 @@ func TestMalformedRequests(t *testing.T) {
 				for _, arg := range []string{"", "\xff", "\x01\xff", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
 					b := r.request(kind, nil, nil, time.Second)
 					b.ID, b.Arg = id, []byte(arg)
-					if err := hubs[1].publish(b); err != nil {
-						t.Fatal(err)
-					}
+					kit.OK(t, hubs[1].publish(b))
 				}
 			}
 		}
@@ -320,9 +309,7 @@ func TestMalformedRequests(t *testing.T) {
 				t.Errorf("the member got %q", text)
 			}
 		}
-		if n := r.Len(); n != 0 {
-			t.Errorf("%d members are left by those who were to disconnect them", n)
-		}
+		kit.Equal(t, r.Len(), 0, "members left by those who were to disconnect them")
 		idle(t, hubs...)
 	})
 }

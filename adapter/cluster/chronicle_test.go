@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // chronicle keeps what a listener is told, with names for the ids.
@@ -38,9 +40,7 @@ func (c *chronicle) want(t *testing.T, what string, want ...string) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Equal(c.got, want) {
-		t.Errorf("%s: told of %q, want %q", what, c.got, want)
-	}
+	kit.EqualSlices(t, c.got, want, what, "told of")
 	c.got = nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // limited is an adapter whose links take messages of up to limit bytes.
@@ -143,9 +144,7 @@ func TestLargeRequests(t *testing.T) {
 			t.Errorf("FetchSockets: %d members, %v", len(infos), err)
 		}
 		for i, l := range links {
-			if n := l.refused.Load(); n != 0 {
-				t.Errorf("node %d: %d were refused", i, n)
-			}
+			kit.Equal(t, l.refused.Load(), 0, "node", i, "refused")
 		}
 	})
 }
@@ -175,9 +174,7 @@ func TestLimitThatChanges(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		same(t, "the member", m, want...)
-		if n := links[0].refused.Load(); n != 0 {
-			t.Errorf("%d messages were refused", n)
-		}
+		kit.Equal(t, links[0].refused.Load(), 0, "messages refused")
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // closing closes h and checks how long that takes.
@@ -33,9 +34,7 @@ func TestCloseWithoutNeed(t *testing.T) {
 		alone := openWith(t, HubConfig{Adapter: memory})
 		add(t, alone, "red")
 		say(t, alone, "x", Broadcast{})
-		if err := closing(t, t.Context(), alone, 0, 0); err != nil {
-			t.Errorf("Close of a node that is alone: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), alone, 0, 0), "Close of a node that is alone")
 		hubs := []*Hub{openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory})}
 		var members []*member
 		for _, h := range hubs {
@@ -47,16 +46,10 @@ func TestCloseWithoutNeed(t *testing.T) {
 			want = append(want, fmt.Sprint(i))
 			say(t, hubs[0], want[i], Broadcast{Rooms: []string{"red"}})
 		}
-		if err := closing(t, t.Context(), hubs[0], 0, 0); err != nil {
-			t.Errorf("Close where all have everything: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[0], 0, 0), "Close where all have everything")
 		got(t, "the second node's member", members[1], want...)
-		if err := closing(t, t.Context(), hubs[1], 0, 0); err != nil {
-			t.Errorf("Close of the second: %v", err)
-		}
-		if err := closing(t, t.Context(), hubs[2], 0, 0); err != nil {
-			t.Errorf("Close of the last: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[1], 0, 0), "Close of the second")
+		kit.OK(t, closing(t, t.Context(), hubs[2], 0, 0), "Close of the last")
 	})
 }
 
@@ -99,9 +92,7 @@ func TestCloseRepairs(t *testing.T) {
 						say(t, hubs[0], payload, Broadcast{Rooms: []string{"blue"}})
 					}
 				}
-				if err := closing(t, t.Context(), hubs[0], 0, time.Second); err != nil {
-					t.Errorf("Close: %v", err)
-				}
+				kit.OK(t, closing(t, t.Context(), hubs[0], 0, time.Second), "Close")
 				synctest.Wait()
 				if d := sieves[1].set(nil); d == 0 {
 					t.Error("nothing was lost")
@@ -144,9 +135,7 @@ func TestCloseTogether(t *testing.T) {
 		synctest.Wait()
 		came := m.take()
 		slices.Sort(came)
-		if !slices.Equal(came, []string{"blue", "red"}) {
-			t.Errorf("the member that stays got %q, want red and blue", came)
-		}
+		kit.EqualSlices(t, came, []string{"blue", "red"}, "what the member that stays got")
 	})
 }
 
@@ -199,13 +188,9 @@ func TestCloseWhileAway(t *testing.T) {
 		restore := memory.Interrupt()
 		defer restore()
 		synctest.Wait()
-		if err := closing(t, t.Context(), hubs[1], 0, 0); err != nil {
-			t.Errorf("Close with nothing to send: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[1], 0, 0), "Close with nothing to send")
 		say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
-		if err := closing(t, t.Context(), hubs[0], 0, 0); !errors.Is(err, adapter.ErrUnavailable) {
-			t.Errorf("Close: %v, want ErrUnavailable", err)
-		}
+		kit.ErrorIs(t, closing(t, t.Context(), hubs[0], 0, 0), adapter.ErrUnavailable, "Close")
 	})
 }
 
@@ -241,9 +226,7 @@ func TestCloseTwice(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		hubs[0].Close(ctx)
-		if d := (<-patient).Sub(start); d != 10*time.Millisecond {
-			t.Errorf("the patient Close took %v", d)
-		}
+		kit.Equal(t, (<-patient).Sub(start), 10*time.Millisecond, "the patient Close took")
 	})
 }
 
@@ -262,9 +245,7 @@ func TestCloseWithStuckHandler(t *testing.T) {
 			t.Errorf("Close: %v after %v, want the deadline after 1s", err, time.Since(start))
 		}
 		close(stuck)
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("Close when the handler has returned: %v", err)
-		}
+		kit.OK(t, hubs[1].Close(t.Context()), "Close when the handler has returned")
 	})
 }
 
@@ -282,9 +263,7 @@ func TestCloseAtOnce(t *testing.T) {
 				for i := range 3 {
 					say(t, short, fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
 				}
-				if err := closing(t, t.Context(), short, 0, 300*time.Millisecond); err != nil {
-					t.Errorf("Close: %v", err)
-				}
+				kit.OK(t, closing(t, t.Context(), short, 0, 300*time.Millisecond), "Close")
 				got(t, fmt.Sprintf("the member, of a client (%v) after %v,", client, meet), m, "0", "1", "2")
 			})
 		}

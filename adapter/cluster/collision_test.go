@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Two rooms of the namespace "/" whose topics have the same hash: one stream to the mesh.
@@ -81,9 +82,7 @@ func TestRoomsWithOneHashThatComeAndGo(t *testing.T) {
 		say(t, hubs[1], "not joined yet", Broadcast{Rooms: []string{twinB}})
 		settle()
 		sieves[0].set(nil)
-		if err := r.Join(t.Context(), id, twinB); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Join(t.Context(), id, twinB))
 		say(t, hubs[1], "2", Broadcast{Rooms: []string{twinB}})
 		say(t, hubs[1], "3", Broadcast{Rooms: []string{twinA}})
 		time.Sleep(2 * time.Second)

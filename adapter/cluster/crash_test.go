@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // mortal is a node's Memory, which can take the node's link away, as a crash does: the others are not told.
@@ -53,9 +54,7 @@ func (m *mortal) Open(ctx context.Context, recv func([]byte)) (adapter.Link, err
 func (m *mortal) crash(t *testing.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.link.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, m.link.Close())
 }
 
 // mortals returns nodes that have met.
@@ -68,9 +67,7 @@ func mortals(t *testing.T, n int, cfg HubConfig, dumb bool) ([]*Hub, []*mortal) 
 		cfg.Adapter = m
 		h := NewHub(cfg)
 		t.Cleanup(func() { _ = h.Close(context.Background()) }) // some are cut off
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		hubs, adapters = append(hubs, h), append(adapters, m)
 	}
 	synctest.Wait()
@@ -170,8 +167,6 @@ func TestProbesOfCalls(t *testing.T) {
 		adapters[0].mu.Unlock()
 		close(release)
 		calls.Wait()
-		if n := hubs[0].ask.State().Probed; n != 0 {
-			t.Errorf("%d nodes are remembered that were asked for", n)
-		}
+		kit.Equal(t, hubs[0].ask.State().Probed, 0, "nodes remembered that were asked for")
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // held are the namespaces that a Hub keeps rooms of.
@@ -32,9 +34,7 @@ func TestDiscard(t *testing.T) {
 
 		// Nobody is here: the other node gets it, and nothing is kept for it.
 		b := Broadcast{Rooms: []string{"red"}, Payload: []byte("to the others")}
-		if err := kept.Emit(b); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, kept.Emit(b))
 		settle()
 		got(t, "the other node's member", other, "to the others")
 		if kept.Len() != 0 || len(kept.all()) != 0 || len(kept.Select(nil, nil)) != 0 || held(hubs[0]) != 0 {
@@ -46,18 +46,14 @@ func TestDiscard(t *testing.T) {
 		// There are new rooms: those that were kept are them.
 		id, m := add(t, hubs[0], "red")
 		b.Payload = []byte("to all")
-		if err := kept.Emit(b); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, kept.Emit(b))
 		settle()
 		got(t, "the new member", m, "to all")
 		got(t, "the other node's member", other, "to all")
 		if _, ok := kept.Get(id); !ok || !slices.Equal(kept.Of(id), []string{id, "red"}) || !slices.Equal(kept.Members("red"), []string{id}) || !slices.Equal(kept.IDs(), []string{id}) {
 			t.Errorf("the kept rooms do not show the new member")
 		}
-		if err := kept.Join(t.Context(), id, "blue"); err != nil {
-			t.Errorf("Join through the kept rooms: %v", err)
-		}
+		kit.OK(t, kept.Join(t.Context(), id, "blue"), "Join through the kept rooms")
 		say(t, hubs[1], "from there", Broadcast{Rooms: []string{"blue"}})
 		settle()
 		got(t, "the new member", m, "from there")
@@ -68,9 +64,7 @@ func TestDiscard(t *testing.T) {
 
 		// An Add through rooms that were kept makes them the Hub's again.
 		id, m = hubs[0].NewID(), new(member)
-		if err := kept.Add(t.Context(), id, m); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, kept.Add(t.Context(), id, m))
 		say(t, hubs[1], "hello again", Broadcast{Rooms: []string{id}})
 		settle()
 		got(t, "a member added to the kept rooms", m, "hello again")

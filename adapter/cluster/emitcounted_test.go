@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A broadcast that is counted reaches whom it selects, once, and counts those who have taken it.
@@ -132,9 +133,7 @@ func TestCountWaitsForRoom(t *testing.T) {
 		near, far := open(t, wires[0]), NewHub(HubConfig{Adapter: wires[1], Logger: silent, QueueBytes: 1000})
 		t.Cleanup(func() { far.Close(context.Background()) })
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, m := add(t, far)
 		settle()
@@ -160,9 +159,7 @@ func TestClientIsAnsweredThroughChanges(t *testing.T) {
 		answering(m, "late", 5*time.Second)
 		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		for _, change := range []func(){
 			func() { open(t, wires[0].Memory) },
 			func() { hubs[1].Close(t.Context()) },
@@ -186,9 +183,7 @@ func TestClientLeavesUnanswered(t *testing.T) {
 		hubs, wires := cluster(t, 1)
 		_, m := add(t, hubs[0])
 		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		go client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		settle()
 		if m.forgotten() != 0 {
@@ -196,9 +191,7 @@ func TestClientLeavesUnanswered(t *testing.T) {
 		}
 		client.Close(t.Context())
 		settle()
-		if m.forgotten() != 1 {
-			t.Error("the client is gone, and its question is not forgotten")
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions forgotten when the client is gone")
 		idle(t, hubs[0])
 	})
 }
@@ -211,9 +204,7 @@ func TestClientCounts(t *testing.T) {
 		populate(t, hubs)
 		client := NewHub(HubConfig{Adapter: memory, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		for i := range 2 {
 			if n, err := client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
 				t.Errorf("the client: %d, %v", n, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // answering has m answer everything that it is asked, after a while if that is not zero.
@@ -63,9 +64,7 @@ func TestEmitWithAck(t *testing.T) {
 			t.Errorf("%d members, answers %q, %v; want %q", acks.Members, texts(acks), err, want)
 		}
 		for _, a := range acks.Answers {
-			if nodes[a.Member] != a.Node {
-				t.Errorf("the answer of %s is said to be of node %s", a.Member, a.Node)
-			}
+			kit.Equal(t, nodes[a.Member], a.Node, "the node of", a.Member, "who answered for", a.Node)
 		}
 		if d := time.Since(start); d < 100*time.Millisecond || d > 150*time.Millisecond {
 			t.Errorf("it took %v, want little more than the slowest member", d)
@@ -87,9 +86,7 @@ func TestEmitWithAck(t *testing.T) {
 		}
 		settle()
 		for _, m := range members {
-			if m.forgotten() != 0 {
-				t.Error("a member that has answered was told to forget it")
-			}
+			kit.Equal(t, m.forgotten(), 0, "questions that a member that has answered was told to forget")
 		}
 	})
 }
@@ -163,9 +160,7 @@ func TestAcksThatDoNotCome(t *testing.T) {
 			}
 			settle()
 			for i, m := range mute {
-				if m.forgotten() != 1 {
-					t.Errorf("the mute member of node %d was told to forget it %d times, want once", i, m.forgotten())
-				}
+				kit.Equal(t, m.forgotten(), 1, "questions that the mute member of node", i, "was told to forget")
 				m.forgot = nil
 			}
 			for _, answer := range late {
@@ -197,9 +192,7 @@ func TestMemberLeavesUnanswered(t *testing.T) {
 			t.Errorf("%d answers of %d after %v", len(acks.Answers), acks.Members, d)
 		}
 		for _, m := range left {
-			if m.forgotten() != 0 {
-				t.Error("a member that had left was told to forget")
-			}
+			kit.Equal(t, m.forgotten(), 0, "questions that a member that had left was told to forget")
 		}
 	})
 }
@@ -316,13 +309,9 @@ func TestAskedByOneWhoLeaves(t *testing.T) {
 		defer cancel()
 		go hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		synctest.Wait()
-		if err := hubs[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, hubs[0].Close(t.Context()))
 		got(t, "the member", m, "ask")
-		if m.forgotten() != 1 {
-			t.Error("the member owes an answer to a node that has left")
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions forgotten of a node that has left")
 		idle(t, hubs[1])
 	})
 }
@@ -377,9 +366,7 @@ func TestAskerLeaves(t *testing.T) {
 				t.Fatal("the question was given up too soon")
 			}
 			how()
-			if m.forgotten() != 1 {
-				t.Errorf("asker %d is gone, and its question is not forgotten", i+1)
-			}
+			kit.Equal(t, m.forgotten(), 1, "questions forgotten when asker", i+1, "is gone")
 			m.forgot = nil
 			cancel()
 		}

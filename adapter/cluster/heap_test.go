@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joins and leaves")
@@ -158,9 +159,7 @@ func TestHeapAfterRooms(t *testing.T) {
 					time.Sleep(50 * time.Millisecond)
 				}
 				t.Logf("after %v: %d bytes of %d", time.Since(begin).Round(10*time.Millisecond), left, full)
-				if got := len(r.Members("lobby")); got != members {
-					t.Errorf("%d members have stayed, want %d", got, members)
-				}
+				kit.Equal(t, len(r.Members("lobby")), members, "members have stayed")
 				runtime.KeepAlive(fmt.Sprint(h.Node(), len(hubs)))
 			})
 		}

@@ -12,23 +12,20 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestHubWithoutAdapter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(HubConfig{})
-		if err := h.Ready(t.Context()); err != nil {
-			t.Errorf("Ready: %v", err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		_, m := add(t, h, "red")
 		say(t, h, "x", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "x")
 		if s := h.Stats(); s.State.Status != adapter.Connected || len(ids(h)) > 0 || s.Sent != 0 {
 			t.Errorf("%+v", s)
 		}
-		if err := h.Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		kit.OK(t, h.Close(t.Context()))
 		if err := h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}); !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Broadcast after Close: %v, want %v", err, adapter.ErrClosed)
 		}
@@ -50,18 +47,14 @@ func TestOneMembershipForAllNamespaces(t *testing.T) {
 		before := said() - start
 		for i := range 50 {
 			r := hubs[0].Rooms(fmt.Sprint("/", i), frame)
-			if err := r.Add(t.Context(), hubs[0].NewID(), new(member)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Add(t.Context(), hubs[0].NewID(), new(member)))
 		}
 		start = said()
 		time.Sleep(10 * time.Second)
 		if after := said() - start; before == 0 || after > before+1 {
 			t.Errorf("%d messages in 10 s with 50 namespaces, %d with none", after, before)
 		}
-		if got := hubs[1].Stats().Nodes; !slices.Equal(got, []string{hubs[0].Node()}) {
-			t.Errorf("nodes %v, want one", got)
-		}
+		kit.EqualSlices(t, hubs[1].Stats().Nodes, []string{hubs[0].Node()}, "nodes")
 	})
 }
 
@@ -74,16 +67,10 @@ func TestCloseSaysBye(t *testing.T) {
 		for i := range 100 {
 			say(t, hubs[1], fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
 		}
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("second Close: %v", err)
-		}
+		kit.OK(t, hubs[1].Close(t.Context()))
+		kit.OK(t, hubs[1].Close(t.Context()), "second Close")
 		synctest.Wait()
-		if got := len(m.take()); got != 100 {
-			t.Errorf("%d of the 100 broadcasts before Close came", got)
-		}
+		kit.Equal(t, len(m.take()), 100, "broadcasts before Close that came")
 		if got := hubs[0].Stats().Nodes; !slices.Equal(got, []string{hubs[2].Node()}) {
 			t.Errorf("nodes %v after Close of one, want the other", got)
 		}
@@ -100,9 +87,7 @@ func TestCloseSaysBye(t *testing.T) {
 		if err := r.Join(t.Context(), r.IDs()[0], "blue"); !errors.Is(err, adapter.ErrClosed) || !slices.Contains(r.Of(r.IDs()[0]), "blue") {
 			t.Errorf("Join after Close: %v, want ErrClosed, and the membership", err)
 		}
-		if s := hubs[1].Stats(); s.Refused != 0 {
-			t.Errorf("%d refused with ErrOverflow, want none", s.Refused)
-		}
+		kit.Equal(t, hubs[1].Stats().Refused, 0, "refused with ErrOverflow")
 		if err := hubs[1].Ready(t.Context()); err != nil && !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Ready after Close: %v", err)
 		}
@@ -129,9 +114,7 @@ func TestCloseWithStuckLink(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		err := hubs[0].Close(ctx)
-		if d := time.Since(start); d != 3*time.Second {
-			t.Errorf("Close took %v, want 3s", d)
-		}
+		kit.Equal(t, time.Since(start), 3*time.Second, "Close took")
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close: %v, want the deadline: a broadcast was not sent", err)
 		}
@@ -164,15 +147,9 @@ func TestCloseBeforeOpen(t *testing.T) {
 		if err := h.Close(t.Context()); err == nil {
 			t.Error("Close: nil, although a broadcast was not sent")
 		}
-		if d := time.Since(start); d != 0 {
-			t.Errorf("Close took %v, although there is nobody to talk to", d)
-		}
-		if err := h.Rooms("/", frame).Emit(Broadcast{}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
-		}
-		if err := h.Ready(t.Context()); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Ready after Close: %v, want ErrClosed", err)
-		}
+		kit.Equal(t, time.Since(start), 0, "Close where there is nobody to talk to took")
+		kit.ErrorIs(t, h.Rooms("/", frame).Emit(Broadcast{}), adapter.ErrClosed, "Broadcast after Close")
+		kit.ErrorIs(t, h.Ready(t.Context()), adapter.ErrClosed, "Ready after Close")
 	})
 }
 
@@ -198,15 +175,11 @@ func TestOpenFailsFirst(t *testing.T) {
 		}
 		id, m := add(t, h, "red")
 		time.Sleep(8 * time.Second)
-		if n := tries.Load(); n != 4 {
-			t.Errorf("%d tries in 8 s, want 4", n)
-		}
+		kit.Equal(t, tries.Load(), 4, "tries in 8 s")
 		if err := h.Ready(t.Context()); err != nil {
 			t.Errorf("Ready after it was opened: %v, want nil", err)
 		}
-		if err := h.Rooms("/", frame).Join(t.Context(), id, "blue"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		kit.OK(t, h.Rooms("/", frame).Join(t.Context(), id, "blue"))
 		say(t, other, "x", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the member", m, "x")
@@ -234,9 +207,7 @@ func TestReadyOfHub(t *testing.T) {
 			t.Errorf("Ready without a broker: %v, want the deadline, and why", err)
 		}
 		w.set(adapter.State{Status: adapter.Connected})
-		if err := h.Ready(t.Context()); err != nil {
-			t.Errorf("Ready with a broker: %v", err)
-		}
+		kit.OK(t, h.Ready(t.Context()), "Ready with a broker")
 	})
 }
 
@@ -249,15 +220,11 @@ func TestNodesThatOpenTogether(t *testing.T) {
 			hubs = append(hubs, open(t, &wire{Memory: memory}))
 		}
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		synctest.Wait()
 		for i, h := range hubs {
-			if got := len(h.Stats().Nodes); got != 4 {
-				t.Errorf("node %d knows %d others when all are ready, want 4", i, got)
-			}
+			kit.Equal(t, len(h.Stats().Nodes), 4, "other nodes that", i, "knows when all are ready")
 		}
 	})
 }

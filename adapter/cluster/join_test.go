@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node whose receiver hangs is named by the Join that waits for it; the next does not wait.
@@ -52,9 +53,7 @@ func TestUnfencedJoin(t *testing.T) {
 		}
 		for i := range 10 {
 			start = time.Now()
-			if err := r.Join(t.Context(), id, fmt.Sprint("more", i)); err != nil {
-				t.Errorf("next Join: %v", err)
-			}
+			kit.OK(t, r.Join(t.Context(), id, fmt.Sprint("more", i)), "next Join")
 			if d := time.Since(start); d > 20*time.Millisecond {
 				t.Errorf("next Join took %v", d)
 			}
@@ -68,9 +67,7 @@ func TestUnfencedJoin(t *testing.T) {
 		if got := hubs[0].Stats().Nodes; len(got) != 2 {
 			t.Errorf("nodes %v after it is back, want both", got)
 		}
-		if err := r.Join(t.Context(), id, "last"); err != nil {
-			t.Errorf("Join after it is back: %v", err)
-		}
+		kit.OK(t, r.Join(t.Context(), id, "last"), "Join after it is back")
 	})
 }
 

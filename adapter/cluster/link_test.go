@@ -15,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A link may deliver more than was asked: messages of its own, of others, and twice.
@@ -84,9 +85,7 @@ func TestBrokerAway(t *testing.T) {
 		}
 		t.Cleanup(func() { hubs[0].Close(context.Background()) })
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, local := add(t, hubs[0], "red")
 		id, remote := add(t, hubs[1], "red")
@@ -130,12 +129,8 @@ func TestBrokerAway(t *testing.T) {
 		say(t, hubs[1], "back", Broadcast{Rooms: []string{"blue"}}) // joined while the broker was away
 		settle()
 		got(t, "the local member", local, "back")
-		if err := hubs[1].Rooms("/", frame).Join(t.Context(), id, "green"); err != nil {
-			t.Errorf("Join afterwards: %v", err)
-		}
-		if s := hubs[1].Stats(); s.Missed != 0 {
-			t.Errorf("%d holes, although nothing was lost", s.Missed)
-		}
+		kit.OK(t, hubs[1].Rooms("/", frame).Join(t.Context(), id, "green"), "Join afterwards")
+		kit.Equal(t, hubs[1].Stats().Missed, 0, "holes, although nothing was lost")
 	})
 }
 
@@ -147,26 +142,20 @@ func TestOneBroadcastIsAlwaysAccepted(t *testing.T) {
 		hubs := []*Hub{NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 10}), open(t, wires[1])}
 		t.Cleanup(func() { hubs[0].Close(context.Background()) })
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, m := add(t, hubs[1], "red")
 		wires[0].set(adapter.State{Status: adapter.Degraded})
 		synctest.Wait()
 		large := strings.Repeat("x", 100_000)
 		say(t, hubs[0], large, Broadcast{Rooms: []string{"red"}})
-		if err := hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}}); !errors.Is(err, ErrOverflow) {
-			t.Errorf("a second one: %v, want ErrOverflow", err)
-		}
+		kit.ErrorIs(t, hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}}), ErrOverflow, "a second one")
 		wires[0].set(adapter.State{Status: adapter.Connected})
 		settle()
 		say(t, hubs[0], "y", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(time.Second)
 		got(t, "the member", m, large, "y")
-		if s := hubs[1].Stats(); s.Missed != 0 {
-			t.Errorf("%d holes, although nothing was lost", s.Missed)
-		}
+		kit.Equal(t, hubs[1].Stats().Missed, 0, "holes, although nothing was lost")
 	})
 }
 

@@ -1,8 +1,9 @@
 package cluster
 
 import (
-	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestStopListening: a listener is told of nothing more that happens when it is taken back, others
@@ -25,13 +26,9 @@ func TestStopListening(t *testing.T) {
 	})
 	change := func(want ...string) {
 		t.Helper()
-		if err := r.Join(t.Context(), id, "red"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.Join(t.Context(), id, "red"))
 		r.Leave(id, "red")
-		if !slices.Equal(told, want) {
-			t.Errorf("told were %q, want %q", told, want)
-		}
+		kit.EqualSlices(t, told, want, "told")
 		told = nil
 	}
 	change("a red", "b red", "c red", "once red", // create, join, leave and delete

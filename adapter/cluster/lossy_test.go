@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Requests and answers that the broker loses are repaired: no call fails for it, or waits for its deadline.
@@ -66,9 +67,7 @@ func TestCallsOfClient(t *testing.T) {
 		w := &wire{Memory: memory}
 		client := NewHub(HubConfig{Adapter: w, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		client.OnServerSide(func(context.Context, ServerEvent) ([]byte, error) {
 			t.Error("the client was asked")
 			return nil, nil
@@ -114,9 +113,7 @@ func TestLookingCostsNothingWithoutBroker(t *testing.T) {
 		_, _ = r.FetchSockets(t.Context(), Selection{})
 		_, _ = r.Count(t.Context(), Selection{})
 		_, _ = r.AllRooms(t.Context())
-		if n := hubs[0].Stats().Queued; n != 0 {
-			t.Errorf("%d bytes are queued", n)
-		}
+		kit.Equal(t, hubs[0].Stats().Queued, 0, "bytes queued")
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // clusters runs a test on 1 to 4 nodes, and on one without an adapter.
@@ -96,9 +97,7 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 			}
 		}
 		// The room of a member's own is nobody's else, though another joins it.
-		if err := r.Join(t.Context(), in["node0"][0], someone); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Join(t.Context(), in["node0"][0], someone))
 		want := []string{"number0", "number1", "number2"}
 		for n := range hubs {
 			want = append(want, fmt.Sprint("node", n))
@@ -141,9 +140,7 @@ func TestFetchIsPaged(t *testing.T) {
 		t.Cleanup(func() { far.Close(context.Background()) })
 		near := open(t, wires[0])
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		const members = 20_000
 		r := far.Rooms("/", frame)
@@ -154,9 +151,7 @@ func TestFetchIsPaged(t *testing.T) {
 				size = 200 << 10
 			}
 			m := &member{describing: func() []byte { return bytes.Repeat([]byte{byte(i)}, size) }}
-			if err := r.Add(t.Context(), far.NewID(), m); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Add(t.Context(), far.NewID(), m))
 			want += size
 		}
 		synctest.Wait()

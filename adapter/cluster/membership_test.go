@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Joins, leaves and removals of many goroutines in few rooms orphan no member, leave no interest behind, and are told as they were.
@@ -85,9 +86,7 @@ func TestConcurrentMembership(t *testing.T) {
 						count++
 					}
 				}
-				if got := len(r.Of(id)); got != count {
-					t.Errorf("seed %d: %s is in %d rooms, want %d", seed, id, got, count)
-				}
+				kit.Equal(t, len(r.Of(id)), count, "seed", seed, "rooms of", id)
 			}
 			want := map[adapter.Topic]bool{{Kind: adapter.Namespace, Namespace: "/"}: true}
 			for _, name := range r.all() {
@@ -174,9 +173,7 @@ func TestLeaveRacesJoin(t *testing.T) {
 				r.Remove(leaver)
 				r.Remove(joiner)
 				time.Sleep(2 * time.Second)
-				if got := len(wires[0].subscriptions()); got != 0 {
-					t.Errorf("%d subscriptions are left", got)
-				}
+				kit.Equal(t, len(wires[0].subscriptions()), 0, "subscriptions left")
 			})
 		})
 	}

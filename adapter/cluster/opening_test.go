@@ -9,6 +9,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // afar returns what wire.receiving is for messages that take d to come, in their order.
@@ -78,12 +79,8 @@ func enter(t *testing.T, h *Hub) {
 	id, m := h.NewID(), new(member)
 	answering(m, "answer", 0)
 	r := h.Rooms("/", frame)
-	if err := r.Add(ctx, id, m); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Add: %v; has the node met the others already?", err)
-	}
-	if err := r.Join(ctx, id, "newcomer"); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Join: %v", err)
-	}
+	kit.ErrorIs(t, r.Add(ctx, id, m), context.Canceled, "Add: has the node met the others already?")
+	kit.ErrorIs(t, r.Join(ctx, id, "newcomer"), context.Canceled)
 }
 
 // Who has no time to wait for the answer to the hello gets a part, and is told so.
@@ -100,9 +97,7 @@ func TestCallsThatDoNotWaitForTheHello(t *testing.T) {
 				start := time.Now()
 				_, err := c.call(ctx, h.Rooms("/", frame))
 				missing(t, c.name, err, 0, context.DeadlineExceeded)
-				if d := time.Since(start); d != time.Millisecond {
-					t.Errorf("it took %v", d)
-				}
+				kit.Equal(t, time.Since(start), time.Millisecond, "it took")
 			})
 		})
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What changes memberships has its place among the broadcasts also where it waits for a repair: what was emitted before is selected by
@@ -81,9 +81,7 @@ func TestChangesBehindALoss(t *testing.T) {
 
 func change(t *testing.T, err error) {
 	t.Helper()
-	if err != nil {
-		t.Errorf("the change: %v", err)
-	}
+	kit.OK(t, err, "the change")
 }
 
 // Many changes and broadcasts in a row, of which many are lost: the same comes as if nothing were.
@@ -134,9 +132,7 @@ func TestManyChangesOverLosses(t *testing.T) {
 		}
 	}
 	for _, lossy := range []bool{false, true} {
-		if came := run(lossy); !slices.Equal(came, want) {
-			t.Errorf("seed %d, lossy %v: got %q, want %q", seed, lossy, came, want)
-		}
+		kit.EqualSlices(t, run(lossy), want, "seed", seed, "lossy", lossy)
 	}
 }
 
@@ -158,9 +154,7 @@ func TestCrowdedWriterIgnoresNacks(t *testing.T) {
 		say(t, hubs[0], "2", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(3 * time.Second)
 		got(t, "the member while the writer is crowded", m)
-		if s := hubs[0].Stats(); s.Resent != 0 {
-			t.Errorf("%d were sent again by a crowded writer", s.Resent)
-		}
+		kit.Equal(t, hubs[0].Stats().Resent, 0, "sent again by a crowded writer")
 		if got := hubs[1].Stats().Nodes; len(got) != 1 {
 			t.Errorf("the crowded node is not among %v", got)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What is emitted before, while and after the broker is away comes, once, in its order: what was on its way is repaired, what was emitted
@@ -168,9 +169,7 @@ func TestJoinWhileAway(t *testing.T) {
 		wires[0].set(adapter.State{Status: adapter.Degraded, Reason: errors.New("away")})
 		settle()
 		say(t, hubs[1], "before", Broadcast{Rooms: []string{"elsewhere"}})
-		if err := hubs[0].Rooms("/", frame).Join(t.Context(), id, "red"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		kit.OK(t, hubs[0].Rooms("/", frame).Join(t.Context(), id, "red"))
 		var want []string
 		for i := range 10 {
 			want = append(want, fmt.Sprint(i))

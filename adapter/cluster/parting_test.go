@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // party is a cluster whose nodes can be cut off from the others, with notice and without, and be killed.
@@ -195,9 +196,7 @@ func TestPartingsWhileCutOff(t *testing.T) {
 		if n := count(lost, true); n != unknown || len(lost)-n != exact {
 			t.Errorf("%v after its return the node that was cut off has reported %v, want %d losses and %d unknown", patience, lost, exact, unknown)
 		}
-		if n := len(b.member.take()); n != 0 {
-			t.Errorf("%d broadcasts came to it", n)
-		}
+		kit.Equal(t, len(b.member.take()), 0, "broadcasts that came to it")
 		if stays != nil && stays.member != nil && c.others == "red" {
 			got(t, "the node that stays", stays.member, want...)
 		}

@@ -1,13 +1,13 @@
 package cluster
 
 import (
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Rooms whose topics are past do not select; a broadcast whose topics are all past selects nobody, and not everybody.
@@ -39,9 +39,7 @@ func TestSelecting(t *testing.T) {
 		{"a request to many rooms, past", envelope.ByCluster, 0, []string{"a", "b", "c", "d", "e"}, []bool{false, true}, none},
 	} {
 		b := &envelope.Body{Route: c.route, Flags: c.flags, Rooms: c.rooms}
-		if got := selecting(b, c.past); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
+		kit.EqualSlices(t, selecting(b, c.past), c.want, c.name)
 	}
 	if validName(nobody) {
 		t.Errorf("%q may be the name of a room", nobody)
@@ -61,9 +59,7 @@ func late(t *testing.T, say func(h *Hub)) (hubs []*Hub, x, y *member) {
 	if n := sieves[0].set(nil); n == 0 {
 		t.Error("nothing was lost")
 	}
-	if err := hubs[0].Rooms("/", frame).Join(t.Context(), id, "blue"); err != nil {
-		t.Errorf("Join: %v", err)
-	}
+	kit.OK(t, hubs[0].Rooms("/", frame).Join(t.Context(), id, "blue"))
 	got(t, "x before the repair", x)
 	time.Sleep(time.Second)
 	synctest.Wait()

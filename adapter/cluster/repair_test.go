@@ -15,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Every selection is repaired when it is lost on the way, in its order, and reaches whom it selects, once.
@@ -133,9 +134,7 @@ func TestRepairOfEverything(t *testing.T) {
 				}
 				slices.Sort(came)
 				slices.Sort(want[n])
-				if !slices.Equal(came, want[n]) {
-					t.Errorf("seed %d, round %d, member %d: got %q, want %q", seed, round, n, came, want[n])
-				}
+				kit.EqualSlices(t, came, want[n], "seed", seed, "round", round, "member", n)
 				if s := hubs[n].Stats(); s.Repaired == 0 || s.Missed+s.Unknown != 0 {
 					t.Errorf("seed %d, round %d, member %d: %+v, want repairs, and nothing missed", seed, round, n, s)
 				}

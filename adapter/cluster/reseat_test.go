@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A seat is passed on from member to member while broadcasts run. Each broadcast reaches one of them, those of one goroutine come in their
@@ -43,9 +45,7 @@ func TestReseat(t *testing.T) {
 			next[e]++
 		}
 	}
-	if want := slices.Repeat([]int{each}, emitters); !slices.Equal(next, want) {
-		t.Errorf("got %d broadcasts of each emitter, want %d", next, want)
-	}
+	kit.EqualSlices(t, next, slices.Repeat([]int{each}, emitters), "broadcasts of each emitter")
 	told.want(t, "a seat that is passed on")
 	last := sitters[passes]
 	if m, _ := r.Get(id); m != last || strings.Join(r.Of(id), " ") != id+" red" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // The rules about what nodes ask of each other: see rules_test.go for all of them.
@@ -165,9 +166,7 @@ func TestRule19EachNodeSaysOnceHowManyItHasAsked(t *testing.T) {
 			t.Errorf("%d answers of %d, %v; want 6", len(acks.Answers), acks.Members, err)
 		}
 		for _, a := range acks.Answers {
-			if string(a.Payload) != "the first" {
-				t.Errorf("%s has answered %q", a.Member, a.Payload)
-			}
+			kit.Equal(t, string(a.Payload), "the first", "the answer of", a.Member)
 		}
 		if !slices.Equal(framed, []int{1, 0, 1}) {
 			t.Errorf("framed %v times, want once where there are members", framed)
@@ -175,9 +174,7 @@ func TestRule19EachNodeSaysOnceHowManyItHasAsked(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for i, want := range [][]string{nil, {"0 asked 0 <nil>"}, {"4 asked 4 <nil>", "4 answers <nil>"}} {
-			if got := said[hubs[i].Node()]; !slices.Equal(got, want) {
-				t.Errorf("node %d has said %q, want %q", i, got, want)
-			}
+			kit.EqualSlices(t, said[hubs[i].Node()], want, "node", i, "has said")
 		}
 		idle(t, hubs...)
 	})
@@ -221,9 +218,7 @@ func TestRule20AcksAreWhole(t *testing.T) {
 				t.Errorf("%+v: %d answers of %d, want %d of %d", c.b, len(acks.Answers), acks.Members, c.answers, c.members)
 			}
 			if c.answers == c.members {
-				if err != nil {
-					t.Errorf("%+v: %v", c.b, err)
-				}
+				kit.OK(t, err, c.b)
 			} else {
 				missing(t, fmt.Sprintf("%+v", c.b), err, c.members-c.answers, context.DeadlineExceeded)
 			}
@@ -279,27 +274,19 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 				}
 				by[a.Node] = true
 			}
-			if len(answers) != want {
-				t.Errorf("%s: %d answers, want %d", what, len(answers), want)
-			}
+			kit.Equal(t, len(answers), want, what, "answers")
 		}
 		var want, other []string
 		for i := 1; i < len(hubs); i++ {
 			want = append(want, fmt.Sprint("/ x to ", i))
 			other = append(other, fmt.Sprint("/other x to ", i))
 		}
-		if err := r.ServerSideEmit(t.Context(), []byte("x")); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.ServerSideEmit(t.Context(), []byte("x")))
 		told("ServerSideEmit", want...)
-		if err := hubs[0].Rooms("/other", frame).ServerSideEmit(t.Context(), []byte("x")); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, hubs[0].Rooms("/other", frame).ServerSideEmit(t.Context(), []byte("x")))
 		told("another namespace", other...)
 		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"))
-		if err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, err)
 		answered("ServerSideEmitWithAck", answers, len(hubs)-1)
 		told("ServerSideEmitWithAck", want...)
 		if len(hubs) == 1 {
@@ -320,9 +307,7 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 		}
 		answered("one leaves", answers, len(hubs)-2)
 		answers, err = r.ServerSideEmitWithAck(t.Context(), []byte("x"))
-		if err != nil {
-			t.Errorf("when it has left: %v", err)
-		}
+		kit.OK(t, err, "when it has left")
 		answered("when it has left", answers, len(hubs)-2)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestRule15FramedOnce(t *testing.T) {
@@ -21,9 +22,7 @@ func TestRule15FramedOnce(t *testing.T) {
 		say := func(b Broadcast) {
 			t.Helper()
 			b.Payload = []byte("x")
-			if err := r.Emit(b); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Emit(b))
 		}
 		var members []*member
 		for i := range 10 {
@@ -159,9 +158,7 @@ func TestRule18NoOwnMessageTwice(t *testing.T) {
 		for _, msg := range []string{"", "nonsense", "\x01\xff0123456789", "\xff"} {
 			hubs[1].receive([]byte(msg))
 		}
-		if got := hubs[1].Stats().Malformed - before; got != 4 {
-			t.Errorf("%d messages were not understood, want 4", got)
-		}
+		kit.Equal(t, hubs[1].Stats().Malformed-before, 4, "messages not understood")
 		say(t, hubs[0], "z", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the other node's", far, "z")
@@ -206,9 +203,7 @@ func TestRule27OpensInTheBackgroundAndSaysGoodbye(t *testing.T) {
 		say(t, others[0], "together", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the member", m, "together")
-		if err := h.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Close(t.Context()))
 		synctest.Wait()
 		if got := others[0].Stats().Nodes; len(got) != 0 {
 			t.Errorf("the other node still knows %q", got)

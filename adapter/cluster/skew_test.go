@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // works checks that hubs, of which no member is in the room, do together what a cluster does.
@@ -36,9 +37,7 @@ func works(t *testing.T, room string, hubs ...*Hub) {
 	for i, m := range members {
 		came := m.take()
 		slices.Sort(came)
-		if !slices.Equal(came, want) {
-			t.Errorf("member %d in %s got %q, want %q", i, room, came, want)
-		}
+		kit.EqualSlices(t, came, want, "member", i, "in", room)
 		r := hubs[i].Rooms("/", frame)
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{room}}); n != len(hubs) || err != nil {
 			t.Errorf("node %d counts %d in %s, %v", i, n, room, err)
@@ -55,15 +54,11 @@ func works(t *testing.T, room string, hubs ...*Hub) {
 func stranger(t *testing.T, memory *adapter.Memory) func(msg []byte) {
 	t.Helper()
 	link, err := memory.Open(t.Context(), func([]byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { link.Close() })
 	return func(msg []byte) {
 		t.Helper()
-		if err := link.Publish(t.Context(), adapter.Topic{Kind: adapter.Cluster}, msg); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, link.Publish(t.Context(), adapter.Topic{Kind: adapter.Cluster}, msg))
 	}
 }
 
@@ -125,9 +120,7 @@ func TestAppendedFields(t *testing.T) {
 		works(t, "red", hubs...)
 		_, m := add(t, hubs[1], "green")
 		body := &envelope.Body{Route: envelope.ByRoom, Flags: 1<<40 | envelope.Volatile, Namespace: "/", Rooms: []string{"green"}, Payload: []byte("flagged")}
-		if err := hubs[0].publish(body); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, hubs[0].publish(body))
 		time.Sleep(time.Second)
 		got(t, "the member", m, "volatile flagged")
 		for i, h := range hubs {
@@ -136,9 +129,7 @@ func TestAppendedFields(t *testing.T) {
 			}
 		}
 		for _, h := range hubs {
-			if err := h.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, h.Close(t.Context()))
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestChangeMembers(t *testing.T) {
@@ -30,38 +31,28 @@ func TestChangeMembers(t *testing.T) {
 				got(t, fmt.Sprint(name, " of node ", i), m, want...)
 			}
 		}
-		if err := r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"); err != nil {
-			t.Errorf("SocketsJoin: %v", err)
-		}
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"))
 		for i, h := range hubs { // live from everywhere
 			say(t, h, fmt.Sprint("green ", i), Broadcast{Rooms: []string{"green"}})
 			settle()
 			each("red", reds, fmt.Sprint("green ", i))
 		}
-		if err := r.SocketsLeave(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"); err != nil {
-			t.Errorf("SocketsLeave: %v", err)
-		}
+		kit.OK(t, r.SocketsLeave(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"))
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"green"}}); n != 0 || err != nil {
 			t.Errorf("%d left in green, %v", n, err)
 		}
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"gold"}}); n != len(hubs) || err != nil {
 			t.Errorf("%d left in gold, %v", n, err)
 		}
-		if err := r.SocketsJoin(t.Context(), Selection{Local: true}, "here"); err != nil {
-			t.Errorf("SocketsJoin on this node: %v", err)
-		}
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Local: true}, "here"), "SocketsJoin on this node")
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"here"}}); n != 2 || err != nil {
 			t.Errorf("%d joined here, %v; want 2", n, err)
 		}
 		if err := r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)); !errors.Is(err, ErrRoomName) {
 			t.Errorf("SocketsJoin of a name that is none: %v", err)
 		}
-		if err := r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
-		if err := r.DisconnectSockets(t.Context(), Selection{}, false); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
+		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true))
+		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{}, false))
 		each("red", reds, "disconnect true")
 		each("blue", blues, "disconnect false")
 		if n, err := r.Count(t.Context(), Selection{}); n != 0 || err != nil {

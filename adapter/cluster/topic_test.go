@@ -7,6 +7,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const (
@@ -31,9 +32,7 @@ func TestTopicHash(t *testing.T) {
 		{adapter.Topic{Kind: adapter.Private, Namespace: "/", Node: nodeA, Room: nodeA + ".BBBBBBBBBB"}, 0xbf3b895f3475b98e},
 		{adapter.Topic{Kind: adapter.Private, Namespace: "/", Node: nodeB, Room: nodeB + ".BBBBBBBBBB"}, 0x97cf48996399505c},
 	} {
-		if got := hash(c.topic); got != c.want {
-			t.Errorf("hash of %v is %#x, want %#x", c.topic, got, c.want)
-		}
+		kit.Equal(t, hash(c.topic), c.want, "hash of", c.topic)
 	}
 }
 
@@ -52,9 +51,7 @@ func TestPrivateHash(t *testing.T) {
 		{adapter.Topic{Kind: adapter.Cluster}, false},
 		{adapter.Topic{Kind: adapter.Namespace, Namespace: "/"}, false},
 	} {
-		if got := uint32(hash(c.topic)>>32) == nodeHash(nodeA); got != c.want {
-			t.Errorf("%v is a private topic of %s: %v, want %v", c.topic, nodeA, got, c.want)
-		}
+		kit.Equal(t, uint32(hash(c.topic)>>32) == nodeHash(nodeA), c.want, c.topic, "is a private topic of", nodeA)
 	}
 }
 
@@ -78,9 +75,7 @@ func TestRoomTopic(t *testing.T) {
 		if c.node != "" {
 			want.Kind, want.Node = adapter.Private, c.node
 		}
-		if got := roomTopic("/", c.room); got != want {
-			t.Errorf("room %q: %+v, want %+v", c.room, got, want)
-		}
+		kit.Equal(t, roomTopic("/", c.room), want, "room", c.room)
 	}
 }
 
@@ -109,9 +104,7 @@ func TestTopicsOfBroadcast(t *testing.T) {
 	if want := []adapter.Topic{{Kind: adapter.Namespace, Namespace: "/n"}, roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(among, want) {
 		t.Errorf("by namespace, in rooms: %v, want %v", among, want)
 	}
-	if got := published(b, among); !slices.Equal(got, among[:1]) {
-		t.Errorf("by namespace, in rooms: published on %v, want %v", got, among[:1])
-	}
+	kit.EqualSlices(t, published(b, among), among[:1], "by namespace, in rooms: published on")
 	b.Flags = 0
 	b.Route = envelope.ByRoom
 	if got, want := topics(b), []adapter.Topic{roomTopic("/n", "a"), roomTopic("/n", "b")}; !slices.Equal(got, want) {
@@ -123,12 +116,8 @@ func TestTopicsOfBroadcast(t *testing.T) {
 	}
 	b.Flags = envelope.InRooms
 	got, want := topics(b), []adapter.Topic{{Kind: adapter.Cluster}, roomTopic("/n", "a"), roomTopic("/n", "b")}
-	if !slices.Equal(got, want) {
-		t.Errorf("by cluster, in rooms: %v, want %v", got, want)
-	}
-	if got := published(b, got); !slices.Equal(got, want[:1]) {
-		t.Errorf("by cluster: published on %v, want %v", got, want[:1])
-	}
+	kit.EqualSlices(t, got, want, "by cluster, in rooms")
+	kit.EqualSlices(t, published(b, got), want[:1], "by cluster: published on")
 	b.Route, b.To = envelope.ByNode, nodeA
 	if got, want := topics(b), []adapter.Topic{{Kind: adapter.Node, Node: nodeA}}; !slices.Equal(got, want) || !slices.Equal(published(b, got), want) {
 		t.Errorf("by node: %v, want %v", got, want)

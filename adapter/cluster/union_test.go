@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // union returns a room and enough others for a union of n rooms, with the room at a place of it.
@@ -175,9 +176,7 @@ func TestToAllOvertakesAUnion(t *testing.T) {
 		say(t, hubs[1], "all", Broadcast{})
 		time.Sleep(time.Second)
 		got(t, "the member", x, "all", "r")
-		if s := hubs[0].Stats(); s.Overtaken != 1 {
-			t.Errorf("%d overtaken, want 1", s.Overtaken)
-		}
+		kit.Equal(t, hubs[0].Stats().Overtaken, 1, "overtaken")
 	})
 }
 

@@ -21,9 +21,7 @@ func TestNoServer(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		e, other := w.emitter(t), w.emitter(t)
 		for _, e := range []*emitter.Emitter{e, other} {
-			if err := e.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, e.Ready(t.Context()))
 			want := []string{w.Servers[0].Node(), w.Servers[1].Node()}
 			got := e.Stats().Nodes
 			slices.Sort(want)
@@ -72,13 +70,9 @@ func TestNoAdapter(t *testing.T) {
 		"ServerSideEmit":        e.Of("/").ServerSideEmit(t.Context(), "x"),
 		"ServerSideEmitWithAck": second(e.Of("/").ServerSideEmitWithAck(t.Context(), "x")),
 	} {
-		if !errors.Is(err, emitter.ErrNoAdapter) {
-			t.Errorf("%s: got %v, want ErrNoAdapter", name, err)
-		}
+		kit.ErrorIs(t, err, emitter.ErrNoAdapter, name)
 	}
-	if err := e.Close(t.Context()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, e.Close(t.Context()))
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -89,9 +83,7 @@ func TestNoBroker(t *testing.T) {
 		memory := new(adapter.Memory)
 		restore := memory.Interrupt()
 		e := emitter.New(emitter.Config{Adapter: memory, Logger: kit.Silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, e.Emit(t.Context(), "news"))
 		start := time.Now()
 		if n, err := e.All().Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
 			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
@@ -105,9 +97,7 @@ func TestNoBroker(t *testing.T) {
 		w := newWorld(t, memory, nil)
 		restore = memory.Interrupt()
 		late := w.emitter(t)
-		if err := late.To("x").Emit(t.Context(), "news", 1); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, late.To("x").Emit(t.Context(), "news", 1))
 		time.AfterFunc(5*time.Second, restore)
 		if n, err := late.To("x").EmitCounted(t.Context(), "news", 2); n != 2 || err != nil {
 			t.Errorf("EmitCounted: got %d, %v, want 2", n, err)
@@ -141,9 +131,7 @@ func (unopenable) Open(context.Context, func([]byte)) (adapter.Link, error) { re
 func TestUnopenable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: kit.Silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, e.Emit(t.Context(), "news"))
 		start := time.Now()
 		for name, err := range map[string]error{
 			"Ready":       e.Ready(t.Context()),

@@ -55,9 +55,7 @@ func TestClose(t *testing.T) {
 	e := newEmitter(t, w.adapter)
 	own := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "elsewhere", Logger: kit.Silent})
 	s := start(t, service.Config{Adapter: own, Emitter: e, Timeout: time.Minute})
-	if s.Subject() != "belfry.service.relsewhere" {
-		t.Errorf("the subject is %s", s.Subject())
-	}
+	kit.Equal(t, s.Subject(), "belfry.service.relsewhere", "the subject")
 	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
 	third := servers.New(t, hung, nil)
 	w.Dial(t, third, "e", "x")
@@ -117,9 +115,7 @@ func TestStartErrors(t *testing.T) {
 func TestStartWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer mute.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A party is the cluster of a test: nodes with an Exchange each, and a wire between them that a test may cut.
@@ -126,9 +127,7 @@ func TestAsk(t *testing.T) {
 		}
 		synctest.Wait()
 		for name, n := range p.nodes {
-			if s := n.State(); s != (State{}) {
-				t.Errorf("%s is left with %+v", name, s)
-			}
+			kit.Equal(t, n.State(), (State{}), name, "left")
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that was not connected when another one was given up cannot know what that has sent, unless others do. While it is not, and as long
@@ -134,9 +136,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		s.repaired("o", 6, []uint64{5}, "a")
 		s.delivers("o6", "o7")
 		s.hears("o", beat(5, 7, tail("a", 7)))
-		if got := sent[*Confirm](s, "o"); len(got) != 1 {
-			t.Errorf("told %d times that it is not needed, want once", len(got))
-		}
+		kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms")
 		s.wait(time.Hour)
 		s.loses()
 	})

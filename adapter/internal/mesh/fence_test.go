@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // One fence is in flight at most; what is joined meanwhile shares the next.
@@ -92,9 +94,7 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 	s.ended()
 	s.wait(1)
 	s.ended(1, []string{"p"})
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v, want p", got)
-	}
+	kit.EqualSlices(t, s.Suspects(), []string{"p"}, "suspects")
 	s.joins(2, "b") // p costs no more
 	s.ended()
 	s.answers("o", 5)
@@ -109,19 +109,13 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 		t.Errorf("p is back, and is asked %v; want one Resync from 5", got)
 	}
 	s.gets("p", 7, []uint64{6}, "b")
-	if got := sent[*Fence](s, "p"); len(got) != 0 {
-		t.Error("p is asked again at once")
-	}
+	kit.Equal(t, len(sent[*Fence](s, "p")), 0, "fences for p, at once again")
 	s.joins(3, "c") // it has not answered
 	s.answers("o", 5)
 	s.ended(3, none)
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v before p has answered, want p", got)
-	}
+	kit.EqualSlices(t, s.Suspects(), []string{"p"}, "suspects", "before p has answered")
 	s.answers("p", 7)
-	if got := s.Members(); !slices.Equal(got, []string{"o", "p"}) {
-		t.Errorf("members %v when p has answered, want o and p", got)
-	}
+	kit.EqualSlices(t, s.Members(), []string{"o", "p"}, "members", "when p has answered")
 	s.joins(4, "d")
 	s.answers("o", 5)
 	s.ended()
@@ -139,9 +133,7 @@ func TestOldAnswerOfASuspect(t *testing.T) {
 	s.wait(FenceTimeout)
 	s.ended(1, []string{"o"})
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v, want o", got)
-	}
+	kit.EqualSlices(t, s.Suspects(), []string{"o"}, "suspects")
 	s.answers("o", 5)
 	if got := s.Suspects(); got != nil {
 		t.Errorf("suspects %v, want none", got)
@@ -274,9 +266,7 @@ func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
 		}
 		s.hears([]string{"o", "p"}[turn%2], beat(5, 5))
 	}
-	if ended != 2 {
-		t.Errorf("%d of 2 Joins have ended after %v", ended, s.at-start)
-	}
+	kit.Equal(t, ended, 2, "Joins that have ended after", s.at-start)
 }
 
 // An answer to a fence from before its sender was met says nothing about the topics of the fences between: they wait for a later one.
@@ -339,9 +329,7 @@ func TestClientsAreWaitedFor(t *testing.T) {
 		t.Errorf("servers, suspects, and servers among them %s, want %s", got, want)
 	}
 	s.wait(SuspectAfter)
-	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("silent servers %v, want o", got)
-	}
+	kit.EqualSlices(t, s.Named(s.at), []string{"o"}, "silent servers")
 	m := New[string, string, string, any](Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
 	m.LinkUp(0)
 	for _, e := range m.Receive(0, "o", &Fence{About: old, Number: 1, Hello: true}) {
@@ -365,7 +353,5 @@ func TestKnownWhenItIsBack(t *testing.T) {
 	}
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	s.hears("o", beat(5, 6, tail("a", 6)))
-	if got := sent[*Nack](s, "o"); len(got) != 1 {
-		t.Errorf("asked %d times for what was sent after the Join, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Nack](s, "o")), 1, "Nacks for what was sent after the Join")
 }

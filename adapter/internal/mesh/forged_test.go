@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that says what cannot be harms what is due of itself alone, and costs no memory.
@@ -118,9 +120,7 @@ func TestForgedNumbers(t *testing.T) {
 			b := beat(5, 7)
 			b.Part, b.Parts = parts[0], parts[1]
 			s.hears("o", b)
-			if p := s.peers["o"]; p.high != 5 {
-				t.Errorf("goal %d after part %d of %d", p.high, b.Part, b.Parts)
-			}
+			kit.Equal(t, s.peers["o"].high, 5, "goal", "after part", b.Part, "of", b.Parts)
 			lives(t, s)
 		}
 	})

@@ -3,6 +3,8 @@ package mesh
 import (
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestHeartbeatShowsLostTails(t *testing.T) {
@@ -37,14 +39,10 @@ func TestMissedHeartbeat(t *testing.T) {
 	s.asks("o")
 	s.wait(resyncInterval - 1)
 	s.hears("o", beat(9, 11))
-	if got := sent[*Resync](s, "o"); len(got) != 0 {
-		t.Errorf("asked again %v after the last Resync", resyncInterval-1)
-	}
+	kit.Equal(t, len(sent[*Resync](s, "o")), 0, "Resyncs", resyncInterval-1, "after the last")
 	s.wait(1)
 	s.hears("o", beat(9, 11))
-	if got := sent[*Resync](s, "o"); len(got) != 1 {
-		t.Errorf("%d Resyncs %v after the last, want 1", len(got), resyncInterval)
-	}
+	kit.Equal(t, len(sent[*Resync](s, "o")), 1, "Resyncs", resyncInterval, "after the last")
 	s.hears("o", beat(5, 11, tail("a", 8)))
 	s.asks("o", missing("a", 5, 8))
 	s.repaired("o", 8, []uint64{0}, "a")
@@ -145,9 +143,7 @@ func TestHeartbeatInParts(t *testing.T) {
 			s.hears("o", beat(0, 3)) // goal 3, so that either is welcome
 			s.hears("o", part(0, 9, 0, 2, tail("a", 9)))
 			s.hears("o", second)
-			if p := s.peers["o"]; p.high != 3 {
-				t.Errorf("goal %d from the parts of two lists", p.high)
-			}
+			kit.Equal(t, s.peers["o"].high, 3, "goal", "from the parts of two lists")
 		})
 	}
 	t.Run("two lists in turn", func(t *testing.T) { // the second is complete, and enough

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // sentTo returns the messages of the last step to one node, or to all for "".
@@ -35,9 +37,7 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 		t.Errorf("the hello is %+v, want one with 2 sent", got)
 	}
 	s.hears("old", &Fence{About: old, Number: 1})
-	if got := sent[*Ack](s, "old")[0]; got.Sent != 2 {
-		t.Errorf("the answer to a fence says that %d are sent, want 2", got.Sent)
-	}
+	kit.Equal(t, sent[*Ack](s, "old")[0].Sent, 2, "Sent in the answer to a fence")
 	s.hears("old", &Resync{About: old})
 	want := []Tail{tail("b", 2), tail("a", 1)}
 	if got := sent[*Heartbeat](s, "old")[0]; got.Upto != 2 || !reflect.DeepEqual(got.Tails, want) {
@@ -178,9 +178,7 @@ func TestHeldOfAllNodesIsBounded(t *testing.T) {
 	s.gets("p", 2, []uint64{1}, "a")
 	s.gets("p", 1, []uint64{0}, "a")
 	s.delivers("p1", "p2")
-	if s.heldBytes != 0 {
-		t.Errorf("%d bytes are held of nobody", s.heldBytes)
-	}
+	kit.Equal(t, s.heldBytes, 0, "bytes held of nobody")
 }
 
 // What is held of a node that nobody meets any more is given up with it.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func isClosed(s *script) bool { return len(effects[Closed](s)) > 0 }
@@ -20,9 +22,7 @@ func TestBye(t *testing.T) {
 	if s.Members() != nil || len(effects[Membership](s)) != 1 {
 		t.Errorf("members %v after Bye", s.Members())
 	}
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms")
 	s.empty("o", 6)
 	s.hears("o", beat(6, 9))
 	s.gets("o", 7, []uint64{6}, "a")
@@ -33,9 +33,7 @@ func TestBye(t *testing.T) {
 	s.joins(3, "c")
 	s.ended(3, none)
 	s.hears("o", &Bye{About: old, Last: 6}) // it has not heard so
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed when it asks again, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms when it asks again")
 	s.wait(DeadAfter)
 	if got := s.sentTo("o"); got != nil {
 		t.Errorf("%v sent to a node that has left", got)
@@ -61,9 +59,7 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	s.ended(2, none) // nobody waits for it
 	s.repaired("o", 7, []uint64{5}, "a")
 	s.delivers("o7")
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms")
 	s.empty("o", 8)
 	s.hears("o", &Gone{})
 	s.asks("o")
@@ -96,9 +92,7 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	if s.Suspects() != nil {
 		t.Errorf("suspects %v, want nobody", s.Suspects())
 	}
-	if s.heldBytes != 0 {
-		t.Errorf("%d bytes are held of nobody", s.heldBytes)
-	}
+	kit.Equal(t, s.heldBytes, 0, "bytes held of nobody")
 }
 
 // What a node has named as its last number, or as sent before a heartbeat, and has not accounted for until it was given up, is a gap: it is
@@ -163,9 +157,7 @@ func TestByeOfAnUnknownYoungerNode(t *testing.T) {
 	s.repaired("o", 1, []uint64{0}, "a")
 	s.delivers("o1", "o2")
 	s.hears("o", beat(0, 3))
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms")
 	s.empty("o", 3)
 }
 
@@ -224,9 +216,7 @@ func TestCloseEnds(t *testing.T) {
 				s.wait(10 * ms)
 			}
 		}
-		if got := s.at - begin; got != want {
-			t.Errorf("closed after %v, want %v", got, want)
-		}
+		kit.Equal(t, s.at-begin, want, "closed after")
 		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Closed); return ok })+1:] {
 			if _, ok := e.(Membership); !ok {
 				t.Errorf("%T behind Closed", e)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func isReady(s *script) bool { return len(effects[Ready](s)) > 0 }
@@ -91,9 +93,7 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	if isReady(s) {
 		t.Error("ready before p has answered, who was named")
 	}
-	if got := sent[*Resync](s, "p"); len(got) != 1 {
-		t.Errorf("p is asked %d times what it has sent meanwhile, want once", len(got))
-	}
+	kit.Equal(t, len(sent[*Resync](s, "p")), 1, "Resyncs to p")
 	s.answers("p", 2)
 	if got := s.Members(); !isReady(s) || !slices.Equal(got, []string{"o", "p"}) {
 		t.Errorf("ready %v, members %v; want o and p", isReady(s), got)
@@ -233,16 +233,10 @@ func TestOwnStall(t *testing.T) {
 	s.wait(HeartbeatInterval)
 	s.at += DeadAfter + time.Minute
 	s.did(s.Tick(s.at))
-	if got := s.Members(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("members %v after a stall, want o", got)
-	}
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v after a stall, want p", got)
-	}
+	kit.EqualSlices(t, s.Members(), []string{"o"}, "members", "after a stall")
+	kit.EqualSlices(t, s.Suspects(), []string{"p"}, "suspects", "after a stall")
 	s.wait(SuspectAfter)
-	if got := s.Suspects(); !slices.Equal(got, []string{"o", "p"}) {
-		t.Errorf("suspects %v of whom nothing has come after the stall, want both", got)
-	}
+	kit.EqualSlices(t, s.Suspects(), []string{"o", "p"}, "suspects", "of whom nothing has come after the stall")
 	s.hears("o", beat(0, 0))
 	s.at += time.Hour
 	s.hears("o", beat(0, 0)) // before the tick
@@ -286,9 +280,7 @@ func TestLinkUpAgain(t *testing.T) {
 	s.receives("o", 5, "a")
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(time.Second)
-	if len(s.got) != 0 {
-		t.Errorf("while the link is down: %v", s.got)
-	}
+	kit.Equal(t, len(s.got), 0, "effects while the link is down", s.got)
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.did(s.LinkUp(s.at))

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Interest lingers for a second: whoever joins again in time needs no fence.
@@ -24,9 +26,7 @@ func TestLinger(t *testing.T) {
 	if on, _ := subscribed(s); on != nil || s.fence != fence {
 		t.Errorf("subscribed %v, fence %d; want the old interest and fence %d", on, s.fence, fence)
 	}
-	if n := s.Counts().Rejoins; n != 1 {
-		t.Errorf("%d rejoins counted, want 1", n)
-	}
+	kit.Equal(t, s.Counts().Rejoins, 1, "rejoins counted")
 	s.wait(2 * Linger)
 	if _, off := subscribed(s); off != nil {
 		t.Fatalf("unsubscribed %v, which has a member", off)

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // probing returns a script whose broker tells, which has known o for a second.
@@ -50,12 +52,8 @@ func TestProbesOfAFence(t *testing.T) {
 	s.ended()
 	s.absent("o")
 	s.ended(1, []string{"o"})
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v, want o", got)
-	}
-	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("named %v, want o", got)
-	}
+	kit.EqualSlices(t, s.Suspects(), []string{"o"}, "suspects")
+	kit.EqualSlices(t, s.Named(s.at), []string{"o"}, "named")
 	s.gets("o", 6, []uint64{5}, "@me/x") // it is back: nothing is lost
 	s.delivers("o6")
 	if got := sent[*Fence](s, "o"); len(got) != 1 {
@@ -72,9 +70,7 @@ func TestAbsent(t *testing.T) {
 	s := probing(t)
 	suspects := func(want ...string) {
 		t.Helper()
-		if got := s.Suspects(); !slices.Equal(got, want) {
-			t.Errorf("suspects %v, want %v", got, want)
-		}
+		kit.EqualSlices(t, s.Suspects(), want, "suspects")
 	}
 	s.absent("nobody")
 	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"named"}})

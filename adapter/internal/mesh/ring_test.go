@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func newRing(l Limits) *ring[string] {
@@ -32,9 +34,7 @@ func TestLinks(t *testing.T) {
 		{nil, nil},
 	} {
 		got := r.add(0, want.hashes, len(want.hashes), "payload", 10, r.newest)
-		if !slices.Equal(got.Prev, want.prev) {
-			t.Errorf("broadcast %d on %v: previous %v, want %v", got.Sequence, want.hashes, got.Prev, want.prev)
-		}
+		kit.EqualSlices(t, got.Prev, want.prev, "broadcast", got.Sequence, "on", want.hashes, "previous")
 	}
 }
 
@@ -178,9 +178,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("limits out of range become %+v, want the defaults", got)
 	}
 	set := Limits{RingBytes: 1, RingStamps: 2, RingAge: 3, HeldBytes: 4, HeldTotal: 5, Ranges: 6, Repairs: 7, Tails: 8}
-	if got := set.defaults(); got != set {
-		t.Errorf("limits %+v become %+v", set, got)
-	}
+	kit.Equal(t, set.defaults(), set, "limits", set, "become")
 	if d.RingStamps >= maxSpan {
 		t.Errorf("an origin remembers %d numbers, of which a receiver tells %d apart", d.RingStamps, maxSpan)
 	}

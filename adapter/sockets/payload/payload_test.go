@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestPayload: the flags and the packet come back, and what an older node has written still means the same.
@@ -41,9 +42,7 @@ func TestPayload(t *testing.T) {
 func TestArgs(t *testing.T) {
 	for _, values := range [][]any{nil, {1, "two", nil}, {[]byte("b"), map[string]any{"deep": []byte{}}}} {
 		args, err := packet.Marshal(values...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		got, err := ParseArgs(AppendArgs(nil, args))
 		if err != nil || got.Len() != args.Len() || !bytes.Equal(got.JSON(), args.JSON()) ||
 			len(got.Attachments()) != len(args.Attachments()) {

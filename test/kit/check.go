@@ -1,0 +1,58 @@
+package kit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// OK ends the test if err is not nil. What it and the other checks say first is what: words and values, with
+// spaces between.
+func OK(t testing.TB, err error, what ...any) {
+	if err != nil {
+		t.Helper()
+		t.Fatal(said(what) + err.Error())
+	}
+}
+
+// ErrorIs checks that err is want, or wraps it.
+func ErrorIs(t testing.TB, err, want error, what ...any) {
+	if !errors.Is(err, want) {
+		t.Helper()
+		t.Errorf("%sgot the error %v, want %v", said(what), err, want)
+	}
+}
+
+// Equal checks that got is want.
+func Equal[T comparable](t testing.TB, got, want T, what ...any) {
+	if got != want {
+		t.Helper()
+		t.Errorf("%sgot %s, want %s", said(what), shown(got), shown(want))
+	}
+}
+
+// EqualSlices checks that got has the elements of want, in their order.
+func EqualSlices[E comparable](t testing.TB, got, want []E, what ...any) {
+	if !slices.Equal(got, want) {
+		t.Helper()
+		t.Errorf("%sgot %s, want %s", said(what), shown(got), shown(want))
+	}
+}
+
+func said(what []any) string {
+	if len(what) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprintln(what...)) + ": "
+}
+
+// shown quotes strings: what differs may be a space.
+func shown(v any) string {
+	switch v.(type) {
+	case string, []string:
+		return fmt.Sprintf("%q", v)
+	}
+	return fmt.Sprintf("%+v", v)
+}
