@@ -5,8 +5,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that was not connected when another one was given up cannot know what that has sent, unless others do. While it is not, and as long
@@ -136,7 +134,7 @@ func TestLeftMeanwhile(t *testing.T) {
 		s.repaired("o", 6, []uint64{5}, "a")
 		s.delivers("o6", "o7")
 		s.hears("o", beat(5, 7, tail("a", 7)))
-		kit.Equal(t, len(sent[*Confirm](s, "o")), 1, "Confirms")
+		one[*Confirm](s, "o")
 		s.wait(time.Hour)
 		s.loses()
 	})

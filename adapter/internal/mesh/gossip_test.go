@@ -126,9 +126,7 @@ func TestIntroduced(t *testing.T) {
 	s.ended(1, none) // nobody waits for them
 	s.did(s.Close(s.at))
 	s.hears("p", &Confirm{})
-	if !isClosed(s) {
-		t.Error("Close waits for nodes that are silent")
-	}
+	kit.Equal(t, isClosed(s), true, "Close waits for nodes that are silent")
 	if got, want := s.Unconfirmed(), []string{"older", "given up"}; !slices.Equal(got, want) {
 		t.Errorf("Close names %v, want %v", got, want)
 	}

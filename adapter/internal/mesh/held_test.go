@@ -53,9 +53,7 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 			t.Errorf("a heartbeat up to %d with %v while all behind 2 is held back", b.Upto, b.Tails)
 		}
 	}
-	if released(s) {
-		t.Error("released before old was back")
-	}
+	kit.Equal(t, released(s), false, "released before old was back")
 	s.wait(1)
 	if !released(s) {
 		t.Errorf("not released after %v", maxHold)
@@ -79,17 +77,11 @@ func TestReleaseWhenAllAreBack(t *testing.T) {
 	s.did(s.LinkDown(s.at, 0))
 	s.did(s.LinkUp(s.at))
 	s.answers("a", 0)
-	if released(s) {
-		t.Error("released before b had answered")
-	}
+	kit.Equal(t, released(s), false, "released before b had answered")
 	s.wait(FenceTimeout + 10*ms)
-	if released(s) {
-		t.Error("released at the end of the opening, before b had answered")
-	}
+	kit.Equal(t, released(s), false, "released at the end of the opening, before b had answered")
 	s.answers("b", 0)
-	if !released(s) {
-		t.Error("not released though all have answered")
-	}
+	kit.Equal(t, released(s), true, "not released though all have answered")
 }
 
 // A node that was never met, and that others name, is waited for like all during the opening, and no longer: it may have died before this node
@@ -99,13 +91,9 @@ func TestUnmetNodesHoldNothing(t *testing.T) {
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"dead"}})
 	s.wait(FenceTimeout - 1)
-	if released(s) {
-		t.Error("released before the end of the opening")
-	}
+	kit.Equal(t, released(s), false, "released before the end of the opening")
 	s.wait(1)
-	if !released(s) {
-		t.Error("not released at the end of the opening")
-	}
+	kit.Equal(t, released(s), true, "not released at the end of the opening")
 }
 
 // A node that nobody answers calls again: the first hello of one of two that open at once may have missed the other.
@@ -125,13 +113,9 @@ func TestHelloAgain(t *testing.T) {
 			t.Errorf("sent %+v, want the hello of the first fence", f)
 		}
 	}
-	if !isReady(s) {
-		t.Error("not ready after FenceTimeout")
-	}
+	kit.Equal(t, isReady(s), true, "not ready after FenceTimeout")
 	s.wait(HeartbeatInterval - 1)
-	if len(sent[*Fence](s, "")) > 0 {
-		t.Error("a hello after the opening")
-	}
+	kit.Equal(t, len(sent[*Fence](s, "")), 0, "hellos after the opening")
 }
 
 // What is held of one node is bounded in bytes. What does not fit is asked for again in its time.
