@@ -49,11 +49,7 @@ func TestConnect(t *testing.T) {
 	sub, err := nc.SubscribeSync("x")
 	kit.OK(t, err)
 	s.Restart()
-	select {
-	case <-again:
-	case <-time.After(kit.Patience):
-		t.Fatal("the connection has not come back")
-	}
+	kit.Receive(t, "the connection to come back", again)
 	kit.OK(t, nc.Publish("x", nil))
 	if _, err := sub.NextMsg(kit.Patience); err != nil {
 		t.Errorf("its own message, after a restart: %v", err)
@@ -83,11 +79,7 @@ func TestConnectWithContext(t *testing.T) {
 	cancel()
 	kit.OK(t, nc.Flush(), "a connection whose ctx has ended")
 	s.Disconnect()
-	select {
-	case <-again:
-	case <-time.After(kit.Patience):
-		t.Fatal("a connection whose ctx has ended does not come back")
-	}
+	kit.Receive(t, "a connection whose ctx has ended to come back", again)
 
 	p.hold()
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -199,11 +199,7 @@ func TestFloodUnderCover(t *testing.T) {
 	for range 64 {
 		b.publish(topics[0], "one that holds up the others")
 	}
-	select {
-	case <-changed:
-	case <-time.After(kit.Patience):
-		t.Fatal("the state has not changed")
-	}
+	kit.Receive(t, "the state to change", changed)
 	kit.Until(t, func() error {
 		if !strings.Contains(text.String(), errFlood.Error()) {
 			return fmt.Errorf("nothing about it in the log: %q", text.String())

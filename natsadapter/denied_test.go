@@ -1,7 +1,6 @@
 package natsadapter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,8 +28,7 @@ func TestDeniedRoom(t *testing.T) {
 			b := s.visit("bound", false)
 			b.must(b.ready())
 			b.must(b.add("open"))
-			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
-			defer cancel()
+			ctx := kit.Within(t, kit.Patience)
 			id := b.hub.NewID()
 			b.must(b.rooms.Add(ctx, id, b))
 			for what, id := range map[string]string{"Join": b.id, "Join of another member": id, "Join once more": b.id} {

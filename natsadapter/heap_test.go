@@ -98,8 +98,7 @@ func TestHeapAfterRooms(t *testing.T) {
 	bound := max(10*n, 1<<20) + natsKeeps(t, url, n)
 	for _, others := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d others", others), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
-			defer cancel()
+			ctx := kit.Within(t, 10*limit)
 			var hubs []*cluster.Hub
 			for range 1 + others {
 				a := New(Config{URL: url, Cluster: t.Name(), Logger: slog.New(slog.DiscardHandler), Options: unhurried})

@@ -77,11 +77,7 @@ func TestClosedConnections(t *testing.T) {
 			a.subscribe(room(name))
 			_, changed := a.State()
 			kit.OK(t, ruin(a.current().nc))
-			select {
-			case <-changed:
-			case <-time.After(kit.Patience):
-				t.Fatal("the state did not change")
-			}
+			kit.Receive(t, "the state to change", changed)
 			a.until(adapter.Connected)
 			b.publish(room(name), "after")
 			a.expect("after")
@@ -156,11 +152,7 @@ func TestConnectionsThatDoNotLast(t *testing.T) {
 		a.until(adapter.Connected)
 		_, changed := a.State()
 		s.Disconnect()
-		select {
-		case <-changed:
-		case <-time.After(kit.Patience):
-			t.Fatal("the link did not notice")
-		}
+		kit.Receive(t, "the link to notice", changed)
 	}
 	a.until(adapter.Connected)
 	if took := time.Since(start); took < times*wait {
@@ -210,11 +202,7 @@ func TestLastMessages(t *testing.T) {
 	release()
 	a.another(c)
 	b.publish(room("x"), "end")
-	select {
-	case <-done:
-	case <-time.After(kit.Patience):
-		t.Fatal("nothing comes over the new connection")
-	}
+	kit.Receive(t, "a message over the new connection", done)
 	kit.OK(t, l.Close())
 	if len(got) != count+1 {
 		t.Fatalf("%d messages, want %d", len(got), count+1)

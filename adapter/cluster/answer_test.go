@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/test/kit"
 )
@@ -81,8 +80,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 // Members that are moved one by one, all at once: each move is confirmed, however many wait for their fence.
 func TestManyChangesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		var slow atomic.Bool
 		wires[2].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if slow.Load() && !broadcast {

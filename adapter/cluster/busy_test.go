@@ -63,8 +63,7 @@ func TestBusy(t *testing.T) {
 // Also a node whose queue is full says that it is busy. What it has not been refused counts as no refused broadcast.
 func TestBusyWithAFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		stuck := make(chan struct{})
 		var full atomic.Bool
 		wires[1].publishing = func(context.Context, adapter.Topic) error {

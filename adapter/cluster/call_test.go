@@ -120,11 +120,7 @@ func TestNodeDiesDuringCalls(t *testing.T) {
 // deafened returns a cluster whose last node does not get requests, and is alive otherwise.
 func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
 	t.Helper()
-	memory := new(adapter.Memory)
-	wires := make([]*wire, n)
-	for i := range wires {
-		wires[i] = &wire{Memory: memory}
-	}
+	_, wires := newWires(n)
 	deaf = new(atomic.Bool)
 	wires[n-1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 		if _, b, _, _ := decode(msg); b == nil || b.Kind == 0 || !deaf.Load() {
@@ -240,8 +236,7 @@ func TestCallsWithoutBroker(t *testing.T) {
 // The queue's bound holds for requests, too; this node's part is done.
 func TestCallsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		stuck := make(chan struct{})
 		var full atomic.Bool
 		wires[0].publishing = func(ctx context.Context, topic adapter.Topic) error {

@@ -98,9 +98,7 @@ func TestClientMovesMembers(t *testing.T) {
 		say(t, hubs[2], "to blue", Broadcast{Rooms: []string{"blue"}})
 		got(t, "x", x, "to blue")
 		got(t, "y", y)
-		if n, err := r.Count(t.Context(), Selection{}); n != 2 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
-		}
+		kit.Got(r.Count(t.Context(), Selection{})).Is(t, 2, "Count")
 		idle(t, hubs...)
 	})
 }

@@ -122,8 +122,7 @@ func TestCountWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
 		stuck := make(chan struct{})
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		wires[1].publishing = func(ctx context.Context, topic adapter.Topic) error {
 			if full.Load() {
 				<-stuck
@@ -206,12 +205,8 @@ func TestClientCounts(t *testing.T) {
 		t.Cleanup(func() { client.Close(context.Background()) })
 		kit.OK(t, client.Ready(t.Context()))
 		for i := range 2 {
-			if n, err := client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
-				t.Errorf("the client: %d, %v", n, err)
-			}
-			if n, err := hubs[i].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
-				t.Errorf("node %d: %d, %v", i, n, err)
-			}
+			kit.Got(client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{})).Is(t, 2, "the client")
+			kit.Got(hubs[i].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{})).Is(t, 2, "node", i)
 		}
 	})
 }

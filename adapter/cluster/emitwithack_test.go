@@ -120,8 +120,7 @@ func TestEmitWithFirstAck(t *testing.T) {
 			t.Errorf("to nobody: %+v, %v; want ErrMember", ack, err)
 		}
 		id, m := add(t, hubs[len(hubs)-1])
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		_, err = r.EmitWithFirstAck(ctx, Broadcast{Rooms: []string{id}})
 		settle()
 		if missing(t, "a silent member", err, 1, context.DeadlineExceeded); m.forgotten() != 1 {
@@ -200,8 +199,7 @@ func TestMemberLeavesUnanswered(t *testing.T) {
 // The answers of a node's members come together.
 func TestAcksAreSentTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var pages, bytes atomic.Int64
 		wires[0].receiving = func(msg []byte, _ bool, recv func([]byte)) {
 			if _, b, _, _ := decode(msg); b != nil && b.Kind == envelope.KindAnswer {
@@ -305,8 +303,7 @@ func TestAskedByOneWhoLeaves(t *testing.T) {
 		hubs, sieves := sifted(t, 2)
 		_, m := add(t, hubs[1])
 		sieves[1].set(func(m *envelope.Message) bool { return m.Broadcast != nil && !m.Broadcast.Repaired })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+		ctx := kit.Within(t, time.Hour)
 		go hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		synctest.Wait()
 		kit.OK(t, hubs[0].Close(t.Context()))
@@ -331,8 +328,7 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		})
 		restore := memory.Interrupt()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+		ctx := kit.Within(t, time.Hour)
 		r := hubs[0].Rooms("/", frame)
 		_, err := r.EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		missing(t, "EmitWithAck", err, 0, ErrNode, hubs[1].Node())

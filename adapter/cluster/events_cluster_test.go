@@ -106,9 +106,7 @@ func TestBlockedListenerHoldsUpNoBroadcast(t *testing.T) {
 			want = append(want, "fast")
 		}
 		kit.OK(t, asker.DisconnectSockets(t.Context(), red, false))
-		if n, err := asker.Count(t.Context(), Selection{Rooms: []string{"slow"}}); n != 1 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
-		}
+		kit.Got(asker.Count(t.Context(), Selection{Rooms: []string{"slow"}})).Is(t, 1, "Count")
 		got(t, "the member", m, append(want, "disconnect false")...)
 		told.want(t, "while a listener blocks")
 		close(hold)

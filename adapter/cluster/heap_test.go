@@ -127,8 +127,7 @@ func TestHeapAfterRooms(t *testing.T) {
 	} {
 		for _, cluster := range []string{"alone", "Memory"} {
 			t.Run(test.what+", "+cluster, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
-				defer cancel()
+				ctx := kit.Within(t, 10*patience)
 				cfg := HubConfig{RepairBytes: 1 << 16, Logger: slog.New(slog.DiscardHandler)} // a request is a broadcast, which is remembered for a while
 				var hubs []*Hub
 				if cluster == "Memory" {

@@ -265,14 +265,19 @@ func open(t *testing.T, a adapter.Adapter) *Hub {
 	return h
 }
 
-// cluster returns n Hubs that have met, each on a wire of its own.
-func cluster(t *testing.T, n int) ([]*Hub, []*wire) {
-	t.Helper()
-	memory := new(adapter.Memory)
-	wires := make([]*wire, n)
+// newWires returns n wires to the nodes of one Memory.
+func newWires(n int) (*adapter.Memory, []*wire) {
+	memory, wires := new(adapter.Memory), make([]*wire, n)
 	for i := range wires {
 		wires[i] = &wire{Memory: memory}
 	}
+	return memory, wires
+}
+
+// cluster returns n Hubs that have met, each on a wire of its own.
+func cluster(t *testing.T, n int) ([]*Hub, []*wire) {
+	t.Helper()
+	_, wires := newWires(n)
 	return clusterOn(t, wires...), wires
 }
 

@@ -110,8 +110,7 @@ func TestCloseWithStuckLink(t *testing.T) {
 		add(t, hubs[0], "red")
 		stuck.Store(true)
 		say(t, hubs[0], "x", Broadcast{})
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
+		ctx := kit.Within(t, 3*time.Second)
 		start := time.Now()
 		err := hubs[0].Close(ctx)
 		kit.Equal(t, time.Since(start), 3*time.Second, "Close took")
@@ -135,8 +134,7 @@ func TestCloseBeforeOpen(t *testing.T) {
 		}
 		say(t, h, "x", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "x")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		if err := h.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "%!") {
 			t.Errorf("Ready: %v, want the deadline", err)
 		}

@@ -73,8 +73,7 @@ func TestUnfencedJoin(t *testing.T) {
 
 func TestJoinEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var deaf atomic.Bool
 		wires[1].receiving = func(msg []byte, _ bool, recv func([]byte)) {
 			if !deaf.Load() {
@@ -84,8 +83,7 @@ func TestJoinEndsWithItsContext(t *testing.T) {
 		hubs := clusterOn(t, wires...)
 		id, _ := add(t, hubs[0])
 		deaf.Store(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
+		ctx := kit.Within(t, 100*time.Millisecond)
 		r := hubs[0].Rooms("/", frame)
 		if err := r.Join(ctx, id, "red"); !errors.Is(err, context.DeadlineExceeded) || !slices.Contains(r.Of(id), "red") {
 			t.Errorf("Join: %v, rooms %q; want the deadline, and the membership", err, r.Of(id))

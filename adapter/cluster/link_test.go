@@ -21,11 +21,7 @@ import (
 // A link may deliver more than was asked: messages of its own, of others, and twice.
 func TestLinkThatDeliversTooMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := make([]*wire, 3)
-		for i := range wires {
-			wires[i] = &wire{Memory: memory}
-		}
+		_, wires := newWires(3)
 		var mu sync.Mutex // recv is called by one goroutine at a time
 		rng := rand.New(rand.NewPCG(1, 1))
 		for _, w := range wires {
@@ -77,8 +73,7 @@ func TestLinkThatDeliversTooMuch(t *testing.T) {
 // While the broker is away members here get everything, the queue fills up to its bound, and what it took leaves in order afterwards.
 func TestBrokerAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := []*Hub{
 			NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 2000}),
 			open(t, wires[1]),
@@ -137,8 +132,7 @@ func TestBrokerAway(t *testing.T) {
 // A message of any size goes into an empty queue; a broadcast that was refused leaves no hole.
 func TestOneBroadcastIsAlwaysAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := []*Hub{NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 10}), open(t, wires[1])}
 		t.Cleanup(func() { hubs[0].Close(context.Background()) })
 		for _, h := range hubs {
@@ -162,8 +156,7 @@ func TestOneBroadcastIsAlwaysAccepted(t *testing.T) {
 // A message that the broker refuses for good is counted, and reaches whom it is for all the same: it is a hole, and sent again.
 func TestRefusedMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var refuse atomic.Bool
 		wires[0].publishing = func(_ context.Context, topic adapter.Topic) error {
 			if refuse.Load() && topic.Kind == adapter.Room {
@@ -197,8 +190,7 @@ func TestRefusedMessage(t *testing.T) {
 // A loss without any error is seen, in front of the next broadcast or by the next Beat, and mended.
 func TestLostMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		n := 0
 		wires[1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if broadcast {
@@ -242,8 +234,7 @@ func TestGarbageIsCounted(t *testing.T) {
 // is refused something is not: a meeting makes all nodes suspect, and would end the calls that are under way.
 func TestLinkThatFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := clusterOn(t, wires...)
 		settle()
 		hellos := 0

@@ -18,8 +18,7 @@ func TestCallsOverLossyBroker(t *testing.T) {
 	for _, c := range everyCall {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := new(adapter.Memory)
-				wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+				_, wires := newWires(3)
 				var mu sync.Mutex
 				rng := rand.New(rand.NewPCG(1, 2))
 				lost := 0

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/test/kit"
@@ -121,8 +120,7 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 // An answer comes in pages, none larger than its bound unless by a single member, and they wait for room in the queue.
 func TestFetchIsPaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var mu sync.Mutex
 		pages, large := 0, 0
 		wires[0].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
@@ -214,9 +212,7 @@ func TestConcurrentCalls(t *testing.T) {
 			s := Selection{Rooms: []string{fmt.Sprint("room", i)}}
 			tasks.Go(func() {
 				r := h.Rooms("/", frame)
-				if count, err := r.Count(t.Context(), s); count != 3*i || err != nil {
-					t.Errorf("counted %d, %v; want %d", count, err, 3*i)
-				}
+				kit.Got(r.Count(t.Context(), s)).Is(t, 3*i, "counted")
 				if infos, err := r.FetchSockets(t.Context(), s); len(infos) != 3*i || err != nil {
 					t.Errorf("fetched %d, %v; want %d", len(infos), err, 3*i)
 				}

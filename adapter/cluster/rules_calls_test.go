@@ -293,8 +293,7 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 			return // 0 others: no answers, and no error
 		}
 		last := hubs[len(hubs)-1]
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		answers, err = r.ServerSideEmitWithAck(ctx, []byte("silence"))
 		missing(t, "one is silent", err, 0, context.DeadlineExceeded, last.Node())
 		answered("one is silent", answers, len(hubs)-2)

@@ -120,8 +120,7 @@ func TestRule17LocalDeliveryWhateverTheBrokerDoes(t *testing.T) {
 
 func TestRule18NoOwnMessageTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var met atomic.Bool
 		one := make(chan struct{}, 1) // recv is called by one goroutine at a time
 		for _, w := range wires {

@@ -81,9 +81,7 @@ func TestRule21FetchSelectsAsBroadcast(t *testing.T) {
 			if slices.Sort(ids); err != nil || strings.Join(ids, "") != c.want {
 				t.Errorf("%+v: fetched %q, %v; want %q", c.s, ids, err, c.want)
 			}
-			if n, err := r.Count(t.Context(), c.s); err != nil || n != len(c.want) {
-				t.Errorf("%+v: counted %d, %v; want %d", c.s, n, err, len(c.want))
-			}
+			kit.Got(r.Count(t.Context(), c.s)).Is(t, len(c.want), c.s, "counted")
 		}
 		idle(t, hubs...)
 	})

@@ -102,8 +102,7 @@ func TestNewerNode(t *testing.T) {
 // A version that appends fields to every message, flags to every broadcast, and asks what is not known here, is understood in the rest.
 func TestAppendedFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		for i, w := range wires {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
 			w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
@@ -137,8 +136,7 @@ func TestAppendedFields(t *testing.T) {
 // A link may bring what is for other nodes: it is ignored, whatever it says.
 func TestMessagesForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		var mu sync.Mutex // recv is called by one goroutine at a time
 		rng := rand.New(rand.NewPCG(1, 1))
 		strayed := 0

@@ -1,11 +1,12 @@
 package cluster
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Told waits until the listeners know what has changed, whoever tells them.
@@ -49,8 +50,7 @@ func TestTold(t *testing.T) {
 		hold["fourth"] = make(chan struct{})
 		go func() { _ = r.Join(t.Context(), a, "fourth") }()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		start := time.Now()
 		if r.Told(ctx); time.Since(start) != time.Second {
 			t.Errorf("Told took %v, want 1s", time.Since(start))

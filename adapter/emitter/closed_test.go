@@ -25,8 +25,7 @@ func TestAfterClose(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
-			defer cancel()
+			ctx := kit.Within(t, kit.Patience)
 			a := open(t)
 			srv := wsserver.New(wsserver.Config{Adapter: a, Logger: kit.Silent})
 			connected := make(chan *wsserver.Socket, 1)

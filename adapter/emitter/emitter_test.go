@@ -46,9 +46,7 @@ func TestSelections(t *testing.T) {
 		for _, test := range selections {
 			b := test.selection(w, e)
 			kit.OK(t, b.Emit(t.Context(), "news", 1, []byte("two")), test.rule, "Emit")
-			if got, err := b.EmitCounted(t.Context(), "count"); err != nil || got != len(test.want) {
-				t.Errorf("%s: EmitCounted: got %d, %v, want %d", test.rule, got, err, len(test.want))
-			}
+			kit.Got(b.EmitCounted(t.Context(), "count")).Is(t, len(test.want), test.rule, "EmitCounted")
 			for _, name := range test.want {
 				event := w.Clients[string(name)].Next("news")
 				var n int
@@ -66,9 +64,7 @@ func TestSelections(t *testing.T) {
 			if got := w.Who(ids...); err != nil || got != test.want {
 				t.Errorf("%s: FetchSockets: got %q, %v, want %q", test.rule, got, err, test.want)
 			}
-			if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
-				t.Errorf("%s: Count: got %d, %v, want %d", test.rule, got, err, len(test.want))
-			}
+			kit.Got(b.Count(t.Context())).Is(t, len(test.want), test.rule, "Count")
 			in := func(room string) string {
 				var ids []string
 				for _, srv := range w.Servers {
@@ -98,14 +94,10 @@ func TestWholeNamespace(t *testing.T) {
 			t.Errorf("AllRooms: got %q, %v", rooms, err)
 		}
 		kit.OK(t, e.All().SocketsLeave(t.Context(), "all"))
-		if n, err := e.All().Count(t.Context()); n != 4 || err != nil {
-			t.Errorf("Count: got %d, %v", n, err)
-		}
+		kit.Got(e.All().Count(t.Context())).Is(t, 4, "Count")
 		kit.OK(t, e.Emit(t.Context(), "news", "hi"))
 		w.Want(t, "Emit", "abcd", `["news","hi"]`)
-		if n, err := e.All().EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
-			t.Errorf("EmitCounted: got %d, %v", n, err)
-		}
+		kit.Got(e.All().EmitCounted(t.Context(), "news", "ho")).Is(t, 4, "EmitCounted")
 		w.Want(t, "EmitCounted", "abcd", `["news","ho"]`)
 		sockets, err := e.All().FetchSockets(t.Context())
 		if err != nil || len(sockets) != 4 {
@@ -121,9 +113,7 @@ func TestWholeNamespace(t *testing.T) {
 				t.Errorf("%s: rooms %q, node %s", name, s.Rooms, s.Node)
 			}
 			kit.OK(t, s.Join(t.Context(), "one"))
-			if n, err := e.To("one").Count(t.Context()); n != 1 || err != nil {
-				t.Errorf("%s: RemoteSocket.Join: %d in the room, %v", name, n, err)
-			}
+			kit.Got(e.To("one").Count(t.Context())).Is(t, 1, name, "RemoteSocket.Join", "in the room")
 			kit.OK(t, s.Leave(t.Context(), "one"))
 			kit.OK(t, s.Emit(t.Context(), "you", name))
 			w.Want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
@@ -163,8 +153,7 @@ func TestAcks(t *testing.T) {
 		if args, e := r.Args(); err != nil || e != nil || args[0] != "a" {
 			t.Errorf("RemoteSocket.EmitWithAck: got %v, %v, %v", args, e, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		responses, err = e.All().EmitWithAck(ctx, "nobody answers")
 		var partial *cluster.PartialError
 		if !errors.As(err, &partial) || partial.Clients != 4 || len(partial.Nodes) > 0 || len(responses) > 0 || !errors.Is(err, context.DeadlineExceeded) {
@@ -271,11 +260,7 @@ func TestVolatileCounted(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Second) // the connection is known to be busy
-		if n, err := e.To("x").Volatile().EmitCounted(t.Context(), "news"); n != 1 || err != nil {
-			t.Errorf("volatile: got %d, %v, want b alone", n, err)
-		}
-		if n, err := e.To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
-			t.Errorf("got %d, %v, want both", n, err)
-		}
+		kit.Got(e.To("x").Volatile().EmitCounted(t.Context(), "news")).Is(t, 1, "volatile")
+		kit.Got(e.To("x").EmitCounted(t.Context(), "news")).Is(t, 2)
 	})
 }

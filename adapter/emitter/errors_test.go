@@ -42,9 +42,7 @@ func TestNoServer(t *testing.T) {
 		if responses, err := e.Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
 			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
 		}
-		if n, err := w.Servers[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
-			t.Errorf("EmitCounted of a server: got %d, %v, want 2", n, err)
-		}
+		kit.Got(w.Servers[0].To("x").EmitCounted(t.Context(), "news")).Is(t, 2, "EmitCounted of a server")
 		w.Want(t, "EmitCounted of a server", "ab", `["news"]`)
 		if s := e.Stats(); s.Node != e.Node() || s.State.Status != adapter.Connected || e.State().Status != adapter.Connected || len(s.Nodes) != 2 {
 			t.Errorf("Stats: got %+v", s)
@@ -99,9 +97,7 @@ func TestNoBroker(t *testing.T) {
 		late := w.emitter(t)
 		kit.OK(t, late.To("x").Emit(t.Context(), "news", 1))
 		time.AfterFunc(5*time.Second, restore)
-		if n, err := late.To("x").EmitCounted(t.Context(), "news", 2); n != 2 || err != nil {
-			t.Errorf("EmitCounted: got %d, %v, want 2", n, err)
-		}
+		kit.Got(late.To("x").EmitCounted(t.Context(), "news", 2)).Is(t, 2, "EmitCounted")
 		for _, name := range "ab" {
 			for i := 1; i <= 2; i++ {
 				if got := w.Clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {

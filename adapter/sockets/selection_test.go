@@ -71,9 +71,7 @@ func checkSelection(t *testing.T, w *world, test selection) {
 	kit.OK(t, b.Emit(t.Context(), "e", 1))
 	synctest.Wait()
 	w.want(t, test.want, `2["e",1]`+test.manner)
-	if n, err := b.EmitCounted(t.Context(), "e", 2); err != nil || n != len(test.want) {
-		t.Errorf("EmitCounted: got %d, %v, want %d", n, err, len(test.want))
-	}
+	kit.Got(b.EmitCounted(t.Context(), "e", 2)).Is(t, len(test.want), "EmitCounted")
 	w.want(t, test.want, `2["e",2]`+test.manner)
 	responses, err := b.EmitWithAck(t.Context(), "q")
 	var answered []string
@@ -91,9 +89,7 @@ func checkSelection(t *testing.T, w *world, test selection) {
 	}
 	w.want(t, test.want, `2["q"]`+test.manner+" ack")
 	kit.Equal(t, w.fetched(t, b), test.want, "FetchSockets")
-	if n, err := b.Count(t.Context()); err != nil || n != len(test.want) {
-		t.Errorf("Count: got %d, %v, want %d", n, err, len(test.want))
-	}
+	kit.Got(b.Count(t.Context())).Is(t, len(test.want), "Count")
 	err = b.SocketsJoin(t.Context(), "new", "newer")
 	if got, newer := w.in("new"), w.in("newer"); err != nil || got != test.want || newer != got {
 		t.Errorf("SocketsJoin: %v, in the rooms are %q and %q, want %q", err, got, newer, test.want)

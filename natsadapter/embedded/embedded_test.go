@@ -180,8 +180,7 @@ func TestCluster(t *testing.T) {
 	}
 	// A server without the password does not get in.
 	stranger := start(t, Config{ClusterName: "belfry", Routes: []string{servers[0].ClusterURL()}})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 300*time.Millisecond)
 	if err := WaitForRoutes(ctx, []*Server{stranger, servers[0]}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a server without the cluster's password: %v, want that it has no routes", err)
 	}

@@ -71,8 +71,7 @@ func TestClose(t *testing.T) {
 			return f.Metadata["cluster"] == "elsewhere" && f.Endpoints[0].Data.Running > 0
 		})
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 100*time.Millisecond)
 	start := time.Now()
 	s.Close(ctx)
 	if d := time.Since(start); d < 100*time.Millisecond || d > kit.Patience/2 {
@@ -117,8 +116,7 @@ func TestStartWithoutAnswer(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	kit.OK(t, err)
 	defer mute.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 50*time.Millisecond)
 	a := natsadapter.New(natsadapter.Config{URL: "nats://" + mute.Addr().String(), Options: []nats.Option{nats.Timeout(time.Hour)}, Logger: kit.Silent})
 	done := make(chan error, 1)
 	go func() {

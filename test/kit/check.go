@@ -56,3 +56,20 @@ func shown(v any) string {
 	}
 	return fmt.Sprintf("%+v", v)
 }
+
+// A Result is what a function has returned: see Got.
+type Result[T comparable] struct {
+	got T
+	err error
+}
+
+// Got is for functions that return a value and an error: Got(f()).Is(t, want).
+func Got[T comparable](got T, err error) Result[T] { return Result[T]{got, err} }
+
+// Is checks that the value is want, and that there is no error.
+func (r Result[T]) Is(t testing.TB, want T, what ...any) {
+	if r.got != want || r.err != nil {
+		t.Helper()
+		t.Errorf("%sgot %s and the error %v, want %s", said(what), shown(r.got), r.err, shown(want))
+	}
+}

@@ -52,6 +52,13 @@ func Receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
+// Within returns a context that ends after d, and with the test.
+func Within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // Close closes c, which must succeed: at once if it is deferred, or by t.Cleanup.
 func Close(t testing.TB, c interface{ Close(context.Context) error }) {
 	t.Helper()

@@ -112,8 +112,7 @@ func TestAsk(t *testing.T) {
 		}
 		synctest.Wait() // nobody is at it any more
 		p.nodes["c"].silent = true
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		names, c := a.askNames(ctx, kindName)
 		if !slices.Equal(names, []string{"b"}) || !slices.Equal(c.Missing(), []Missing{{"c", nil}}) || !errors.Is(c.Cause, context.DeadlineExceeded) {
 			t.Errorf("a silent node: got %q, missing %v, %v", names, c.Missing(), c.Cause)
