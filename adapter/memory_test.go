@@ -82,25 +82,23 @@ func TestMemoryQueueIsBounded(t *testing.T) {
 		{size: 3 << 20, want: 1 + 1},
 		{size: 5 << 20, want: 1 + 1},
 	} {
-		t.Run(fmt.Sprintf("%d bytes", tc.size), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
-				received := 0
-				memory := new(adapter.Memory)
-				openMemory(t, memory, stuckRecv(release, func([]byte) { received++ }))
-				from := openMemory(t, memory, func([]byte) {})
-				kit.OK(t, from.Publish(t.Context(), lobby, make([]byte, tc.size)))
-				synctest.Wait() // recv has the first message
-				kit.Equal(t, 1+fill(t, from, tc.size), tc.want, "messages sent to a link that takes nothing")
-				close(release)
-				if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
-					t.Errorf("Publish after the receiver has gone on: %v", err)
-				}
-				synctest.Wait()
-				if want := tc.want + 1; received != want {
-					t.Errorf("received %d messages, want %d: those accepted and no other", received, want)
-				}
-			})
+		kit.Bubble(t, fmt.Sprintf("%d bytes", tc.size), func(t *testing.T) {
+			release := make(chan struct{})
+			received := 0
+			memory := new(adapter.Memory)
+			openMemory(t, memory, stuckRecv(release, func([]byte) { received++ }))
+			from := openMemory(t, memory, func([]byte) {})
+			kit.OK(t, from.Publish(t.Context(), lobby, make([]byte, tc.size)))
+			synctest.Wait() // recv has the first message
+			kit.Equal(t, 1+fill(t, from, tc.size), tc.want, "messages sent to a link that takes nothing")
+			close(release)
+			if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
+				t.Errorf("Publish after the receiver has gone on: %v", err)
+			}
+			synctest.Wait()
+			if want := tc.want + 1; received != want {
+				t.Errorf("received %d messages, want %d: those accepted and no other", received, want)
+			}
 		})
 	}
 }
@@ -133,27 +131,25 @@ func TestMemoryPublishWaits(t *testing.T) {
 		{"until the memory is interrupted", func(_, _ adapter.Link, _, _ func()) { interrupt() }, adapter.ErrUnavailable},
 		{"until the receiver closes", func(_, to adapter.Link, _, _ func()) { go func() { _ = to.Close() }() }, nil},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
-				free := sync.OnceFunc(func() { close(release) })
-				memory := new(adapter.Memory)
-				interrupt = func() { memory.Interrupt() }
-				to := openMemory(t, memory, stuckRecv(release, nil))
-				t.Cleanup(free)
-				from := openMemory(t, memory, func([]byte) {})
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				returned := waitingPublish(t, from, ctx)
-				tc.end(from, to, cancel, free)
-				synctest.Wait()
-				select {
-				case err := <-returned:
-					kit.ErrorIs(t, err, tc.want, "Publish returned")
-				default:
-					t.Error("Publish still waits")
-				}
-			})
+		kit.Bubble(t, tc.name, func(t *testing.T) {
+			release := make(chan struct{})
+			free := sync.OnceFunc(func() { close(release) })
+			memory := new(adapter.Memory)
+			interrupt = func() { memory.Interrupt() }
+			to := openMemory(t, memory, stuckRecv(release, nil))
+			t.Cleanup(free)
+			from := openMemory(t, memory, func([]byte) {})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			returned := waitingPublish(t, from, ctx)
+			tc.end(from, to, cancel, free)
+			synctest.Wait()
+			select {
+			case err := <-returned:
+				kit.ErrorIs(t, err, tc.want, "Publish returned")
+			default:
+				t.Error("Publish still waits")
+			}
 		})
 	}
 }
@@ -220,9 +216,7 @@ func TestMemoryCloseDropsWhatIsQueued(t *testing.T) {
 		synctest.Wait()
 		close(step)
 		<-closed
-		if received != 2 {
-			t.Errorf("recv was called %d times, want 2: not again once Close had begun", received)
-		}
+		kit.Equal(t, received, 2, "calls of recv, none once Close had begun")
 	})
 }
 

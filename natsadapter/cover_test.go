@@ -147,9 +147,7 @@ func TestCoverDenied(t *testing.T) {
 			t.Fatal("the new connection has a cover")
 		}
 		a.uncovered()
-		if got := a.adapter.Stats().Refused; got != 1 {
-			t.Errorf("round %d: %d refusals, want 1 in all", round, got)
-		}
+		kit.Equal(t, a.adapter.Stats().Refused, 1, "round", round, "refusals in all")
 		b.reaches(a, topics[0])
 	}
 }

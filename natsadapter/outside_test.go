@@ -95,13 +95,9 @@ func TestOutside(t *testing.T) {
 				}
 				return nil
 			})
-			if got := b.got.Load(); got != 20 {
-				t.Errorf("the node that is outside has got %d broadcasts, want the 20 of its own", got)
-			}
+			kit.Equal(t, b.got.Load(), 20, "broadcasts that the node outside has got: its own")
 			for _, g := range []*guest{a, c} {
-				if got := g.got.Load(); got != 20 {
-					t.Errorf("a node of the cluster has got %d broadcasts, want 20 of the other one", got)
-				}
+				kit.Equal(t, g.got.Load(), 20, "broadcasts that a node of the cluster has got: the other's")
 				if got := g.hub.Stats().Nodes; len(got) != 1 {
 					t.Errorf("a node of the cluster knows %v, want the other one alone", got)
 				}

@@ -48,9 +48,7 @@ func TestProbeNeedsNoPermission(t *testing.T) {
 	kit.OK(t, l.(adapter.Prober).Probe(t.Context(), nobody, []byte("back")))
 	select {
 	case msg := <-got:
-		if msg != "back" {
-			t.Errorf("got %q, want what was to be handed back", msg)
-		}
+		kit.Equal(t, msg, "back", "what was to be handed back")
 	case <-time.After(30 * time.Second):
 		t.Error("nothing was handed back")
 	}

@@ -87,32 +87,26 @@ func TestEveryCall(t *testing.T) {
 // A node that dies is waited for until it is silent for 2 s, and named; after that, nobody waits.
 func TestNodeDiesDuringCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 3)
-				populate(t, hubs)
-				wires[2].die()
-				start := time.Now()
-				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d < 100*time.Millisecond || d > mesh.SuspectAfter+mesh.HeartbeatInterval {
-					t.Errorf("it took %v", d)
-				}
-				start = time.Now()
-				n, err = c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name+", again", err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d > 25*time.Millisecond {
-					t.Errorf("a node that is silent was waited for: %v", d)
-				}
-				time.Sleep(mesh.DeadAfter + mesh.SuspectAfter)
-				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
-					t.Errorf("when it is given up: %v", err)
-				}
-				parts(t, c.name, n, 2)
-				idle(t, hubs[:2]...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 3)
+			populate(t, hubs)
+			wires[2].die()
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 100*time.Millisecond, mesh.SuspectAfter+mesh.HeartbeatInterval)
+			start = time.Now()
+			n, err = c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name+", again", err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 0, 25*time.Millisecond, "a node that is silent was waited for")
+			time.Sleep(mesh.DeadAfter + mesh.SuspectAfter)
+			if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+				t.Errorf("when it is given up: %v", err)
+			}
+			parts(t, c.name, n, 2)
+			idle(t, hubs[:2]...)
 		})
 	}
 }
@@ -135,50 +129,44 @@ func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
 
 func TestNodeLeavesDuringCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 3)
-				time.AfterFunc(300*time.Millisecond, func() { hubs[2].Close(context.Background()) })
-				start := time.Now()
-				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d < 300*time.Millisecond || d > 310*time.Millisecond {
-					t.Errorf("it took %v, want 300ms", d)
-				}
-				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
-					t.Errorf("when it has left: %v", err)
-				}
-				parts(t, c.name, n, 2)
-				idle(t, hubs[:2]...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 3)
+			time.AfterFunc(300*time.Millisecond, func() { hubs[2].Close(context.Background()) })
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 300*time.Millisecond, 310*time.Millisecond)
+			if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+				t.Errorf("when it has left: %v", err)
+			}
+			parts(t, c.name, n, 2)
+			idle(t, hubs[:2]...)
 		})
 	}
 }
 
 func TestCallEndsWithItsContext(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 3)
-				ended := errors.New("enough")
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				for _, end := range []struct {
-					ctx   context.Context
-					after time.Duration
-					cause error
-				}{{ctx, 700 * time.Millisecond, ended}, {context.Background(), CallTimeout, context.DeadlineExceeded}} {
-					time.AfterFunc(700*time.Millisecond, func() { cancel(ended) })
-					start := time.Now()
-					n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
-					parts(t, c.name, n, 2)
-					missing(t, c.name, err, 0, end.cause, hubs[2].Node())
-					kit.Equal(t, time.Since(start), end.after, "it took")
-				}
-				settle()
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 3)
+			ended := errors.New("enough")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			for _, end := range []struct {
+				ctx   context.Context
+				after time.Duration
+				cause error
+			}{{ctx, 700 * time.Millisecond, ended}, {context.Background(), CallTimeout, context.DeadlineExceeded}} {
+				time.AfterFunc(700*time.Millisecond, func() { cancel(ended) })
+				start := time.Now()
+				n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 2)
+				missing(t, c.name, err, 0, end.cause, hubs[2].Node())
+				kit.Equal(t, time.Since(start), end.after, "it took")
+			}
+			settle()
+			idle(t, hubs...)
 		})
 	}
 }
@@ -186,22 +174,20 @@ func TestCallEndsWithItsContext(t *testing.T) {
 // A Hub that is closed ends its calls. What concerns this node alone goes on to work.
 func TestCloseEndsCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 2)
-				time.AfterFunc(time.Second, func() { hubs[0].Close(context.Background()) })
-				r := hubs[0].Rooms("/", frame)
-				n, err := c.call(t.Context(), r)
-				parts(t, c.name, n, 1)
-				missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
-				n, err = c.call(t.Context(), r)
-				parts(t, c.name, n, 1)
-				kit.ErrorIs(t, err, adapter.ErrClosed, "after Close")
-				if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
-					t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
-				}
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 2)
+			time.AfterFunc(time.Second, func() { hubs[0].Close(context.Background()) })
+			r := hubs[0].Rooms("/", frame)
+			n, err := c.call(t.Context(), r)
+			parts(t, c.name, n, 1)
+			missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
+			n, err = c.call(t.Context(), r)
+			parts(t, c.name, n, 1)
+			kit.ErrorIs(t, err, adapter.ErrClosed, "after Close")
+			if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
+				t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
+			}
+			idle(t, hubs...)
 		})
 	}
 }
@@ -276,9 +262,7 @@ func TestUnknownRequest(t *testing.T) {
 			return nil
 		})
 		missing(t, "an unknown kind", err, 0, ErrUnknown, hubs[1].Node(), hubs[2].Node())
-		if d := time.Since(start); d > 10*time.Millisecond {
-			t.Errorf("it took %v", d)
-		}
+		kit.Took(t, start, 0, 10*time.Millisecond)
 		idle(t, hubs...)
 	})
 }

@@ -302,9 +302,7 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 			t.Errorf("a broadcast of more than %d bytes: %v, want ErrTooLarge", maxMessage, err)
 		}
 		payload = payload[:maxMessage-100]
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
-			t.Errorf("a broadcast of %d bytes: %v", len(payload), err)
-		}
+		kit.OK(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}), "a broadcast of", len(payload), "bytes")
 		many := union(2000, 0, "red") // their names take about 20 kB, and their places up to as much
 		payload = payload[:maxMessage-30_000]
 		if err := r.Emit(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {

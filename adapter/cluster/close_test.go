@@ -21,9 +21,7 @@ func closing(t *testing.T, ctx context.Context, h *Hub, least, most time.Duratio
 	t.Helper()
 	start := time.Now()
 	err := h.Close(ctx)
-	if d := time.Since(start); d < least || d > most {
-		t.Errorf("Close took %v, want %v to %v", d, least, most)
-	}
+	kit.Took(t, start, least, most, "Close")
 	return err
 }
 
@@ -66,49 +64,47 @@ func TestCloseRepairs(t *testing.T) {
 			return broadcasts(m) || ok && m.To == "" && len(beat.Tails) > 0
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 3)
-				_, x := add(t, hubs[1], "red", "blue")
-				_, y := add(t, hubs[2], "blue")
-				for _, s := range sieves[1:] {
-					n := 0
-					s.set(func(m *envelope.Message) bool {
-						drop := m.From == hubs[0].Node() && lose(m)
-						if drop && m.Broadcast == nil {
-							n++
-						}
-						return drop && n < 2
-					})
-				}
-				var wantX, wantY []string
-				for i := range 20 {
-					payload := fmt.Sprint(i)
-					wantX = append(wantX, payload)
-					if i%2 == 0 {
-						say(t, hubs[0], payload, Broadcast{Rooms: []string{"red"}})
-					} else {
-						wantY = append(wantY, payload)
-						say(t, hubs[0], payload, Broadcast{Rooms: []string{"blue"}})
+		kit.Bubble(t, name, func(t *testing.T) {
+			hubs, sieves := sifted(t, 3)
+			_, x := add(t, hubs[1], "red", "blue")
+			_, y := add(t, hubs[2], "blue")
+			for _, s := range sieves[1:] {
+				n := 0
+				s.set(func(m *envelope.Message) bool {
+					drop := m.From == hubs[0].Node() && lose(m)
+					if drop && m.Broadcast == nil {
+						n++
 					}
+					return drop && n < 2
+				})
+			}
+			var wantX, wantY []string
+			for i := range 20 {
+				payload := fmt.Sprint(i)
+				wantX = append(wantX, payload)
+				if i%2 == 0 {
+					say(t, hubs[0], payload, Broadcast{Rooms: []string{"red"}})
+				} else {
+					wantY = append(wantY, payload)
+					say(t, hubs[0], payload, Broadcast{Rooms: []string{"blue"}})
 				}
-				kit.OK(t, closing(t, t.Context(), hubs[0], 0, time.Second), "Close")
-				synctest.Wait()
-				if d := sieves[1].set(nil); d == 0 {
-					t.Error("nothing was lost")
+			}
+			kit.OK(t, closing(t, t.Context(), hubs[0], 0, time.Second), "Close")
+			synctest.Wait()
+			if d := sieves[1].set(nil); d == 0 {
+				t.Error("nothing was lost")
+			}
+			if s := hubs[1].Stats(); s.Repaired != 20 || s.Missed+s.Unknown != 0 {
+				t.Errorf("%+v, want 20 repaired", s)
+			}
+			got(t, "x", x, wantX...)
+			got(t, "y", y, wantY...)
+			time.Sleep(time.Minute)
+			for i, h := range hubs[1:] {
+				if s := h.Stats(); len(s.Nodes) != 1 || len(s.Suspects) != 0 || s.Missed+s.Unknown != 0 {
+					t.Errorf("node %d afterwards: %+v, want the other alone, and nothing missed", i+1, s)
 				}
-				if s := hubs[1].Stats(); s.Repaired != 20 || s.Missed+s.Unknown != 0 {
-					t.Errorf("%+v, want 20 repaired", s)
-				}
-				got(t, "x", x, wantX...)
-				got(t, "y", y, wantY...)
-				time.Sleep(time.Minute)
-				for i, h := range hubs[1:] {
-					if s := h.Stats(); len(s.Nodes) != 1 || len(s.Suspects) != 0 || s.Missed+s.Unknown != 0 {
-						t.Errorf("node %d afterwards: %+v, want the other alone, and nothing missed", i+1, s)
-					}
-				}
-			})
+			}
 		})
 	}
 }
@@ -152,29 +148,27 @@ func TestCloseIsBounded(t *testing.T) {
 		{"a node that hears nothing", 0, everything, 250 * time.Millisecond, 300 * time.Millisecond},
 		{"a node that hears nothing, and a ctx", 10 * time.Millisecond, everything, 10 * time.Millisecond, 10 * time.Millisecond},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 2)
-				add(t, hubs[1], "red")
-				sieves[1].set(c.drop)
-				say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
-				ctx := t.Context()
-				if c.patience > 0 {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, c.patience)
-					defer cancel()
-				}
-				var cause error
-				if c.patience > 0 {
-					cause = context.DeadlineExceeded
-				}
-				err := closing(t, ctx, hubs[0], c.least, c.most)
-				missing(t, "Close", err, 0, errUnconfirmed, hubs[1].Node())
-				if cause != nil && !errors.Is(err, cause) {
-					t.Errorf("Close: %v, want %v among the reasons", err, cause)
-				}
-				missing(t, "second Close", closing(t, t.Context(), hubs[0], 0, 0), 0, errUnconfirmed, hubs[1].Node())
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, sieves := sifted(t, 2)
+			add(t, hubs[1], "red")
+			sieves[1].set(c.drop)
+			say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
+			ctx := t.Context()
+			if c.patience > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, c.patience)
+				defer cancel()
+			}
+			var cause error
+			if c.patience > 0 {
+				cause = context.DeadlineExceeded
+			}
+			err := closing(t, ctx, hubs[0], c.least, c.most)
+			missing(t, "Close", err, 0, errUnconfirmed, hubs[1].Node())
+			if cause != nil && !errors.Is(err, cause) {
+				t.Errorf("Close: %v, want %v among the reasons", err, cause)
+			}
+			missing(t, "second Close", closing(t, t.Context(), hubs[0], 0, 0), 0, errUnconfirmed, hubs[1].Node())
 		})
 	}
 }

@@ -96,42 +96,40 @@ func TestCrashedNode(t *testing.T) {
 		{"named for longer", false, ask.ProbeInterval, 20 * time.Second, 20 * time.Second},
 		{"named for longer than anybody is remembered", false, ask.ProbeInterval, time.Hour, 30 * time.Second},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, adapters := mortals(t, 3, HubConfig{NameSuspects: c.naming}, c.dumb)
-				for _, h := range hubs {
-					add(t, h, "lobby")
-				}
-				asker, third := hubs[0], hubs[2]
-				count := func() (n int, err error) { return asker.Rooms("/", frame).Count(t.Context(), Selection{}) }
-				if n, err := count(); n != 3 || err != nil {
-					t.Fatalf("before the crash: %d, %v", n, err)
-				}
-				adapters[2].crash(t)
-				crashed := time.Now()
-				const beat = 500 * time.Millisecond // what was heard of it last may be so old
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, adapters := mortals(t, 3, HubConfig{NameSuspects: c.naming}, c.dumb)
+			for _, h := range hubs {
+				add(t, h, "lobby")
+			}
+			asker, third := hubs[0], hubs[2]
+			count := func() (n int, err error) { return asker.Rooms("/", frame).Count(t.Context(), Selection{}) }
+			if n, err := count(); n != 3 || err != nil {
+				t.Fatalf("before the crash: %d, %v", n, err)
+			}
+			adapters[2].crash(t)
+			crashed := time.Now()
+			const beat = 500 * time.Millisecond // what was heard of it last may be so old
+			n, err := count()
+			if took := time.Since(crashed); n != 2 || !named(err, third) || took > c.noticed || took < c.noticed-beat {
+				t.Errorf("the first count: %d, %v, after %v; want %v", n, err, took, c.noticed)
+			}
+			for {
+				start := time.Now()
 				n, err := count()
-				if took := time.Since(crashed); n != 2 || !named(err, third) || took > c.noticed || took < c.noticed-beat {
-					t.Errorf("the first count: %d, %v, after %v; want %v", n, err, took, c.noticed)
+				if took := time.Since(start); n != 2 || took > 0 {
+					t.Fatalf("%v after the crash: %d members, after %v", time.Since(crashed), n, took)
 				}
-				for {
-					start := time.Now()
-					n, err := count()
-					if took := time.Since(start); n != 2 || took > 0 {
-						t.Fatalf("%v after the crash: %d members, after %v", time.Since(crashed), n, took)
-					}
-					if err == nil {
-						break
-					}
-					if !named(err, third) || time.Since(crashed) > time.Minute {
-						t.Fatalf("%v after the crash: %v", time.Since(crashed), err)
-					}
-					time.Sleep(10 * time.Millisecond)
+				if err == nil {
+					break
 				}
-				if d := time.Since(crashed); d > c.nameless+10*time.Millisecond || d < c.nameless-beat-10*time.Millisecond {
-					t.Errorf("named until %v after the crash, want %v", d, c.nameless)
+				if !named(err, third) || time.Since(crashed) > time.Minute {
+					t.Fatalf("%v after the crash: %v", time.Since(crashed), err)
 				}
-			})
+				time.Sleep(10 * time.Millisecond)
+			}
+			if d := time.Since(crashed); d > c.nameless+10*time.Millisecond || d < c.nameless-beat-10*time.Millisecond {
+				t.Errorf("named until %v after the crash, want %v", d, c.nameless)
+			}
 		})
 	}
 }

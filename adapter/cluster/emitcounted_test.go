@@ -166,9 +166,7 @@ func TestClientIsAnsweredThroughChanges(t *testing.T) {
 		} {
 			time.AfterFunc(time.Second, change)
 			acks, err := client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("x")})
-			if len(acks.Answers) != 1 {
-				t.Errorf("%d answers, %v; want that of the member", len(acks.Answers), err)
-			}
+			kit.Equal(t, len(acks.Answers), 1, "answers, that of the member alone", err)
 		}
 		client.Close(t.Context())
 		settle()

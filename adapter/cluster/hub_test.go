@@ -114,9 +114,7 @@ func TestCloseWithStuckLink(t *testing.T) {
 		start := time.Now()
 		err := hubs[0].Close(ctx)
 		kit.Equal(t, time.Since(start), 3*time.Second, "Close took")
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close: %v, want the deadline: a broadcast was not sent", err)
-		}
+		kit.ErrorIs(t, err, context.DeadlineExceeded, "Close, while a broadcast was not sent")
 	})
 }
 
@@ -129,9 +127,7 @@ func TestCloseBeforeOpen(t *testing.T) {
 		}}})
 		start := time.Now()
 		_, m := add(t, h, "red")
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("joining took %v without a link", d)
-		}
+		kit.Took(t, start, 0, time.Second, "joining", "without a link")
 		say(t, h, "x", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "x")
 		ctx := kit.Within(t, time.Second)
@@ -165,9 +161,7 @@ func TestOpenFailsFirst(t *testing.T) {
 		}}
 		other := open(t, &wire{Memory: memory})
 		h := open(t, w)
-		if err := h.Ready(t.Context()); !errors.Is(err, wrong) {
-			t.Errorf("Ready: %v, want the adapter's error", err)
-		}
+		kit.ErrorIs(t, h.Ready(t.Context()), wrong)
 		if s := h.State(); s.Status != adapter.Degraded || !errors.Is(s.Reason, wrong) {
 			t.Errorf("state %+v, want Degraded with the adapter's error", s)
 		}

@@ -16,43 +16,41 @@ import (
 // Requests and answers that the broker loses are repaired: no call fails for it, or waits for its deadline.
 func TestCallsOverLossyBroker(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				_, wires := newWires(3)
-				var mu sync.Mutex
-				rng := rand.New(rand.NewPCG(1, 2))
-				lost := 0
-				var lossy atomic.Bool
-				for _, w := range wires {
-					w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
-						mu.Lock()
-						lose := lossy.Load() && broadcast && rng.IntN(3) == 0
-						if lose {
-							lost++
-						}
-						mu.Unlock()
-						if !lose {
-							recv(msg)
-						}
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			_, wires := newWires(3)
+			var mu sync.Mutex
+			rng := rand.New(rand.NewPCG(1, 2))
+			lost := 0
+			var lossy atomic.Bool
+			for _, w := range wires {
+				w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
+					mu.Lock()
+					lose := lossy.Load() && broadcast && rng.IntN(3) == 0
+					if lose {
+						lost++
+					}
+					mu.Unlock()
+					if !lose {
+						recv(msg)
 					}
 				}
-				hubs := clusterOn(t, wires...)
-				populate(t, hubs)
-				lossy.Store(true)
-				for range 10 {
-					start := time.Now()
-					n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-					parts(t, c.name, n, 3)
-					if d := time.Since(start); err != nil || d > 10*time.Second {
-						t.Errorf("%v after %v", err, d)
-					}
+			}
+			hubs := clusterOn(t, wires...)
+			populate(t, hubs)
+			lossy.Store(true)
+			for range 10 {
+				start := time.Now()
+				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 3)
+				if d := time.Since(start); err != nil || d > 10*time.Second {
+					t.Errorf("%v after %v", err, d)
 				}
-				if lost < 5 {
-					t.Errorf("%d were lost, too few to see anything", lost)
-				}
-				settle()
-				idle(t, hubs...)
-			})
+			}
+			if lost < 5 {
+				t.Errorf("%d were lost, too few to see anything", lost)
+			}
+			settle()
+			idle(t, hubs...)
 		})
 	}
 }

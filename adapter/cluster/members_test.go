@@ -19,20 +19,16 @@ import (
 
 // clusters runs a test on 1 to 4 nodes, and on one without an adapter.
 func clusters(t *testing.T, test func(t *testing.T, hubs []*Hub)) {
-	t.Run("no adapter", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			hubs := []*Hub{open(t, nil)}
-			test(t, hubs)
-			idle(t, hubs...)
-		})
+	kit.Bubble(t, "no adapter", func(t *testing.T) {
+		hubs := []*Hub{open(t, nil)}
+		test(t, hubs)
+		idle(t, hubs...)
 	})
 	for n := 1; n <= 4; n++ {
-		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := cluster(t, n)
-				test(t, hubs)
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, fmt.Sprint(n, " nodes"), func(t *testing.T) {
+			hubs, _ := cluster(t, n)
+			test(t, hubs)
+			idle(t, hubs...)
 		})
 	}
 }

@@ -126,55 +126,53 @@ func TestLeaveRacesJoin(t *testing.T) {
 		name string
 		same bool
 	}{{"of two members", false}, {"of one member", true}} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 2)
-				r := hubs[0].Rooms("/", frame)
-				led := keepLedger(t, r)
-				joiner, _ := add(t, hubs[0])
-				leaver := joiner
-				impatient, cancel := context.WithCancel(t.Context())
-				cancel()
-				name := func(i int) string { return fmt.Sprint("room", i) }
-				if !c.same {
-					leaver, _ = add(t, hubs[0])
-					for i := range rooms {
-						_ = r.Join(impatient, leaver, name(i))
-					}
-				}
-				var at [2]atomic.Int64
-				race := func(self int, do func(room string)) {
-					for i := range rooms {
-						at[self].Store(int64(i))
-						for at[1-self].Load() < int64(i) {
-							runtime.Gosched()
-						}
-						do(name(i))
-					}
-					at[self].Store(int64(rooms))
-				}
-				var tasks sync.WaitGroup
-				tasks.Go(func() { race(0, func(room string) { r.Leave(leaver, room) }) })
-				tasks.Go(func() { race(1, func(room string) { _ = r.Join(impatient, joiner, room) }) })
-				tasks.Wait()
-				led.want(r)
-				time.Sleep(2 * time.Second)
-				subscribed := wires[0].subscriptions()
-				wrong := 0
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 2)
+			r := hubs[0].Rooms("/", frame)
+			led := keepLedger(t, r)
+			joiner, _ := add(t, hubs[0])
+			leaver := joiner
+			impatient, cancel := context.WithCancel(t.Context())
+			cancel()
+			name := func(i int) string { return fmt.Sprint("room", i) }
+			if !c.same {
+				leaver, _ = add(t, hubs[0])
 				for i := range rooms {
-					members := r.Members(name(i))
-					if !c.same && !slices.Equal(members, []string{joiner}) || subscribed[roomTopic("/", name(i))] != (len(members) > 0) {
-						wrong++
+					_ = r.Join(impatient, leaver, name(i))
+				}
+			}
+			var at [2]atomic.Int64
+			race := func(self int, do func(room string)) {
+				for i := range rooms {
+					at[self].Store(int64(i))
+					for at[1-self].Load() < int64(i) {
+						runtime.Gosched()
 					}
+					do(name(i))
 				}
-				if wrong > 0 {
-					t.Errorf("%d of %d joins are orphaned, or have left interest behind", wrong, rooms)
+				at[self].Store(int64(rooms))
+			}
+			var tasks sync.WaitGroup
+			tasks.Go(func() { race(0, func(room string) { r.Leave(leaver, room) }) })
+			tasks.Go(func() { race(1, func(room string) { _ = r.Join(impatient, joiner, room) }) })
+			tasks.Wait()
+			led.want(r)
+			time.Sleep(2 * time.Second)
+			subscribed := wires[0].subscriptions()
+			wrong := 0
+			for i := range rooms {
+				members := r.Members(name(i))
+				if !c.same && !slices.Equal(members, []string{joiner}) || subscribed[roomTopic("/", name(i))] != (len(members) > 0) {
+					wrong++
 				}
-				r.Remove(leaver)
-				r.Remove(joiner)
-				time.Sleep(2 * time.Second)
-				kit.Equal(t, len(wires[0].subscriptions()), 0, "subscriptions left")
-			})
+			}
+			if wrong > 0 {
+				t.Errorf("%d of %d joins are orphaned, or have left interest behind", wrong, rooms)
+			}
+			r.Remove(leaver)
+			r.Remove(joiner)
+			time.Sleep(2 * time.Second)
+			kit.Equal(t, len(wires[0].subscriptions()), 0, "subscriptions left")
 		})
 	}
 }

@@ -40,32 +40,30 @@ func afar(t *testing.T, d time.Duration) func(msg []byte, broadcast bool, recv f
 func TestCallsOnANewLink(t *testing.T) {
 	const way = 50 * time.Millisecond // to the new node
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 2)
-				populate(t, hubs)
-				w := &wire{Memory: wires[0].Memory, receiving: afar(t, way)}
-				h := open(t, w)
-				enter(t, h)
-				check := func(when string) {
-					t.Helper()
-					if h.State().Status != adapter.Connected {
-						t.Fatalf("%s: not connected", when)
-					}
-					start := time.Now()
-					n, err := c.call(t.Context(), h.Rooms("/", frame))
-					if err != nil {
-						t.Errorf("%s: %v after %v", when, err, time.Since(start))
-					}
-					parts(t, when, n, 3)
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 2)
+			populate(t, hubs)
+			w := &wire{Memory: wires[0].Memory, receiving: afar(t, way)}
+			h := open(t, w)
+			enter(t, h)
+			check := func(when string) {
+				t.Helper()
+				if h.State().Status != adapter.Connected {
+					t.Fatalf("%s: not connected", when)
 				}
-				check("a new node")
-				w.set(adapter.State{Status: adapter.Degraded, Reason: errors.New("no broker")})
-				time.Sleep(mesh.DeadAfter + 5*time.Second)
-				w.set(adapter.State{Status: adapter.Connected})
-				synctest.Wait()
-				check("after a long silence")
-			})
+				start := time.Now()
+				n, err := c.call(t.Context(), h.Rooms("/", frame))
+				if err != nil {
+					t.Errorf("%s: %v after %v", when, err, time.Since(start))
+				}
+				parts(t, when, n, 3)
+			}
+			check("a new node")
+			w.set(adapter.State{Status: adapter.Degraded, Reason: errors.New("no broker")})
+			time.Sleep(mesh.DeadAfter + 5*time.Second)
+			w.set(adapter.State{Status: adapter.Connected})
+			synctest.Wait()
+			check("after a long silence")
 		})
 	}
 }
@@ -86,18 +84,16 @@ func enter(t *testing.T, h *Hub) {
 // Who has no time to wait for the answer to the hello gets a part, and is told so.
 func TestCallsThatDoNotWaitForTheHello(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 2)
-				populate(t, hubs)
-				h := open(t, &wire{Memory: wires[0].Memory, receiving: afar(t, 50*time.Millisecond)})
-				enter(t, h)
-				ctx := kit.Within(t, time.Millisecond)
-				start := time.Now()
-				_, err := c.call(ctx, h.Rooms("/", frame))
-				missing(t, c.name, err, 0, context.DeadlineExceeded)
-				kit.Equal(t, time.Since(start), time.Millisecond, "it took")
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 2)
+			populate(t, hubs)
+			h := open(t, &wire{Memory: wires[0].Memory, receiving: afar(t, 50*time.Millisecond)})
+			enter(t, h)
+			ctx := kit.Within(t, time.Millisecond)
+			start := time.Now()
+			_, err := c.call(ctx, h.Rooms("/", frame))
+			missing(t, c.name, err, 0, context.DeadlineExceeded)
+			kit.Equal(t, time.Since(start), time.Millisecond, "it took")
 		})
 	}
 }

@@ -45,35 +45,33 @@ func TestChangesBehindALoss(t *testing.T) {
 			[]string{"red"}, Broadcast{Rooms: []string{"red"}}, []string{"before", "disconnect false"}},
 	} {
 		for _, lose := range []string{"the broadcast before", "both", "nothing"} {
-			t.Run(c.name+", lost: "+lose, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					hubs, sieves := sifted(t, 2)
-					_, x := add(t, hubs[0], "red")
-					_, y := add(t, hubs[0], "red", "stays")
-					r := hubs[1].Rooms("/", frame)
-					sieves[0].set(func(m *envelope.Message) bool {
-						return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.Sequence < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
-					})
-					var wg sync.WaitGroup
-					say(t, hubs[1], "before", Broadcast{Rooms: c.before})
-					synctest.Wait()
-					wg.Go(func() { c.change(t, r) })
-					synctest.Wait()
-					say(t, hubs[1], "after", c.after)
-					synctest.Wait() // what has come waits for what has not
-					sieves[0].set(nil)
-					wg.Wait()
-					settle() // what waited comes with what it waited for, and is not asked for
-					got(t, "the member that was changed", x, c.x...)
-					got(t, "the member that was not", y, "before", "after")
-					if s := hubs[0].Stats(); (lose != "nothing") != (s.Repaired > 0) || s.Overtaken+s.Missed+s.Unknown != 0 {
-						t.Errorf("%+v", s)
-					}
-					if members := hubs[0].Rooms("/", frame).Members("red"); c.name == "leave all" && len(members) != 1 {
-						t.Errorf("%q are in red, want the one that stays", members)
-					}
-					idle(t, hubs...)
+			kit.Bubble(t, c.name+", lost: "+lose, func(t *testing.T) {
+				hubs, sieves := sifted(t, 2)
+				_, x := add(t, hubs[0], "red")
+				_, y := add(t, hubs[0], "red", "stays")
+				r := hubs[1].Rooms("/", frame)
+				sieves[0].set(func(m *envelope.Message) bool {
+					return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.Sequence < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
 				})
+				var wg sync.WaitGroup
+				say(t, hubs[1], "before", Broadcast{Rooms: c.before})
+				synctest.Wait()
+				wg.Go(func() { c.change(t, r) })
+				synctest.Wait()
+				say(t, hubs[1], "after", c.after)
+				synctest.Wait() // what has come waits for what has not
+				sieves[0].set(nil)
+				wg.Wait()
+				settle() // what waited comes with what it waited for, and is not asked for
+				got(t, "the member that was changed", x, c.x...)
+				got(t, "the member that was not", y, "before", "after")
+				if s := hubs[0].Stats(); (lose != "nothing") != (s.Repaired > 0) || s.Overtaken+s.Missed+s.Unknown != 0 {
+					t.Errorf("%+v", s)
+				}
+				if members := hubs[0].Rooms("/", frame).Members("red"); c.name == "leave all" && len(members) != 1 {
+					t.Errorf("%q are in red, want the one that stays", members)
+				}
+				idle(t, hubs...)
 			})
 		}
 	}

@@ -96,41 +96,39 @@ func TestRequestPastInOneRoom(t *testing.T) {
 		{"both rooms", []string{"blue", "red"}, true},
 		{"the late room alone", []string{"blue"}, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var wg sync.WaitGroup
-				s := Selection{Rooms: c.rooms}
-				hubs, x, y := late(t, func(h *Hub) {
-					r := h.Rooms("/", frame)
-					wg.Go(func() {
-						if err := r.SocketsJoin(t.Context(), s, "joined"); err != nil {
-							t.Errorf("SocketsJoin: %v", err)
-						}
-					})
-					synctest.Wait()
-					wg.Go(func() {
-						acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")}) // x keeps silent
-						if (acks.Members == 1) != c.toX || len(acks.Answers) != 0 || (err != nil) != c.toX {
-							t.Errorf("EmitWithAck: %+v, %v", acks, err)
-						}
-					})
-					synctest.Wait()
-					wg.Go(func() {
-						if n, err := r.Count(t.Context(), s); (n == 1) != c.toX || n > 1 || err != nil {
-							t.Errorf("Count: %d, %v", n, err)
-						}
-					})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			var wg sync.WaitGroup
+			s := Selection{Rooms: c.rooms}
+			hubs, x, y := late(t, func(h *Hub) {
+				r := h.Rooms("/", frame)
+				wg.Go(func() {
+					if err := r.SocketsJoin(t.Context(), s, "joined"); err != nil {
+						t.Errorf("SocketsJoin: %v", err)
+					}
 				})
-				if c.toX {
-					got(t, "x", x, "asked")
-				}
-				got(t, "y, which joined later", y)
-				joined := hubs[0].Rooms("/", frame).Members("joined")
-				if len(joined) > 1 || (len(joined) == 1) != c.toX {
-					t.Errorf("%q were moved, want x: %v", joined, c.toX)
-				}
-				wg.Wait()
+				synctest.Wait()
+				wg.Go(func() {
+					acks, err := r.EmitWithAck(t.Context(), Broadcast{Rooms: c.rooms, Payload: []byte("asked")}) // x keeps silent
+					if (acks.Members == 1) != c.toX || len(acks.Answers) != 0 || (err != nil) != c.toX {
+						t.Errorf("EmitWithAck: %+v, %v", acks, err)
+					}
+				})
+				synctest.Wait()
+				wg.Go(func() {
+					if n, err := r.Count(t.Context(), s); (n == 1) != c.toX || n > 1 || err != nil {
+						t.Errorf("Count: %d, %v", n, err)
+					}
+				})
 			})
+			if c.toX {
+				got(t, "x", x, "asked")
+			}
+			got(t, "y, which joined later", y)
+			joined := hubs[0].Rooms("/", frame).Members("joined")
+			if len(joined) > 1 || (len(joined) == 1) != c.toX {
+				t.Errorf("%q were moved, want x: %v", joined, c.toX)
+			}
+			wg.Wait()
 		})
 	}
 }

@@ -35,38 +35,36 @@ func TestRepair(t *testing.T) {
 		{name: "a member's own room", b: func(own string) Broadcast { return Broadcast{Rooms: []string{own}} }, to: "xy"},
 		{name: "a union with a member's own", b: func(own string) Broadcast { return Broadcast{Rooms: []string{own, "blue"}} }, to: "xy"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 3)
-				own, x := add(t, hubs[0], "red")
-				_, y := add(t, hubs[1], "red", "blue", own)
-				for i, s := range sieves[:2] {
-					rng := rand.New(rand.NewPCG(1, uint64(i)))
-					s.set(func(m *envelope.Message) bool {
-						return broadcasts(m) && rng.IntN(3) == 0 || repairs(m) && rng.IntN(10) == 0
-					})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, sieves := sifted(t, 3)
+			own, x := add(t, hubs[0], "red")
+			_, y := add(t, hubs[1], "red", "blue", own)
+			for i, s := range sieves[:2] {
+				rng := rand.New(rand.NewPCG(1, uint64(i)))
+				s.set(func(m *envelope.Message) bool {
+					return broadcasts(m) && rng.IntN(3) == 0 || repairs(m) && rng.IntN(10) == 0
+				})
+			}
+			var all []string
+			for i := range 100 {
+				all = append(all, fmt.Sprint(i))
+				say(t, hubs[2], all[i], c.b(own))
+				if i%10 == 0 {
+					time.Sleep(time.Duration(i) * time.Millisecond)
 				}
-				var all []string
-				for i := range 100 {
-					all = append(all, fmt.Sprint(i))
-					say(t, hubs[2], all[i], c.b(own))
-					if i%10 == 0 {
-						time.Sleep(time.Duration(i) * time.Millisecond)
-					}
+			}
+			time.Sleep(10 * time.Second)
+			for i, name := range []string{"x", "y"} {
+				var want []string
+				if strings.Contains(c.to, name) {
+					want = all
 				}
-				time.Sleep(10 * time.Second)
-				for i, name := range []string{"x", "y"} {
-					var want []string
-					if strings.Contains(c.to, name) {
-						want = all
-					}
-					got(t, name, [...]*member{x, y}[i], want...)
-					dropped := sieves[i].set(nil)
-					if s := hubs[i].Stats(); dropped == 0 && want != nil || s.Repaired == 0 && dropped > 0 || s.Missed+s.Unknown+s.Overtaken != 0 {
-						t.Errorf("%s: %d dropped, %+v; want repairs, and nothing missed or overtaken", name, dropped, s)
-					}
+				got(t, name, [...]*member{x, y}[i], want...)
+				dropped := sieves[i].set(nil)
+				if s := hubs[i].Stats(); dropped == 0 && want != nil || s.Repaired == 0 && dropped > 0 || s.Missed+s.Unknown+s.Overtaken != 0 {
+					t.Errorf("%s: %d dropped, %+v; want repairs, and nothing missed or overtaken", name, dropped, s)
 				}
-			})
+			}
 		})
 	}
 }

@@ -86,12 +86,8 @@ func TestNodesWithoutMembersGetNothing(t *testing.T) {
 			say(t, hubs[1], "x", Broadcast{Rooms: []string{from}})
 		}
 		settle()
-		if got := len(wires[0].received()); got != 100 {
-			t.Errorf("node 0 received %d broadcasts, want those to its member", got)
-		}
-		if got := len(wires[1].received()); got != 100 {
-			t.Errorf("node 1 received %d broadcasts, want those to red", got)
-		}
+		kit.Equal(t, len(wires[0].received()), 100, "broadcasts that node 0 received: those to its member")
+		kit.Equal(t, len(wires[1].received()), 100, "broadcasts that node 1 received: those to red")
 		for _, i := range []int{2, 3} {
 			if got := wires[i].received(); len(got) != 0 {
 				t.Errorf("node %d received %d broadcasts without a member: %v", i, len(got), got[0])
@@ -114,9 +110,7 @@ func TestInterestLingers(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		say(t, hubs[0], "y", Broadcast{Rooms: []string{"red"}})
 		settle()
-		if got := len(wires[1].received()); got != 1 {
-			t.Errorf("%d broadcasts received after the linger, want no more than 1", got)
-		}
+		kit.Equal(t, len(wires[1].received()), 1, "broadcasts received after the linger: no more")
 		kit.OK(t, hubs[1].Rooms("/", frame).Join(t.Context(), id, "red"))
 		say(t, hubs[0], "z", Broadcast{Rooms: []string{"red"}})
 		settle()
@@ -187,9 +181,7 @@ func TestUnframeable(t *testing.T) {
 	_, m := add(t, h)
 	say(t, h, "unframeable", Broadcast{})
 	say(t, h, "x", Broadcast{})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("got %q, want the second", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "the second")
 	if !strings.Contains(log.String(), "no frame for it") {
 		t.Errorf("logged %q", log.String())
 	}

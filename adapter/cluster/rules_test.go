@@ -116,9 +116,7 @@ func TestRule02MembersMayBeInNoRoom(t *testing.T) {
 		t.Errorf("a member in no room: it is in %q, members are %q", got, r.IDs())
 	}
 	say(t, h, "x", Broadcast{})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("a member in no room got %q, want what is for all", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "a member in no room gets what is for all")
 }
 
 // In Socket.IO, the member is not in the room yet when create-room is told. In belfry it is, since it cannot be told with a lock held:
@@ -182,9 +180,7 @@ func TestRule05LeavesTellOfThoseWhoWereThere(t *testing.T) {
 	}
 	say(t, h, "x", Broadcast{})
 	say(t, h, "y", Broadcast{Rooms: []string{"a", "red", "blue"}})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("got %q, want what is for all", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "what is for all")
 }
 
 // In Socket.IO, the member still has all its rooms while leave-room is told. In belfry it has left them all in one step, of which listeners

@@ -135,12 +135,8 @@ func TestUnopenable(t *testing.T) {
 			"EmitCounted": second(e.All().EmitCounted(t.Context(), "x")),
 			"Close":       e.Close(t.Context()),
 		} {
-			if !errors.Is(err, errConfig) {
-				t.Errorf("%s: got %v, want the adapter's error", name, err)
-			}
+			kit.ErrorIs(t, err, errConfig, name)
 		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("it took %v", d)
-		}
+		kit.Took(t, start, 0, time.Second)
 	})
 }

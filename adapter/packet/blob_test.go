@@ -26,9 +26,7 @@ func TestBlob(t *testing.T) {
 			}
 		}
 		blob := e.AppendBlob([]byte("before"))[len("before"):]
-		if e.BlobSize() != len(blob) {
-			t.Errorf("%.40q: BlobSize is %d, the blob has %d bytes", e.Text, e.BlobSize(), len(blob))
-		}
+		kit.Equal(t, e.BlobSize(), len(blob), "BlobSize of", e.Text)
 		got, err := ParseBlob(blob, nil)
 		if err != nil || !reflect.DeepEqual(got, e) {
 			t.Errorf("got %q, error %v, want %q", got, err, e)

@@ -74,9 +74,7 @@ func TestClose(t *testing.T) {
 	ctx := kit.Within(t, 100*time.Millisecond)
 	start := time.Now()
 	s.Close(ctx)
-	if d := time.Since(start); d < 100*time.Millisecond || d > kit.Patience/2 {
-		t.Errorf("Close took %v", d)
-	}
+	kit.Took(t, start, 100*time.Millisecond, kit.Patience/2, "Close")
 	if a := <-answers; a.OK || a.Count != 4 || !slices.Equal(a.Missing, []string{third.Node()}) {
 		t.Errorf("what was being carried out: %s", a.text)
 	}
@@ -125,9 +123,7 @@ func TestStartWithoutAnswer(t *testing.T) {
 	}()
 	select {
 	case err := <-done:
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the deadline", err)
-		}
+		kit.ErrorIs(t, err, context.DeadlineExceeded)
 	case <-time.After(kit.Patience):
 		t.Fatal("Start does not return")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // OK ends the test if err is not nil. What it and the other checks say first is what: words and values, with
@@ -38,6 +39,14 @@ func EqualSlices[E comparable](t testing.TB, got, want []E, what ...any) {
 	if !slices.Equal(got, want) {
 		t.Helper()
 		t.Errorf("%sgot %s, want %s", said(what), shown(got), shown(want))
+	}
+}
+
+// Took checks the time since start.
+func Took(t testing.TB, start time.Time, least, most time.Duration, what ...any) {
+	if d := time.Since(start); d < least || d > most {
+		t.Helper()
+		t.Errorf("%stook %v, want %v to %v", said(what), d, least, most)
 	}
 }
 

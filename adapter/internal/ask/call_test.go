@@ -29,37 +29,35 @@ func TestLateNodeThatHasBegun(t *testing.T) {
 		}, true},
 		{"and is silent", false, nil, true},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
-				call := x.New(func(Page) error { return nil })
-				answer := func(from string, a envelope.AnswerHeader) {
-					x.calls.receive(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
+			call := x.New(func(Page) error { return nil })
+			answer := func(from string, a envelope.AnswerHeader) {
+				x.calls.receive(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+			}
+			x.add(call, []string{"known"})
+			answer("new", envelope.AnswerHeader{More: true})
+			answer("newer", envelope.AnswerHeader{Status: envelope.Busy})
+			answer("known", envelope.AnswerHeader{})
+			ended := make(chan struct{})
+			go func() {
+				x.Wait(t.Context(), call, nil)
+				close(ended)
+			}()
+			synctest.Wait()
+			if c.alive {
+				select {
+				case <-ended:
+					t.Fatal("the call has ended with a part of the node's answer")
+				default:
 				}
-				x.add(call, []string{"known"})
-				answer("new", envelope.AnswerHeader{More: true})
-				answer("newer", envelope.AnswerHeader{Status: envelope.Busy})
-				answer("known", envelope.AnswerHeader{})
-				ended := make(chan struct{})
-				go func() {
-					x.Wait(t.Context(), call, nil)
-					close(ended)
-				}()
-				synctest.Wait()
-				if c.alive {
-					select {
-					case <-ended:
-						t.Fatal("the call has ended with a part of the node's answer")
-					default:
-					}
-					c.end(x, answer)
-				}
-				<-ended // without that a clock has moved
-				if missing := call.Missing(); c.missing != (len(missing) == 1 && missing[0].Node == "new") || len(missing) > 1 {
-					t.Errorf("missing: %v, want the node among them: %v", missing, c.missing)
-				}
-				kit.Equal(t, x.State(), (State{}), "it is left with")
-			})
+				c.end(x, answer)
+			}
+			<-ended // without that a clock has moved
+			if missing := call.Missing(); c.missing != (len(missing) == 1 && missing[0].Node == "new") || len(missing) > 1 {
+				t.Errorf("missing: %v, want the node among them: %v", missing, c.missing)
+			}
+			kit.Equal(t, x.State(), (State{}), "it is left with")
 		})
 	}
 }

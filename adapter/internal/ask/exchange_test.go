@@ -155,13 +155,9 @@ func TestBounds(t *testing.T) {
 		if s := b.State(); s.Running != MaxLookups || s.Refused != 2 {
 			t.Errorf("%+v, want %d, and 2 refused", s, MaxLookups)
 		}
-		if id := <-ended; id != 1 {
-			t.Errorf("%d has ended, want 1, whose asker waits for a second", id)
-		}
+		kit.Equal(t, <-ended, 1, "has ended: that whose asker waits for a second")
 		request(envelope.KindCancel, 7, 0)
-		if id := <-ended; id != 7 {
-			t.Errorf("%d has ended, want 7, which is forgotten", id)
-		}
+		kit.Equal(t, <-ended, 7, "has ended: that which is forgotten")
 		b.SetAlive(nil, nil)
 		for range MaxLookups - 2 {
 			<-ended

@@ -130,9 +130,7 @@ func TestMeasuredRoundTrips(t *testing.T) {
 	measured(s.at, FenceTimeout) // no Age at all, as of an earlier version
 	measured(1500*ms, MaxPatience)
 	s.hears("o", farAck(s, s.at-time.Millisecond, 300*ms)) // it has gone to another broker, farther away
-	if got := s.patience(s.peers["o"]); got != FenceTimeout {
-		t.Errorf("patience %v, want what was measured", got)
-	}
+	kit.Equal(t, s.patience(s.peers["o"]), FenceTimeout, "patience: what was measured")
 }
 
 // A Join behind the fence of another takes no longer when the node that the first waits for has gone meanwhile.

@@ -43,9 +43,7 @@ func TestRosterRetires(t *testing.T) {
 		t.Errorf("all are %v, want c, a and b", ids(r.everybody()))
 	}
 	alive := r.list(func(p *peer[string]) bool { return p.alive() })
-	if !slices.Equal(alive, []string{"c"}) {
-		t.Errorf("alive are %v, want c: one that returns is suspect", alive)
-	}
+	kit.EqualSlices(t, alive, []string{"c"}, "alive: one that returns is suspect")
 }
 
 // Members and Nodes change when somebody is waited for or no longer, and when a suspect dies or says goodbye.

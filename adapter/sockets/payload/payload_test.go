@@ -15,9 +15,7 @@ func TestPayload(t *testing.T) {
 	encoded := packet.Encoded{Text: []byte(`2["x"]`), Attachments: [][]byte{[]byte("a"), {}}}
 	for _, p := range []Payload{{Encoded: encoded}, {encoded, true, false}, {encoded, false, true}, {encoded, true, true}} {
 		b := p.Append([]byte("before"))[len("before"):]
-		if p.Size() != len(b) {
-			t.Errorf("%+v: Size is %d, Append has appended %d bytes", p, p.Size(), len(b))
-		}
+		kit.Equal(t, p.Size(), len(b), p, "Size")
 		got, err := Parse(b, nil)
 		if err != nil || !reflect.DeepEqual(got, p) {
 			t.Errorf("got %+v, error %v, want %+v", got, err, p)
