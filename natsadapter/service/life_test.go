@@ -71,9 +71,8 @@ func TestClose(t *testing.T) {
 			return f.Metadata["cluster"] == "elsewhere" && f.Endpoints[0].Data.Running > 0
 		})
 	})
-	ctx := kit.Within(t, 100*time.Millisecond)
 	start := time.Now()
-	s.Close(ctx)
+	s.Close(kit.Within(t, 100*time.Millisecond))
 	kit.Took(t, start, 100*time.Millisecond, kit.Patience/2, "Close")
 	if a := <-answers; a.OK || a.Count != 4 || !slices.Equal(a.Missing, []string{third.Node()}) {
 		t.Errorf("what was being carried out: %s", a.text)
