@@ -92,9 +92,7 @@ func TestMemoryQueueIsBounded(t *testing.T) {
 			synctest.Wait() // recv has the first message
 			kit.Equal(t, 1+fill(t, from, tc.size), tc.want, "messages sent to a link that takes nothing")
 			close(release)
-			if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
-				t.Errorf("Publish after the receiver has gone on: %v", err)
-			}
+			kit.OK(t, from.Publish(t.Context(), lobby, make([]byte, tc.size)), "Publish after the receiver has gone on")
 			synctest.Wait()
 			if want := tc.want + 1; received != want {
 				t.Errorf("received %d messages, want %d: those accepted and no other", received, want)

@@ -138,9 +138,8 @@ func TestForgedChunks(t *testing.T) {
 				speak(chunk)
 			}
 			synctest.Wait()
-			if refused := hubs[1].Stats().Malformed > before; refused != (from == nodeB) {
-				t.Errorf("a message of %s in chunks of %s: refused %v", nodeA, from, refused)
-			}
+			kit.Equal(t, hubs[1].Stats().Malformed > before, from == nodeB,
+				"a message of", nodeA, "in chunks of", from, "refused")
 		}
 		before := hubs[1].Stats().Malformed
 		for _, chunk := range envelope.Chunks(nodeA, 2, append(envelope.Chunks(nodeA, 1, make([]byte, 5000), 4<<10)[0], make([]byte, 2000)...), 4<<10) {

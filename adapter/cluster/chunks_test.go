@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -298,16 +297,14 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 		_, there := add(t, hubs[1], "red")
 		r := hubs[0].Rooms("/", frame)
 		payload := make([]byte, maxMessage)
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("a broadcast of more than %d bytes: %v, want ErrTooLarge", maxMessage, err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}), ErrTooLarge,
+			"a broadcast of more than", maxMessage, "bytes")
 		payload = payload[:maxMessage-100]
 		kit.OK(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}), "a broadcast of", len(payload), "bytes")
 		many := union(2000, 0, "red") // their names take about 20 kB, and their places up to as much
 		payload = payload[:maxMessage-30_000]
-		if err := r.Emit(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("a broadcast to %d rooms of %d bytes: %v, want ErrTooLarge", len(many), len(payload), err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: many, Payload: payload}), ErrTooLarge,
+			"a broadcast to", len(many), "rooms of", len(payload), "bytes")
 		settle()
 		here.mu.Lock()
 		defer here.mu.Unlock()

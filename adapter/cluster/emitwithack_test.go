@@ -109,9 +109,8 @@ func TestEmitWithFirstAck(t *testing.T) {
 		settle()
 		for i, h := range hubs {
 			for _, m := range h.Rooms("/", frame).Select([]string{"red"}, nil) {
-				if got := m.(*member).forgotten(); got != min(i, 1) {
-					t.Errorf("member %d was told %d times that the answer is not wanted", i, got)
-				}
+				kit.Equal(t, m.(*member).forgotten(), min(i, 1),
+					"how often member", i, "was told that the answer is not wanted")
 			}
 		}
 		if ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Rooms: []string{hubs[0].NewID()}}); err != ErrMember {

@@ -26,9 +26,8 @@ func TestHubWithoutAdapter(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		kit.OK(t, h.Close(t.Context()))
-		if err := h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want %v", err, adapter.ErrClosed)
-		}
+		kit.ErrorIs(t, h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}), adapter.ErrClosed,
+			"Broadcast after Close")
 		got(t, "the member after Close", m, "y")
 	})
 }
@@ -71,18 +70,16 @@ func TestCloseSaysBye(t *testing.T) {
 		kit.OK(t, hubs[1].Close(t.Context()), "second Close")
 		synctest.Wait()
 		kit.Equal(t, len(m.take()), 100, "broadcasts before Close that came")
-		if got := hubs[0].Stats().Nodes; !slices.Equal(got, []string{hubs[2].Node()}) {
-			t.Errorf("nodes %v after Close of one, want the other", got)
-		}
+		kit.EqualSlices(t, hubs[0].Stats().Nodes, []string{hubs[2].Node()},
+			"nodes after Close of one: the other")
 		start := time.Now()
 		if err := hubs[0].Rooms("/", frame).Join(t.Context(), id, "blue"); err != nil || time.Since(start) > 20*time.Millisecond {
 			t.Errorf("Join after Close of another: %v after %v", err, time.Since(start))
 		}
 		gone.take()
 		r := hubs[1].Rooms("/", frame)
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}), adapter.ErrClosed,
+			"Broadcast after Close")
 		got(t, "the closed node's member", gone, "x")
 		if err := r.Join(t.Context(), r.IDs()[0], "blue"); !errors.Is(err, adapter.ErrClosed) || !slices.Contains(r.Of(r.IDs()[0]), "blue") {
 			t.Errorf("Join after Close: %v, want ErrClosed, and the membership", err)

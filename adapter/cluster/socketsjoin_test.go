@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,9 +40,8 @@ func TestChangeMembers(t *testing.T) {
 		kit.Got(r.Count(t.Context(), Selection{Rooms: []string{"gold"}})).Is(t, len(hubs), "left in gold")
 		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Local: true}, "here"), "SocketsJoin on this node")
 		kit.Got(r.Count(t.Context(), Selection{Rooms: []string{"here"}})).Is(t, 2, "joined here")
-		if err := r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)); !errors.Is(err, ErrRoomName) {
-			t.Errorf("SocketsJoin of a name that is none: %v", err)
-		}
+		kit.ErrorIs(t, r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)), ErrRoomName,
+			"SocketsJoin of a name that is none")
 		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true))
 		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{}, false))
 		each("red", reds, "disconnect true")

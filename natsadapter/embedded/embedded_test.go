@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -181,9 +180,8 @@ func TestCluster(t *testing.T) {
 	// A server without the password does not get in.
 	stranger := start(t, Config{ClusterName: "belfry", Routes: []string{servers[0].ClusterURL()}})
 	ctx := kit.Within(t, 300*time.Millisecond)
-	if err := WaitForRoutes(ctx, []*Server{stranger, servers[0]}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a server without the cluster's password: %v, want that it has no routes", err)
-	}
+	kit.ErrorIs(t, WaitForRoutes(ctx, []*Server{stranger, servers[0]}), context.DeadlineExceeded,
+		"a server without the cluster's password has no routes")
 }
 
 func TestClusterErrors(t *testing.T) {

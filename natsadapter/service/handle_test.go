@@ -64,9 +64,8 @@ func TestConnectionIsNamed(t *testing.T) {
 		s, err := Start(t.Context(), Config{Adapter: a, Emitter: e, Logger: silent})
 		kit.OK(t, err)
 		defer s.Close(t.Context())
-		if want := cmp.Or(name, "service of web-1 ("+e.Node()+")"); s.nc.Opts.Name != want {
-			t.Errorf("the service's connection is called %q, want %q", s.nc.Opts.Name, want)
-		}
+		kit.Equal(t, s.nc.Opts.Name, cmp.Or(name, "service of web-1 ("+e.Node()+")"),
+			"the service's connection is called")
 		if m := s.micro.Info().Metadata; m["node_name"] != "web-1" || m["node"] != e.Node() {
 			t.Errorf("it says of itself %v", m)
 		}

@@ -137,9 +137,8 @@ func TestGone(t *testing.T) {
 	lost := func(seq uint64) Lost { return Lost{Node: "o", After: seq - 1, Upto: seq} }
 	s.loses(lost(2), lost(3), lost(4))
 	s.delivers("o5")
-	if i := slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
-		t.Errorf("delivered as effect %d, want it behind the three losses", i)
-	}
+	kit.Equal(t, slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }), 3,
+		"delivered as effect behind the three losses")
 	s.hears("o", gone) // again
 	s.loses()
 	s.gets("o", 3, []uint64{2, 1}, "a", "b") // it comes after all

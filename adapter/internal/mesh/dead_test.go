@@ -18,9 +18,8 @@ func TestDeadNodeReturns(t *testing.T) {
 	if s.Suspects() != nil || s.Members() != nil || s.Counts().Deaths != 1 {
 		t.Fatalf("suspects %v, members %v, %d deaths; want nobody, and one", s.Suspects(), s.Members(), s.Counts().Deaths)
 	}
-	if n := len(effects[Membership](s)); n != 2 {
-		t.Errorf("%d changes of the members, want one by the suspicion and one by the death", n)
-	}
+	kit.Equal(t, len(effects[Membership](s)), 2,
+		"changes of the members: one by the suspicion and one by the death")
 	s.loses() // nothing was known to be missing
 	if p := s.peers["o"]; p == nil || p.low != 5 || p.lows[hashOf("a")] != 6 {
 		t.Fatalf("of the dead node %+v is kept, want its place", p)

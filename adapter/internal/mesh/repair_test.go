@@ -132,9 +132,8 @@ func TestNackNamesAllInTurn(t *testing.T) {
 				at, first = append(at, s.at-begin), append(first, n.Ranges[0].Hash)
 			}
 		})
-		if want := []time.Duration{100 * ms, 200 * ms, 300 * ms, 500 * ms, 700 * ms, 900 * ms}; !slices.Equal(at, want) {
-			t.Errorf("asked again after %v, want %v", at, want)
-		}
+		kit.EqualSlices(t, at, []time.Duration{100 * ms, 200 * ms, 300 * ms, 500 * ms, 700 * ms, 900 * ms},
+			"asked again after")
 		for i, h := range first {
 			kit.Equal(t, h, hashOf(topics[(2*i+2)%6]), "Nack", i+2, "begins with")
 		}

@@ -3,7 +3,6 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -54,9 +53,8 @@ func TestRingIsBounded(t *testing.T) {
 	r.add(0, []uint64{2}, 1, "payload", 100, r.newest) // larger than all
 	r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	r.check(t, 3, 8, 1, 1)
-	if got := r.add(0, []uint64{1, 2}, 2, "payload", 1, r.newest); !slices.Equal(got.Prev, []uint64{3, 9}) {
-		t.Errorf("previous %v, want the horizon 3 and the known 9", got.Prev)
-	}
+	kit.EqualSlices(t, r.add(0, []uint64{1, 2}, 2, "payload", 1, r.newest).Prev, []uint64{3, 9},
+		"previous: the horizon 3 and the known 9")
 	for range 5000 {
 		r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	}

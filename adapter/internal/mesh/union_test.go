@@ -107,9 +107,8 @@ func TestUnionOfManyRoomsIsAnswered(t *testing.T) {
 	s.emitsOn(1, 10, namespace, "r", "a", "b", "c", "d")             // 2
 	s.emits(10, "a")                                                 // 3
 	stamp := s.emitsOn(1, 10, namespace, "@o/1", "r", "a", "b", "c") // 4
-	if !slices.Equal(stamp.Prev, []uint64{2, 0, 2, 3, 2, 2}) {
-		t.Errorf("the union is behind %v, want what was on each topic before, whatever way it went", stamp.Prev)
-	}
+	kit.EqualSlices(t, stamp.Prev, []uint64{2, 0, 2, 3, 2, 2},
+		"the union is behind what was on each topic before, whatever way it went")
 	for _, topic := range []string{namespace, "r", "a", "b", "c"} {
 		s.nacked(missing(topic, 3, 4))
 		s.resent(4, 4, Gone{})
