@@ -155,9 +155,8 @@ func TestBusy(t *testing.T) {
 		kit.Equal(t, hubs[1].Stats().Busy, 2, "refused")
 		close(hold)
 		settle()
-		if fetched.Load() != ask.MaxLookups || called.Load() != ask.MaxHandlers {
-			t.Errorf("%d fetched, %d called; want %d and %d", fetched.Load(), called.Load(), ask.MaxLookups, ask.MaxHandlers)
-		}
+		kit.Equal(t, fetched.Load(), ask.MaxLookups, "fetched")
+		kit.Equal(t, called.Load(), ask.MaxHandlers, "called")
 		idle(t, hubs...)
 	})
 }
@@ -228,9 +227,8 @@ func TestTooManyQuestions(t *testing.T) {
 		acks, err := hubs[0].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("one more")})
 		missing(t, "one question too many", err, 0, ErrBusy, hubs[1].Node())
 		synctest.Wait() // it is refused before the member is told
-		if len(acks.Answers) != 0 || m.forgotten() != 1 {
-			t.Errorf("%+v; the member was told to forget %d", acks, m.forgotten())
-		}
+		kit.Equal(t, len(acks.Answers), 0, "answers")
+		kit.Equal(t, m.forgotten(), 1, "questions that the member was told to forget")
 		got(t, "the member", m, "one more")
 		cancel()
 		settle()

@@ -49,9 +49,8 @@ func TestAssembly(t *testing.T) {
 		for _, p := range a.partial {
 			bytes += len(p.bytes)
 		}
-		if len(a.partial) != c.left || a.bytes != bytes {
-			t.Errorf("%s: %d messages of %d bytes are left, counted as %d; want %d", c.name, len(a.partial), bytes, a.bytes, c.left)
-		}
+		kit.Equal(t, len(a.partial), c.left, c.name, "messages left")
+		kit.Equal(t, a.bytes, bytes, c.name, "bytes counted")
 	}
 }
 
@@ -61,9 +60,8 @@ func TestAssemblyBounds(t *testing.T) {
 	for i := range maxAssembled + 10 {
 		a.add(0, fmt.Sprint(i), &envelope.Chunk{ID: 1, Parts: 2, Bytes: []byte("x")})
 	}
-	if len(a.partial) != maxAssembled || a.bytes != maxAssembled {
-		t.Errorf("parts of %d messages, %d bytes are kept; want %d", len(a.partial), a.bytes, maxAssembled)
-	}
+	kit.Equal(t, len(a.partial), maxAssembled, "messages in parts")
+	kit.Equal(t, a.bytes, maxAssembled, "bytes kept")
 	if got := a.add(0, "5", &envelope.Chunk{ID: 1, Part: 1, Parts: 2, Bytes: []byte("y")}); string(got) != "xy" {
 		t.Errorf("the end of one: %q", got)
 	}
@@ -82,9 +80,8 @@ func TestAssemblyBounds(t *testing.T) {
 		t.Error("another message was begun, or has driven out the one that was there")
 	}
 	a.add(0, "large", &envelope.Chunk{ID: 1, Part: 64, Parts: 100, Bytes: []byte("x")})
-	if a.bytes != 0 || len(a.partial) != 0 {
-		t.Errorf("a message beyond the bound: %d bytes of %d messages are kept, want none", a.bytes, len(a.partial))
-	}
+	kit.Equal(t, a.bytes, 0, "bytes kept of a message beyond the bound")
+	kit.Equal(t, len(a.partial), 0, "messages kept, one of them beyond the bound")
 }
 
 // A node that dies in the middle of a message does not take the room of others for ever.

@@ -310,8 +310,7 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 		defer here.mu.Unlock()
 		there.mu.Lock()
 		defer there.mu.Unlock()
-		if len(here.got) != 3 || len(there.got) != 1 {
-			t.Errorf("%d came here and %d there, want 3 and 1", len(here.got), len(there.got))
-		}
+		kit.Equal(t, len(here.got), 3, "messages here")
+		kit.Equal(t, len(there.got), 1, "messages there")
 	})
 }

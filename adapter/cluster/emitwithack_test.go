@@ -151,9 +151,8 @@ func TestAcksThatDoNotCome(t *testing.T) {
 			acks, err := hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("x")})
 			cancel()
 			missing(t, "half of them mute", err, len(hubs), cause)
-			if len(acks.Answers) != len(hubs) || acks.Members != 2*len(hubs) {
-				t.Errorf("%d answers of %d, want %d of %d", len(acks.Answers), acks.Members, len(hubs), 2*len(hubs))
-			}
+			kit.Equal(t, len(acks.Answers), len(hubs), "answers")
+			kit.Equal(t, acks.Members, 2*len(hubs), "members")
 			settle()
 			for i, m := range mute {
 				kit.Equal(t, m.forgotten(), 1, "questions that the mute member of node", i, "was told to forget")
@@ -334,9 +333,8 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		restore()
 		time.Sleep(time.Second)
 		got(t, "the member", m, "ask")
-		if m.forgotten() != 1 || handling.Load() != 0 {
-			t.Errorf("the member was told to forget %d questions, want 1; %d handlers run still", m.forgotten(), handling.Load())
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions that the member was told to forget")
+		kit.Equal(t, handling.Load(), 0, "handlers that run still")
 		idle(t, hubs...)
 	})
 }

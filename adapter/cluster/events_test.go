@@ -287,9 +287,8 @@ func TestMembersOfEvents(t *testing.T) {
 	r.Leave(id, "red")
 	_ = r.Join(t.Context(), id, "red")
 	r.Remove(id)
-	if told != 12 || wrong != 0 {
-		t.Errorf("%d of %d events have another member, want none of 12", wrong, told)
-	}
+	kit.Equal(t, told, 12, "events")
+	kit.Equal(t, wrong, 0, "events that have another member")
 }
 
 // Nobody listens: nothing is noted, and nothing is allocated for it.

@@ -258,7 +258,6 @@ func TestDiscardRace(t *testing.T) {
 	}
 	wg.Wait()
 	h.Rooms("/", frame).Discard()
-	if held(h) != 0 || kept.Len() != 0 {
-		t.Errorf("in the end: %d rooms held, %d members", held(h), kept.Len())
-	}
+	kit.Equal(t, held(h), 0, "rooms held in the end")
+	kit.Equal(t, kept.Len(), 0, "members in the end")
 }

@@ -128,9 +128,8 @@ func TestLargeAcks(t *testing.T) {
 		}
 		acks, err = hubs[1].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		missing(t, "3 answers at once", err, 2, ErrBusy, hubs[0].Node())
-		if len(acks.Answers) != 1 || acks.Members != 3 {
-			t.Errorf("%d answers of %d, want the first of 3", len(acks.Answers), acks.Members)
-		}
+		kit.Equal(t, len(acks.Answers), 1, "answers: the first")
+		kit.Equal(t, acks.Members, 3, "members")
 		idle(t, hubs...)
 	})
 }

@@ -208,9 +208,8 @@ func TestRule20AcksAreWhole(t *testing.T) {
 			acks, err := r.EmitWithAck(ctx, c.b)
 			cancel()
 			kit.Took(t, start, c.took, c.took+3*ackDelay, c.b)
-			if len(acks.Answers) != c.answers || acks.Members != c.members {
-				t.Errorf("%+v: %d answers of %d, want %d of %d", c.b, len(acks.Answers), acks.Members, c.answers, c.members)
-			}
+			kit.Equal(t, len(acks.Answers), c.answers, c.b, "answers")
+			kit.Equal(t, acks.Members, c.members, c.b, "members")
 			if c.answers == c.members {
 				kit.OK(t, err, c.b)
 			} else {

@@ -75,9 +75,8 @@ func TestArgsDecodeErrors(t *testing.T) {
 	if err := a.Decode(&s, &n, &n2); !errors.Is(err, ErrArgument) || !strings.Contains(err.Error(), ": 2 is missing, there are 2") {
 		t.Errorf("too few: got %v", err)
 	}
-	if s != "a" || n != 1 {
-		t.Errorf("before the missing one: got %q and %d, want a and 1", s, n)
-	}
+	kit.Equal(t, s, "a", "before the missing one")
+	kit.Equal(t, n, 1, "before the missing one")
 	kit.ErrorIs(t, a.Decode(nil, nil, nil), ErrArgument, "too few to skip")
 	var wrong *json.UnmarshalTypeError
 	if err := a.Decode(&s, &s2); !errors.Is(err, ErrArgument) || !errors.As(err, &wrong) || !strings.Contains(err.Error(), "converted: 1: ") {

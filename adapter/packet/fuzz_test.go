@@ -176,9 +176,8 @@ func roundTrip(t *testing.T, choose func(n int) int) {
 	} else if forged {
 		t.Fatalf("Marshal(%#v): a forged placeholder got through: %s", args, a.JSON())
 	}
-	if a.Len() != len(args) || len(a.Attachments()) != attachments {
-		t.Errorf("%d arguments with %d attachments, want %d with %d", a.Len(), len(a.Attachments()), len(args), attachments)
-	}
+	kit.Equal(t, a.Len(), len(args), "arguments")
+	kit.Equal(t, len(a.Attachments()), attachments, "attachments")
 	e, err := JSON{}.Encode(&Packet{Type: Ack, HasID: true, ID: uint64(choose(100)), Args: a})
 	kit.OK(t, err, "Encode")
 	e, err = ParseBlob(e.AppendBlob(nil), limits)

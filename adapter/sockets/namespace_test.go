@@ -113,9 +113,8 @@ func TestNotReady(t *testing.T) {
 			t.Errorf("EmitWithAck: got %v after %v, want DeadlineExceeded after AckTimeout", err, d)
 		}
 		w.want(t, "", "")
-		if w.in("new") != "" || w.in("x") != "ab" {
-			t.Errorf("in the rooms are %q and %q", w.in("new"), w.in("x"))
-		}
+		kit.Equal(t, w.in("new"), "", "in new")
+		kit.Equal(t, w.in("x"), "ab", "in x")
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := w.ns.To("x").Emit(ended, "e"); err != nil { // its ctx does not matter

@@ -120,9 +120,8 @@ func TestOverload(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got[""] != 4 || got["429"] != 16 {
-		t.Errorf("got answers %v, want 4, and 16 with code 429", got)
-	}
+	kit.Equal(t, got[""], 4, "answers", got)
+	kit.Equal(t, got["429"], 16, "answers with code 429", got)
 	hung.wake()
 	if a := w.request(t, "count", `{"rooms":["y"]}`); a.code != "" {
 		t.Errorf("afterwards: %s", a.text)

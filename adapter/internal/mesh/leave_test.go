@@ -19,9 +19,8 @@ func TestBye(t *testing.T) {
 	s.joins(2, "b")
 	s.hears("o", &Bye{About: old, Last: 6})
 	s.ended(2, none) // a node that leaves sends nothing
-	if s.Members() != nil || len(effects[Membership](s)) != 1 {
-		t.Errorf("members %v after Bye", s.Members())
-	}
+	s.members()
+	kit.Equal(t, len(effects[Membership](s)), 1, "changes by Bye")
 	one[*Confirm](s, "o")
 	s.empty("o", 6)
 	s.hears("o", beat(6, 9))

@@ -201,9 +201,8 @@ func TestOwnStall(t *testing.T) {
 	s.hears("o", beat(0, 0)) // before the tick
 	s.did(s.Tick(s.at))
 	s.wait(DeadAfter - 1)
-	if len(s.tombstones) != 1 || len(s.order) != 1 {
-		t.Errorf("%d given up and %d not, want one each", len(s.tombstones), len(s.order))
-	}
+	kit.Equal(t, len(s.tombstones), 1, "given up")
+	kit.Equal(t, len(s.order), 1, "not given up")
 }
 
 // A silent node is suspect, and so it stays when it sends again: until it answers, it is not certain that anything reaches it.
@@ -215,9 +214,8 @@ func TestSilence(t *testing.T) {
 	s.wait(2 * HeartbeatInterval)
 	s.suspects("o")
 	s.members()
-	if len(effects[Membership](s)) != 1 || s.Counts().Suspects != 1 {
-		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership](s)), s.Counts().Suspects)
-	}
+	kit.Equal(t, len(effects[Membership](s)), 1, "changes of the members")
+	kit.Equal(t, s.Counts().Suspects, 1, "suspects counted")
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.hears("o", beat(0, 0))

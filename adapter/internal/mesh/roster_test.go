@@ -74,9 +74,8 @@ func TestRosterForgets(t *testing.T) {
 		r.apply(p, leaves)
 	}
 	r.retire()
-	if len(r.tombstones) != maxTombstones || len(r.peers) != maxTombstones {
-		t.Errorf("%d tombstones of %d nodes, want %d", len(r.tombstones), len(r.peers), maxTombstones)
-	}
+	kit.Equal(t, len(r.tombstones), maxTombstones, "tombstones")
+	kit.Equal(t, len(r.peers), maxTombstones, "nodes")
 	if r.peers["dead"] == nil || r.peers["0"] != nil || r.peers["1"] == nil {
 		t.Error("forgotten is not the first one that has left")
 	}
