@@ -1,4 +1,4 @@
-// Package kit has what the tests of all packages share: waiting, closing, and logs.
+// Package kit has what the tests of all packages share: checks, waiting, closing, and logs.
 package kit
 
 import (
