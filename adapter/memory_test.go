@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/adaptertest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var lobby = adapter.Topic{Kind: adapter.Room, Namespace: "/", Room: "lobby"}
@@ -36,13 +36,9 @@ func TestMemoryConformance(t *testing.T) {
 func openMemory(t *testing.T, memory *adapter.Memory, recv func(msg []byte)) adapter.Link {
 	t.Helper()
 	link, err := memory.Open(t.Context(), recv)
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
+	kit.OK(t, err, "Open")
 	t.Cleanup(func() { _ = link.Close() })
-	if err := link.Subscribe(t.Context(), lobby); err != nil {
-		t.Fatalf("Subscribe: %v", err)
-	}
+	kit.OK(t, link.Subscribe(t.Context(), lobby))
 	return link
 }
 
@@ -86,29 +82,21 @@ func TestMemoryQueueIsBounded(t *testing.T) {
 		{size: 3 << 20, want: 1 + 1},
 		{size: 5 << 20, want: 1 + 1},
 	} {
-		t.Run(fmt.Sprintf("%d bytes", tc.size), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
-				received := 0
-				memory := new(adapter.Memory)
-				openMemory(t, memory, stuckRecv(release, func([]byte) { received++ }))
-				from := openMemory(t, memory, func([]byte) {})
-				if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
-					t.Fatalf("Publish: %v", err)
-				}
-				synctest.Wait() // recv has the first message
-				if got := 1 + fill(t, from, tc.size); got != tc.want {
-					t.Errorf("a link that takes nothing has been sent %d messages, want %d", got, tc.want)
-				}
-				close(release)
-				if err := from.Publish(t.Context(), lobby, make([]byte, tc.size)); err != nil {
-					t.Errorf("Publish after the receiver has gone on: %v", err)
-				}
-				synctest.Wait()
-				if want := tc.want + 1; received != want {
-					t.Errorf("received %d messages, want %d: those accepted and no other", received, want)
-				}
-			})
+		kit.Bubble(t, fmt.Sprintf("%d bytes", tc.size), func(t *testing.T) {
+			release := make(chan struct{})
+			received := 0
+			memory := new(adapter.Memory)
+			openMemory(t, memory, stuckRecv(release, func([]byte) { received++ }))
+			from := openMemory(t, memory, func([]byte) {})
+			kit.OK(t, from.Publish(t.Context(), lobby, make([]byte, tc.size)))
+			synctest.Wait() // recv has the first message
+			kit.Equal(t, 1+fill(t, from, tc.size), tc.want, "messages sent to a link that takes nothing")
+			close(release)
+			kit.OK(t, from.Publish(t.Context(), lobby, make([]byte, tc.size)), "Publish after the receiver has gone on")
+			synctest.Wait()
+			if want := tc.want + 1; received != want {
+				t.Errorf("received %d messages, want %d: those accepted and no other", received, want)
+			}
 		})
 	}
 }
@@ -141,29 +129,25 @@ func TestMemoryPublishWaits(t *testing.T) {
 		{"until the memory is interrupted", func(_, _ adapter.Link, _, _ func()) { interrupt() }, adapter.ErrUnavailable},
 		{"until the receiver closes", func(_, to adapter.Link, _, _ func()) { go func() { _ = to.Close() }() }, nil},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
-				free := sync.OnceFunc(func() { close(release) })
-				memory := new(adapter.Memory)
-				interrupt = func() { memory.Interrupt() }
-				to := openMemory(t, memory, stuckRecv(release, nil))
-				t.Cleanup(free)
-				from := openMemory(t, memory, func([]byte) {})
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				returned := waitingPublish(t, from, ctx)
-				tc.end(from, to, cancel, free)
-				synctest.Wait()
-				select {
-				case err := <-returned:
-					if !errors.Is(err, tc.want) {
-						t.Errorf("Publish returned %v, want %v", err, tc.want)
-					}
-				default:
-					t.Error("Publish still waits")
-				}
-			})
+		kit.Bubble(t, tc.name, func(t *testing.T) {
+			release := make(chan struct{})
+			free := sync.OnceFunc(func() { close(release) })
+			memory := new(adapter.Memory)
+			interrupt = func() { memory.Interrupt() }
+			to := openMemory(t, memory, stuckRecv(release, nil))
+			t.Cleanup(free)
+			from := openMemory(t, memory, func([]byte) {})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			returned := waitingPublish(t, from, ctx)
+			tc.end(from, to, cancel, free)
+			synctest.Wait()
+			select {
+			case err := <-returned:
+				kit.ErrorIs(t, err, tc.want, "Publish returned")
+			default:
+				t.Error("Publish still waits")
+			}
 		})
 	}
 }
@@ -194,16 +178,10 @@ func TestMemoryPrivateComesOnce(t *testing.T) {
 		to := openMemory(t, memory, func([]byte) { got++ })
 		from := openMemory(t, memory, func([]byte) { t.Error("the publisher received its own message") })
 		node := adapter.Topic{Kind: adapter.Node, Node: "n"}
-		if err := errors.Join(to.Subscribe(t.Context(), private, node), from.Subscribe(t.Context(), node)); err != nil {
-			t.Fatalf("Subscribe: %v", err)
-		}
-		if err := from.Publish(t.Context(), private, []byte("once")); err != nil {
-			t.Fatalf("Publish: %v", err)
-		}
+		kit.OK(t, errors.Join(to.Subscribe(t.Context(), private, node), from.Subscribe(t.Context(), node)))
+		kit.OK(t, from.Publish(t.Context(), private, []byte("once")))
 		synctest.Wait()
-		if got != 1 {
-			t.Errorf("got a message %d times that two subscriptions cover, want once", got)
-		}
+		kit.Equal(t, got, 1, "deliveries of a message that two subscriptions cover")
 	})
 }
 
@@ -219,9 +197,7 @@ func TestMemoryCloseDropsWhatIsQueued(t *testing.T) {
 		from := openMemory(t, memory, func([]byte) {})
 		publish := func(count int) {
 			for range count {
-				if err := from.Publish(t.Context(), lobby, nil); err != nil {
-					t.Fatalf("Publish: %v", err)
-				}
+				kit.OK(t, from.Publish(t.Context(), lobby, nil))
 			}
 			synctest.Wait()
 		}
@@ -238,9 +214,7 @@ func TestMemoryCloseDropsWhatIsQueued(t *testing.T) {
 		synctest.Wait()
 		close(step)
 		<-closed
-		if received != 2 {
-			t.Errorf("recv was called %d times, want 2: not again once Close had begun", received)
-		}
+		kit.Equal(t, received, 2, "calls of recv, none once Close had begun")
 	})
 }
 
@@ -260,31 +234,21 @@ func TestMemoryInterrupt(t *testing.T) {
 				}
 			}
 		}
-		if err := publish("with recv"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, publish("with recv"))
 		synctest.Wait()
-		if err := publish("in the queue"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, publish("in the queue"))
 		first, second := memory.Interrupt(), memory.Interrupt()
 		state(adapter.Degraded)
 		first()
 		first()
 		state(adapter.Degraded)
-		if err := publish("refused"); !errors.Is(err, adapter.ErrUnavailable) {
-			t.Errorf("Publish while the memory is interrupted: %v, want %v", err, adapter.ErrUnavailable)
-		}
+		kit.ErrorIs(t, publish("refused"), adapter.ErrUnavailable, "Publish while the memory is interrupted")
 		second()
 		state(adapter.Connected)
-		if err := publish("after it"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, publish("after it"))
 		close(release)
 		synctest.Wait()
-		if want := []string{"with recv", "after it"}; !slices.Equal(got, want) {
-			t.Errorf("received %q, want %q", got, want)
-		}
+		kit.EqualSlices(t, got, []string{"with recv", "after it"}, "received")
 	})
 }
 
@@ -314,15 +278,9 @@ func TestMemoryForgetsClosedLinks(t *testing.T) {
 	open := func() weak.Pointer[[64]byte] {
 		held := new([64]byte)
 		link, err := memory.Open(t.Context(), func(msg []byte) { copy(held[:], msg) })
-		if err != nil {
-			t.Fatalf("Open: %v", err)
-		}
-		if err := link.Subscribe(t.Context(), lobby, adapter.Topic{Kind: adapter.Cluster}); err != nil {
-			t.Fatalf("Subscribe: %v", err)
-		}
-		if err := link.Close(); err != nil {
-			t.Fatalf("Close: %v", err)
-		}
+		kit.OK(t, err, "Open")
+		kit.OK(t, link.Subscribe(t.Context(), lobby, adapter.Topic{Kind: adapter.Cluster}))
+		kit.OK(t, link.Close())
 		return weak.Make(held)
 	}
 	first, second := open(), open()
@@ -371,26 +329,18 @@ func BenchmarkMemoryPublish(b *testing.B) {
 		b.Run(fmt.Sprintf("%d receivers", receivers), func(b *testing.B) {
 			memory := new(adapter.Memory)
 			from, err := memory.Open(b.Context(), func([]byte) {})
-			if err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, err)
 			b.Cleanup(func() { _ = from.Close() })
 			for range receivers {
 				to, err := memory.Open(b.Context(), func([]byte) {})
-				if err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, err)
 				b.Cleanup(func() { _ = to.Close() })
-				if err := to.Subscribe(b.Context(), lobby); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, to.Subscribe(b.Context(), lobby))
 			}
 			msg := bytes.Repeat([]byte("x"), 200)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := from.Publish(b.Context(), lobby, msg); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, from.Publish(b.Context(), lobby, msg))
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const manyTopics = 100_000
@@ -32,19 +33,13 @@ func BenchmarkSubscribe(b *testing.B) {
 			b.StopTimer()
 			s := natstest.NewServer(b)
 			l, err := New(Config{URL: s.URL(), Logger: slog.New(slog.DiscardHandler)}).Open(b.Context(), func([]byte) {})
-			if err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, err)
 			before := heap()
 			b.StartTimer()
 			start := time.Now()
-			if err := l.Subscribe(b.Context(), topics...); err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, l.Subscribe(b.Context(), topics...))
 			returned := time.Since(start)
-			if err := l.(*link).cur.nc.Flush(); err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, l.(*link).cur.nc.Flush())
 			report(b, start, before)
 			b.ReportMetric(returned.Seconds()*1000, "call-ms")
 
@@ -57,9 +52,7 @@ func BenchmarkSubscribe(b *testing.B) {
 				<-changed
 			}
 			b.ReportMetric(time.Since(start).Seconds()*1000, "reconnect-ms")
-			if err := l.Close(); err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, l.Close())
 			s.Shutdown()
 			b.StartTimer()
 		}
@@ -69,29 +62,21 @@ func BenchmarkSubscribe(b *testing.B) {
 			b.StopTimer()
 			s := natstest.NewServer(b)
 			nc, err := nats.Connect(s.URL())
-			if err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, err)
 			naming, err := newNaming("belfry", "belfry")
-			if err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, err)
 			before := heap()
 			b.StartTimer()
 			start := time.Now()
 			ch := make(chan *nats.Msg, 64<<10)
 			for _, topic := range topics {
 				subject, err := naming.subscribe(topic)
-				if err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, err)
 				if _, err := nc.ChanSubscribe(subject, ch); err != nil {
 					b.Fatal(err)
 				}
 			}
-			if err := nc.Flush(); err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, nc.Flush())
 			report(b, start, before)
 			b.StopTimer()
 			nc.Close()
@@ -113,27 +98,17 @@ func BenchmarkPublish(b *testing.B) {
 	log := slog.New(slog.DiscardHandler)
 	received := make(chan struct{}, 1<<20)
 	to, err := New(Config{URL: s.URL(), Logger: log}).Open(b.Context(), func([]byte) { received <- struct{}{} })
-	if err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, err)
 	from, err := New(Config{URL: s.URL(), Logger: log}).Open(b.Context(), func([]byte) {})
-	if err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, err)
 	topics := rooms(100)
-	if err := to.Subscribe(b.Context(), topics...); err != nil {
-		b.Fatal(err)
-	}
-	if err := to.(*link).cur.nc.Flush(); err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, to.Subscribe(b.Context(), topics...))
+	kit.OK(b, to.(*link).cur.nc.Flush())
 	msg := make([]byte, 200)
 	b.ReportAllocs()
 	i, flying := 0, 0
 	for b.Loop() {
-		if err := from.Publish(b.Context(), topics[i%len(topics)], msg); err != nil {
-			b.Fatal(err)
-		}
+		kit.OK(b, from.Publish(b.Context(), topics[i%len(topics)], msg))
 		i++
 		if flying++; flying == 10_000 { // so that nothing is dropped
 			for ; flying > 5_000; flying-- {
@@ -146,8 +121,6 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	b.StopTimer()
 	for _, l := range []adapter.Link{to, from} {
-		if err := l.Close(); err != nil {
-			b.Error(err)
-		}
+		kit.OK(b, l.Close())
 	}
 }

@@ -30,9 +30,7 @@ func TestServiceSubject(t *testing.T) {
 			t.Errorf("prefix %q: got %v", tc.prefix, err)
 		}
 	}
-	if got := New(Config{Cluster: "chat"}).Cluster(); got != "chat" {
-		t.Errorf("Cluster: got %q", got)
-	}
+	kit.Equal(t, New(Config{Cluster: "chat"}).Cluster(), "chat")
 }
 
 // TestConnect: a connection besides those of the links has the adapter's servers and options, and comes back by itself.
@@ -43,26 +41,16 @@ func TestConnect(t *testing.T) {
 	a := quiet(other.URL()+","+s.URL(), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0), nats.CustomInboxPrefix("mine"))
 	again := make(chan struct{}, 1)
 	nc, err := a.Connect(t.Context(), nil, nats.Name("beside"), nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer nc.Close()
 	if nc.Opts.Name != "beside" || !strings.HasPrefix(nc.NewInbox(), "mine.") {
 		t.Errorf("name %q, inbox %q", nc.Opts.Name, nc.NewInbox())
 	}
 	sub, err := nc.SubscribeSync("x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	s.Restart()
-	select {
-	case <-again:
-	case <-time.After(kit.Patience):
-		t.Fatal("the connection has not come back")
-	}
-	if err := nc.Publish("x", nil); err != nil {
-		t.Fatal(err)
-	}
+	kit.Receive(t, "the connection to come back", again)
+	kit.OK(t, nc.Publish("x", nil))
 	if _, err := sub.NextMsg(kit.Patience); err != nil {
 		t.Errorf("its own message, after a restart: %v", err)
 	}
@@ -86,20 +74,12 @@ func TestConnectWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	again := make(chan struct{}, 1)
 	nc, err := quiet(p.url(), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0)).Connect(ctx, nats.ReconnectHandler(func(*nats.Conn) { again <- struct{}{} }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer nc.Close()
 	cancel()
-	if err := nc.Flush(); err != nil {
-		t.Errorf("a connection whose ctx has ended: %v", err)
-	}
+	kit.OK(t, nc.Flush(), "a connection whose ctx has ended")
 	s.Disconnect()
-	select {
-	case <-again:
-	case <-time.After(kit.Patience):
-		t.Fatal("a connection whose ctx has ended does not come back")
-	}
+	kit.Receive(t, "a connection whose ctx has ended to come back", again)
 
 	p.hold()
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -147,9 +147,7 @@ func TestCoverDenied(t *testing.T) {
 			t.Fatal("the new connection has a cover")
 		}
 		a.uncovered()
-		if got := a.adapter.Stats().Refused; got != 1 {
-			t.Errorf("round %d: %d refusals, want 1 in all", round, got)
-		}
+		kit.Equal(t, a.adapter.Stats().Refused, 1, "round", round, "refusals in all")
 		b.reaches(a, topics[0])
 	}
 }
@@ -182,14 +180,10 @@ func TestFloodUnderCover(t *testing.T) {
 	adp.times.queue = 64
 	blocked := make(chan struct{})
 	l, err := adp.Open(t.Context(), func([]byte) { <-blocked })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	a := &node{link: l.(*link), t: t}
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	t.Cleanup(sync.OnceFunc(func() { close(blocked) }))
 	b := open(t, quiet(s.URL()))
@@ -203,11 +197,7 @@ func TestFloodUnderCover(t *testing.T) {
 	for range 64 {
 		b.publish(topics[0], "one that holds up the others")
 	}
-	select {
-	case <-changed:
-	case <-time.After(kit.Patience):
-		t.Fatal("the state has not changed")
-	}
+	kit.Receive(t, "the state to change", changed)
 	kit.Until(t, func() error {
 		if !strings.Contains(text.String(), errFlood.Error()) {
 			return fmt.Errorf("nothing about it in the log: %q", text.String())

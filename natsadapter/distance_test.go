@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // mute is a member that takes everything, and says nothing.
@@ -43,9 +44,7 @@ func newSite(t *testing.T, url string, naming time.Duration) *site {
 		defer cancel()
 		_ = s.hub.Close(ctx) // some are cut off
 	})
-	if err := s.hub.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, s.hub.Ready(t.Context()))
 	s.rooms = s.hub.Rooms("/", func(payload []byte, _ bool) (any, error) { return payload, nil })
 	s.id = s.hub.NewID()
 	if err := s.rooms.Add(t.Context(), s.id, mute{}); err != nil {
@@ -170,9 +169,7 @@ func TestCutOff(t *testing.T) {
 	for {
 		n, named := count()
 		if !named {
-			if n != 1 {
-				t.Errorf("a count is %d without an error", n)
-			}
+			kit.Equal(t, n, 1, "a count", "without an error")
 			if suspects := near.hub.Stats().Suspects; !slices.Contains(suspects, far.hub.Node()) {
 				t.Errorf("%s is named until it is given up, %v after NATS has lost it; want %v", far.hub.Node(), time.Since(cut), naming)
 			}

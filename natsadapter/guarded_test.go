@@ -51,9 +51,7 @@ func startGuarded(t *testing.T, publish, subscribe []string) *guardedServer {
 func startServer(t *testing.T, o *natsserver.Options) *guardedServer {
 	t.Helper()
 	server, err := natsserver.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	server.Start()
 	t.Cleanup(func() {
 		server.Shutdown()

@@ -44,26 +44,16 @@ func startProcess(t *testing.T) (url string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), serveEnv+"=1")
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
+	kit.OK(t, cmd.Start())
 	t.Cleanup(func() {
 		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the server's process: %v", err)
-		}
+		kit.OK(t, cmd.Wait(), "the server's process")
 	})
 	url, err = bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	return strings.TrimSpace(url)
 }
 
@@ -80,9 +70,7 @@ func heapNow() int {
 func natsKeeps(t *testing.T, url string, n int) int {
 	t.Helper()
 	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer nc.Close()
 	before := heapNow()
 	func() {
@@ -94,13 +82,9 @@ func natsKeeps(t *testing.T, url string, n int) int {
 			}
 		}
 		for _, sub := range subs {
-			if err := sub.Unsubscribe(); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, sub.Unsubscribe())
 		}
-		if err := nc.FlushTimeout(kit.Patience); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, nc.FlushTimeout(kit.Patience))
 	}()
 	return max(0, heapNow()-before)
 }
@@ -114,16 +98,13 @@ func TestHeapAfterRooms(t *testing.T) {
 	bound := max(10*n, 1<<20) + natsKeeps(t, url, n)
 	for _, others := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d others", others), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
-			defer cancel()
+			ctx := kit.Within(t, 10*limit)
 			var hubs []*cluster.Hub
 			for range 1 + others {
 				a := New(Config{URL: url, Cluster: t.Name(), Logger: slog.New(slog.DiscardHandler), Options: unhurried})
 				h := cluster.NewHub(cluster.HubConfig{Adapter: a, Logger: slog.New(slog.DiscardHandler)})
 				defer h.Close(ctx)
-				if err := h.Ready(ctx); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, h.Ready(ctx))
 				hubs = append(hubs, h)
 			}
 			g := &guest{t: t, id: hubs[0].NewID(), rooms: hubs[0].Rooms("/", plainFrame)}

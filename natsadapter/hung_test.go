@@ -57,9 +57,7 @@ func TestSilentServer(t *testing.T) {
 	a := open(t, quiet(p.url(), nats.PingInterval(30*time.Millisecond), nats.Timeout(100*time.Millisecond)))
 	a.until(adapter.Connected)
 	p.hold()
-	if reason := a.until(adapter.Degraded); !errors.Is(reason, nats.ErrStaleConnection) {
-		t.Errorf("the reason is %v, want %v", reason, nats.ErrStaleConnection)
-	}
+	kit.ErrorIs(t, a.until(adapter.Degraded), nats.ErrStaleConnection, "the reason")
 	p.release()
 	a.until(adapter.Connected)
 }
@@ -78,9 +76,7 @@ func TestFailedWriteEndsConnection(t *testing.T) {
 			d.fail()
 			a.subscribe(room("x"))
 			b.reaches(a, room("x"))
-			if got := a.adapter.Stats().Connections; got != 2 {
-				t.Errorf("%d connections, want 2", got)
-			}
+			kit.Equal(t, a.adapter.Stats().Connections, 2, "connections")
 		})
 	}
 }

@@ -25,9 +25,7 @@ func TestConnectionsAreNamed(t *testing.T) {
 		hub.Adapter, hub.Logger = New(cfg), quiet
 		h := cluster.NewHub(hub)
 		t.Cleanup(func() { _ = h.Close(context.Background()) })
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		return h
 	}
 	odd := `the "node" <of> C:\ & söhne`
@@ -36,9 +34,7 @@ func TestConnectionsAreNamed(t *testing.T) {
 	open(Config{Name: "not mine", Options: []nats.Option{nats.Name("option")}}, cluster.HubConfig{Name: "web-3"})
 	job := open(Config{}, cluster.HubConfig{Name: "job", Client: true})
 	beside, err := New(Config{URL: url}).Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer beside.Close()
 	want := []string{"web-1 (" + web.Node() + ")", odd + " (" + named.Node() + ")", "mine", "option", "job (" + job.Node() + ")", "belfry"}
 	slices.Sort(want)
@@ -51,9 +47,7 @@ func TestConnectionsAreNamed(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	if got := listed(); !slices.Equal(got, want) {
-		t.Errorf("the server lists %q, want %q", got, want)
-	}
+	kit.EqualSlices(t, listed(), want, "the server lists")
 	g.disconnect()
 	for deadline := time.Now().Add(kit.Patience); !slices.Equal(listed(), want); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -73,7 +67,5 @@ func TestConnectionsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"web-1", odd, "web-2", "web-3"}; !slices.Equal(names, want) {
-		t.Errorf("a node knows %q, want %q", names, want)
-	}
+	kit.EqualSlices(t, names, []string{"web-1", odd, "web-2", "web-3"}, "a node knows")
 }

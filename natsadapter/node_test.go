@@ -26,14 +26,10 @@ func open(t *testing.T, a *Adapter) *node {
 	t.Helper()
 	n := &node{t: t, msgs: make(chan string, 1<<20)}
 	l, err := a.Open(t.Context(), func(msg []byte) { n.msgs <- string(msg) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	n.link = l.(*link)
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		kit.OK(t, l.Close())
 	})
 	return n
 }

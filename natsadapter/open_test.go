@@ -14,14 +14,13 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestInProcessServer has a server that can be reached in no other way, and is gone in the end.
 func TestInProcessServer(t *testing.T) {
 	s, err := natsserver.NewServer(&natsserver.Options{DontListen: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	s.Start()
 	t.Cleanup(func() {
 		s.Shutdown()
@@ -78,19 +77,14 @@ func TestOpenWithDeadline(t *testing.T) {
 	s := natstest.NewServer(t)
 	p := newProxy(t, s.URL())
 	p.hold()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 50*time.Millisecond)
 	l, err := quiet(p.url()).Open(ctx, func([]byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	n := &node{link: l.(*link), t: t}
 	n.until(adapter.Degraded)
 	p.release()
 	n.until(adapter.Connected)
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, l.Close())
 }
 
 // TestCloseWhileConnecting closes a link that waits for a server's first word.
@@ -98,15 +92,10 @@ func TestCloseWhileConnecting(t *testing.T) {
 	s := natstest.NewServer(t)
 	p := newProxy(t, s.URL())
 	p.hold()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 50*time.Millisecond)
 	l, err := quiet(p.url(), nats.Timeout(time.Hour)).Open(ctx, func([]byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, err)
+	kit.OK(t, l.Close())
 }
 
 // TestOptionsOfLink gives options that the link must not let through.

@@ -61,9 +61,7 @@ func TestOutside(t *testing.T) {
 			checkRefusal(t, "Ready without another node", alone.ready(), d.missing...)
 			checkRefusal(t, "Join without another node", alone.add("r"), d.missing...)
 			state := alone.hub.State()
-			if state.Status != adapter.Refused {
-				t.Errorf("the state is %v, want %v", state.Status, adapter.Refused)
-			}
+			kit.Equal(t, state.Status, adapter.Refused, "the state")
 			checkRefusal(t, "the state's reason", state.Reason, d.missing...)
 			kit.Until(t, func() error {
 				for _, m := range d.missing {
@@ -97,23 +95,15 @@ func TestOutside(t *testing.T) {
 				}
 				return nil
 			})
-			if got := b.got.Load(); got != 20 {
-				t.Errorf("the node that is outside has got %d broadcasts, want the 20 of its own", got)
-			}
+			kit.Equal(t, b.got.Load(), 20, "broadcasts that the node outside has got: its own")
 			for _, g := range []*guest{a, c} {
-				if got := g.got.Load(); got != 20 {
-					t.Errorf("a node of the cluster has got %d broadcasts, want 20 of the other one", got)
-				}
+				kit.Equal(t, g.got.Load(), 20, "broadcasts that a node of the cluster has got: the other's")
 				if got := g.hub.Stats().Nodes; len(got) != 1 {
 					t.Errorf("a node of the cluster knows %v, want the other one alone", got)
 				}
-				if got := g.hub.Stats().Malformed; got != 0 {
-					t.Errorf("%d messages were not understood", got)
-				}
+				kit.Equal(t, g.hub.Stats().Malformed, 0, "messages not understood")
 			}
-			if got := b.hub.Stats().Refused; got != 20 {
-				t.Errorf("%d broadcasts counted as refused, want 20", got)
-			}
+			kit.Equal(t, b.hub.Stats().Refused, 20, "broadcasts refused")
 		})
 	}
 }

@@ -55,16 +55,12 @@ func TestPartings(t *testing.T) {
 	open := func(url string, client bool, onLoss func(cluster.Loss)) *cluster.Hub {
 		h := cluster.NewHub(cluster.HubConfig{Adapter: quiet(url), Client: client, OnLoss: onLoss, Logger: slog.New(slog.DiscardHandler)})
 		t.Cleanup(func() { _ = h.Close(context.Background()) })
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		return h
 	}
 	join := func(h *cluster.Hub) *counting {
 		m, r, id := new(counting), h.Rooms("/", frame), h.NewID()
-		if err := errors.Join(r.Add(t.Context(), id, m), r.Join(t.Context(), id, "red")); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, errors.Join(r.Add(t.Context(), id, m), r.Join(t.Context(), id, "red")))
 		return m
 	}
 	wait := func(what string, done func() bool) {

@@ -10,6 +10,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // confined is an authentication by which clients may do what the package's documentation says that they need, and nothing else.
@@ -27,17 +28,13 @@ func TestProbeNeedsNoPermission(t *testing.T) {
 	adp := New(Config{URL: s.URL(), Logger: slog.New(slog.DiscardHandler)})
 	got := make(chan string, 8)
 	l, err := adp.Open(t.Context(), func(msg []byte) { got <- string(msg) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer l.Close()
 	nobody := adapter.Topic{Kind: adapter.Node, Node: "nobody"}
 	if err := l.(adapter.Prober).Probe(t.Context(), nobody, []byte("back")); err == nil {
 		t.Error("a link without a node's topic can probe")
 	}
-	if err := l.Subscribe(t.Context(), adapter.Topic{Kind: adapter.Node, Node: "me"}); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, l.Subscribe(t.Context(), adapter.Topic{Kind: adapter.Node, Node: "me"}))
 	for topic, back := range map[adapter.Topic]string{
 		nobody:                               "",
 		{Kind: adapter.Node, Node: "two"}:    string(make([]byte, maxBack+1)),
@@ -48,14 +45,10 @@ func TestProbeNeedsNoPermission(t *testing.T) {
 			t.Errorf("a probe of %v that hands back %d bytes is no error", topic, len(back))
 		}
 	}
-	if err := l.(adapter.Prober).Probe(t.Context(), nobody, []byte("back")); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, l.(adapter.Prober).Probe(t.Context(), nobody, []byte("back")))
 	select {
 	case msg := <-got:
-		if msg != "back" {
-			t.Errorf("got %q, want what was to be handed back", msg)
-		}
+		kit.Equal(t, msg, "back", "what was to be handed back")
 	case <-time.After(30 * time.Second):
 		t.Error("nothing was handed back")
 	}

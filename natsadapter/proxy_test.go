@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A proxy stands between links and a server and can stop moving bytes, as a broken network or a hung server does, or move them late, as a long way.
@@ -35,13 +37,9 @@ func newProxy(t *testing.T, target string) *proxy { return newFarProxy(t, target
 func newFarProxy(t *testing.T, target string, delay time.Duration) *proxy {
 	t.Helper()
 	u, err := url.Parse(target)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	p := &proxy{t: t, delay: delay, listener: ln, target: u.Host, conns: map[net.Conn]bool{}, gate: make(chan struct{})}
 	close(p.gate)
 	p.tasks.Go(p.accept)

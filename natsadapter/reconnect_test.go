@@ -31,9 +31,7 @@ func TestRestartOfServer(t *testing.T) {
 		}
 	}
 	err := b.Publish(t.Context(), room("kept"), []byte("stale"))
-	if !errors.Is(err, adapter.ErrUnavailable) {
-		t.Errorf("Publish without a server: %v, want that the broker is out of reach", err)
-	}
+	kit.ErrorIs(t, err, adapter.ErrUnavailable, "Publish without a server")
 	a.subscribe(room("new"))
 	a.unsubscribe(room("left"))
 
@@ -76,20 +74,12 @@ func TestClosedConnections(t *testing.T) {
 			a := open(t, quiet(s.URL()))
 			a.subscribe(room(name))
 			_, changed := a.State()
-			if err := ruin(a.current().nc); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-changed:
-			case <-time.After(kit.Patience):
-				t.Fatal("the state did not change")
-			}
+			kit.OK(t, ruin(a.current().nc))
+			kit.Receive(t, "the state to change", changed)
 			a.until(adapter.Connected)
 			b.publish(room(name), "after")
 			a.expect("after")
-			if got := a.adapter.Stats().Connections; got != 2 {
-				t.Errorf("%d connections, want 2", got)
-			}
+			kit.Equal(t, a.adapter.Stats().Connections, 2, "connections")
 			if state, _ := a.State(); state.Connections != 2 {
 				t.Errorf("the link has become connected %d times, want 2", state.Connections)
 			}
@@ -160,11 +150,7 @@ func TestConnectionsThatDoNotLast(t *testing.T) {
 		a.until(adapter.Connected)
 		_, changed := a.State()
 		s.Disconnect()
-		select {
-		case <-changed:
-		case <-time.After(kit.Patience):
-			t.Fatal("the link did not notice")
-		}
+		kit.Receive(t, "the link to notice", changed)
 	}
 	a.until(adapter.Connected)
 	if took := time.Since(start); took < times*wait {
@@ -188,14 +174,10 @@ func TestLastMessages(t *testing.T) {
 			close(done)
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	a, b := &node{link: l.(*link), t: t}, open(t, quiet(s.URL()))
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, l.Close())
 	})
 	release := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(release)
@@ -218,14 +200,8 @@ func TestLastMessages(t *testing.T) {
 	release()
 	a.another(c)
 	b.publish(room("x"), "end")
-	select {
-	case <-done:
-	case <-time.After(kit.Patience):
-		t.Fatal("nothing comes over the new connection")
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.Receive(t, "a message over the new connection", done)
+	kit.OK(t, l.Close())
 	if len(got) != count+1 {
 		t.Fatalf("%d messages, want %d", len(got), count+1)
 	}

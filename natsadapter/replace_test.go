@@ -133,11 +133,7 @@ func TestReplacing(t *testing.T) {
 		before := a.current()
 		notify(before.lame)
 		a.subscribe(room(fmt.Sprint("late ", i)))
-		select {
-		case <-before.closed:
-		case <-time.After(kit.Patience):
-			t.Fatalf("connection %d was not replaced", i)
-		}
+		kit.Receive(t, fmt.Sprint("the end of connection ", i), before.closed)
 	}
 	last := stop()
 	copies := a.numbers(last)
@@ -303,9 +299,7 @@ func TestPublishOrderWhileReplacing(t *testing.T) {
 		}
 	}
 	b.expect("2")
-	if err := <-published; err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, <-published)
 }
 
 // TestLinger checks that the old connection goes on delivering beside the new one.
@@ -345,11 +339,7 @@ func TestLossWhileReplacing(t *testing.T) {
 	entered, release := d.hold()
 	t.Cleanup(release)
 	notify(a.current().lame)
-	select {
-	case <-entered:
-	case <-time.After(kit.Patience):
-		t.Fatal("the link does not connect")
-	}
+	kit.Receive(t, "the link to connect", entered)
 	s.Disconnect()
 	a.until(adapter.Degraded)
 	if err := a.Publish(t.Context(), room("x"), nil); err == nil {

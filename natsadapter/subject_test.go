@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func mustNaming(t testing.TB, prefix, cluster string) naming {
 	t.Helper()
 	n, err := newNaming(prefix, cluster)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	return n
 }
 
@@ -95,9 +94,7 @@ func checkToken(t *testing.T, name string) {
 			continue
 		}
 		b, err := hex.DecodeString(rest[1:3])
-		if err != nil {
-			t.Fatalf("token of %q is %q: %v", name, tok, err)
-		}
+		kit.OK(t, err, "token of", name, tok)
 		back, rest = append(back, b...), rest[3:]
 	}
 	if !bytes.Equal(back, []byte(name)) {
@@ -153,9 +150,7 @@ func TestSubjectsAreDistinct(t *testing.T) {
 	add := func(topic adapter.Topic) {
 		t.Helper()
 		subject, err := n.publish(topic)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		if other, ok := seen[subject]; ok {
 			t.Errorf("%+v and %+v have the same subject %s", topic, other, subject)
 		}
@@ -178,9 +173,7 @@ func TestLongestSubject(t *testing.T) {
 	long := strings.Repeat(".", (maxToken-1)/3)
 	n := mustNaming(t, strings.Repeat("p", maxPrefix), long)
 	subject, err := n.publish(adapter.Topic{Kind: adapter.Private, Namespace: long, Node: strings.Repeat("n", 32), Room: long})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	if len(subject) >= 512 || len(subject) < 400 {
 		t.Errorf("the longest subject has %d bytes, want 400 to 511", len(subject))
 	}

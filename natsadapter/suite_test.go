@@ -165,9 +165,7 @@ func loadRoutes(t *testing.T, servers []*natstest.Server) (stop func()) {
 		if _, err := sink.Subscribe(subject, func(*nats.Msg) { arrived.Add(1) }); err != nil {
 			t.Fatal(err)
 		}
-		if err := sink.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, sink.Flush())
 		source := connectRaw(t, s.URL())
 		wg.Go(func() {
 			tick := time.NewTicker(12 * time.Millisecond)
@@ -200,9 +198,7 @@ func loadRoutes(t *testing.T, servers []*natstest.Server) (stop func()) {
 func connectRaw(t *testing.T, url string) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }

@@ -1,11 +1,12 @@
 package natsadapter
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestFromURL(t *testing.T) {
@@ -33,16 +34,12 @@ func TestFromURL(t *testing.T) {
 				a.cfg.Cluster, a.cfg.Prefix, a.cfg.Name, tc.cluster, tc.prefix, tc.name)
 		}
 		set, err := a.resolve()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		var got []string
 		for _, u := range set.servers {
 			got = append(got, u.String())
 		}
-		if !slices.Equal(got, tc.servers) {
-			t.Errorf("FromURL(%q): servers %q, want %q", tc.text, got, tc.servers)
-		}
+		kit.EqualSlices(t, got, tc.servers, "FromURL", tc.text, "servers")
 	}
 }
 
@@ -75,9 +72,7 @@ func TestFromURLErrors(t *testing.T) {
 		_, err := FromURL(tc.text)
 		switch {
 		case tc.want == "":
-			if err != nil {
-				t.Errorf("FromURL(%q): %v", tc.text, err)
-			}
+			kit.OK(t, err, "FromURL", tc.text)
 		case err == nil:
 			t.Errorf("FromURL(%q): no error, want one with %q", tc.text, tc.want)
 		case !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), "natsadapter: "):
@@ -91,13 +86,7 @@ func TestFromURLErrors(t *testing.T) {
 func TestZeroConfig(t *testing.T) {
 	a := New(Config{})
 	set, err := a.resolve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := set.servers[0].String(); got != nats.DefaultURL {
-		t.Errorf("server %s, want %s", got, nats.DefaultURL)
-	}
-	if want := "belfry.v1.rbelfry."; set.naming.root != want {
-		t.Errorf("subjects begin with %s, want %s", set.naming.root, want)
-	}
+	kit.OK(t, err)
+	kit.Equal(t, set.servers[0].String(), nats.DefaultURL)
+	kit.Equal(t, set.naming.root, "belfry.v1.rbelfry.", "subjects begin with")
 }

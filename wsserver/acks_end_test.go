@@ -130,7 +130,7 @@ func TestAckStress(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, s := range sockets {
-			kit.Want(t, s.PendingAcks(), 0, "a socket still waits for answers")
+			kit.Equal(t, s.PendingAcks(), 0, "a socket still waits for answers")
 		}
 	})
 }

@@ -44,7 +44,7 @@ func TestAckWhileHandlerWaits(t *testing.T) {
 			}
 			return []any{n*10 + int(b[0])}
 		})
-		kit.Want(t, string(c.EmitWithAck("ask me").JSON()), "[33]")
+		kit.Equal(t, string(c.EmitWithAck("ask me").JSON()), "[33]")
 	})
 }
 
@@ -177,7 +177,7 @@ func TestAcks(t *testing.T) {
 		} {
 			c.Send(test.send)
 			if test.want != "" {
-				kit.Want(t, c.Read(), test.want, test.send)
+				kit.Equal(t, c.Read(), test.want, test.send)
 			}
 			synctest.Wait()
 			select {
@@ -185,14 +185,14 @@ func TestAcks(t *testing.T) {
 				kit.Check(t, test.failure != "" && strings.Contains(f.err.Error(), test.failure),
 					"%s: OnError got %v, want %q", test.send, f.err, test.failure)
 			default:
-				kit.Want(t, test.failure, "", test.send, "OnError was not called")
+				kit.Equal(t, test.failure, "", test.send, "OnError was not called")
 			}
 		}
 		c.Send(`429["double",9]`)
-		kit.Want(t, c.Read(), `439[18]`, "in the end: something else was answered")
+		kit.Equal(t, c.Read(), `439[18]`, "in the end: something else was answered")
 		if got := srv.Stats(); got.Failures != 3 || got.Events != 13 || got.Unhandled != 1 {
 			t.Errorf("Stats: got %d failures, %d events and %d unhandled, want 3, 13 and 1", got.Failures, got.Events, got.Unhandled)
 		}
-		kit.Want(t, events, 8, "handlers calls")
+		kit.Equal(t, events, 8, "handlers calls")
 	})
 }

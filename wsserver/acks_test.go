@@ -38,8 +38,8 @@ func forAckTimeouts(t *testing.T, run func(t *testing.T, cfg wsserver.Config, ti
 				}
 				start := time.Now()
 				err := ask(ctx)
-				kit.WantErr(t, err, context.DeadlineExceeded)
-				kit.Want(t, time.Since(start), test.want, "time waited")
+				kit.ErrorIs(t, err, context.DeadlineExceeded)
+				kit.Equal(t, time.Since(start), test.want, "time waited")
 			})
 		})
 	}
@@ -79,7 +79,7 @@ func TestTooManyAcks(t *testing.T) {
 			t.Errorf("beyond the bound: got %v, want ErrTooManyAcks", err)
 		}
 		wg.Wait()
-		kit.Want(t, len(c.Pending()), 1024, "the client events")
+		kit.Equal(t, len(c.Pending()), 1024, "the client events")
 		c.On("q", func(wstest.Event) []any { return []any{1} })
 		kit.Must(s.EmitWithAck(t.Context(), "q"))(t, "later")
 	})
@@ -114,13 +114,13 @@ func TestSocketVolatile(t *testing.T) {
 		for _, e := range c.Pending() {
 			names = append(names, e.Name)
 		}
-		kit.Want(t, strings.Join(names, ", "), "big, must, again")
-		kit.Want(t, srv.Stats().Dropped, 10, "Stats.Dropped")
+		kit.Equal(t, strings.Join(names, ", "), "big, must, again")
+		kit.Equal(t, srv.Stats().Dropped, 10, "Stats.Dropped")
 		if err := s.Volatile().Emit(t.Context(), "connect"); err == nil {
 			t.Error("a reserved name: got no error")
 		}
 		c.Abort()
 		synctest.Wait()
-		kit.WantErr(t, s.Volatile().Emit(t.Context(), "x"), wsserver.ErrTransportClose, "after the end")
+		kit.ErrorIs(t, s.Volatile().Emit(t.Context(), "x"), wsserver.ErrTransportClose, "after the end")
 	})
 }

@@ -54,7 +54,7 @@ func TestClientAddress(t *testing.T) {
 			r.RemoteAddr = test.remote
 			r.Header["X-Forwarded-For"] = test.lines
 			want, _ := netip.ParseAddr(test.want)
-			kit.Want(t, network(srv.clientAddress(r)), want)
+			kit.Equal(t, network(srv.clientAddress(r)), want)
 		})
 	}
 }

@@ -37,7 +37,7 @@ func TestMaxEventBytes(t *testing.T) {
 		}
 		close(release)
 		c.EmitWithAck("echo")
-		kit.Want(t, handled, 20, "handled")
+		kit.Equal(t, handled, 20, "handled")
 	})
 }
 
@@ -90,7 +90,7 @@ func TestErrorsOfTheEnd(t *testing.T) {
 		synctest.Wait()
 		c.Abort()
 		next(t, gone)
-		kit.WantErr(t, (<-failures).err, other, "all that is reported")
+		kit.ErrorIs(t, (<-failures).err, other, "all that is reported")
 		time.Sleep(time.Second)
 		select {
 		case f := <-failures:

@@ -31,7 +31,7 @@ func (w *world) answered(t testing.TB, responses []sockets.SocketResponse) strin
 		if name := w.names[r.Socket]; name == "c" || name == "d" {
 			node = w.srvs[1].Node()
 		}
-		kit.Want(t, r.Node, node, r.Socket, "node")
+		kit.Equal(t, r.Node, node, r.Socket, "node")
 		list = append(list, strings.TrimSpace(fmt.Sprintln(append([]any{w.names[r.Socket]}, args...)...)))
 	}
 	slices.Sort(list)
@@ -52,7 +52,7 @@ func (w *world) noAcks(t testing.TB) {
 	t.Helper()
 	synctest.Wait()
 	for name, s := range w.sockets {
-		kit.Want(t, s.PendingAcks(), 0, name, "still waits for answers")
+		kit.Equal(t, s.PendingAcks(), 0, name, "still waits for answers")
 	}
 }
 
@@ -168,7 +168,7 @@ func TestBroadcastAckTimeout(t *testing.T) {
 		timed(func(ctx context.Context) error {
 			responses, err := w.ns.All().EmitWithAck(ctx, "q")
 			wantPartial(t, err, 2)
-			kit.Want(t, w.answered(t, responses), "a 1, c 1", "answers")
+			kit.Equal(t, w.answered(t, responses), "a 1, c 1", "answers")
 			return err
 		})
 		w.noAcks(t)
@@ -243,7 +243,7 @@ func TestAckDisconnect(t *testing.T) {
 			}
 			wantPartial(t, err, 2)
 			kit.Check(t, !errors.Is(err, context.DeadlineExceeded), "got %v, which blames the time", err)
-			kit.Want(t, w.answered(t, responses), "a 1, c 1", "answers")
+			kit.Equal(t, w.answered(t, responses), "a 1, c 1", "answers")
 			w.noAcks(t)
 			// Now they have left, but still run their handlers: nobody asks them.
 			responses, err = w.ns.All().EmitWithAck(t.Context(), "q")
@@ -255,7 +255,7 @@ func TestAckDisconnect(t *testing.T) {
 					t.Errorf("later, one of them alone: got %v, want ErrMember", err)
 				}
 			}
-			kit.Want(t, w.fetched(t, w.ns.Except()), "ac", "later: fetched")
+			kit.Equal(t, w.fetched(t, w.ns.Except()), "ac", "later: fetched")
 			if err := w.sockets["d"].Expect(); err == nil || err != context.Cause(w.sockets["d"].Context()) {
 				t.Errorf("asked at the moment of its end: got %v, want the reason", err)
 			}
@@ -293,7 +293,7 @@ func TestAckBound(t *testing.T) {
 		wg.Wait()
 		w.noAcks(t)
 		w.clients["c"].On("q", func(wstest.Event) []any { return []any{2} })
-		kit.Want(t, w.answered(t, kit.Must(w.ns.To("y").EmitWithAck(t.Context(), "q"))(t)), "b 1, c 2",
+		kit.Equal(t, w.answered(t, kit.Must(w.ns.To("y").EmitWithAck(t.Context(), "q"))(t)), "b 1, c 2",
 			"later")
 	})
 }
@@ -334,7 +334,7 @@ func TestAckGarbage(t *testing.T) {
 		})
 		responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 		wantPartial(t, err, 1)
-		kit.Want(t, w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>",
+		kit.Equal(t, w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>",
 			"got answers")
 		w.noAcks(t)
 	})

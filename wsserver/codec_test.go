@@ -80,12 +80,12 @@ func TestCodec(t *testing.T) {
 			t.Errorf("echo: got %s", got)
 		}
 		s := socketOf(t, srvs[0], c)
-		kit.Want(t, string(s.Handshake().Auth), `{"a":1}`, "auth")
+		kit.Equal(t, string(s.Handshake().Auth), `{"a":1}`, "auth")
 		s.Emit(t.Context(), "x", []byte("1"))
 		srvs[0].Emit(t.Context(), "y", []byte("2"))
 		srvs[1].Emit(t.Context(), "z", []byte("3"))
 		wantEvents(t, "the client", c, `["x",{"_placeholder":true,"num":0}]`, `["y",{"_placeholder":true,"num":0}]`, `["z",{"_placeholder":true,"num":0}]`)
-		kit.Want(t, strings.Join(seen, " "), "x1 y2 z3", "OnAnyOutgoing")
+		kit.Equal(t, strings.Join(seen, " "), "x1 y2 z3", "OnAnyOutgoing")
 		s.Disconnect()
 		<-c.Disconnected()
 		next(t, gone)
@@ -136,7 +136,7 @@ func TestMessagePack(t *testing.T) {
 				t.Errorf("got %q, %v", arg.Data, err)
 			}
 		}
-		kit.Want(t, strings.Join(seen, " "), "x1 x1", "OnAnyOutgoing")
+		kit.Equal(t, strings.Join(seen, " "), "x1 x1", "OnAnyOutgoing")
 		if _, refusal := c.Try("/unknown", nil); string(refusal) != `{"message":"Invalid namespace"}` {
 			t.Errorf("refused: got %s", refusal)
 		}
@@ -162,6 +162,6 @@ func TestForeignCodec(t *testing.T) {
 			foreign.Emit(t.Context(), "x")
 			c.Read()
 		}
-		kit.Want(t, strings.Count(log.String(), "same codec"), 1, "times logged")
+		kit.Equal(t, strings.Count(log.String(), "same codec"), 1, "times logged")
 	})
 }

@@ -102,7 +102,7 @@ func TestWrongConfig(t *testing.T) {
 			for _, target := range []string{"/socket.io/?EIO=4&transport=polling", "/", "/socket.io/socket.io.js"} {
 				w := httptest.NewRecorder()
 				srv.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
-				kit.Want(t, w.Code, http.StatusInternalServerError, target)
+				kit.Equal(t, w.Code, http.StatusInternalServerError, target)
 				named(target, w.Body.String())
 			}
 			if err := srv.To("x").Emit(t.Context(), "said"); err == nil {

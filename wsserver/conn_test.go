@@ -73,7 +73,7 @@ func TestEventAfterEnd(t *testing.T) {
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
-	kit.Want(t, len(s.inbox.events), 0, "events")
+	kit.Equal(t, len(s.inbox.events), 0, "events")
 	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 

@@ -32,7 +32,7 @@ func TestConnID(t *testing.T) {
 			if err != nil || len(fetched) != 1 || fetched[0].Transport != by {
 				t.Errorf("%s: fetched are %+v, %v, want one by %s", ns.Name(), fetched, err, by)
 			}
-			kit.Want(t, ns.Sockets()[0].ConnID(), id, ns.Name(), "the connection is")
+			kit.Equal(t, ns.Sockets()[0].ConnID(), id, ns.Name(), "the connection is")
 		}
 	}
 	carried("polling")

@@ -58,7 +58,7 @@ func TestCORS(t *testing.T) {
 			srv.ServeHTTP(w, r)
 			kit.Check(t, w.Code == test.status, "status: got %d, %s, want %d", w.Code, w.Body, test.status)
 			for name, want := range test.header {
-				kit.Want(t, strings.Join(w.Header().Values(name), ", "), want, name)
+				kit.Equal(t, strings.Join(w.Header().Values(name), ", "), want, name)
 			}
 		})
 	}

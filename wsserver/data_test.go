@@ -34,10 +34,10 @@ func TestUnfencedIsNoFailure(t *testing.T) {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
 	for _, what := range []string{"OnConnect", "OnAck"} {
-		kit.WantErr(t, <-reported, unfenced, what, "reported")
+		kit.ErrorIs(t, <-reported, unfenced, what, "reported")
 	}
 	wsrig.Under(c).Send(`420["both","x"]`) // nobody waits for its answer, which does not come
-	kit.WantErr(t, <-reported, failed, "reported")
+	kit.ErrorIs(t, <-reported, failed, "reported")
 	if err := c.EmitWithAck("plain", "x").Decode(&got); err != nil || got != "plain" {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
@@ -86,6 +86,6 @@ func TestPartialJoinIsFailure(t *testing.T) {
 		synctest.Wait()
 		kit.Require(t, len(failures) == 1, "%d failures were reported, want 1", len(failures))
 		c.Send(`422["move all",false]`)
-		kit.Want(t, c.Read(), `432["moved"]`, "(the answer to the second alone)")
+		kit.Equal(t, c.Read(), `432["moved"]`, "(the answer to the second alone)")
 	})
 }

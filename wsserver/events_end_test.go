@@ -54,8 +54,8 @@ func TestMaxEvents(t *testing.T) {
 		for i := range want {
 			want[i] = i
 		}
-		kit.WantList(t, handled, want, "handled (0 to 199)")
-		kit.Want(t, wsrig.Under(c).Unread(), 0, "unread in the end, in bytes")
+		kit.EqualSlices(t, handled, want, "handled (0 to 199)")
+		kit.Equal(t, wsrig.Under(c).Unread(), 0, "unread in the end, in bytes")
 		time.Sleep(10 * time.Minute) // and heartbeats go on
 		c.EmitWithAck("echo")
 	})
@@ -114,7 +114,7 @@ func TestEventsOfTheEnd(t *testing.T) {
 			synctest.Wait()
 			close(release)
 			next(t, gone)
-			kit.Want(t, handled, test.want, "events handled")
+			kit.Equal(t, handled, test.want, "events handled")
 		})
 	}
 }

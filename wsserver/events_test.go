@@ -35,7 +35,7 @@ func TestEventOrder(t *testing.T) {
 		var running atomic.Int32
 		var got []int
 		srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
-			kit.Want(t, running.Add(1), 1, "two handlers of a socket run at once")
+			kit.Equal(t, running.Add(1), 1, "two handlers of a socket run at once")
 			defer running.Add(-1)
 			var n int
 			if err := e.Decode(&n); err != nil {
@@ -54,7 +54,7 @@ func TestEventOrder(t *testing.T) {
 			want = append(want, i)
 		}
 		c.EmitWithAck("echo")
-		kit.WantList(t, got, want, "(0 to 999)")
+		kit.EqualSlices(t, got, want, "(0 to 999)")
 	})
 }
 
@@ -82,7 +82,7 @@ func TestHandlerOrder(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		want := []string{"connected", "namespace 1", "namespace 2", "socket 1", "socket 2"}
-		kit.WantList(t, got, want)
+		kit.EqualSlices(t, got, want)
 	})
 }
 
@@ -113,8 +113,8 @@ func TestBlockedHandler(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		kit.WantErr(t, srv.Close(ctx), context.DeadlineExceeded, "Close")
-		kit.Want(t, time.Since(start), 10*time.Second, "Close took")
+		kit.ErrorIs(t, srv.Close(ctx), context.DeadlineExceeded, "Close")
+		kit.Equal(t, time.Since(start), 10*time.Second, "Close took")
 		for _, c := range []*wstest.Client{blocked, other} {
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end of a client: got %v, want a Close frame", got)
@@ -154,14 +154,14 @@ func TestPanic(t *testing.T) {
 			if !errors.As(f.err, &panicked) || panicked.Value != "bang" || !strings.Contains(string(panicked.Stack), "events_test.go") {
 				t.Errorf("OnError: got %v, want a PanicError with its stack", f.err)
 			}
-			kit.Want(t, f.event, where, "OnError: event")
+			kit.Equal(t, f.event, where, "OnError: event")
 			<-c.Disconnected()
-			kit.Want(t, (<-gone).id, c.ID(), "OnDisconnect")
+			kit.Equal(t, (<-gone).id, c.ID(), "OnDisconnect")
 			synctest.Wait()
 			if _, ok := ns.Socket(c.ID()); ok {
 				t.Error("the socket is still there")
 			}
-			kit.Want(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other socket")
+			kit.Equal(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other socket")
 		})
 	}
 }
@@ -195,7 +195,7 @@ func TestOnConnectError(t *testing.T) {
 			t.Errorf("OnError: got %v, want %v", f, refused)
 		}
 		<-c.Disconnected()
-		kit.Want(t, (<-gone).reason, wsserver.ErrServerDisconnect, "reason")
+		kit.Equal(t, (<-gone).reason, wsserver.ErrServerDisconnect, "reason")
 		c.Of("/admin", nil).EmitWithAck("echo") // the connection lives, and is read
 	})
 }
@@ -249,14 +249,14 @@ func TestVolatile(t *testing.T) {
 		}
 		srv.Emit(t.Context(), "must")
 		synctest.Wait()
-		kit.Want(t, len(other.Pending()), 12, "the other events")
+		kit.Equal(t, len(other.Pending()), 12, "the other events")
 		slow.Resume()
 		synctest.Wait()
 		var names []string
 		for _, e := range slow.Pending() {
 			names = append(names, e.Name)
 		}
-		kit.WantList(t, names, []string{"big", "must"}, "the slow one")
-		kit.Want(t, srv.Stats().Dropped, 10, "Stats.Dropped")
+		kit.EqualSlices(t, names, []string{"big", "must"}, "the slow one")
+		kit.Equal(t, srv.Stats().Dropped, 10, "Stats.Dropped")
 	})
 }

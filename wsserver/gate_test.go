@@ -218,7 +218,7 @@ func TestGateGivesBack(t *testing.T) {
 			answer := make([]byte, 12)
 			io.ReadFull(nc, answer)
 			nc.Close()
-			kit.Want(g.t, string(answer), "HTTP/1.1 400")
+			kit.Equal(g.t, string(answer), "HTTP/1.1 400")
 		},
 	}
 	for _, limits := range []wsserver.Limits{{MaxConnections: 1}, {PerAddress: 1}, {PerKey: 1}} {

@@ -35,13 +35,13 @@ func TestPingTimeout(t *testing.T) {
 			c.Send("40")
 			time.Sleep(test.interval - 1)
 			synctest.Wait()
-			kit.Want(t, c.Pings(), 0, "before the interval: pings")
+			kit.Equal(t, c.Pings(), 0, "before the interval: pings")
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
-			kit.Want(t, c.Pings(), 1, "after the interval: pings")
+			kit.Equal(t, c.Pings(), 1, "after the interval: pings")
 			f := next(t, gone)
-			kit.WantErr(t, f.reason, wsserver.ErrPingTimeout, "reason")
-			kit.Want(t, f.at.Sub(start), test.interval+test.timeout, "disconnected after")
+			kit.ErrorIs(t, f.reason, wsserver.ErrPingTimeout, "reason")
+			kit.Equal(t, f.at.Sub(start), test.interval+test.timeout, "disconnected after")
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end: got %v, want a Close frame", got)
 			}
@@ -56,7 +56,7 @@ func TestPong(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		time.Sleep(time.Hour + time.Second)
 		c.EmitWithAck("echo")
-		kit.Want(t, wsrig.Under(c).Pings(), int(time.Hour/(25*time.Second)), "pings")
+		kit.Equal(t, wsrig.Under(c).Pings(), int(time.Hour/(25*time.Second)), "pings")
 	})
 }
 
@@ -84,7 +84,7 @@ func TestConnectTimeout(t *testing.T) {
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end: got %v, want a Close frame", got)
 			}
-			kit.Want(t, time.Since(start), test.want, "closed after")
+			kit.Equal(t, time.Since(start), test.want, "closed after")
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -199,10 +199,10 @@ func TestCloseTimeout(t *testing.T) {
 		socketOf(t, srv, c).Close()
 		time.Sleep(5*time.Second - 1)
 		synctest.Wait()
-		kit.Want(t, srv.Stats().Connections, 1, "before 5s: connections")
+		kit.Equal(t, srv.Stats().Connections, 1, "before 5s: connections")
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		kit.Want(t, srv.Stats().Connections, 0, "after 5s: connections")
+		kit.Equal(t, srv.Stats().Connections, 0, "after 5s: connections")
 	})
 }
 
@@ -243,7 +243,7 @@ func TestTooSlow(t *testing.T) {
 			default:
 				kit.Check(t, test.connected, "the client is connected still")
 			}
-			kit.Want(t, len(other.Pending()), frames, "the other events")
+			kit.Equal(t, len(other.Pending()), frames, "the other events")
 			got := srv.Stats()
 			if (got.TooSlow == 0) != test.connected || got.Ended.TooSlow != got.TooSlow || got.Connections == 2 != test.connected {
 				t.Errorf("Stats: got %d too slow, %+v, %d connections", got.TooSlow, got.Ended, got.Connections)

@@ -123,7 +123,7 @@ func TestAcks(t *testing.T) {
 	for id := range uint64(maxAcks) {
 		kit.OK(t, a.add(&l, id, func(packet.Args, bool) {}))
 	}
-	kit.Want(t, a.add(&l, maxAcks, func(packet.Args, bool) {}), ErrTooManyAcks)
+	kit.Equal(t, a.add(&l, maxAcks, func(packet.Args, bool) {}), ErrTooManyAcks)
 	for id := range uint64(maxAcks + 1) {
 		if got := a.remove(id) != nil; got != (id < maxAcks) || a.remove(id) != nil {
 			t.Fatalf("acknowledgement %d: taken %v, or twice", id, got)

@@ -44,7 +44,7 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 				c.Disconnect()
 			}
 			synctest.Wait()
-			kit.WantErr(t, left, want, "OnDisconnect")
+			kit.ErrorIs(t, left, want, "OnDisconnect")
 			if n := len(parent.Namespaces()); n != 0 {
 				t.Errorf("the namespace is left")
 			}

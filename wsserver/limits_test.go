@@ -70,7 +70,7 @@ func TestConnectTwice(t *testing.T) {
 		srv.Use(func(ctx context.Context, s *wsserver.Socket) error { asked++; <-release; return nil })
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 			connected++
-			kit.Want(t, string(s.Handshake().Auth), `{"n":1}`, "auth (that of the first CONNECT)")
+			kit.Equal(t, string(s.Handshake().Auth), `{"n":1}`, "auth (that of the first CONNECT)")
 			return nil
 		})
 		srv.Of("/other").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-answer; return e.Ack("done") })
@@ -87,7 +87,7 @@ func TestConnectTwice(t *testing.T) {
 		c.Send(`40{"n":3}`, `40/other,`, `40/other,{}`)
 		synctest.Wait()
 		close(answer)
-		kit.Want(t, c.Read(), `43/other,1["done"]`, "the other namespace")
+		kit.Equal(t, c.Read(), `43/other,1["done"]`, "the other namespace")
 		if asked != 1 || connected != 1 || len(srv.Of("/").Sockets()) != 1 {
 			t.Errorf("asked %d times, connected %d times, with %d sockets, want 1, 1 and 1", asked, connected, len(srv.Of("/").Sockets()))
 		}
@@ -150,7 +150,7 @@ func TestConfigLimits(t *testing.T) {
 				c := wstest.Dial(t, near, wstest.Config{Codec: codec})
 				elsewhere := wstest.Dial(t, far, wstest.Config{Codec: codec})
 				err := near.Emit(t.Context(), "x", test.args...)
-				kit.WantErr(t, err, test.want, "Emit")
+				kit.ErrorIs(t, err, test.want, "Emit")
 				synctest.Wait()
 				for _, client := range []*wstest.Client{c, elsewhere} {
 					if got := len(client.Pending()); (got == 1) != (test.want == nil) {
@@ -181,7 +181,7 @@ func TestHighAckID(t *testing.T) {
 		c.Send("40")
 		c.Read()
 		c.Send(`429007199254740991["echo",1]`)
-		kit.Want(t, c.Read(), `439007199254740991[1]`)
+		kit.Equal(t, c.Read(), `439007199254740991[1]`)
 	})
 }
 
@@ -231,12 +231,12 @@ func TestHandshakeBytes(t *testing.T) {
 				answer, err := hs.Client().Do(r)
 				kit.OK(t, err)
 				defer answer.Body.Close()
-				kit.Want(t, answer.StatusCode, want)
+				kit.Equal(t, answer.StatusCode, want)
 				if want == 431 {
 					if body, _ := io.ReadAll(answer.Body); !bytes.Contains(body, []byte("Request header fields too large")) {
 						t.Errorf("the answer: got %s", body)
 					}
-					kit.Want(t, srv.Stats().Refused, 1, "Stats.Refused")
+					kit.Equal(t, srv.Stats().Refused, 1, "Stats.Refused")
 				}
 			})
 		}

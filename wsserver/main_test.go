@@ -92,5 +92,5 @@ func received(c *wstest.Client) []string {
 
 func wantEvents(t *testing.T, who string, c *wstest.Client, want ...string) {
 	t.Helper()
-	kit.WantList(t, received(c), want, who, "events")
+	kit.EqualSlices(t, received(c), want, who, "events")
 }

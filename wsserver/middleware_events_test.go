@@ -80,7 +80,7 @@ func TestPacketMiddlewares(t *testing.T) {
 			steps, seen = nil, nil
 			c.Emit(test.event)
 			synctest.Wait()
-			kit.WantList(t, steps, test.steps, test.event)
+			kit.EqualSlices(t, steps, test.steps, test.event)
 			if len(test.errs) == 0 {
 				if len(failures) > 0 {
 					t.Errorf("%s: OnError got %v", test.event, <-failures)
@@ -94,7 +94,7 @@ func TestPacketMiddlewares(t *testing.T) {
 				}
 			}
 		}
-		kit.Want(t, wrapped, 2, "makings of middlewares")
+		kit.Equal(t, wrapped, 2, "makings of middlewares")
 		c.Emit("panics")
 		<-c.Disconnected()
 		synctest.Wait()
@@ -138,6 +138,6 @@ func TestPanicInOnError(t *testing.T) {
 		if got := log.String(); !strings.Contains(got, "bang in OnError") || !strings.Contains(got, "broken") {
 			t.Errorf("log: got %q, want the panic and what was to be reported", got)
 		}
-		kit.Want(t, srv.Stats().Failures, 1, "Stats.Failures")
+		kit.Equal(t, srv.Stats().Failures, 1, "Stats.Failures")
 	})
 }

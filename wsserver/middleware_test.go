@@ -83,7 +83,7 @@ func TestRefusal(t *testing.T) {
 			c.Read()
 			for range 3 { // it may try again
 				c.Send(`40/admin,{"token":"x"}`)
-				kit.Want(t, c.Read(), `44/admin,`+test.want)
+				kit.Equal(t, c.Read(), `44/admin,`+test.want)
 				synctest.Wait()
 				nothingLeft(t, admin)
 				select {
@@ -92,7 +92,7 @@ func TestRefusal(t *testing.T) {
 						t.Errorf("OnError: got %q, %v, want %q", f.event, f.err, test.report)
 					}
 				default:
-					kit.Want(t, test.report, "", "OnError was not called")
+					kit.Equal(t, test.report, "", "OnError was not called")
 				}
 			}
 			refuse = false
@@ -101,7 +101,7 @@ func TestRefusal(t *testing.T) {
 				t.Errorf("then: got %s, want CONNECT", got)
 			}
 			c.Send(`42/admin,7["echo",1]`)
-			kit.Want(t, c.Read(), `43/admin,7[1]`, "then")
+			kit.Equal(t, c.Read(), `43/admin,7[1]`, "then")
 			kit.Check(t, len(gone) == 0, "OnDisconnect of the namespace was called for a refused client")
 		})
 	}
@@ -130,7 +130,7 @@ func TestMiddlewares(t *testing.T) {
 				"Volatile": s.Volatile().Emit(ctx, "x"),
 				"Join":     s.Join(ctx, "x"),
 			} {
-				kit.WantErr(t, err, wsserver.ErrNotConnected, what)
+				kit.ErrorIs(t, err, wsserver.ErrNotConnected, what)
 			}
 			if _, err := s.EmitWithAck(ctx, "x"); !errors.Is(err, wsserver.ErrNotConnected) {
 				t.Errorf("EmitWithAck: got %v, want ErrNotConnected", err)
@@ -167,13 +167,13 @@ func TestMiddlewares(t *testing.T) {
 		if got := c.Read(); !strings.HasPrefix(got, `40{"sid":`) {
 			t.Errorf("first: got %s, want CONNECT", got)
 		}
-		kit.Want(t, c.Read(), `42["hello"]`, "second")
+		kit.Equal(t, c.Read(), `42["hello"]`, "second")
 		c.Send(`421["who",0]`)
-		kit.Want(t, c.Read(), `431["Ann"]`, "third")
+		kit.Equal(t, c.Read(), `431["Ann"]`, "third")
 		c.Abort()
 		synctest.Wait()
 		want := []string{"first: 0 rooms, connected false", "second: 0 rooms, connected false", "connect: 1 rooms, connected true", "any: who", "gone"}
-		kit.WantList(t, steps, want)
+		kit.EqualSlices(t, steps, want)
 	})
 }
 
@@ -214,7 +214,7 @@ func TestGoneInMiddleware(t *testing.T) {
 			c.Send("40")
 			<-inside
 			test.act(c)
-			kit.WantErr(t, <-causes, test.want, "cause")
+			kit.ErrorIs(t, <-causes, test.want, "cause")
 			c.Wait()
 			synctest.Wait()
 			nothingLeft(t, ns)
@@ -283,7 +283,7 @@ func TestEventAfterRefusal(t *testing.T) {
 		synctest.Wait()
 		c.Send(`42/admin,["x"]`)
 		c.Wait()
-		kit.WantErr(t, next(t, gone).reason, wsserver.ErrParse, "reason")
+		kit.ErrorIs(t, next(t, gone).reason, wsserver.ErrParse, "reason")
 	})
 }
 
@@ -328,7 +328,7 @@ func TestServerCloseInMiddleware(t *testing.T) {
 		c.Send("40")
 		synctest.Wait()
 		kit.OK(t, srv.Close(t.Context()), "Close")
-		kit.WantErr(t, <-reasons, wsserver.ErrShutdown, "cause")
+		kit.ErrorIs(t, <-reasons, wsserver.ErrShutdown, "cause")
 		c.Wait()
 	})
 }

@@ -87,7 +87,7 @@ func TestMounts(t *testing.T) {
 				answer, err := hs.Client().Do(r)
 				kit.OK(t, err)
 				defer answer.Body.Close()
-				kit.Want(t, answer.ProtoMajor, 1+strings.Count(test.name, "HTTP/2"),
+				kit.Equal(t, answer.ProtoMajor, 1+strings.Count(test.name, "HTTP/2"),
 					"the answer is HTTP/")
 				text, err := io.ReadAll(answer.Body)
 				if err != nil || answer.StatusCode != http.StatusOK {
@@ -95,7 +95,7 @@ func TestMounts(t *testing.T) {
 				}
 				return string(text)
 			}
-			kit.Want(t, request("GET", "/hello", ""), "hello from /hello", "the program's own route")
+			kit.Equal(t, request("GET", "/hello", ""), "hello from /hello", "the program's own route")
 
 			const path = "/socket.io/?EIO=4&transport=polling"
 			_, rest, _ := strings.Cut(request("GET", path, ""), `"sid":"`)
@@ -106,7 +106,7 @@ func TestMounts(t *testing.T) {
 				t.Errorf("CONNECT: got %q", got)
 			}
 			request("POST", session, `42["echo","over HTTP"]`)
-			kit.Want(t, request("GET", session, ""), `42["echo","over HTTP"]`, "polling")
+			kit.Equal(t, request("GET", session, ""), `42["echo","over HTTP"]`, "polling")
 			dial := func() net.Conn {
 				t.Helper()
 				nc := kit.Must(net.Dial("tcp", hs.Listener.Addr().String()))(t)
@@ -119,12 +119,12 @@ func TestMounts(t *testing.T) {
 			}
 			raw := wsrig.New(t, dial(), wsrig.Config{Query: url.Values{"sid": {sid}}})
 			raw.Send("2probe")
-			kit.Want(t, raw.Read(), "3probe", "probe")
+			kit.Equal(t, raw.Read(), "3probe", "probe")
 			raw.Send("5", `42["echo","upgraded"]`)
-			kit.Want(t, raw.Read(), `42["echo","upgraded"]`, "after the upgrade")
+			kit.Equal(t, raw.Read(), `42["echo","upgraded"]`, "after the upgrade")
 			c := wstest.New(t, dial(), wstest.Config{})
 			c.Emit("echo", "WebSocket only")
-			kit.Want(t, c.Next("echo").String(), `["echo","WebSocket only"]`, "WebSocket")
+			kit.Equal(t, c.Next("echo").String(), `["echo","WebSocket only"]`, "WebSocket")
 		})
 	}
 }

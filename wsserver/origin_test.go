@@ -146,7 +146,7 @@ func TestUpgradeNeedsNoOrigin(t *testing.T) {
 			t.Errorf("a WebSocket with %q: got %d, want %d", query, got, want)
 		}
 	}
-	kit.Want(t, asked, 2, "calls of AllowRequest")
+	kit.Equal(t, asked, 2, "calls of AllowRequest")
 }
 
 // openPolling opens a session, and returns its id and its first answer.
@@ -215,8 +215,8 @@ func TestCloseTransport(t *testing.T) {
 		kit.OK(t, s.Emit(t.Context(), "last", "words"))
 		s.CloseTransport()
 		s.CloseTransport()
-		kit.WantErr(t, s.Emit(t.Context(), "too late"), wsserver.ErrForcedClose, "Emit afterwards")
-		kit.Want(t, c.Read(), `42["last","words"]`)
+		kit.ErrorIs(t, s.Emit(t.Context(), "too late"), wsserver.ErrForcedClose, "Emit afterwards")
+		kit.Equal(t, c.Read(), `42["last","words"]`)
 		if end := c.Wait(); end.Code != 1005 {
 			t.Errorf("got %v, want a Close frame without a code", end)
 		}
@@ -226,6 +226,6 @@ func TestCloseTransport(t *testing.T) {
 				t.Errorf("reason: got %v", f.reason)
 			}
 		}
-		kit.Want(t, handled, 3, "events handled of 3")
+		kit.Equal(t, handled, 3, "events handled of 3")
 	})
 }

@@ -36,7 +36,7 @@ func (n *notes) want(t *testing.T, what string, want ...string) {
 	synctest.Wait()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	kit.WantList(t, n.steps, want, what)
+	kit.EqualSlices(t, n.steps, want, what)
 	n.steps = nil
 }
 
@@ -84,7 +84,7 @@ func TestOnAny(t *testing.T) {
 		n.want(t, "an event that nobody handles", "namespace 1: error <nil>", "namespace 2: error <nil>", "socket 1: error <nil>", "socket 2: error <nil>")
 		c.Emit("y", []byte("b"))
 		n.want(t, "binary", "namespace 1: y [98]", "namespace 2: y [98]", "socket 1: y [98]", "socket 2: y [98]")
-		kit.Want(t, string(c.EmitWithAck("y").JSON()), `["any"]`, "ack of a catch-all handler")
+		kit.Equal(t, string(c.EmitWithAck("y").JSON()), `["any"]`, "ack of a catch-all handler")
 		n.want(t, "ack", "namespace 1: y <nil>", "namespace 2: y <nil>", "socket 1: y <nil>", "socket 2: y <nil>")
 		wsrig.Under(c).Send(`437["nobody waits for it"]`, `42[7]`)
 		n.want(t, "an ack, and a number for a name", "namespace 1: 7 <nil>", "namespace 2: 7 <nil>", "socket 1: 7 <nil>", "socket 2: 7 <nil>")
@@ -140,7 +140,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 		decoded := func(what string, want int32) {
 			t.Helper()
 			synctest.Wait()
-			kit.Want(t, count[0].Swap(0), want, what, "packets decoded")
+			kit.Equal(t, count[0].Swap(0), want, what, "packets decoded")
 		}
 		decoded("two CONNECTs", 2)
 		ns.Emit(t.Context(), "unseen")

@@ -287,6 +287,6 @@ func TestSharedFrames(t *testing.T) {
 			c.Resume()
 		}
 		synctest.Wait()
-		kit.Want(t, srv.Stats().Waiting, 0, "bytes wait after all was read")
+		kit.Equal(t, srv.Stats().Waiting, 0, "bytes wait after all was read")
 	})
 }

@@ -79,7 +79,7 @@ func TestParentNamespace(t *testing.T) {
 			synctest.Wait()
 			mu.Lock()
 			defer mu.Unlock()
-			kit.WantList(t, steps, steps_)
+			kit.EqualSlices(t, steps, steps_)
 			steps = nil
 		}
 		wantNames(t, rooms)
@@ -161,7 +161,7 @@ func TestParentRefused(t *testing.T) {
 				{`40/panic,{}`, `44/panic,{"message":"Invalid namespace"}`},
 			} {
 				c.Send(test.send)
-				kit.Want(t, c.Read(), test.want, test.send)
+				kit.Equal(t, c.Read(), test.want, test.send)
 				wantNames(t, first)
 				wantNames(t, second) // made for a client that was then refused: gone
 			}
@@ -169,7 +169,7 @@ func TestParentRefused(t *testing.T) {
 		if got := log.String(); strings.Count(got, "belfry: the function given to OfFunc failed") != 1 || !strings.Contains(got, "bang in match") {
 			t.Errorf("log: got %q, want the panic, once in a minute", got)
 		}
-		kit.Want(t, srv.Stats().Failures, 3, "Stats.Failures")
+		kit.Equal(t, srv.Stats().Failures, 3, "Stats.Failures")
 
 		for i := range 2 {
 			c.Send(fmt.Sprintf(`40/room-%d,`, i))
@@ -180,9 +180,9 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, first, "/room-0", "/room-1")
 		for range 100 {
 			c.Send(`40/room-2,`)
-			kit.Want(t, c.Read(), `44/room-2,{"message":"too many namespaces"}`, "beyond the bound")
+			kit.Equal(t, c.Read(), `44/room-2,{"message":"too many namespaces"}`, "beyond the bound")
 		}
-		kit.Want(t, strings.Count(log.String(), "MaxNamespaces"), 1, "times logged that there are too many")
+		kit.Equal(t, strings.Count(log.String(), "MaxNamespaces"), 1, "times logged that there are too many")
 		d := wstest.Dial(t, srv, wstest.Config{Namespace: "/room-1"}) // it is there
 		c.Send(`41/room-0,`)
 		synctest.Wait()
@@ -205,7 +205,7 @@ func TestParentRefused(t *testing.T) {
 			t.Errorf("behind a slow match: got %s, want CONNECT", got)
 		}
 		c.Send(`420["echo"]`)
-		kit.Want(t, c.Read(), `430[]`, "behind a slow match")
+		kit.Equal(t, c.Read(), `430[]`, "behind a slow match")
 		c.Abort()
 		time.Sleep(time.Minute)
 		wantNames(t, second)
@@ -238,7 +238,7 @@ func TestParentTogether(t *testing.T) {
 			c.Read()
 		}
 		wantNames(t, p, "/room")
-		kit.Want(t, len(ns.Sockets()), 3, "sockets of the program's namespace")
+		kit.Equal(t, len(ns.Sockets()), 3, "sockets of the program's namespace")
 	})
 }
 
@@ -258,10 +258,10 @@ func TestOfParent(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		a, b := c.Of("/room-1", nil), c.Of("/room-2", nil)
 		c.Of("/plain", nil)
-		kit.Want(t, len(plain.Sockets()), 1, "the client is in another namespace")
+		kit.Equal(t, len(plain.Sockets()), 1, "the client is in another namespace")
 		a.EmitWithAck("echo")
 		b.EmitWithAck("echo")
-		kit.Want(t, string(b.EmitWithAck("who").JSON()), `["parent"]`, "the child (the parent's answer)")
+		kit.Equal(t, string(b.EmitWithAck("who").JSON()), `["parent"]`, "the child (the parent's answer)")
 		c.Abort()
 		wantNames(t, rooms, "/room-2")
 		kit.Check(t, srv.Of("/room-2") == room2 && srv.Of("/room-1") == before,

@@ -145,12 +145,12 @@ func TestBadInput(t *testing.T) {
 			if got := other.Pending(); len(got) > 0 {
 				t.Errorf("the other client: got %v, want nothing", got)
 			}
-			kit.Want(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other client")
+			kit.Equal(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other client")
 			want := 1
 			if test.code == 0 {
 				want = 2
 			}
-			kit.Want(t, srv.Stats().Connections, want, "Stats.Connections")
+			kit.Equal(t, srv.Stats().Connections, want, "Stats.Connections")
 		})
 	}
 }
@@ -208,13 +208,13 @@ func TestLateEvent(t *testing.T) {
 		srv.Of("/").Sockets()[0].Disconnect()
 		c.Send(`42["x"]`, `430[]`, `41`, `451-["x",{"_placeholder":true,"num":0}]`)
 		c.SendBinary([]byte("x"))
-		kit.Want(t, c.Read(), "41")
+		kit.Equal(t, c.Read(), "41")
 		c.Send("40")
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("got %q, want CONNECT", got)
 		}
 		c.Send(`421["echo"]`)
-		kit.Want(t, c.Read(), `431[]`)
+		kit.Equal(t, c.Read(), `431[]`)
 		c.Send(`41`) // by the client: what follows has no excuse
 		c.Send(`42["x"]`)
 		c.Wait()
@@ -228,7 +228,7 @@ func TestConnectRefused(t *testing.T) {
 		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40/unknown,{"a":1}`)
-		kit.Want(t, c.Read(), `44/unknown,{"message":"Invalid namespace"}`)
+		kit.Equal(t, c.Read(), `44/unknown,{"message":"Invalid namespace"}`)
 		c.Send(`40`)
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("got %q, want CONNECT", got)
@@ -254,7 +254,7 @@ func TestReconnectAtOnce(t *testing.T) {
 			<-gone
 		}
 		synctest.Wait()
-		kit.Want(t, len(srv.Of("/").Sockets()), 1, "sockets")
+		kit.Equal(t, len(srv.Of("/").Sockets()), 1, "sockets")
 	})
 }
 
@@ -266,7 +266,7 @@ func TestEarly(t *testing.T) {
 		c.Read() // of Engine.IO
 		c.Read() // of CONNECT
 		c.Send(`420["echo"]`)
-		kit.Want(t, c.Read(), `430[]`)
+		kit.Equal(t, c.Read(), `430[]`)
 		c = wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40", "1"}})
 		c.Wait() // the second one was read, too
 	})
@@ -300,10 +300,10 @@ func TestServerClose(t *testing.T) {
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end of a client: got %v, want a Close frame", got)
 			}
-			kit.WantLen(t, c.Pending(), 1, "a client (what was sent before)")
-			kit.WantErr(t, (<-gone).reason, wsserver.ErrShutdown, "reason")
+			kit.Len(t, c.Pending(), 1, "a client (what was sent before)")
+			kit.ErrorIs(t, (<-gone).reason, wsserver.ErrShutdown, "reason")
 		}
 		kit.OK(t, srv.Close(context.Background()), "second Close")
-		kit.Want(t, srv.Stats().Connections, 0, "Stats.Connections")
+		kit.Equal(t, srv.Stats().Connections, 0, "Stats.Connections")
 	})
 }

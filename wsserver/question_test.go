@@ -104,7 +104,7 @@ func TestAskMany(t *testing.T) {
 				t.Errorf("question %d: got %d, %v", i, got, err)
 			}
 		}
-		kit.Want(t, s.PendingAcks(), 0, "answers are still waited for")
+		kit.Equal(t, s.PendingAcks(), 0, "answers are still waited for")
 	})
 }
 
@@ -179,7 +179,7 @@ func TestAskEnds(t *testing.T) {
 			if got := time.Since(start); !errors.Is(err, test.want) || got != test.at {
 				t.Errorf("got %v after %v, want %v after %v", err, got, test.want, test.at)
 			}
-			kit.Want(t, s.PendingAcks(), 0, "answers are still waited for")
+			kit.Equal(t, s.PendingAcks(), 0, "answers are still waited for")
 			if test.after == nil {
 				c.Next("q").Ack("late") // is ignored
 				c.EmitWithAck("echo")
@@ -222,7 +222,7 @@ func TestAskRefused(t *testing.T) {
 			return nil
 		})
 		c := wstest.Dial(t, srv, wstest.Config{})
-		kit.WantErr(t, <-early, wsserver.ErrNotConnected, "in a middleware")
+		kit.ErrorIs(t, <-early, wsserver.ErrNotConnected, "in a middleware")
 		s := socketOf(t, srv, c)
 		canceled, cancel := context.WithCancelCause(t.Context())
 		cancel(errCause)
@@ -243,7 +243,7 @@ func TestAskRefused(t *testing.T) {
 		}
 		refused(t.Context(), wsserver.ErrTooManyAcks, "one more")
 		synctest.Wait()
-		kit.Want(t, len(c.Pending()), 1024, "the client events")
+		kit.Equal(t, len(c.Pending()), 1024, "the client events")
 		time.Sleep(time.Minute)
 		q := ask(t, t.Context(), s, "q")
 		c.Disconnect()

@@ -39,14 +39,14 @@ func TestFetchSockets(t *testing.T) {
 				if r.Node != node.Node() || (j < 2) != (node == srv) {
 					t.Errorf("socket %d, %s: got node %s, want %s, and those of this node first", j, r.ID, r.Node, node.Node())
 				}
-				kit.WantList(t, r.Rooms, s.Rooms(), r.ID, "rooms")
+				kit.EqualSlices(t, r.Rooms, s.Rooms(), r.ID, "rooms")
 				kit.Check(t, r.Transport == "websocket" && s.Transport() == "websocket",
 					"%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
 				got, want := r.Handshake, s.Handshake()
 				kit.Check(t, got.Time.Equal(want.Time),
 					"%s: got time %v, want %v", r.ID, got.Time, want.Time)
 				got.Time = want.Time
-				kit.Want(t, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want), r.ID, "handshake")
+				kit.Equal(t, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want), r.ID, "handshake")
 				var u user
 				switch err := r.DecodeData(&u); w.names[r.ID] {
 				case "a":
@@ -54,7 +54,7 @@ func TestFetchSockets(t *testing.T) {
 				case "c":
 					kit.Check(t, err == nil && u == (user{"Cid", 3}), "data: got %v, %v", u, err)
 				default:
-					kit.WantErr(t, err, sockets.ErrNoData, "without data")
+					kit.ErrorIs(t, err, sockets.ErrNoData, "without data")
 				}
 				local, ok := srv.Of("/").Socket(r.ID)
 				if ok != (node == srv) || ok && local != s {
@@ -106,7 +106,7 @@ func TestFetchBadData(t *testing.T) {
 			if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
 				t.Errorf("reported: %q, %v", f.event, f.err)
 			}
-			kit.Want(t, w.srvs[1].Stats().Failures, 1, "Stats.Failures")
+			kit.Equal(t, w.srvs[1].Stats().Failures, 1, "Stats.Failures")
 		})
 	}
 }
@@ -142,7 +142,7 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s: Join: %v, it is in %q", name, err, s.Rooms())
 			}
 			c.On("q", func(e wstest.Event) []any { return []any{e.String()} })
-			kit.Want(t, kit.Must(one(r.EmitWithAck(t.Context(), "q", 1)))(t), `["q",1]`,
+			kit.Equal(t, kit.Must(one(r.EmitWithAck(t.Context(), "q", 1)))(t), `["q",1]`,
 				name, "EmitWithAck")
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -162,7 +162,7 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s, who has gone: Local: got it", name)
 			}
 		}
-		kit.Want(t, w.fetched(t, w.ns.Except()), "bc", "left are")
+		kit.Equal(t, w.fetched(t, w.ns.Except()), "bc", "left are")
 	})
 }
 
@@ -181,6 +181,6 @@ func TestForeignJoinerLeaves(t *testing.T) {
 		}
 		w.clients["b"].Disconnect()
 		synctest.Wait()
-		kit.Want(t, kit.Must(one(remotes[0].EmitWithAck(t.Context(), "q")))(t), "a")
+		kit.Equal(t, kit.Must(one(remotes[0].EmitWithAck(t.Context(), "q")))(t), "a")
 	})
 }

@@ -100,7 +100,7 @@ func TestRooms(t *testing.T) {
 		s := socketOf(t, srv, c)
 		want := func(rooms ...string) {
 			t.Helper()
-			kit.WantList(t, s.Rooms(), rooms, "Rooms")
+			kit.EqualSlices(t, s.Rooms(), rooms, "Rooms")
 		}
 		want(s.ID())
 		kit.OK(t, s.Join(t.Context(), "x", "y"))
@@ -108,7 +108,7 @@ func TestRooms(t *testing.T) {
 		want(s.ID(), "x", "y")
 		s.Leave("x", "never joined")
 		want(s.ID(), "y")
-		kit.WantErr(t, s.Join(t.Context(), "\xff"), cluster.ErrRoomName, "Join of a room that cannot be")
+		kit.ErrorIs(t, s.Join(t.Context(), "\xff"), cluster.ErrRoomName, "Join of a room that cannot be")
 		if err := s.Join(t.Context(), "z", string(make([]byte, cluster.MaxRoomName+1))); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room too long: got %v, want ErrRoomName", err)
 		}
@@ -121,7 +121,7 @@ func TestRooms(t *testing.T) {
 		if got := ns.Rooms(); !slices.Equal(got, []string{"y"}) || !slices.Equal(all, got) || err != nil {
 			t.Errorf("Namespace.Rooms: got %q, AllRooms: got %q, %v, want y", got, all, err)
 		}
-		kit.Want(t, ns.SocketCount(), 2, "Namespace.SocketCount")
+		kit.Equal(t, ns.SocketCount(), 2, "Namespace.SocketCount")
 		other.Disconnect()
 		synctest.Wait()
 		for room, want := range map[string]int{"y": 1, "x": 0, s.ID(): 1} {
@@ -139,8 +139,8 @@ func TestRooms(t *testing.T) {
 		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) || !errors.Is(err, wsserver.ErrTransportClose) {
 			t.Errorf("Join after the disconnection: got %v, want ErrMember and the reason", err)
 		}
-		kit.WantErr(t, s.Emit(t.Context(), "x"), wsserver.ErrTransportClose, "Emit after the disconnection")
-		kit.WantErr(t, context.Cause(s.Context()), wsserver.ErrTransportClose, "cause of the context")
+		kit.ErrorIs(t, s.Emit(t.Context(), "x"), wsserver.ErrTransportClose, "Emit after the disconnection")
+		kit.ErrorIs(t, context.Cause(s.Context()), wsserver.ErrTransportClose, "cause of the context")
 		kit.Check(t, !s.Connected(), "Connected: got true after the disconnection")
 		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || ns.SocketCount() > 0 {
 			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
@@ -176,7 +176,7 @@ func TestDisconnectHandlers(t *testing.T) {
 			"namespace disconnect: 0 rooms, connected false, client namespace disconnect",
 			"socket disconnect: 0 rooms, connected false, client namespace disconnect",
 		}
-		kit.WantList(t, steps, want)
+		kit.EqualSlices(t, steps, want)
 	})
 }
 
@@ -208,8 +208,8 @@ func TestNamespaces(t *testing.T) {
 		wantEvents(t, "root", a)
 
 		a.Disconnect()
-		kit.WantErr(t, (<-gone).reason, wsserver.ErrClientDisconnect, "reason")
-		kit.Want(t, string(b.EmitWithAck("echo", "still").JSON()), `["still"]`,
+		kit.ErrorIs(t, (<-gone).reason, wsserver.ErrClientDisconnect, "reason")
+		kit.Equal(t, string(b.EmitWithAck("echo", "still").JSON()), `["still"]`,
 			"the other namespace (its answer)")
 		a = a.Of("/", nil)
 		if got := socketOf(t, srv, a); got.ID() == sa.ID() {
@@ -227,7 +227,7 @@ func TestHandshake(t *testing.T) {
 		if string(h.Auth) != `{"token":"abc"}` || !slices.Equal(h.Query["room"], []string{"x", "y"}) || len(h.Query) != 1 {
 			t.Errorf("got auth %s and query %v", h.Auth, h.Query)
 		}
-		kit.Want(t, h.RemoteAddr, "192.0.2.1:1234", "RemoteAddr")
+		kit.Equal(t, h.RemoteAddr, "192.0.2.1:1234", "RemoteAddr")
 	})
 }
 
@@ -289,6 +289,6 @@ func TestNothingBeforeConnect(t *testing.T) {
 			t.Errorf("first packet: got %q, want CONNECT", got)
 		}
 		ns.Emit(t.Context(), "later")
-		kit.Want(t, c.Read(), `42["later"]`, "second packet")
+		kit.Equal(t, c.Read(), `42["later"]`, "second packet")
 	})
 }

@@ -139,7 +139,7 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 		}
 		for _, srv := range srvs {
 			for _, s := range srv.Of("/").Sockets() {
-				kit.Want(t, s.PendingAcks(), 0, "a socket still waits for answers")
+				kit.Equal(t, s.PendingAcks(), 0, "a socket still waits for answers")
 			}
 		}
 	})
@@ -182,7 +182,7 @@ func TestRule20AcksOfAllNodes(t *testing.T) {
 		}
 		sockets, err := w.ns.To(w.id("d")).FetchSockets(t.Context())
 		kit.Require(t, err == nil && len(sockets) == 1, "FetchSockets: %d, %v", len(sockets), err)
-		kit.Want(t, kit.Must(one(sockets[0].EmitWithAck(t.Context(), "q")))(t), "d", "one of another node")
+		kit.Equal(t, kit.Must(one(sockets[0].EmitWithAck(t.Context(), "q")))(t), "d", "one of another node")
 	})
 }
 
@@ -198,7 +198,7 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 		listenTo(&there, srvs[1].Of("/"))
 		for range 2 {
 			kit.OK(t, srvs[0].All().SocketsJoin(t.Context(), "x", "y"))
-			kit.WantList(t, s.Rooms(), []string{s.ID(), "x", "y"},
+			kit.EqualSlices(t, s.Rooms(), []string{s.ID(), "x", "y"},
 				"when SocketsJoin has returned, it is in")
 		}
 		there.want(t, "SocketsJoin, twice", "/ create x", "/ join x", "/ create y", "/ join y")

@@ -63,7 +63,7 @@ func TestRule09OwnRoomThenConnectPacketThenHandlers(t *testing.T) {
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("first packet: got %q, want CONNECT", got)
 		}
-		kit.Want(t, c.Read(), `42["welcome"]`, "second packet (the handler's)")
+		kit.Equal(t, c.Read(), `42["welcome"]`, "second packet (the handler's)")
 		n.want(t, "connect", "/ create its own", "/ join its own", "connected")
 	})
 }
@@ -84,13 +84,13 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			_, ok := ns.Socket(s.ID())
 			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.SocketsIn("y")), ok)
-			kit.WantErr(t, s.Join(t.Context(), "x"), cluster.ErrMember, "Join afterwards")
+			kit.ErrorIs(t, s.Join(t.Context(), "x"), cluster.ErrMember, "Join afterwards")
 		})
 		c.Abort()
 		n.want(t, "the end", "disconnecting from 3 rooms, 2 in y",
 			"/ leave its own", "/ delete its own", "/ leave x", "/ delete x", "/ leave y",
 			"disconnected from 0 rooms, 1 in y, known false")
-		kit.Want(t, len(ns.SocketsIn("x")), 0, "sockets in x")
+		kit.Equal(t, len(ns.SocketsIn("x")), 0, "sockets in x")
 	})
 }
 
@@ -102,7 +102,7 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 		listenTo(&n, srv.Of("/"))
 		listenTo(&n, parent)
 		refuse := func(_ context.Context, s *wsserver.Socket) error {
-			kit.WantErr(t, s.Join(t.Context(), "x"), wsserver.ErrNotConnected, "Join in a middleware")
+			kit.ErrorIs(t, s.Join(t.Context(), "x"), wsserver.ErrNotConnected, "Join in a middleware")
 			return errors.New("no")
 		}
 		srv.Use(refuse)
@@ -111,7 +111,7 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 		c.Read()
 		for _, name := range []string{"", "/room-1,"} {
 			c.Send("40" + name)
-			kit.Want(t, c.Read(), "44"+name+`{"message":"no"}`)
+			kit.Equal(t, c.Read(), "44"+name+`{"message":"no"}`)
 		}
 		n.want(t, "two refusals")
 		nothingLeft(t, srv.Of("/"))

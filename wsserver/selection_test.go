@@ -23,8 +23,8 @@ func TestSelections(t *testing.T) {
 		kit.Bubble(t, test.rule, func(t *testing.T) {
 			w := newWorld(t, wsserver.Config{})
 			b := test.selection(w)
-			kit.Want(t, w.fetched(t, b), test.want, "FetchSockets")
-			kit.Want(t, kit.Must(b.Count(t.Context()))(t), len(test.want), "Count")
+			kit.Equal(t, w.fetched(t, b), test.want, "FetchSockets")
+			kit.Equal(t, kit.Must(b.Count(t.Context()))(t), len(test.want), "Count")
 			kit.OK(t, b.SocketsJoin(t.Context(), "new", "newer"), "SocketsJoin")
 			in := func(room string) string {
 				var ids []string
@@ -39,7 +39,7 @@ func TestSelections(t *testing.T) {
 				t.Errorf("after SocketsJoin: got %q and %q, want %q", got, newer, test.want)
 			}
 			kit.OK(t, w.ns.Except("x").SocketsLeave(t.Context(), "new", "never joined"), "SocketsLeave")
-			kit.Want(t, in("new"), strings.Trim(test.want, "cd"), "after SocketsLeave")
+			kit.Equal(t, in("new"), strings.Trim(test.want, "cd"), "after SocketsLeave")
 			kit.OK(t, b.DisconnectSockets(t.Context(), false), "DisconnectSockets")
 			synctest.Wait()
 			var left []string
@@ -49,7 +49,7 @@ func TestSelections(t *testing.T) {
 					continue
 				}
 				<-w.clients[m.name].Disconnected()
-				kit.Want(t, context.Cause(w.sockets[m.name].Context()), wsserver.ErrServerDisconnect,
+				kit.Equal(t, context.Cause(w.sockets[m.name].Context()), wsserver.ErrServerDisconnect,
 					m.name, "disconnected since")
 			}
 			for _, name := range left {
@@ -89,10 +89,10 @@ func TestSocketsJoinIsLive(t *testing.T) {
 		}
 		wantEvents(t, "a", w.clients["a"])
 		for _, name := range []string{"\xff", string(make([]byte, cluster.MaxRoomName+1))} {
-			kit.WantErr(t, w.ns.All().SocketsJoin(t.Context(), "fine", name), cluster.ErrRoomName,
+			kit.ErrorIs(t, w.ns.All().SocketsJoin(t.Context(), "fine", name), cluster.ErrRoomName,
 				"SocketsJoin of a room that cannot be")
 		}
-		kit.Want(t, w.fetched(t, w.ns.To("fine")), "", "after a SocketsJoin that failed, joined")
+		kit.Equal(t, w.fetched(t, w.ns.To("fine")), "", "after a SocketsJoin that failed, joined")
 	})
 }
 
@@ -113,7 +113,7 @@ func TestJoinKeepsItsPlace(t *testing.T) {
 			w.ns.To(w.id("c")).SocketsLeave(ended, "new")
 		}
 		wantEvents(t, "c", w.clients["c"], want...)
-		kit.Want(t, len(received(w.clients["d"])), 100, "d events")
+		kit.Equal(t, len(received(w.clients["d"])), 100, "d events")
 	})
 }
 
@@ -163,7 +163,7 @@ func TestEmitThenDisconnect(t *testing.T) {
 					if i == 0 || !local {
 						want = 0
 					}
-					kit.Want(t, len(srv.Of("/").Sockets()), want, "node", i, "has sockets")
+					kit.Equal(t, len(srv.Of("/").Sockets()), want, "node", i, "has sockets")
 				}
 			})
 		}
@@ -189,12 +189,12 @@ func TestAllRooms(t *testing.T) {
 			slices.Sort(rooms)
 			kit.Check(t, err == nil && slices.Equal(rooms, []string{"x", "y"}),
 				"got %q, %v, want x and y", rooms, err)
-			kit.Want(t, srv.ServerCount(), 2, "ServerCount")
+			kit.Equal(t, srv.ServerCount(), 2, "ServerCount")
 		}
 		w.clients["c"].Disconnect()
 		w.clients["b"].Disconnect()
 		synctest.Wait()
-		kit.WantList(t, kit.Must(w.ns.AllRooms(t.Context()))(t), []string{"x"},
+		kit.EqualSlices(t, kit.Must(w.ns.AllRooms(t.Context()))(t), []string{"x"},
 			"after the last one of y has gone (x)")
 	})
 }
@@ -213,7 +213,7 @@ func TestAlone(t *testing.T) {
 		if n, err := srv.All().Count(t.Context()); n != 1 || err != nil || srv.ServerCount() != 1 {
 			t.Errorf("Count: got %d, %v; ServerCount: %d", n, err, srv.ServerCount())
 		}
-		kit.WantList(t, kit.Must(srv.Of("/").AllRooms(t.Context()))(t), []string{"x"}, "AllRooms")
+		kit.EqualSlices(t, kit.Must(srv.Of("/").AllRooms(t.Context()))(t), []string{"x"}, "AllRooms")
 		if got, err := srv.All().EmitWithAck(t.Context(), "q"); err != nil || len(got) != 1 || got[0].Socket != c.ID() || got[0].Node != srv.Node() {
 			t.Errorf("EmitWithAck: got %v, %v", got, err)
 		}
@@ -280,6 +280,6 @@ func TestSilentNode(t *testing.T) {
 		close(hears)
 		slow.deaf.Store(nil)
 		time.Sleep(10 * time.Second)
-		kit.Want(t, kit.Must(ns.All().Count(t.Context()))(t), 3, "when the node hears again")
+		kit.Equal(t, kit.Must(ns.All().Count(t.Context()))(t), 3, "when the node hears again")
 	})
 }

@@ -63,7 +63,7 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		n[1].want(t, "in order", want...)
 		wantEvents(t, "a client", c)
-		kit.WantErr(t, srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"), packet.ErrReserved,
+		kit.ErrorIs(t, srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"), packet.ErrReserved,
 			"a reserved name")
 		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
 			t.Error("what cannot be JSON: got no error")
@@ -77,7 +77,7 @@ func TestServerSideEmit(t *testing.T) {
 		unhandled := srvs[1].Stats().Unhandled
 		kit.OK(t, srvs[0].Of("/chat").ServerSideEmit(ctx, "said", "x"), "a ctx that has ended")
 		n[1].want(t, "a ctx that has ended", "/chat x")
-		kit.Want(t, unhandled, 3, "Stats.Unhandled")
+		kit.Equal(t, unhandled, 3, "Stats.Unhandled")
 	})
 }
 
@@ -147,7 +147,7 @@ func TestServerSideAck(t *testing.T) {
 		} {
 			start := time.Now()
 			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), test.event, test.arg)
-			kit.Want(t, texts(t, srvs, responses), test.want, test.event)
+			kit.Equal(t, texts(t, srvs, responses), test.want, test.event)
 			var missing []string
 			var partial *cluster.PartialError
 			if errors.As(err, &partial) {
@@ -176,7 +176,7 @@ func TestServerSideAck(t *testing.T) {
 		for _, want := range []string{"the secret", "after it"} {
 			kit.Check(t, strings.Contains(l.String(), want), "the log does not say %q: %s", want, l)
 		}
-		kit.Want(t, srvs[2].Stats().Failures, 5, "Stats.Failures")
+		kit.Equal(t, srvs[2].Stats().Failures, 5, "Stats.Failures")
 	})
 }
 
@@ -210,7 +210,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
 			}
 			wantPartial(t, err, 0, srvs[1].Node())
-			kit.Want(t, texts(t, srvs, responses), "2 [2]", "(the answer of node 2)")
+			kit.Equal(t, texts(t, srvs, responses), "2 [2]", "(the answer of node 2)")
 			<-ended
 		}
 		// A node that leaves is not waited for.

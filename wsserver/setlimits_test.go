@@ -163,7 +163,7 @@ func TestMaxRooms(t *testing.T) {
 		s.Leave("a")
 		join(nil, "d")
 		kit.OK(t, other.Join(t.Context(), "x", "y", "z"), "another socket")
-		kit.Want(t, srv.Stats().Declined, (wsserver.Declined{Rooms: 4}), "declined: 4 joins")
+		kit.Equal(t, srv.Stats().Declined, (wsserver.Declined{Rooms: 4}), "declined: 4 joins")
 		if got := strings.Count(log.String(), "MaxRooms"); got != 1 {
 			t.Errorf("%d lines in the log, want 1:\n%s", got, log.String())
 		}
@@ -182,7 +182,7 @@ func TestMaxRoomsConcurrently(t *testing.T) {
 		joins.Go(func() { s.Join(t.Context(), fmt.Sprint(i)) })
 	}
 	joins.Wait()
-	kit.Want(t, len(s.Rooms()), 4, "rooms: 3 and its own")
+	kit.Equal(t, len(s.Rooms()), 4, "rooms: 3 and its own")
 }
 
 // TestNamespacesPerAddress: the clients of an address make so many namespaces, with however many connections, and join others' beyond.
@@ -220,6 +220,6 @@ func TestNamespacesPerAddress(t *testing.T) {
 		refused(two, "/7")
 		other.Of("/7", nil)
 		refused(other, "/8") // of all
-		kit.Want(t, srv.Stats().Declined, (wsserver.Declined{AddressNamespaces: 3, Namespaces: 1}))
+		kit.Equal(t, srv.Stats().Declined, (wsserver.Declined{AddressNamespaces: 3, Namespaces: 1}))
 	})
 }

@@ -91,7 +91,7 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("Shutdown: %v after %v", err, time.Since(start))
 	}
 	for range 2 {
-		kit.WantErr(t, next(t, gone).reason, wsserver.ErrShutdown, "a socket has ended since")
+		kit.ErrorIs(t, next(t, gone).reason, wsserver.ErrShutdown, "a socket has ended since")
 	}
 	if end := c.Wait(); end.Err != io.EOF {
 		t.Errorf("the WebSocket: %v", end)
@@ -100,7 +100,7 @@ func TestShutdown(t *testing.T) {
 	if _, err := io.Copy(io.Discard, idle); err != nil {
 		t.Errorf("the idle connection: %v, want its end", err)
 	}
-	kit.Want(t, <-served, http.ErrServerClosed, "Serve")
+	kit.Equal(t, <-served, http.ErrServerClosed, "Serve")
 	if nc, err := net.Dial("tcp", addr); err == nil {
 		nc.Close()
 		t.Error("connections are still accepted")
@@ -126,14 +126,14 @@ func TestShutdownInTime(t *testing.T) {
 			<-running
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			kit.WantErr(t, srv.Shutdown(ctx, web), context.DeadlineExceeded, "Shutdown")
+			kit.ErrorIs(t, srv.Shutdown(ctx, web), context.DeadlineExceeded, "Shutdown")
 			if blocked == "request" {
 				if _, err := io.ReadAll(nc); err != nil && !errors.Is(err, io.EOF) {
 					t.Errorf("the request's connection: %v, want its end", err)
 				}
 			}
 			close(release)
-			kit.Want(t, <-served, http.ErrServerClosed, "Serve")
+			kit.Equal(t, <-served, http.ErrServerClosed, "Serve")
 			ctx, cancel = context.WithTimeout(t.Context(), kit.Patience)
 			defer cancel()
 			if err := srv.Shutdown(ctx, web); err != nil { // what it was waiting for

@@ -101,7 +101,7 @@ func TestWire(t *testing.T) {
 			}
 			kit.Check(t, slices.Equal(got, test.want), "%q: got %q, want %q", test.send, got, test.want)
 			c.Send(`40/still there`) // and nothing more was answered
-			kit.Want(t, c.Read(), `44/still there,{"message":"Invalid namespace"}`, "in the end")
+			kit.Equal(t, c.Read(), `44/still there,{"message":"Invalid namespace"}`, "in the end")
 		})
 	}
 }
@@ -237,8 +237,8 @@ func wantParseError(t *testing.T, send []string) {
 		if send[0] == "41" {
 			want = wsserver.ErrClientDisconnect
 		}
-		kit.WantErr(t, next(t, gone).reason, want, "reason")
+		kit.ErrorIs(t, next(t, gone).reason, want, "reason")
 		other.EmitWithAck("echo")
-		kit.Want(t, srv.Stats().Connections, 1, "connections (the other one)")
+		kit.Equal(t, srv.Stats().Connections, 1, "connections (the other one)")
 	})
 }

@@ -194,7 +194,7 @@ func TestStop(t *testing.T) {
 				expect := func(want string) {
 					t.Helper()
 					everything()
-					kit.Want(t, calls.take(), want, kind, "called were")
+					kit.Equal(t, calls.take(), want, kind, "called were")
 				}
 				expect("a b c")
 				stops["b"]()
@@ -228,7 +228,7 @@ func TestStopEnds(t *testing.T) {
 		s.OnDisconnect(end("c"))()
 		s.OnDisconnect(end("d"))
 		c.Disconnect()
-		kit.Want(t, calls.take(), "a d", "called were")
+		kit.Equal(t, calls.take(), "a d", "called were")
 	})
 }
 
@@ -279,7 +279,7 @@ func TestStopInHandler(t *testing.T) {
 			s.Leave("red")
 			c.Emit("x")
 		}
-		kit.Want(t, calls.take(), "joined second third last", "later: called were")
+		kit.Equal(t, calls.take(), "joined second third last", "later: called were")
 	})
 }
 
@@ -315,6 +315,6 @@ func TestStopStress(t *testing.T) {
 		unhandled := srv.Stats().Unhandled
 		c.Emit("x")
 		synctest.Wait()
-		kit.Want(t, srv.Stats().Unhandled-unhandled, 1, "a handler is left: unhandled events")
+		kit.Equal(t, srv.Stats().Unhandled-unhandled, 1, "a handler is left: unhandled events")
 	})
 }

@@ -155,7 +155,7 @@ func TestStress(t *testing.T) {
 		}
 		kit.Eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
 	}
-	kit.Want(t, srvs[0].Stats().Accepted+srvs[1].Stats().Accepted, clients*rounds, "Stats.Accepted")
+	kit.Equal(t, srvs[0].Stats().Accepted+srvs[1].Stats().Accepted, clients*rounds, "Stats.Accepted")
 }
 
 // TestDisconnectRace has the server disconnect a socket while its client leaves and connects again. Whatever comes first, client and

@@ -115,11 +115,11 @@ func TestEventRate(t *testing.T) {
 			d.notes = nil
 			send("late")
 			other.EmitWithAck("echo")
-			kit.Want(t, d.String(), "echo@0.0", "at once: the other alone")
+			kit.Equal(t, d.String(), "echo@0.0", "at once: the other alone")
 			time.Sleep(1900 * time.Millisecond)
-			kit.Want(t, d.String(), "echo@0.0", "soon: the other alone")
+			kit.Equal(t, d.String(), "echo@0.0", "soon: the other alone")
 			time.Sleep(200 * time.Millisecond)
-			kit.Want(t, d.String(), "echo@0.0 late@2.0", "then")
+			kit.Equal(t, d.String(), "echo@0.0 late@2.0", "then")
 			if got := srv.Stats(); got.HeldBack == 0 || got.Ended != (wsserver.Ended{}) {
 				t.Errorf("held back %d times, ended %+v", got.HeldBack, got.Ended)
 			}
@@ -185,7 +185,7 @@ func TestHeldBackIsAlive(t *testing.T) {
 				t.Errorf("the client was disconnected: %v", f.reason)
 			default:
 			}
-			kit.Want(t, srv.Stats().HeldBack, 1, "times held back")
+			kit.Equal(t, srv.Stats().HeldBack, 1, "times held back")
 		})
 	}
 	kit.Bubble(t, "a dead client", func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestTooFast(t *testing.T) {
 				t.Errorf("got %v after %v, want ErrTooFast after 5s to 7s", f.reason, after)
 			}
 			time.Sleep(10 * time.Second)
-			kit.Want(t, srv.Stats().Ended, (wsserver.Ended{TooFast: 1}))
+			kit.Equal(t, srv.Stats().Ended, (wsserver.Ended{TooFast: 1}))
 		})
 	}
 }
@@ -245,7 +245,7 @@ func TestAcksAreFree(t *testing.T) {
 		for range 100 {
 			kit.Must(s.EmitWithAck(t.Context(), "ask"))(t)
 		}
-		kit.Want(t, srv.Stats().HeldBack, 0, "times held back")
+		kit.Equal(t, srv.Stats().HeldBack, 0, "times held back")
 	})
 }
 
@@ -268,7 +268,7 @@ func TestRateChanges(t *testing.T) {
 		d.notes, d.began = nil, time.Now()
 		send("a")
 		time.Sleep(5 * time.Second)
-		kit.Want(t, d.String(), "", "a rate of 1")
+		kit.Equal(t, d.String(), "", "a rate of 1")
 		set(wsserver.Limits{EventRate: 100})
 		time.Sleep(1200 * time.Millisecond)
 		set(wsserver.Limits{})

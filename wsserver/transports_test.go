@@ -274,7 +274,7 @@ func TestIdle(t *testing.T) {
 		clients = append(clients, connect())
 	}
 	kit.Eventually(t, "goroutines no more than 10 beyond those at the start", func() bool { return runtime.NumGoroutine() < start+10 })
-	kit.Want(t, srv.Stats().Connections, n, "Stats.Connections")
+	kit.Equal(t, srv.Stats().Connections, n, "Stats.Connections")
 
 	for _, c := range clients {
 		c.nc.Write(wsrig.Frame(1, []byte(`421["echo",7]`)))
@@ -299,7 +299,7 @@ func TestIdle(t *testing.T) {
 		c.nc.Close()
 	}
 	kit.OK(t, <-closed, "Close")
-	kit.Want(t, len(gone), n, "OnDisconnect calls")
+	kit.Equal(t, len(gone), n, "OnDisconnect calls")
 	// The listener of the test, and what the runtime needs for its own poller, may have come.
 	kit.Eventually(t, fmt.Sprintf("the %d descriptors of the start", before), func() bool { return descriptors(t) <= before+4 })
 
@@ -309,7 +309,7 @@ func TestIdle(t *testing.T) {
 	answer, err := http.ReadResponse(bufio.NewReader(nc), nil)
 	kit.Check(t, err == nil && answer.StatusCode == http.StatusServiceUnavailable,
 		"a request after Close: got %v, %v, want 503", answer, err)
-	kit.Want(t, srv.Stats().Refused, 1, "Stats.Refused")
+	kit.Equal(t, srv.Stats().Refused, 1, "Stats.Refused")
 }
 
 func descriptors(t *testing.T) int {

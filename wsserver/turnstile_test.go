@@ -91,7 +91,7 @@ func TestHandshakeFirst(t *testing.T) {
 		var p passage
 		ctx, cancel := context.WithCancel(t.Context())
 		g.arrive(ctx, &done, &p)
-		kit.Want(t, fmt.Sprint(asked), "[0s 1s]", "AllowRequest was asked after")
+		kit.Equal(t, fmt.Sprint(asked), "[0s 1s]", "AllowRequest was asked after")
 		cancel()
 		done.Wait()
 	})
@@ -118,7 +118,7 @@ func TestHandshakeGivenUp(t *testing.T) {
 		if p := passages[7]; p.status != 200 || p.after != time.Second {
 			t.Errorf("the last: got %+v, want 200 after 1s", p)
 		}
-		kit.Want(t, srv.Stats().Refusals.Handshakes, 6, "those that gave up")
+		kit.Equal(t, srv.Stats().Refusals.Handshakes, 6, "those that gave up")
 	})
 }
 

@@ -43,9 +43,9 @@ func TestFewerArguments(t *testing.T) {
 				c.Emit(event)
 			}
 			for event, want := range map[string]string{"list struct": "[1]", "list any": "[null]", "list string": `["!"]`} {
-				kit.Want(t, string(c.EmitWithAck(event).JSON()), want, event)
+				kit.Equal(t, string(c.EmitWithAck(event).JSON()), want, event)
 			}
-			kit.Want(t, string(c.EmitWithAck("list struct", nil).JSON()), "[1]", "null")
+			kit.Equal(t, string(c.EmitWithAck("list struct", nil).JSON()), "[1]", "null")
 			want := "[struct {} {} wsserver_test.line { } <nil> <nil> *wsserver_test.line <nil> []uint8 []]"
 			kit.Check(t, fmt.Sprint(got) == want, "handlers: got %v, want %v", got, want)
 			if len(failures) > 0 {
@@ -86,7 +86,7 @@ func TestTyped(t *testing.T) {
 			c.Emit("three", 5, true)
 			c.Emit("two")
 			for event, want := range map[string]string{"ask one": "[1]", "ask two": "[3]", "ask three": "[6]"} {
-				kit.Want(t, string(c.EmitWithAck(event, 1, 2, 3, 4).JSON()), want, event)
+				kit.Equal(t, string(c.EmitWithAck(event, 1, 2, 3, 4).JSON()), want, event)
 			}
 			if len(failures) > 0 {
 				t.Errorf("OnError got %v", (<-failures).err)
@@ -146,7 +146,7 @@ func TestAckError(t *testing.T) {
 				got := c.EmitWithAck(test.event).JSON()
 				kit.OK(t, json.Unmarshal(got, &answer))
 				sorted, _ := json.Marshal(answer)
-				kit.Want(t, string(sorted), test.answer, test.event)
+				kit.Equal(t, string(sorted), test.answer, test.event)
 				synctest.Wait()
 				wantReported(t, test.event, failures, test.reported)
 				c.Emit(test.event) // nobody waits for an answer
@@ -204,7 +204,7 @@ func TestDecodeAuth(t *testing.T) {
 			want string
 		}{{map[string]string{"Name": "Ann"}, `["Ann"]`}, {nil, `["nobody"]`}} {
 			c := wstest.Dial(t, srv, wstest.Config{Auth: test.auth})
-			kit.Want(t, string(c.EmitWithAck("who").JSON()), test.want, "auth", test.auth)
+			kit.Equal(t, string(c.EmitWithAck("who").JSON()), test.want, "auth", test.auth)
 		}
 	})
 }
@@ -219,7 +219,7 @@ func TestFewerServerSideArguments(t *testing.T) {
 		wsserver.OnServerSideAck(far, "list", func(ctx context.Context, v int) (int, error) { return v + 1, nil })
 		kit.OK(t, near.Ready(t.Context()))
 		kit.OK(t, near.Of("/").ServerSideEmit(t.Context(), "said"))
-		kit.Want(t, <-said, "!")
+		kit.Equal(t, <-said, "!")
 		answers, err := near.Of("/").ServerSideEmitWithAck(t.Context(), "list")
 		var n int
 		if err == nil && len(answers) == 1 {

@@ -24,7 +24,7 @@ func TestVersion(t *testing.T) {
 		"with a clean one":               {debug.BuildInfo{Main: belfry("(devel)"), Settings: stamps[:2]}, "(devel) abc"},
 		"a program without belfry":       {debug.BuildInfo{Main: other}, "unknown"},
 	} {
-		kit.Want(t, versionOf(&test.info), test.want, name)
+		kit.Equal(t, versionOf(&test.info), test.want, name)
 	}
 	if got := Version(); got == "unknown" || got == "" {
 		t.Errorf("this test is of version %q", got)

@@ -61,8 +61,7 @@ func (h *held) close(n *node) error {
 }
 
 func testCloseEndsRecv(c *cluster) {
-	nodes := c.open(2)
-	a, d := nodes[0], nodes[1]
+	a, d := c.pair()
 	topics := []adapter.Topic{room("lobby"), room("hall"), {Kind: adapter.Cluster}}
 	const (
 		rounds = 2
@@ -77,12 +76,8 @@ func testCloseEndsRecv(c *cluster) {
 		go func() { published <- c.try("Publish", a.publishSeries(0, count, size, topics...)) }()
 		h.wait(x)
 		c.forget(x)
-		if err := h.close(x); err != nil {
-			c.fatalf("round %d: %v", r, err)
-		}
-		if err := <-published; err != nil {
-			c.fatalf("round %d: %v", r, err)
-		}
+		c.must(h.close(x), "round", r)
+		c.must(<-published, "round", r)
 		a.fenceTo(d) // recv is not called with what was under way either
 		if c.isBroken() {
 			c.fatalf("round %d of %d", r, rounds)
@@ -91,8 +86,7 @@ func testCloseEndsRecv(c *cluster) {
 }
 
 func testCloseConcurrently(c *cluster) {
-	nodes := c.open(2)
-	a, x := nodes[0], nodes[1]
+	a, x := c.pair()
 	x.subscribe(room("lobby"))
 	const (
 		closers = 4
@@ -108,16 +102,10 @@ func testCloseConcurrently(c *cluster) {
 		go func() { closed <- h.close(x) }()
 	}
 	for range closers {
-		if err := <-closed; err != nil {
-			c.fatalf("one of %d concurrent calls: %v", closers, err)
-		}
+		c.must(<-closed, "one of", closers, "concurrent calls:")
 	}
-	if err := c.within(c.timeout, "another Close", x.closeLink); err != nil {
-		c.fatalf("%v", err)
-	}
-	if err := <-published; err != nil {
-		c.fatalf("%v", err)
-	}
+	c.must(c.within(c.timeout, "another Close", x.closeLink))
+	c.must(<-published)
 }
 
 func testCloseUnderTraffic(c *cluster) {
@@ -199,8 +187,7 @@ func testCloseSendsFirst(c *cluster) {
 }
 
 func testCloseLeavesOthersAlone(c *cluster) {
-	nodes := c.open(2)
-	a, d := nodes[0], nodes[1]
+	a, d := c.pair()
 	topics := []adapter.Topic{room("lobby"), room("hall"), {Kind: adapter.Cluster}}
 	d.subscribe(topics...)
 	got := expectSeries(d, nil)
@@ -214,9 +201,7 @@ func testCloseLeavesOthersAlone(c *cluster) {
 		published := make(chan error, 1)
 		go func() { published <- c.try("Publish", a.publishSeries(r*count, (r+1)*count, 100, topics...)) }()
 		x.close()
-		if err := <-published; err != nil {
-			c.fatalf("round %d: %v", r, err)
-		}
+		c.must(<-published, "round", r)
 		got.wait(a, (r+1)*count)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,6 +80,14 @@ func (c *cluster) fatalf(format string, args ...any) {
 	c.t.Fatalf(format, args...)
 }
 
+// must ends the case if err is not nil, and says first what was done.
+func (c *cluster) must(err error, what ...any) {
+	if err != nil {
+		c.t.Helper()
+		c.fatalf("%s", strings.TrimSpace(fmt.Sprintln(append(what, err)...)))
+	}
+}
+
 // closeNodes closes the nodes that are open.
 func (c *cluster) closeNodes() {
 	c.t.Helper()
@@ -142,9 +151,7 @@ func (c *cluster) try(what string, f func(ctx context.Context) error) error {
 // do is try for what has to succeed.
 func (c *cluster) do(what string, f func(ctx context.Context) error) {
 	c.t.Helper()
-	if err := c.try(what, f); err != nil {
-		c.fatalf("%v", err)
-	}
+	c.must(c.try(what, f))
 }
 
 // together runs fs concurrently, as do does, and returns when all have returned.
@@ -170,6 +177,13 @@ func (c *cluster) open(n int) []*node {
 		c.start(nodes[i])
 	}
 	return nodes
+}
+
+// pair opens two nodes.
+func (c *cluster) pair() (a, b *node) {
+	c.t.Helper()
+	nodes := c.open(2)
+	return nodes[0], nodes[1]
 }
 
 // newNode returns the next node, not yet open.

@@ -61,8 +61,7 @@ func testDeliverEveryKind(c *cluster) {
 }
 
 func testManyTopics(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	var topics, odd []adapter.Topic
 	var all, even []string
 	for i := range 1500 {
@@ -99,8 +98,7 @@ func testManyTopics(c *cluster) {
 }
 
 func testEmptyMessage(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	b.subscribe(room("lobby"))
 	for _, msg := range [][]byte{nil, {}} {
 		c.do("Publish", func(ctx context.Context) error { return a.link.Publish(ctx, room("lobby"), msg) })
@@ -162,8 +160,7 @@ func (n *node) fit(size int) int {
 }
 
 func testLargestMessage(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	limit, ok := a.limit()
 	if !ok {
 		return
@@ -297,8 +294,7 @@ func testTwoWayTraffic(c *cluster) {
 }
 
 func testConcurrentUse(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	const (
 		goroutines = 8
 		rounds     = 30

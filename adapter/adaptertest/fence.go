@@ -140,16 +140,13 @@ func (c *cluster) makeLoad(publishers, listeners []*node) (stop func()) {
 		c.t.Helper()
 		end()
 		for i, err := range failed {
-			if err != nil {
-				c.fatalf("load of %s: %v", publishers[i].id, err)
-			}
+			c.must(err, "load of", publishers[i].id)
 		}
 	}
 }
 
 func testSubscribeAgain(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	for r := range 100 {
 		topic, msg := room("room "+strconv.Itoa(r%3)), "round "+strconv.Itoa(r)
 		a.subscribe(topic)
@@ -163,8 +160,7 @@ func testSubscribeAgain(c *cluster) {
 }
 
 func testSubscribeTwice(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	a.subscribe(room("lobby"))
 	a.subscribe(room("lobby"), room("hall"), room("hall"))
 	a.unsubscribe(room("unknown"))

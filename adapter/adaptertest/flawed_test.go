@@ -24,15 +24,49 @@ func hanging(change func(l *link, release <-chan struct{})) func(t *testing.T) a
 	}
 }
 
+// publishing, subscribing and probing are withLinks for one method, saying for what State says.
+
+func publishing(
+	f func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error,
+) func(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error { return f(ctx, l, topic, msg) }
+	})
+}
+
+func subscribing(
+	f func(ctx context.Context, l *link, topics ...adapter.Topic) error,
+) func(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error { return f(ctx, l, topics...) }
+	})
+}
+
+func probing(
+	f func(ctx context.Context, l *link, topic adapter.Topic, back []byte) error,
+) func(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error { return f(ctx, l, topic, back) }
+	})
+}
+
+func saying(change func(state *adapter.State)) func(t *testing.T) adapter.Adapter {
+	return withLinks(func(l *link) {
+		l.state = func() (adapter.State, <-chan struct{}) {
+			state, changed := l.Link.State()
+			change(&state)
+			return state, changed
+		}
+	})
+}
+
 // dropping loses the messages that drop says.
 func dropping(drop func(topic adapter.Topic, msg []byte) bool) func(t *testing.T) adapter.Adapter {
-	return withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
-			if drop(topic, msg) {
-				return nil
-			}
-			return l.Link.Publish(ctx, topic, msg)
+	return publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
+		if drop(topic, msg) {
+			return nil
 		}
+		return l.Link.Publish(ctx, topic, msg)
 	})
 }
 

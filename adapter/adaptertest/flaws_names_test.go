@@ -12,14 +12,13 @@ import (
 // nameFlaws are drivers that take a name for another.
 var nameFlaws = []flaw{
 	{"DropsHostileNames", []string{"HostileNames"}, "missed", false, dropping(func(topic adapter.Topic, _ []byte) bool { return strings.ContainsAny(topic.Room, "*>") })},
-	{"RefusesHostileNames", []string{"HostileNames"}, "bad subject", false, withLinks(func(l *link) {
-		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+	{"RefusesHostileNames", []string{"HostileNames"}, "bad subject", false,
+		subscribing(func(ctx context.Context, l *link, topics ...adapter.Topic) error {
 			if slices.ContainsFunc(topics, func(topic adapter.Topic) bool { return strings.Contains(topic.Namespace, "\r\n") }) {
 				return errors.New("bad subject")
 			}
 			return l.Link.Subscribe(ctx, topics...)
-		}
-	})},
+		})},
 	{"ReconnectsOverALongName", []string{"HostileNames"}, "cost the link its connection", false, withLinks(reconnectOverLongName)},
 	{"CutsLongNames", []string{"UnsubscribeHostileNames"}, "missed", false, mapping(cutName)},
 	{"CutsLongNamesAndOverdelivers", []string{"ExactHostileNames"}, "not subscribed", false, mapping(cutName)},

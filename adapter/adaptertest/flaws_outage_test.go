@@ -13,13 +13,8 @@ import (
 
 // outageFlaws are drivers that break a rule of outages, or of Limiter.
 var outageFlaws = []flaw{
-	{"StaysConnectedWithoutBroker", []string{"OutageState"}, "want degraded", true, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.Status, state.Reason = adapter.Connected, nil
-			return state, changed
-		}
-	})},
+	{"StaysConnectedWithoutBroker", []string{"OutageState"}, "want degraded", true,
+		saying(func(state *adapter.State) { state.Status, state.Reason = adapter.Connected, nil })},
 	{"ChannelStaysOpenInAnOutage", []string{"OutageState", "OutageAgain"}, "is still open", true, withLinks(func(l *link) {
 		never := make(chan struct{})
 		l.state = func() (adapter.State, <-chan struct{}) {
@@ -37,21 +32,15 @@ var outageFlaws = []flaw{
 			return state, changed
 		}
 	})},
-	{"ProbesNobodyInAnOutage", []string{"OutageProbe"}, "while the broker is away", false, withLinks(func(l *link) {
-		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+	{"ProbesNobodyInAnOutage", []string{"OutageProbe"}, "while the broker is away", false,
+		probing(func(ctx context.Context, l *link, topic adapter.Topic, back []byte) error {
 			if l.degraded() {
 				return nil
 			}
 			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
-		}
-	})},
-	{"DegradedForNoReason", []string{"OutageState"}, "without a reason", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.Reason = nil
-			return state, changed
-		}
-	})},
+		})},
+	{"DegradedForNoReason", []string{"OutageState"}, "without a reason", false,
+		saying(func(state *adapter.State) { state.Reason = nil })},
 	{"ConnectedBeforeTheBrokerIsBack", []string{"OutageState"}, "while its broker is away", false, withLinks(func(l *link) {
 		var tried atomic.Bool
 		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
@@ -77,22 +66,14 @@ var outageFlaws = []flaw{
 			return state, changed
 		}
 	})},
-	{"CountsLosses", []string{"OutageState"}, "it has become connected since", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
+	{"CountsLosses", []string{"OutageState"}, "it has become connected since", false,
+		saying(func(state *adapter.State) {
 			if state.Status == adapter.Degraded {
 				state.Connections++
 			}
-			return state, changed
-		}
-	})},
-	{"CountsNoSecondConnection", []string{"OutageState", "OutageAgain"}, "it has become connected since", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.Connections = min(state.Connections, 1)
-			return state, changed
-		}
-	})},
+		})},
+	{"CountsNoSecondConnection", []string{"OutageState", "OutageAgain"}, "it has become connected since", false,
+		saying(func(state *adapter.State) { state.Connections = min(state.Connections, 1) })},
 	{"CountsNoConnectionAfterAShortOutage", []string{"OutageAgain"}, "it has become connected since", false, withLinks(func(l *link) {
 		var last adapter.State
 		count := uint64(0)
@@ -124,8 +105,8 @@ var outageFlaws = []flaw{
 	{"NeverComesBack", []string{"OutageState", "OutageOpen"}, "want connected", true, withLinks(func(l *link) { giveUpAfter(l, 1) })},
 	{"GivesUpAfterTenOutages", []string{"OutageAgain"}, "want connected", true, withLinks(func(l *link) { giveUpAfter(l, 10) })},
 
-	{"PublishWaitsForTheBroker", []string{"OutagePublish"}, "Publish without a broker has not returned", true, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	{"PublishWaitsForTheBroker", []string{"OutagePublish"}, "Publish without a broker has not returned", true,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			for {
 				_, changed := l.Link.State()
 				err := l.Link.Publish(ctx, topic, msg)
@@ -138,24 +119,21 @@ var outageFlaws = []flaw{
 					return ctx.Err()
 				}
 			}
-		}
-	})},
-	{"PublishDropsWithoutBroker", []string{"OutagePublish"}, "returned <nil>", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		})},
+	{"PublishDropsWithoutBroker", []string{"OutagePublish"}, "returned <nil>", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			if err := l.Link.Publish(ctx, topic, msg); !errors.Is(err, adapter.ErrUnavailable) {
 				return err
 			}
 			return nil
-		}
-	})},
-	{"ErrorOfItsOwnWithoutBroker", []string{"OutagePublish", "OutageOrder"}, "broken pipe", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+		})},
+	{"ErrorOfItsOwnWithoutBroker", []string{"OutagePublish", "OutageOrder"}, "broken pipe", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			if err := l.Link.Publish(ctx, topic, msg); !errors.Is(err, adapter.ErrUnavailable) {
 				return err
 			}
 			return errors.New("broken pipe")
-		}
-	})},
+		})},
 	{"SendsWhatItHasRefused", []string{"OutagePublish"}, "which Publish had refused", false, withLinks(func(l *link) {
 		sendKept(l, true)
 	})},
@@ -199,24 +177,22 @@ var outageFlaws = []flaw{
 	{"DoesNotResubscribe", []string{"OutageSubscriptions", "OutageFence", "OutageOrder", "OutageAgain"}, "", false, withLinks(func(l *link) { forgetRooms(l, 1, false) })},
 	{"ResubscribesOnce", []string{"OutageSubscriptions"}, "outage 1: got", false, withLinks(func(l *link) { forgetRooms(l, 2, false) })},
 	{"ResubscribesLate", []string{"OutageSubscriptions", "OutageFence"}, "missed", false, withLinks(func(l *link) { forgetRooms(l, 1, true) })},
-	{"ForgetsSubscriptionsOfTheOutage", []string{"OutageSubscriptions", "OutageFence", "OutageOpen"}, "", false, withLinks(func(l *link) {
-		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+	{"ForgetsSubscriptionsOfTheOutage", []string{"OutageSubscriptions", "OutageFence", "OutageOpen"}, "", false,
+		subscribing(func(ctx context.Context, l *link, topics ...adapter.Topic) error {
 			if l.degraded() {
 				topics = slices.DeleteFunc(slices.Clone(topics), func(topic adapter.Topic) bool { return topic.Kind == adapter.Room })
 			}
 			return l.Link.Subscribe(ctx, topics...)
-		}
-	})},
-	{"RefusesToSubscribeWithoutBroker", []string{"OutageSubscriptions", "OutageFence", "OutageOpen"}, "Subscribe", false, withLinks(func(l *link) {
-		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+		})},
+	{"RefusesToSubscribeWithoutBroker", []string{"OutageSubscriptions", "OutageFence", "OutageOpen"}, "Subscribe", false,
+		subscribing(func(ctx context.Context, l *link, topics ...adapter.Topic) error {
 			if l.degraded() {
 				return adapter.ErrUnavailable
 			}
 			return l.Link.Subscribe(ctx, topics...)
-		}
-	})},
-	{"SubscribeWaitsForTheBroker", []string{"OutageSubscriptions"}, "Subscribe without a broker", true, withLinks(func(l *link) {
-		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+		})},
+	{"SubscribeWaitsForTheBroker", []string{"OutageSubscriptions"}, "Subscribe without a broker", true,
+		subscribing(func(ctx context.Context, l *link, topics ...adapter.Topic) error {
 			if state, changed := l.Link.State(); state.Status == adapter.Degraded {
 				select {
 				case <-changed:
@@ -225,8 +201,7 @@ var outageFlaws = []flaw{
 				}
 			}
 			return l.Link.Subscribe(ctx, topics...)
-		}
-	})},
+		})},
 	{"RevivesWhatWasUnsubscribed", []string{"OutageSubscriptions"}, "has been ended", false, withLinks(func(l *link) {
 		l.unsubscribe = func(ctx context.Context, topics ...adapter.Topic) error {
 			if l.degraded() {

@@ -26,11 +26,10 @@ type flaw struct {
 var flaws = []flaw{
 	{"OneReceiverOnly", []string{"DeliverEveryKind"}, "missed", false, openQueueGroup},
 	{"DropsClusterTopic", []string{"DeliverEveryKind"}, "missed", false, dropping(func(topic adapter.Topic, _ []byte) bool { return topic.Kind == adapter.Cluster })},
-	{"SubscribesTheFirst256", []string{"ManyTopics"}, "missed", false, withLinks(func(l *link) {
-		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
+	{"SubscribesTheFirst256", []string{"ManyTopics"}, "missed", false,
+		subscribing(func(ctx context.Context, l *link, topics ...adapter.Topic) error {
 			return l.Link.Subscribe(ctx, topics[:min(len(topics), 256)]...)
-		}
-	})},
+		})},
 	{"UnsubscribesEverything", []string{"ManyTopics", "SubscribeTwice"}, "missed", false, withLinks(func(l *link) {
 		var all []adapter.Topic
 		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
@@ -42,11 +41,10 @@ var flaws = []flaw{
 		l.unsubscribe = func(ctx context.Context, _ ...adapter.Topic) error { return l.Link.Unsubscribe(ctx, all...) }
 	})},
 	{"DropsEmptyMessages", []string{"EmptyMessage"}, "missed", false, dropping(func(_ adapter.Topic, msg []byte) bool { return len(msg) == 0 })},
-	{"CutsLargeMessages", []string{"LargeMessage"}, "has been changed", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	{"CutsLargeMessages", []string{"LargeMessage"}, "has been changed", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			return l.Link.Publish(ctx, topic, msg[:min(len(msg), 64<<10)])
-		}
-	})},
+		})},
 	{"SendsLargeMessagesLater", []string{"LargeMessage"}, "order or a message is lost", false, withLinks(sendLargeLater)},
 	{"DeliversByTopic", []string{"OrderAcrossTopics", "OrderOfEachPublisher"}, "order or a message is lost", false, withLinks(func(l *link) { deliverByTopic(l, new(sync.Mutex)) })},
 	{"DeliversConcurrently", []string{"RecvOneAtATime"}, "while another call of it was running", false, withLinks(func(l *link) { deliverByTopic(l, nil) })},
@@ -55,11 +53,10 @@ var flaws = []flaw{
 	{"NobodyIsEverAbsent", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
 		l.probe = func(context.Context, adapter.Topic, []byte) error { return nil }
 	})},
-	{"EverybodyIsAbsent", []string{"Probe"}, "have handed back", false, withLinks(func(l *link) {
-		l.probe = func(ctx context.Context, _ adapter.Topic, back []byte) error {
+	{"EverybodyIsAbsent", []string{"Probe"}, "have handed back", false,
+		probing(func(ctx context.Context, l *link, _ adapter.Topic, back []byte) error {
 			return l.Link.(adapter.Prober).Probe(ctx, adapter.Topic{Kind: adapter.Node, Node: "nowhere"}, back)
-		}
-	})},
+		})},
 	{"ItselfIsSomebody", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
 		own := adapter.Topic{}
 		l.subscribe = func(ctx context.Context, topics ...adapter.Topic) error {
@@ -75,19 +72,17 @@ var flaws = []flaw{
 			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
 		}
 	})},
-	{"ProbesWithMessages", []string{"Probe"}, "was only probed", false, withLinks(func(l *link) {
-		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+	{"ProbesWithMessages", []string{"Probe"}, "was only probed", false,
+		probing(func(ctx context.Context, l *link, topic adapter.Topic, back []byte) error {
 			if err := l.Link.Publish(ctx, topic, []byte("are you there?")); err != nil {
 				return err
 			}
 			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
-		}
-	})},
-	{"HandsBackTheBeginning", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
-		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
+		})},
+	{"HandsBackTheBeginning", []string{"Probe"}, "missed", true,
+		probing(func(ctx context.Context, l *link, topic adapter.Topic, back []byte) error {
 			return l.Link.(adapter.Prober).Probe(ctx, topic, back[:min(len(back), 32)])
-		}
-	})},
+		})},
 	{"KeepsWhatItHandsBack", []string{"Probe"}, "missed", true, withLinks(func(l *link) {
 		var kept []byte
 		l.probe = func(ctx context.Context, topic adapter.Topic, back []byte) error {
@@ -117,22 +112,16 @@ var flaws = []flaw{
 			return l.Link.(adapter.Prober).Probe(ctx, topic, back)
 		}
 	})},
-	{"IsFartherThanItCanBe", []string{"RoundTrip"}, "after the beginning", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.RoundTrip = time.Hour
-			return state, changed
-		}
-	})},
+	{"IsFartherThanItCanBe", []string{"RoundTrip"}, "after the beginning", false,
+		saying(func(state *adapter.State) { state.RoundTrip = time.Hour })},
 	{"LosesConcurrentSubscriptions", []string{"ConcurrentUse"}, "got ", false, withLinks(loseUpdates)},
 	{"LosesTheFirstOnATopic", []string{"Fence", "FenceUnderLoad"}, "is lost", false, openColdTopics},
-	{"SubscribesLate", []string{"Fence", "FenceUnderLoad"}, "is lost", false, withLinks(func(l *link) {
-		l.subscribe = func(_ context.Context, topics ...adapter.Topic) error {
+	{"SubscribesLate", []string{"Fence", "FenceUnderLoad"}, "is lost", false,
+		subscribing(func(_ context.Context, l *link, topics ...adapter.Topic) error {
 			topics = slices.Clone(topics)
 			time.AfterFunc(2*time.Millisecond, func() { _ = l.Link.Subscribe(context.Background(), topics...) })
 			return nil
-		}
-	})},
+		})},
 	{"UnsubscribesLate", []string{"SubscribeAgain"}, "missed", false, withLinks(func(l *link) {
 		var late []adapter.Topic
 		l.unsubscribe = func(_ context.Context, topics ...adapter.Topic) error {
@@ -164,15 +153,14 @@ var flaws = []flaw{
 	})},
 
 	{"KeepsTheBuffer", []string{"PublishKeepsNothing"}, "that nobody has published", false, withLinks(keepBuffer)},
-	{"ModifiesTheBuffer", []string{"PublishKeepsNothing"}, "was modified", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	{"ModifiesTheBuffer", []string{"PublishKeepsNothing"}, "was modified", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			err := l.Link.Publish(ctx, topic, msg)
 			if topic.Kind == adapter.Room {
 				msg[0] ^= 1
 			}
 			return err
-		}
-	})},
+		})},
 	{"SharesABufferAmongReceivers", []string{"RecvOwnsMessage"}, "that nobody has published", false, sharingBuffers(false)},
 	{"DeliversThePublishersBuffer", []string{"RecvOwnsMessage"}, "reached the publisher's buffer", false, sharingBuffers(true)},
 	{"ReadsIntoOneBuffer", []string{"RecvOwnsMessage"}, "was overwritten", false, withLinks(func(l *link) {
@@ -224,13 +212,8 @@ var flaws = []flaw{
 			return adapter.State{Status: adapter.Connected, Connections: 1}, never
 		}
 	})},
-	{"StateStaysConnected", []string{"State"}, "want closed", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.Status = adapter.Connected
-			return state, changed
-		}
-	})},
+	{"StateStaysConnected", []string{"State"}, "want closed", false,
+		saying(func(state *adapter.State) { state.Status = adapter.Connected })},
 	{"StateChannelIsClosedForNothing", []string{"State"}, "while nothing happened", false, withLinks(func(l *link) {
 		changed := make(chan struct{})
 		close(changed)
@@ -239,13 +222,8 @@ var flaws = []flaw{
 			return state, changed
 		}
 	})},
-	{"CountsNoConnections", []string{"State"}, "Connections is 0", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			state.Connections = 0
-			return state, changed
-		}
-	})},
+	{"CountsNoConnections", []string{"State"}, "Connections is 0", false,
+		saying(func(state *adapter.State) { state.Connections = 0 })},
 	{"CountsMessages", []string{"State"}, "all the while", false, withLinks(func(l *link) {
 		var published atomic.Uint64
 		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
@@ -258,13 +236,9 @@ var flaws = []flaw{
 			return state, changed
 		}
 	})},
-	{"ForgetsItsConnectionsOnceClosed", []string{"State"}, "after Close", false, withLinks(func(l *link) {
-		l.state = func() (adapter.State, <-chan struct{}) {
-			state, changed := l.Link.State()
-			if state.Status == adapter.Closed {
-				state.Connections = 0
-			}
-			return state, changed
+	{"ForgetsItsConnectionsOnceClosed", []string{"State"}, "after Close", false, saying(func(state *adapter.State) {
+		if state.Status == adapter.Closed {
+			state.Connections = 0
 		}
 	})},
 	{"StaysDegraded", []string{"State"}, "want connected", true, withLinks(func(l *link) {
@@ -279,14 +253,13 @@ var flaws = []flaw{
 			return l.Link.Subscribe(ctx, fresh(known, topics)...)
 		}
 	})},
-	{"ClosesOverAnEndedContext", []string{"EndedContext"}, "closed", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	{"ClosesOverAnEndedContext", []string{"EndedContext"}, "closed", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			if ctx.Err() != nil {
 				return l.Link.Close()
 			}
 			return l.Link.Publish(ctx, topic, msg)
-		}
-	})},
+		})},
 	{"OpensOneLinkForAll", []string{"OpenConcurrently"}, "first message", true, openOnce},
 
 	{"RecvOutlivesClose", []string{"CloseEndsRecv", "CloseConcurrently"}, "Close had returned", false, withLinks(recvLater)},
@@ -330,14 +303,13 @@ var flaws = []flaw{
 			return err
 		}
 	})},
-	{"ErrorOfItsOwnOnceClosed", []string{"CloseUnderTraffic", "AfterClose"}, "invalid connection", false, withLinks(func(l *link) {
-		l.publish = func(ctx context.Context, topic adapter.Topic, msg []byte) error {
+	{"ErrorOfItsOwnOnceClosed", []string{"CloseUnderTraffic", "AfterClose"}, "invalid connection", false,
+		publishing(func(ctx context.Context, l *link, topic adapter.Topic, msg []byte) error {
 			if err := l.Link.Publish(ctx, topic, msg); err != nil {
 				return errors.New("invalid connection")
 			}
 			return nil
-		}
-	})},
+		})},
 	{"NoErrorOnceClosed", []string{"AfterClose"}, "returned <nil>", false, withLinks(func(l *link) {
 		l.unsubscribe = func(context.Context, ...adapter.Topic) error { return nil }
 	})},

@@ -9,8 +9,7 @@ import (
 )
 
 func testState(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	state, changed := a.link.State()
 	if state.Status != adapter.Connected || state.Reason != nil {
 		c.fatalf("state is %v (%v), want %v without a reason", state.Status, state.Reason, adapter.Connected)
@@ -70,9 +69,7 @@ func testOpenContext(c *cluster) {
 		failed = n.open(ended)
 		return nil
 	})
-	if err != nil {
-		c.fatalf("%v", err)
-	}
+	c.must(err)
 	if failed == nil {
 		c.introduce(n) // it may succeed, if the link then works
 	}
@@ -102,8 +99,7 @@ func testOpenContext(c *cluster) {
 }
 
 func testEndedContext(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	a.subscribe(room("kept"))
@@ -121,9 +117,7 @@ func testEndedContext(c *cluster) {
 			}
 			return nil
 		})
-		if err != nil {
-			c.fatalf("%v", err)
-		}
+		c.must(err)
 	}
 	a.subscribe(room("lobby"), room("kept"))
 	for _, name := range []string{"lobby", "kept"} {
@@ -156,9 +150,7 @@ func testOpenConcurrently(c *cluster) {
 		}
 		return failed
 	})
-	if err != nil {
-		c.fatalf("%v", err)
-	}
+	c.must(err)
 	for _, n := range nodes {
 		c.introduce(n)
 	}

@@ -154,8 +154,7 @@ func testHostileNames(c *cluster) {
 }
 
 func testUnsubscribeHostileNames(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	topics := hostileTopics()
 	of := nameTopics(topics)
 	b.subscribe(topics...)
@@ -173,8 +172,7 @@ func testUnsubscribeHostileNames(c *cluster) {
 }
 
 func testExactHostileNames(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	topics := hostileTopics()
 	of := nameTopics(topics)
 	for bit := 0; len(topics)>>bit > 0; bit++ {

@@ -135,9 +135,7 @@ func (n *node) wait(missing func() string) {
 	n.c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), n.c.timeout)
 	defer cancel()
-	if err := n.await(ctx, missing); err != nil {
-		n.c.fatalf("%v", err)
-	}
+	n.c.must(n.await(ctx, missing))
 }
 
 // waitFor waits until msgs have all come, in whatever order.
@@ -241,9 +239,7 @@ func (n *node) fenceTo(other *node) {
 func (n *node) close() {
 	n.c.t.Helper()
 	n.c.forget(n)
-	if err := n.c.within(n.c.timeout, "Close", n.closeLink); err != nil {
-		n.c.fatalf("%s: %v", n.id, err)
-	}
+	n.c.must(n.c.within(n.c.timeout, "Close", n.closeLink), n.id)
 }
 
 // closeLink closes the link and checks that recv has ended. It may be called concurrently.

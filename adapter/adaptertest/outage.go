@@ -103,9 +103,7 @@ func (n *node) become(want adapter.Status) adapter.State {
 	n.c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), n.c.timeout)
 	defer cancel()
-	if err := n.turns(ctx, want); err != nil {
-		n.c.fatalf("%s: %v", n.id, err)
-	}
+	n.c.must(n.turns(ctx, want), n.id)
 	state, _ := n.link.State()
 	return state
 }
@@ -209,9 +207,7 @@ func testOutagePublish(c *cluster) {
 					got = n.link.Publish(context.Background(), topic, fmt.Appendf(nil, "refused %d", i))
 					return nil
 				})
-				if err != nil {
-					c.fatalf("%s: %v", n.id, err)
-				}
+				c.must(err, n.id)
 				if !errors.Is(got, adapter.ErrUnavailable) {
 					c.fatalf("%s: Publish returned %v while the broker is away, want %v", n.id, got, adapter.ErrUnavailable)
 				}

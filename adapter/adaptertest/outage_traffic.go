@@ -260,9 +260,7 @@ func testOutageClose(c *cluster) {
 		c.forget(after)
 		go func() { closed <- c.within(c.timeout, "Close while the broker comes back", after.closeLink) }()
 		o.restore()
-		if err := <-closed; err != nil {
-			c.fatalf("%s: %v", after.id, err)
-		}
+		c.must(<-closed, after.id)
 		check(after)
 		o.end()
 		check(during)
@@ -293,9 +291,7 @@ func testOutageOpen(c *cluster) {
 			failed = n.open(ctx)
 			return nil
 		})
-		if err != nil {
-			c.fatalf("%v", err)
-		}
+		c.must(err)
 		if failed != nil {
 			c.t.Logf("Open without a broker: %v", failed) // it may fail where the driver does not go on trying
 			o.end()

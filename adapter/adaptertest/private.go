@@ -22,8 +22,7 @@ func nodeTopic(id string) adapter.Topic { return adapter.Topic{Kind: adapter.Nod
 var alikeNodes = []string{"x", "X", "x1", "x-1", "x_1", "-", "_", "x-", "0", "00000000000000000000000000000000", "0000000000000000000000000000000"}
 
 func testNodeCoversPrivate(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	topics := privateTopics(b.id) // b is subscribed to its own topic, as every node of the suite
 	of := nameTopics(topics)
 	of.publish(a, topics)
@@ -73,8 +72,7 @@ func testPrivateAlone(c *cluster) {
 }
 
 func testExactPrivate(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	for _, id := range alikeNodes {
 		b.subscribe(nodeTopic(id))
 		for _, other := range alikeNodes {
@@ -95,8 +93,7 @@ func testExactPrivate(c *cluster) {
 }
 
 func testExactOnce(c *cluster) {
-	nodes := c.open(2)
-	a, b := nodes[0], nodes[1]
+	a, b := c.pair()
 	a.subscribe(room("lobby"))
 	b.subscribe(room("lobby"))
 	b.subscribe(room("lobby"), room("lobby"))

@@ -9,6 +9,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestAssembly(t *testing.T) {
@@ -48,9 +49,8 @@ func TestAssembly(t *testing.T) {
 		for _, p := range a.partial {
 			bytes += len(p.bytes)
 		}
-		if len(a.partial) != c.left || a.bytes != bytes {
-			t.Errorf("%s: %d messages of %d bytes are left, counted as %d; want %d", c.name, len(a.partial), bytes, a.bytes, c.left)
-		}
+		kit.Equal(t, len(a.partial), c.left, c.name, "messages left")
+		kit.Equal(t, a.bytes, bytes, c.name, "bytes counted")
 	}
 }
 
@@ -60,9 +60,8 @@ func TestAssemblyBounds(t *testing.T) {
 	for i := range maxAssembled + 10 {
 		a.add(0, fmt.Sprint(i), &envelope.Chunk{ID: 1, Parts: 2, Bytes: []byte("x")})
 	}
-	if len(a.partial) != maxAssembled || a.bytes != maxAssembled {
-		t.Errorf("parts of %d messages, %d bytes are kept; want %d", len(a.partial), a.bytes, maxAssembled)
-	}
+	kit.Equal(t, len(a.partial), maxAssembled, "messages in parts")
+	kit.Equal(t, a.bytes, maxAssembled, "bytes kept")
 	if got := a.add(0, "5", &envelope.Chunk{ID: 1, Part: 1, Parts: 2, Bytes: []byte("y")}); string(got) != "xy" {
 		t.Errorf("the end of one: %q", got)
 	}
@@ -76,16 +75,13 @@ func TestAssemblyBounds(t *testing.T) {
 	for i := range maxAssembly / piece {
 		a.add(0, "large", &envelope.Chunk{ID: 1, Part: i, Parts: 100, Bytes: part})
 	}
-	if a.bytes != maxAssembly {
-		t.Errorf("%d bytes are kept, want %d", a.bytes, maxAssembly)
-	}
+	kit.Equal(t, a.bytes, maxAssembly, "bytes kept")
 	if got := a.add(0, "small", &envelope.Chunk{ID: 1, Parts: 2, Bytes: []byte("x")}); got != nil || a.partial["small"] != nil || a.partial["large"] == nil {
 		t.Error("another message was begun, or has driven out the one that was there")
 	}
 	a.add(0, "large", &envelope.Chunk{ID: 1, Part: 64, Parts: 100, Bytes: []byte("x")})
-	if a.bytes != 0 || len(a.partial) != 0 {
-		t.Errorf("a message beyond the bound: %d bytes of %d messages are kept, want none", a.bytes, len(a.partial))
-	}
+	kit.Equal(t, a.bytes, 0, "bytes kept of a message beyond the bound")
+	kit.Equal(t, len(a.partial), 0, "messages kept, one of them beyond the bound")
 }
 
 // A node that dies in the middle of a message does not take the room of others for ever.
@@ -98,9 +94,7 @@ func TestAssemblyOfTheDead(t *testing.T) {
 	}
 	slow(0, 0)
 	slow(assemblyAge-1, 1)
-	if len(a.partial) != 2 {
-		t.Errorf("%d messages are kept, want both", len(a.partial))
-	}
+	kit.Equal(t, len(a.partial), 2, "messages kept")
 	if got := slow(2*assemblyAge-2, 2); string(got) != "xxx" || a.partial["dead"] != nil || a.bytes != 0 {
 		t.Errorf("the slow node's message: %q, and %d bytes are left; want it whole, and nothing of the dead one's", got, a.bytes)
 	}
@@ -141,18 +135,15 @@ func TestForgedChunks(t *testing.T) {
 				speak(chunk)
 			}
 			synctest.Wait()
-			if refused := hubs[1].Stats().Malformed > before; refused != (from == nodeB) {
-				t.Errorf("a message of %s in chunks of %s: refused %v", nodeA, from, refused)
-			}
+			kit.Equal(t, hubs[1].Stats().Malformed > before, from == nodeB,
+				"a message of", nodeA, "in chunks of", from, "refused")
 		}
 		before := hubs[1].Stats().Malformed
 		for _, chunk := range envelope.Chunks(nodeA, 2, append(envelope.Chunks(nodeA, 1, make([]byte, 5000), 4<<10)[0], make([]byte, 2000)...), 4<<10) {
 			speak(chunk)
 		}
 		synctest.Wait()
-		if hubs[1].Stats().Malformed != before+1 {
-			t.Error("a chunk in chunks was understood")
-		}
+		kit.Equal(t, hubs[1].Stats().Malformed, before+1, "malformed, of a chunk in chunks")
 		_, m := add(t, hubs[0], "red")
 		large := text(1, 3<<20)
 		say(t, hubs[1], large, Broadcast{Rooms: []string{"red"}})

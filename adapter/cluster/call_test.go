@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // everyCall is every call that asks all other nodes. parts says how many nodes have given theirs; -1 if that does not show.
@@ -86,32 +87,26 @@ func TestEveryCall(t *testing.T) {
 // A node that dies is waited for until it is silent for 2 s, and named; after that, nobody waits.
 func TestNodeDiesDuringCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 3)
-				populate(t, hubs)
-				wires[2].die()
-				start := time.Now()
-				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d < 100*time.Millisecond || d > mesh.SuspectAfter+mesh.HeartbeatInterval {
-					t.Errorf("it took %v", d)
-				}
-				start = time.Now()
-				n, err = c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name+", again", err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d > 25*time.Millisecond {
-					t.Errorf("a node that is silent was waited for: %v", d)
-				}
-				time.Sleep(mesh.DeadAfter + mesh.SuspectAfter)
-				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
-					t.Errorf("when it is given up: %v", err)
-				}
-				parts(t, c.name, n, 2)
-				idle(t, hubs[:2]...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 3)
+			populate(t, hubs)
+			wires[2].die()
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 100*time.Millisecond, mesh.SuspectAfter+mesh.HeartbeatInterval)
+			start = time.Now()
+			n, err = c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name+", again", err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 0, 25*time.Millisecond, "a node that is silent was waited for")
+			time.Sleep(mesh.DeadAfter + mesh.SuspectAfter)
+			if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+				t.Errorf("when it is given up: %v", err)
+			}
+			parts(t, c.name, n, 2)
+			idle(t, hubs[:2]...)
 		})
 	}
 }
@@ -119,11 +114,7 @@ func TestNodeDiesDuringCalls(t *testing.T) {
 // deafened returns a cluster whose last node does not get requests, and is alive otherwise.
 func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
 	t.Helper()
-	memory := new(adapter.Memory)
-	wires := make([]*wire, n)
-	for i := range wires {
-		wires[i] = &wire{Memory: memory}
-	}
+	_, wires := newWires(n)
 	deaf = new(atomic.Bool)
 	wires[n-1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 		if _, b, _, _ := decode(msg); b == nil || b.Kind == 0 || !deaf.Load() {
@@ -138,52 +129,44 @@ func deafened(t *testing.T, n int) (hubs []*Hub, deaf *atomic.Bool) {
 
 func TestNodeLeavesDuringCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 3)
-				time.AfterFunc(300*time.Millisecond, func() { hubs[2].Close(context.Background()) })
-				start := time.Now()
-				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-				parts(t, c.name, n, 2)
-				missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
-				if d := time.Since(start); d < 300*time.Millisecond || d > 310*time.Millisecond {
-					t.Errorf("it took %v, want 300ms", d)
-				}
-				if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
-					t.Errorf("when it has left: %v", err)
-				}
-				parts(t, c.name, n, 2)
-				idle(t, hubs[:2]...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 3)
+			time.AfterFunc(300*time.Millisecond, func() { hubs[2].Close(context.Background()) })
+			start := time.Now()
+			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+			parts(t, c.name, n, 2)
+			missing(t, c.name, err, 0, ErrNode, hubs[2].Node())
+			kit.Took(t, start, 300*time.Millisecond, 310*time.Millisecond)
+			if n, err = c.call(t.Context(), hubs[0].Rooms("/", frame)); err != nil {
+				t.Errorf("when it has left: %v", err)
+			}
+			parts(t, c.name, n, 2)
+			idle(t, hubs[:2]...)
 		})
 	}
 }
 
 func TestCallEndsWithItsContext(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 3)
-				ended := errors.New("enough")
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				for _, end := range []struct {
-					ctx   context.Context
-					after time.Duration
-					cause error
-				}{{ctx, 700 * time.Millisecond, ended}, {context.Background(), CallTimeout, context.DeadlineExceeded}} {
-					time.AfterFunc(700*time.Millisecond, func() { cancel(ended) })
-					start := time.Now()
-					n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
-					parts(t, c.name, n, 2)
-					missing(t, c.name, err, 0, end.cause, hubs[2].Node())
-					if d := time.Since(start); d != end.after {
-						t.Errorf("it took %v, want %v", d, end.after)
-					}
-				}
-				settle()
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 3)
+			ended := errors.New("enough")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			for _, end := range []struct {
+				ctx   context.Context
+				after time.Duration
+				cause error
+			}{{ctx, 700 * time.Millisecond, ended}, {context.Background(), CallTimeout, context.DeadlineExceeded}} {
+				time.AfterFunc(700*time.Millisecond, func() { cancel(ended) })
+				start := time.Now()
+				n, err := c.call(end.ctx, hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 2)
+				missing(t, c.name, err, 0, end.cause, hubs[2].Node())
+				kit.Equal(t, time.Since(start), end.after, "it took")
+			}
+			settle()
+			idle(t, hubs...)
 		})
 	}
 }
@@ -191,24 +174,20 @@ func TestCallEndsWithItsContext(t *testing.T) {
 // A Hub that is closed ends its calls. What concerns this node alone goes on to work.
 func TestCloseEndsCalls(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := deafened(t, 2)
-				time.AfterFunc(time.Second, func() { hubs[0].Close(context.Background()) })
-				r := hubs[0].Rooms("/", frame)
-				n, err := c.call(t.Context(), r)
-				parts(t, c.name, n, 1)
-				missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
-				n, err = c.call(t.Context(), r)
-				parts(t, c.name, n, 1)
-				if !errors.Is(err, adapter.ErrClosed) {
-					t.Errorf("after Close: %v, want ErrClosed", err)
-				}
-				if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
-					t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
-				}
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, _ := deafened(t, 2)
+			time.AfterFunc(time.Second, func() { hubs[0].Close(context.Background()) })
+			r := hubs[0].Rooms("/", frame)
+			n, err := c.call(t.Context(), r)
+			parts(t, c.name, n, 1)
+			missing(t, c.name, err, 0, adapter.ErrClosed, hubs[1].Node())
+			n, err = c.call(t.Context(), r)
+			parts(t, c.name, n, 1)
+			kit.ErrorIs(t, err, adapter.ErrClosed, "after Close")
+			if acks, err := r.EmitWithAck(t.Context(), Broadcast{Local: true}); err != nil || len(acks.Answers) != 1 {
+				t.Errorf("on this node: %d answers, %v", len(acks.Answers), err)
+			}
+			idle(t, hubs...)
 		})
 	}
 }
@@ -225,9 +204,7 @@ func TestCallsWithoutBroker(t *testing.T) {
 			n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, adapter.ErrUnavailable, hubs[1].Node(), hubs[2].Node())
-			if d := time.Since(start); d != 0 {
-				t.Errorf("%s took %v", c.name, d)
-			}
+			kit.Equal(t, time.Since(start), 0, c.name, "took")
 		}
 		if err := hubs[0].Rooms("/", frame).SocketsJoin(t.Context(), Selection{}, "red"); err == nil {
 			t.Error("SocketsJoin without a broker: nil")
@@ -245,8 +222,7 @@ func TestCallsWithoutBroker(t *testing.T) {
 // The queue's bound holds for requests, too; this node's part is done.
 func TestCallsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		stuck := make(chan struct{})
 		var full atomic.Bool
 		wires[0].publishing = func(ctx context.Context, topic adapter.Topic) error {
@@ -259,9 +235,7 @@ func TestCallsAreRefused(t *testing.T) {
 		t.Cleanup(func() { near.Close(context.Background()) })
 		far := open(t, wires[1])
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		populate(t, []*Hub{near, far})
 		full.Store(true)
@@ -271,9 +245,7 @@ func TestCallsAreRefused(t *testing.T) {
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, ErrOverflow, far.Node())
 		}
-		if err := near.Rooms("/", frame).ServerSideEmit(t.Context(), nil); !errors.Is(err, ErrOverflow) {
-			t.Errorf("ServerSideEmit: %v", err)
-		}
+		kit.ErrorIs(t, near.Rooms("/", frame).ServerSideEmit(t.Context(), nil), ErrOverflow)
 		close(stuck)
 		settle()
 		idle(t, near, far)
@@ -290,9 +262,7 @@ func TestUnknownRequest(t *testing.T) {
 			return nil
 		})
 		missing(t, "an unknown kind", err, 0, ErrUnknown, hubs[1].Node(), hubs[2].Node())
-		if d := time.Since(start); d > 10*time.Millisecond {
-			t.Errorf("it took %v", d)
-		}
+		kit.Took(t, start, 0, 10*time.Millisecond)
 		idle(t, hubs...)
 	})
 }
@@ -308,9 +278,7 @@ func TestMalformedRequests(t *testing.T) {
 				for _, arg := range []string{"", "\xff", "\x01\xff", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
 					b := r.request(kind, nil, nil, time.Second)
 					b.ID, b.Arg = id, []byte(arg)
-					if err := hubs[1].publish(b); err != nil {
-						t.Fatal(err)
-					}
+					kit.OK(t, hubs[1].publish(b))
 				}
 			}
 		}
@@ -320,9 +288,7 @@ func TestMalformedRequests(t *testing.T) {
 				t.Errorf("the member got %q", text)
 			}
 		}
-		if n := r.Len(); n != 0 {
-			t.Errorf("%d members are left by those who were to disconnect them", n)
-		}
+		kit.Equal(t, r.Len(), 0, "members left by those who were to disconnect them")
 		idle(t, hubs...)
 	})
 }

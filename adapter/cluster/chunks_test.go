@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // limited is an adapter whose links take messages of up to limit bytes.
@@ -143,9 +143,7 @@ func TestLargeRequests(t *testing.T) {
 			t.Errorf("FetchSockets: %d members, %v", len(infos), err)
 		}
 		for i, l := range links {
-			if n := l.refused.Load(); n != 0 {
-				t.Errorf("node %d: %d were refused", i, n)
-			}
+			kit.Equal(t, l.refused.Load(), 0, "node", i, "refused")
 		}
 	})
 }
@@ -175,9 +173,7 @@ func TestLimitThatChanges(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		same(t, "the member", m, want...)
-		if n := links[0].refused.Load(); n != 0 {
-			t.Errorf("%d messages were refused", n)
-		}
+		kit.Equal(t, links[0].refused.Load(), 0, "messages refused")
 	})
 }
 
@@ -301,25 +297,20 @@ func TestBroadcastThatIsTooLarge(t *testing.T) {
 		_, there := add(t, hubs[1], "red")
 		r := hubs[0].Rooms("/", frame)
 		payload := make([]byte, maxMessage)
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("a broadcast of more than %d bytes: %v, want ErrTooLarge", maxMessage, err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}), ErrTooLarge,
+			"a broadcast of more than", maxMessage, "bytes")
 		payload = payload[:maxMessage-100]
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}); err != nil {
-			t.Errorf("a broadcast of %d bytes: %v", len(payload), err)
-		}
+		kit.OK(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: payload}), "a broadcast of", len(payload), "bytes")
 		many := union(2000, 0, "red") // their names take about 20 kB, and their places up to as much
 		payload = payload[:maxMessage-30_000]
-		if err := r.Emit(Broadcast{Rooms: many, Payload: payload}); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("a broadcast to %d rooms of %d bytes: %v, want ErrTooLarge", len(many), len(payload), err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: many, Payload: payload}), ErrTooLarge,
+			"a broadcast to", len(many), "rooms of", len(payload), "bytes")
 		settle()
 		here.mu.Lock()
 		defer here.mu.Unlock()
 		there.mu.Lock()
 		defer there.mu.Unlock()
-		if len(here.got) != 3 || len(there.got) != 1 {
-			t.Errorf("%d came here and %d there, want 3 and 1", len(here.got), len(there.got))
-		}
+		kit.Equal(t, len(here.got), 3, "messages here")
+		kit.Equal(t, len(there.got), 1, "messages there")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // withClient returns two nodes and a client that have met, each behind a sieve: the client is the last.
@@ -57,9 +58,7 @@ func TestClientEmits(t *testing.T) {
 		if s := hubs[0].Stats(); s.Repaired < 10 || s.Missed+s.Unknown != 0 {
 			t.Errorf("%+v, want repairs of the client's broadcasts", s)
 		}
-		if err := closing(t, t.Context(), hubs[2], 0, 0); err != nil {
-			t.Errorf("Close of the client: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[2], 0, 0), "Close of the client")
 	})
 }
 
@@ -69,9 +68,7 @@ func TestJoinWaitsForClient(t *testing.T) {
 		hubs, sieves := withClient(t)
 		id, m := add(t, hubs[0])
 		r := hubs[0].Rooms("/", frame)
-		if err := r.Join(t.Context(), id, "red"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		kit.OK(t, r.Join(t.Context(), id, "red"))
 		say(t, hubs[2], "1", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "1")
 		sieves[2].set(func(m *envelope.Message) bool {
@@ -86,9 +83,7 @@ func TestJoinWaitsForClient(t *testing.T) {
 		}
 		sieves[2].set(nil)
 		time.Sleep(3 * time.Second)
-		if err := r.Join(t.Context(), id, "green"); err != nil {
-			t.Errorf("Join when it is back: %v", err)
-		}
+		kit.OK(t, r.Join(t.Context(), id, "green"), "Join when it is back")
 	})
 }
 
@@ -99,15 +94,11 @@ func TestClientMovesMembers(t *testing.T) {
 		_, x := add(t, hubs[0], "red")
 		_, y := add(t, hubs[1])
 		r := hubs[2].Rooms("/", frame)
-		if err := r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "blue"); err != nil {
-			t.Errorf("SocketsJoin: %v", err)
-		}
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "blue"))
 		say(t, hubs[2], "to blue", Broadcast{Rooms: []string{"blue"}})
 		got(t, "x", x, "to blue")
 		got(t, "y", y)
-		if n, err := r.Count(t.Context(), Selection{}); n != 2 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
-		}
+		kit.Got(r.Count(t.Context(), Selection{})).Is(t, 2, "Count")
 		idle(t, hubs...)
 	})
 }

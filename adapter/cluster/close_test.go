@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // closing closes h and checks how long that takes.
@@ -20,9 +21,7 @@ func closing(t *testing.T, ctx context.Context, h *Hub, least, most time.Duratio
 	t.Helper()
 	start := time.Now()
 	err := h.Close(ctx)
-	if d := time.Since(start); d < least || d > most {
-		t.Errorf("Close took %v, want %v to %v", d, least, most)
-	}
+	kit.Took(t, start, least, most, "Close")
 	return err
 }
 
@@ -33,9 +32,7 @@ func TestCloseWithoutNeed(t *testing.T) {
 		alone := openWith(t, HubConfig{Adapter: memory})
 		add(t, alone, "red")
 		say(t, alone, "x", Broadcast{})
-		if err := closing(t, t.Context(), alone, 0, 0); err != nil {
-			t.Errorf("Close of a node that is alone: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), alone, 0, 0), "Close of a node that is alone")
 		hubs := []*Hub{openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory}), openWith(t, HubConfig{Adapter: memory})}
 		var members []*member
 		for _, h := range hubs {
@@ -47,16 +44,10 @@ func TestCloseWithoutNeed(t *testing.T) {
 			want = append(want, fmt.Sprint(i))
 			say(t, hubs[0], want[i], Broadcast{Rooms: []string{"red"}})
 		}
-		if err := closing(t, t.Context(), hubs[0], 0, 0); err != nil {
-			t.Errorf("Close where all have everything: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[0], 0, 0), "Close where all have everything")
 		got(t, "the second node's member", members[1], want...)
-		if err := closing(t, t.Context(), hubs[1], 0, 0); err != nil {
-			t.Errorf("Close of the second: %v", err)
-		}
-		if err := closing(t, t.Context(), hubs[2], 0, 0); err != nil {
-			t.Errorf("Close of the last: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[1], 0, 0), "Close of the second")
+		kit.OK(t, closing(t, t.Context(), hubs[2], 0, 0), "Close of the last")
 	})
 }
 
@@ -73,51 +64,47 @@ func TestCloseRepairs(t *testing.T) {
 			return broadcasts(m) || ok && m.To == "" && len(beat.Tails) > 0
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 3)
-				_, x := add(t, hubs[1], "red", "blue")
-				_, y := add(t, hubs[2], "blue")
-				for _, s := range sieves[1:] {
-					n := 0
-					s.set(func(m *envelope.Message) bool {
-						drop := m.From == hubs[0].Node() && lose(m)
-						if drop && m.Broadcast == nil {
-							n++
-						}
-						return drop && n < 2
-					})
-				}
-				var wantX, wantY []string
-				for i := range 20 {
-					payload := fmt.Sprint(i)
-					wantX = append(wantX, payload)
-					if i%2 == 0 {
-						say(t, hubs[0], payload, Broadcast{Rooms: []string{"red"}})
-					} else {
-						wantY = append(wantY, payload)
-						say(t, hubs[0], payload, Broadcast{Rooms: []string{"blue"}})
+		kit.Bubble(t, name, func(t *testing.T) {
+			hubs, sieves := sifted(t, 3)
+			_, x := add(t, hubs[1], "red", "blue")
+			_, y := add(t, hubs[2], "blue")
+			for _, s := range sieves[1:] {
+				n := 0
+				s.set(func(m *envelope.Message) bool {
+					drop := m.From == hubs[0].Node() && lose(m)
+					if drop && m.Broadcast == nil {
+						n++
 					}
+					return drop && n < 2
+				})
+			}
+			var wantX, wantY []string
+			for i := range 20 {
+				payload := fmt.Sprint(i)
+				wantX = append(wantX, payload)
+				if i%2 == 0 {
+					say(t, hubs[0], payload, Broadcast{Rooms: []string{"red"}})
+				} else {
+					wantY = append(wantY, payload)
+					say(t, hubs[0], payload, Broadcast{Rooms: []string{"blue"}})
 				}
-				if err := closing(t, t.Context(), hubs[0], 0, time.Second); err != nil {
-					t.Errorf("Close: %v", err)
+			}
+			kit.OK(t, closing(t, t.Context(), hubs[0], 0, time.Second), "Close")
+			synctest.Wait()
+			if d := sieves[1].set(nil); d == 0 {
+				t.Error("nothing was lost")
+			}
+			if s := hubs[1].Stats(); s.Repaired != 20 || s.Missed+s.Unknown != 0 {
+				t.Errorf("%+v, want 20 repaired", s)
+			}
+			got(t, "x", x, wantX...)
+			got(t, "y", y, wantY...)
+			time.Sleep(time.Minute)
+			for i, h := range hubs[1:] {
+				if s := h.Stats(); len(s.Nodes) != 1 || len(s.Suspects) != 0 || s.Missed+s.Unknown != 0 {
+					t.Errorf("node %d afterwards: %+v, want the other alone, and nothing missed", i+1, s)
 				}
-				synctest.Wait()
-				if d := sieves[1].set(nil); d == 0 {
-					t.Error("nothing was lost")
-				}
-				if s := hubs[1].Stats(); s.Repaired != 20 || s.Missed+s.Unknown != 0 {
-					t.Errorf("%+v, want 20 repaired", s)
-				}
-				got(t, "x", x, wantX...)
-				got(t, "y", y, wantY...)
-				time.Sleep(time.Minute)
-				for i, h := range hubs[1:] {
-					if s := h.Stats(); len(s.Nodes) != 1 || len(s.Suspects) != 0 || s.Missed+s.Unknown != 0 {
-						t.Errorf("node %d afterwards: %+v, want the other alone, and nothing missed", i+1, s)
-					}
-				}
-			})
+			}
 		})
 	}
 }
@@ -144,9 +131,7 @@ func TestCloseTogether(t *testing.T) {
 		synctest.Wait()
 		came := m.take()
 		slices.Sort(came)
-		if !slices.Equal(came, []string{"blue", "red"}) {
-			t.Errorf("the member that stays got %q, want red and blue", came)
-		}
+		kit.EqualSlices(t, came, []string{"blue", "red"}, "what the member that stays got")
 	})
 }
 
@@ -163,29 +148,27 @@ func TestCloseIsBounded(t *testing.T) {
 		{"a node that hears nothing", 0, everything, 250 * time.Millisecond, 300 * time.Millisecond},
 		{"a node that hears nothing, and a ctx", 10 * time.Millisecond, everything, 10 * time.Millisecond, 10 * time.Millisecond},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 2)
-				add(t, hubs[1], "red")
-				sieves[1].set(c.drop)
-				say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
-				ctx := t.Context()
-				if c.patience > 0 {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, c.patience)
-					defer cancel()
-				}
-				var cause error
-				if c.patience > 0 {
-					cause = context.DeadlineExceeded
-				}
-				err := closing(t, ctx, hubs[0], c.least, c.most)
-				missing(t, "Close", err, 0, errUnconfirmed, hubs[1].Node())
-				if cause != nil && !errors.Is(err, cause) {
-					t.Errorf("Close: %v, want %v among the reasons", err, cause)
-				}
-				missing(t, "second Close", closing(t, t.Context(), hubs[0], 0, 0), 0, errUnconfirmed, hubs[1].Node())
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, sieves := sifted(t, 2)
+			add(t, hubs[1], "red")
+			sieves[1].set(c.drop)
+			say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
+			ctx := t.Context()
+			if c.patience > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, c.patience)
+				defer cancel()
+			}
+			var cause error
+			if c.patience > 0 {
+				cause = context.DeadlineExceeded
+			}
+			err := closing(t, ctx, hubs[0], c.least, c.most)
+			missing(t, "Close", err, 0, errUnconfirmed, hubs[1].Node())
+			if cause != nil && !errors.Is(err, cause) {
+				t.Errorf("Close: %v, want %v among the reasons", err, cause)
+			}
+			missing(t, "second Close", closing(t, t.Context(), hubs[0], 0, 0), 0, errUnconfirmed, hubs[1].Node())
 		})
 	}
 }
@@ -199,13 +182,9 @@ func TestCloseWhileAway(t *testing.T) {
 		restore := memory.Interrupt()
 		defer restore()
 		synctest.Wait()
-		if err := closing(t, t.Context(), hubs[1], 0, 0); err != nil {
-			t.Errorf("Close with nothing to send: %v", err)
-		}
+		kit.OK(t, closing(t, t.Context(), hubs[1], 0, 0), "Close with nothing to send")
 		say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
-		if err := closing(t, t.Context(), hubs[0], 0, 0); !errors.Is(err, adapter.ErrUnavailable) {
-			t.Errorf("Close: %v, want ErrUnavailable", err)
-		}
+		kit.ErrorIs(t, closing(t, t.Context(), hubs[0], 0, 0), adapter.ErrUnavailable, "Close")
 	})
 }
 
@@ -231,19 +210,15 @@ func TestCloseTwice(t *testing.T) {
 		say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
 		patient := make(chan time.Time)
 		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			defer cancel()
+			ctx := kit.Within(t, time.Hour)
 			hubs[0].Close(ctx)
 			patient <- time.Now()
 		}()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
+		ctx := kit.Within(t, 10*time.Millisecond)
 		start := time.Now()
 		hubs[0].Close(ctx)
-		if d := (<-patient).Sub(start); d != 10*time.Millisecond {
-			t.Errorf("the patient Close took %v", d)
-		}
+		kit.Equal(t, (<-patient).Sub(start), 10*time.Millisecond, "the patient Close took")
 	})
 }
 
@@ -255,16 +230,13 @@ func TestCloseWithStuckHandler(t *testing.T) {
 		hubs[1].OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { <-stuck; return nil, nil })
 		go hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil)
 		settle()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		start := time.Now()
 		if err := hubs[1].Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("Close: %v after %v, want the deadline after 1s", err, time.Since(start))
 		}
 		close(stuck)
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("Close when the handler has returned: %v", err)
-		}
+		kit.OK(t, hubs[1].Close(t.Context()), "Close when the handler has returned")
 	})
 }
 
@@ -282,9 +254,7 @@ func TestCloseAtOnce(t *testing.T) {
 				for i := range 3 {
 					say(t, short, fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
 				}
-				if err := closing(t, t.Context(), short, 0, 300*time.Millisecond); err != nil {
-					t.Errorf("Close: %v", err)
-				}
+				kit.OK(t, closing(t, t.Context(), short, 0, 300*time.Millisecond), "Close")
 				got(t, fmt.Sprintf("the member, of a client (%v) after %v,", client, meet), m, "0", "1", "2")
 			})
 		}

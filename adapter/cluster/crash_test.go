@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // mortal is a node's Memory, which can take the node's link away, as a crash does: the others are not told.
@@ -53,9 +54,7 @@ func (m *mortal) Open(ctx context.Context, recv func([]byte)) (adapter.Link, err
 func (m *mortal) crash(t *testing.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.link.Close(); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, m.link.Close())
 }
 
 // mortals returns nodes that have met.
@@ -68,9 +67,7 @@ func mortals(t *testing.T, n int, cfg HubConfig, dumb bool) ([]*Hub, []*mortal) 
 		cfg.Adapter = m
 		h := NewHub(cfg)
 		t.Cleanup(func() { _ = h.Close(context.Background()) }) // some are cut off
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		hubs, adapters = append(hubs, h), append(adapters, m)
 	}
 	synctest.Wait()
@@ -99,42 +96,40 @@ func TestCrashedNode(t *testing.T) {
 		{"named for longer", false, ask.ProbeInterval, 20 * time.Second, 20 * time.Second},
 		{"named for longer than anybody is remembered", false, ask.ProbeInterval, time.Hour, 30 * time.Second},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, adapters := mortals(t, 3, HubConfig{NameSuspects: c.naming}, c.dumb)
-				for _, h := range hubs {
-					add(t, h, "lobby")
-				}
-				asker, third := hubs[0], hubs[2]
-				count := func() (n int, err error) { return asker.Rooms("/", frame).Count(t.Context(), Selection{}) }
-				if n, err := count(); n != 3 || err != nil {
-					t.Fatalf("before the crash: %d, %v", n, err)
-				}
-				adapters[2].crash(t)
-				crashed := time.Now()
-				const beat = 500 * time.Millisecond // what was heard of it last may be so old
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, adapters := mortals(t, 3, HubConfig{NameSuspects: c.naming}, c.dumb)
+			for _, h := range hubs {
+				add(t, h, "lobby")
+			}
+			asker, third := hubs[0], hubs[2]
+			count := func() (n int, err error) { return asker.Rooms("/", frame).Count(t.Context(), Selection{}) }
+			if n, err := count(); n != 3 || err != nil {
+				t.Fatalf("before the crash: %d, %v", n, err)
+			}
+			adapters[2].crash(t)
+			crashed := time.Now()
+			const beat = 500 * time.Millisecond // what was heard of it last may be so old
+			n, err := count()
+			if took := time.Since(crashed); n != 2 || !named(err, third) || took > c.noticed || took < c.noticed-beat {
+				t.Errorf("the first count: %d, %v, after %v; want %v", n, err, took, c.noticed)
+			}
+			for {
+				start := time.Now()
 				n, err := count()
-				if took := time.Since(crashed); n != 2 || !named(err, third) || took > c.noticed || took < c.noticed-beat {
-					t.Errorf("the first count: %d, %v, after %v; want %v", n, err, took, c.noticed)
+				if took := time.Since(start); n != 2 || took > 0 {
+					t.Fatalf("%v after the crash: %d members, after %v", time.Since(crashed), n, took)
 				}
-				for {
-					start := time.Now()
-					n, err := count()
-					if took := time.Since(start); n != 2 || took > 0 {
-						t.Fatalf("%v after the crash: %d members, after %v", time.Since(crashed), n, took)
-					}
-					if err == nil {
-						break
-					}
-					if !named(err, third) || time.Since(crashed) > time.Minute {
-						t.Fatalf("%v after the crash: %v", time.Since(crashed), err)
-					}
-					time.Sleep(10 * time.Millisecond)
+				if err == nil {
+					break
 				}
-				if d := time.Since(crashed); d > c.nameless+10*time.Millisecond || d < c.nameless-beat-10*time.Millisecond {
-					t.Errorf("named until %v after the crash, want %v", d, c.nameless)
+				if !named(err, third) || time.Since(crashed) > time.Minute {
+					t.Fatalf("%v after the crash: %v", time.Since(crashed), err)
 				}
-			})
+				time.Sleep(10 * time.Millisecond)
+			}
+			if d := time.Since(crashed); d > c.nameless+10*time.Millisecond || d < c.nameless-beat-10*time.Millisecond {
+				t.Errorf("named until %v after the crash, want %v", d, c.nameless)
+			}
 		})
 	}
 }
@@ -170,8 +165,6 @@ func TestProbesOfCalls(t *testing.T) {
 		adapters[0].mu.Unlock()
 		close(release)
 		calls.Wait()
-		if n := hubs[0].ask.State().Probed; n != 0 {
-			t.Errorf("%d nodes are remembered that were asked for", n)
-		}
+		kit.Equal(t, hubs[0].ask.State().Probed, 0, "nodes remembered that were asked for")
 	})
 }

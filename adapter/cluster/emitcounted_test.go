@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A broadcast that is counted reaches whom it selects, once, and counts those who have taken it.
@@ -121,8 +122,7 @@ func TestCountWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
 		stuck := make(chan struct{})
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		wires[1].publishing = func(ctx context.Context, topic adapter.Topic) error {
 			if full.Load() {
 				<-stuck
@@ -132,9 +132,7 @@ func TestCountWaitsForRoom(t *testing.T) {
 		near, far := open(t, wires[0]), NewHub(HubConfig{Adapter: wires[1], Logger: silent, QueueBytes: 1000})
 		t.Cleanup(func() { far.Close(context.Background()) })
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, m := add(t, far)
 		settle()
@@ -160,9 +158,7 @@ func TestClientIsAnsweredThroughChanges(t *testing.T) {
 		answering(m, "late", 5*time.Second)
 		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		for _, change := range []func(){
 			func() { open(t, wires[0].Memory) },
 			func() { hubs[1].Close(t.Context()) },
@@ -170,9 +166,7 @@ func TestClientIsAnsweredThroughChanges(t *testing.T) {
 		} {
 			time.AfterFunc(time.Second, change)
 			acks, err := client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{Payload: []byte("x")})
-			if len(acks.Answers) != 1 {
-				t.Errorf("%d answers, %v; want that of the member", len(acks.Answers), err)
-			}
+			kit.Equal(t, len(acks.Answers), 1, "answers, that of the member alone", err)
 		}
 		client.Close(t.Context())
 		settle()
@@ -186,9 +180,7 @@ func TestClientLeavesUnanswered(t *testing.T) {
 		hubs, wires := cluster(t, 1)
 		_, m := add(t, hubs[0])
 		client := NewHub(HubConfig{Adapter: wires[0].Memory, Client: true, Logger: silent})
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		go client.Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		settle()
 		if m.forgotten() != 0 {
@@ -196,9 +188,7 @@ func TestClientLeavesUnanswered(t *testing.T) {
 		}
 		client.Close(t.Context())
 		settle()
-		if m.forgotten() != 1 {
-			t.Error("the client is gone, and its question is not forgotten")
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions forgotten when the client is gone")
 		idle(t, hubs[0])
 	})
 }
@@ -211,16 +201,10 @@ func TestClientCounts(t *testing.T) {
 		populate(t, hubs)
 		client := NewHub(HubConfig{Adapter: memory, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		for i := range 2 {
-			if n, err := client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
-				t.Errorf("the client: %d, %v", n, err)
-			}
-			if n, err := hubs[i].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{}); n != 2 || err != nil {
-				t.Errorf("node %d: %d, %v", i, n, err)
-			}
+			kit.Got(client.Rooms("/", frame).EmitCounted(t.Context(), Broadcast{})).Is(t, 2, "the client")
+			kit.Got(hubs[i].Rooms("/", frame).EmitCounted(t.Context(), Broadcast{})).Is(t, 2, "node", i)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // answering has m answer everything that it is asked, after a while if that is not zero.
@@ -63,13 +64,9 @@ func TestEmitWithAck(t *testing.T) {
 			t.Errorf("%d members, answers %q, %v; want %q", acks.Members, texts(acks), err, want)
 		}
 		for _, a := range acks.Answers {
-			if nodes[a.Member] != a.Node {
-				t.Errorf("the answer of %s is said to be of node %s", a.Member, a.Node)
-			}
+			kit.Equal(t, nodes[a.Member], a.Node, "the node of", a.Member, "who answered for", a.Node)
 		}
-		if d := time.Since(start); d < 100*time.Millisecond || d > 150*time.Millisecond {
-			t.Errorf("it took %v, want little more than the slowest member", d)
-		}
+		kit.Took(t, start, 100*time.Millisecond, 150*time.Millisecond)
 		acks, err = r.EmitWithAck(t.Context(), Broadcast{Rooms: []string{"red"}, Except: []string{"late"}, Volatile: true, Payload: []byte("y")})
 		if err != nil || acks.Members != len(hubs) || len(acks.Answers) != len(hubs) || !strings.HasSuffix(texts(acks)[0], " to volatile y") {
 			t.Errorf("%d members, answers %q, %v", acks.Members, texts(acks), err)
@@ -87,9 +84,7 @@ func TestEmitWithAck(t *testing.T) {
 		}
 		settle()
 		for _, m := range members {
-			if m.forgotten() != 0 {
-				t.Error("a member that has answered was told to forget it")
-			}
+			kit.Equal(t, m.forgotten(), 0, "questions that a member that has answered was told to forget")
 		}
 	})
 }
@@ -114,17 +109,15 @@ func TestEmitWithFirstAck(t *testing.T) {
 		settle()
 		for i, h := range hubs {
 			for _, m := range h.Rooms("/", frame).Select([]string{"red"}, nil) {
-				if got := m.(*member).forgotten(); got != min(i, 1) {
-					t.Errorf("member %d was told %d times that the answer is not wanted", i, got)
-				}
+				kit.Equal(t, m.(*member).forgotten(), min(i, 1),
+					"how often member", i, "was told that the answer is not wanted")
 			}
 		}
 		if ack, err := r.EmitWithFirstAck(t.Context(), Broadcast{Rooms: []string{hubs[0].NewID()}}); err != ErrMember {
 			t.Errorf("to nobody: %+v, %v; want ErrMember", ack, err)
 		}
 		id, m := add(t, hubs[len(hubs)-1])
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		_, err = r.EmitWithFirstAck(ctx, Broadcast{Rooms: []string{id}})
 		settle()
 		if missing(t, "a silent member", err, 1, context.DeadlineExceeded); m.forgotten() != 1 {
@@ -158,14 +151,11 @@ func TestAcksThatDoNotCome(t *testing.T) {
 			acks, err := hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("x")})
 			cancel()
 			missing(t, "half of them mute", err, len(hubs), cause)
-			if len(acks.Answers) != len(hubs) || acks.Members != 2*len(hubs) {
-				t.Errorf("%d answers of %d, want %d of %d", len(acks.Answers), acks.Members, len(hubs), 2*len(hubs))
-			}
+			kit.Equal(t, len(acks.Answers), len(hubs), "answers")
+			kit.Equal(t, acks.Members, 2*len(hubs), "members")
 			settle()
 			for i, m := range mute {
-				if m.forgotten() != 1 {
-					t.Errorf("the mute member of node %d was told to forget it %d times, want once", i, m.forgotten())
-				}
+				kit.Equal(t, m.forgotten(), 1, "questions that the mute member of node", i, "was told to forget")
 				m.forgot = nil
 			}
 			for _, answer := range late {
@@ -197,9 +187,7 @@ func TestMemberLeavesUnanswered(t *testing.T) {
 			t.Errorf("%d answers of %d after %v", len(acks.Answers), acks.Members, d)
 		}
 		for _, m := range left {
-			if m.forgotten() != 0 {
-				t.Error("a member that had left was told to forget")
-			}
+			kit.Equal(t, m.forgotten(), 0, "questions that a member that had left was told to forget")
 		}
 	})
 }
@@ -207,8 +195,7 @@ func TestMemberLeavesUnanswered(t *testing.T) {
 // The answers of a node's members come together.
 func TestAcksAreSentTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var pages, bytes atomic.Int64
 		wires[0].receiving = func(msg []byte, _ bool, recv func([]byte)) {
 			if _, b, _, _ := decode(msg); b != nil && b.Kind == envelope.KindAnswer {
@@ -312,17 +299,12 @@ func TestAskedByOneWhoLeaves(t *testing.T) {
 		hubs, sieves := sifted(t, 2)
 		_, m := add(t, hubs[1])
 		sieves[1].set(func(m *envelope.Message) bool { return m.Broadcast != nil && !m.Broadcast.Repaired })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+		ctx := kit.Within(t, time.Hour)
 		go hubs[0].Rooms("/", frame).EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		synctest.Wait()
-		if err := hubs[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, hubs[0].Close(t.Context()))
 		got(t, "the member", m, "ask")
-		if m.forgotten() != 1 {
-			t.Error("the member owes an answer to a node that has left")
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions forgotten of a node that has left")
 		idle(t, hubs[1])
 	})
 }
@@ -342,8 +324,7 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		})
 		restore := memory.Interrupt()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+		ctx := kit.Within(t, time.Hour)
 		r := hubs[0].Rooms("/", frame)
 		_, err := r.EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		missing(t, "EmitWithAck", err, 0, ErrNode, hubs[1].Node())
@@ -352,9 +333,8 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		restore()
 		time.Sleep(time.Second)
 		got(t, "the member", m, "ask")
-		if m.forgotten() != 1 || handling.Load() != 0 {
-			t.Errorf("the member was told to forget %d questions, want 1; %d handlers run still", m.forgotten(), handling.Load())
-		}
+		kit.Equal(t, m.forgotten(), 1, "questions that the member was told to forget")
+		kit.Equal(t, handling.Load(), 0, "handlers that run still")
 		idle(t, hubs...)
 	})
 }
@@ -377,9 +357,7 @@ func TestAskerLeaves(t *testing.T) {
 				t.Fatal("the question was given up too soon")
 			}
 			how()
-			if m.forgotten() != 1 {
-				t.Errorf("asker %d is gone, and its question is not forgotten", i+1)
-			}
+			kit.Equal(t, m.forgotten(), 1, "questions forgotten when asker", i+1, "is gone")
 			m.forgot = nil
 			cancel()
 		}

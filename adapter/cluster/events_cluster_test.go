@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What another node asks for is told where the members are, in the order of the changes, and nowhere else.
@@ -44,9 +45,7 @@ func TestEventsOfChangesByOtherNodes(t *testing.T) {
 			},
 				[]string{"leave-room a, a", "delete-room a", "leave-room red, a"}},
 		} {
-			if err := c.change(); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, c.change())
 			told.want(t, "where the members are", c.want...) // told before the asker hears that it is done
 		}
 		here.want(t, "the asker")
@@ -101,21 +100,13 @@ func TestBlockedListenerHoldsUpNoBroadcast(t *testing.T) {
 				want = append(want, payload)
 				synctest.Wait()
 			}
-			if err := asker.SocketsJoin(t.Context(), red, "fast"); err != nil {
-				t.Errorf("SocketsJoin: %v", err)
-			}
+			kit.OK(t, asker.SocketsJoin(t.Context(), red, "fast"))
 			say(t, hubs[0], "fast", Broadcast{Rooms: []string{"fast"}})
-			if err := asker.SocketsLeave(t.Context(), Selection{}, "fast"); err != nil {
-				t.Errorf("SocketsLeave: %v", err)
-			}
+			kit.OK(t, asker.SocketsLeave(t.Context(), Selection{}, "fast"))
 			want = append(want, "fast")
 		}
-		if err := asker.DisconnectSockets(t.Context(), red, false); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
-		if n, err := asker.Count(t.Context(), Selection{Rooms: []string{"slow"}}); n != 1 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
-		}
+		kit.OK(t, asker.DisconnectSockets(t.Context(), red, false))
+		kit.Got(asker.Count(t.Context(), Selection{Rooms: []string{"slow"}})).Is(t, 1, "Count")
 		got(t, "the member", m, append(want, "disconnect false")...)
 		told.want(t, "while a listener blocks")
 		close(hold)
@@ -239,9 +230,7 @@ func TestChangesInRoomsOfTheirOwn(t *testing.T) {
 		}
 		change := func(err error) {
 			t.Helper()
-			if err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, err)
 		}
 		check("at first", "1")
 		change(r.SocketsJoin(t.Context(), Selection{Rooms: []string{own}}, own))
@@ -286,13 +275,9 @@ func TestChangesInAnOwnRoomOfAnyName(t *testing.T) {
 			{"b leaves it", r.SocketsLeave, "b", false},
 			{"a leaves it", r.SocketsLeave, "a", false},
 		} {
-			if err := c.change(t.Context(), Selection{Rooms: []string{"of " + c.who}}, "a"); err != nil {
-				t.Errorf("%s: %v", c.what, err)
-			}
+			kit.OK(t, c.change(t.Context(), Selection{Rooms: []string{"of " + c.who}}, "a"), c.what)
 			time.Sleep(3 * time.Second)
-			if got := wires[1].subscriptions()[roomTopic("/", "a")]; got != c.interested {
-				t.Errorf("%s: interested %t, want %t", c.what, got, c.interested)
-			}
+			kit.Equal(t, wires[1].subscriptions()[roomTopic("/", "a")], c.interested, c.what, "interested")
 		}
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A room that is a member's own and has others in it is one room, whoever comes first and goes last.
@@ -62,14 +64,10 @@ func TestListenerMayChangeRooms(t *testing.T) {
 	})
 	told, led := listenTo(r, a, "a"), keepLedger(t, r)
 	led.rooms[a] = map[string]bool{a: true}
-	if err := r.Join(t.Context(), a, "red"); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, r.Join(t.Context(), a, "red"))
 	told.want(t, "Join", "create-room red", "join-room red, a", "create-room blue", "join-room blue, a", "create-room green", "join-room green, a",
 		"leave-room red, a", "delete-room red", "leave-room a, a", "delete-room a", "leave-room blue, a", "delete-room blue", "leave-room green, a", "delete-room green")
-	if got := m.take(); !slices.Equal(got, []string{"hello"}) {
-		t.Errorf("a broadcast of a listener: got %q", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"hello"}, "a broadcast of a listener")
 	led.want(r)
 }
 
@@ -118,9 +116,7 @@ func TestFailingListener(t *testing.T) {
 		}
 	})
 	told := listenTo(r, a, "a")
-	if err := r.Join(t.Context(), a, "panic", "red"); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, r.Join(t.Context(), a, "panic", "red"))
 	told.want(t, "after a panic", "create-room panic", "join-room panic, a", "create-room red", "join-room red, a")
 	if got := log.String(); strings.Count(got, "bang") != 1 || !strings.Contains(got, "event=create-room") || !strings.Contains(got, "TestFailingListener") {
 		t.Errorf("logged %q, want the panic and where it was", got)
@@ -234,9 +230,7 @@ func TestElide(t *testing.T) {
 		change(rng.IntN(60))
 		r.mu.Lock()
 		left := elide(slices.Clone(r.events.queue))
-		if again := elide(left); !slices.Equal(again, left) {
-			t.Errorf("seed %d: more can be taken out of %v: %v", seed, left, again)
-		}
+		kit.EqualSlices(t, elide(left), left, "seed", seed, "more can be taken out of", left)
 		r.events.telling = false
 		r.events.queue = nil
 		r.mu.Unlock()
@@ -267,17 +261,13 @@ func TestListeners(t *testing.T) {
 	}
 	_ = r.Join(t.Context(), a, "last")
 	want := []string{"0 room1", "0 room2", "1 room2", "0 last", "1 last", "2 last"}
-	if !slices.Equal(order, want) {
-		t.Errorf("told %q, want %q", order, want)
-	}
+	kit.EqualSlices(t, order, want, "told")
 	r.Remove(a)
 	told := listenTo(r)
 	r.Discard()
 	add(t, h, "red")
 	told.want(t, "rooms that were discarded")
-	if got := RoomEventKind(9).String(); got != "RoomEventKind(9)" {
-		t.Errorf("an unknown kind: %q", got)
-	}
+	kit.Equal(t, RoomEventKind(9).String(), "RoomEventKind(9)", "an unknown kind")
 }
 
 // An event has the member that joined or left, also if it was the last that is heard of it.
@@ -297,9 +287,8 @@ func TestMembersOfEvents(t *testing.T) {
 	r.Leave(id, "red")
 	_ = r.Join(t.Context(), id, "red")
 	r.Remove(id)
-	if told != 12 || wrong != 0 {
-		t.Errorf("%d of %d events have another member, want none of 12", wrong, told)
-	}
+	kit.Equal(t, told, 12, "events")
+	kit.Equal(t, wrong, 0, "events that have another member")
 }
 
 // Nobody listens: nothing is noted, and nothing is allocated for it.

@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joins and leaves")
@@ -126,8 +130,7 @@ func TestHeapAfterRooms(t *testing.T) {
 	} {
 		for _, cluster := range []string{"alone", "Memory"} {
 			t.Run(test.what+", "+cluster, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
-				defer cancel()
+				ctx := kit.Within(t, 10*patience)
 				cfg := HubConfig{RepairBytes: 1 << 16, Logger: slog.New(slog.DiscardHandler)} // a request is a broadcast, which is remembered for a while
 				var hubs []*Hub
 				if cluster == "Memory" {
@@ -158,11 +161,103 @@ func TestHeapAfterRooms(t *testing.T) {
 					time.Sleep(50 * time.Millisecond)
 				}
 				t.Logf("after %v: %d bytes of %d", time.Since(begin).Round(10*time.Millisecond), left, full)
-				if got := len(r.Members("lobby")); got != members {
-					t.Errorf("%d members have stayed, want %d", got, members)
-				}
+				kit.Equal(t, len(r.Members("lobby")), members, "members have stayed")
 				runtime.KeepAlive(fmt.Sprint(h.Node(), len(hubs)))
 			})
 		}
 	}
+}
+
+// held are the namespaces that a Hub keeps rooms of.
+func held(h *Hub) int {
+	h.roomsMu.Lock()
+	defer h.roomsMu.Unlock()
+	return len(h.rooms)
+}
+
+// Rooms without members can be given up, and whoever has kept them reaches the namespace all the same.
+func TestDiscard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hubs, _ := cluster(t, 2)
+		id, _ := add(t, hubs[0], "red")
+		_, other := add(t, hubs[1], "red")
+		kept := hubs[0].Rooms("/", frame)
+		if kept.Discard() || held(hubs[0]) != 1 {
+			t.Fatal("rooms with a member were discarded")
+		}
+		kept.Remove(id)
+		if !kept.Discard() || kept.Discard() || held(hubs[0]) != 0 {
+			t.Fatalf("rooms without a member: the Hub holds %d, want to discard them once", held(hubs[0]))
+		}
+
+		// Nobody is here: the other node gets it, and nothing is kept for it.
+		b := Broadcast{Rooms: []string{"red"}, Payload: []byte("to the others")}
+		kit.OK(t, kept.Emit(b))
+		settle()
+		got(t, "the other node's member", other, "to the others")
+		if kept.Len() != 0 || len(kept.all()) != 0 || len(kept.Select(nil, nil)) != 0 || held(hubs[0]) != 0 {
+			t.Errorf("discarded rooms have something, or are held")
+		}
+		kept.Remove(id)
+		kept.Leave(id, "red")
+
+		// There are new rooms: those that were kept are them.
+		id, m := add(t, hubs[0], "red")
+		b.Payload = []byte("to all")
+		kit.OK(t, kept.Emit(b))
+		settle()
+		got(t, "the new member", m, "to all")
+		got(t, "the other node's member", other, "to all")
+		if _, ok := kept.Get(id); !ok || !slices.Equal(kept.Of(id), []string{id, "red"}) || !slices.Equal(kept.Members("red"), []string{id}) || !slices.Equal(kept.IDs(), []string{id}) {
+			t.Errorf("the kept rooms do not show the new member")
+		}
+		kit.OK(t, kept.Join(t.Context(), id, "blue"), "Join through the kept rooms")
+		say(t, hubs[1], "from there", Broadcast{Rooms: []string{"blue"}})
+		settle()
+		got(t, "the new member", m, "from there")
+		kept.Remove(id)
+		if !hubs[0].Rooms("/", frame).Discard() || held(hubs[0]) != 0 {
+			t.Error("the new rooms were not discarded")
+		}
+
+		// An Add through rooms that were kept makes them the Hub's again.
+		id, m = hubs[0].NewID(), new(member)
+		kit.OK(t, kept.Add(t.Context(), id, m))
+		say(t, hubs[1], "hello again", Broadcast{Rooms: []string{id}})
+		settle()
+		got(t, "a member added to the kept rooms", m, "hello again")
+	})
+}
+
+// Members come and go while others discard: each that has been added is reached, whoever holds which Rooms.
+func TestDiscardRace(t *testing.T) {
+	h := open(t, nil)
+	kept := h.Rooms("/", frame)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 500 {
+				id, m := h.NewID(), new(member)
+				r := kept
+				if j%2 == 0 {
+					r = h.Rooms("/", frame)
+				}
+				if err := r.Add(t.Context(), id, m); err != nil {
+					t.Error(err)
+				}
+				if err := kept.Emit(Broadcast{Rooms: []string{id}, Payload: fmt.Append(nil, j)}); err != nil {
+					t.Error(err)
+				}
+				if got := m.take(); len(got) != 1 || got[0] != fmt.Sprint(j) {
+					t.Errorf("member %d.%d got %q, want its number", i, j, got)
+				}
+				r.Remove(id)
+				h.Rooms("/", frame).Discard()
+			}
+		})
+	}
+	wg.Wait()
+	h.Rooms("/", frame).Discard()
+	kit.Equal(t, held(h), 0, "rooms held in the end")
+	kit.Equal(t, kept.Len(), 0, "members in the end")
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // wire is an adapter that joins the nodes of a Memory and can fail in every way that the contract allows, and in some that it does not.
@@ -264,14 +265,19 @@ func open(t *testing.T, a adapter.Adapter) *Hub {
 	return h
 }
 
-// cluster returns n Hubs that have met, each on a wire of its own.
-func cluster(t *testing.T, n int) ([]*Hub, []*wire) {
-	t.Helper()
-	memory := new(adapter.Memory)
-	wires := make([]*wire, n)
+// newWires returns n wires to the nodes of one Memory.
+func newWires(n int) (*adapter.Memory, []*wire) {
+	memory, wires := new(adapter.Memory), make([]*wire, n)
 	for i := range wires {
 		wires[i] = &wire{Memory: memory}
 	}
+	return memory, wires
+}
+
+// cluster returns n Hubs that have met, each on a wire of its own.
+func cluster(t *testing.T, n int) ([]*Hub, []*wire) {
+	t.Helper()
+	_, wires := newWires(n)
 	return clusterOn(t, wires...), wires
 }
 
@@ -280,9 +286,7 @@ func clusterOn(t *testing.T, wires ...*wire) []*Hub {
 	hubs := make([]*Hub, len(wires))
 	for i, w := range wires {
 		hubs[i] = open(t, w)
-		if err := hubs[i].Ready(t.Context()); err != nil {
-			t.Fatalf("node %d: %v", i, err)
-		}
+		kit.OK(t, hubs[i].Ready(t.Context()), "node", i)
 	}
 	synctest.Wait()
 	for i, h := range hubs {
@@ -299,12 +303,8 @@ func add(t *testing.T, h *Hub, rooms ...string) (id string, m *member) {
 	id, m = h.NewID(), new(member)
 	r := h.Rooms("/", frame)
 	m.remove = func() { r.Remove(id) }
-	if err := r.Add(t.Context(), id, m); err != nil {
-		t.Fatalf("Add: %v", err)
-	}
-	if err := r.Join(t.Context(), id, rooms...); err != nil {
-		t.Fatalf("Join: %v", err)
-	}
+	kit.OK(t, r.Add(t.Context(), id, m))
+	kit.OK(t, r.Join(t.Context(), id, rooms...))
 	return id, m
 }
 
@@ -312,18 +312,14 @@ func add(t *testing.T, h *Hub, rooms ...string) (id string, m *member) {
 func say(t *testing.T, h *Hub, payload string, b Broadcast) {
 	t.Helper()
 	b.Payload = []byte(payload)
-	if err := h.Rooms("/", frame).Emit(b); err != nil {
-		t.Fatalf("Broadcast %q: %v", payload, err)
-	}
+	kit.OK(t, h.Rooms("/", frame).Emit(b), "Broadcast", payload)
 }
 
 // got checks what m has been delivered since the last look, in order.
 func got(t *testing.T, name string, m *member, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := m.take(); !slices.Equal(got, want) {
-		t.Errorf("%s got %q, want %q", name, got, want)
-	}
+	kit.EqualSlices(t, m.take(), want, name)
 }
 
 // settle lets time pass until everything that was said has come, without a Beat.
@@ -344,9 +340,7 @@ func idle(t *testing.T, hubs ...*Hub) {
 		h.events.mu.Lock()
 		events := len(h.events.queues)
 		h.events.mu.Unlock()
-		if s.Calls+s.Answers+s.Running+events != 0 {
-			t.Errorf("node %d is left with %+v, events of %d nodes", i, s, events)
-		}
+		kit.Equal(t, s.Calls+s.Answers+s.Running+events, 0, "calls left on node", i, s, events)
 	}
 }
 

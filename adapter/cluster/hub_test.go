@@ -12,26 +12,22 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestHubWithoutAdapter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(HubConfig{})
-		if err := h.Ready(t.Context()); err != nil {
-			t.Errorf("Ready: %v", err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		_, m := add(t, h, "red")
 		say(t, h, "x", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "x")
 		if s := h.Stats(); s.State.Status != adapter.Connected || len(ids(h)) > 0 || s.Sent != 0 {
 			t.Errorf("%+v", s)
 		}
-		if err := h.Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want %v", err, adapter.ErrClosed)
-		}
+		kit.OK(t, h.Close(t.Context()))
+		kit.ErrorIs(t, h.Rooms("/", frame).Emit(Broadcast{Payload: []byte("y")}), adapter.ErrClosed,
+			"Broadcast after Close")
 		got(t, "the member after Close", m, "y")
 	})
 }
@@ -50,18 +46,14 @@ func TestOneMembershipForAllNamespaces(t *testing.T) {
 		before := said() - start
 		for i := range 50 {
 			r := hubs[0].Rooms(fmt.Sprint("/", i), frame)
-			if err := r.Add(t.Context(), hubs[0].NewID(), new(member)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Add(t.Context(), hubs[0].NewID(), new(member)))
 		}
 		start = said()
 		time.Sleep(10 * time.Second)
 		if after := said() - start; before == 0 || after > before+1 {
 			t.Errorf("%d messages in 10 s with 50 namespaces, %d with none", after, before)
 		}
-		if got := hubs[1].Stats().Nodes; !slices.Equal(got, []string{hubs[0].Node()}) {
-			t.Errorf("nodes %v, want one", got)
-		}
+		kit.EqualSlices(t, hubs[1].Stats().Nodes, []string{hubs[0].Node()}, "nodes")
 	})
 }
 
@@ -74,35 +66,25 @@ func TestCloseSaysBye(t *testing.T) {
 		for i := range 100 {
 			say(t, hubs[1], fmt.Sprint(i), Broadcast{Rooms: []string{"red"}})
 		}
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := hubs[1].Close(t.Context()); err != nil {
-			t.Errorf("second Close: %v", err)
-		}
+		kit.OK(t, hubs[1].Close(t.Context()))
+		kit.OK(t, hubs[1].Close(t.Context()), "second Close")
 		synctest.Wait()
-		if got := len(m.take()); got != 100 {
-			t.Errorf("%d of the 100 broadcasts before Close came", got)
-		}
-		if got := hubs[0].Stats().Nodes; !slices.Equal(got, []string{hubs[2].Node()}) {
-			t.Errorf("nodes %v after Close of one, want the other", got)
-		}
+		kit.Equal(t, len(m.take()), 100, "broadcasts before Close that came")
+		kit.EqualSlices(t, hubs[0].Stats().Nodes, []string{hubs[2].Node()},
+			"nodes after Close of one: the other")
 		start := time.Now()
 		if err := hubs[0].Rooms("/", frame).Join(t.Context(), id, "blue"); err != nil || time.Since(start) > 20*time.Millisecond {
 			t.Errorf("Join after Close of another: %v after %v", err, time.Since(start))
 		}
 		gone.take()
 		r := hubs[1].Rooms("/", frame)
-		if err := r.Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
-		}
+		kit.ErrorIs(t, r.Emit(Broadcast{Rooms: []string{"red"}, Payload: []byte("x")}), adapter.ErrClosed,
+			"Broadcast after Close")
 		got(t, "the closed node's member", gone, "x")
 		if err := r.Join(t.Context(), r.IDs()[0], "blue"); !errors.Is(err, adapter.ErrClosed) || !slices.Contains(r.Of(r.IDs()[0]), "blue") {
 			t.Errorf("Join after Close: %v, want ErrClosed, and the membership", err)
 		}
-		if s := hubs[1].Stats(); s.Refused != 0 {
-			t.Errorf("%d refused with ErrOverflow, want none", s.Refused)
-		}
+		kit.Equal(t, hubs[1].Stats().Refused, 0, "refused with ErrOverflow")
 		if err := hubs[1].Ready(t.Context()); err != nil && !errors.Is(err, adapter.ErrClosed) {
 			t.Errorf("Ready after Close: %v", err)
 		}
@@ -125,16 +107,11 @@ func TestCloseWithStuckLink(t *testing.T) {
 		add(t, hubs[0], "red")
 		stuck.Store(true)
 		say(t, hubs[0], "x", Broadcast{})
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
+		ctx := kit.Within(t, 3*time.Second)
 		start := time.Now()
 		err := hubs[0].Close(ctx)
-		if d := time.Since(start); d != 3*time.Second {
-			t.Errorf("Close took %v, want 3s", d)
-		}
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close: %v, want the deadline: a broadcast was not sent", err)
-		}
+		kit.Equal(t, time.Since(start), 3*time.Second, "Close took")
+		kit.ErrorIs(t, err, context.DeadlineExceeded, "Close, while a broadcast was not sent")
 	})
 }
 
@@ -147,13 +124,10 @@ func TestCloseBeforeOpen(t *testing.T) {
 		}}})
 		start := time.Now()
 		_, m := add(t, h, "red")
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("joining took %v without a link", d)
-		}
+		kit.Took(t, start, 0, time.Second, "joining", "without a link")
 		say(t, h, "x", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "x")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		if err := h.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "%!") {
 			t.Errorf("Ready: %v, want the deadline", err)
 		}
@@ -164,15 +138,9 @@ func TestCloseBeforeOpen(t *testing.T) {
 		if err := h.Close(t.Context()); err == nil {
 			t.Error("Close: nil, although a broadcast was not sent")
 		}
-		if d := time.Since(start); d != 0 {
-			t.Errorf("Close took %v, although there is nobody to talk to", d)
-		}
-		if err := h.Rooms("/", frame).Emit(Broadcast{}); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
-		}
-		if err := h.Ready(t.Context()); !errors.Is(err, adapter.ErrClosed) {
-			t.Errorf("Ready after Close: %v, want ErrClosed", err)
-		}
+		kit.Equal(t, time.Since(start), 0, "Close where there is nobody to talk to took")
+		kit.ErrorIs(t, h.Rooms("/", frame).Emit(Broadcast{}), adapter.ErrClosed, "Broadcast after Close")
+		kit.ErrorIs(t, h.Ready(t.Context()), adapter.ErrClosed, "Ready after Close")
 	})
 }
 
@@ -190,23 +158,17 @@ func TestOpenFailsFirst(t *testing.T) {
 		}}
 		other := open(t, &wire{Memory: memory})
 		h := open(t, w)
-		if err := h.Ready(t.Context()); !errors.Is(err, wrong) {
-			t.Errorf("Ready: %v, want the adapter's error", err)
-		}
+		kit.ErrorIs(t, h.Ready(t.Context()), wrong)
 		if s := h.State(); s.Status != adapter.Degraded || !errors.Is(s.Reason, wrong) {
 			t.Errorf("state %+v, want Degraded with the adapter's error", s)
 		}
 		id, m := add(t, h, "red")
 		time.Sleep(8 * time.Second)
-		if n := tries.Load(); n != 4 {
-			t.Errorf("%d tries in 8 s, want 4", n)
-		}
+		kit.Equal(t, tries.Load(), 4, "tries in 8 s")
 		if err := h.Ready(t.Context()); err != nil {
 			t.Errorf("Ready after it was opened: %v, want nil", err)
 		}
-		if err := h.Rooms("/", frame).Join(t.Context(), id, "blue"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		kit.OK(t, h.Rooms("/", frame).Join(t.Context(), id, "blue"))
 		say(t, other, "x", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the member", m, "x")
@@ -234,9 +196,7 @@ func TestReadyOfHub(t *testing.T) {
 			t.Errorf("Ready without a broker: %v, want the deadline, and why", err)
 		}
 		w.set(adapter.State{Status: adapter.Connected})
-		if err := h.Ready(t.Context()); err != nil {
-			t.Errorf("Ready with a broker: %v", err)
-		}
+		kit.OK(t, h.Ready(t.Context()), "Ready with a broker")
 	})
 }
 
@@ -249,15 +209,11 @@ func TestNodesThatOpenTogether(t *testing.T) {
 			hubs = append(hubs, open(t, &wire{Memory: memory}))
 		}
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		synctest.Wait()
 		for i, h := range hubs {
-			if got := len(h.Stats().Nodes); got != 4 {
-				t.Errorf("node %d knows %d others when all are ready, want 4", i, got)
-			}
+			kit.Equal(t, len(h.Stats().Nodes), 4, "other nodes that", i, "knows when all are ready")
 		}
 	})
 }

@@ -15,16 +15,13 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A link may deliver more than was asked: messages of its own, of others, and twice.
 func TestLinkThatDeliversTooMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := make([]*wire, 3)
-		for i := range wires {
-			wires[i] = &wire{Memory: memory}
-		}
+		_, wires := newWires(3)
 		var mu sync.Mutex // recv is called by one goroutine at a time
 		rng := rand.New(rand.NewPCG(1, 1))
 		for _, w := range wires {
@@ -76,17 +73,14 @@ func TestLinkThatDeliversTooMuch(t *testing.T) {
 // While the broker is away members here get everything, the queue fills up to its bound, and what it took leaves in order afterwards.
 func TestBrokerAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := []*Hub{
 			NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 2000}),
 			open(t, wires[1]),
 		}
 		t.Cleanup(func() { hubs[0].Close(context.Background()) })
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, local := add(t, hubs[0], "red")
 		id, remote := add(t, hubs[1], "red")
@@ -130,51 +124,39 @@ func TestBrokerAway(t *testing.T) {
 		say(t, hubs[1], "back", Broadcast{Rooms: []string{"blue"}}) // joined while the broker was away
 		settle()
 		got(t, "the local member", local, "back")
-		if err := hubs[1].Rooms("/", frame).Join(t.Context(), id, "green"); err != nil {
-			t.Errorf("Join afterwards: %v", err)
-		}
-		if s := hubs[1].Stats(); s.Missed != 0 {
-			t.Errorf("%d holes, although nothing was lost", s.Missed)
-		}
+		kit.OK(t, hubs[1].Rooms("/", frame).Join(t.Context(), id, "green"), "Join afterwards")
+		kit.Equal(t, hubs[1].Stats().Missed, 0, "holes, although nothing was lost")
 	})
 }
 
 // A message of any size goes into an empty queue; a broadcast that was refused leaves no hole.
 func TestOneBroadcastIsAlwaysAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := []*Hub{NewHub(HubConfig{Adapter: wires[0], Logger: silent, QueueBytes: 10}), open(t, wires[1])}
 		t.Cleanup(func() { hubs[0].Close(context.Background()) })
 		for _, h := range hubs {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		_, m := add(t, hubs[1], "red")
 		wires[0].set(adapter.State{Status: adapter.Degraded})
 		synctest.Wait()
 		large := strings.Repeat("x", 100_000)
 		say(t, hubs[0], large, Broadcast{Rooms: []string{"red"}})
-		if err := hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}}); !errors.Is(err, ErrOverflow) {
-			t.Errorf("a second one: %v, want ErrOverflow", err)
-		}
+		kit.ErrorIs(t, hubs[0].Rooms("/", frame).Emit(Broadcast{Rooms: []string{"red"}}), ErrOverflow, "a second one")
 		wires[0].set(adapter.State{Status: adapter.Connected})
 		settle()
 		say(t, hubs[0], "y", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(time.Second)
 		got(t, "the member", m, large, "y")
-		if s := hubs[1].Stats(); s.Missed != 0 {
-			t.Errorf("%d holes, although nothing was lost", s.Missed)
-		}
+		kit.Equal(t, hubs[1].Stats().Missed, 0, "holes, although nothing was lost")
 	})
 }
 
 // A message that the broker refuses for good is counted, and reaches whom it is for all the same: it is a hole, and sent again.
 func TestRefusedMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var refuse atomic.Bool
 		wires[0].publishing = func(_ context.Context, topic adapter.Topic) error {
 			if refuse.Load() && topic.Kind == adapter.Room {
@@ -208,8 +190,7 @@ func TestRefusedMessage(t *testing.T) {
 // A loss without any error is seen, in front of the next broadcast or by the next Beat, and mended.
 func TestLostMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		n := 0
 		wires[1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if broadcast {
@@ -253,8 +234,7 @@ func TestGarbageIsCounted(t *testing.T) {
 // is refused something is not: a meeting makes all nodes suspect, and would end the calls that are under way.
 func TestLinkThatFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		hubs := clusterOn(t, wires...)
 		settle()
 		hellos := 0

@@ -10,49 +10,47 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Requests and answers that the broker loses are repaired: no call fails for it, or waits for its deadline.
 func TestCallsOverLossyBroker(t *testing.T) {
 	for _, c := range everyCall {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				memory := new(adapter.Memory)
-				wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
-				var mu sync.Mutex
-				rng := rand.New(rand.NewPCG(1, 2))
-				lost := 0
-				var lossy atomic.Bool
-				for _, w := range wires {
-					w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
-						mu.Lock()
-						lose := lossy.Load() && broadcast && rng.IntN(3) == 0
-						if lose {
-							lost++
-						}
-						mu.Unlock()
-						if !lose {
-							recv(msg)
-						}
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			_, wires := newWires(3)
+			var mu sync.Mutex
+			rng := rand.New(rand.NewPCG(1, 2))
+			lost := 0
+			var lossy atomic.Bool
+			for _, w := range wires {
+				w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
+					mu.Lock()
+					lose := lossy.Load() && broadcast && rng.IntN(3) == 0
+					if lose {
+						lost++
+					}
+					mu.Unlock()
+					if !lose {
+						recv(msg)
 					}
 				}
-				hubs := clusterOn(t, wires...)
-				populate(t, hubs)
-				lossy.Store(true)
-				for range 10 {
-					start := time.Now()
-					n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
-					parts(t, c.name, n, 3)
-					if d := time.Since(start); err != nil || d > 10*time.Second {
-						t.Errorf("%v after %v", err, d)
-					}
+			}
+			hubs := clusterOn(t, wires...)
+			populate(t, hubs)
+			lossy.Store(true)
+			for range 10 {
+				start := time.Now()
+				n, err := c.call(t.Context(), hubs[0].Rooms("/", frame))
+				parts(t, c.name, n, 3)
+				if d := time.Since(start); err != nil || d > 10*time.Second {
+					t.Errorf("%v after %v", err, d)
 				}
-				if lost < 5 {
-					t.Errorf("%d were lost, too few to see anything", lost)
-				}
-				settle()
-				idle(t, hubs...)
-			})
+			}
+			if lost < 5 {
+				t.Errorf("%d were lost, too few to see anything", lost)
+			}
+			settle()
+			idle(t, hubs...)
 		})
 	}
 }
@@ -66,9 +64,7 @@ func TestCallsOfClient(t *testing.T) {
 		w := &wire{Memory: memory}
 		client := NewHub(HubConfig{Adapter: w, Client: true, Logger: silent})
 		t.Cleanup(func() { client.Close(context.Background()) })
-		if err := client.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, client.Ready(t.Context()))
 		client.OnServerSide(func(context.Context, ServerEvent) ([]byte, error) {
 			t.Error("the client was asked")
 			return nil, nil
@@ -114,9 +110,7 @@ func TestLookingCostsNothingWithoutBroker(t *testing.T) {
 		_, _ = r.FetchSockets(t.Context(), Selection{})
 		_, _ = r.Count(t.Context(), Selection{})
 		_, _ = r.AllRooms(t.Context())
-		if n := hubs[0].Stats().Queued; n != 0 {
-			t.Errorf("%d bytes are queued", n)
-		}
+		kit.Equal(t, hubs[0].Stats().Queued, 0, "bytes queued")
 	})
 }
 
@@ -134,9 +128,8 @@ func TestLargeAcks(t *testing.T) {
 		}
 		acks, err = hubs[1].Rooms("/", frame).EmitWithAck(t.Context(), Broadcast{})
 		missing(t, "3 answers at once", err, 2, ErrBusy, hubs[0].Node())
-		if len(acks.Answers) != 1 || acks.Members != 3 {
-			t.Errorf("%d answers of %d, want the first of 3", len(acks.Answers), acks.Members)
-		}
+		kit.Equal(t, len(acks.Answers), 1, "answers: the first")
+		kit.Equal(t, acks.Members, 3, "members")
 		idle(t, hubs...)
 	})
 }

@@ -12,27 +12,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // clusters runs a test on 1 to 4 nodes, and on one without an adapter.
 func clusters(t *testing.T, test func(t *testing.T, hubs []*Hub)) {
-	t.Run("no adapter", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			hubs := []*Hub{open(t, nil)}
-			test(t, hubs)
-			idle(t, hubs...)
-		})
+	kit.Bubble(t, "no adapter", func(t *testing.T) {
+		hubs := []*Hub{open(t, nil)}
+		test(t, hubs)
+		idle(t, hubs...)
 	})
 	for n := 1; n <= 4; n++ {
-		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, _ := cluster(t, n)
-				test(t, hubs)
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, fmt.Sprint(n, " nodes"), func(t *testing.T) {
+			hubs, _ := cluster(t, n)
+			test(t, hubs)
+			idle(t, hubs...)
 		})
 	}
 }
@@ -96,9 +92,7 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 			}
 		}
 		// The room of a member's own is nobody's else, though another joins it.
-		if err := r.Join(t.Context(), in["node0"][0], someone); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Join(t.Context(), in["node0"][0], someone))
 		want := []string{"number0", "number1", "number2"}
 		for n := range hubs {
 			want = append(want, fmt.Sprint("node", n))
@@ -122,8 +116,7 @@ func TestFetchCountAndAllRooms(t *testing.T) {
 // An answer comes in pages, none larger than its bound unless by a single member, and they wait for room in the queue.
 func TestFetchIsPaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var mu sync.Mutex
 		pages, large := 0, 0
 		wires[0].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
@@ -141,9 +134,7 @@ func TestFetchIsPaged(t *testing.T) {
 		t.Cleanup(func() { far.Close(context.Background()) })
 		near := open(t, wires[0])
 		for _, h := range []*Hub{near, far} {
-			if err := h.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Ready(t.Context()))
 		}
 		const members = 20_000
 		r := far.Rooms("/", frame)
@@ -154,9 +145,7 @@ func TestFetchIsPaged(t *testing.T) {
 				size = 200 << 10
 			}
 			m := &member{describing: func() []byte { return bytes.Repeat([]byte{byte(i)}, size) }}
-			if err := r.Add(t.Context(), far.NewID(), m); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Add(t.Context(), far.NewID(), m))
 			want += size
 		}
 		synctest.Wait()
@@ -219,9 +208,7 @@ func TestConcurrentCalls(t *testing.T) {
 			s := Selection{Rooms: []string{fmt.Sprint("room", i)}}
 			tasks.Go(func() {
 				r := h.Rooms("/", frame)
-				if count, err := r.Count(t.Context(), s); count != 3*i || err != nil {
-					t.Errorf("counted %d, %v; want %d", count, err, 3*i)
-				}
+				kit.Got(r.Count(t.Context(), s)).Is(t, 3*i, "counted")
 				if infos, err := r.FetchSockets(t.Context(), s); len(infos) != 3*i || err != nil {
 					t.Errorf("fetched %d, %v; want %d", len(infos), err, 3*i)
 				}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Joins, leaves and removals of many goroutines in few rooms orphan no member, leave no interest behind, and are told as they were.
@@ -85,9 +86,7 @@ func TestConcurrentMembership(t *testing.T) {
 						count++
 					}
 				}
-				if got := len(r.Of(id)); got != count {
-					t.Errorf("seed %d: %s is in %d rooms, want %d", seed, id, got, count)
-				}
+				kit.Equal(t, len(r.Of(id)), count, "seed", seed, "rooms of", id)
 			}
 			want := map[adapter.Topic]bool{{Kind: adapter.Namespace, Namespace: "/"}: true}
 			for _, name := range r.all() {
@@ -127,57 +126,100 @@ func TestLeaveRacesJoin(t *testing.T) {
 		name string
 		same bool
 	}{{"of two members", false}, {"of one member", true}} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 2)
-				r := hubs[0].Rooms("/", frame)
-				led := keepLedger(t, r)
-				joiner, _ := add(t, hubs[0])
-				leaver := joiner
-				impatient, cancel := context.WithCancel(t.Context())
-				cancel()
-				name := func(i int) string { return fmt.Sprint("room", i) }
-				if !c.same {
-					leaver, _ = add(t, hubs[0])
-					for i := range rooms {
-						_ = r.Join(impatient, leaver, name(i))
-					}
-				}
-				var at [2]atomic.Int64
-				race := func(self int, do func(room string)) {
-					for i := range rooms {
-						at[self].Store(int64(i))
-						for at[1-self].Load() < int64(i) {
-							runtime.Gosched()
-						}
-						do(name(i))
-					}
-					at[self].Store(int64(rooms))
-				}
-				var tasks sync.WaitGroup
-				tasks.Go(func() { race(0, func(room string) { r.Leave(leaver, room) }) })
-				tasks.Go(func() { race(1, func(room string) { _ = r.Join(impatient, joiner, room) }) })
-				tasks.Wait()
-				led.want(r)
-				time.Sleep(2 * time.Second)
-				subscribed := wires[0].subscriptions()
-				wrong := 0
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			hubs, wires := cluster(t, 2)
+			r := hubs[0].Rooms("/", frame)
+			led := keepLedger(t, r)
+			joiner, _ := add(t, hubs[0])
+			leaver := joiner
+			impatient, cancel := context.WithCancel(t.Context())
+			cancel()
+			name := func(i int) string { return fmt.Sprint("room", i) }
+			if !c.same {
+				leaver, _ = add(t, hubs[0])
 				for i := range rooms {
-					members := r.Members(name(i))
-					if !c.same && !slices.Equal(members, []string{joiner}) || subscribed[roomTopic("/", name(i))] != (len(members) > 0) {
-						wrong++
+					_ = r.Join(impatient, leaver, name(i))
+				}
+			}
+			var at [2]atomic.Int64
+			race := func(self int, do func(room string)) {
+				for i := range rooms {
+					at[self].Store(int64(i))
+					for at[1-self].Load() < int64(i) {
+						runtime.Gosched()
 					}
+					do(name(i))
 				}
-				if wrong > 0 {
-					t.Errorf("%d of %d joins are orphaned, or have left interest behind", wrong, rooms)
+				at[self].Store(int64(rooms))
+			}
+			var tasks sync.WaitGroup
+			tasks.Go(func() { race(0, func(room string) { r.Leave(leaver, room) }) })
+			tasks.Go(func() { race(1, func(room string) { _ = r.Join(impatient, joiner, room) }) })
+			tasks.Wait()
+			led.want(r)
+			time.Sleep(2 * time.Second)
+			subscribed := wires[0].subscriptions()
+			wrong := 0
+			for i := range rooms {
+				members := r.Members(name(i))
+				if !c.same && !slices.Equal(members, []string{joiner}) || subscribed[roomTopic("/", name(i))] != (len(members) > 0) {
+					wrong++
 				}
-				r.Remove(leaver)
-				r.Remove(joiner)
-				time.Sleep(2 * time.Second)
-				if got := len(wires[0].subscriptions()); got != 0 {
-					t.Errorf("%d subscriptions are left", got)
-				}
-			})
+			}
+			if wrong > 0 {
+				t.Errorf("%d of %d joins are orphaned, or have left interest behind", wrong, rooms)
+			}
+			r.Remove(leaver)
+			r.Remove(joiner)
+			time.Sleep(2 * time.Second)
+			kit.Equal(t, len(wires[0].subscriptions()), 0, "subscriptions left")
 		})
+	}
+}
+
+// A seat is passed on from member to member while broadcasts run. Each broadcast reaches one of them, those of one goroutine come in their
+// order, and whoever listens to the rooms hears nothing of it.
+func TestReseat(t *testing.T) {
+	const passes, emitters, each = 50, 4, 200
+	h := open(t, nil)
+	r := h.Rooms("/", frame)
+	id, first := add(t, h, "red")
+	told := listenTo(r)
+	sitters := []*member{first}
+	var wg sync.WaitGroup
+	for e := range emitters {
+		wg.Go(func() {
+			for n := range each {
+				say(t, h, fmt.Sprint(e, " ", n), Broadcast{Rooms: []string{[]string{"red", id}[n%2]}})
+			}
+		})
+	}
+	for range passes {
+		next := new(member)
+		if last := sitters[len(sitters)-1]; !r.Reseat(id, last, next) || r.Reseat(id, last, new(member)) {
+			t.Fatal("Reseat: want that it passes the seat on, once")
+		}
+		sitters = append(sitters, next)
+	}
+	wg.Wait()
+	next := make([]int, emitters)
+	for _, m := range sitters {
+		for _, text := range m.take() {
+			var e, n int
+			if _, err := fmt.Sscan(text, &e, &n); err != nil || n != next[e] {
+				t.Fatalf("got broadcast %q (%v), want number %d of it", text, err, next[e])
+			}
+			next[e]++
+		}
+	}
+	kit.EqualSlices(t, next, slices.Repeat([]int{each}, emitters), "broadcasts of each emitter")
+	told.want(t, "a seat that is passed on")
+	last := sitters[passes]
+	if m, _ := r.Get(id); m != last || strings.Join(r.Of(id), " ") != id+" red" {
+		t.Errorf("the last one is in %q, as %p, want its own room and red, as %p", r.Of(id), m, last)
+	}
+	r.Remove(id)
+	if r.Reseat(id, last, first) || r.Len() > 0 {
+		t.Error("Reseat brought a member back that had left")
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var errBoom = errors.New("boom")
@@ -60,9 +61,7 @@ func TestNews(t *testing.T) {
 		memory := new(adapter.Memory)
 		var log, own notebook
 		h := openWith(t, HubConfig{Adapter: memory, Logger: slog.New(&log)})
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		log.want(t, "INFO belfry: adapter connected")
 
 		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
@@ -74,9 +73,7 @@ func TestNews(t *testing.T) {
 			}
 			o := openWith(t, cfg)
 			others = append(others, o)
-			if err := o.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, o.Ready(t.Context()))
 		}
 		time.Sleep(time.Second)
 		other := func(i int) string { return fmt.Sprintf(" other=%s other_name=web-%d", others[i].Node(), i) }
@@ -110,9 +107,7 @@ func TestNews(t *testing.T) {
 
 		// Emitters come and go all the time.
 		e := openWith(t, HubConfig{Adapter: memory, Client: true, Name: "job"})
-		if err := e.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, e.Ready(t.Context()))
 		time.Sleep(time.Second)
 		e.Close(t.Context())
 		log.want(t, "DEBUG belfry: a node was met other="+e.Node()+" other_name=job emitter=true", "DEBUG belfry: a node has left other="+e.Node()+" other_name=job emitter=true")
@@ -129,9 +124,7 @@ func TestOwnOutageIsNoNewsOfOthers(t *testing.T) {
 		for range 3 {
 			openWith(t, HubConfig{Adapter: memory})
 		}
-		if err := h.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Ready(t.Context()))
 		time.Sleep(time.Second)
 		log.mu.Lock()
 		log.lines = nil
@@ -164,9 +157,7 @@ func TestNewsAreBounded(t *testing.T) {
 			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
 		n.log(slog.New(&log))
-		if got := len(log.lines); got != newsBurst {
-			t.Errorf("%d lines of a storm, want %d", got, newsBurst)
-		}
+		kit.Equal(t, len(log.lines), newsBurst, "lines logged of a storm")
 		if want := fmt.Sprintf("skipped=%d", 9*newsBurst); !strings.HasSuffix(log.lines[0], want) {
 			t.Errorf("the first line is %q, want %s in it", log.lines[0], want)
 		}
@@ -181,9 +172,7 @@ func TestNewsAreBounded(t *testing.T) {
 			n.add(mesh.Transition{Is: mesh.StandingLeft})
 		}
 		n.log(slog.New(&log))
-		if got := len(log.lines); got != newsBurst {
-			t.Errorf("%d lines of another storm, want %d", got, newsBurst)
-		}
+		kit.Equal(t, len(log.lines), newsBurst, "lines logged of another storm")
 	})
 }
 

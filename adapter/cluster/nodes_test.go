@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // ids are the other servers that a Hub knows and does not suspect.
@@ -174,9 +175,7 @@ func TestNamesThatAreNone(t *testing.T) {
 		}
 		log.want(t, "INFO belfry: adapter connected")
 		stranger, err := memory.Open(t.Context(), func([]byte) {})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		defer stranger.Close()
 		hello := &mesh.Fence{Number: 1, Hello: true, Name: "web\nERROR forged"}
 		if err := stranger.Publish(t.Context(), adapter.Topic{Kind: adapter.Cluster}, envelope.AppendMessage(nil, "strangerid", "", hello)); err != nil {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What changes memberships has its place among the broadcasts also where it waits for a repair: what was emitted before is selected by
@@ -45,35 +45,33 @@ func TestChangesBehindALoss(t *testing.T) {
 			[]string{"red"}, Broadcast{Rooms: []string{"red"}}, []string{"before", "disconnect false"}},
 	} {
 		for _, lose := range []string{"the broadcast before", "both", "nothing"} {
-			t.Run(c.name+", lost: "+lose, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					hubs, sieves := sifted(t, 2)
-					_, x := add(t, hubs[0], "red")
-					_, y := add(t, hubs[0], "red", "stays")
-					r := hubs[1].Rooms("/", frame)
-					sieves[0].set(func(m *envelope.Message) bool {
-						return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.Sequence < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
-					})
-					var wg sync.WaitGroup
-					say(t, hubs[1], "before", Broadcast{Rooms: c.before})
-					synctest.Wait()
-					wg.Go(func() { c.change(t, r) })
-					synctest.Wait()
-					say(t, hubs[1], "after", c.after)
-					synctest.Wait() // what has come waits for what has not
-					sieves[0].set(nil)
-					wg.Wait()
-					settle() // what waited comes with what it waited for, and is not asked for
-					got(t, "the member that was changed", x, c.x...)
-					got(t, "the member that was not", y, "before", "after")
-					if s := hubs[0].Stats(); (lose != "nothing") != (s.Repaired > 0) || s.Overtaken+s.Missed+s.Unknown != 0 {
-						t.Errorf("%+v", s)
-					}
-					if members := hubs[0].Rooms("/", frame).Members("red"); c.name == "leave all" && len(members) != 1 {
-						t.Errorf("%q are in red, want the one that stays", members)
-					}
-					idle(t, hubs...)
+			kit.Bubble(t, c.name+", lost: "+lose, func(t *testing.T) {
+				hubs, sieves := sifted(t, 2)
+				_, x := add(t, hubs[0], "red")
+				_, y := add(t, hubs[0], "red", "stays")
+				r := hubs[1].Rooms("/", frame)
+				sieves[0].set(func(m *envelope.Message) bool {
+					return repairs(m) || broadcasts(m) && m.Broadcast.Stamp.Sequence < 3 && (lose == "both" || lose == "the broadcast before" && m.Broadcast.Route != envelope.ByCluster)
 				})
+				var wg sync.WaitGroup
+				say(t, hubs[1], "before", Broadcast{Rooms: c.before})
+				synctest.Wait()
+				wg.Go(func() { c.change(t, r) })
+				synctest.Wait()
+				say(t, hubs[1], "after", c.after)
+				synctest.Wait() // what has come waits for what has not
+				sieves[0].set(nil)
+				wg.Wait()
+				settle() // what waited comes with what it waited for, and is not asked for
+				got(t, "the member that was changed", x, c.x...)
+				got(t, "the member that was not", y, "before", "after")
+				if s := hubs[0].Stats(); (lose != "nothing") != (s.Repaired > 0) || s.Overtaken+s.Missed+s.Unknown != 0 {
+					t.Errorf("%+v", s)
+				}
+				if members := hubs[0].Rooms("/", frame).Members("red"); c.name == "leave all" && len(members) != 1 {
+					t.Errorf("%q are in red, want the one that stays", members)
+				}
+				idle(t, hubs...)
 			})
 		}
 	}
@@ -81,9 +79,7 @@ func TestChangesBehindALoss(t *testing.T) {
 
 func change(t *testing.T, err error) {
 	t.Helper()
-	if err != nil {
-		t.Errorf("the change: %v", err)
-	}
+	kit.OK(t, err, "the change")
 }
 
 // Many changes and broadcasts in a row, of which many are lost: the same comes as if nothing were.
@@ -134,9 +130,7 @@ func TestManyChangesOverLosses(t *testing.T) {
 		}
 	}
 	for _, lossy := range []bool{false, true} {
-		if came := run(lossy); !slices.Equal(came, want) {
-			t.Errorf("seed %d, lossy %v: got %q, want %q", seed, lossy, came, want)
-		}
+		kit.EqualSlices(t, run(lossy), want, "seed", seed, "lossy", lossy)
 	}
 }
 
@@ -158,9 +152,7 @@ func TestCrowdedWriterIgnoresNacks(t *testing.T) {
 		say(t, hubs[0], "2", Broadcast{Rooms: []string{"red"}})
 		time.Sleep(3 * time.Second)
 		got(t, "the member while the writer is crowded", m)
-		if s := hubs[0].Stats(); s.Resent != 0 {
-			t.Errorf("%d were sent again by a crowded writer", s.Resent)
-		}
+		kit.Equal(t, hubs[0].Stats().Resent, 0, "sent again by a crowded writer")
 		if got := hubs[1].Stats().Nodes; len(got) != 1 {
 			t.Errorf("the crowded node is not among %v", got)
 		}

@@ -11,35 +11,34 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What is emitted before, while and after the broker is away comes, once, in its order: what was on its way is repaired, what was emitted
 // meanwhile waits.
 func TestInterruption(t *testing.T) {
 	for _, away := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 20 * time.Second} {
-		t.Run(away.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				memory := new(adapter.Memory)
-				hubs := make([]*Hub, 3)
-				members := make([]*member, 3)
-				for i := range hubs {
-					hubs[i] = openWith(t, HubConfig{Adapter: memory})
-					_, members[i] = add(t, hubs[i], "red")
-				}
-				emit := newEmitter(t, hubs)
-				for range 3 {
-					emit.some(20) // half of it is in the queues of the links
-					restore := memory.Interrupt()
-					emit.some(20)
-					time.Sleep(away / 2)
-					emit.some(20)
-					time.Sleep(away / 2)
-					restore()
-					emit.some(20)
-					time.Sleep(3 * time.Second)
-				}
-				emit.check(members)
-			})
+		kit.Bubble(t, away.String(), func(t *testing.T) {
+			memory := new(adapter.Memory)
+			hubs := make([]*Hub, 3)
+			members := make([]*member, 3)
+			for i := range hubs {
+				hubs[i] = openWith(t, HubConfig{Adapter: memory})
+				_, members[i] = add(t, hubs[i], "red")
+			}
+			emit := newEmitter(t, hubs)
+			for range 3 {
+				emit.some(20) // half of it is in the queues of the links
+				restore := memory.Interrupt()
+				emit.some(20)
+				time.Sleep(away / 2)
+				emit.some(20)
+				time.Sleep(away / 2)
+				restore()
+				emit.some(20)
+				time.Sleep(3 * time.Second)
+			}
+			emit.check(members)
 		})
 	}
 }
@@ -93,34 +92,32 @@ func (e *emitter) check(members []*member) {
 // The same where one link alone is away: what the others emit meanwhile is lost on the way to it, and asked for when it is back.
 func TestOneLinkAway(t *testing.T) {
 	for _, away := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 25 * time.Second} {
-		t.Run(away.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, wires := cluster(t, 3)
-				members := make([]*member, 3)
-				for i := range hubs {
-					_, members[i] = add(t, hubs[i], "red")
-				}
-				emit := newEmitter(t, hubs)
-				for i := range 3 {
-					emit.some(20)
-					wires[i].die()
-					emit.some(20)
-					time.Sleep(away / 2)
-					emit.some(20)
-					time.Sleep(away / 2)
-					wires[i].set(adapter.State{Status: adapter.Connected})
-					emit.some(20)
-					time.Sleep(5 * time.Second)
-				}
-				emit.check(members)
-				repaired := uint64(0)
-				for _, h := range hubs {
-					repaired += h.Stats().Repaired
-				}
-				if repaired < 3*40 {
-					t.Errorf("%d were repaired, want what two nodes had said while the third was away", repaired)
-				}
-			})
+		kit.Bubble(t, away.String(), func(t *testing.T) {
+			hubs, wires := cluster(t, 3)
+			members := make([]*member, 3)
+			for i := range hubs {
+				_, members[i] = add(t, hubs[i], "red")
+			}
+			emit := newEmitter(t, hubs)
+			for i := range 3 {
+				emit.some(20)
+				wires[i].die()
+				emit.some(20)
+				time.Sleep(away / 2)
+				emit.some(20)
+				time.Sleep(away / 2)
+				wires[i].set(adapter.State{Status: adapter.Connected})
+				emit.some(20)
+				time.Sleep(5 * time.Second)
+			}
+			emit.check(members)
+			repaired := uint64(0)
+			for _, h := range hubs {
+				repaired += h.Stats().Repaired
+			}
+			if repaired < 3*40 {
+				t.Errorf("%d were repaired, want what two nodes had said while the third was away", repaired)
+			}
 		})
 	}
 }
@@ -168,9 +165,7 @@ func TestJoinWhileAway(t *testing.T) {
 		wires[0].set(adapter.State{Status: adapter.Degraded, Reason: errors.New("away")})
 		settle()
 		say(t, hubs[1], "before", Broadcast{Rooms: []string{"elsewhere"}})
-		if err := hubs[0].Rooms("/", frame).Join(t.Context(), id, "red"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		kit.OK(t, hubs[0].Rooms("/", frame).Join(t.Context(), id, "red"))
 		var want []string
 		for i := range 10 {
 			want = append(want, fmt.Sprint(i))

@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // party is a cluster whose nodes can be cut off from the others, with notice and without, and be killed.
@@ -195,9 +196,7 @@ func TestPartingsWhileCutOff(t *testing.T) {
 		if n := count(lost, true); n != unknown || len(lost)-n != exact {
 			t.Errorf("%v after its return the node that was cut off has reported %v, want %d losses and %d unknown", patience, lost, exact, unknown)
 		}
-		if n := len(b.member.take()); n != 0 {
-			t.Errorf("%d broadcasts came to it", n)
-		}
+		kit.Equal(t, len(b.member.take()), 0, "broadcasts that came to it")
 		if stays != nil && stays.member != nil && c.others == "red" {
 			got(t, "the node that stays", stays.member, want...)
 		}
@@ -248,46 +247,44 @@ func TestCloseNamesWhoIsCutOff(t *testing.T) {
 	for _, notice := range []bool{false, true} {
 		for _, gap := range []time.Duration{0, 3 * time.Second, 20 * time.Second, 50 * time.Second} {
 			for name, patience := range map[string]time.Duration{"no ctx": 0, "a short ctx": time.Millisecond, "a ctx that has ended": -1} {
-				t.Run(fmt.Sprintf("notice %v, %v, %s", notice, gap, name), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						p := newParty(t)
-						b, c := p.open("red"), p.open("red")
-						before, idle, later := p.open(""), p.open(""), p.open("")
-						time.Sleep(time.Second)
-						b.cut(true, notice)
-						time.Sleep(gap)
-						server, meanwhile := p.open("blue"), p.open("")
-						for _, g := range []*guest{before, server, meanwhile} {
-							g.emit()
+				kit.Bubble(t, fmt.Sprintf("notice %v, %v, %s", notice, gap, name), func(t *testing.T) {
+					p := newParty(t)
+					b, c := p.open("red"), p.open("red")
+					before, idle, later := p.open(""), p.open(""), p.open("")
+					time.Sleep(time.Second)
+					b.cut(true, notice)
+					time.Sleep(gap)
+					server, meanwhile := p.open("blue"), p.open("")
+					for _, g := range []*guest{before, server, meanwhile} {
+						g.emit()
+					}
+					for _, g := range []*guest{before, server, meanwhile} {
+						ctx, cancel := t.Context(), context.CancelFunc(func() {})
+						if patience != 0 {
+							ctx, cancel = context.WithTimeout(ctx, patience)
 						}
-						for _, g := range []*guest{before, server, meanwhile} {
-							ctx, cancel := t.Context(), context.CancelFunc(func() {})
-							if patience != 0 {
-								ctx, cancel = context.WithTimeout(ctx, patience)
+						err := closing(t, ctx, g.Hub, 0, 300*time.Millisecond)
+						cancel()
+						if patience < 0 { // it has not waited for anybody: whoever had not confirmed by itself is named, too
+							var partial *PartialError
+							if !errors.As(err, &partial) || !slices.Contains(partial.Nodes, b.Node()) || !errors.Is(err, context.DeadlineExceeded) {
+								t.Errorf("Close: %v; want a PartialError that names %s", err, b.Node())
 							}
-							err := closing(t, ctx, g.Hub, 0, 300*time.Millisecond)
-							cancel()
-							if patience < 0 { // it has not waited for anybody: whoever had not confirmed by itself is named, too
-								var partial *PartialError
-								if !errors.As(err, &partial) || !slices.Contains(partial.Nodes, b.Node()) || !errors.Is(err, context.DeadlineExceeded) {
-									t.Errorf("Close: %v; want a PartialError that names %s", err, b.Node())
-								}
-								continue
-							}
-							names(t, err, b)
-							names(t, g.Close(t.Context()), b) // it stays so
+							continue
 						}
-						names(t, closing(t, t.Context(), idle.Hub, 0, 300*time.Millisecond))
-						b.cut(false, notice)
-						time.Sleep(3 * time.Second)
-						later.emit()
-						if patience >= 0 {
-							names(t, closing(t, t.Context(), later.Hub, 0, 0))
-						} // else nobody may have heard the goodbyes
-						if n := len(c.member.take()); patience >= 0 && n != 40 {
-							t.Errorf("%d broadcasts came to the node that stays, want 40", n)
-						}
-					})
+						names(t, err, b)
+						names(t, g.Close(t.Context()), b) // it stays so
+					}
+					names(t, closing(t, t.Context(), idle.Hub, 0, 300*time.Millisecond))
+					b.cut(false, notice)
+					time.Sleep(3 * time.Second)
+					later.emit()
+					if patience >= 0 {
+						names(t, closing(t, t.Context(), later.Hub, 0, 0))
+					} // else nobody may have heard the goodbyes
+					if n := len(c.member.take()); patience >= 0 && n != 40 {
+						t.Errorf("%d broadcasts came to the node that stays, want 40", n)
+					}
 				})
 			}
 		}

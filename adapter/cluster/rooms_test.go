@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestBroadcastAcrossNodes(t *testing.T) {
@@ -23,9 +25,7 @@ func TestBroadcastAcrossNodes(t *testing.T) {
 		members := map[string]*member{a1: m1, a2: m2, b1: m3, c1: m4}
 		names := map[string]string{a1: "a1", a2: "a2", b1: "b1", c1: "c1"}
 		other := new(member) // in another namespace
-		if err := hubs[1].Rooms("/other", frame).Add(t.Context(), hubs[1].NewID(), other); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, hubs[1].Rooms("/other", frame).Add(t.Context(), hubs[1].NewID(), other))
 		for i, c := range []struct {
 			from int
 			b    Broadcast
@@ -86,12 +86,8 @@ func TestNodesWithoutMembersGetNothing(t *testing.T) {
 			say(t, hubs[1], "x", Broadcast{Rooms: []string{from}})
 		}
 		settle()
-		if got := len(wires[0].received()); got != 100 {
-			t.Errorf("node 0 received %d broadcasts, want those to its member", got)
-		}
-		if got := len(wires[1].received()); got != 100 {
-			t.Errorf("node 1 received %d broadcasts, want those to red", got)
-		}
+		kit.Equal(t, len(wires[0].received()), 100, "broadcasts that node 0 received: those to its member")
+		kit.Equal(t, len(wires[1].received()), 100, "broadcasts that node 1 received: those to red")
 		for _, i := range []int{2, 3} {
 			if got := wires[i].received(); len(got) != 0 {
 				t.Errorf("node %d received %d broadcasts without a member: %v", i, len(got), got[0])
@@ -109,19 +105,13 @@ func TestInterestLingers(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		say(t, hubs[0], "x", Broadcast{Rooms: []string{"red"}})
 		settle()
-		if got := len(wires[1].received()); got != 1 {
-			t.Errorf("%d broadcasts received while interest lingers, want 1", got)
-		}
+		kit.Equal(t, len(wires[1].received()), 1, "broadcasts received while interest lingers")
 		got(t, "a member that has left", m)
 		time.Sleep(200 * time.Millisecond)
 		say(t, hubs[0], "y", Broadcast{Rooms: []string{"red"}})
 		settle()
-		if got := len(wires[1].received()); got != 1 {
-			t.Errorf("%d broadcasts received after the linger, want no more than 1", got)
-		}
-		if err := hubs[1].Rooms("/", frame).Join(t.Context(), id, "red"); err != nil {
-			t.Fatal(err)
-		}
+		kit.Equal(t, len(wires[1].received()), 1, "broadcasts received after the linger: no more")
+		kit.OK(t, hubs[1].Rooms("/", frame).Join(t.Context(), id, "red"))
 		say(t, hubs[0], "z", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "a member that is back", m, "z")
@@ -135,29 +125,17 @@ func TestErrorsOfRooms(t *testing.T) {
 		t.Error("there is one set of rooms for each namespace")
 	}
 	id, m := h.NewID(), new(member)
-	if err := r.Join(t.Context(), id, "red"); !errors.Is(err, ErrMember) {
-		t.Errorf("Join before Add: %v, want ErrMember", err)
-	}
-	if err := r.Add(t.Context(), id, m); err != nil {
-		t.Fatal(err)
-	}
+	kit.ErrorIs(t, r.Join(t.Context(), id, "red"), ErrMember, "Join before Add")
+	kit.OK(t, r.Add(t.Context(), id, m))
 	if err := r.Add(t.Context(), id, m); !errors.Is(err, ErrMemberID) || !strings.Contains(err.Error(), id) {
 		t.Errorf("second Add: %v, want ErrMemberID with the id", err)
 	}
 	for _, name := range []string{strings.Repeat("x", MaxRoomName+1), "\xff"} {
-		if err := r.Join(t.Context(), id, "fine", name); !errors.Is(err, ErrRoomName) {
-			t.Errorf("Join of %.10q: %v, want ErrRoomName", name, err)
-		}
+		kit.ErrorIs(t, r.Join(t.Context(), id, "fine", name), ErrRoomName, "Join of", name)
 	}
-	if got := r.Of(id); !slices.Equal(got, []string{id}) {
-		t.Errorf("rooms after refused Joins: %q", got)
-	}
-	if err := r.Join(t.Context(), id, "red", "green", "red"); err != nil {
-		t.Fatal(err)
-	}
-	if got := r.Of(id); !slices.Equal(got, []string{id, "red", "green"}) {
-		t.Errorf("rooms %q", got)
-	}
+	kit.EqualSlices(t, r.Of(id), []string{id}, "rooms after refused Joins")
+	kit.OK(t, r.Join(t.Context(), id, "red", "green", "red"))
+	kit.EqualSlices(t, r.Of(id), []string{id, "red", "green"}, "rooms")
 	if got, ok := r.Get(id); !ok || got != m {
 		t.Errorf("Get: %v %v", got, ok)
 	}
@@ -170,9 +148,7 @@ func TestErrorsOfRooms(t *testing.T) {
 		t.Errorf("names %q, %d members, ids %q, in green %q", got, r.Len(), r.IDs(), r.Members("green"))
 	}
 	r.Remove(id)
-	if err := r.Join(t.Context(), id, "red"); !errors.Is(err, ErrMember) {
-		t.Errorf("Join after Remove: %v, want ErrMember", err)
-	}
+	kit.ErrorIs(t, r.Join(t.Context(), id, "red"), ErrMember, "Join after Remove")
 	if r.Of(id) != nil || r.Len() != 0 || len(r.all()) != 0 {
 		t.Errorf("left behind: %q, %d members, rooms %q", r.Of(id), r.Len(), r.all())
 	}
@@ -205,9 +181,7 @@ func TestUnframeable(t *testing.T) {
 	_, m := add(t, h)
 	say(t, h, "unframeable", Broadcast{})
 	say(t, h, "x", Broadcast{})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("got %q, want the second", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "the second")
 	if !strings.Contains(log.String(), "no frame for it") {
 		t.Errorf("logged %q", log.String())
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // The rules about what nodes ask of each other: see rules_test.go for all of them.
@@ -38,49 +39,47 @@ func TestRule16BroadcastComesBeforeTheChangeThatFollows(t *testing.T) {
 		{"leave all", leave, nil, nil},
 	} {
 		for _, lossy := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, lossy %t", c.name, lossy), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					hubs, sieves := sifted(t, 3)
-					var members []*member
-					for _, h := range hubs {
-						for range 2 {
-							_, m := add(t, h, "red", "blue")
-							members = append(members, m)
-						}
+			kit.Bubble(t, fmt.Sprintf("%s, lossy %t", c.name, lossy), func(t *testing.T) {
+				hubs, sieves := sifted(t, 3)
+				var members []*member
+				for _, h := range hubs {
+					for range 2 {
+						_, m := add(t, h, "red", "blue")
+						members = append(members, m)
 					}
-					_, bystander := add(t, hubs[1], "green")
-					synctest.Wait()
-					if lossy { // node 1 gets nothing that was emitted, and node 2 only some
-						sieves[1].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Kind == 0 })
-						sieves[2].set(func(m *envelope.Message) bool { return broadcasts(m) && string(m.Broadcast.Payload) == "2" })
+				}
+				_, bystander := add(t, hubs[1], "green")
+				synctest.Wait()
+				if lossy { // node 1 gets nothing that was emitted, and node 2 only some
+					sieves[1].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Kind == 0 })
+					sieves[2].set(func(m *envelope.Message) bool { return broadcasts(m) && string(m.Broadcast.Payload) == "2" })
+				}
+				want := []string{"1", "2", "3"}
+				for _, payload := range want {
+					say(t, hubs[0], payload, Broadcast{Rooms: c.rooms})
+				}
+				if err := c.change(t.Context(), hubs[0].Rooms("/", frame), Selection{Rooms: c.rooms}); err != nil {
+					t.Errorf("%v, want that it is done everywhere", err)
+				}
+				say(t, hubs[0], "too late", Broadcast{Rooms: red})
+				for _, s := range sieves {
+					s.set(nil)
+				}
+				time.Sleep(3 * time.Second)
+				for i, m := range members {
+					got(t, fmt.Sprint("member ", i), m, slices.Concat(want, c.after)...)
+				}
+				if c.rooms == nil {
+					got(t, "the bystander", bystander, slices.Concat(want, c.after)...)
+				} else {
+					got(t, "the bystander", bystander)
+				}
+				for i, h := range hubs {
+					if s := h.Stats(); s.Missed+s.Unknown != 0 || i > 0 && (s.Repaired > 0) != lossy {
+						t.Errorf("node %d: %+v, want repairs: %v", i, s, lossy && i > 0)
 					}
-					want := []string{"1", "2", "3"}
-					for _, payload := range want {
-						say(t, hubs[0], payload, Broadcast{Rooms: c.rooms})
-					}
-					if err := c.change(t.Context(), hubs[0].Rooms("/", frame), Selection{Rooms: c.rooms}); err != nil {
-						t.Errorf("%v, want that it is done everywhere", err)
-					}
-					say(t, hubs[0], "too late", Broadcast{Rooms: red})
-					for _, s := range sieves {
-						s.set(nil)
-					}
-					time.Sleep(3 * time.Second)
-					for i, m := range members {
-						got(t, fmt.Sprint("member ", i), m, slices.Concat(want, c.after)...)
-					}
-					if c.rooms == nil {
-						got(t, "the bystander", bystander, slices.Concat(want, c.after)...)
-					} else {
-						got(t, "the bystander", bystander)
-					}
-					for i, h := range hubs {
-						if s := h.Stats(); s.Missed+s.Unknown != 0 || i > 0 && (s.Repaired > 0) != lossy {
-							t.Errorf("node %d: %+v, want repairs: %v", i, s, lossy && i > 0)
-						}
-					}
-					idle(t, hubs...)
-				})
+				}
+				idle(t, hubs...)
 			})
 		}
 	}
@@ -165,19 +164,13 @@ func TestRule19EachNodeSaysOnceHowManyItHasAsked(t *testing.T) {
 			t.Errorf("%d answers of %d, %v; want 6", len(acks.Answers), acks.Members, err)
 		}
 		for _, a := range acks.Answers {
-			if string(a.Payload) != "the first" {
-				t.Errorf("%s has answered %q", a.Member, a.Payload)
-			}
+			kit.Equal(t, string(a.Payload), "the first", "the answer of", a.Member)
 		}
-		if !slices.Equal(framed, []int{1, 0, 1}) {
-			t.Errorf("framed %v times, want once where there are members", framed)
-		}
+		kit.EqualSlices(t, framed, []int{1, 0, 1}, "framings, once where there are members")
 		mu.Lock()
 		defer mu.Unlock()
 		for i, want := range [][]string{nil, {"0 asked 0 <nil>"}, {"4 asked 4 <nil>", "4 answers <nil>"}} {
-			if got := said[hubs[i].Node()]; !slices.Equal(got, want) {
-				t.Errorf("node %d has said %q, want %q", i, got, want)
-			}
+			kit.EqualSlices(t, said[hubs[i].Node()], want, "node", i, "has said")
 		}
 		idle(t, hubs...)
 	})
@@ -214,16 +207,11 @@ func TestRule20AcksAreWhole(t *testing.T) {
 			start := time.Now()
 			acks, err := r.EmitWithAck(ctx, c.b)
 			cancel()
-			if took := time.Since(start); took < c.took || took > c.took+3*ackDelay {
-				t.Errorf("%+v: it took %v, want %v", c.b, took, c.took)
-			}
-			if len(acks.Answers) != c.answers || acks.Members != c.members {
-				t.Errorf("%+v: %d answers of %d, want %d of %d", c.b, len(acks.Answers), acks.Members, c.answers, c.members)
-			}
+			kit.Took(t, start, c.took, c.took+3*ackDelay, c.b)
+			kit.Equal(t, len(acks.Answers), c.answers, c.b, "answers")
+			kit.Equal(t, acks.Members, c.members, c.b, "members")
 			if c.answers == c.members {
-				if err != nil {
-					t.Errorf("%+v: %v", c.b, err)
-				}
+				kit.OK(t, err, c.b)
 			} else {
 				missing(t, fmt.Sprintf("%+v", c.b), err, c.members-c.answers, context.DeadlineExceeded)
 			}
@@ -279,35 +267,26 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 				}
 				by[a.Node] = true
 			}
-			if len(answers) != want {
-				t.Errorf("%s: %d answers, want %d", what, len(answers), want)
-			}
+			kit.Equal(t, len(answers), want, what, "answers")
 		}
 		var want, other []string
 		for i := 1; i < len(hubs); i++ {
 			want = append(want, fmt.Sprint("/ x to ", i))
 			other = append(other, fmt.Sprint("/other x to ", i))
 		}
-		if err := r.ServerSideEmit(t.Context(), []byte("x")); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.ServerSideEmit(t.Context(), []byte("x")))
 		told("ServerSideEmit", want...)
-		if err := hubs[0].Rooms("/other", frame).ServerSideEmit(t.Context(), []byte("x")); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, hubs[0].Rooms("/other", frame).ServerSideEmit(t.Context(), []byte("x")))
 		told("another namespace", other...)
 		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"))
-		if err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, err)
 		answered("ServerSideEmitWithAck", answers, len(hubs)-1)
 		told("ServerSideEmitWithAck", want...)
 		if len(hubs) == 1 {
 			return // 0 others: no answers, and no error
 		}
 		last := hubs[len(hubs)-1]
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		answers, err = r.ServerSideEmitWithAck(ctx, []byte("silence"))
 		missing(t, "one is silent", err, 0, context.DeadlineExceeded, last.Node())
 		answered("one is silent", answers, len(hubs)-2)
@@ -315,14 +294,10 @@ func TestRule24ServerEventsGoToTheOthers(t *testing.T) {
 		start := time.Now()
 		answers, err = r.ServerSideEmitWithAck(t.Context(), []byte("silence"))
 		missing(t, "one leaves", err, 0, ErrNode, last.Node())
-		if took := time.Since(start); took > time.Second+10*time.Millisecond {
-			t.Errorf("one that leaves was waited for: %v", took)
-		}
+		kit.Took(t, start, 0, time.Second+10*time.Millisecond, "one that leaves was waited for")
 		answered("one leaves", answers, len(hubs)-2)
 		answers, err = r.ServerSideEmitWithAck(t.Context(), []byte("x"))
-		if err != nil {
-			t.Errorf("when it has left: %v", err)
-		}
+		kit.OK(t, err, "when it has left")
 		answered("when it has left", answers, len(hubs)-2)
 	})
 }

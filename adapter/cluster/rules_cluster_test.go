@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestRule15FramedOnce(t *testing.T) {
@@ -21,9 +22,7 @@ func TestRule15FramedOnce(t *testing.T) {
 		say := func(b Broadcast) {
 			t.Helper()
 			b.Payload = []byte("x")
-			if err := r.Emit(b); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Emit(b))
 		}
 		var members []*member
 		for i := range 10 {
@@ -34,9 +33,7 @@ func TestRule15FramedOnce(t *testing.T) {
 		say(Broadcast{Local: true})
 		say(Broadcast{Volatile: true})
 		say(Broadcast{Rooms: []string{"nowhere"}})
-		if framed != 3 {
-			t.Errorf("framed %d times, want once for each of three that somebody gets", framed)
-		}
+		kit.Equal(t, framed, 3, "framings, once for each of three that somebody gets")
 		settle()
 		for i, m := range members {
 			got(t, fmt.Sprint("member ", i), m, "x", "x", "volatile x")
@@ -84,45 +81,42 @@ func TestRule17LocalDeliveryWhateverTheBrokerDoes(t *testing.T) {
 		{broker: "does not answer", opening: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
 		{broker: "was closed", after: func(h *Hub, _ *wire) { h.Close(context.Background()) }, fails: adapter.ErrClosed},
 	} {
-		t.Run(c.broker, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := &wire{Memory: new(adapter.Memory), opening: c.opening, publishing: c.publishing}
-				h := NewHub(HubConfig{Adapter: w, Logger: silent, QueueBytes: c.bytes})
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel()
-				t.Cleanup(func() { h.Close(ctx) }) // does not wait for what the broker does not take
-				m, r := new(member), h.Rooms("/", frame)
-				_ = r.Add(ctx, "a", m)
-				_ = r.Join(ctx, "a", "red", "blue")
+		kit.Bubble(t, c.broker, func(t *testing.T) {
+			w := &wire{Memory: new(adapter.Memory), opening: c.opening, publishing: c.publishing}
+			h := NewHub(HubConfig{Adapter: w, Logger: silent, QueueBytes: c.bytes})
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			t.Cleanup(func() { h.Close(ctx) }) // does not wait for what the broker does not take
+			m, r := new(member), h.Rooms("/", frame)
+			_ = r.Add(ctx, "a", m)
+			_ = r.Join(ctx, "a", "red", "blue")
+			synctest.Wait()
+			if c.after != nil {
+				c.after(h, w)
 				synctest.Wait()
-				if c.after != nil {
-					c.after(h, w)
-					synctest.Wait()
+			}
+			start, failed := time.Now(), false
+			for i := range 100 {
+				payload := fmt.Sprint("packet ", i)
+				err := r.Emit(Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte(payload)})
+				if err != nil && (c.fails == nil || !errors.Is(err, c.fails)) {
+					t.Fatalf("Broadcast %d: %v", i, err)
 				}
-				start, failed := time.Now(), false
-				for i := range 100 {
-					payload := fmt.Sprint("packet ", i)
-					err := r.Emit(Broadcast{Rooms: []string{"red", "blue"}, Payload: []byte(payload)})
-					if err != nil && (c.fails == nil || !errors.Is(err, c.fails)) {
-						t.Fatalf("Broadcast %d: %v", i, err)
-					}
-					failed = failed || err != nil
-					if got := m.take(); !slices.Equal(got, []string{payload}) { // nobody has waited for anything
-						t.Fatalf("the member got %q, want %q", got, payload)
-					}
+				failed = failed || err != nil
+				if got := m.take(); !slices.Equal(got, []string{payload}) { // nobody has waited for anything
+					t.Fatalf("the member got %q, want %q", got, payload)
 				}
-				if failed != (c.fails != nil) || time.Since(start) != 0 {
-					t.Errorf("an error: %v, want %v; it took %v", failed, c.fails, time.Since(start))
-				}
-			})
+			}
+			if failed != (c.fails != nil) || time.Since(start) != 0 {
+				t.Errorf("an error: %v, want %v; it took %v", failed, c.fails, time.Since(start))
+			}
 		})
 	}
 }
 
 func TestRule18NoOwnMessageTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var met atomic.Bool
 		one := make(chan struct{}, 1) // recv is called by one goroutine at a time
 		for _, w := range wires {
@@ -159,9 +153,7 @@ func TestRule18NoOwnMessageTwice(t *testing.T) {
 		for _, msg := range []string{"", "nonsense", "\x01\xff0123456789", "\xff"} {
 			hubs[1].receive([]byte(msg))
 		}
-		if got := hubs[1].Stats().Malformed - before; got != 4 {
-			t.Errorf("%d messages were not understood, want 4", got)
-		}
+		kit.Equal(t, hubs[1].Stats().Malformed-before, 4, "messages not understood")
 		say(t, hubs[0], "z", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the other node's", far, "z")
@@ -194,21 +186,15 @@ func TestRule27OpensInTheBackgroundAndSaysGoodbye(t *testing.T) {
 		h := open(t, w)
 		start := time.Now()
 		m := addAs(t, h.Rooms("/", frame), "a", "red")
-		if took := time.Since(start); took > 250*time.Millisecond { // what nodes are waited for at the most
-			t.Errorf("a member was kept waiting for %v", took)
-		}
-		if err := h.Ready(t.Context()); !errors.Is(err, nobody) {
-			t.Errorf("Ready: %v, want the adapter's error", err)
-		}
+		kit.Took(t, start, 0, 250*time.Millisecond, "a member was kept waiting for")
+		kit.ErrorIs(t, h.Ready(t.Context()), nobody)
 		say(t, h, "alone", Broadcast{Rooms: []string{"red"}})
 		got(t, "the member", m, "alone")
 		time.Sleep(2 * time.Second)
 		say(t, others[0], "together", Broadcast{Rooms: []string{"red"}})
 		settle()
 		got(t, "the member", m, "together")
-		if err := h.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, h.Close(t.Context()))
 		synctest.Wait()
 		if got := others[0].Stats().Nodes; len(got) != 0 {
 			t.Errorf("the other node still knows %q", got)

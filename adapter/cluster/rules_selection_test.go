@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // everySelection are selections of the members a and b of one node, and c and d of another: a and c are in red, b and c in blue.
@@ -42,9 +44,7 @@ func quartet(t *testing.T, hubs []*Hub) map[string]*member {
 		r.mu.Lock() // an id that can be read is no private topic, which would come here anyhow
 		wait := r.interest(roomTopic("/", id))
 		r.mu.Unlock()
-		if err := r.hub.fenced(t.Context(), wait); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.hub.fenced(t.Context(), wait))
 		members[id] = m
 	}
 	members["e"] = addAs(t, hubs[1].Rooms("/other", frame), "e", "red", "blue")
@@ -81,9 +81,7 @@ func TestRule21FetchSelectsAsBroadcast(t *testing.T) {
 			if slices.Sort(ids); err != nil || strings.Join(ids, "") != c.want {
 				t.Errorf("%+v: fetched %q, %v; want %q", c.s, ids, err, c.want)
 			}
-			if n, err := r.Count(t.Context(), c.s); err != nil || n != len(c.want) {
-				t.Errorf("%+v: counted %d, %v; want %d", c.s, n, err, len(c.want))
-			}
+			kit.Got(r.Count(t.Context(), c.s)).Is(t, len(c.want), c.s, "counted")
 		}
 		idle(t, hubs...)
 	})
@@ -111,17 +109,13 @@ func TestRule22ChangesSelectAsBroadcast(t *testing.T) {
 				if err := r.SocketsLeave(t.Context(), c.s, "new", "nowhere"); err != nil || in("new") != left("abcd", c.want) {
 					t.Errorf("SocketsLeave %+v: %v, %q are left, want all but %q", c.s, err, in("new"), c.want)
 				}
-				if err := r.DisconnectSockets(t.Context(), c.s, close); err != nil {
-					t.Errorf("DisconnectSockets %+v: %v", c.s, err)
-				}
+				kit.OK(t, r.DisconnectSockets(t.Context(), c.s, close), "DisconnectSockets", c.s)
 				for id, m := range members { // it has been told by now, without another wait
 					var want []string
 					if strings.Contains(c.want, id) {
 						want = []string{fmt.Sprint("disconnect ", close)}
 					}
-					if got := m.take(); !slices.Equal(got, want) {
-						t.Errorf("DisconnectSockets %+v: %s got %q, want %q", c.s, id, got, want)
-					}
+					kit.EqualSlices(t, m.take(), want, "DisconnectSockets", c.s, id)
 				}
 				idle(t, hubs...)
 			})
@@ -166,9 +160,7 @@ func TestRule12UnionOfRooms(t *testing.T) {
 		say(t, h, "x", Broadcast{Rooms: c.rooms})
 		for name, m := range members {
 			want := strings.Count(c.want, name)
-			if got := m.take(); len(got) != want {
-				t.Errorf("%q: %s got it %d times, want %d", c.rooms, name, len(got), want)
-			}
+			kit.Equal(t, len(m.take()), want, c.rooms, "broadcasts that came to", name)
 		}
 	}
 }
@@ -193,9 +185,7 @@ func TestRule13ExceptWins(t *testing.T) {
 		say(t, h, "x", Broadcast{Rooms: c.rooms, Except: c.except})
 		for name, m := range members {
 			want := strings.Count(c.want, name)
-			if got := m.take(); len(got) != want {
-				t.Errorf("%q except %q: %s got it %d times, want %d", c.rooms, c.except, name, len(got), want)
-			}
+			kit.Equal(t, len(m.take()), want, c.rooms, "except", c.except, "broadcasts that came to", name)
 		}
 	}
 }
@@ -229,9 +219,7 @@ func TestRule14MembershipChangesDuringBroadcast(t *testing.T) {
 			}
 		}}
 		members = append(members, m)
-		if err := r.Add(t.Context(), id(i), m); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Add(t.Context(), id(i), m))
 		_ = r.Join(t.Context(), id(i), "red")
 	}
 	say(t, h, "x", Broadcast{Rooms: []string{"red", "blue"}})

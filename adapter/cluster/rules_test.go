@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What Socket.IO's adapters promise (socket.io-adapter 2.5, in-memory and cluster), rule by rule. Each has a test that is named after it:
@@ -49,12 +51,8 @@ import (
 func addAs(t *testing.T, r *Rooms, id string, rooms ...string) *member {
 	t.Helper()
 	m := new(member)
-	if err := r.Add(t.Context(), id, m); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Join(t.Context(), id, rooms...); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, r.Add(t.Context(), id, m))
+	kit.OK(t, r.Join(t.Context(), id, rooms...))
 	return m
 }
 
@@ -91,9 +89,7 @@ func TestRule01EachNamespaceHasItsOwnRooms(t *testing.T) {
 				t.Errorf("%s: rooms %q, want %q", c.r.namespace, got, names)
 			}
 			for id, want := range c.of {
-				if got := c.r.Of(id); !slices.Equal(got, want) {
-					t.Errorf("%s: %s is in %q, want %q", c.r.namespace, id, got, want)
-				}
+				kit.EqualSlices(t, c.r.Of(id), want, c.r.namespace, id, "rooms")
 			}
 			if got := c.r.IDs(); len(got) != len(c.of) {
 				t.Errorf("%s: members %q, want %d", c.r.namespace, got, len(c.of))
@@ -111,9 +107,7 @@ func TestRule02MembersMayBeInNoRoom(t *testing.T) {
 	if err := r.Join(t.Context(), "a", "red"); !errors.Is(err, ErrMember) || len(r.all()) != 0 || r.Of("a") != nil {
 		t.Errorf("Join of one that was not added: %v, rooms %q, want ErrMember and none", err, r.all())
 	}
-	if err := r.Join(t.Context(), "a"); !errors.Is(err, ErrMember) {
-		t.Errorf("Join of no room: %v, want ErrMember", err)
-	}
+	kit.ErrorIs(t, r.Join(t.Context(), "a"), ErrMember, "Join of no room")
 	told.want(t, "nobody joins")
 	m := addAs(t, r, "a")
 	told.want(t, "Add", "create-room a", "join-room a, a")
@@ -122,9 +116,7 @@ func TestRule02MembersMayBeInNoRoom(t *testing.T) {
 		t.Errorf("a member in no room: it is in %q, members are %q", got, r.IDs())
 	}
 	say(t, h, "x", Broadcast{})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("a member in no room got %q, want what is for all", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "a member in no room gets what is for all")
 }
 
 // In Socket.IO, the member is not in the room yet when create-room is told. In belfry it is, since it cannot be told with a lock held:
@@ -137,18 +129,12 @@ func TestRule03CreateBeforeJoin(t *testing.T) {
 	told := listenTo(r)
 	var sizes []int
 	r.Listen(func(e RoomEvent) { sizes = append(sizes, len(r.Members(e.Room))) })
-	if err := r.Join(t.Context(), "b", "red", "blue", "green"); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, r.Join(t.Context(), "b", "red", "blue", "green"))
 	told.want(t, "Join", "create-room red", "join-room red, b", "join-room blue, b", "create-room green", "join-room green, b")
-	if want := []int{1, 1, 2, 1, 1}; !slices.Equal(sizes, want) {
-		t.Errorf("members seen: %v, want %v", sizes, want)
-	}
+	kit.EqualSlices(t, sizes, []int{1, 1, 2, 1, 1}, "members seen")
 	addAs(t, r, "c")
 	told.want(t, "Add", "create-room c", "join-room c, c")
-	if err := r.Join(t.Context(), "c", "yellow", "\xff"); !errors.Is(err, ErrRoomName) {
-		t.Fatal(err)
-	}
+	kit.ErrorIs(t, r.Join(t.Context(), "c", "yellow", "\xff"), ErrRoomName)
 	told.want(t, "a Join that was refused")
 }
 
@@ -161,13 +147,9 @@ func TestRule04JoiningAgainTellsNothing(t *testing.T) {
 		_ = r.Join(t.Context(), "a", "red", "a", "blue", "red")
 	}
 	_ = r.Join(t.Context(), "a")
-	if err := r.Add(t.Context(), "a", new(member)); !errors.Is(err, ErrMemberID) {
-		t.Errorf("a second Add: %v, want ErrMemberID", err)
-	}
+	kit.ErrorIs(t, r.Add(t.Context(), "a", new(member)), ErrMemberID, "a second Add")
 	told.want(t, "joined again")
-	if got := r.Of("a"); !slices.Equal(got, []string{"a", "red", "blue"}) {
-		t.Errorf("rooms %q", got)
-	}
+	kit.EqualSlices(t, r.Of("a"), []string{"a", "red", "blue"}, "rooms")
 	_ = r.Join(t.Context(), "a", "blue", "green", "green", "red")
 	told.want(t, "one is new", "create-room green", "join-room green, a")
 	say(t, h, "x", Broadcast{Rooms: []string{"red"}})
@@ -198,9 +180,7 @@ func TestRule05LeavesTellOfThoseWhoWereThere(t *testing.T) {
 	}
 	say(t, h, "x", Broadcast{})
 	say(t, h, "y", Broadcast{Rooms: []string{"a", "red", "blue"}})
-	if got := m.take(); !slices.Equal(got, []string{"x"}) {
-		t.Errorf("got %q, want what is for all", got)
-	}
+	kit.EqualSlices(t, m.take(), []string{"x"}, "what is for all")
 }
 
 // In Socket.IO, the member still has all its rooms while leave-room is told. In belfry it has left them all in one step, of which listeners
@@ -289,7 +269,5 @@ func TestRule23MembersOfRoomsAndRoomsOfMembers(t *testing.T) {
 	if got := r.Of("nobody"); got != nil {
 		t.Errorf("the rooms of nobody: %q, want nil", got)
 	}
-	if got := r.Of("c"); !slices.Equal(got, []string{"c"}) {
-		t.Errorf("the rooms of c: %q", got)
-	}
+	kit.EqualSlices(t, r.Of("c"), []string{"c"}, "the rooms of c")
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestServerSideEmit(t *testing.T) {
@@ -29,9 +31,7 @@ func TestServerSideEmit(t *testing.T) {
 		var want []string
 		for i := range 500 {
 			namespace := []string{"/", "/other"}[i%2]
-			if err := hubs[0].Rooms(namespace, frame).ServerSideEmit(t.Context(), fmt.Append(nil, i)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, hubs[0].Rooms(namespace, frame).ServerSideEmit(t.Context(), fmt.Append(nil, i)))
 			want = append(want, fmt.Sprintf("%s %s %d false", hubs[0].Node(), namespace, i))
 		}
 		settle()
@@ -42,9 +42,8 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := hubs[0].Rooms("/", frame).ServerSideEmit(ctx, nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("with a ctx that has ended: %v", err)
-		}
+		kit.ErrorIs(t, hubs[0].Rooms("/", frame).ServerSideEmit(ctx, nil), context.Canceled,
+			"with a ctx that has ended")
 	})
 }
 
@@ -65,9 +64,7 @@ func TestSlowEventHandler(t *testing.T) {
 		})
 		emit := func(h *Hub, size int) {
 			t.Helper()
-			if err := h.Rooms("/", frame).ServerSideEmit(t.Context(), make([]byte, size)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, h.Rooms("/", frame).ServerSideEmit(t.Context(), make([]byte, size)))
 		}
 		emit(hubs[0], 0)
 		settle() // the handler has it
@@ -82,9 +79,7 @@ func TestSlowEventHandler(t *testing.T) {
 		hold <- struct{}{}
 		close(hold)
 		settle()
-		if got.Load() != maxServerEvents+1 {
-			t.Errorf("%d came, want %d", got.Load(), maxServerEvents+1)
-		}
+		kit.Equal(t, got.Load(), maxServerEvents+1, "that came")
 		idle(t, hubs...)
 		hold = make(chan struct{})
 		emit(hubs[0], 0)
@@ -92,9 +87,7 @@ func TestSlowEventHandler(t *testing.T) {
 		emit(hubs[0], maxServerEventBytes+1)
 		emit(hubs[0], 1)
 		settle()
-		if n := hubs[2].Stats().Busy; n != 11 {
-			t.Errorf("%d were dropped, want 11", n)
-		}
+		kit.Equal(t, hubs[2].Stats().Busy, 11, "dropped")
 		close(hold)
 		settle()
 		idle(t, hubs...)
@@ -159,9 +152,7 @@ func TestHubCall(t *testing.T) {
 		large := bytes.Repeat([]byte("0123456789"), 100_000)
 		for i, h := range hubs {
 			h.Handle("echo", func(_ context.Context, from string, payload []byte) ([]byte, error) {
-				if from != hubs[0].Node() {
-					t.Errorf("called by %s", from)
-				}
+				kit.Equal(t, from, hubs[0].Node(), "called by")
 				return slices.Concat(fmt.Append(nil, i, " "), payload), nil
 			})
 			h.Handle("fail", func(context.Context, string, []byte) ([]byte, error) { return nil, errors.New("no luck") })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // sieve decides what gets through to a node of what its wire brings.
@@ -79,9 +80,7 @@ func openWith(t *testing.T, cfg HubConfig) *Hub {
 	}
 	h := NewHub(cfg)
 	t.Cleanup(func() { h.Close(context.Background()) })
-	if err := h.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, h.Ready(t.Context()))
 	synctest.Wait()
 	return h
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // works checks that hubs, of which no member is in the room, do together what a cluster does.
@@ -36,9 +37,7 @@ func works(t *testing.T, room string, hubs ...*Hub) {
 	for i, m := range members {
 		came := m.take()
 		slices.Sort(came)
-		if !slices.Equal(came, want) {
-			t.Errorf("member %d in %s got %q, want %q", i, room, came, want)
-		}
+		kit.EqualSlices(t, came, want, "member", i, "in", room)
 		r := hubs[i].Rooms("/", frame)
 		if n, err := r.Count(t.Context(), Selection{Rooms: []string{room}}); n != len(hubs) || err != nil {
 			t.Errorf("node %d counts %d in %s, %v", i, n, room, err)
@@ -55,15 +54,11 @@ func works(t *testing.T, room string, hubs ...*Hub) {
 func stranger(t *testing.T, memory *adapter.Memory) func(msg []byte) {
 	t.Helper()
 	link, err := memory.Open(t.Context(), func([]byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { link.Close() })
 	return func(msg []byte) {
 		t.Helper()
-		if err := link.Publish(t.Context(), adapter.Topic{Kind: adapter.Cluster}, msg); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, link.Publish(t.Context(), adapter.Topic{Kind: adapter.Cluster}, msg))
 	}
 }
 
@@ -107,8 +102,7 @@ func TestNewerNode(t *testing.T) {
 // A version that appends fields to every message, flags to every broadcast, and asks what is not known here, is understood in the rest.
 func TestAppendedFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		for i, w := range wires {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
 			w.receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
@@ -125,9 +119,7 @@ func TestAppendedFields(t *testing.T) {
 		works(t, "red", hubs...)
 		_, m := add(t, hubs[1], "green")
 		body := &envelope.Body{Route: envelope.ByRoom, Flags: 1<<40 | envelope.Volatile, Namespace: "/", Rooms: []string{"green"}, Payload: []byte("flagged")}
-		if err := hubs[0].publish(body); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, hubs[0].publish(body))
 		time.Sleep(time.Second)
 		got(t, "the member", m, "volatile flagged")
 		for i, h := range hubs {
@@ -136,9 +128,7 @@ func TestAppendedFields(t *testing.T) {
 			}
 		}
 		for _, h := range hubs {
-			if err := h.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, h.Close(t.Context()))
 		}
 	})
 }
@@ -146,8 +136,7 @@ func TestAppendedFields(t *testing.T) {
 // A link may bring what is for other nodes: it is ignored, whatever it says.
 func TestMessagesForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		var mu sync.Mutex // recv is called by one goroutine at a time
 		rng := rand.New(rand.NewPCG(1, 1))
 		strayed := 0
@@ -269,82 +258,80 @@ func TestForgedMessages(t *testing.T) {
 	msgs := captured(t)
 	seed := uint64(time.Now().UnixNano())
 	for _, as := range []string{"strangers", "members of the cluster"} {
-		t.Run(as, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(seed, 1))
-				memory := new(adapter.Memory)
-				var mu sync.Mutex // recv is called by one goroutine at a time
-				wires := []*wire{{Memory: memory}, {Memory: memory}}
-				for _, w := range wires {
-					w.receiving = func(msg []byte, _ bool, recv func([]byte)) {
-						mu.Lock()
-						defer mu.Unlock()
-						recv(msg)
-					}
-				}
-				hubs := clusterOn(t, wires...)
-				_, m := add(t, hubs[0], "red")
-				_, n := add(t, hubs[1], "red")
-				for range 20_000 {
-					msg := bytes.Clone(msgs[rng.IntN(len(msgs))])
-					if as == "strangers" {
-						copy(msg[3:], fmt.Sprintf("stranger-%c", 'a'+rng.IntN(20)))
-					} else {
-						copy(msg[3:], hubs[1].Node())
-					}
-					if rng.IntN(2) == 0 { // for this node, whoever it was for; but not of a broadcast
-						if i := bytes.IndexByte(msg[13:], nodeLen); i == 0 && len(msg) > 24 {
-							copy(msg[14:], hubs[0].Node())
-						}
-					}
-					for range rng.IntN(4) {
-						i := rng.IntN(len(msg))
-						if i >= 3 && i < 13 {
-							continue // the sender
-						}
-						switch rng.IntN(5) {
-						case 0:
-							msg[i] = byte(rng.Uint32())
-						case 1:
-							msg[i] ^= 1 << rng.IntN(8)
-						case 2:
-							msg[i] = 0xff
-						case 3:
-							msg = slices.Insert(msg, i, byte(rng.Uint32()))
-						case 4:
-							if i > 13 {
-								msg = msg[:i]
-							}
-						}
-					}
+		kit.Bubble(t, as, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			memory := new(adapter.Memory)
+			var mu sync.Mutex // recv is called by one goroutine at a time
+			wires := []*wire{{Memory: memory}, {Memory: memory}}
+			for _, w := range wires {
+				w.receiving = func(msg []byte, _ bool, recv func([]byte)) {
 					mu.Lock()
-					wires[0].recv(msg)
-					mu.Unlock()
-					if rng.IntN(100) == 0 {
-						time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
-					}
+					defer mu.Unlock()
+					recv(msg)
 				}
-				for _, id := range append(hubs[0].Stats().Suspects, hubs[0].Stats().Nodes...) {
-					if !validNode(id) {
-						t.Errorf("%q became a node", id)
-					}
-				}
-				time.Sleep(40 * time.Second) // strangers are given up now
-				m.take()
-				n.take()
-				if s := hubs[0].Stats(); s.Malformed == 0 {
-					t.Errorf("%+v, want something malformed", s)
-				}
+			}
+			hubs := clusterOn(t, wires...)
+			_, m := add(t, hubs[0], "red")
+			_, n := add(t, hubs[1], "red")
+			for range 20_000 {
+				msg := bytes.Clone(msgs[rng.IntN(len(msgs))])
 				if as == "strangers" {
-					works(t, "blue", hubs...)
+					copy(msg[3:], fmt.Sprintf("stranger-%c", 'a'+rng.IntN(20)))
 				} else {
-					// What was forged of a node is that node's harm on those that have heard it, such as a goodbye: with others these go on.
-					works(t, "blue", hubs[0], openWith(t, HubConfig{Adapter: &wire{Memory: memory}}))
+					copy(msg[3:], hubs[1].Node())
 				}
-				if t.Failed() {
-					t.Logf("seed %d", seed)
+				if rng.IntN(2) == 0 { // for this node, whoever it was for; but not of a broadcast
+					if i := bytes.IndexByte(msg[13:], nodeLen); i == 0 && len(msg) > 24 {
+						copy(msg[14:], hubs[0].Node())
+					}
 				}
-			})
+				for range rng.IntN(4) {
+					i := rng.IntN(len(msg))
+					if i >= 3 && i < 13 {
+						continue // the sender
+					}
+					switch rng.IntN(5) {
+					case 0:
+						msg[i] = byte(rng.Uint32())
+					case 1:
+						msg[i] ^= 1 << rng.IntN(8)
+					case 2:
+						msg[i] = 0xff
+					case 3:
+						msg = slices.Insert(msg, i, byte(rng.Uint32()))
+					case 4:
+						if i > 13 {
+							msg = msg[:i]
+						}
+					}
+				}
+				mu.Lock()
+				wires[0].recv(msg)
+				mu.Unlock()
+				if rng.IntN(100) == 0 {
+					time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+				}
+			}
+			for _, id := range append(hubs[0].Stats().Suspects, hubs[0].Stats().Nodes...) {
+				if !validNode(id) {
+					t.Errorf("%q became a node", id)
+				}
+			}
+			time.Sleep(40 * time.Second) // strangers are given up now
+			m.take()
+			n.take()
+			if s := hubs[0].Stats(); s.Malformed == 0 {
+				t.Errorf("%+v, want something malformed", s)
+			}
+			if as == "strangers" {
+				works(t, "blue", hubs...)
+			} else {
+				// What was forged of a node is that node's harm on those that have heard it, such as a goodbye: with others these go on.
+				works(t, "blue", hubs[0], openWith(t, HubConfig{Adapter: &wire{Memory: memory}}))
+			}
+			if t.Failed() {
+				t.Logf("seed %d", seed)
+			}
 		})
 	}
 }

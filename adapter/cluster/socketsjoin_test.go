@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestChangeMembers(t *testing.T) {
@@ -30,43 +29,24 @@ func TestChangeMembers(t *testing.T) {
 				got(t, fmt.Sprint(name, " of node ", i), m, want...)
 			}
 		}
-		if err := r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"); err != nil {
-			t.Errorf("SocketsJoin: %v", err)
-		}
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Rooms: []string{"red"}}, "green", "gold"))
 		for i, h := range hubs { // live from everywhere
 			say(t, h, fmt.Sprint("green ", i), Broadcast{Rooms: []string{"green"}})
 			settle()
 			each("red", reds, fmt.Sprint("green ", i))
 		}
-		if err := r.SocketsLeave(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"); err != nil {
-			t.Errorf("SocketsLeave: %v", err)
-		}
-		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"green"}}); n != 0 || err != nil {
-			t.Errorf("%d left in green, %v", n, err)
-		}
-		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"gold"}}); n != len(hubs) || err != nil {
-			t.Errorf("%d left in gold, %v", n, err)
-		}
-		if err := r.SocketsJoin(t.Context(), Selection{Local: true}, "here"); err != nil {
-			t.Errorf("SocketsJoin on this node: %v", err)
-		}
-		if n, err := r.Count(t.Context(), Selection{Rooms: []string{"here"}}); n != 2 || err != nil {
-			t.Errorf("%d joined here, %v; want 2", n, err)
-		}
-		if err := r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)); !errors.Is(err, ErrRoomName) {
-			t.Errorf("SocketsJoin of a name that is none: %v", err)
-		}
-		if err := r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
-		if err := r.DisconnectSockets(t.Context(), Selection{}, false); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
+		kit.OK(t, r.SocketsLeave(t.Context(), Selection{Rooms: []string{"gold"}}, "green", "none"))
+		kit.Got(r.Count(t.Context(), Selection{Rooms: []string{"green"}})).Is(t, 0, "left in green")
+		kit.Got(r.Count(t.Context(), Selection{Rooms: []string{"gold"}})).Is(t, len(hubs), "left in gold")
+		kit.OK(t, r.SocketsJoin(t.Context(), Selection{Local: true}, "here"), "SocketsJoin on this node")
+		kit.Got(r.Count(t.Context(), Selection{Rooms: []string{"here"}})).Is(t, 2, "joined here")
+		kit.ErrorIs(t, r.SocketsJoin(t.Context(), Selection{}, strings.Repeat("x", MaxRoomName+1)), ErrRoomName,
+			"SocketsJoin of a name that is none")
+		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{Rooms: []string{"red"}}, true))
+		kit.OK(t, r.DisconnectSockets(t.Context(), Selection{}, false))
 		each("red", reds, "disconnect true")
 		each("blue", blues, "disconnect false")
-		if n, err := r.Count(t.Context(), Selection{}); n != 0 || err != nil {
-			t.Errorf("%d are left, %v", n, err)
-		}
+		kit.Got(r.Count(t.Context(), Selection{})).Is(t, 0, "members left")
 	})
 }
 
@@ -113,8 +93,7 @@ func TestChangesKeepTheirPlace(t *testing.T) {
 // What a remote node's Join could not confirm is said to the one who asked for it.
 func TestUnfencedRemoteJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}, {Memory: memory}}
+		_, wires := newWires(3)
 		var deaf sync.Map // the node whose messages node 1 does not get
 		wires[1].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if from, _, m, _ := decode(msg); m != nil {
@@ -139,8 +118,7 @@ func TestUnfencedRemoteJoin(t *testing.T) {
 // So is what the asker's own could not.
 func TestUnfencedSocketsJoinHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(adapter.Memory)
-		wires := []*wire{{Memory: memory}, {Memory: memory}}
+		_, wires := newWires(2)
 		var deaf atomic.Bool
 		wires[0].receiving = func(msg []byte, broadcast bool, recv func([]byte)) {
 			if broadcast || !deaf.Load() {

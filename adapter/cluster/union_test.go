@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // union returns a room and enough others for a union of n rooms, with the room at a place of it.
@@ -54,34 +55,32 @@ func TestOrderInARoomAcrossUnions(t *testing.T) {
 				{"one of few in front of the union", [][]string{{r, s}, u, one}, []int{0}, "0 1 2", "0", ""},
 				{"the union in front of one of many others", [][]string{u, union(7, 3, r), one}, []int{0}, "0 1 2", "", ""},
 			} {
-				t.Run(fmt.Sprintf("%d rooms, r at %d, lost: %s", n, place, c.name), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						hubs, sieves := sifted(t, 2)
-						_, x := add(t, hubs[0], r)
-						_, y := add(t, hubs[0], s)
-						_, both := add(t, hubs[0], s, r)
-						sieves[0].set(func(m *envelope.Message) bool {
-							return broadcasts(m) && slices.Contains(c.lost, int(m.Broadcast.Stamp.Sequence)-1)
-						})
-						all := make([]string, len(c.says))
-						for i, rooms := range c.says {
-							all[i] = fmt.Sprint(i)
-							say(t, hubs[1], all[i], Broadcast{Rooms: rooms})
-						}
-						time.Sleep(3 * time.Second) // a Beat, and what it brings
-						got(t, "the member of r", x, strings.Fields(c.r)...)
-						got(t, "the member of s", y, strings.Fields(c.s)...)
-						if c.both != "" {
-							all = strings.Fields(c.both)
-						}
-						got(t, "the member of both", both, all...)
-						if n := sieves[0].set(nil); n == 0 {
-							t.Error("nothing was lost")
-						}
-						if st := hubs[0].Stats(); st.Repaired == 0 || st.Missed+st.Unknown+st.Malformed != 0 {
-							t.Errorf("%+v", st)
-						}
+				kit.Bubble(t, fmt.Sprintf("%d rooms, r at %d, lost: %s", n, place, c.name), func(t *testing.T) {
+					hubs, sieves := sifted(t, 2)
+					_, x := add(t, hubs[0], r)
+					_, y := add(t, hubs[0], s)
+					_, both := add(t, hubs[0], s, r)
+					sieves[0].set(func(m *envelope.Message) bool {
+						return broadcasts(m) && slices.Contains(c.lost, int(m.Broadcast.Stamp.Sequence)-1)
 					})
+					all := make([]string, len(c.says))
+					for i, rooms := range c.says {
+						all[i] = fmt.Sprint(i)
+						say(t, hubs[1], all[i], Broadcast{Rooms: rooms})
+					}
+					time.Sleep(3 * time.Second) // a Beat, and what it brings
+					got(t, "the member of r", x, strings.Fields(c.r)...)
+					got(t, "the member of s", y, strings.Fields(c.s)...)
+					if c.both != "" {
+						all = strings.Fields(c.both)
+					}
+					got(t, "the member of both", both, all...)
+					if n := sieves[0].set(nil); n == 0 {
+						t.Error("nothing was lost")
+					}
+					if st := hubs[0].Stats(); st.Repaired == 0 || st.Missed+st.Unknown+st.Malformed != 0 {
+						t.Errorf("%+v", st)
+					}
 				})
 			}
 		}
@@ -92,47 +91,45 @@ func TestOrderInARoomAcrossUnions(t *testing.T) {
 func TestOrderInARoomBehindALateUnion(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		for _, client := range []bool{false, true} {
-			t.Run(fmt.Sprintf("the room of a socket %v, from a client %v", own, client), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					hubs, sieves := sifted(t, 2)
-					from := hubs[1]
-					if client {
-						from = openWith(t, HubConfig{Adapter: &wire{Memory: sieves[0].Memory}, Client: true})
+			kit.Bubble(t, fmt.Sprintf("the room of a socket %v, from a client %v", own, client), func(t *testing.T) {
+				hubs, sieves := sifted(t, 2)
+				from := hubs[1]
+				if client {
+					from = openWith(t, HubConfig{Adapter: &wire{Memory: sieves[0].Memory}, Client: true})
+				}
+				id, x := add(t, hubs[0], "r")
+				_, out := add(t, hubs[0], "r", "out")
+				_, far := add(t, hubs[1], "r")
+				r := "r"
+				if own {
+					r = id
+					if err := hubs[1].Rooms("/", frame).Join(t.Context(), hubs[1].Rooms("/", frame).IDs()[0], id); err != nil {
+						t.Fatal(err) // the room of a socket of another node
 					}
-					id, x := add(t, hubs[0], "r")
-					_, out := add(t, hubs[0], "r", "out")
-					_, far := add(t, hubs[1], "r")
-					r := "r"
-					if own {
-						r = id
-						if err := hubs[1].Rooms("/", frame).Join(t.Context(), hubs[1].Rooms("/", frame).IDs()[0], id); err != nil {
-							t.Fatal(err) // the room of a socket of another node
-						}
-					}
-					for _, s := range sieves {
-						s.set(func(m *envelope.Message) bool {
-							return m != nil && m.Broadcast != nil && m.Broadcast.Stamp.Sequence == 2
-						})
-					}
-					say(t, from, "0", Broadcast{Rooms: []string{r}})
-					say(t, from, "1", Broadcast{Rooms: union(6, 4, r), Except: []string{"out"}})
-					say(t, from, "2", Broadcast{Rooms: []string{r}})
-					say(t, from, "3", Broadcast{Rooms: union(5, 0, r), Except: []string{"out"}})
-					say(t, from, "to all", Broadcast{})
-					time.Sleep(5 * time.Second)
-					got(t, "the member before the repair", x, "0")
-					for _, s := range sieves {
-						s.set(nil)
-					}
-					time.Sleep(3 * time.Second)
-					got(t, "the member", x, "1", "2", "3", "to all")
-					if client || own {
-						got(t, "the member of the other node", far, map[bool][]string{true: {"0", "1", "2", "3", "to all"}, false: {"to all"}}[client || own]...)
-					}
-					if !own {
-						got(t, "the member that is left out", out, "0", "2", "to all")
-					}
-				})
+				}
+				for _, s := range sieves {
+					s.set(func(m *envelope.Message) bool {
+						return m != nil && m.Broadcast != nil && m.Broadcast.Stamp.Sequence == 2
+					})
+				}
+				say(t, from, "0", Broadcast{Rooms: []string{r}})
+				say(t, from, "1", Broadcast{Rooms: union(6, 4, r), Except: []string{"out"}})
+				say(t, from, "2", Broadcast{Rooms: []string{r}})
+				say(t, from, "3", Broadcast{Rooms: union(5, 0, r), Except: []string{"out"}})
+				say(t, from, "to all", Broadcast{})
+				time.Sleep(5 * time.Second)
+				got(t, "the member before the repair", x, "0")
+				for _, s := range sieves {
+					s.set(nil)
+				}
+				time.Sleep(3 * time.Second)
+				got(t, "the member", x, "1", "2", "3", "to all")
+				if client || own {
+					got(t, "the member of the other node", far, map[bool][]string{true: {"0", "1", "2", "3", "to all"}, false: {"to all"}}[client || own]...)
+				}
+				if !own {
+					got(t, "the member that is left out", out, "0", "2", "to all")
+				}
 			})
 		}
 	}
@@ -141,26 +138,24 @@ func TestOrderInARoomBehindALateUnion(t *testing.T) {
 // Requests to many rooms have their places among what is said to each.
 func TestChangesInManyRooms(t *testing.T) {
 	for _, n := range []int{2, maxUnionTopics, maxUnionTopics + 1, 8, 100} {
-		t.Run(fmt.Sprint(n, " rooms"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				hubs, sieves := sifted(t, 2)
-				_, x := add(t, hubs[0], "r")
-				r := hubs[1].Rooms("/", frame)
-				s := Selection{Rooms: union(n, n-1, "r")}
-				sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.Sequence%2 == 1 })
-				var wg sync.WaitGroup
-				say(t, hubs[1], "1", Broadcast{Rooms: []string{"r"}, Except: []string{"muted"}})
-				wg.Go(func() { change(t, r.SocketsJoin(t.Context(), s, "muted")) })
-				synctest.Wait()
-				say(t, hubs[1], "3", Broadcast{Rooms: union(6, 1, "r"), Except: []string{"muted"}})
-				wg.Go(func() { change(t, r.SocketsLeave(t.Context(), s, "muted")) })
-				synctest.Wait()
-				say(t, hubs[1], "5", Broadcast{Rooms: union(6, 2, "r"), Except: []string{"muted"}})
-				wg.Go(func() { change(t, r.DisconnectSockets(t.Context(), s, false)) })
-				wg.Wait()
-				got(t, "the member", x, "1", "5", "disconnect false")
-				idle(t, hubs...)
-			})
+		kit.Bubble(t, fmt.Sprint(n, " rooms"), func(t *testing.T) {
+			hubs, sieves := sifted(t, 2)
+			_, x := add(t, hubs[0], "r")
+			r := hubs[1].Rooms("/", frame)
+			s := Selection{Rooms: union(n, n-1, "r")}
+			sieves[0].set(func(m *envelope.Message) bool { return broadcasts(m) && m.Broadcast.Stamp.Sequence%2 == 1 })
+			var wg sync.WaitGroup
+			say(t, hubs[1], "1", Broadcast{Rooms: []string{"r"}, Except: []string{"muted"}})
+			wg.Go(func() { change(t, r.SocketsJoin(t.Context(), s, "muted")) })
+			synctest.Wait()
+			say(t, hubs[1], "3", Broadcast{Rooms: union(6, 1, "r"), Except: []string{"muted"}})
+			wg.Go(func() { change(t, r.SocketsLeave(t.Context(), s, "muted")) })
+			synctest.Wait()
+			say(t, hubs[1], "5", Broadcast{Rooms: union(6, 2, "r"), Except: []string{"muted"}})
+			wg.Go(func() { change(t, r.DisconnectSockets(t.Context(), s, false)) })
+			wg.Wait()
+			got(t, "the member", x, "1", "5", "disconnect false")
+			idle(t, hubs...)
 		})
 	}
 }
@@ -175,9 +170,7 @@ func TestToAllOvertakesAUnion(t *testing.T) {
 		say(t, hubs[1], "all", Broadcast{})
 		time.Sleep(time.Second)
 		got(t, "the member", x, "all", "r")
-		if s := hubs[0].Stats(); s.Overtaken != 1 {
-			t.Errorf("%d overtaken, want 1", s.Overtaken)
-		}
+		kit.Equal(t, hubs[0].Stats().Overtaken, 1, "overtaken")
 	})
 }
 
@@ -195,9 +188,7 @@ func TestUnionOfOneRoom(t *testing.T) {
 			got(t, "the member", x, fmt.Sprint(n))
 		}
 		for _, topic := range wires[0].received() {
-			if topic != roomTopic("/", "r") {
-				t.Errorf("travelled on %v, want the room's topic alone", topic)
-			}
+			kit.Equal(t, topic, roomTopic("/", "r"), "travelled on the room's topic alone")
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // BenchmarkUnion chooses maxUnionTopics. A node broadcasts to some rooms at once, by the topics of the rooms or by that of the
@@ -65,9 +66,7 @@ func newUnion(b *testing.B, nodes int, share float64) *union {
 				b.Log(err) // its queue is not what is tested
 			}
 		})
-		if err := hubs[i].Ready(b.Context()); err != nil {
-			b.Fatal(err)
-		}
+		kit.OK(b, hubs[i].Ready(b.Context()))
 	}
 	for range unionRooms {
 		u.names = append(u.names, fmt.Sprint("room ", len(u.names)))
@@ -82,9 +81,7 @@ func newUnion(b *testing.B, nodes int, share float64) *union {
 			continue
 		}
 		id := hubs[i].NewID()
-		if err := r.Add(b.Context(), id, u); err != nil {
-			b.Fatal(err)
-		}
+		kit.OK(b, r.Add(b.Context(), id, u))
 		for room, name := range u.names {
 			// Room after room is placed on the nodes that come next.
 			if (i-1-room*members%others+others)%others < members {
@@ -149,9 +146,7 @@ func (u *union) run(b *testing.B, rooms int, byRooms bool) {
 	}
 	before := processorTime(b)
 	for b.Loop() {
-		if err := u.rooms.Emit(cluster.Broadcast{Rooms: u.names[:rooms], Payload: payload}); err != nil {
-			b.Fatal(err)
-		}
+		kit.OK(b, u.rooms.Emit(cluster.Broadcast{Rooms: u.names[:rooms], Payload: payload}))
 		sent++
 		wait(unionFlying)
 	}
@@ -164,8 +159,6 @@ func (u *union) run(b *testing.B, rooms int, byRooms bool) {
 func processorTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

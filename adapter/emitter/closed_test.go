@@ -25,8 +25,7 @@ func TestAfterClose(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
-			defer cancel()
+			ctx := kit.Within(t, kit.Patience)
 			a := open(t)
 			srv := wsserver.New(wsserver.Config{Adapter: a, Logger: kit.Silent})
 			connected := make(chan *wsserver.Socket, 1)
@@ -34,9 +33,7 @@ func TestAfterClose(t *testing.T) {
 			wstest.Dial(t, srv, wstest.Config{})
 			s := <-connected
 			kept := srv.To("x") // what was made before
-			if err := srv.Close(ctx); err != nil {
-				t.Errorf("Close: %v", err)
-			}
+			kit.OK(t, srv.Close(ctx))
 			for what, b := range map[string]sockets.Broadcast{
 				"all": srv.Except(), "a room": srv.To("x"), "one of before": kept, "many rooms": srv.To("1", "2", "3", "4", "5"), "volatile": srv.All().Volatile(),
 				"local": srv.Of("/").All().Local(), "nobody": srv.To(), "of another namespace": srv.Of("/other").To("x"), "of a socket": s.To("x"),
@@ -59,9 +56,7 @@ func TestAfterClose(t *testing.T) {
 			}
 			e := emitter.New(emitter.Config{Adapter: a, Logger: kit.Silent})
 			kept = e.To("x")
-			if err := e.Close(ctx); err != nil {
-				t.Errorf("Close of the emitter: %v", err)
-			}
+			kit.OK(t, e.Close(ctx), "Close of the emitter")
 			for what, b := range map[string]sockets.Broadcast{"all": e.Except(), "one of before": kept, "local": e.To("x").Local(), "nobody": e.To()} {
 				checkClosed(ctx, t, "emitter, "+what, b)
 			}

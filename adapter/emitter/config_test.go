@@ -8,6 +8,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestWrongConfig: what cannot be meant is the error of everything that the emitter is asked for, and never a default.
@@ -34,9 +35,7 @@ func TestWrongConfig(t *testing.T) {
 					t.Errorf("%s: got %v, want %s named", what, err, want)
 				}
 			}
-			if err := e.Close(t.Context()); err != nil {
-				t.Errorf("Close: %v", err)
-			}
+			kit.OK(t, e.Close(t.Context()))
 		}
 	}
 }
@@ -49,11 +48,7 @@ func TestLimits(t *testing.T) {
 	}
 	for n, want := range map[int]error{0: packet.ErrAttachments, 11: nil} {
 		e := emitter.New(emitter.Config{Adapter: new(adapter.Memory), Limits: packet.Limits{Attachments: n}})
-		if err := e.Emit(t.Context(), "x", args...); !errors.Is(err, want) {
-			t.Errorf("11 attachments, where %d are allowed: got %v, want %v", n, err, want)
-		}
-		if err := e.Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		kit.ErrorIs(t, e.Emit(t.Context(), "x", args...), want, "11 attachments, where", n, "are allowed")
+		kit.OK(t, e.Close(t.Context()))
 	}
 }

@@ -45,12 +45,8 @@ func TestSelections(t *testing.T) {
 		e := w.emitter(t)
 		for _, test := range selections {
 			b := test.selection(w, e)
-			if err := b.Emit(t.Context(), "news", 1, []byte("two")); err != nil {
-				t.Errorf("%s: Emit: %v", test.rule, err)
-			}
-			if got, err := b.EmitCounted(t.Context(), "count"); err != nil || got != len(test.want) {
-				t.Errorf("%s: EmitCounted: got %d, %v, want %d", test.rule, got, err, len(test.want))
-			}
+			kit.OK(t, b.Emit(t.Context(), "news", 1, []byte("two")), test.rule, "Emit")
+			kit.Got(b.EmitCounted(t.Context(), "count")).Is(t, len(test.want), test.rule, "EmitCounted")
 			for _, name := range test.want {
 				event := w.Clients[string(name)].Next("news")
 				var n int
@@ -68,9 +64,7 @@ func TestSelections(t *testing.T) {
 			if got := w.Who(ids...); err != nil || got != test.want {
 				t.Errorf("%s: FetchSockets: got %q, %v, want %q", test.rule, got, err, test.want)
 			}
-			if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
-				t.Errorf("%s: Count: got %d, %v, want %d", test.rule, got, err, len(test.want))
-			}
+			kit.Got(b.Count(t.Context())).Is(t, len(test.want), test.rule, "Count")
 			in := func(room string) string {
 				var ids []string
 				for _, srv := range w.Servers {
@@ -94,26 +88,16 @@ func TestSelections(t *testing.T) {
 func TestWholeNamespace(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		e := w.emitter(t)
-		if err := e.All().SocketsJoin(t.Context(), "all"); err != nil {
-			t.Errorf("SocketsJoin: %v", err)
-		}
+		kit.OK(t, e.All().SocketsJoin(t.Context(), "all"))
 		rooms, err := e.Of("/").AllRooms(t.Context())
 		if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"all", "x", "y"}) {
 			t.Errorf("AllRooms: got %q, %v", rooms, err)
 		}
-		if err := e.All().SocketsLeave(t.Context(), "all"); err != nil {
-			t.Errorf("SocketsLeave: %v", err)
-		}
-		if n, err := e.All().Count(t.Context()); n != 4 || err != nil {
-			t.Errorf("Count: got %d, %v", n, err)
-		}
-		if err := e.Emit(t.Context(), "news", "hi"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, e.All().SocketsLeave(t.Context(), "all"))
+		kit.Got(e.All().Count(t.Context())).Is(t, 4, "Count")
+		kit.OK(t, e.Emit(t.Context(), "news", "hi"))
 		w.Want(t, "Emit", "abcd", `["news","hi"]`)
-		if n, err := e.All().EmitCounted(t.Context(), "news", "ho"); n != 4 || err != nil {
-			t.Errorf("EmitCounted: got %d, %v", n, err)
-		}
+		kit.Got(e.All().EmitCounted(t.Context(), "news", "ho")).Is(t, 4, "EmitCounted")
 		w.Want(t, "EmitCounted", "abcd", `["news","ho"]`)
 		sockets, err := e.All().FetchSockets(t.Context())
 		if err != nil || len(sockets) != 4 {
@@ -128,23 +112,13 @@ func TestWholeNamespace(t *testing.T) {
 			if !slices.Contains(s.Rooms, s.ID) || !slices.Contains(e.Stats().Nodes, s.Node) {
 				t.Errorf("%s: rooms %q, node %s", name, s.Rooms, s.Node)
 			}
-			if err := s.Join(t.Context(), "one"); err != nil {
-				t.Error(err)
-			}
-			if n, err := e.To("one").Count(t.Context()); n != 1 || err != nil {
-				t.Errorf("%s: RemoteSocket.Join: %d in the room, %v", name, n, err)
-			}
-			if err := s.Leave(t.Context(), "one"); err != nil {
-				t.Error(err)
-			}
-			if err := s.Emit(t.Context(), "you", name); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, s.Join(t.Context(), "one"))
+			kit.Got(e.To("one").Count(t.Context())).Is(t, 1, name, "RemoteSocket.Join", "in the room")
+			kit.OK(t, s.Leave(t.Context(), "one"))
+			kit.OK(t, s.Emit(t.Context(), "you", name))
 			w.Want(t, "RemoteSocket.Emit", name, fmt.Sprintf(`["you",%q]`, name))
 		}
-		if err := e.All().DisconnectSockets(t.Context(), true); err != nil {
-			t.Errorf("DisconnectSockets: %v", err)
-		}
+		kit.OK(t, e.All().DisconnectSockets(t.Context(), true))
 		for _, c := range w.Clients {
 			<-c.Done()
 		}
@@ -179,16 +153,13 @@ func TestAcks(t *testing.T) {
 		if args, e := r.Args(); err != nil || e != nil || args[0] != "a" {
 			t.Errorf("RemoteSocket.EmitWithAck: got %v, %v, %v", args, e, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		responses, err = e.All().EmitWithAck(ctx, "nobody answers")
 		var partial *cluster.PartialError
 		if !errors.As(err, &partial) || partial.Clients != 4 || len(partial.Nodes) > 0 || len(responses) > 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without answers: got %v, %v", responses, err)
 		}
-		if err := sockets[0].Disconnect(t.Context(), false); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, sockets[0].Disconnect(t.Context(), false))
 		if _, err := sockets[0].EmitWithAck(t.Context(), "name?"); !errors.Is(err, cluster.ErrMember) {
 			t.Errorf("a socket that has gone: got %v, want ErrMember", err)
 		}
@@ -207,9 +178,7 @@ func TestServerSideEmit(t *testing.T) {
 			wsserver.OnServerSideAck(srv.Of("/other"), "twice", func(ctx context.Context, n int) (int, error) { return 2 * n, nil })
 		}
 		e := w.emitter(t)
-		if err := e.Of("/").ServerSideEmit(t.Context(), "said", "hi"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, e.Of("/").ServerSideEmit(t.Context(), "said", "hi"))
 		got := []string{<-said, <-said}
 		if slices.Sort(got); !slices.Equal(got, []string{"0 hi", "1 hi"}) {
 			t.Errorf("ServerSideEmit: the servers got %q", got)
@@ -235,23 +204,13 @@ func TestShortLived(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		for i := range 20 {
 			e := emitter.New(emitter.Config{Adapter: w.adapter, Codec: w.codec, Logger: kit.Silent})
-			if err := e.To("x").Emit(t.Context(), "news", i); err != nil {
-				t.Fatal(err)
-			}
-			if err := e.Of("/other").Emit(t.Context(), "nobody's"); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, e.To("x").Emit(t.Context(), "news", i))
+			kit.OK(t, e.Of("/other").Emit(t.Context(), "nobody's"))
 			start := time.Now()
-			if err := e.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if d := time.Since(start); d > kit.Patience/2 {
-				t.Errorf("Close took %v", d)
-			}
+			kit.OK(t, e.Close(t.Context()))
+			kit.Took(t, start, 0, kit.Patience/2, "Close")
 			w.Want(t, "the emitter", "ab", fmt.Sprintf(`["news",%d]`, i))
-			if err := e.Emit(t.Context(), "late"); !errors.Is(err, adapter.ErrClosed) {
-				t.Errorf("Emit after Close: got %v, want ErrClosed", err)
-			}
+			kit.ErrorIs(t, e.Emit(t.Context(), "late"), adapter.ErrClosed, "Emit after Close")
 			if n, err := e.All().Count(t.Context()); n != 0 || err == nil {
 				t.Errorf("Count after Close: got %d, %v, want an error", n, err)
 			}
@@ -266,9 +225,7 @@ func TestOrder(t *testing.T) {
 		var want []string
 		for i := range 100 {
 			room := [...]string{"x", "y"}[i%2]
-			if err := e.To(room).Emit(t.Context(), room, i); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, e.To(room).Emit(t.Context(), room, i))
 			want = append(want, fmt.Sprintf(`[%q,%d]`, room, i))
 			if i == 50 {
 				if err := e.To("y").SocketsLeave(t.Context(), "x"); err != nil { // b
@@ -297,17 +254,11 @@ func TestVolatileCounted(t *testing.T) {
 		w.Clients["a"].Stall()
 		defer w.Clients["a"].Resume()
 		for range 10 {
-			if err := e.To("x").Emit(t.Context(), "news", strings.Repeat("x", 32<<10)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, e.To("x").Emit(t.Context(), "news", strings.Repeat("x", 32<<10)))
 			synctest.Wait()
 		}
 		time.Sleep(time.Second) // the connection is known to be busy
-		if n, err := e.To("x").Volatile().EmitCounted(t.Context(), "news"); n != 1 || err != nil {
-			t.Errorf("volatile: got %d, %v, want b alone", n, err)
-		}
-		if n, err := e.To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
-			t.Errorf("got %d, %v, want both", n, err)
-		}
+		kit.Got(e.To("x").Volatile().EmitCounted(t.Context(), "news")).Is(t, 1, "volatile")
+		kit.Got(e.To("x").EmitCounted(t.Context(), "news")).Is(t, 2)
 	})
 }

@@ -21,9 +21,7 @@ func TestNoServer(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		e, other := w.emitter(t), w.emitter(t)
 		for _, e := range []*emitter.Emitter{e, other} {
-			if err := e.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, e.Ready(t.Context()))
 			want := []string{w.Servers[0].Node(), w.Servers[1].Node()}
 			got := e.Stats().Nodes
 			slices.Sort(want)
@@ -44,9 +42,7 @@ func TestNoServer(t *testing.T) {
 		if responses, err := e.Of("/").ServerSideEmitWithAck(t.Context(), "whoever"); len(responses) != 2 || err != nil {
 			t.Errorf("an emitter: got %d answers, %v, want two", len(responses), err)
 		}
-		if n, err := w.Servers[0].To("x").EmitCounted(t.Context(), "news"); n != 2 || err != nil {
-			t.Errorf("EmitCounted of a server: got %d, %v, want 2", n, err)
-		}
+		kit.Got(w.Servers[0].To("x").EmitCounted(t.Context(), "news")).Is(t, 2, "EmitCounted of a server")
 		w.Want(t, "EmitCounted of a server", "ab", `["news"]`)
 		if s := e.Stats(); s.Node != e.Node() || s.State.Status != adapter.Connected || e.State().Status != adapter.Connected || len(s.Nodes) != 2 {
 			t.Errorf("Stats: got %+v", s)
@@ -72,13 +68,9 @@ func TestNoAdapter(t *testing.T) {
 		"ServerSideEmit":        e.Of("/").ServerSideEmit(t.Context(), "x"),
 		"ServerSideEmitWithAck": second(e.Of("/").ServerSideEmitWithAck(t.Context(), "x")),
 	} {
-		if !errors.Is(err, emitter.ErrNoAdapter) {
-			t.Errorf("%s: got %v, want ErrNoAdapter", name, err)
-		}
+		kit.ErrorIs(t, err, emitter.ErrNoAdapter, name)
 	}
-	if err := e.Close(t.Context()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, e.Close(t.Context()))
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -89,9 +81,7 @@ func TestNoBroker(t *testing.T) {
 		memory := new(adapter.Memory)
 		restore := memory.Interrupt()
 		e := emitter.New(emitter.Config{Adapter: memory, Logger: kit.Silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, e.Emit(t.Context(), "news"))
 		start := time.Now()
 		if n, err := e.All().Count(t.Context()); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != cluster.CallTimeout {
 			t.Errorf("Count: got %d, %v after %v", n, err, time.Since(start))
@@ -105,13 +95,9 @@ func TestNoBroker(t *testing.T) {
 		w := newWorld(t, memory, nil)
 		restore = memory.Interrupt()
 		late := w.emitter(t)
-		if err := late.To("x").Emit(t.Context(), "news", 1); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, late.To("x").Emit(t.Context(), "news", 1))
 		time.AfterFunc(5*time.Second, restore)
-		if n, err := late.To("x").EmitCounted(t.Context(), "news", 2); n != 2 || err != nil {
-			t.Errorf("EmitCounted: got %d, %v, want 2", n, err)
-		}
+		kit.Got(late.To("x").EmitCounted(t.Context(), "news", 2)).Is(t, 2, "EmitCounted")
 		for _, name := range "ab" {
 			for i := 1; i <= 2; i++ {
 				if got := w.Clients[string(name)].Next("").String(); got != fmt.Sprintf(`["news",%d]`, i) {
@@ -141,9 +127,7 @@ func (unopenable) Open(context.Context, func([]byte)) (adapter.Link, error) { re
 func TestUnopenable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := emitter.New(emitter.Config{Adapter: unopenable{}, Logger: kit.Silent})
-		if err := e.Emit(t.Context(), "news"); err != nil {
-			t.Errorf("Emit: %v", err)
-		}
+		kit.OK(t, e.Emit(t.Context(), "news"))
 		start := time.Now()
 		for name, err := range map[string]error{
 			"Ready":       e.Ready(t.Context()),
@@ -151,12 +135,8 @@ func TestUnopenable(t *testing.T) {
 			"EmitCounted": second(e.All().EmitCounted(t.Context(), "x")),
 			"Close":       e.Close(t.Context()),
 		} {
-			if !errors.Is(err, errConfig) {
-				t.Errorf("%s: got %v, want the adapter's error", name, err)
-			}
+			kit.ErrorIs(t, err, errConfig, name)
 		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("it took %v", d)
-		}
+		kit.Took(t, start, 0, time.Second)
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // received returns the arguments of an ack with these attachments.
@@ -18,17 +20,13 @@ func received(t testing.TB, array string, attachments ...string) Args {
 		text = fmt.Sprintf("6%d-0%s", len(attachments), array)
 	}
 	p, err := decode(nil, text, attachments...)
-	if err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	kit.OK(t, err, text)
 	return p.Args
 }
 
 func TestValues(t *testing.T) {
 	event, err := decode(nil, `51-["news",1.5,{"a":[null,true]},{"_placeholder":true,"num":0}]`, "b")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	all := []any{"news", 1.5, map[string]any{"a": []any{nil, true}}, []byte("b")}
 	if got, err := event.Args.Values(); err != nil || !reflect.DeepEqual(got, all) {
 		t.Errorf("of all arguments: got %v, %v, want %v", got, err, all)
@@ -47,9 +45,7 @@ func TestValues(t *testing.T) {
 
 func TestArgsDecode(t *testing.T) {
 	a := received(t, `["a,]\"é\\", 1 ,[2,[3,"]"]],{"x":{"y":","}}, null,true,"\u0041"]`)
-	if a.Len() != 7 {
-		t.Errorf("Len: got %d, want 7", a.Len())
-	}
+	kit.Equal(t, a.Len(), 7)
 	var (
 		s1, s2 string
 		n      int
@@ -59,9 +55,7 @@ func TestArgsDecode(t *testing.T) {
 		null   = "untouched"
 		b      bool
 	)
-	if err := a.Decode(&s1, &n, &list, &m, &null, &b, &s2); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, a.Decode(&s1, &n, &list, &m, &null, &b, &s2))
 	got := []any{s1, n, list, m, null, b, s2}
 	want := []any{"a,]\"é\\", 1, []any{2.0, []any{3.0, "]"}}, map[string]any{"x": map[string]any{"y": ","}}, "untouched", true, "A"}
 	if !reflect.DeepEqual(got, want) {
@@ -71,9 +65,7 @@ func TestArgsDecode(t *testing.T) {
 	if err := a.Decode(nil, nil, nil, &raw, &x); err != nil || string(raw) != `{"x":{"y":","}}` || x != nil {
 		t.Errorf("got %s and %v, error %v", raw, x, err)
 	}
-	if err := a.Decode(); err != nil {
-		t.Errorf("Decode without targets: %v", err)
-	}
+	kit.OK(t, a.Decode(), "Decode without targets")
 }
 
 func TestArgsDecodeErrors(t *testing.T) {
@@ -83,12 +75,9 @@ func TestArgsDecodeErrors(t *testing.T) {
 	if err := a.Decode(&s, &n, &n2); !errors.Is(err, ErrArgument) || !strings.Contains(err.Error(), ": 2 is missing, there are 2") {
 		t.Errorf("too few: got %v", err)
 	}
-	if s != "a" || n != 1 {
-		t.Errorf("before the missing one: got %q and %d, want a and 1", s, n)
-	}
-	if err := a.Decode(nil, nil, nil); !errors.Is(err, ErrArgument) {
-		t.Errorf("too few to skip: got %v", err)
-	}
+	kit.Equal(t, s, "a", "before the missing one")
+	kit.Equal(t, n, 1, "before the missing one")
+	kit.ErrorIs(t, a.Decode(nil, nil, nil), ErrArgument, "too few to skip")
 	var wrong *json.UnmarshalTypeError
 	if err := a.Decode(&s, &s2); !errors.Is(err, ErrArgument) || !errors.As(err, &wrong) || !strings.Contains(err.Error(), "converted: 1: ") {
 		t.Errorf("a number into a string: got %v", err)
@@ -211,18 +200,14 @@ func TestDecodeAttachments(t *testing.T) {
 		return received(t, text, attachments...)
 	}
 	var first, second mixed
-	if err := build(keys).Decode(&first); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, build(keys).Decode(&first))
 	a := []byte("c")
 	want := mixed{Bytes: []byte("a"), Named: namedBytes("b"), Pointer: &a, List: [][]byte{[]byte("d"), nil, []byte("e")}, Map: map[string][]byte{"k": []byte("f")},
 		Any: []byte("g"), Anys: []any{1.0, []byte("h"), "s"}}
 	if !reflect.DeepEqual(first, want) {
 		t.Errorf("first half:\n got %+v\nwant %+v", first, want)
 	}
-	if err := build(more).Decode(&second); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, build(more).Decode(&second))
 	want = mixed{Tree: map[string]any{"a": map[string]any{"b": []any{[]byte("a")}}, "c": "s"}, Deep: []map[int]*struct{ A [1]any }{{1: {A: [1]any{[]byte("b")}}}},
 		Text: "Yw==", Raw: json.RawMessage(`{"x":"ZA=="}`), Quoted: `"ZQ=="`, Checked: "Zg==", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), embedded: embedded{Inner: []byte("g")}}
 	if !reflect.DeepEqual(second, want) {
@@ -241,15 +226,11 @@ func TestDecodeAttachmentsTopLevel(t *testing.T) {
 		text string
 		list []namedBytes
 	)
-	if err := a.Decode(&two, &s, &zero, &one); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, a.Decode(&two, &s, &zero, &one))
 	if got, want := []any{two, s, zero, one}, []any{[]byte("two"), "s", []byte("zero"), []any{[]byte{}}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v", got, want)
 	}
-	if err := a.Decode(&raw, nil, &text, &list); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, a.Decode(&raw, nil, &text, &list))
 	if string(raw) != `"dHdv"` || text != "emVybw==" || !reflect.DeepEqual(list, []namedBytes{{}}) {
 		t.Errorf("got %s, %s and %#v", raw, text, list)
 	}
@@ -275,9 +256,7 @@ func TestDecodeAttachmentsTopLevel(t *testing.T) {
 func TestDecodeForgery(t *testing.T) {
 	a := received(t, `[{"x":"ZGF0YQ==","y":{"_placeholder":true,"num":0},"z":{"_placeholder":"true","num":0}}]`, "data")
 	var v any
-	if err := a.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, a.Decode(&v))
 	want := any(map[string]any{"x": "ZGF0YQ==", "y": []byte("data"), "z": map[string]any{"_placeholder": "true", "num": 0.0}})
 	if !reflect.DeepEqual(v, want) {
 		t.Errorf("got %#v, want %#v", v, want)
@@ -300,18 +279,14 @@ func TestDecodeIntoFilled(t *testing.T) {
 	n := &node{Keep: "kept", Self: map[string]any{}}
 	n.Next, n.Self["self"] = n, n.Self
 	a := received(t, `[{"Data":[{"_placeholder":true,"num":0}],"Self":{"b":{"_placeholder":true,"num":1}}}]`, "x", "y")
-	if err := a.Decode(n); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, a.Decode(n))
 	if !reflect.DeepEqual(n.Data, []any{[]byte("x")}) || n.Keep != "kept" || !reflect.DeepEqual(n.Self["b"], []byte("y")) || n.Self["self"] == nil {
 		t.Errorf("got data %#v, keep %q, b %#v", n.Data, n.Keep, n.Self["b"])
 	}
 	a = received(t, `[{"_placeholder":true,"num":0}]`, "x")
 	for _, inside := range []any{&embedded{}, new(string)} {
 		target := inside
-		if err := a.Decode(&target); !errors.Is(err, ErrArgument) {
-			t.Errorf("into an interface that holds a %T: got %#v, error %v", inside, target, err)
-		}
+		kit.ErrorIs(t, a.Decode(&target), ErrArgument, "into an interface that holds a", inside, target)
 	}
 }
 
@@ -326,9 +301,7 @@ func TestParseArgs(t *testing.T) {
 		{``, 0, ErrPayload}, {`{}`, 0, ErrPayload}, {`[`, 0, ErrJSON}, {`[]`, 1, ErrPlaceholder}, {`[` + ph + `]`, 11, ErrAttachments}, {"[\"\xff\"]", 0, ErrUTF8},
 	} {
 		a, err := ParseArgs([]byte(tt.text), make([][]byte, tt.attachments), nil)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("%q: got %v, want %v", tt.text, err, tt.want)
-		}
+		kit.ErrorIs(t, err, tt.want, tt.text)
 		if err == nil && (string(a.JSON()) != tt.text || len(a.Attachments()) != tt.attachments) {
 			t.Errorf("%q: got %s with %d attachments", tt.text, a.JSON(), len(a.Attachments()))
 		}
@@ -341,9 +314,7 @@ func TestParseArgs(t *testing.T) {
 func TestPlaceholder(t *testing.T) {
 	const text = `["x",{"_placeholder":true,"num":1},[{"num":0,"_placeholder":true}]]`
 	a, err := ParseArgs([]byte(text), [][]byte{[]byte("zero"), []byte("one")}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	for i, want := range []struct {
 		text string
 		num  int
@@ -357,11 +328,7 @@ func TestPlaceholder(t *testing.T) {
 
 func TestLimitsInForce(t *testing.T) {
 	want := Limits{Attachments: 10, AttachmentBytes: 1_000_000, Arguments: 1_000, Depth: 1_000, NamespaceBytes: 512}
-	if got := (*Limits)(nil).InForce(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
+	kit.Equal(t, (*Limits)(nil).InForce(), want)
 	set := Limits{1, 2, 3, 4, 5}
-	if got := set.InForce(); got != set {
-		t.Errorf("got %+v, want %+v", got, set)
-	}
+	kit.Equal(t, set.InForce(), set)
 }

@@ -3,6 +3,8 @@ package packet
 import (
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 type line struct {
@@ -75,18 +77,14 @@ func BenchmarkDecoder(b *testing.B) {
 
 func BenchmarkArgsDecode(b *testing.B) {
 	p, err := decode(nil, `2["message","hello, world",{"room":"lobby","text":"hello, world","at":1700000000000}]`)
-	if err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, err)
 	var s string
 	var l line
 	for name, dst := range map[string][]any{"string": {&s}, "struct": {nil, &l}} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := p.Decode(dst...); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, p.Decode(dst...))
 			}
 		})
 	}
@@ -94,9 +92,7 @@ func BenchmarkArgsDecode(b *testing.B) {
 
 func BenchmarkWithID(b *testing.B) {
 	e, err := JSON{}.Encode(&Packet{Type: Event, Namespace: "/admin", Args: mustMarshal(b, "message", smallLine)})
-	if err != nil {
-		b.Fatal(err)
-	}
+	kit.OK(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := (JSON{}).WithID(e, 123456); err != nil {

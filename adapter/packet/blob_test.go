@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestBlob(t *testing.T) {
@@ -24,9 +26,7 @@ func TestBlob(t *testing.T) {
 			}
 		}
 		blob := e.AppendBlob([]byte("before"))[len("before"):]
-		if e.BlobSize() != len(blob) {
-			t.Errorf("%.40q: BlobSize is %d, the blob has %d bytes", e.Text, e.BlobSize(), len(blob))
-		}
+		kit.Equal(t, e.BlobSize(), len(blob), "BlobSize of", e.Text)
 		got, err := ParseBlob(blob, nil)
 		if err != nil || !reflect.DeepEqual(got, e) {
 			t.Errorf("got %q, error %v, want %q", got, err, e)
@@ -74,27 +74,19 @@ func TestParseBlobRefuses(t *testing.T) {
 func TestBlobWithID(t *testing.T) {
 	for _, tt := range golden {
 		p, err := decode(nil, tt.text, tt.attachments...)
-		if err != nil {
-			t.Fatalf("%s: %v", tt.text, err)
-		}
+		kit.OK(t, err, tt.text)
 		if p.Type != Event {
 			continue
 		}
 		origin := *p
 		origin.ID, origin.HasID = 0, false
 		e, err := JSON{}.Encode(&origin)
-		if err != nil {
-			t.Fatalf("%s: %v", tt.text, err)
-		}
+		kit.OK(t, err, tt.text)
 		arrived, err := ParseBlob(e.AppendBlob(nil), nil)
-		if err != nil {
-			t.Fatalf("%s: %v", tt.text, err)
-		}
+		kit.OK(t, err, tt.text)
 		p.ID, p.HasID = 123, true
 		want, err := JSON{}.Encode(p)
-		if err != nil {
-			t.Fatalf("%s: %v", tt.text, err)
-		}
+		kit.OK(t, err, tt.text)
 		if got, err := (JSON{}).WithID(arrived, 123); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %q, error %v, want %q", got, err, want)
 		}

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // decode hands a text and then attachments to a decoder and returns what comes of the last message.
@@ -271,9 +273,7 @@ func TestDecoderKeepsNothing(t *testing.T) {
 			p, err = d.Binary(attachment)
 			clear(attachment)
 		}
-		if err != nil {
-			t.Fatalf("%s: %v", first, err)
-		}
+		kit.OK(t, err, first)
 		e, err := JSON{}.Encode(p)
 		if err != nil || string(e.Text) != first {
 			t.Errorf("got %q, error %v, want %q", e.Text, err, first)

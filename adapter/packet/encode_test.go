@@ -3,14 +3,14 @@ package packet
 import (
 	"errors"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func mustMarshal(t testing.TB, args ...any) Args {
 	t.Helper()
 	a, err := Marshal(args...)
-	if err != nil {
-		t.Fatalf("Marshal(%v): %v", args, err)
-	}
+	kit.OK(t, err, "Marshal", args)
 	return a
 }
 
@@ -85,8 +85,6 @@ func TestWithID(t *testing.T) {
 		if !errors.Is(err, tt.err) || string(got.Text) != tt.want || err == nil && len(got.Attachments) != tt.attachments {
 			t.Errorf("%s with id %d: got %s, error %v, want %s, error %v", tt.text, tt.id, got.Text, err, tt.want, tt.err)
 		}
-		if string(e.Text) != tt.text {
-			t.Errorf("%s with id %d has become %s", tt.text, tt.id, e.Text)
-		}
+		kit.Equal(t, string(e.Text), tt.text, tt.text, "with id", tt.id)
 	}
 }

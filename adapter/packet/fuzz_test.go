@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // FuzzDecoder holds the decoder to: it does not panic, and what it accepts is encoded and decoded again to the same.
@@ -31,9 +33,7 @@ func FuzzDecoder(f *testing.F) {
 			t.Errorf("reserved name %q", p.Event())
 		}
 		e, err := JSON{}.Encode(p)
-		if err != nil {
-			t.Fatalf("%q cannot be encoded again: %v", text, err)
-		}
+		kit.OK(t, err, text, "cannot be encoded again")
 		if !utf8.Valid(e.Text) {
 			t.Errorf("%q is no UTF-8", e.Text)
 		}
@@ -46,9 +46,7 @@ func FuzzDecoder(f *testing.F) {
 		for i := range values {
 			targets[i] = &values[i]
 		}
-		if err := p.Args.Decode(targets...); err != nil {
-			t.Fatalf("%q cannot become Go values: %v", text, err)
-		}
+		kit.OK(t, p.Args.Decode(targets...), text, "cannot become Go values")
 		if p.Args.Attachments() == nil && p.Args.Len() > 0 {
 			var want []any
 			if err := json.Unmarshal(p.Args.JSON(), &want); err != nil || !reflect.DeepEqual(values, want) {
@@ -59,9 +57,7 @@ func FuzzDecoder(f *testing.F) {
 			return
 		}
 		withID, err := JSON{}.WithID(e, 7)
-		if err != nil {
-			t.Fatalf("%q takes no id: %v", e.Text, err)
-		}
+		kit.OK(t, err, e.Text, "takes no id")
 		p.ID, p.HasID = 7, true
 		if got := decodeAll(JSON{}.NewDecoder(nil), withID); !reflect.DeepEqual(got, p) {
 			t.Errorf("with an id:\n got %+v\nwant %+v", got, p)
@@ -180,17 +176,12 @@ func roundTrip(t *testing.T, choose func(n int) int) {
 	} else if forged {
 		t.Fatalf("Marshal(%#v): a forged placeholder got through: %s", args, a.JSON())
 	}
-	if a.Len() != len(args) || len(a.Attachments()) != attachments {
-		t.Errorf("%d arguments with %d attachments, want %d with %d", a.Len(), len(a.Attachments()), len(args), attachments)
-	}
+	kit.Equal(t, a.Len(), len(args), "arguments")
+	kit.Equal(t, len(a.Attachments()), attachments, "attachments")
 	e, err := JSON{}.Encode(&Packet{Type: Ack, HasID: true, ID: uint64(choose(100)), Args: a})
-	if err != nil {
-		t.Fatalf("Encode: %v", err)
-	}
+	kit.OK(t, err, "Encode")
 	e, err = ParseBlob(e.AppendBlob(nil), limits)
-	if err != nil {
-		t.Fatalf("ParseBlob: %v", err)
-	}
+	kit.OK(t, err, "ParseBlob")
 	p := decodeAll(JSON{}.NewDecoder(limits), e)
 	if p == nil {
 		t.Fatalf("%q is refused", e.Text)
@@ -200,9 +191,7 @@ func roundTrip(t *testing.T, choose func(n int) int) {
 	for i := range got {
 		targets[i] = &got[i]
 	}
-	if err := p.Decode(targets...); err != nil {
-		t.Fatalf("Decode %q: %v", e.Text, err)
-	}
+	kit.OK(t, p.Decode(targets...), "Decode", e.Text)
 	if !reflect.DeepEqual(got, args) {
 		t.Errorf("%s:\n got %#v\nwant %#v", e.Text, got, args)
 	}

@@ -1,6 +1,10 @@
 package packet
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
+)
 
 // The examples of "Packet encoding" and the sample session in the document of the Socket.IO protocol, version 5, and others of each form.
 var golden = []struct {
@@ -48,9 +52,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("decode %s: %v", tt.text, err)
 			continue
 		}
-		if got := flatten(p); got != tt.want {
-			t.Errorf("decode %s:\n got %+v\nwant %+v", tt.text, got, tt.want)
-		}
+		kit.Equal(t, flatten(p), tt.want, "decode", tt.text)
 		e, err := JSON{}.Encode(p)
 		if err != nil {
 			t.Errorf("encode %s: %v", tt.text, err)
@@ -96,8 +98,6 @@ func TestReserved(t *testing.T) {
 
 func TestTypeString(t *testing.T) {
 	for typ, want := range map[Type]string{Connect: "connect", Event: "event", ConnectError: "connect error", 5: "type(5)"} {
-		if got := typ.String(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
+		kit.Equal(t, typ.String(), want)
 	}
 }

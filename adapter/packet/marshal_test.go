@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestMarshalPlain(t *testing.T) {
@@ -178,9 +180,7 @@ func TestMarshalBytes(t *testing.T) {
 		if string(a.JSON()) != want || strings.Join(got, "|") != tt.attachments {
 			t.Errorf("%#v:\n got %s with %q\nwant %s with %q", tt.arg, a.JSON(), got, want, tt.attachments)
 		}
-		if after := fmt.Sprintf("%+v", tt.arg); after != before {
-			t.Errorf("the caller's value was changed:\nbefore %s\n after %s", before, after)
-		}
+		kit.Equal(t, fmt.Sprintf("%+v", tt.arg), before, "the caller's value")
 	}
 }
 
@@ -331,9 +331,7 @@ func TestMarshalRoundTripTyped(t *testing.T) {
 		Anys: []any{1.0, "s", []byte("e")}, Tree: map[string]any{"t": []any{[]byte("f")}}, Deep: []map[int]*struct{ A [1]any }{{7: {A: [1]any{[]byte("g")}}}},
 		Text: "text", Raw: json.RawMessage(`[1]`), Quoted: "1", Checked: "abcd", At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), embedded: embedded{[]byte("i")}}
 	var got mixed
-	if err := mustMarshal(t, json.RawMessage("0"), want).Decode(nil, &got); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, mustMarshal(t, json.RawMessage("0"), want).Decode(nil, &got))
 	want.Quoted = `"1"`
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

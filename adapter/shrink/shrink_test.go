@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestMap checks that a map keeps its entries, is copied rarely, and is small when it has few entries.
@@ -69,12 +71,8 @@ func TestMapMemory(t *testing.T) {
 func TestSlice(t *testing.T) {
 	s := make([]int, 100, 1000)
 	s[99] = 7
-	if got := Slice(s, 1000); cap(got) != 1000 {
-		t.Errorf("an array that is not too large has become one of %d", cap(got))
-	}
-	if got := Slice(s[:251], 10); cap(got) != 1000 {
-		t.Errorf("an array that is used has become one of %d", cap(got))
-	}
+	kit.Equal(t, cap(Slice(s, 1000)), 1000, "the array of a slice that is not too small")
+	kit.Equal(t, cap(Slice(s[:251], 10)), 1000, "the array of a slice that is used")
 	if got := Slice(s, 10); cap(got) > 200 || len(got) != 100 || got[99] != 7 {
 		t.Errorf("got %d elements of %d", len(got), cap(got))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/adapter/sockets/payload"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 )
 
@@ -103,20 +104,14 @@ func newWorld(t *testing.T, cfg sockets.NamespaceConfig) *world {
 	for i := range w.hubs {
 		w.hubs[i] = cluster.NewHub(cluster.HubConfig{Adapter: memory, Logger: silent})
 		t.Cleanup(func() { w.hubs[i].Close(context.Background()) })
-		if err := w.hubs[i].Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, w.hubs[i].Ready(t.Context()))
 	}
 	rooms := [][]string{{"x"}, {"x", "y"}, {"y"}, {}}
 	for i, name := range []string{"a", "b", "c", "d"} {
 		hub := w.hubs[i/2]
 		m := &member{name: name, id: hub.NewID(), rooms: hub.Rooms("/", frame)}
-		if err := m.rooms.Add(t.Context(), m.id, m); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.rooms.Join(t.Context(), m.id, rooms[i]...); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, m.rooms.Add(t.Context(), m.id, m))
+		kit.OK(t, m.rooms.Join(t.Context(), m.id, rooms[i]...))
 		w.members[name], w.names[m.id] = m, name
 	}
 	w.ns = sockets.NewNamespace("/", w.hubs[0].Rooms("/", frame), cfg)
@@ -143,9 +138,7 @@ func (w *world) node(name string) string { return w.hubs[strings.Index("abcd", n
 func (w *world) fetched(t *testing.T, b sockets.Broadcast) string {
 	t.Helper()
 	fetched, err := b.FetchSockets(t.Context())
-	if err != nil {
-		t.Errorf("FetchSockets: %v", err)
-	}
+	kit.OK(t, err, "FetchSockets")
 	var ids []string
 	for _, s := range fetched {
 		ids = append(ids, s.ID)
@@ -171,9 +164,7 @@ func (w *world) want(t *testing.T, names, what string) {
 		if strings.Contains(names, name) {
 			want = what
 		}
-		if got := m.take(); got != want {
-			t.Errorf("%s got %q, want %q", name, got, want)
-		}
+		kit.Equal(t, m.take(), want, name)
 	}
 }
 

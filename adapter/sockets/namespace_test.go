@@ -22,6 +22,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // wantErrors checks that all that can be done is one error, once wrapped, which says what was to be
@@ -70,9 +71,7 @@ func TestNothingCanBeDone(t *testing.T) {
 		check("unusable", broken, unusable.All())
 		wantErrors(t, "unusable", ofNamespace(unusable), broken)
 		w.want(t, "", "")
-		if err := w.hubs[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, w.hubs[0].Close(t.Context()))
 		check("closed", adapter.ErrClosed, w.ns.All())
 		wantErrors(t, "closed", ofNamespace(w.ns), adapter.ErrClosed)
 	})
@@ -114,9 +113,8 @@ func TestNotReady(t *testing.T) {
 			t.Errorf("EmitWithAck: got %v after %v, want DeadlineExceeded after AckTimeout", err, d)
 		}
 		w.want(t, "", "")
-		if w.in("new") != "" || w.in("x") != "ab" {
-			t.Errorf("in the rooms are %q and %q", w.in("new"), w.in("x"))
-		}
+		kit.Equal(t, w.in("new"), "", "in new")
+		kit.Equal(t, w.in("x"), "ab", "in x")
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := w.ns.To("x").Emit(ended, "e"); err != nil { // its ctx does not matter
@@ -182,9 +180,7 @@ func TestWrongNames(t *testing.T) {
 		long := strings.Repeat("x", cluster.MaxRoomName+1)
 		err := w.ns.All().SocketsJoin(t.Context(), "new", long)
 		wantErrors(t, "a room", map[string]error{"join sockets": err}, cluster.ErrRoomName)
-		if got := w.in("new"); got != "" {
-			t.Errorf("%s have joined a room with one that cannot be", got)
-		}
+		kit.Equal(t, w.in("new"), "", "who has joined a room with one that cannot be")
 		w.want(t, "", "")
 	})
 }
@@ -200,9 +196,7 @@ func TestCountTakesNoMemory(t *testing.T) {
 			m := new(member)
 			for range many / 2 {
 				id := h.NewID()
-				if err := errors.Join(rooms.Add(t.Context(), id, m), rooms.Join(t.Context(), id, "many")); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, errors.Join(rooms.Add(t.Context(), id, m), rooms.Join(t.Context(), id, "many")))
 			}
 		}
 		for what, b := range map[string]sockets.Broadcast{
@@ -237,17 +231,13 @@ func TestDoc(t *testing.T) {
 	var files []*ast.File
 	for _, name := range names {
 		file, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		if !strings.HasSuffix(name, "_test.go") {
 			files = append(files, file)
 		}
 	}
 	p, err := doc.NewFromFiles(fset, files, "github.com/belfry-io/belfry/adapter/sockets")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	shown := make(map[string][]string)
 	for _, typ := range p.Types {
 		for _, m := range typ.Methods {

@@ -10,6 +10,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/adapter/sockets/payload"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestRemoteSocket: what is fetched says what the socket's node says of it, and can be acted on,
@@ -37,18 +38,14 @@ func TestRemoteSocket(t *testing.T) {
 			if err := errors.Join(err, r.Decode(&data)); err != nil || data != name {
 				t.Errorf("%s: answered %q, %v", name, data, err)
 			}
-			if err := errors.Join(s.Emit(t.Context(), "e"), s.Disconnect(t.Context(), false)); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, errors.Join(s.Emit(t.Context(), "e"), s.Disconnect(t.Context(), false)))
 			w.want(t, name, `2["q"] ack, 2["e"], close false`)
 			if _, err := s.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
 				t.Errorf("%s, who has gone: got %v, want ErrMember", name, err)
 			}
 			err = errors.Join(s.Emit(t.Context(), "e"), s.Join(t.Context(), "x"), s.Leave(t.Context(), "x"),
 				s.Disconnect(t.Context(), true))
-			if err != nil {
-				t.Errorf("%s, who has gone: %v", name, err)
-			}
+			kit.OK(t, err, name, "who has gone")
 		}
 	})
 }
@@ -80,9 +77,7 @@ func TestDescription(t *testing.T) {
 			{says: `garbage`},
 		} {
 			id := h.NewID()
-			if err := rooms.Add(t.Context(), id, &describing{says: test.says}); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, rooms.Add(t.Context(), id, &describing{says: test.says}))
 			fetched, err := ns.All().FetchSockets(t.Context())
 			if err != nil || len(fetched) != min(1, len(test.says)) {
 				t.Errorf("%q: fetched are %+v, %v", test.says, fetched, err)
@@ -106,13 +101,9 @@ func TestRemoteSocketJSON(t *testing.T) {
 			t.Fatalf("fetched are %v, %v, want a", fetched, err)
 		}
 		b, err := json.Marshal(fetched[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		var s sockets.RemoteSocket
-		if err := json.Unmarshal(b, &s); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, json.Unmarshal(b, &s))
 		for i := range reflect.TypeFor[sockets.RemoteSocket]().NumField() {
 			field := reflect.TypeFor[sockets.RemoteSocket]().Field(i)
 			got, want := reflect.ValueOf(s).Field(i), reflect.ValueOf(fetched[0]).Field(i)
@@ -128,14 +119,10 @@ func TestRemoteSocketJSON(t *testing.T) {
 				"Leave":       s.Leave(t.Context(), "x"),
 				"Disconnect":  s.Disconnect(t.Context(), true),
 			} {
-				if !errors.Is(err, sockets.ErrNoNamespace) {
-					t.Errorf("%s of one that was not fetched: got %v, want ErrNoNamespace", call, err)
-				}
+				kit.ErrorIs(t, err, sockets.ErrNoNamespace, call, "of a socket that was not fetched")
 			}
 		}
-		if err := (sockets.RemoteSocket{}).DecodeData(new(any)); err != sockets.ErrNoData {
-			t.Errorf("DecodeData: got %v, want ErrNoData", err)
-		}
+		kit.Equal(t, (sockets.RemoteSocket{}).DecodeData(new(any)), sockets.ErrNoData)
 		if err := fetched[0].DecodeData(new(int)); err == nil {
 			t.Error("DecodeData of a string into an int: got no error")
 		}
@@ -145,9 +132,7 @@ func TestRemoteSocketJSON(t *testing.T) {
 // TestResponse: the arguments of an answer, by their number, into types, and without.
 func TestResponse(t *testing.T) {
 	args, err := payload.Limits.Marshal(1, []byte("two"), map[string]any{"three": []byte{3}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	r := sockets.NewResponse(args)
 	var one int
 	var three struct{ Three []byte }

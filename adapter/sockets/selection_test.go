@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // none is what a program has found no rooms for.
@@ -67,14 +68,10 @@ func TestSelection(t *testing.T) {
 
 func checkSelection(t *testing.T, w *world, test selection) {
 	b := test.b
-	if err := b.Emit(t.Context(), "e", 1); err != nil {
-		t.Errorf("Emit: %v", err)
-	}
+	kit.OK(t, b.Emit(t.Context(), "e", 1))
 	synctest.Wait()
 	w.want(t, test.want, `2["e",1]`+test.manner)
-	if n, err := b.EmitCounted(t.Context(), "e", 2); err != nil || n != len(test.want) {
-		t.Errorf("EmitCounted: got %d, %v, want %d", n, err, len(test.want))
-	}
+	kit.Got(b.EmitCounted(t.Context(), "e", 2)).Is(t, len(test.want), "EmitCounted")
 	w.want(t, test.want, `2["e",2]`+test.manner)
 	responses, err := b.EmitWithAck(t.Context(), "q")
 	var answered []string
@@ -91,12 +88,8 @@ func checkSelection(t *testing.T, w *world, test selection) {
 		t.Errorf("EmitWithAck: got answers of %q, %v, want %q", got, err, test.want)
 	}
 	w.want(t, test.want, `2["q"]`+test.manner+" ack")
-	if got := w.fetched(t, b); got != test.want {
-		t.Errorf("FetchSockets: got %q, want %q", got, test.want)
-	}
-	if n, err := b.Count(t.Context()); err != nil || n != len(test.want) {
-		t.Errorf("Count: got %d, %v, want %d", n, err, len(test.want))
-	}
+	kit.Equal(t, w.fetched(t, b), test.want, "FetchSockets")
+	kit.Got(b.Count(t.Context())).Is(t, len(test.want), "Count")
 	err = b.SocketsJoin(t.Context(), "new", "newer")
 	if got, newer := w.in("new"), w.in("newer"); err != nil || got != test.want || newer != got {
 		t.Errorf("SocketsJoin: %v, in the rooms are %q and %q, want %q", err, got, newer, test.want)
@@ -106,9 +99,7 @@ func checkSelection(t *testing.T, w *world, test selection) {
 		t.Errorf("SocketsLeave: %v, in the room are %q, want %q", err, got, want)
 	}
 	w.want(t, "", "")
-	if err := b.DisconnectSockets(t.Context(), true); err != nil {
-		t.Errorf("DisconnectSockets: %v", err)
-	}
+	kit.OK(t, b.DisconnectSockets(t.Context(), true))
 	w.want(t, test.want, "close true")
 	rest := w.fetched(t, w.ns.All())
 	if strings.ContainsAny(rest, test.want) || len(rest)+len(test.want) != 4 {
@@ -142,9 +133,7 @@ func TestBroadcastIsValue(t *testing.T) {
 			b    sockets.Broadcast
 			want string
 		}{{base, "ab"}, {ya, "c"}, {yb, "bd"}} {
-			if err := test.b.Emit(t.Context(), "e"); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, test.b.Emit(t.Context(), "e"))
 			synctest.Wait()
 			w.want(t, test.want, `2["e"]`)
 		}

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,9 +18,7 @@ import (
 func start(t *testing.T, cfg Config) *Server {
 	t.Helper()
 	s, err := Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(s.Shutdown)
 	return s
 }
@@ -33,14 +30,8 @@ func dial(t *testing.T, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	defer func() { kit.OK(t, c.Close()) }()
+	kit.OK(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	buf := make([]byte, 4096)
 	n, err := c.Read(buf)
 	return string(buf[:n]), err
@@ -49,9 +40,7 @@ func dial(t *testing.T, url string) (string, error) {
 func TestZeroConfig(t *testing.T) {
 	s := start(t, Config{})
 	info, err := dial(t, s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	for _, want := range []string{"INFO ", `"max_payload":1048576`, `"host":"127.0.0.1"`} {
 		if !strings.Contains(info, want) {
 			t.Errorf("the server says %s, want %s in it", info, want)
@@ -60,31 +49,23 @@ func TestZeroConfig(t *testing.T) {
 	if strings.Contains(info, `"jetstream":true`) {
 		t.Errorf("the server offers JetStream: %s", info)
 	}
-	if got := s.ClusterURL(); got != "" {
-		t.Errorf("cluster URL %q of a server alone, want none", got)
-	}
+	kit.Equal(t, s.ClusterURL(), "", "cluster URL of a server alone")
 	s.Shutdown()
 	if _, err := dial(t, s.URL()); err == nil {
 		t.Error("the server still answers after Shutdown")
 	}
-	if err := s.Close(); err != nil {
-		t.Errorf("Close after Shutdown: %v", err)
-	}
+	kit.OK(t, s.Close(), "Close after Shutdown")
 }
 
 func TestSettings(t *testing.T) {
 	o, err := Config{}.options()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	if o.WriteDeadline != 2*time.Second || o.PingInterval != 10*time.Second || o.MaxControlLine != 4096 || !o.NoSigs || o.JetStream {
 		t.Errorf("write deadline %v, ping interval %v, control line %d, no signals %v, JetStream %v, want 2s, 10s, 4096, true, false",
 			o.WriteDeadline, o.PingInterval, o.MaxControlLine, o.NoSigs, o.JetStream)
 	}
 	o, err = Config{ClusterName: "c", MaxPayload: 5, Options: &server.Options{MaxPayload: 6, MaxSubs: 7, WriteDeadline: time.Minute}}.options()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	if o.Cluster.PingInterval != 2*time.Second || o.MaxPayload != 5 || o.MaxSubs != 7 || o.WriteDeadline != time.Minute {
 		t.Errorf("route ping interval %v, payload %d, subscriptions %d, write deadline %v, want 2s, 5, 7, 1m",
 			o.Cluster.PingInterval, o.MaxPayload, o.MaxSubs, o.WriteDeadline)
@@ -189,9 +170,7 @@ func TestGuardLetsIn(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	servers, err := StartCluster(t.Context(), 3, Config{ClusterUsername: "c", ClusterPassword: "q"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { ShutdownAll(servers) })
 	for _, s := range servers {
 		if got := s.nats.NumRoutes(); got != 8 {
@@ -200,11 +179,9 @@ func TestCluster(t *testing.T) {
 	}
 	// A server without the password does not get in.
 	stranger := start(t, Config{ClusterName: "belfry", Routes: []string{servers[0].ClusterURL()}})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := WaitForRoutes(ctx, []*Server{stranger, servers[0]}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a server without the cluster's password: %v, want that it has no routes", err)
-	}
+	ctx := kit.Within(t, 300*time.Millisecond)
+	kit.ErrorIs(t, WaitForRoutes(ctx, []*Server{stranger, servers[0]}), context.DeadlineExceeded,
+		"a server without the cluster's password has no routes")
 }
 
 func TestClusterErrors(t *testing.T) {

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func connect(t *testing.T, url string) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.NoReconnect())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
@@ -35,9 +35,7 @@ func TestRestart(t *testing.T) {
 	url := s.URL()
 	nc := connect(t, url)
 	closed := nc.StatusChanged(nats.CLOSED)
-	if got := s.Clients(); got != 1 {
-		t.Errorf("%d clients, want 1", got)
-	}
+	kit.Equal(t, s.Clients(), 1, "clients")
 	s.Shutdown()
 	s.Shutdown()
 	wait(t, closed)
@@ -45,9 +43,7 @@ func TestRestart(t *testing.T) {
 		t.Error("the server still accepts connections after Shutdown")
 	}
 	s.Restart()
-	if s.URL() != url {
-		t.Errorf("URL %s after Restart, want %s", s.URL(), url)
-	}
+	kit.Equal(t, s.URL(), url, "URL", "after Restart")
 	connect(t, url)
 	s.Restart()
 	connect(t, url)
@@ -68,16 +64,10 @@ func TestClusterForwards(t *testing.T) {
 		t.Helper()
 		a, b := connect(t, servers[0].URL()), connect(t, servers[2].URL())
 		sub, err := a.SubscribeSync("x")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
+		kit.OK(t, a.Flush())
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-			if err := b.Publish("x", nil); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, b.Publish("x", nil))
 			if _, err := sub.NextMsg(20 * time.Millisecond); err == nil {
 				return
 			}
@@ -99,9 +89,7 @@ func TestLameDuck(t *testing.T) {
 		default:
 		}
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(nc.Close)
 	s.LameDuck()
 	select {

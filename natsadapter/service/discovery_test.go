@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +24,7 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
 	other := start(t, service.Config{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "a.b", Prefix: "my.app", Logger: kit.Silent})})
-	if other.Subject() != "my.app.service.ra=2Eb" {
-		t.Errorf("the subject is %s", other.Subject())
-	}
+	kit.Equal(t, other.Subject(), "my.app.service.ra=2Eb", "the subject")
 	clusters := make(map[string]string)
 	for _, s := range discover(t, w.nc, "PING", 2) {
 		clusters[s.Metadata["cluster"]] = s.ID
@@ -66,9 +63,7 @@ func TestDiscovery(t *testing.T) {
 		}
 		response.check(t, e.Name+" response", json.RawMessage(a.text))
 	}
-	if want := []string{"emit", "join", "leave", "disconnect", "count", "fetch"}; !slices.Equal(names, want) {
-		t.Errorf("endpoints %q, want %q", names, want)
-	}
+	kit.EqualSlices(t, names, []string{"emit", "join", "leave", "disconnect", "count", "fetch"}, "endpoints")
 	w.request(t, "emit", `{"wrong":1}`)
 	var stats found
 	kit.Eventually(t, "STATS counts both requests to emit", func() bool { // micro counts one after its answer
@@ -169,12 +164,8 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("what it may: %s", a.text)
 	}
 	discover(t, nc, "PING.belfry", 1)
-	if err := nc.Publish(s.Subject()+".disconnect", []byte(`{"all":true}`)); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Errorf("what it may not: got %v", err)
-	}
+	kit.OK(t, nc.Publish(s.Subject()+".disconnect", []byte(`{"all":true}`)))
+	kit.ErrorIs(t, <-refused, nats.ErrPermissionViolation, "what it may not")
 
 	if _, err := service.Start(t.Context(), service.Config{Adapter: as("node"), Logger: kit.Silent}); !errors.Is(err, nats.ErrPermissionViolation) ||
 		!strings.Contains(err.Error(), "belfry.service.rchat.>") {

@@ -12,6 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/emitter"
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A lastRequest is answered by the only server of the cluster, which leaves before it is looked for.
@@ -41,9 +42,7 @@ func TestServerThatLeavesAfterwards(t *testing.T) {
 	e := emitter.New(emitter.Config{Adapter: memory, Logger: silent})
 	defer e.Close(t.Context())
 	for _, ready := range []func(context.Context) error{hub.Ready, e.Ready} {
-		if err := ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, ready(t.Context()))
 	}
 	s := &Service{cfg: Config{Adapter: natsadapter.New(natsadapter.Config{}), Timeout: MaxTimeout, Logger: silent}.defaults(), emitter: e, ctx: t.Context()}
 	if msg := s.carryOut(&lastRequest{t: t, hub: hub}); string(msg.Data) != `{"ok":true,"count":1}` || msg.Header != nil {
@@ -63,13 +62,10 @@ func TestConnectionIsNamed(t *testing.T) {
 		e := emitter.New(emitter.Config{Adapter: a, NodeName: "web-1", Logger: silent})
 		defer e.Close(t.Context())
 		s, err := Start(t.Context(), Config{Adapter: a, Emitter: e, Logger: silent})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		defer s.Close(t.Context())
-		if want := cmp.Or(name, "service of web-1 ("+e.Node()+")"); s.nc.Opts.Name != want {
-			t.Errorf("the service's connection is called %q, want %q", s.nc.Opts.Name, want)
-		}
+		kit.Equal(t, s.nc.Opts.Name, cmp.Or(name, "service of web-1 ("+e.Node()+")"),
+			"the service's connection is called")
 		if m := s.micro.Info().Metadata; m["node_name"] != "web-1" || m["node"] != e.Node() {
 			t.Errorf("it says of itself %v", m)
 		}

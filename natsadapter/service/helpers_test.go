@@ -55,9 +55,7 @@ func start(t *testing.T, cfg service.Config) *service.Service {
 		cfg.Logger = kit.Silent
 	}
 	s, err := service.Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { kit.Close(t, s) })
 	return s
 }
@@ -72,9 +70,7 @@ func newEmitter(t *testing.T, a adapter.Adapter) *emitter.Emitter {
 func connect(t *testing.T, server *natstest.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(server.URL(), options...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
@@ -116,9 +112,7 @@ func request(t *testing.T, nc *nats.Conn, subject, body string) (a answer) {
 		t.Errorf("%s %s: %v", subject, body, err)
 		return a
 	}
-	if err := json.Unmarshal(msg.Data, &a); err != nil {
-		t.Errorf("%s %s: answer %s: %v", subject, body, msg.Data, err)
-	}
+	kit.OK(t, json.Unmarshal(msg.Data, &a), subject, body, "answer", msg.Data)
 	a.code, a.reason, a.text = msg.Header.Get("Nats-Service-Error-Code"), msg.Header.Get("Nats-Service-Error"), string(msg.Data)
 	if a.OK == (a.Error != "") {
 		t.Errorf("%s %s: answer %s", subject, body, msg.Data)
@@ -188,13 +182,9 @@ func discover(t *testing.T, nc *nats.Conn, verb string, n int) []found {
 	t.Helper()
 	inbox := nc.NewRespInbox()
 	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer sub.Unsubscribe()
-	if err := nc.PublishRequest("$SRV."+verb, inbox, nil); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, nc.PublishRequest("$SRV."+verb, inbox, nil))
 	var services []found
 	for range n {
 		msg, err := sub.NextMsg(kit.Patience)
@@ -202,9 +192,7 @@ func discover(t *testing.T, nc *nats.Conn, verb string, n int) []found {
 			t.Fatalf("$SRV.%s: %d services have answered, want %d: %v", verb, len(services), n, err)
 		}
 		var f found
-		if err := json.Unmarshal(msg.Data, &f); err != nil {
-			t.Fatalf("$SRV.%s: %s: %v", verb, msg.Data, err)
-		}
+		kit.OK(t, json.Unmarshal(msg.Data, &f), "$SRV.", verb, msg.Data)
 		services = append(services, f)
 	}
 	return services

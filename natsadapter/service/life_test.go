@@ -55,9 +55,7 @@ func TestClose(t *testing.T) {
 	e := newEmitter(t, w.adapter)
 	own := natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "elsewhere", Logger: kit.Silent})
 	s := start(t, service.Config{Adapter: own, Emitter: e, Timeout: time.Minute})
-	if s.Subject() != "belfry.service.relsewhere" {
-		t.Errorf("the subject is %s", s.Subject())
-	}
+	kit.Equal(t, s.Subject(), "belfry.service.relsewhere", "the subject")
 	hung := &hangingAdapter{Adapter: natsadapter.New(natsadapter.Config{URL: w.nats.URL(), Cluster: "chat", Logger: kit.Silent})}
 	third := servers.New(t, hung, nil)
 	w.Dial(t, third, "e", "x")
@@ -73,13 +71,9 @@ func TestClose(t *testing.T) {
 			return f.Metadata["cluster"] == "elsewhere" && f.Endpoints[0].Data.Running > 0
 		})
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
 	start := time.Now()
-	s.Close(ctx)
-	if d := time.Since(start); d < 100*time.Millisecond || d > kit.Patience/2 {
-		t.Errorf("Close took %v", d)
-	}
+	s.Close(kit.Within(t, 100*time.Millisecond))
+	kit.Took(t, start, 100*time.Millisecond, kit.Patience/2, "Close")
 	if a := <-answers; a.OK || a.Count != 4 || !slices.Equal(a.Missing, []string{third.Node()}) {
 		t.Errorf("what was being carried out: %s", a.text)
 	}
@@ -117,12 +111,9 @@ func TestStartErrors(t *testing.T) {
 func TestStartWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer mute.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := kit.Within(t, 50*time.Millisecond)
 	a := natsadapter.New(natsadapter.Config{URL: "nats://" + mute.Addr().String(), Options: []nats.Option{nats.Timeout(time.Hour)}, Logger: kit.Silent})
 	done := make(chan error, 1)
 	go func() {
@@ -131,9 +122,7 @@ func TestStartWithoutAnswer(t *testing.T) {
 	}()
 	select {
 	case err := <-done:
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the deadline", err)
-		}
+		kit.ErrorIs(t, err, context.DeadlineExceeded)
 	case <-time.After(kit.Patience):
 		t.Fatal("Start does not return")
 	}

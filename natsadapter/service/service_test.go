@@ -60,12 +60,8 @@ func TestEmitWithoutReply(t *testing.T) {
 			t.Fatalf("got %s, want number %d", got, i)
 		}
 	}
-	if err := w.nc.Publish(w.service.Subject()+".emit", []byte(`{"what":1}`)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.nc.Publish(w.service.Subject()+".join", []byte(`{"rooms":["x"],"join":["z"]}`)); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, w.nc.Publish(w.service.Subject()+".emit", []byte(`{"what":1}`)))
+	kit.OK(t, w.nc.Publish(w.service.Subject()+".join", []byte(`{"rooms":["x"],"join":["z"]}`)))
 	kit.Eventually(t, "a join without a reply", func() bool { return w.request(t, "count", `{"rooms":["z"]}`).Count == 2 })
 }
 
@@ -78,9 +74,7 @@ func TestRefusalWithoutReply(t *testing.T) {
 	lines := make(logLines, 10)
 	s := start(t, service.Config{Adapter: a, Emitter: e, Logger: slog.New(slog.NewTextHandler(lines, nil))})
 	e.Close(t.Context())
-	if err := connect(t, server).Publish(s.Subject()+".emit", []byte(`{"event":"news"}`)); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, connect(t, server).Publish(s.Subject()+".emit", []byte(`{"event":"news"}`)))
 	select {
 	case line := <-lines:
 		if !strings.Contains(line, "was refused") || !strings.Contains(line, s.Subject()+".emit") || !strings.Contains(line, "closed") {
@@ -102,9 +96,7 @@ func (l logLines) Write(line []byte) (int, error) {
 func TestJoinLeaveCount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{})
-	if a := w.request(t, "join", `{"rooms":["y"],"join":["new","newer"]}`); a.text != `{"ok":true}` {
-		t.Errorf("join: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "join", `{"rooms":["y"],"join":["new","newer"]}`).text, `{"ok":true}`)
 	for body, want := range map[string]int{
 		``:                                      4,
 		`{}`:                                    4,
@@ -121,9 +113,7 @@ func TestJoinLeaveCount(t *testing.T) {
 		t.Errorf("emit: %s", a.text)
 	}
 	w.Want(t, "emit", "bc", `["news"]`)
-	if a := w.request(t, "leave", `{"rooms":["x"],"leave":["new","never joined"]}`); a.text != `{"ok":true}` {
-		t.Errorf("leave: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "leave", `{"rooms":["x"],"leave":["new","never joined"]}`).text, `{"ok":true}`)
 	if a := w.request(t, "fetch", `{"rooms":["new"]}`); !a.OK || w.who(a) != "c" {
 		t.Errorf("fetch: %s", a.text)
 	}
@@ -135,25 +125,19 @@ func TestDisconnect(t *testing.T) {
 	if a := w.request(t, "disconnect", `{}`); a.code != "400" || !strings.Contains(a.Error, `"all": true`) {
 		t.Errorf("all by mistake: %s %s", a.code, a.text)
 	}
-	if a := w.request(t, "disconnect", `{"rooms":["x"],"except":["y"]}`); a.text != `{"ok":true}` {
-		t.Errorf("a room: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "disconnect", `{"rooms":["x"],"except":["y"]}`).text, `{"ok":true}`, "a room")
 	<-w.Clients["a"].Disconnected()
 	select {
 	case <-w.Clients["a"].Done():
 		t.Error("the connection was closed, too")
 	default:
 	}
-	if a := w.request(t, "disconnect", `{"rooms":["x"],"close":true}`); a.text != `{"ok":true}` {
-		t.Errorf("close: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "disconnect", `{"rooms":["x"],"close":true}`).text, `{"ok":true}`)
 	<-w.Clients["b"].Done()
 	if a := w.request(t, "count", ``); a.Count != 2 {
 		t.Errorf("count: %s, want those who are left", a.text)
 	}
-	if a := w.request(t, "disconnect", `{"all":true}`); a.text != `{"ok":true}` {
-		t.Errorf("all: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "disconnect", `{"all":true}`).text, `{"ok":true}`)
 	<-w.Clients["c"].Disconnected()
 	<-w.Clients["d"].Disconnected()
 }
@@ -175,16 +159,12 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%s: got data %s, auth %s, node %s, transport %q", name, s.Data, s.Handshake.Auth, s.Node, s.Transport)
 		}
 		want := map[string][]string{"a": {s.ID, "x"}, "b": {s.ID, "x", "y"}, "c": {s.ID, "y"}}[name]
-		if !slices.Equal(s.Rooms, want) {
-			t.Errorf("%s: got rooms %q, want %q", name, s.Rooms, want)
-		}
+		kit.EqualSlices(t, s.Rooms, want, name, "rooms")
 		if i > 0 && a.Sockets[i-1].ID >= s.ID {
 			t.Errorf("the ids are not in order: %s", a.text)
 		}
 	}
-	if a := w.request(t, "fetch", `{"rooms":["nobody is there"]}`); a.text != `{"ok":true,"sockets":[]}` {
-		t.Errorf("nobody: %s", a.text)
-	}
+	kit.Equal(t, w.request(t, "fetch", `{"rooms":["nobody is there"]}`).text, `{"ok":true,"sockets":[]}`)
 	var all []string
 	for after := ""; ; {
 		a := w.request(t, "fetch", fmt.Sprintf(`{"limit":3,"after":%q}`, after))
@@ -198,9 +178,7 @@ func TestFetch(t *testing.T) {
 		if !a.More {
 			break
 		}
-		if len(a.Sockets) != 3 {
-			t.Errorf("a page of %d, want 3", len(a.Sockets))
-		}
+		kit.Equal(t, len(a.Sockets), 3, "sockets on a page")
 	}
 	if slices.Sort(all); strings.Join(all, "") != "abcd" {
 		t.Errorf("page by page: got %q", all)
@@ -328,9 +306,7 @@ func TestCodec(t *testing.T) {
 	srv := wsserver.New(wsserver.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: kit.Silent})
 	defer srv.Close(t.Context())
 	srv.Of("/")
-	if err := srv.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, srv.Ready(t.Context()))
 	c := wstest.Dial(t, srv, wstest.Config{Codec: msgpack.Codec{}})
 	e := emitter.New(emitter.Config{Adapter: a, Codec: msgpack.Codec{}, Logger: kit.Silent})
 	defer e.Close(t.Context())
@@ -338,7 +314,5 @@ func TestCodec(t *testing.T) {
 	if a := request(t, w.nc, s.Subject()+".emit", `{"event":"news","args":[[1,"two"]]}`); !a.OK || a.Count != 1 {
 		t.Errorf("got %s", a.text)
 	}
-	if got := c.Next("").String(); got != `["news",[1,"two"]]` {
-		t.Errorf("got %s", got)
-	}
+	kit.Equal(t, c.Next("").String(), `["news",[1,"two"]]`)
 }

@@ -6,15 +6,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
+	"time"
 )
 
-// OK ends the test if err is not nil. What says what failed, and may be left out, here and below; its
-// values are set apart by spaces.
+// OK ends the test if err is not nil. What it and the other checks say first is what: words and values, with
+// spaces between.
 func OK(t testing.TB, err error, what ...any) {
 	if err != nil {
 		t.Helper()
-		t.Fatalf("%sgot error: %v", said(what), err)
+		t.Fatalf("%s%v", said(what), err)
 	}
 }
 
@@ -28,7 +28,7 @@ func Must[T any](v T, err error) func(t testing.TB, what ...any) T {
 	}
 }
 
-// Check says that the test has failed, and how, as t.Errorf does, unless ok. The test goes on.
+// Check says that the test has failed, and how, as t.Errorf does, unless ok.
 func Check(t testing.TB, ok bool, format string, values ...any) {
 	if !ok {
 		t.Helper()
@@ -44,56 +44,75 @@ func Require(t testing.TB, ok bool, format string, values ...any) {
 	}
 }
 
-// Want says that the test has failed if got is not want. The test goes on, here and below.
-func Want[T comparable](t testing.TB, got, want T, what ...any) {
+// ErrorIs checks that err is want, or wraps it.
+func ErrorIs(t testing.TB, err, want error, what ...any) {
+	if !errors.Is(err, want) {
+		t.Helper()
+		t.Errorf("%sgot the error %v, want %v", said(what), err, want)
+	}
+}
+
+// Equal checks that got is want.
+func Equal[T comparable](t testing.TB, got, want T, what ...any) {
 	if got != want {
 		t.Helper()
-		t.Errorf("%sgot %s, want %s", said(what), show(got), show(want))
+		t.Errorf("%sgot %s, want %s", said(what), shown(got), shown(want))
 	}
 }
 
-// WantList is Want for slices.
-func WantList[E comparable](t testing.TB, got, want []E, what ...any) {
+// EqualSlices checks that got has the elements of want, in their order.
+func EqualSlices[E comparable](t testing.TB, got, want []E, what ...any) {
 	if !slices.Equal(got, want) {
 		t.Helper()
-		t.Errorf("%sgot %s, want %s", said(what), show(got), show(want))
+		t.Errorf("%sgot %s, want %s", said(what), shown(got), shown(want))
 	}
 }
 
-// WantLen is Want for how long a slice is.
-func WantLen[E any](t testing.TB, got []E, want int, what ...any) {
+// Len checks how long a slice is.
+func Len[E any](t testing.TB, got []E, want int, what ...any) {
 	if len(got) != want {
 		t.Helper()
-		t.Errorf("%sgot %d, want %d: %s", said(what), len(got), want, show(got))
+		t.Errorf("%sgot %d, want %d: %s", said(what), len(got), want, shown(got))
 	}
 }
 
-// WantErr is Want for an error, by errors.Is.
-func WantErr(t testing.TB, got, want error, what ...any) {
-	if !errors.Is(got, want) {
+// Took checks the time since start.
+func Took(t testing.TB, start time.Time, least, most time.Duration, what ...any) {
+	if d := time.Since(start); d < least || d > most {
 		t.Helper()
-		t.Errorf("%sgot %v, want %v", said(what), got, want)
+		t.Errorf("%stook %v, want %v to %v", said(what), d, least, most)
 	}
 }
 
-// Bubble runs a subtest in a bubble of testing/synctest.
-func Bubble(t *testing.T, name string, f func(*testing.T)) {
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-}
-
-// said is what, ready to stand before a message.
 func said(what []any) string {
 	if len(what) == 0 {
 		return ""
 	}
-	return strings.TrimSuffix(fmt.Sprintln(what...), "\n") + ": "
+	return strings.TrimSpace(fmt.Sprintln(what...)) + ": "
 }
 
-// show is a value as a failure prints it: texts and bytes are quoted.
-func show(v any) string {
+// shown quotes strings: what differs may be a space.
+func shown(v any) string {
 	switch v.(type) {
 	case string, []string, []byte:
 		return fmt.Sprintf("%q", v)
 	}
 	return fmt.Sprintf("%+v", v)
+}
+
+// A Result is what a function has returned: see Got.
+type Result[T comparable] struct {
+	got T
+	err error
+}
+
+// Got is for functions that return a value and an error: Got(f()).Is(t, want).
+func Got[T comparable](got T, err error) Result[T] { return Result[T]{got, err} }
+
+// Is checks that the value is want, and that there is no error.
+func (r Result[T]) Is(t testing.TB, want T, what ...any) {
+	if r.got != want || r.err != nil {
+		t.Helper()
+		t.Errorf("%sgot %s and the error %v, want %s", said(what), shown(r.got), r.err, shown(want))
+	}
 }

@@ -1,68 +1,69 @@
-package kit_test
+package kit
 
 import (
+	"context"
 	"errors"
-	"io"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
-
-	"github.com/belfry-io/belfry/test/kit"
+	"time"
 )
 
-// recorder is a test that notes its failures.
-type recorder struct {
+// failing is a test that keeps what it is told.
+type failing struct {
 	testing.TB
-	errors, fatals int
+	told  string
+	ended bool
 }
 
-func (r *recorder) Helper()               {}
-func (r *recorder) Errorf(string, ...any) { r.errors++ }
-func (r *recorder) Fatalf(string, ...any) { r.fatals++ }
+func (f *failing) Helper() {}
+func (f *failing) Fatalf(format string, args ...any) {
+	f.told, f.ended = fmt.Sprintf(format, args...), true
+}
+func (f *failing) Errorf(format string, args ...any) { f.told = fmt.Sprintf(format, args...) }
 
-// TestChecks: each check fails for what it is to find, and for nothing else.
 func TestChecks(t *testing.T) {
-	wrapped := errors.Join(io.EOF)
-	for name, test := range map[string]struct {
-		good, bad      func(t testing.TB)
-		errors, fatals int // of bad
+	wrong := errors.New("wrong")
+	closed := fmt.Errorf("close: %w", context.Canceled)
+	for _, c := range []struct {
+		check func(t testing.TB)
+		says  string // nothing: it holds
 	}{
-		"OK": {
-			func(t testing.TB) { kit.OK(t, nil, "x") },
-			func(t testing.TB) { kit.OK(t, io.EOF, "x") }, 0, 1,
-		},
-		"Must": {
-			func(t testing.TB) { kit.Must(1, error(nil))(t) },
-			func(t testing.TB) { kit.Must(1, io.EOF)(t) }, 0, 1,
-		},
-		"Check": {
-			func(t testing.TB) { kit.Check(t, true, "x") },
-			func(t testing.TB) { kit.Check(t, false, "x") }, 1, 0,
-		},
-		"Require": {
-			func(t testing.TB) { kit.Require(t, true, "x") },
-			func(t testing.TB) { kit.Require(t, false, "x") }, 0, 1,
-		},
-		"Want": {
-			func(t testing.TB) { kit.Want(t, "a", "a") },
-			func(t testing.TB) { kit.Want(t, "a", "b", "x", 1) }, 1, 0,
-		},
-		"WantList": {
-			func(t testing.TB) { kit.WantList(t, []int{1, 2}, []int{1, 2}) },
-			func(t testing.TB) { kit.WantList(t, []int{1, 2}, []int{2, 1}) }, 1, 0,
-		},
-		"WantLen": {
-			func(t testing.TB) { kit.WantLen(t, []int{1, 2}, 2) },
-			func(t testing.TB) { kit.WantLen(t, []int{1, 2}, 1) }, 1, 0,
-		},
-		"WantErr": {
-			func(t testing.TB) { kit.WantErr(t, wrapped, io.EOF) },
-			func(t testing.TB) { kit.WantErr(t, nil, io.EOF) }, 1, 0,
-		},
+		{func(t testing.TB) { OK(t, nil, "open") }, ""},
+		{func(t testing.TB) { OK(t, wrong) }, "wrong"},
+		{func(t testing.TB) { OK(t, wrong, "node", 3) }, "node 3: wrong"},
+		{func(t testing.TB) { Equal(t, Must(1, error(nil))(t), 1) }, ""},
+		{func(t testing.TB) { Must(1, wrong)(t, "open") }, "open: wrong"},
+		{func(t testing.TB) { Check(t, true, "x") }, ""},
+		{func(t testing.TB) { Check(t, false, "%d left", 2) }, "2 left"},
+		{func(t testing.TB) { Require(t, true, "x") }, ""},
+		{func(t testing.TB) { Require(t, false, "%d must be left", 2) }, "2 must be left"},
+		{func(t testing.TB) { ErrorIs(t, closed, context.Canceled) }, ""},
+		{func(t testing.TB) { ErrorIs(t, nil, context.Canceled) }, "got the error <nil>, want context canceled"},
+		{func(t testing.TB) { ErrorIs(t, wrong, context.Canceled, "Close") }, "Close: got the error wrong"},
+		{func(t testing.TB) { Equal(t, 3, 3, "nodes") }, ""},
+		{func(t testing.TB) { Equal(t, 3, 4, "nodes") }, "nodes: got 3, want 4"},
+		{func(t testing.TB) { Equal(t, "a", "a ") }, `got "a", want "a "`},
+		{func(t testing.TB) { EqualSlices(t, nil, []int{}) }, ""},
+		{func(t testing.TB) { EqualSlices(t, []int{1, 2}, []int{2, 1}, "in", "order") }, "in order: got [1 2], want [2 1]"},
+		{func(t testing.TB) { EqualSlices(t, []string{"a"}, nil) }, `got ["a"], want []`},
+		{func(t testing.TB) { Len(t, []int{1, 2}, 2) }, ""},
+		{func(t testing.TB) { Len(t, []int{1, 2}, 1, "parts") }, "parts: got 2, want 1: [1 2]"},
+		{func(t testing.TB) { Got(2, nil).Is(t, 2) }, ""},
+		{func(t testing.TB) { Got(2, nil).Is(t, 3, "count") }, "count: got 2 and the error <nil>, want 3"},
+		{func(t testing.TB) { Got(2, wrong).Is(t, 2) }, "got 2 and the error wrong, want 2"},
+		{func(t testing.TB) { Took(t, time.Now(), 0, time.Hour) }, ""},
+		{func(t testing.TB) { Took(t, time.Now(), time.Hour, 2*time.Hour, "Close") }, "Close: took "},
+		{func(t testing.TB) { Took(t, time.Now().Add(-time.Hour), 0, time.Minute) }, "want 0s to 1m0s"},
 	} {
-		var good, bad recorder
-		test.good(&good)
-		test.bad(&bad)
-		if good != (recorder{}) || bad.errors != test.errors || bad.fatals != test.fatals {
-			t.Errorf("%s: got %+v when it holds, %+v when it does not", name, good, bad)
+		f := new(failing)
+		c.check(f)
+		if !strings.Contains(f.told, c.says) || (f.told == "") != (c.says == "") {
+			t.Errorf("told %q, want %q", f.told, c.says)
+		}
+		if ends := slices.Contains([]string{"wrong", "node 3: wrong", "open: wrong", "2 must be left"}, c.says); f.ended != ends {
+			t.Errorf("%q ended the test: %v", c.says, f.ended)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package kit has what the tests of all packages share: waiting, closing, and logs.
+// Package kit has what the tests of all packages share: checks, waiting, closing, and logs.
 package kit
 
 import (
@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -50,6 +51,18 @@ func Receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 		t.Fatalf("waiting for %s: not within %v", what, Patience)
 	}
 	return v
+}
+
+// Bubble runs f as a subtest, with a clock of its own: see [synctest.Test].
+func Bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// Within returns a context that ends after d, and with the test.
+func Within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // Close closes c, which must succeed: at once if it is deferred, or by t.Cleanup.

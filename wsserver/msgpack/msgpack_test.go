@@ -350,7 +350,7 @@ func TestNumbersBeyond64Bits(t *testing.T) {
 		"-1e3":                 "d1" + "fc18",
 		"0.5":                  "cb" + "3fe0000000000000",
 	} {
-		kit.Want(t, hex.EncodeToString(appendNumber(nil, []byte(text))), want, text)
+		kit.Equal(t, hex.EncodeToString(appendNumber(nil, []byte(text))), want, text)
 	}
 }
 

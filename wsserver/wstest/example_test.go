@@ -51,7 +51,7 @@ func ExampleDial_synctest() {
 			time.Sleep(time.Hour)
 			<-silent.Disconnected()
 			ann.EmitWithAck("join", "tower") // is still there
-			kit.Want(t, len(ann.Pending()), 0, "events")
+			kit.Equal(t, len(ann.Pending()), 0, "events")
 		})
 	}
 	run("TestSilence", test)

@@ -68,7 +68,7 @@ func TestStall(t *testing.T) {
 		}
 		c.Resume()
 		synctest.Wait()
-		kit.Want(t, len(c.Pending()), 30, "events")
+		kit.Equal(t, len(c.Pending()), 30, "events")
 		c.Stall()
 		c.Abort() // does not wait for Resume
 	})
@@ -117,7 +117,7 @@ func TestTry(t *testing.T) {
 		known := wstest.Config{Auth: map[string]int{"pin": 1}}
 		client, refusal := wstest.Try(t, srv, known)
 		kit.Require(t, client != nil && refusal == nil, "granted: got %v, %s", client, refusal)
-		kit.Want(t, string(client.EmitWithAck("echo", 1).JSON()), "[1]", "echo")
+		kit.Equal(t, string(client.EmitWithAck("echo", 1).JSON()), "[1]", "echo")
 		if other, refusal := client.Try("/unknown", nil); other != nil || string(refusal) != `{"message":"Invalid namespace"}` {
 			t.Errorf("an unknown namespace: got %v, %s", other, refusal)
 		}

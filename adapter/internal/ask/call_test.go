@@ -3,11 +3,11 @@ package ask
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that is met when others have been asked is not missed. But if it has begun to answer, its part is to be whole, or said not to be.
@@ -29,39 +29,35 @@ func TestLateNodeThatHasBegun(t *testing.T) {
 		}, true},
 		{"and is silent", false, nil, true},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
-				call := x.New(func(Page) error { return nil })
-				answer := func(from string, a envelope.AnswerHeader) {
-					x.calls.receive(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			x := newParty(t.Context(), naming, "self", "new", "new2").nodes["self"]
+			call := x.New(func(Page) error { return nil })
+			answer := func(from string, a envelope.AnswerHeader) {
+				x.calls.receive(&envelope.Broadcast{From: from, Body: *answerBody(asker{x.cfg.Node, call.id}, a, nil)}, c.alive)
+			}
+			x.add(call, []string{"known"})
+			answer("new", envelope.AnswerHeader{More: true})
+			answer("newer", envelope.AnswerHeader{Status: envelope.Busy})
+			answer("known", envelope.AnswerHeader{})
+			ended := make(chan struct{})
+			go func() {
+				x.Wait(t.Context(), call, nil)
+				close(ended)
+			}()
+			synctest.Wait()
+			if c.alive {
+				select {
+				case <-ended:
+					t.Fatal("the call has ended with a part of the node's answer")
+				default:
 				}
-				x.add(call, []string{"known"})
-				answer("new", envelope.AnswerHeader{More: true})
-				answer("newer", envelope.AnswerHeader{Status: envelope.Busy})
-				answer("known", envelope.AnswerHeader{})
-				ended := make(chan struct{})
-				go func() {
-					x.Wait(t.Context(), call, nil)
-					close(ended)
-				}()
-				synctest.Wait()
-				if c.alive {
-					select {
-					case <-ended:
-						t.Fatal("the call has ended with a part of the node's answer")
-					default:
-					}
-					c.end(x, answer)
-				}
-				<-ended // without that a clock has moved
-				if missing := call.Missing(); c.missing != (len(missing) == 1 && missing[0].Node == "new") || len(missing) > 1 {
-					t.Errorf("missing: %v, want the node among them: %v", missing, c.missing)
-				}
-				if s := x.State(); s != (State{}) {
-					t.Errorf("it is left with %+v", s)
-				}
-			})
+				c.end(x, answer)
+			}
+			<-ended // without that a clock has moved
+			if missing := call.Missing(); c.missing != (len(missing) == 1 && missing[0].Node == "new") || len(missing) > 1 {
+				t.Errorf("missing: %v, want the node among them: %v", missing, c.missing)
+			}
+			kit.Equal(t, x.State(), (State{}), "it is left with")
 		})
 	}
 }
@@ -106,16 +102,12 @@ func TestOddAnswers(t *testing.T) {
 		}
 		x.Wait(t.Context(), c, nil)
 		answer("a", c.id, envelope.AnswerHeader{}, "after the call")
-		if want := []string{"a 1 false", "a 2 true", "new met later true"}; !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
+		kit.EqualSlices(t, got, []string{"a 1 false", "a 2 true", "new met later true"})
 		if got, want := fmt.Sprint(c.Missing()), fmt.Sprint([]Missing{
 			{"b", errLost}, {"c", envelope.ErrMalformed}, {"d", errors.New("a status of the future")}, {"e", envelope.ErrMalformed},
 		}); got != want {
 			t.Errorf("missing: %s, want %s", got, want)
 		}
-		if s := x.State(); s != (State{}) {
-			t.Errorf("it is left with %+v", s)
-		}
+		kit.Equal(t, x.State(), (State{}), "it is left with")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A party is the cluster of a test: nodes with an Exchange each, and a wire between them that a test may cut.
@@ -111,8 +112,7 @@ func TestAsk(t *testing.T) {
 		}
 		synctest.Wait() // nobody is at it any more
 		p.nodes["c"].silent = true
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx := kit.Within(t, time.Second)
 		names, c := a.askNames(ctx, kindName)
 		if !slices.Equal(names, []string{"b"}) || !slices.Equal(c.Missing(), []Missing{{"c", nil}}) || !errors.Is(c.Cause, context.DeadlineExceeded) {
 			t.Errorf("a silent node: got %q, missing %v, %v", names, c.Missing(), c.Cause)
@@ -126,9 +126,7 @@ func TestAsk(t *testing.T) {
 		}
 		synctest.Wait()
 		for name, n := range p.nodes {
-			if s := n.State(); s != (State{}) {
-				t.Errorf("%s is left with %+v", name, s)
-			}
+			kit.Equal(t, n.State(), (State{}), name, "left")
 		}
 	})
 }
@@ -157,13 +155,9 @@ func TestBounds(t *testing.T) {
 		if s := b.State(); s.Running != MaxLookups || s.Refused != 2 {
 			t.Errorf("%+v, want %d, and 2 refused", s, MaxLookups)
 		}
-		if id := <-ended; id != 1 {
-			t.Errorf("%d has ended, want 1, whose asker waits for a second", id)
-		}
+		kit.Equal(t, <-ended, 1, "has ended: that whose asker waits for a second")
 		request(envelope.KindCancel, 7, 0)
-		if id := <-ended; id != 7 {
-			t.Errorf("%d has ended, want 7, which is forgotten", id)
-		}
+		kit.Equal(t, <-ended, 7, "has ended: that which is forgotten")
 		b.SetAlive(nil, nil)
 		for range MaxLookups - 2 {
 			<-ended

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A message that is longer than the limit comes as chunks that are not, and that are the message when they are put together.
@@ -26,9 +28,7 @@ func TestChunks(t *testing.T) {
 					}
 					continue
 				}
-				if want := (n + room - 1) / room; len(chunks) != want {
-					t.Errorf("%d bytes up to %d: %d chunks, want %d", n, size, len(chunks), want)
-				}
+				kit.Equal(t, len(chunks), (n+room-1)/room, "chunks of", n, "bytes, up to", size)
 				var whole []byte
 				for i, chunk := range chunks {
 					m, err := Decode(chunk)

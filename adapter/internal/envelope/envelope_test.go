@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const sender = "node-00001"
@@ -190,9 +191,7 @@ func TestOwnership(t *testing.T) {
 		}
 		msg = msg[5:]
 		m, err := Decode(msg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		b := m.Broadcast
 		if &b.Payload[0] != &msg[len(msg)-4] || cap(b.Payload) != 4 {
 			t.Errorf("the payload is not the end of the message, with capacity %d", cap(b.Payload))

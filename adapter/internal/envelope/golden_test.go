@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // golden pins the wire format: nodes of different versions share a cluster. Bytes that stand here never change; others may follow.
@@ -147,9 +148,7 @@ func TestGolden(t *testing.T) {
 	for _, g := range golden {
 		t.Run(g.name, func(t *testing.T) {
 			want, err := hex.DecodeString(strings.ReplaceAll(g.hex, " ", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			kinds[want[1]] = true
 			if got := encode(&g.Message); !bytes.Equal(got, want) {
 				t.Errorf("encoded\n got %x\nwant %x", got, want)

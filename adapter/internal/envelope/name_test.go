@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/internal/mesh"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // What a broken node calls itself does not come further than here, and does not keep it out of the cluster.
@@ -24,9 +25,7 @@ func TestNames(t *testing.T) {
 		"\xff\xfe":                           false,
 		strings.Repeat("n", MaxName-1) + "ü": false,
 	} {
-		if got := ValidName(name); got != valid {
-			t.Errorf("ValidName(%.64q) is %v", name, got)
-		}
+		kit.Equal(t, ValidName(name), valid, "ValidName of", name)
 		want := name
 		if !valid {
 			want = ""
@@ -44,9 +43,7 @@ func TestNames(t *testing.T) {
 			case *mesh.Ack:
 				got = msg.Name
 			}
-			if got != want {
-				t.Errorf("%T with the name %.64q: decoded %.64q", sent, name, got)
-			}
+			kit.Equal(t, got, want, "decoded name")
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestRefused(t *testing.T) {
@@ -99,9 +101,7 @@ func TestHostileCounts(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, err := Decode(msg)
 		runtime.ReadMemStats(&after)
-		if !errors.Is(err, ErrMalformed) {
-			t.Errorf("%s: %v, want ErrMalformed", name, err)
-		}
+		kit.ErrorIs(t, err, ErrMalformed, name)
 		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
 			t.Errorf("%s: %d bytes allocated for a message of %d", name, n, len(msg))
 		}

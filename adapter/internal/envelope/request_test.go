@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // pages pins the content of answers and arguments, as golden does for messages.
@@ -57,9 +59,7 @@ var pages = []struct {
 func TestPages(t *testing.T) {
 	for _, p := range pages {
 		want, err := hex.DecodeString(strings.ReplaceAll(p.hex, " ", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		if got := p.encode(); !bytes.Equal(got, want) {
 			t.Errorf("%s: encoded %x, want %x", p.name, got, want)
 		}

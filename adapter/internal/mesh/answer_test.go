@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // emitted is a script whose node has sent n broadcasts on a.
@@ -67,14 +69,10 @@ func TestNackIsAnswered(t *testing.T) {
 	s.resent(5, 5, Gone{})
 	s.nacked()
 	s.resent(1, 0, Gone{})
-	if n := s.Counts().Repairs; n != 5 {
-		t.Errorf("%d repairs counted, want 5", n)
-	}
+	kit.Equal(t, s.Counts().Repairs, 5, "repairs counted")
 	s.LinkDown(s.at, s.Last())
 	s.nacked(missing("a", 0, 5))
-	if len(s.got) != 0 {
-		t.Errorf("answered %v without a link", s.got)
-	}
+	kit.Equal(t, len(s.got), 0, "effects without a link", s.got)
 }
 
 // An answer is a window: as many broadcasts as fit, and as many bytes. The asker goes on at its end.
@@ -139,9 +137,8 @@ func TestGone(t *testing.T) {
 	lost := func(seq uint64) Lost { return Lost{Node: "o", After: seq - 1, Upto: seq} }
 	s.loses(lost(2), lost(3), lost(4))
 	s.delivers("o5")
-	if i := slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }); i != 3 {
-		t.Errorf("delivered as effect %d, want it behind the three losses", i)
-	}
+	kit.Equal(t, slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Deliver[string]); return ok }), 3,
+		"delivered as effect behind the three losses")
 	s.hears("o", gone) // again
 	s.loses()
 	s.gets("o", 3, []uint64{2, 1}, "a", "b") // it comes after all

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that hung for longer than DeadAfter and returns is not met anew: what it has delivered is not delivered again, and what it
@@ -16,9 +18,8 @@ func TestDeadNodeReturns(t *testing.T) {
 	if s.Suspects() != nil || s.Members() != nil || s.Counts().Deaths != 1 {
 		t.Fatalf("suspects %v, members %v, %d deaths; want nobody, and one", s.Suspects(), s.Members(), s.Counts().Deaths)
 	}
-	if n := len(effects[Membership](s)); n != 2 {
-		t.Errorf("%d changes of the members, want one by the suspicion and one by the death", n)
-	}
+	kit.Equal(t, len(effects[Membership](s)), 2,
+		"changes of the members: one by the suspicion and one by the death")
 	s.loses() // nothing was known to be missing
 	if p := s.peers["o"]; p == nil || p.low != 5 || p.lows[hashOf("a")] != 6 {
 		t.Fatalf("of the dead node %+v is kept, want its place", p)
@@ -31,9 +32,7 @@ func TestDeadNodeReturns(t *testing.T) {
 	s.repaired("o", 7, []uint64{6}, "a")
 	s.delivers("o7", "o8")
 	s.answers("o", 8)
-	if got := s.Members(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("members %v, want o again", got)
-	}
+	s.members("o")
 	s.hears("o", beat(5, 8, tail("a", 8)))
 	s.empty("o", 8)
 	s.counted(Counts{Delivered: 3, Repaired: 1, Copies: 1})
@@ -52,9 +51,7 @@ func TestDeadNodeLeavesAGap(t *testing.T) {
 	s.delivers("o7", "o8")
 	s.empty("o", 9)
 	s.wait(DeadAfter)
-	if s.Counts().Deaths != 1 {
-		t.Errorf("it died %d times", s.Counts().Deaths)
-	}
+	kit.Equal(t, s.Counts().Deaths, 1, "deaths")
 	s.gets("o", 6, []uint64{0}, "a")
 	s.delivers()
 	s.hears("o", beat(9, 11, tail("a", 11)))
@@ -63,9 +60,7 @@ func TestDeadNodeLeavesAGap(t *testing.T) {
 	s.delivers("o11")
 	s.answers("o", 11)
 	s.wait(DeadAfter + 2*SuspectAfter)
-	if s.Counts().Deaths != 2 {
-		t.Errorf("it died %d times, want 2", s.Counts().Deaths)
-	}
+	kit.Equal(t, s.Counts().Deaths, 2, "deaths")
 }
 
 // A node that dies while it leaves is dead, although a request of it is carried out when it is given up, and is let go when it says goodbye again.
@@ -80,13 +75,9 @@ func TestDeadNodeThatWasLeaving(t *testing.T) {
 	s.delivers("o7")
 	s.loses(Lost{Node: "o", After: 5, Upto: 7, Unknown: true})
 	s.did(s.Resume(s.at, "o"))
-	if got := sent[*Confirm](s, "o"); len(got) != 0 {
-		t.Errorf("told %d times that it is not needed, though it has gone", len(got))
-	}
+	kit.Equal(t, len(sent[*Confirm](s, "o")), 0, "Confirms to who has gone")
 	s.hears("o", &Bye{About: old, Last: 7})
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed when it is back, want once", len(got))
-	}
+	one[*Confirm](s, "o")
 	s.wait(2 * DeadAfter)
 	if len(s.order) != 0 || len(s.tombstones) != 1 || s.Counts().Deaths != 0 {
 		t.Errorf("%d nodes in order, %d tombs, %d deaths; want one tomb alone", len(s.order), len(s.tombstones), s.Counts().Deaths)

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/need"
 )
 
@@ -35,9 +36,7 @@ func TestPlantedFaults(t *testing.T) {
 		need.Missing(t, "the go command", "add it to PATH")
 	}
 	wanted, err := regexp.Compile(*plant)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	planted := 0
 	for _, f := range plantable {
 		if *plant != "all" && !wanted.MatchString(f.name) {
@@ -89,9 +88,7 @@ func TestFaultsFit(t *testing.T) {
 		var all []*ast.File
 		for n, source := range sourceWith(t, name, text) {
 			file, err := parser.ParseFile(files, n, source, 0)
-			if err != nil {
-				t.Errorf("%s: %v", f.name, err)
-			}
+			kit.OK(t, err, f.name)
 			all = append(all, file)
 		}
 		if _, err := (&types.Config{Importer: imports}).Check("mesh", files, all, nil); err != nil {
@@ -103,9 +100,7 @@ func TestFaultsFit(t *testing.T) {
 // sourceWith is the package with the text of one file in place of its own.
 func sourceWith(t *testing.T, name, text string) map[string]string {
 	s, err := parsed()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	texts := maps.Clone(s.text)
 	texts[name] = text
 	return texts
@@ -115,17 +110,13 @@ func sourceWith(t *testing.T, name, text string) map[string]string {
 func (f *fault) planted(t *testing.T) (name, text string) {
 	t.Helper()
 	s, err := parsed()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	edits := []edit{f.edit}
 	if f.also.words != "" {
 		edits = append(edits, f.also)
 	}
 	name, text, err = s.edited(f.in, edits)
-	if err != nil {
-		t.Errorf("%s: %s: %v", f.name, f.in, err)
-	}
+	kit.OK(t, err, f.name, f.in)
 	return name, text
 }
 
@@ -133,22 +124,14 @@ func (f *fault) planted(t *testing.T) (name, text string) {
 func (f *fault) build(t *testing.T, command string) string {
 	name, text := f.planted(t)
 	path, err := filepath.Abs(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	dir := t.TempDir()
 	planted := filepath.Join(dir, name)
-	if err := os.WriteFile(planted, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, os.WriteFile(planted, []byte(text), 0o600))
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: planted}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	overlayFile, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mesh.test")
-	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, os.WriteFile(overlayFile, overlay, 0o600))
 	build := exec.CommandContext(t.Context(), command, "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, ".")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v:\n%s", err, output)

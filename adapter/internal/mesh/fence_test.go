@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // One fence is in flight at most; what is joined meanwhile shares the next.
@@ -15,26 +17,18 @@ func TestJoinsShareFences(t *testing.T) {
 	s.hears("o", beat(5, 5))
 	fence := s.fence
 	s.joins(1, "a", "a2")
-	if on, _ := subscribed(s); !slices.Equal(on, []string{"a", "a2"}) {
-		t.Errorf("subscribed %v, want a and a2", on)
-	}
+	s.subscribes("a", "a2")
 	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != fence+1 || got[0].Hello {
 		t.Fatalf("sent %v, want fence %d", got, fence+1)
 	}
 	s.joins(2, "b")
 	first := len(sent[*Fence](s, ""))
 	s.joins(3, "c")
-	if n := first + len(sent[*Fence](s, "")); n != 0 {
-		t.Fatalf("%d fences sent while one is in flight", n)
-	}
-	if on, _ := subscribed(s); !slices.Equal(on, []string{"c"}) {
-		t.Errorf("subscribed %v, want c at once", on)
-	}
+	kit.Equal(t, first+len(sent[*Fence](s, "")), 0, "fences while one is in flight")
+	s.subscribes("c")
 	s.answers("o", 5)
 	s.ended(1, none)
-	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != fence+2 {
-		t.Fatalf("sent %v, want fence %d for both", got, fence+2)
-	}
+	kit.Equal(t, one[*Fence](s, "").Number, fence+2, "the fence for both")
 	s.answers("o", 5)
 	s.ended(2, none, 3, none)
 	if got := sent[*Fence](s, ""); len(got) != 0 || s.fencing != fenceIdle || len(s.batches) != 0 {
@@ -48,9 +42,7 @@ func TestJoinOfPendingTopicWaitsForItsFence(t *testing.T) {
 	s.joins(1, "a")
 	s.joins(2, "b")
 	s.joins(3, "b")
-	if on, _ := subscribed(s); on != nil {
-		t.Errorf("subscribed %v again", on)
-	}
+	s.subscribes() // again
 	s.joins(4, "a")
 	s.ended()
 	s.answers("o", 5)
@@ -76,9 +68,7 @@ func TestJoinOfOwnTopic(t *testing.T) {
 	s.delivers()
 	s.Leave(s.at, "@me/x")
 	s.wait(2 * Linger)
-	if _, off := subscribed(s); off != nil {
-		t.Errorf("unsubscribed %v", off)
-	}
+	s.unsubscribes()
 }
 
 // A node that did not answer is named once. Only its answer ends the suspicion: whoever sends may still not receive.
@@ -92,9 +82,7 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 	s.ended()
 	s.wait(1)
 	s.ended(1, []string{"p"})
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v, want p", got)
-	}
+	s.suspects("p")
 	s.joins(2, "b") // p costs no more
 	s.ended()
 	s.answers("o", 5)
@@ -102,26 +90,16 @@ func TestJoinNamesWhoDoesNotAnswer(t *testing.T) {
 	s.wait(100 * ms)
 	s.gets("p", 6, []uint64{5}, "b") // presumed: what p sends meanwhile would show as missing
 	s.delivers("p6")
-	if got := sent[*Fence](s, "p"); len(got) != 1 || got[0].Number != s.fence || !got[0].Hello {
-		t.Fatalf("p is back, and is asked %v; want one hello with number %d", got, s.fence)
-	}
-	if got := sent[*Resync](s, "p"); len(got) != 1 || got[0].After != 5 {
-		t.Errorf("p is back, and is asked %v; want one Resync from 5", got)
-	}
+	s.greets("p", s.fence)
+	s.resyncs("p", 5)
 	s.gets("p", 7, []uint64{6}, "b")
-	if got := sent[*Fence](s, "p"); len(got) != 0 {
-		t.Error("p is asked again at once")
-	}
+	kit.Equal(t, len(sent[*Fence](s, "p")), 0, "fences for p, at once again")
 	s.joins(3, "c") // it has not answered
 	s.answers("o", 5)
 	s.ended(3, none)
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v before p has answered, want p", got)
-	}
+	s.suspects("p") // before p has answered
 	s.answers("p", 7)
-	if got := s.Members(); !slices.Equal(got, []string{"o", "p"}) {
-		t.Errorf("members %v when p has answered, want o and p", got)
-	}
+	s.members("o", "p")
 	s.joins(4, "d")
 	s.answers("o", 5)
 	s.ended()
@@ -139,13 +117,9 @@ func TestOldAnswerOfASuspect(t *testing.T) {
 	s.wait(FenceTimeout)
 	s.ended(1, []string{"o"})
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v, want o", got)
-	}
+	s.suspects("o")
 	s.answers("o", 5)
-	if got := s.Suspects(); got != nil {
-		t.Errorf("suspects %v, want none", got)
-	}
+	s.suspects()
 	s.hears("o", &Ack{About: old, Fence: s.fence + 1, Sent: 100}) // there is no such fence
 	if p := s.peers["o"]; p.answered != s.fence || p.low != 5 {
 		t.Errorf("o has answered %d of %d, floor %d", p.answered, s.fence, p.low)
@@ -213,9 +187,7 @@ func TestSilentNodeIsBackDuringAJoin(t *testing.T) {
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	s.answers("p", 5)
 	s.ended()
-	if got := s.Suspects(); got != nil {
-		t.Fatalf("suspects %v, want none", got)
-	}
+	s.suspects()
 	s.wait(FenceTimeout - time.Millisecond)
 	s.ended(1, []string{"o"})
 }
@@ -228,25 +200,19 @@ func TestHelloToOne(t *testing.T) {
 	s.wait(time.Second)
 	s.hears("o", beat(5, 5))
 	s.hears("new", &Fence{About: old, Number: 1, Hello: true})
-	if got := sent[*Fence](s, "new"); len(got) != 1 || got[0].Number != fence || !got[0].Hello {
-		t.Fatalf("asked %v, want a hello with number %d", got, fence)
-	}
+	s.greets("new", fence)
 	if got := sent[*Ack](s, "new"); len(got) != 1 || got[0].Fence != 1 || !slices.Equal(got[0].Members, []string{"o"}) {
 		t.Errorf("answered %+v, want an answer to 1 that names o", got)
 	}
 	s.wait(FenceTimeout)
-	if got := s.Suspects(); !slices.Equal(got, []string{"new"}) {
-		t.Errorf("suspects %v, want the new node alone", got)
-	}
+	s.suspects("new")
 }
 
 // A node that others know, and that has not answered yet, is waited for and named.
 func TestJoinWaitsForNodesHeardOf(t *testing.T) {
 	s := newScript(t)
 	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"me", "p"}})
-	if got := sent[*Fence](s, "p"); len(got) != 1 {
-		t.Fatalf("p is asked %v, want one hello", got)
-	}
+	one[*Fence](s, "p")
 	s.joins(1, "a")
 	s.answers("o", 5)
 	s.answers("o", 5)
@@ -274,9 +240,7 @@ func TestJoinEndsAlthoughNodesReturn(t *testing.T) {
 		}
 		s.hears([]string{"o", "p"}[turn%2], beat(5, 5))
 	}
-	if ended != 2 {
-		t.Errorf("%d of 2 Joins have ended after %v", ended, s.at-start)
-	}
+	kit.Equal(t, ended, 2, "Joins that have ended after", s.at-start)
 }
 
 // An answer to a fence from before its sender was met says nothing about the topics of the fences between: they wait for a later one.
@@ -339,9 +303,7 @@ func TestClientsAreWaitedFor(t *testing.T) {
 		t.Errorf("servers, suspects, and servers among them %s, want %s", got, want)
 	}
 	s.wait(SuspectAfter)
-	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("silent servers %v, want o", got)
-	}
+	kit.EqualSlices(t, s.Named(s.at), []string{"o"}, "silent servers")
 	m := New[string, string, string, any](Config[string]{Node: "me", Client: true, Hash: hashOf, Own: func(string) bool { return true }, Mine: func(uint64) bool { return false }})
 	m.LinkUp(0)
 	for _, e := range m.Receive(0, "o", &Fence{About: old, Number: 1, Hello: true}) {
@@ -365,7 +327,5 @@ func TestKnownWhenItIsBack(t *testing.T) {
 	}
 	s.hears("o", &Ack{About: old, Fence: fence, Sent: 5})
 	s.hears("o", beat(5, 6, tail("a", 6)))
-	if got := sent[*Nack](s, "o"); len(got) != 1 {
-		t.Errorf("asked %d times for what was sent after the Join, want once", len(got))
-	}
+	one[*Nack](s, "o")
 }

@@ -3,6 +3,8 @@ package mesh
 import (
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestFences(t *testing.T) {
@@ -23,18 +25,12 @@ func TestFences(t *testing.T) {
 		fence uint64
 		want  time.Duration
 	}{{1, 11 * time.Second}, {2, 12 * time.Second}} {
-		if got := f.deadline(step.fence, time.Second); got != step.want {
-			t.Errorf("waits for fence %d end at %v, want %v", step.fence, got, step.want)
-		}
+		kit.Equal(t, f.deadline(step.fence, time.Second), step.want, "waits for fence", step.fence, "end at")
 	}
 	f.next(15 * time.Second)
-	if got := f.deadline(2, time.Second); got != 16*time.Second {
-		t.Errorf("waits for fence 2, which was sent behind them, end at %v, want 16s", got)
-	}
+	kit.Equal(t, f.deadline(2, time.Second), 16*time.Second, "waits for fence 2, which was sent behind them, end at")
 	f.uncover(f.fence)
-	if len(f.batches) != 0 {
-		t.Errorf("covered %v when all was answered", f.batches)
-	}
+	kit.Equal(t, len(f.batches), 0, "batches covered when all was answered", f.batches)
 }
 
 // Topics of one hash are one stream, which ends with the last of them; a topic that is joined again does not end.

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A node that says what cannot be harms what is due of itself alone, and costs no memory.
@@ -34,9 +36,7 @@ func TestForgedNumbers(t *testing.T) {
 			s.wait(resyncInterval)
 			s.gets("o", seq, []uint64{5}, "a")
 			s.delivers()
-			if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
-				t.Errorf("asked %v, want one Resync from 5", got)
-			}
+			s.resyncs("o", 5)
 			s.gets("o", 6, []uint64{5}, "a")
 			s.delivers("o6")
 			lives(t, s)
@@ -118,9 +118,7 @@ func TestForgedNumbers(t *testing.T) {
 			b := beat(5, 7)
 			b.Part, b.Parts = parts[0], parts[1]
 			s.hears("o", b)
-			if p := s.peers["o"]; p.high != 5 {
-				t.Errorf("goal %d after part %d of %d", p.high, b.Part, b.Parts)
-			}
+			kit.Equal(t, s.peers["o"].high, 5, "goal", "after part", b.Part, "of", b.Parts)
 			lives(t, s)
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // words returns what the node says of id in the next so many heartbeats, and checks that there are no more.
@@ -90,9 +92,7 @@ func TestAnswersNameSuspects(t *testing.T) {
 		for _, h := range sent[*Ack](s, "p")[0].Gossip {
 			got = append(got, h.Absence)
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("a hello (%v) is told of %v, want %v", hello, got, want)
-		}
+		kit.EqualSlices(t, got, want, "gossip, hello", hello)
 	}
 	named(false)
 	named(true, Silent, Left)
@@ -126,9 +126,7 @@ func TestIntroduced(t *testing.T) {
 	s.ended(1, none) // nobody waits for them
 	s.did(s.Close(s.at))
 	s.hears("p", &Confirm{})
-	if !isClosed(s) {
-		t.Error("Close waits for nodes that are silent")
-	}
+	kit.Equal(t, isClosed(s), true, "Close waits for nodes that are silent")
 	if got, want := s.Unconfirmed(), []string{"older", "given up"}; !slices.Equal(got, want) {
 		t.Errorf("Close names %v, want %v", got, want)
 	}
@@ -268,13 +266,9 @@ func TestWordsAreBounded(t *testing.T) {
 	for seq := range uint64(2 * maxUnannounced) {
 		s.heard("p", Gossip{Node: "o", Age: time.Hour, Tails: []Tail{tail("a", 10_000+seq), tail("a", 10_000+seq)}})
 	}
-	if len(p.gossiped) != maxUnannounced {
-		t.Errorf("%d numbers of others are remembered, want %d", len(p.gossiped), maxUnannounced)
-	}
+	kit.Equal(t, len(p.gossiped), maxUnannounced, "numbers of others remembered")
 	s.hears("o", beat(5, 5+2*maxUnannounced, tail("a", 5+2*maxUnannounced)))
-	if len(p.unannounced) != 0 {
-		t.Errorf("%d numbers are remembered that a heartbeat has named", len(p.unannounced))
-	}
+	kit.Equal(t, len(p.unannounced), 0, "numbers remembered that a heartbeat has named")
 	for i := range 2 * maxGossip {
 		s.knows(fmt.Sprint("n", i), 0)
 	}

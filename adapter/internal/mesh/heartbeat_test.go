@@ -3,6 +3,8 @@ package mesh
 import (
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func TestHeartbeatShowsLostTails(t *testing.T) {
@@ -12,9 +14,7 @@ func TestHeartbeatShowsLostTails(t *testing.T) {
 	s.gets("o", 6, []uint64{0}, "a")
 	s.hears("o", beat(5, 9, tail("a", 8), tail("b", 7), tail("c", 9)))
 	s.asks("o", missing("a", 6, 8))
-	if p := s.peers["o"]; p.low != 5 || p.high != 9 {
-		t.Errorf("after a heartbeat up to 9 with a hole: floor %d, goal %d", p.low, p.high)
-	}
+	s.stands("o", 5, 9)
 	s.repaired("o", 8, []uint64{6}, "a")
 	s.delivers("o8")
 	s.empty("o", 9)
@@ -31,20 +31,14 @@ func TestMissedHeartbeat(t *testing.T) {
 	s.receives("o", 5, "a")
 	s.wait(resyncInterval)
 	s.hears("o", beat(7, 9, tail("a", 8)))
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
-		t.Fatalf("asked %v, want one Resync from 5", got)
-	}
+	s.resyncs("o", 5)
 	s.asks("o")
 	s.wait(resyncInterval - 1)
 	s.hears("o", beat(9, 11))
-	if got := sent[*Resync](s, "o"); len(got) != 0 {
-		t.Errorf("asked again %v after the last Resync", resyncInterval-1)
-	}
+	kit.Equal(t, len(sent[*Resync](s, "o")), 0, "Resyncs", resyncInterval-1, "after the last")
 	s.wait(1)
 	s.hears("o", beat(9, 11))
-	if got := sent[*Resync](s, "o"); len(got) != 1 {
-		t.Errorf("%d Resyncs %v after the last, want 1", len(got), resyncInterval)
-	}
+	one[*Resync](s, "o")
 	s.hears("o", beat(5, 11, tail("a", 8)))
 	s.asks("o", missing("a", 5, 8))
 	s.repaired("o", 8, []uint64{0}, "a")
@@ -85,9 +79,7 @@ func TestHeartbeatInParts(t *testing.T) {
 		s.wait(resyncInterval)
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 1, 3, tail("b", 8)))
-		if p := s.peers["o"]; p.high != 0 {
-			t.Fatalf("goal %d before the last part", p.high)
-		}
+		kit.Equal(t, s.peers["o"].high, 0, "goal before the last part")
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
 		p := s.peers["o"]
 		for _, r := range all {
@@ -112,18 +104,14 @@ func TestHeartbeatInParts(t *testing.T) {
 			t.Fatalf("goal %d, %d wanted although a part is missing", p.high, len(p.gaps))
 		}
 		s.hears("o", beat(9, 9))
-		if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 0 {
-			t.Fatalf("asked %v, want one Resync from 0", got)
-		}
+		s.resyncs("o", 0)
 		whole(t, s)
 	})
 	t.Run("the first lost", func(t *testing.T) {
 		s := open(t)
 		s.hears("o", part(0, 9, 1, 3, tail("b", 8)))
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
-		if p := s.peers["o"]; p.high != 0 {
-			t.Fatalf("goal %d although a part is missing", p.high)
-		}
+		kit.Equal(t, s.peers["o"].high, 0, "goal although a part is missing")
 		whole(t, s)
 	})
 	t.Run("one twice", func(t *testing.T) {
@@ -131,9 +119,7 @@ func TestHeartbeatInParts(t *testing.T) {
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 0, 3, tail("a", 9)))
 		s.hears("o", part(0, 9, 2, 3, tail("c", 7)))
-		if p := s.peers["o"]; p.high != 0 {
-			t.Fatalf("goal %d although a part is missing", p.high)
-		}
+		kit.Equal(t, s.peers["o"].high, 0, "goal although a part is missing")
 		whole(t, s)
 	})
 	for name, second := range map[string]*Heartbeat{
@@ -145,9 +131,7 @@ func TestHeartbeatInParts(t *testing.T) {
 			s.hears("o", beat(0, 3)) // goal 3, so that either is welcome
 			s.hears("o", part(0, 9, 0, 2, tail("a", 9)))
 			s.hears("o", second)
-			if p := s.peers["o"]; p.high != 3 {
-				t.Errorf("goal %d from the parts of two lists", p.high)
-			}
+			kit.Equal(t, s.peers["o"].high, 3, "goal", "from the parts of two lists")
 		})
 	}
 	t.Run("two lists in turn", func(t *testing.T) { // the second is complete, and enough

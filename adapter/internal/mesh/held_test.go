@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // sentTo returns the messages of the last step to one node, or to all for "".
@@ -35,9 +37,7 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 		t.Errorf("the hello is %+v, want one with 2 sent", got)
 	}
 	s.hears("old", &Fence{About: old, Number: 1})
-	if got := sent[*Ack](s, "old")[0]; got.Sent != 2 {
-		t.Errorf("the answer to a fence says that %d are sent, want 2", got.Sent)
-	}
+	kit.Equal(t, sent[*Ack](s, "old")[0].Sent, 2, "Sent in the answer to a fence")
 	s.hears("old", &Resync{About: old})
 	want := []Tail{tail("b", 2), tail("a", 1)}
 	if got := sent[*Heartbeat](s, "old")[0]; got.Upto != 2 || !reflect.DeepEqual(got.Tails, want) {
@@ -53,9 +53,7 @@ func TestHeldBroadcastsAreNotAnnounced(t *testing.T) {
 			t.Errorf("a heartbeat up to %d with %v while all behind 2 is held back", b.Upto, b.Tails)
 		}
 	}
-	if released(s) {
-		t.Error("released before old was back")
-	}
+	kit.Equal(t, released(s), false, "released before old was back")
 	s.wait(1)
 	if !released(s) {
 		t.Errorf("not released after %v", maxHold)
@@ -79,17 +77,11 @@ func TestReleaseWhenAllAreBack(t *testing.T) {
 	s.did(s.LinkDown(s.at, 0))
 	s.did(s.LinkUp(s.at))
 	s.answers("a", 0)
-	if released(s) {
-		t.Error("released before b had answered")
-	}
+	kit.Equal(t, released(s), false, "released before b had answered")
 	s.wait(FenceTimeout + 10*ms)
-	if released(s) {
-		t.Error("released at the end of the opening, before b had answered")
-	}
+	kit.Equal(t, released(s), false, "released at the end of the opening, before b had answered")
 	s.answers("b", 0)
-	if !released(s) {
-		t.Error("not released though all have answered")
-	}
+	kit.Equal(t, released(s), true, "not released though all have answered")
 }
 
 // A node that was never met, and that others name, is waited for like all during the opening, and no longer: it may have died before this node
@@ -99,13 +91,9 @@ func TestUnmetNodesHoldNothing(t *testing.T) {
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"dead"}})
 	s.wait(FenceTimeout - 1)
-	if released(s) {
-		t.Error("released before the end of the opening")
-	}
+	kit.Equal(t, released(s), false, "released before the end of the opening")
 	s.wait(1)
-	if !released(s) {
-		t.Error("not released at the end of the opening")
-	}
+	kit.Equal(t, released(s), true, "not released at the end of the opening")
 }
 
 // A node that nobody answers calls again: the first hello of one of two that open at once may have missed the other.
@@ -125,13 +113,9 @@ func TestHelloAgain(t *testing.T) {
 			t.Errorf("sent %+v, want the hello of the first fence", f)
 		}
 	}
-	if !isReady(s) {
-		t.Error("not ready after FenceTimeout")
-	}
+	kit.Equal(t, isReady(s), true, "not ready after FenceTimeout")
 	s.wait(HeartbeatInterval - 1)
-	if len(sent[*Fence](s, "")) > 0 {
-		t.Error("a hello after the opening")
-	}
+	kit.Equal(t, len(sent[*Fence](s, "")), 0, "hellos after the opening")
 }
 
 // What is held of one node is bounded in bytes. What does not fit is asked for again in its time.
@@ -178,9 +162,7 @@ func TestHeldOfAllNodesIsBounded(t *testing.T) {
 	s.gets("p", 2, []uint64{1}, "a")
 	s.gets("p", 1, []uint64{0}, "a")
 	s.delivers("p1", "p2")
-	if s.heldBytes != 0 {
-		t.Errorf("%d bytes are held of nobody", s.heldBytes)
-	}
+	kit.Equal(t, s.heldBytes, 0, "bytes held of nobody")
 }
 
 // What is held of a node that nobody meets any more is given up with it.

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const streamA, streamB = 1, 2
@@ -44,9 +46,7 @@ func TestInboxGap(t *testing.T) {
 		t.Errorf("kept below the low watermark: gaps %v, lows %v, %d done", in.gaps, in.lows, in.done.len())
 	}
 	in.raise(8)
-	if in.low != 9 {
-		t.Errorf("the low watermark has fallen to %d", in.low)
-	}
+	kit.Equal(t, in.low, 9, "the low watermark has fallen to")
 }
 
 // What is held may be next when the number in front of it has come, and not before.
@@ -59,20 +59,14 @@ func TestInboxHeld(t *testing.T) {
 		t.Fatalf("ready %v, held %v; want none, and 2 and 3", in.ready, in.inOrder())
 	}
 	in.advance(streamA, 1)
-	if !slices.Equal(in.ready, []uint64{2}) {
-		t.Errorf("ready %v behind 1, want 2", in.ready)
-	}
+	kit.EqualSlices(t, in.ready, []uint64{2}, "ready", "behind 1")
 	if in.unhold(2) == nil || in.unhold(2) != nil {
 		t.Error("2 is not held once")
 	}
 	bytes := behindOnA(2).bytes()
-	if in.bytes != bytes {
-		t.Errorf("%d bytes are held, want %d", in.bytes, bytes)
-	}
+	kit.Equal(t, in.bytes, bytes, "bytes held")
 	in.raise(2) // in other ways than one by one
-	if !slices.Equal(in.ready, []uint64{3}) {
-		t.Errorf("ready %v behind 2, want 3", in.ready)
-	}
+	kit.EqualSlices(t, in.ready, []uint64{3}, "ready", "behind 2")
 	in.unhold(3)
 	if in.held != nil || in.behind != nil || in.bytes != 0 {
 		t.Errorf("held %v, behind %v, %d bytes; want nothing", in.held, in.behind, in.bytes)
@@ -83,8 +77,6 @@ func TestInboxReach(t *testing.T) {
 	in := &inbox[string]{}
 	in.start(5)
 	for seq, want := range map[uint64]bool{0: false, 5: false, 6: false, 5 + maxSpan: false, 6 + maxSpan: true, 1 << 63: true} {
-		if got := in.far(seq); got != want {
-			t.Errorf("far(%d) above 5 is %v, want %v", seq, got, want)
-		}
+		kit.Equal(t, in.far(seq), want, "far above 5", seq)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func isClosed(s *script) bool { return len(effects[Closed](s)) > 0 }
@@ -17,25 +19,18 @@ func TestBye(t *testing.T) {
 	s.joins(2, "b")
 	s.hears("o", &Bye{About: old, Last: 6})
 	s.ended(2, none) // a node that leaves sends nothing
-	if s.Members() != nil || len(effects[Membership](s)) != 1 {
-		t.Errorf("members %v after Bye", s.Members())
-	}
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	s.members()
+	kit.Equal(t, len(effects[Membership](s)), 1, "changes by Bye")
+	one[*Confirm](s, "o")
 	s.empty("o", 6)
 	s.hears("o", beat(6, 9))
 	s.gets("o", 7, []uint64{6}, "a")
 	s.delivers()
-	if s.Members() != nil {
-		t.Errorf("a late message brings %v back", s.Members())
-	}
+	s.members()
 	s.joins(3, "c")
 	s.ended(3, none)
 	s.hears("o", &Bye{About: old, Last: 6}) // it has not heard so
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed when it asks again, want once", len(got))
-	}
+	one[*Confirm](s, "o")
 	s.wait(DeadAfter)
 	if got := s.sentTo("o"); got != nil {
 		t.Errorf("%v sent to a node that has left", got)
@@ -52,18 +47,15 @@ func TestByeOfANodeThatIsNeeded(t *testing.T) {
 	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 || len(sent[*Confirm](s, "o")) != 0 {
 		t.Fatalf("asked %v, want one Resync from 5", got)
 	}
-	if s.Members() != nil || s.Suspects() != nil {
-		t.Errorf("members %v, suspects %v; want nobody: it leaves", s.Members(), s.Suspects())
-	}
+	s.members()
+	s.suspects()
 	s.hears("o", beat(5, 8, tail("a", 7)))
 	s.asks("o", missing("a", 5, 7))
 	s.joins(2, "b")
 	s.ended(2, none) // nobody waits for it
 	s.repaired("o", 7, []uint64{5}, "a")
 	s.delivers("o7")
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	one[*Confirm](s, "o")
 	s.empty("o", 8)
 	s.hears("o", &Gone{})
 	s.asks("o")
@@ -93,12 +85,8 @@ func TestByeOfANodeThatDies(t *testing.T) {
 	s.wait(maxClosing + FenceTimeout)
 	s.delivers("o7")
 	s.loses(Lost{Node: "o", After: 5, Upto: 8, Unknown: true})
-	if s.Suspects() != nil {
-		t.Errorf("suspects %v, want nobody", s.Suspects())
-	}
-	if s.heldBytes != 0 {
-		t.Errorf("%d bytes are held of nobody", s.heldBytes)
-	}
+	s.suspects()
+	kit.Equal(t, s.heldBytes, 0, "bytes held of nobody")
 }
 
 // What a node has named as its last number, or as sent before a heartbeat, and has not accounted for until it was given up, is a gap: it is
@@ -163,9 +151,7 @@ func TestByeOfAnUnknownYoungerNode(t *testing.T) {
 	s.repaired("o", 1, []uint64{0}, "a")
 	s.delivers("o1", "o2")
 	s.hears("o", beat(0, 3))
-	if got := sent[*Confirm](s, "o"); len(got) != 1 {
-		t.Errorf("told %d times that it is not needed, want once", len(got))
-	}
+	one[*Confirm](s, "o")
 	s.empty("o", 3)
 }
 
@@ -191,18 +177,12 @@ func TestClose(t *testing.T) {
 	s.hears("o", &Confirm{})
 	s.hears("o", &Confirm{})
 	s.wait(byeInterval)
-	if isClosed(s) {
-		t.Fatal("closed before p has all")
-	}
-	if got := sent[*Bye](s, ""); len(got) != 1 || got[0].Last != 1 {
-		t.Errorf("said %v after %v, want Bye once more: the first may have been lost", got, byeInterval)
-	}
+	kit.Equal(t, isClosed(s), false, "closed before p has all")
+	kit.Equal(t, one[*Bye](s, "").Last, 1, "the last number of the second Bye: the first may have been lost")
 	s.nacked(missing("a", 0, 1))
 	s.resent(1, 1, Gone{})
 	s.hears("p", &Confirm{})
-	if !isClosed(s) {
-		t.Error("not closed, although nobody needs it")
-	}
+	kit.Equal(t, isClosed(s), true, "not closed, although nobody needs it")
 	s.wait(time.Minute)
 	if isClosed(s) || len(sent[*Bye](s, "")) != 0 || len(sent[*Heartbeat](s, "")) != 0 {
 		t.Errorf("after the end: %v", s.got)
@@ -224,9 +204,7 @@ func TestCloseEnds(t *testing.T) {
 				s.wait(10 * ms)
 			}
 		}
-		if got := s.at - begin; got != want {
-			t.Errorf("closed after %v, want %v", got, want)
-		}
+		kit.Equal(t, s.at-begin, want, "closed after")
 		for _, e := range s.got[slices.IndexFunc(s.got, func(e Effect) bool { _, ok := e.(Closed); return ok })+1:] {
 			if _, ok := e.(Membership); !ok {
 				t.Errorf("%T behind Closed", e)
@@ -292,9 +270,7 @@ func TestCloseReleases(t *testing.T) {
 	if _, ok := s.got[0].(Release); !ok {
 		t.Fatalf("%T comes first, want Release", s.got[0])
 	}
-	if b := sent[*Heartbeat](s, ""); len(b) != 1 || b[0].Upto != 1 {
-		t.Errorf("the heartbeat is %v, want one up to 1", b)
-	}
+	kit.Equal(t, one[*Heartbeat](s, "").Upto, 1, "the end of the heartbeat")
 }
 
 // Confirm means something only to who leaves.
@@ -304,9 +280,7 @@ func TestSettledWithoutBye(t *testing.T) {
 	s.hears("o", &Confirm{})
 	s.emits(10, "a")
 	s.did(s.Close(s.at))
-	if isClosed(s) {
-		t.Error("closed by a goodbye from before Close")
-	}
+	kit.Equal(t, isClosed(s), false, "closed by a goodbye from before Close")
 }
 
 // A node that emits and leaves at once is missed by nobody, although links lose a tenth of all messages.

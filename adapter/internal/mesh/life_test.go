@@ -5,15 +5,15 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func isReady(s *script) bool { return len(effects[Ready](s)) > 0 }
 
 func TestReady(t *testing.T) {
 	s := newScript(t)
-	if got := sent[*Fence](s, ""); len(got) != 1 || !got[0].Hello {
-		t.Fatalf("said %v when the link came up, want one hello", got)
-	}
+	kit.Equal(t, one[*Fence](s, "").Hello, true, "a hello when the link came up")
 	s.joins(1, "a")
 	s.wait(FenceTimeout - 1)
 	if s.ended(); isReady(s) {
@@ -26,13 +26,9 @@ func TestReady(t *testing.T) {
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}})
-	if isReady(s) {
-		t.Error("ready before p has answered, who was heard of")
-	}
+	kit.Equal(t, isReady(s), false, "ready before p has answered, who was heard of")
 	s.answers("p", 0)
-	if !isReady(s) {
-		t.Error("not ready, although all have answered")
-	}
+	kit.Equal(t, isReady(s), true, "not ready, although all have answered")
 }
 
 // Nodes that are new together do not take each other for the cluster: another may know it, and be slower to answer.
@@ -40,39 +36,26 @@ func TestReadyAmongNewNodes(t *testing.T) {
 	fresh := About{Age: time.Minute, Fresh: true}
 	s := newScript(t)
 	s.hears("o", &Ack{About: fresh, Fence: s.fence})
-	if isReady(s) {
-		t.Error("ready although none of those who answered knows the cluster")
-	}
+	kit.Equal(t, isReady(s), false, "ready although none of those who answered knows the cluster")
 	s.hears("p", &Ack{About: old, Fence: s.fence, Members: []string{"q"}})
-	if isReady(s) {
-		t.Error("ready before q has answered, who was heard of")
-	}
+	kit.Equal(t, isReady(s), false, "ready before q has answered, who was heard of")
 	s.hears("q", &Ack{About: fresh, Fence: s.fence})
-	if !isReady(s) {
-		t.Error("not ready, although all have answered, and one that knows the cluster")
-	}
-	if acks := func() []*Ack { s.hears("o", &Fence{About: fresh, Number: 1, Hello: true}); return sent[*Ack](s, "o") }(); len(acks) != 1 || acks[0].Fresh {
-		t.Errorf("a node that was ready says %+v of itself", acks)
-	}
+	kit.Equal(t, isReady(s), true, "not ready, although all have answered, and one that knows the cluster")
+	s.hears("o", &Fence{About: fresh, Number: 1, Hello: true})
+	kit.Equal(t, one[*Ack](s, "o").Fresh, false, "a node that was ready says that it is fresh")
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.did(s.LinkUp(s.at))
 	for _, id := range []string{"o", "p", "q"} {
 		s.hears(id, &Ack{About: fresh, Fence: s.fence})
 	}
-	if !isReady(s) {
-		t.Error("not ready again, although all that were known have answered")
-	}
+	kit.Equal(t, isReady(s), true, "not ready again, although all that were known have answered")
 
 	s = newScript(t)
 	s.hears("o", &Fence{About: fresh, Number: 1, Hello: true})
-	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
-		t.Errorf("a node that is new says %+v of itself", acks)
-	}
+	kit.Equal(t, one[*Ack](s, "o").Fresh, true, "a node that is new, or was silent for long, says that it is fresh")
 	s.hears("o", &Ack{About: fresh, Fence: s.fence})
 	s.wait(FenceTimeout)
-	if !isReady(s) {
-		t.Error("not ready although nobody knows more")
-	}
+	kit.Equal(t, isReady(s), true, "not ready although nobody knows more")
 }
 
 // A link that was silent for so long that nodes were given up is as good as a node's first: whom another node names is waited for.
@@ -88,12 +71,8 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	}
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}})
-	if isReady(s) {
-		t.Error("ready before p has answered, who was named")
-	}
-	if got := sent[*Resync](s, "p"); len(got) != 1 {
-		t.Errorf("p is asked %d times what it has sent meanwhile, want once", len(got))
-	}
+	kit.Equal(t, isReady(s), false, "ready before p has answered, who was named")
+	one[*Resync](s, "p")
 	s.answers("p", 2)
 	if got := s.Members(); !isReady(s) || !slices.Equal(got, []string{"o", "p"}) {
 		t.Errorf("ready %v, members %v; want o and p", isReady(s), got)
@@ -104,22 +83,16 @@ func TestReadyAfterALongSilence(t *testing.T) {
 	s.did(s.LinkUp(s.at))
 	s.hears("p", beat(0, 2))
 	s.answers("o", 0)
-	if isReady(s) {
-		t.Error("ready before p has answered, of which a heartbeat has come")
-	}
+	kit.Equal(t, isReady(s), false, "ready before p has answered, of which a heartbeat has come")
 	s.answers("p", 2)
-	if !isReady(s) {
-		t.Error("not ready although all have answered")
-	}
+	kit.Equal(t, isReady(s), true, "not ready although all have answered")
 
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter)
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: old, Fence: s.fence, Members: []string{"p"}}) // it does not know yet that p has died
 	s.wait(FenceTimeout - 1)
-	if isReady(s) {
-		t.Error("ready before the end of the opening")
-	}
+	kit.Equal(t, isReady(s), false, "ready before the end of the opening")
 	s.wait(1)
 	if got := s.Members(); !isReady(s) || !slices.Equal(got, []string{"o"}) {
 		t.Errorf("ready %v, members %v at the end of the opening; want o", isReady(s), got)
@@ -144,26 +117,18 @@ func TestReadyAfterASilenceOfAll(t *testing.T) {
 	s.wait(DeadAfter)
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Fence{About: old, Number: 1, Hello: true})
-	if acks := sent[*Ack](s, "o"); len(acks) != 1 || !acks[0].Fresh {
-		t.Errorf("after a long silence the node says %+v of itself", acks)
-	}
+	kit.Equal(t, one[*Ack](s, "o").Fresh, true, "a node that is new, or was silent for long, says that it is fresh")
 	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, Fence: s.fence})
-	if isReady(s) {
-		t.Error("ready although p has had no time to answer")
-	}
+	kit.Equal(t, isReady(s), false, "ready although p has had no time to answer")
 	s.wait(FenceTimeout)
-	if !isReady(s) {
-		t.Error("not ready at the end of the opening")
-	}
+	kit.Equal(t, isReady(s), true, "not ready at the end of the opening")
 
 	s.answers("o", 0)
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(DeadAfter - SuspectAfter - 1) // nobody who was there has been given up
 	s.did(s.LinkUp(s.at))
 	s.hears("o", &Ack{About: About{Age: time.Hour, Fresh: true}, Fence: s.fence})
-	if !isReady(s) {
-		t.Error("not ready although all that were known have answered")
-	}
+	kit.Equal(t, isReady(s), true, "not ready although all that were known have answered")
 }
 
 func TestJoinBeforeTheLinkIsUp(t *testing.T) {
@@ -182,16 +147,12 @@ func TestOlderNodeIsMetByItsAnswer(t *testing.T) {
 	s := newScript(t)
 	s.receives("other", 0, "a")
 	s.hears("o", beat(5, 7, tail("a", 7)))
-	if got := sent[*Fence](s, "o"); len(got) != 1 || !got[0].Hello {
-		t.Fatalf("o is asked %v, want one hello", got)
-	}
+	kit.Equal(t, one[*Fence](s, "o").Hello, true, "a hello")
 	s.gets("o", 8, []uint64{7}, "a")
 	s.gets("o", 9, []uint64{8}, "a")
 	s.delivers()
 	s.wait(FenceTimeout)
-	if got := sent[*Fence](s, "o"); len(got) != 1 {
-		t.Fatalf("o is asked %d times after %v, want once more", len(got), FenceTimeout)
-	}
+	one[*Fence](s, "o")
 	s.answers("o", 8)
 	s.delivers("o9")
 	s.counted(Counts{Delivered: 1, Stale: 1})
@@ -210,9 +171,7 @@ func TestYoungerNodeBeginsAtItsBirth(t *testing.T) {
 	s.hears("o", &Fence{About: About{Age: time.Second}, Number: 1, Sent: 5, Hello: true})
 	s.delivers()
 	s.asks("o", missing("a", 0, 4))
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 0 {
-		t.Errorf("asked %v, want one Resync from 0", got)
-	}
+	s.resyncs("o", 0)
 	s.repaired("o", 4, []uint64{0}, "a")
 	s.delivers("o4", "o5")
 	s.hears("o", beat(0, 5, tail("a", 5), tail("@me/x", 2)))
@@ -233,24 +192,17 @@ func TestOwnStall(t *testing.T) {
 	s.wait(HeartbeatInterval)
 	s.at += DeadAfter + time.Minute
 	s.did(s.Tick(s.at))
-	if got := s.Members(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("members %v after a stall, want o", got)
-	}
-	if got := s.Suspects(); !slices.Equal(got, []string{"p"}) {
-		t.Errorf("suspects %v after a stall, want p", got)
-	}
+	s.members("o")
+	s.suspects("p") // after a stall
 	s.wait(SuspectAfter)
-	if got := s.Suspects(); !slices.Equal(got, []string{"o", "p"}) {
-		t.Errorf("suspects %v of whom nothing has come after the stall, want both", got)
-	}
+	s.suspects("o", "p") // of whom nothing has come after the stall
 	s.hears("o", beat(0, 0))
 	s.at += time.Hour
 	s.hears("o", beat(0, 0)) // before the tick
 	s.did(s.Tick(s.at))
 	s.wait(DeadAfter - 1)
-	if len(s.tombstones) != 1 || len(s.order) != 1 {
-		t.Errorf("%d given up and %d not, want one each", len(s.tombstones), len(s.order))
-	}
+	kit.Equal(t, len(s.tombstones), 1, "given up")
+	kit.Equal(t, len(s.order), 1, "not given up")
 }
 
 // A silent node is suspect, and so it stays when it sends again: until it answers, it is not certain that anything reaches it.
@@ -258,26 +210,19 @@ func TestSilence(t *testing.T) {
 	s := newScript(t)
 	s.receives("o", 0, "a")
 	s.wait(SuspectAfter - HeartbeatInterval)
-	if got := s.Suspects(); got != nil {
-		t.Fatalf("suspects %v too early", got)
-	}
+	s.suspects()
 	s.wait(2 * HeartbeatInterval)
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) || s.Members() != nil {
-		t.Fatalf("suspects %v, members %v; want o, and nobody", got, s.Members())
-	}
-	if len(effects[Membership](s)) != 1 || s.Counts().Suspects != 1 {
-		t.Errorf("%d changes of the members, %d suspects counted; want 1 each", len(effects[Membership](s)), s.Counts().Suspects)
-	}
+	s.suspects("o")
+	s.members()
+	kit.Equal(t, len(effects[Membership](s)), 1, "changes of the members")
+	kit.Equal(t, s.Counts().Suspects, 1, "suspects counted")
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.hears("o", beat(0, 0))
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v after a heartbeat, want o still", got)
-	}
+	s.suspects("o")
 	s.answers("o", 0)
-	if got := s.Members(); !slices.Equal(got, []string{"o"}) || s.Suspects() != nil {
-		t.Errorf("members %v, suspects %v after its answer; want o, and nobody", got, s.Suspects())
-	}
+	s.members("o")
+	s.suspects()
 }
 
 // After an outage of the link every node that was known is asked for what was missed.
@@ -286,18 +231,12 @@ func TestLinkUpAgain(t *testing.T) {
 	s.receives("o", 5, "a")
 	s.did(s.LinkDown(s.at, s.Last()))
 	s.wait(time.Second)
-	if len(s.got) != 0 {
-		t.Errorf("while the link is down: %v", s.got)
-	}
+	kit.Equal(t, len(s.got), 0, "effects while the link is down", s.got)
 	s.joins(2, "b")
 	s.ended(2, none)
 	s.did(s.LinkUp(s.at))
-	if got := sent[*Fence](s, ""); len(got) != 1 || got[0].Number != s.fence || !got[0].Hello {
-		t.Errorf("said %v, want a hello", got)
-	}
-	if got := sent[*Resync](s, "o"); len(got) != 1 || got[0].After != 5 {
-		t.Errorf("asked %v, want a Resync from 5", got)
-	}
+	s.greets("", s.fence)
+	s.resyncs("o", 5)
 	s.hears("o", beat(5, 9, tail("a", 8), tail("b", 7)))
 	s.asks("o", missing("a", 5, 8), missing("b", 5, 7))
 	s.joins(3, "c")

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Interest lingers for a second: whoever joins again in time needs no fence.
@@ -13,9 +15,7 @@ func TestLinger(t *testing.T) {
 	s.Leave(s.at, "a")
 	s.Leave(s.at, "never joined")
 	s.wait(Linger - 1)
-	if _, off := subscribed(s); off != nil {
-		t.Fatalf("unsubscribed %v too early", off)
-	}
+	s.unsubscribes() // too early
 	s.gets("o", 6, []uint64{5}, "a")
 	s.delivers("o6") // the shell finds no member
 	fence := s.fence
@@ -24,21 +24,15 @@ func TestLinger(t *testing.T) {
 	if on, _ := subscribed(s); on != nil || s.fence != fence {
 		t.Errorf("subscribed %v, fence %d; want the old interest and fence %d", on, s.fence, fence)
 	}
-	if n := s.Counts().Rejoins; n != 1 {
-		t.Errorf("%d rejoins counted, want 1", n)
-	}
+	kit.Equal(t, s.Counts().Rejoins, 1, "rejoins counted")
 	s.wait(2 * Linger)
-	if _, off := subscribed(s); off != nil {
-		t.Fatalf("unsubscribed %v, which has a member", off)
-	}
+	s.unsubscribes() // which has a member
 	s.hears("o", beat(5, 6))
 	s.answers("o", 6) // it was silent for so long that it is suspect
 	s.gets("o", 7, []uint64{6}, "a")
 	s.Leave(s.at, "a")
 	s.wait(Linger)
-	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
-		t.Fatalf("unsubscribed %v, want a", off)
-	}
+	s.unsubscribes("a")
 	if p := s.peers["o"]; len(p.lows) != 0 || p.done.len() != 1 || len(s.interests) != 0 || len(s.lingering) != 0 {
 		t.Errorf("%d last, %d done, %d interests, %d lingering; want none but done", len(p.lows), p.done.len(), len(s.interests), len(s.lingering))
 	}
@@ -62,14 +56,10 @@ func TestLingerOfManyLeaves(t *testing.T) {
 		s.joins(1, "a")
 		s.Leave(s.at, "a")
 		s.wait(Linger / 2)
-		if _, off := subscribed(s); off != nil {
-			t.Fatalf("unsubscribed %v half a linger after the last leave", off)
-		}
+		s.unsubscribes() // half a linger after the last leave
 	}
 	s.wait(Linger / 2)
-	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
-		t.Errorf("unsubscribed %v, want a", off)
-	}
+	s.unsubscribes("a")
 }
 
 // What is missing on a topic that nobody here wants any more is not waited for.
@@ -109,9 +99,7 @@ func TestCollidingTopics(t *testing.T) {
 	s.gets("o", 6, []uint64{5}, "a")
 	s.delivers("o6")
 	s.joins(2, "a2") // needs a Subscribe and a fence of its own
-	if on, _ := subscribed(s); !slices.Equal(on, []string{"a2"}) {
-		t.Fatalf("subscribed %v, want a2", on)
-	}
+	s.subscribes("a2")
 	s.ended()
 	s.gets("o", 8, []uint64{7}, "a2") // 7 was on a2 before our interest had come to o; but it is the stream of a, too
 	s.delivers()
@@ -125,9 +113,7 @@ func TestCollidingTopics(t *testing.T) {
 
 	s.Leave(s.at, "a") // the first: the stream goes on
 	s.wait(Linger)
-	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
-		t.Fatalf("unsubscribed %v, want a", off)
-	}
+	s.unsubscribes("a")
 	s.gets("o", 10, []uint64{9}, "a2")
 	s.delivers()
 	s.asks("o", missing("a", 8, 9))
@@ -143,14 +129,10 @@ func TestCollidingTopics(t *testing.T) {
 	s.joins(5, "a2") // within the linger
 	s.ended(5, none)
 	s.wait(Linger)
-	if _, off := subscribed(s); !slices.Equal(off, []string{"a"}) {
-		t.Fatalf("unsubscribed %v, want a", off)
-	}
+	s.unsubscribes("a")
 	s.Leave(s.at, "a2")
 	s.wait(Linger)
-	if _, off := subscribed(s); !slices.Equal(off, []string{"a2"}) {
-		t.Fatalf("unsubscribed %v, want a2", off)
-	}
+	s.unsubscribes("a2")
 	if p := s.peers["o"]; len(s.interests) != 0 || len(p.lows) != 0 || len(s.batches) != 0 {
 		t.Errorf("%d interests, %d last, %d batches; want none", len(s.interests), len(p.lows), len(s.batches))
 	}

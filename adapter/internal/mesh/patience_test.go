@@ -1,9 +1,10 @@
 package mesh
 
 import (
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // farAck is what a node says that was asked at echo, and is so far away from its broker.
@@ -24,9 +25,7 @@ func TestPatienceFollowsTheRoundTrip(t *testing.T) {
 	s.wait(50 * ms)
 	s.hears("near", beat(5, 5))
 	s.hears("far", farAck(s, asked, 0))
-	if got := s.Suspects(); got != nil {
-		t.Fatalf("suspects %v, want none", got)
-	}
+	s.suspects()
 	s.joins(2, "b")
 	s.answers("near", 5)
 	s.wait(300 * ms)
@@ -35,9 +34,7 @@ func TestPatienceFollowsTheRoundTrip(t *testing.T) {
 	s.ended(2, none)
 	s.joins(3, "c")
 	s.wait(FenceTimeout)
-	if got := s.Suspects(); !slices.Equal(got, []string{"near"}) {
-		t.Errorf("suspects %v after %v, want near", got, FenceTimeout)
-	}
+	s.suspects("near") // after FenceTimeout
 	s.wait(600*ms - FenceTimeout)
 	s.ended(3, []string{"near", "far"})
 }
@@ -58,13 +55,9 @@ func TestPatienceFollowsTheDistances(t *testing.T) {
 		s.wait(10 * time.Second)
 		s.Linked(Broker{RoundTrip: c.mine})
 		s.did(s.LinkUp(s.at))
-		if fences := sent[*Fence](s, ""); len(fences) != 1 || fences[0].RoundTrip != c.mine {
-			t.Errorf("a hello says %+v, want the distance %v", fences, c.mine)
-		}
+		kit.Equal(t, one[*Fence](s, "").RoundTrip, c.mine, "the distance that a hello says")
 		s.hears("o", &Fence{About: old, Number: 1, Hello: true, RoundTrip: c.its})
-		if got := s.patience(s.peers["o"]); got != c.want {
-			t.Errorf("%v and %v away: patience %v, want %v", c.mine, c.its, got, c.want)
-		}
+		kit.Equal(t, s.patience(s.peers["o"]), c.want, c.mine, "and", c.its, "away: patience")
 		acks := sent[*Ack](s, "o")
 		if len(acks) != 1 || acks[0].Echo != old.Age || acks[0].RoundTrip != c.mine {
 			t.Errorf("answered %+v, want the echo of %v and the distance %v", acks, old.Age, c.mine)
@@ -108,9 +101,7 @@ func TestOpeningWaitsForTheFar(t *testing.T) {
 	s = opens(Broker{})
 	s.hears("far", &Fence{About: old, Number: 1, Hello: true, RoundTrip: 400 * ms})
 	open(s, 800*ms)
-	if got := s.Suspects(); !slices.Equal(got, []string{"far"}) {
-		t.Errorf("suspects %v, want far", got)
-	}
+	s.suspects("far")
 
 	s = opens(Broker{}) // again, after far has been measured
 	s.hears("far", farAck(s, s.at-400*ms, 0))
@@ -127,9 +118,7 @@ func TestMeasuredRoundTrips(t *testing.T) {
 	measured := func(rtt, want time.Duration) {
 		t.Helper()
 		s.hears("o", farAck(s, s.at-rtt, 0))
-		if got := s.patience(s.peers["o"]); got != want {
-			t.Errorf("a round trip of %v: patience %v, want %v", rtt, got, want)
-		}
+		kit.Equal(t, s.patience(s.peers["o"]), want, "a round trip of", rtt, "patience")
 	}
 	measured(ms, FenceTimeout)
 	measured(800*ms, 1600*ms)
@@ -141,9 +130,7 @@ func TestMeasuredRoundTrips(t *testing.T) {
 	measured(s.at, FenceTimeout) // no Age at all, as of an earlier version
 	measured(1500*ms, MaxPatience)
 	s.hears("o", farAck(s, s.at-time.Millisecond, 300*ms)) // it has gone to another broker, farther away
-	if got := s.patience(s.peers["o"]); got != FenceTimeout {
-		t.Errorf("patience %v, want what was measured", got)
-	}
+	kit.Equal(t, s.patience(s.peers["o"]), FenceTimeout, "patience: what was measured")
 }
 
 // A Join behind the fence of another takes no longer when the node that the first waits for has gone meanwhile.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // probing returns a script whose broker tells, which has known o for a second.
@@ -40,31 +42,19 @@ func TestProbesOfAFence(t *testing.T) {
 		t.Fatalf("asks for %v at once", got)
 	}
 	s.wait(1)
-	if got := s.probes(); !slices.Equal(got, []string{"o"}) {
-		t.Fatalf("asks for %v, want o", got)
-	}
+	kit.EqualSlices(t, s.probes(), []string{"o"}, "probes")
 	s.wait(2 * probeInterval)
-	if got := s.probes(); !slices.Equal(got, []string{"o", "o"}) {
-		t.Fatalf("asks for %v, want o twice", got)
-	}
+	kit.EqualSlices(t, s.probes(), []string{"o", "o"}, "probes")
 	s.ended()
 	s.absent("o")
 	s.ended(1, []string{"o"})
-	if got := s.Suspects(); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("suspects %v, want o", got)
-	}
-	if got := s.Named(s.at); !slices.Equal(got, []string{"o"}) {
-		t.Errorf("named %v, want o", got)
-	}
+	s.suspects("o")
+	kit.EqualSlices(t, s.Named(s.at), []string{"o"}, "named")
 	s.gets("o", 6, []uint64{5}, "@me/x") // it is back: nothing is lost
 	s.delivers("o6")
-	if got := sent[*Fence](s, "o"); len(got) != 1 {
-		t.Fatalf("o is back, and is asked %v, want one hello", got)
-	}
+	one[*Fence](s, "o")
 	s.answers("o", 6)
-	if got := s.Suspects(); got != nil {
-		t.Errorf("suspects %v when o has answered", got)
-	}
+	s.suspects()
 }
 
 // The broker's word counts for those alone who are waited for: not of a node that was never met, while the link is new or down, or of one that leaves.
@@ -72,9 +62,7 @@ func TestAbsent(t *testing.T) {
 	s := probing(t)
 	suspects := func(want ...string) {
 		t.Helper()
-		if got := s.Suspects(); !slices.Equal(got, want) {
-			t.Errorf("suspects %v, want %v", got, want)
-		}
+		kit.EqualSlices(t, s.Suspects(), want, "suspects")
 	}
 	s.absent("nobody")
 	s.hears("o", &Ack{About: old, Fence: s.fence, Sent: 5, Members: []string{"named"}})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A Nack goes at once, and again at growing intervals while nothing comes.
@@ -21,9 +23,7 @@ func TestNackIsRepeated(t *testing.T) {
 		}
 	})
 	want := []time.Duration{100 * ms, 300 * ms, 700 * ms, 1500 * ms, 3100 * ms, 5100 * ms, 7100 * ms}
-	if !slices.Equal(at, want) {
-		t.Errorf("asked again after %v, want %v", at, want)
-	}
+	kit.EqualSlices(t, at, want, "asked again after")
 	if n := s.Counts().Nacks; n != 1+uint64(len(want)) {
 		t.Errorf("%d Nacks counted, want %d", n, 1+len(want))
 	}
@@ -36,9 +36,7 @@ func TestNackIsRepeated(t *testing.T) {
 	begin, at = s.at, nil
 	s.ticks(3*time.Second, func() {
 		if got := sent[*Nack](s, "o"); len(got) > 0 {
-			if !slices.Equal(got[0].Ranges, []Range{missing("a", 7, 8)}) {
-				t.Errorf("asked for %v", got[0].Ranges)
-			}
+			kit.EqualSlices(t, got[0].Ranges, []Range{missing("a", 7, 8)}, "asked for")
 			at = append(at, s.at-begin)
 		}
 	})
@@ -88,9 +86,7 @@ func TestNackIsBounded(t *testing.T) {
 		t.Fatalf("asked %d times, want once for %d ranges", len(got), limit)
 	}
 	for _, r := range got[0].Ranges {
-		if r.After != 0 {
-			t.Error("asked for the newest before the oldest")
-		}
+		kit.Equal(t, r.After, 0, "start of the Resync for the oldest")
 	}
 }
 
@@ -136,13 +132,10 @@ func TestNackNamesAllInTurn(t *testing.T) {
 				at, first = append(at, s.at-begin), append(first, n.Ranges[0].Hash)
 			}
 		})
-		if want := []time.Duration{100 * ms, 200 * ms, 300 * ms, 500 * ms, 700 * ms, 900 * ms}; !slices.Equal(at, want) {
-			t.Errorf("asked again after %v, want %v", at, want)
-		}
+		kit.EqualSlices(t, at, []time.Duration{100 * ms, 200 * ms, 300 * ms, 500 * ms, 700 * ms, 900 * ms},
+			"asked again after")
 		for i, h := range first {
-			if want := hashOf(topics[(2*i+2)%6]); h != want {
-				t.Errorf("Nack %d begins with %x, want %x", i+2, h, want)
-			}
+			kit.Equal(t, h, hashOf(topics[(2*i+2)%6]), "Nack", i+2, "begins with")
 		}
 	})
 	t.Run("what is asked for comes", func(t *testing.T) {

@@ -3,9 +3,10 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func newRing(l Limits) *ring[string] {
@@ -32,9 +33,7 @@ func TestLinks(t *testing.T) {
 		{nil, nil},
 	} {
 		got := r.add(0, want.hashes, len(want.hashes), "payload", 10, r.newest)
-		if !slices.Equal(got.Prev, want.prev) {
-			t.Errorf("broadcast %d on %v: previous %v, want %v", got.Sequence, want.hashes, got.Prev, want.prev)
-		}
+		kit.EqualSlices(t, got.Prev, want.prev, "broadcast", got.Sequence, "on", want.hashes, "previous")
 	}
 }
 
@@ -54,9 +53,8 @@ func TestRingIsBounded(t *testing.T) {
 	r.add(0, []uint64{2}, 1, "payload", 100, r.newest) // larger than all
 	r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	r.check(t, 3, 8, 1, 1)
-	if got := r.add(0, []uint64{1, 2}, 2, "payload", 1, r.newest); !slices.Equal(got.Prev, []uint64{3, 9}) {
-		t.Errorf("previous %v, want the horizon 3 and the known 9", got.Prev)
-	}
+	kit.EqualSlices(t, r.add(0, []uint64{1, 2}, 2, "payload", 1, r.newest).Prev, []uint64{3, 9},
+		"previous: the horizon 3 and the known 9")
 	for range 5000 {
 		r.add(0, []uint64{2}, 1, "payload", 1, r.newest)
 	}
@@ -178,9 +176,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("limits out of range become %+v, want the defaults", got)
 	}
 	set := Limits{RingBytes: 1, RingStamps: 2, RingAge: 3, HeldBytes: 4, HeldTotal: 5, Ranges: 6, Repairs: 7, Tails: 8}
-	if got := set.defaults(); got != set {
-		t.Errorf("limits %+v become %+v", set, got)
-	}
+	kit.Equal(t, set.defaults(), set, "limits", set, "become")
 	if d.RingStamps >= maxSpan {
 		t.Errorf("an origin remembers %d numbers, of which a receiver tells %d apart", d.RingStamps, maxSpan)
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 func newRoster(ids ...string) *roster[string] {
@@ -29,9 +31,7 @@ func TestRosterRetires(t *testing.T) {
 	r.apply(r.peers["a"], dies)
 	r.apply(r.peers["b"], parts)
 	r.apply(r.peers["b"], leaves)
-	if got := ids(r.order); !slices.Equal(got, []string{"a", "b", "c"}) {
-		t.Errorf("in order %v before the end of the step", got)
-	}
+	kit.EqualSlices(t, ids(r.order), []string{"a", "b", "c"}, "in order", "before the end of the step")
 	r.retire()
 	if order, tombs := ids(r.order), ids(r.tombstones); !slices.Equal(order, []string{"c"}) || !slices.Equal(tombs, []string{"a", "b"}) {
 		t.Errorf("in order %v, tombstones %v; want c, and a and b", order, tombs)
@@ -43,9 +43,7 @@ func TestRosterRetires(t *testing.T) {
 		t.Errorf("all are %v, want c, a and b", ids(r.everybody()))
 	}
 	alive := r.list(func(p *peer[string]) bool { return p.alive() })
-	if !slices.Equal(alive, []string{"c"}) {
-		t.Errorf("alive are %v, want c: one that returns is suspect", alive)
-	}
+	kit.EqualSlices(t, alive, []string{"c"}, "alive: one that returns is suspect")
 }
 
 // Members and Nodes change when somebody is waited for or no longer, and when a suspect dies or says goodbye.
@@ -76,9 +74,8 @@ func TestRosterForgets(t *testing.T) {
 		r.apply(p, leaves)
 	}
 	r.retire()
-	if len(r.tombstones) != maxTombstones || len(r.peers) != maxTombstones {
-		t.Errorf("%d tombstones of %d nodes, want %d", len(r.tombstones), len(r.peers), maxTombstones)
-	}
+	kit.Equal(t, len(r.tombstones), maxTombstones, "tombstones")
+	kit.Equal(t, len(r.peers), maxTombstones, "nodes")
 	if r.peers["dead"] == nil || r.peers["0"] != nil || r.peers["1"] == nil {
 		t.Error("forgotten is not the first one that has left")
 	}
@@ -92,9 +89,7 @@ func TestNames(t *testing.T) {
 	for _, e := range effects[Send](s) {
 		switch m := e.Message.(type) {
 		case *Ack:
-			if m.Name != s.cfg.Name {
-				t.Errorf("the answer to a hello has the name %q, want %q", m.Name, s.cfg.Name)
-			}
+			kit.Equal(t, m.Name, s.cfg.Name, "the answer to a hello has the name")
 		case *Fence:
 			if !m.Hello || m.Name != s.cfg.Name {
 				t.Errorf("a node that is met is sent %+v, want a hello with the name %q", m, s.cfg.Name)
@@ -102,9 +97,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	s.hears("young", &Fence{About: About{Age: time.Second}, Number: 2})
-	if ack := effects[Send](s)[0].Message.(*Ack); ack.Name != "" {
-		t.Errorf("the answer to a fence has the name %q, want none", ack.Name)
-	}
+	kit.Equal(t, effects[Send](s)[0].Message.(*Ack).Name, "", "the answer to a fence has the name")
 	s.hears("old", &Ack{About: old, Fence: s.fence, Members: []string{"hearsay"}}) // its hello was lost
 	want := []Node{{"young", "web-1", false}, {"old", "", false}}
 	if got := s.Nodes(); !slices.Equal(got, want) {
@@ -124,18 +117,10 @@ func TestNames(t *testing.T) {
 		s.hears("old", &Heartbeat{About: old, Parts: 1})
 		asked += hellos()
 	}
-	if asked != 2 {
-		t.Errorf("in 5 s it was asked for its name %d times, want 2", asked)
-	}
+	kit.Equal(t, asked, 2, "hellos for its name in 5 s")
 	s.hears("old", &Ack{About: old, Fence: s.fence, Name: "web-2"})
-	if len(effects[Membership](s)) != 1 {
-		t.Error("a name that has become known is no change")
-	}
-	if got := s.Name("old"); got != "web-2" {
-		t.Errorf("it is called %q", got)
-	}
+	kit.Equal(t, len(effects[Membership](s)), 1, "changes when a name becomes known")
+	kit.Equal(t, s.Name("old"), "web-2", "it is called")
 	s.hears("old", &Ack{About: old, Fence: s.fence, Name: "web-2"})
-	if len(effects[Membership](s)) != 0 {
-		t.Error("a name that is known already is a change")
-	}
+	kit.Equal(t, len(effects[Membership](s)), 0, "changes when a name is known already")
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const ms = time.Millisecond
@@ -200,6 +202,61 @@ func number(seq uint64, topicsAndPrevs ...any) Stub {
 		n.Links = append(n.Links, Link{Hash: hashOf(topicsAndPrevs[i].(string)), Prev: uint64(topicsAndPrevs[i+1].(int))})
 	}
 	return n
+}
+
+// one checks that one message of a type was sent to one node, or to all, in the last step, and returns it.
+func one[M Message](s *script, to string) (m M) {
+	s.Helper()
+	got := sent[M](s, to)
+	if len(got) != 1 {
+		s.Fatalf("sent %d of %T to %q, want one: %+v", len(got), m, to, got)
+	}
+	return got[0]
+}
+
+// resyncs checks that a node was sent one Resync, from a number on.
+func (s *script) resyncs(to string, after uint64) {
+	s.Helper()
+	kit.Equal(s.T, one[*Resync](s, to).After, after, "start of the Resync")
+}
+
+// greets checks that one fence was sent to a node, or to all, which is a hello with a number.
+func (s *script) greets(to string, number uint64) {
+	s.Helper()
+	if f := one[*Fence](s, to); f.Number != number || !f.Hello {
+		s.Fatalf("sent %+v, want a hello with number %d", f, number)
+	}
+}
+
+func (s *script) suspects(want ...string) {
+	s.Helper()
+	kit.EqualSlices(s.T, s.Suspects(), want, "suspects")
+}
+
+func (s *script) members(want ...string) {
+	s.Helper()
+	kit.EqualSlices(s.T, s.Members(), want, "members")
+}
+
+// stands checks the low watermark of a node, and up to where its broadcasts are known of.
+func (s *script) stands(id string, low, high uint64) {
+	s.Helper()
+	if p := s.peers[id]; p.low != low || p.high != high {
+		s.Fatalf("of %s: low %d, high %d; want %d and %d", id, p.low, p.high, low, high)
+	}
+}
+
+// subscribes checks what was subscribed to in the last step.
+func (s *script) subscribes(want ...string) {
+	s.Helper()
+	on, _ := subscribed(s)
+	kit.EqualSlices(s.T, on, want, "subscribed")
+}
+
+func (s *script) unsubscribes(want ...string) {
+	s.Helper()
+	_, off := subscribed(s)
+	kit.EqualSlices(s.T, off, want, "unsubscribed")
 }
 
 func subscribed(s *script) (on, off []string) {

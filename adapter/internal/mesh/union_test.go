@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // A union of many rooms travels by the topic of the namespace. It has its place on the stream of each of its rooms all the same: what comes behind
@@ -93,9 +95,7 @@ func TestUnionOfManyRoomsPast(t *testing.T) {
 	s.answers("o", 7)
 	s.gets("o", 6, []uint64{0, 5, 4}, namespace, "a", "b")
 	s.delivers("o6")
-	if got := effects[Deliver[string]](s)[0].Past; !slices.Equal(got, []bool{false, true, false}) {
-		t.Errorf("past is %v, want a alone", got)
-	}
+	kit.EqualSlices(t, effects[Deliver[string]](s)[0].Past, []bool{false, true, false}, "past")
 }
 
 // What is missed is sent again, on whichever of its topics it was missed; heartbeats and lists name those that something travelled on, and no others.
@@ -107,9 +107,8 @@ func TestUnionOfManyRoomsIsAnswered(t *testing.T) {
 	s.emitsOn(1, 10, namespace, "r", "a", "b", "c", "d")             // 2
 	s.emits(10, "a")                                                 // 3
 	stamp := s.emitsOn(1, 10, namespace, "@o/1", "r", "a", "b", "c") // 4
-	if !slices.Equal(stamp.Prev, []uint64{2, 0, 2, 3, 2, 2}) {
-		t.Errorf("the union is behind %v, want what was on each topic before, whatever way it went", stamp.Prev)
-	}
+	kit.EqualSlices(t, stamp.Prev, []uint64{2, 0, 2, 3, 2, 2},
+		"the union is behind what was on each topic before, whatever way it went")
 	for _, topic := range []string{namespace, "r", "a", "b", "c"} {
 		s.nacked(missing(topic, 3, 4))
 		s.resent(4, 4, Gone{})
@@ -166,9 +165,7 @@ func TestRingOfWideUnions(t *testing.T) {
 		r.add(0, []uint64{1}, 1, "payload", 10, r.newest)
 	}
 	r.check(t, r.newest-10, r.newest-10, 100, 1)
-	if r.links != 10 {
-		t.Errorf("%d links of 10 numbers", r.links)
-	}
+	kit.Equal(t, r.links, 10, "links of 10 numbers")
 }
 
 // A Gone names a bounded number of links, and the asker goes on at its end.
@@ -220,8 +217,6 @@ func TestHeldWideUnions(t *testing.T) {
 	s.counted(Counts{Unheld: 3})
 	s.gets("o", 1, []uint64{0}, namespace)
 	s.delivers("o1", "o2", "o3")
-	if s.heldBytes != 0 {
-		t.Errorf("%d bytes are held of nothing", s.heldBytes)
-	}
+	kit.Equal(t, s.heldBytes, 0, "bytes held of nothing")
 	s.wait(time.Second)
 }

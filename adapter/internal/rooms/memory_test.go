@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // checkEmpty checks that nothing is left in an index without members.
@@ -165,9 +167,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			if left := heap() - before; left > 10<<20/3 { // it grows with what there was
 				t.Errorf("%d bytes are left of %d", left, full)
 			}
-			if got := len(x.Members("lobby")); got != 1000 {
-				t.Errorf("%d members have stayed, want 1,000", got)
-			}
+			kit.Equal(t, len(x.Members("lobby")), 1000, "members have stayed")
 			runtime.KeepAlive(x)
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestPayload: the flags and the packet come back, and what an older node has written still means the same.
@@ -14,9 +15,7 @@ func TestPayload(t *testing.T) {
 	encoded := packet.Encoded{Text: []byte(`2["x"]`), Attachments: [][]byte{[]byte("a"), {}}}
 	for _, p := range []Payload{{Encoded: encoded}, {encoded, true, false}, {encoded, false, true}, {encoded, true, true}} {
 		b := p.Append([]byte("before"))[len("before"):]
-		if p.Size() != len(b) {
-			t.Errorf("%+v: Size is %d, Append has appended %d bytes", p, p.Size(), len(b))
-		}
+		kit.Equal(t, p.Size(), len(b), p, "Size")
 		got, err := Parse(b, nil)
 		if err != nil || !reflect.DeepEqual(got, p) {
 			t.Errorf("got %+v, error %v, want %+v", got, err, p)
@@ -41,9 +40,7 @@ func TestPayload(t *testing.T) {
 func TestArgs(t *testing.T) {
 	for _, values := range [][]any{nil, {1, "two", nil}, {[]byte("b"), map[string]any{"deep": []byte{}}}} {
 		args, err := packet.Marshal(values...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		got, err := ParseArgs(AppendArgs(nil, args))
 		if err != nil || got.Len() != args.Len() || !bytes.Equal(got.JSON(), args.JSON()) ||
 			len(got.Attachments()) != len(args.Attachments()) {

@@ -13,11 +13,11 @@ func TestShare(t *testing.T) {
 		{0, 75}, {400, 50}, {1199, 0}, {1184, 1}, {1200, 0}, {1600, 0}, {5000, 0},
 	} {
 		b.Add(test.used)
-		kit.Want(t, b.Share(), test.want, "with", test.used, "of 1600 used: the share")
+		kit.Equal(t, b.Share(), test.want, "with", test.used, "of 1600 used: the share")
 		b.Release(test.used)
 	}
-	kit.Want(t, b.Used(), 0, "bytes are used after all was given back")
-	kit.Want(t, New(math.MaxInt64).Share(), math.MaxInt32, "without a limit: the share")
+	kit.Equal(t, b.Used(), 0, "bytes are used after all was given back")
+	kit.Equal(t, New(math.MaxInt64).Share(), math.MaxInt32, "without a limit: the share")
 }
 
 // TestNil: without a budget nothing is counted, and nothing is ever used up.
@@ -105,14 +105,14 @@ func TestDefault(t *testing.T) {
 		{1 << 30, 512 << 20}, {128 << 20, 64 << 20}, {96 << 20, Minimum}, {1, Minimum},
 	} {
 		debug.SetMemoryLimit(test.limit)
-		kit.Want(t, Default(), test.want, "with a memory limit of", test.limit)
-		kit.Want(t, New(0).Limit(), test.want, "the limit of New(0) with a memory limit of", test.limit)
+		kit.Equal(t, Default(), test.want, "with a memory limit of", test.limit)
+		kit.Equal(t, New(0).Limit(), test.want, "the limit of New(0) with a memory limit of", test.limit)
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
 	want := int64(fallback)
 	if machine := machineMemory(); machine > 0 {
 		want = max(machine/4, Minimum)
 	}
-	kit.Want(t, Default(), want, "without a memory limit")
-	kit.Want(t, New(5).Limit(), 5, "the limit of New(5)")
+	kit.Equal(t, Default(), want, "without a memory limit")
+	kit.Equal(t, New(5).Limit(), 5, "the limit of New(5)")
 }

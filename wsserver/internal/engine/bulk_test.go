@@ -173,7 +173,7 @@ func TestUpgradesOverSockets(t *testing.T) {
 	}
 	all.Wait()
 	r.http.CloseIdleConnections()
-	kit.Want(t, r.srv.Stats().Accepted, uint64(sessions), "sessions")
+	kit.Equal(t, r.srv.Stats().Accepted, uint64(sessions), "sessions")
 }
 
 // upgradeOnce is a client of TestUpgradesOverSockets. Its messages carry numbers.

@@ -66,13 +66,13 @@ func TestCloseExpired(t *testing.T) {
 			cancel()
 			begin := time.Now()
 			err := r.srv.Close(ctx)
-			kit.Want(t, time.Since(begin), 0, "Close took")
+			kit.Equal(t, time.Since(begin), 0, "Close took")
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("Close: %v", err)
 			}
 			o.wantEnded(t, errTest)
 			synctest.Wait()
-			kit.Want(t, r.srv.Len(), 0, "sessions are left")
+			kit.Equal(t, r.srv.Len(), 0, "sessions are left")
 		})
 	}
 }
@@ -148,7 +148,7 @@ func TestAbortMeetsUnread(t *testing.T) {
 				test.end(r, sid)
 				o.wantEnded(t, test.want)
 				synctest.Wait()
-				kit.Want(t, r.srv.cfg.Budget.Used(), 0, "bytes of the session are kept after its end")
+				kit.Equal(t, r.srv.cfg.Budget.Used(), 0, "bytes of the session are kept after its end")
 			})
 		}
 	}

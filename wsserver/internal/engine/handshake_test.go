@@ -30,8 +30,8 @@ func TestHandshake(t *testing.T) {
 		sid, err := wsrig.SID(body)
 		kit.OK(t, err)
 		want := `0{"sid":"` + sid + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		kit.Want(t, body, want)
-		kit.Want(t, answer.Header.Get("Content-Type"), "text/plain; charset=UTF-8", "Content-Type is")
+		kit.Equal(t, body, want)
+		kit.Equal(t, answer.Header.Get("Content-Type"), "text/plain; charset=UTF-8", "Content-Type is")
 		if got := answer.Header["Set-Cookie"]; got != nil {
 			t.Errorf("Set-Cookie is %q", got)
 		}
@@ -43,7 +43,7 @@ func TestHandshake(t *testing.T) {
 		sid, err = wsrig.SID(first)
 		kit.OK(t, err)
 		want = `0{"sid":"` + sid + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		kit.Want(t, first, want)
+		kit.Equal(t, first, want)
 		if got := r.srv.Stats(); got.Accepted != 2 || refused(got) != 0 || r.srv.Len() != 2 {
 			t.Errorf("Stats: %+v, Len %d", got, r.srv.Len())
 		}
@@ -77,7 +77,7 @@ func TestRefused(t *testing.T) {
 			{"POST", "EIO=4&transport=polling&sid=" + o.session.sid, 400, badRequestBody},
 		}
 		for _, c := range cases {
-			kit.Want(t, r.mustRequest(c.method, c.query, "", c.status), c.body, c.method, c.query)
+			kit.Equal(t, r.mustRequest(c.method, c.query, "", c.status), c.body, c.method, c.query)
 		}
 		answer, _, err := r.request(t.Context(), "PUT", "EIO=4&transport=polling&sid="+sid, "x")
 		kit.Check(t, err == nil && answer.StatusCode == 405 && answer.Header.Get("Allow") == "GET, POST",
@@ -126,7 +126,7 @@ func TestAllow(t *testing.T) {
 		}
 		kit.Check(t, asked == 4 && opening == 3,
 			"asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
-		kit.Want(t, r.srv.Len(), 1, "sessions")
+		kit.Equal(t, r.srv.Len(), 1, "sessions")
 		refuse = nil
 		r.probe(sid).nc.Close()
 	})
@@ -143,7 +143,7 @@ func TestCookie(t *testing.T) {
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
 		kit.OK(t, err)
 		sid, _ := wsrig.SID(body)
-		kit.Want(t, answer.Header.Get("Set-Cookie"), "io="+sid+"; Path=/; HttpOnly; SameSite=Lax",
+		kit.Equal(t, answer.Header.Get("Set-Cookie"), "io="+sid+"; Path=/; HttpOnly; SameSite=Lax",
 			"Set-Cookie is")
 		r.owner(sid).send("x")
 		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+sid, "")
@@ -182,7 +182,7 @@ func TestTransports(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportWebSocket })
-		kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling", "", 400), unknownTransport)
+		kit.Equal(t, r.mustRequest("GET", "EIO=4&transport=polling", "", 400), unknownTransport)
 		ws, _ := r.openWebSocket()
 		ws.nc.Close()
 	})
@@ -217,7 +217,7 @@ func TestOpenRefuses(t *testing.T) {
 		buf := make([]byte, 12)
 		nc.Read(buf)
 		nc.Close()
-		kit.Want(t, string(buf), "HTTP/1.1 400", "a handshake without a key")
+		kit.Equal(t, string(buf), "HTTP/1.1 400", "a handshake without a key")
 		synctest.Wait()
 		for _, o := range r.owners {
 			<-o.ended
@@ -260,7 +260,7 @@ func TestOpenMeetsShut(t *testing.T) {
 			})
 			if kind == "polling" {
 				sid := r.openPolling()
-				kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
+				kit.Equal(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			} else {
 				ws := kit.Must(r.openSocket(""))(t)
 				ws.wantClosed(t)

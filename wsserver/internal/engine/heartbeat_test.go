@@ -17,7 +17,7 @@ import (
 func (o *owner) wantAfter(t testing.TB, begin time.Time, want time.Duration, reason error) {
 	t.Helper()
 	o.wantEnded(t, reason)
-	kit.Want(t, time.Since(begin), want, "the session ended after")
+	kit.Equal(t, time.Since(begin), want, "the session ended after")
 }
 
 // TestHeartbeat: Engine.IO 4, "Heartbeat", on both transports.
@@ -26,7 +26,7 @@ func TestHeartbeat(t *testing.T) {
 		for range 3 {
 			begin := time.Now()
 			r.wantPoll(sid, "2")
-			kit.Want(t, time.Since(begin), 25*time.Second, "a ping after")
+			kit.Equal(t, time.Since(begin), 25*time.Second, "a ping after")
 			r.post(sid, "3")
 		}
 		begin := time.Now()
@@ -34,7 +34,7 @@ func TestHeartbeat(t *testing.T) {
 		time.Sleep(19 * time.Second)
 		r.post(sid, "3") // just in time, and the interval begins here
 		r.wantPoll(sid, "2")
-		kit.Want(t, time.Since(begin), 69*time.Second, "the ping after a late pong comes after")
+		kit.Equal(t, time.Since(begin), 69*time.Second, "the ping after a late pong comes after")
 		poll := r.start("GET", sid, "")
 		o.wantAfter(t, begin, 89*time.Second, engineio.ErrPingTimeout)
 		poll.want(200, "1")

@@ -63,7 +63,7 @@ func TestSendingData(t *testing.T) {
 // TestReceivingData: Engine.IO 4, "Receiving data".
 func TestReceivingData(t *testing.T) {
 	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
-		kit.Want(t, r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"), "ok", "the answer is")
+		kit.Equal(t, r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"), "ok", "the answer is")
 		o.wantMessages(t, "one", "two é", "b\x00\xff\x1e", "b", "")
 		poll := r.start("GET", sid, "") // while POSTs go on
 		synctest.Wait()
@@ -162,14 +162,14 @@ func TestClientCloses(t *testing.T) {
 			if polls {
 				poll = r.startAndWait("GET", sid, "")
 			}
-			kit.Want(t, r.post(sid, "4a\x1e1\x1e4b"), "ok")
+			kit.Equal(t, r.post(sid, "4a\x1e1\x1e4b"), "ok")
 			if polls {
 				poll.want(200, "6")
 			}
 			o.wantEnded(t, transport.ErrPeerClosed)
 			o.wantMessages(t, "a")
 			r.gone(sid)
-			kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
+			kit.Equal(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			if err := o.session.Send(newFrame("x", false)); err == nil {
 				t.Error("Send after the end: no error")
 			}
@@ -279,7 +279,7 @@ func TestShutPolling(t *testing.T) {
 			begin := time.Now()
 			r.srv.CloseSessions(errTest)
 			kit.OK(t, r.srv.Close(context.Background()))
-			kit.Want(t, time.Since(begin), c.wait, "Close took")
+			kit.Equal(t, time.Since(begin), c.wait, "Close took")
 			check()
 			r.owner(sid).wantEnded(t, errTest)
 		})

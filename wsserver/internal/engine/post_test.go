@@ -64,23 +64,23 @@ func TestBadPayload(t *testing.T) {
 func TestPostTooLarge(t *testing.T) {
 	polled(t, func(cfg *Config) { cfg.MaxPayload = 10 }, func(t *testing.T, r *rig, sid string, o *owner) {
 		query := "EIO=4&transport=polling&sid=" + sid
-		kit.Want(t, r.mustRequest("POST", query, "4123456789x", 413), "")
+		kit.Equal(t, r.mustRequest("POST", query, "4123456789x", 413), "")
 		chunked := func(body string) int {
 			request, _ := http.NewRequest("POST", "http://rig/engine.io/?"+query, io.MultiReader(strings.NewReader(body)))
 			answer := kit.Must(r.http.Do(request))(t)
 			answer.Body.Close()
 			return answer.StatusCode
 		}
-		kit.Want(t, chunked("4123456789x"), 413, "in chunks")
-		kit.Want(t, chunked("4one"), 200, "in chunks")
-		kit.Want(t, chunked(strings.Repeat("x", 1<<20)), 413, "in many chunks")
+		kit.Equal(t, chunked("4123456789x"), 413, "in chunks")
+		kit.Equal(t, chunked("4one"), 200, "in chunks")
+		kit.Equal(t, chunked(strings.Repeat("x", 1<<20)), 413, "in many chunks")
 		// What was announced alone is too much.
 		nc, _ := r.dial()
 		fmt.Fprintf(nc, "POST /engine.io/?%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 1000000000000\r\n\r\n", query)
 		answer := make([]byte, 12)
 		io.ReadFull(nc, answer)
 		nc.Close()
-		kit.Want(t, string(answer), "HTTP/1.1 413")
+		kit.Equal(t, string(answer), "HTTP/1.1 413")
 		r.post(sid, "4123456789")
 		o.wantMessages(t, "one", "123456789")
 		o.lives(t)

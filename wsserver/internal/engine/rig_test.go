@@ -157,7 +157,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 				t.Errorf("the owner of %s does not know that its session is gone", sid)
 			}
 		}
-		kit.Want(t, r.srv.Len(), 0, "sessions are left")
+		kit.Equal(t, r.srv.Len(), 0, "sessions are left")
 	})
 	return r
 }
@@ -312,14 +312,14 @@ func (p *pending) waits() {
 // wantPoll polls and compares the payload.
 func (r *rig) wantPoll(sid, want string) {
 	r.t.Helper()
-	kit.Want(r.t, r.poll(sid), want, "the poll")
+	kit.Equal(r.t, r.poll(sid), want, "the poll")
 }
 
 // wantEnded waits for the end of a session and compares the reason.
 func (o *owner) wantEnded(t testing.TB, want error) {
 	t.Helper()
 	<-o.ended
-	kit.WantErr(t, o.reason, want, "the session ended with")
+	kit.ErrorIs(t, o.reason, want, "the session ended with")
 }
 
 // lives reports an error if the session has ended.
@@ -336,7 +336,7 @@ func (o *owner) lives(t testing.TB) {
 func (o *owner) wantMessages(t testing.TB, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	kit.WantList(t, o.messages(), want, "the session")
+	kit.EqualSlices(t, o.messages(), want, "the session")
 }
 
 // wantOver waits for the end of the session, and checks that the server forgets it.

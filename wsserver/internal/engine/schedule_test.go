@@ -259,7 +259,7 @@ func (s *schedule) take(packet string) (ping bool, err error) {
 func (s *schedule) post(payload string) {
 	s.posting.Lock()
 	defer s.posting.Unlock()
-	kit.Want(s.t, s.r.post(s.sid, payload), "ok", "a POST was answered with")
+	kit.Equal(s.t, s.r.post(s.sid, payload), "ok", "a POST was answered with")
 }
 
 // poster posts messages while the client polls, some of them in one request, until it is paused or has sent a random number of them.

@@ -40,12 +40,12 @@ func TestStray(t *testing.T) {
 			{"GET", ".x", 400, unknownSID},
 			{"GET", "there.x&sid=there.x", 400, unknownSID},
 		} {
-			kit.Want(t, r.mustRequest(test.method, polling+test.sid, "", test.status), test.want,
+			kit.Equal(t, r.mustRequest(test.method, polling+test.sid, "", test.status), test.want,
 				test.method, "of", test.sid)
 		}
 		r.mustRequest("GET", "EIO=4&transport=carrier-pigeon&sid=there.x", "", 400)
 		want := []string{"GET there there.x", "POST there there.x", "GET gone gone.x"}
-		kit.WantList(t, asked, want, "asked")
+		kit.EqualSlices(t, asked, want, "asked")
 		r.post(sid, "4here")
 		r.owner(sid).wantMessages(t, "here")
 	})

@@ -30,25 +30,25 @@ func TestUpgrade(t *testing.T) {
 		begin := time.Now()
 		poll = r.start("GET", sid, "")
 		poll.want(200, "6")
-		kit.Want(t, time.Since(begin), 100*time.Millisecond, "a poll while a WebSocket probes took")
+		kit.Equal(t, time.Since(begin), 100*time.Millisecond, "a poll while a WebSocket probes took")
 		ws.mustSend(t, "2probe") // again
 		ws.wantRead(t, "3probe")
 
 		o.send("first")
 		o.session.Append(newFrame("bsecond", false))
-		kit.Want(t, o.session.Transport(), engineio.TransportPolling, "the transport is")
+		kit.Equal(t, o.session.Transport(), engineio.TransportPolling, "the transport is")
 		ws.mustSend(t, "5")
 		ws.wantRead(t, "4first", "bsecond")
-		kit.Want(t, o.session.Transport(), engineio.TransportWebSocket, "the transport is")
+		kit.Equal(t, o.session.Transport(), engineio.TransportWebSocket, "the transport is")
 		o.send("third")
 		ws.mustSend(t, "4more", "bbytes")
 		ws.wantRead(t, "4third")
 		synctest.Wait()
 		o.wantMessages(t, "up", "more", "bbytes")
-		kit.Want(t, len(r.srv.allStrays()), 0, "WebSockets count as strays")
+		kit.Equal(t, len(r.srv.allStrays()), 0, "WebSockets count as strays")
 
 		for _, method := range []string{"GET", "POST"} {
-			kit.Want(t, r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400), badRequestBody,
+			kit.Equal(t, r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400), badRequestBody,
 				method, "of an upgraded session")
 		}
 		time.Sleep(20 * time.Second) // the time of the upgrade does not run any more
@@ -158,7 +158,7 @@ func TestSecondWebSocket(t *testing.T) {
 			begin := time.Now()
 			ws := kit.Must(r.openSocket(sid, "2probe", "5", "4wrong"))(t)
 			ws.wantClosed(t)
-			kit.Want(t, time.Since(begin), 0, "it was closed after")
+			kit.Equal(t, time.Since(begin), 0, "it was closed after")
 		}
 		ws := r.probe(sid)
 		second(sid)
@@ -213,7 +213,7 @@ func TestEndClosesProbe(t *testing.T) {
 			<-o.ended
 			go ws.send("5")
 			ws.wantClosed(t)
-			kit.Want(t, time.Since(begin), 0, "after")
+			kit.Equal(t, time.Since(begin), 0, "after")
 			<-poll.done
 			synctest.Wait()
 			r.gone(sid)

@@ -179,7 +179,7 @@ func TestDeadlinesConfirm(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			kit.WantList(t, confirmed, test.want, test.name)
+			kit.EqualSlices(t, confirmed, test.want, test.name)
 		})
 	}
 }
@@ -241,7 +241,7 @@ func TestDeadlinesClose(t *testing.T) {
 		s.Stop(&deadlines[1])
 		time.Sleep(time.Hour)
 		s.Close()
-		kit.Want(t, calls.Load(), 1, "calls: none after Close")
+		kit.Equal(t, calls.Load(), 1, "calls: none after Close")
 	})
 }
 
@@ -300,12 +300,12 @@ func TestLeft(t *testing.T) {
 		defer s.Close()
 		w := &waiter{deadlines: s}
 		long := s.Delay(time.Minute)
-		kit.Want(t, s.Left(&w.deadline), 0, "not armed")
+		kit.Equal(t, s.Left(&w.deadline), 0, "not armed")
 		long.Arm(&w.deadline, w)
 		time.Sleep(20 * time.Second)
-		kit.Want(t, s.Left(&w.deadline), 40*time.Second, "a third has passed")
+		kit.Equal(t, s.Left(&w.deadline), 40*time.Second, "a third has passed")
 		s.Stop(&w.deadline)
-		kit.Want(t, s.Left(&w.deadline), 0, "stopped")
+		kit.Equal(t, s.Left(&w.deadline), 0, "stopped")
 	})
 }
 

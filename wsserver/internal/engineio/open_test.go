@@ -20,6 +20,6 @@ func TestOpenPacket(t *testing.T) {
 			`0{"sid":"a","upgrades":["websocket"],"pingInterval":300,"pingTimeout":200,"maxPayload":0}`,
 		},
 	} {
-		kit.Want(t, string(test.open.Packet()), test.want)
+		kit.Equal(t, string(test.open.Packet()), test.want)
 	}
 }

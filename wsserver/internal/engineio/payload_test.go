@@ -71,7 +71,7 @@ func TestPayload(t *testing.T) {
 		for _, p := range test.want {
 			payload = AppendPacket(payload, p.binary, []byte(p.packet))
 		}
-		kit.Want(t, string(payload), test.payload, test.rule, "encoded as")
+		kit.Equal(t, string(payload), test.payload, test.rule, "encoded as")
 	}
 }
 
@@ -142,7 +142,7 @@ func TestDecodePayloadOwned(t *testing.T) {
 }
 
 func TestAppendPacketAppends(t *testing.T) {
-	kit.Want(t, string(AppendPacket([]byte("0{}"), true, nil)), "0{}\x1eb",
+	kit.Equal(t, string(AppendPacket([]byte("0{}"), true, nil)), "0{}\x1eb",
 		"(the payload, a separator and a binary packet)")
 }
 

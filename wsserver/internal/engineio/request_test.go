@@ -265,7 +265,7 @@ func TestTransportString(t *testing.T) {
 	for transport, want := range map[Transport]string{
 		TransportPolling: "polling", TransportWebSocket: "websocket", 0: "Transport(0)", TransportPolling | TransportWebSocket: "Transport(3)",
 	} {
-		kit.Want(t, transport.String(), want)
+		kit.Equal(t, transport.String(), want)
 		if parsed, ok := parseTransport(want); ok && parsed != transport {
 			t.Errorf("%s: parsed as %s", want, parsed)
 		}

@@ -166,7 +166,7 @@ func TestSessionHeartbeat(t *testing.T) {
 	} {
 		var s State
 		for i, step := range test.steps {
-			kit.Want(t, play(&s, step.do), step.want, test.rule, "step", i, step.do)
+			kit.Equal(t, play(&s, step.do), step.want, test.rule, "step", i, step.do)
 		}
 	}
 }

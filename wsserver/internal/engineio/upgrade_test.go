@@ -44,9 +44,9 @@ func TestProbe(t *testing.T) {
 func TestProbeBinary(t *testing.T) {
 	var unprobed, probed Probe
 	probed.Receive(false, []byte(ProbePingPacket))
-	kit.Want(t, unprobed.Receive(true, []byte(ProbePingPacket)), ProbeAbort,
+	kit.Equal(t, unprobed.Receive(true, []byte(ProbePingPacket)), ProbeAbort,
 		"probe in a binary frame (an abort)")
-	kit.Want(t, probed.Receive(true, []byte(UpgradePacket)), ProbeAbort,
+	kit.Equal(t, probed.Receive(true, []byte(UpgradePacket)), ProbeAbort,
 		"upgrade packet in a binary frame (an abort)")
 }
 

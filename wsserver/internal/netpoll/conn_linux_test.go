@@ -36,7 +36,7 @@ func TestNothingReadBeforeStart(t *testing.T) {
 		barrier.roundTrip(t, "x") // h.data is nil: Data before Start fails the test
 		h.data = func(b []byte) { got <- string(b) }
 		start(t, c)
-		kit.Want(t, kit.Receive(t, "Data", got), "early")
+		kit.Equal(t, kit.Receive(t, "Data", got), "early")
 	})
 }
 
@@ -54,8 +54,8 @@ func TestHalfClose(t *testing.T) {
 		io.WriteString(peer, "last words")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
 		start(t, c)
-		kit.Want(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed")
-		kit.Want(t, got.String(), "last words", "before EOF")
+		kit.Equal(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed")
+		kit.Equal(t, got.String(), "last words", "before EOF")
 		if n, err := c.Write([]byte("answer")); n != 6 || err != nil {
 			t.Errorf("Write after EOF: got %d, %v, want 6, nil", n, err)
 		}
@@ -81,7 +81,7 @@ func TestReset(t *testing.T) {
 	start(t, c)
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
-	kit.WantErr(t, kit.Receive(t, "Closed", closed), syscall.ECONNRESET, "Closed")
+	kit.ErrorIs(t, kit.Receive(t, "Closed", closed), syscall.ECONNRESET, "Closed")
 	if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("Write after reset: got %v, want EPIPE", err)
 	}
@@ -117,14 +117,14 @@ func TestPausedDoesNotSpin(t *testing.T) {
 
 			quiet(t, p, barrier)
 			if failed := tc.want != nil && tc.want != io.EOF; failed {
-				kit.WantErr(t, kit.Receive(t, "Closed", closed), tc.want, "Closed while paused")
+				kit.ErrorIs(t, kit.Receive(t, "Closed", closed), tc.want, "Closed while paused")
 				return
 			}
 			kit.Require(t, len(got)+len(closed) == 0, "Data or Closed was called while paused")
 			c.Resume()
-			kit.Want(t, kit.Receive(t, "Data", got), "unread", "after Resume")
+			kit.Equal(t, kit.Receive(t, "Data", got), "unread", "after Resume")
 			if tc.want == io.EOF {
-				kit.Want(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed after Resume")
+				kit.Equal(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed after Resume")
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestPauseWithDataInFlight(t *testing.T) {
 				c.Resume()
 				continue
 			case err := <-closed:
-				kit.Want(t, err, io.EOF, "Closed")
+				kit.Equal(t, err, io.EOF, "Closed")
 			case <-time.After(kit.Patience):
 				t.Fatal("no end in sight")
 			}
@@ -225,8 +225,8 @@ func TestCloseFromData(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Errorf("second Close: %v", err)
 		}
-		kit.WantErr(t, c.Start(), net.ErrClosed, "Start after Close")
-		kit.WantErr(t, c.CloseWrite(), net.ErrClosed, "CloseWrite after Close")
+		kit.ErrorIs(t, c.Start(), net.ErrClosed, "Start after Close")
+		kit.ErrorIs(t, c.CloseWrite(), net.ErrClosed, "CloseWrite after Close")
 		newEcho(t, p, network).roundTrip(t, "x")
 	})
 }

@@ -244,7 +244,7 @@ func TestOptions(t *testing.T) {
 		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, 16 << 10},
 		{"TCP_NODELAY", syscall.TCP_NODELAY, 1},
 	} {
-		kit.Want(t, kit.Must(syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option))(t), o.want,
+		kit.Equal(t, kit.Must(syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option))(t), o.want,
 			o.name)
 	}
 }
@@ -272,9 +272,9 @@ func TestPollerClose(t *testing.T) {
 			t.Errorf("Closed: got %v, want ErrClosed", err)
 		}
 	}
-	kit.Want(t, n, 2, "connections were told Closed")
+	kit.Equal(t, n, 2, "connections were told Closed")
 	for _, peer := range []net.Conn{startedPeer, idlePeer} {
-		kit.WantLen(t, kit.Must(io.ReadAll(peer))(t), 0, "peer read")
+		kit.Len(t, kit.Must(io.ReadAll(peer))(t), 0, "peer read")
 	}
 	late, _ := pipe(t, "tcp")
 	defer late.Close()

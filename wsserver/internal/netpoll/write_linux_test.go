@@ -37,7 +37,7 @@ func TestCloseRacesWrite(t *testing.T) {
 						_, err = c.Writev([][]byte{[]byte("st"), []byte("ray")})
 					}
 					if err != nil {
-						kit.WantErr(t, err, net.ErrClosed, "Write")
+						kit.ErrorIs(t, err, net.ErrClosed, "Write")
 						return
 					}
 				}
@@ -217,5 +217,5 @@ func TestUnacknowledged(t *testing.T) {
 		return nil
 	})
 	c.Close()
-	kit.Want(t, c.Unacknowledged(), 0, "closed")
+	kit.Equal(t, c.Unacknowledged(), 0, "closed")
 }

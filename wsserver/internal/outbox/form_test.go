@@ -33,14 +33,14 @@ func TestForms(t *testing.T) {
 		}
 		asking.Wait()
 		for i := range forms {
-			kit.Want(t, calls[i].Load(), 1, "form", i, "makings")
+			kit.Equal(t, calls[i].Load(), 1, "form", i, "makings")
 		}
 		for _, each := range got {
 			if each != got[0] {
 				t.Errorf("got %v, others %v", each, got[0])
 			}
 		}
-		kit.Want(t, got[0][0], f, "a form that is the frame itself is another frame")
+		kit.Equal(t, got[0][0], f, "a form that is the frame itself is another frame")
 		for i, want := range []string{"f", "1f", "2f"} {
 			if form := got[0][i]; string(form.Bytes) != want || !form.Volatile || !form.NoCompress || !form.Ping {
 				t.Errorf("form %d is %+v, want %q", i, form, want)

@@ -139,7 +139,7 @@ func volatileFrame(s string) *Frame { return &Frame{Bytes: []byte(s), Volatile: 
 // wrote checks what the sink has got so far.
 func (r *rig) wrote(t *testing.T, want string) {
 	t.Helper()
-	kit.Want(t, r.sink.got.String(), want, "sink")
+	kit.Equal(t, r.sink.got.String(), want, "sink")
 }
 
 // queued is how many bytes wait in a queue.

@@ -41,7 +41,7 @@ func wantArrived(t *testing.T, m *Mailbox, want bool) {
 		got = true
 	default:
 	}
-	kit.Want(t, got, want, "Arrived")
+	kit.Equal(t, got, want, "Arrived")
 }
 
 func wantAppend(t *testing.T, m *Mailbox, f *Frame, want bool) {
@@ -58,7 +58,7 @@ func TestMailboxOrder(t *testing.T) {
 	for _, s := range []string{"a", "bb", "c"} {
 		wantAppend(t, m, frame(s), true)
 	}
-	kit.Want(t, m.bytes, 4, "Bytes")
+	kit.Equal(t, m.bytes, 4, "Bytes")
 	wantArrived(t, m, true)
 	wantArrived(t, m, false)
 	wantTake(t, m, "a,bb,c", false)
@@ -66,8 +66,8 @@ func TestMailboxOrder(t *testing.T) {
 	wantArrived(t, m, true)
 	wantTake(t, m, "d", false)
 	wantTake(t, m, "", false)
-	kit.Want(t, m.bytes, 0, "Bytes of an empty mailbox")
-	kit.Want(t, counted(g), (Stats{Frames: 4, Bytes: 5, Writes: 2}), "Stats")
+	kit.Equal(t, m.bytes, 0, "Bytes of an empty mailbox")
+	kit.Equal(t, counted(g), (Stats{Frames: 4, Bytes: 5, Writes: 2}), "Stats")
 }
 
 // TestMailboxBounds: one frame of any size into an empty mailbox; over the limit nothing is refused.
@@ -78,14 +78,14 @@ func TestMailboxBounds(t *testing.T) {
 	for range 1000 { // time decides who is too slow, and none passes
 		wantAppend(t, m, frame("y"), true)
 	}
-	kit.Want(t, m.bytes, 1000, "bytes wait")
+	kit.Equal(t, m.bytes, 1000, "bytes wait")
 	wantArrived(t, m, true)
 	wantTake(t, m, strings.TrimSuffix(strings.Repeat("y,", 1000), ","), false)
 	m.Close()
 	g.Close() // waits for what the owner is told
 	kit.Check(t, len(o.failed) == 0 && o.flushed == 0,
 		"the owner was told %v, flushed %d", o.failed, o.flushed)
-	kit.Want(t, counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}), "Stats")
+	kit.Equal(t, counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}), "Stats")
 }
 
 // TestMailboxVolatile: a volatile frame is dropped unless a fetch waits, and to make room.
@@ -109,7 +109,7 @@ func TestMailboxVolatile(t *testing.T) {
 	wantAppend(t, m, frame("cccccccc"), true)     // in its place too, and over the limit all the same
 	wantAppend(t, m, newVolatile("xxxxx"), false) // no room, nothing to drop
 	wantTake(t, m, "aaa,bb,cccccccc", false)
-	kit.Want(t, counted(g).Dropped, 6, "dropped")
+	kit.Equal(t, counted(g).Dropped, 6, "dropped")
 }
 
 func TestMailboxCloseAfterFlush(t *testing.T) {
@@ -153,21 +153,21 @@ func TestMailboxClose(t *testing.T) {
 	m.Close()
 	wantArrived(t, m, false)
 	wantAppend(t, m, frame("c"), false)
-	kit.Want(t, m.bytes, 0, "Bytes of a closed mailbox")
+	kit.Equal(t, m.bytes, 0, "Bytes of a closed mailbox")
 	wantTake(t, m, "", true)
 	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a closed mailbox: got true")
 	q, _, _ := newQueueFor(t)
 	kit.Check(t, !m.MoveTo(q), "MoveTo of a closed mailbox: got true")
 	g.Close()
-	kit.WantLen(t, o.failed, 0, "the owner was told")
-	kit.Want(t, counted(g), (Stats{Lost: 2}), "Stats")
+	kit.Len(t, o.failed, 0, "the owner was told")
+	kit.Equal(t, counted(g), (Stats{Lost: 2}), "Stats")
 
 	m, g, _ = newMailbox(t, 100)
 	wantAppend(t, m, frame("a"), true)
 	m.CloseAfterFlush(frame("end"))
 	m.Close() // nobody came for it
 	wantTake(t, m, "", true)
-	kit.Want(t, counted(g), (Stats{Lost: 2}), "Stats of a close during a flush")
+	kit.Equal(t, counted(g), (Stats{Lost: 2}), "Stats of a close during a flush")
 }
 
 // collect is a Sink that keeps what is written.
@@ -211,14 +211,14 @@ func TestMailboxMoveTo(t *testing.T) {
 	m.Close()
 	q.Append(frame("last"))
 	h.drain(t)
-	kit.Want(t, string(sink.data), strings.Repeat("0123456789", 3)+"afterlast", "the queue wrote")
-	kit.Want(t, counted(g), (Stats{}), "Stats of the mailbox")
+	kit.Equal(t, string(sink.data), strings.Repeat("0123456789", 3)+"afterlast", "the queue wrote")
+	kit.Equal(t, counted(g), (Stats{}), "Stats of the mailbox")
 	if got := h.stats(); got.Frames != 5 || got.Lost != 0 {
 		t.Errorf("Stats of the queue: got %+v", got)
 	}
 	wantAppend(t, m, frame(strings.Repeat("x", 100)), true)
 	wantAppend(t, m, frame("y"), true)
-	kit.Want(t, queued(q), 101, "bytes wait in the queue")
+	kit.Equal(t, queued(q), 101, "bytes wait in the queue")
 }
 
 // TestMailboxMoveToClosed: what cannot be written any more is counted.
@@ -230,7 +230,7 @@ func TestMailboxMoveToClosed(t *testing.T) {
 	wantAppend(t, m, frame("b"), true)
 	kit.Require(t, m.MoveTo(q), "MoveTo: got false")
 	wantAppend(t, m, frame("c"), false)
-	kit.Want(t, h.stats().Lost, 2, "lost")
+	kit.Equal(t, h.stats().Lost, 2, "lost")
 }
 
 // TestMailboxConcurrent: with several goroutines appending, while others fetch and in the end the peer moves to a queue, each
@@ -276,7 +276,7 @@ func TestMailboxConcurrent(t *testing.T) {
 	<-fetched
 	sending.Wait()
 	kit.Check(t, q.CloseAfterFlush(frame("end")), "CloseAfterFlush of the queue: got false")
-	kit.Want(t, <-o, "flushed", "the queue ended with")
+	kit.Equal(t, <-o, "flushed", "the queue ended with")
 	shards.Close()
 	got = append(got, sink.data...)
 	var next [senders]int
@@ -291,6 +291,6 @@ func TestMailboxConcurrent(t *testing.T) {
 		next[s]++
 	}
 	for s, n := range next {
-		kit.Want(t, n, each, "sender", s, "frames")
+		kit.Equal(t, n, each, "sender", s, "frames")
 	}
 }

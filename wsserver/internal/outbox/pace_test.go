@@ -247,7 +247,7 @@ func TestPace(t *testing.T) {
 		queue(t, w, 6)
 		time.Sleep(time.Minute)
 		failedWith(t, &w.owner)
-		kit.Want(t, w.q.lane.counters.dropped.Load(), 1, "dropped volatile frames")
+		kit.Equal(t, w.q.lane.counters.dropped.Load(), 1, "dropped volatile frames")
 	})
 }
 

@@ -60,7 +60,7 @@ func TestPingOvertakes(t *testing.T) {
 			}
 			r.wrote(t, test.want)
 			kit.Check(t, r.q.PingTaken(), "the ping was written, and is not taken")
-			kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
+			kit.Equal(t, b.Used(), 0, "bytes are counted of an empty queue")
 			r.sink.take = nil
 			r.q.Append(pingFrame()) // the next one
 			r.q.Writable()
@@ -103,12 +103,12 @@ func TestPingTwice(t *testing.T) {
 	r.q.Append(pingFrame())
 	write(6) // to within bb
 	r.q.Append(pingFrame())
-	kit.Want(t, b.Used(), int64(9+frameOverhead), "bytes are counted of a frame in parts")
+	kit.Equal(t, b.Used(), int64(9+frameOverhead), "bytes are counted of a frame in parts")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
 	r.wrote(t, "aa;P;bb;P;cc;")
-	kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
+	kit.Equal(t, b.Used(), 0, "bytes are counted of an empty queue")
 }
 
 // TestPingBeforeLarge: the owner is told of a large frame before it is begun, once, and a ping that it queues then goes first.
@@ -133,7 +133,7 @@ func TestPingBeforeLarge(t *testing.T) {
 		if got := r.sink.got.String(); got != "a;P;"+large+large[1:]+"P;"+large {
 			t.Errorf("sink got %d bytes, beginning with %.10q", len(got), got)
 		}
-		kit.Want(t, told, 2, "the owner was told of large frames")
+		kit.Equal(t, told, 2, "the owner was told of large frames")
 	})
 	t.Run("mailbox", func(t *testing.T) {
 		m, _, o := newMailbox(t, 1<<30)
@@ -168,7 +168,7 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{8, false}, {1, false}, {0, true}} {
 			unacked(test.unacked)
-			kit.Want(t, q.PingTaken(), test.want, "with", test.unacked, "bytes unacknowledged: taken")
+			kit.Equal(t, q.PingTaken(), test.want, "with", test.unacked, "bytes unacknowledged: taken")
 		}
 		q.Append(frame("12345"))
 		synctest.Wait()
@@ -177,10 +177,10 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{7, false}, {6, false}, {5, true}, {0, true}} {
 			unacked(test.unacked)
-			kit.Want(t, q.PingTaken(), test.want,
+			kit.Equal(t, q.PingTaken(), test.want,
 				"with", test.unacked, "bytes unacknowledged, 5 behind the ping: taken")
 		}
-		kit.Want(t, q.Taken(), 13, "bytes are taken")
+		kit.Equal(t, q.Taken(), 13, "bytes are taken")
 	})
 }
 
@@ -223,7 +223,7 @@ func TestFetchSizes(t *testing.T) {
 			time.Sleep(after)
 			frames, _ := m.Take()
 			m.Done(frames)
-			kit.Want(t, len(frames)*size, want, "a fetch after", after, "carries bytes")
+			kit.Equal(t, len(frames)*size, want, "a fetch after", after, "carries bytes")
 		}
 		fill()
 		fetch(time.Hour, firstFetch) // nobody has fetched before

@@ -150,7 +150,7 @@ func TestClose(t *testing.T) {
 	if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 0 {
 		t.Errorf("flushed %d times, failed %v, want neither", flushed, failed)
 	}
-	kit.Want(t, r.stats().Lost, 1, "lost")
+	kit.Equal(t, r.stats().Lost, 1, "lost")
 }
 
 // A Close that comes while a write is under way lets that write end, then nothing more happens, whatever the write returns.

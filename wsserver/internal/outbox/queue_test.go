@@ -17,7 +17,7 @@ func TestAppendWritesNothingItself(t *testing.T) {
 	r.wrote(t, "")
 	r.step()
 	r.wrote(t, "abc")
-	kit.Want(t, r.sink.writes, 1, "writes for what had gathered")
+	kit.Equal(t, r.sink.writes, 1, "writes for what had gathered")
 	kit.Check(t, r.idle(), "an empty queue is still scheduled")
 }
 
@@ -105,7 +105,7 @@ func TestPartialSend(t *testing.T) {
 			return min(cut, offered), nil
 		}
 		r.q.Send(frame("abc"))
-		kit.Want(t, queued(&r.q), 3-cut+2, "cut at", cut, "Bytes")
+		kit.Equal(t, queued(&r.q), 3-cut+2, "cut at", cut, "Bytes")
 		if cut < 3 {
 			r.drain(t)
 			r.wrote(t, "abc"[:cut]) // full: nothing before Writable
@@ -163,7 +163,7 @@ func TestGathering(t *testing.T) {
 	kit.Require(t, r.sink.writes == 1 && len(r.sink.vector) == 6,
 		"got %d writes, the last of %d buffers, want 1 of 6", r.sink.writes, len(r.sink.vector))
 	for i, b := range r.sink.vector {
-		kit.Want(t, &b[0] != &large.Bytes[0], (i == 0 || i == 2 || i == 5),
+		kit.Equal(t, &b[0] != &large.Bytes[0], (i == 0 || i == 2 || i == 5),
 			"buffer", i, "of", len(b), "bytes: copied is")
 	}
 	// More than one write takes: many buffers, many frames, many bytes.
@@ -251,7 +251,7 @@ func TestNoAllocation(t *testing.T) {
 			h.step()
 		}
 		round()
-		kit.Want(t, testing.AllocsPerRun(20, round), 0, gathered, "frames gathered allocations a round")
+		kit.Equal(t, testing.AllocsPerRun(20, round), 0, gathered, "frames gathered allocations a round")
 		for i := range queues {
 			if queues[i].frames != nil {
 				t.Fatalf("%d frames gathered: an empty queue keeps a slice of %d", gathered, cap(queues[i].frames))
@@ -262,7 +262,7 @@ func TestNoAllocation(t *testing.T) {
 	var q Queue
 	q.Init(h, nowhere{}, &owner{})
 	f := frame("a frame")
-	kit.Want(t, testing.AllocsPerRun(100, func() { q.Send(f) }), 0, "Send allocations")
+	kit.Equal(t, testing.AllocsPerRun(100, func() { q.Send(f) }), 0, "Send allocations")
 }
 
 // The slices that a lane keeps are bounded, however large a backlog was.

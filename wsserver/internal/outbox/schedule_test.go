@@ -24,7 +24,7 @@ func TestShardsClose(t *testing.T) {
 		closers.Go(s.Close)
 	}
 	closers.Wait()
-	kit.Want(t, leaked(), "", "a goroutine runs after Close")
+	kit.Equal(t, leaked(), "", "a goroutine runs after Close")
 	var q Queue
 	o := &owner{}
 	q.Init(s, nowhere{}, o)
@@ -45,7 +45,7 @@ func TestShardsSpread(t *testing.T) {
 		q.Init(s, nowhere{}, &owner{})
 		seen[q.lane]++
 	}
-	kit.Want(t, len(seen), 3, "queues are spread over shards")
+	kit.Equal(t, len(seen), 3, "queues are spread over shards")
 }
 
 // waiting is a sink of a Group: each Write waits to be let through.
@@ -96,7 +96,7 @@ func TestGroup(t *testing.T) {
 			q.Close()
 			close(sink.closed)
 			g.Close()
-			kit.Want(t, leaked(), "", "a goroutine runs after Close")
+			kit.Equal(t, leaked(), "", "a goroutine runs after Close")
 			kit.Check(t, !q.Append(frame("late")), "a queue took a frame although its group is closed")
 		})
 	}
@@ -109,7 +109,7 @@ func TestGroup(t *testing.T) {
 			kit.Check(t, leaked() != "", "no goroutine writes a queue that is not empty")
 			close(sink.permits)
 			synctest.Wait()
-			kit.Want(t, leaked(), "", "a goroutine runs although the queue is empty")
+			kit.Equal(t, leaked(), "", "a goroutine runs although the queue is empty")
 			sink.permits = make(chan struct{})
 		}
 		if got, writes, _ := sink.state(); got != "abcabcabc" || writes > 6 {

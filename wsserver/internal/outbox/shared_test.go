@@ -21,7 +21,7 @@ func TestSharedOnce(t *testing.T) {
 	const once = 5 + frameOverhead
 	want := func(what string, n int64) {
 		t.Helper()
-		kit.Want(t, b.Used(), n, what, "bytes are counted")
+		kit.Equal(t, b.Used(), n, what, "bytes are counted")
 	}
 	x.q.Append(f)
 	y.q.Append(f)
@@ -182,7 +182,7 @@ func TestSharedInALane(t *testing.T) {
 			}
 		}
 		h.drain(t)
-		kit.Want(t, b.Used(), 0, frames, "frames: bytes counted after all was written")
+		kit.Equal(t, b.Used(), 0, frames, "frames: bytes counted after all was written")
 		size := int64(0)
 		for _, f := range all {
 			size += int64(len(f.Bytes)) + frameOverhead
@@ -194,6 +194,6 @@ func TestSharedInALane(t *testing.T) {
 			t.Errorf("%d frames: %d bytes are counted while a queue holds %d", frames, used, size)
 		}
 		late.Close()
-		kit.Want(t, b.Used(), 0, frames, "frames: bytes counted in the end")
+		kit.Equal(t, b.Used(), 0, frames, "frames: bytes counted in the end")
 	}
 }

@@ -225,7 +225,7 @@ func (s *server) finish(tb testing.TB, want int) {
 		}
 	}
 	kit.OK(tb, s.clients.Wait(), "clients")
-	kit.Want(tb, n, len(s.sockets), "clients reported")
+	kit.Equal(tb, n, len(s.sockets), "clients reported")
 }
 
 // Every client gets every frame, whole and in order, while several goroutines broadcast faster than is flushed.

@@ -290,7 +290,7 @@ func TestConcurrent(t *testing.T) {
 				q.CloseAfterFlush(nil)
 				select {
 				case end := <-done:
-					kit.Want(t, end, "flushed", "seed", seed, "queue", i, "ended with")
+					kit.Equal(t, end, "flushed", "seed", seed, "queue", i, "ended with")
 				case <-time.After(kit.Patience):
 					t.Errorf("seed %d: queue %d is stuck with %d bytes", seed, i, q.Bytes())
 				}

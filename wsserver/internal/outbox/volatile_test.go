@@ -35,7 +35,7 @@ func TestNothingIsTriedWhileBlocked(t *testing.T) {
 		r.q.Send(frame("c"))
 		r.drain(t)
 	}
-	kit.Want(t, r.sink.writes, 1, "writes to a sink that is full")
+	kit.Equal(t, r.sink.writes, 1, "writes to a sink that is full")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -48,7 +48,7 @@ func TestVolatileGoesFirst(t *testing.T) {
 	r.q.Append(frame("aaa"))
 	r.q.Append(volatileFrame("v2"))
 	r.q.Append(frame("bbb")) // 10 bytes: at the limit
-	kit.Want(t, r.stats().Dropped, 0, "dropped frames at the limit")
+	kit.Equal(t, r.stats().Dropped, 0, "dropped frames at the limit")
 	kit.Check(t, r.q.Append(frame("c")), "a frame was refused although dropping volatile ones makes room")
 	if s := r.stats(); s.Dropped != 2 || queued(&r.q) != 7 {
 		t.Errorf("dropped %d frames and kept %d bytes, want 2 and 7", s.Dropped, queued(&r.q))
@@ -74,9 +74,9 @@ func TestVolatileInFlightStays(t *testing.T) {
 		return 1, nil
 	}
 	r.step()
-	kit.Want(t, r.stats().Dropped, 1, "dropped frames while two were in flight")
+	kit.Equal(t, r.stats().Dropped, 1, "dropped frames while two were in flight")
 	r.q.Append(frame("b")) // now ww may go too, but not the rest of vv
-	kit.Want(t, r.stats().Dropped, 2, "dropped frames")
+	kit.Equal(t, r.stats().Dropped, 2, "dropped frames")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -97,5 +97,5 @@ func TestLimits(t *testing.T) {
 	if failed, _ := r.owner.told(); len(failed) != 0 {
 		t.Fatalf("failed with %v", failed)
 	}
-	kit.Want(t, queued(&r.q), 2000, "bytes wait")
+	kit.Equal(t, queued(&r.q), 2000, "bytes wait")
 }

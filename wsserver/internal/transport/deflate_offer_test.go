@@ -77,10 +77,10 @@ func TestNegotiate(t *testing.T) {
 	} {
 		got, ok := negotiate(test.lines)
 		if !ok {
-			kit.Want(t, got, "", test.rule, "the answer to a malformed header")
+			kit.Equal(t, got, "", test.rule, "the answer to a malformed header")
 			got = "malformed"
 		}
-		kit.Want(t, got, test.want, test.rule)
+		kit.Equal(t, got, test.want, test.rule)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 		})
 	}
 	appending.Wait()
-	kit.Want(t, made.Load(), 1, "compressed forms made")
+	kit.Equal(t, made.Load(), 1, "compressed forms made")
 	plain := slices.Concat(short.Bytes, long.Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	small := slices.Concat(short.Bytes, long.As(deflated(1024)).Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	for i := range sinks {

@@ -42,7 +42,7 @@ func TestExchange(t *testing.T) {
 		}
 		want := func(want string) {
 			t.Helper()
-			kit.Want(t, <-answers, want)
+			kit.Equal(t, <-answers, want)
 		}
 		go take() // waits
 		synctest.Wait()
@@ -52,7 +52,7 @@ func TestExchange(t *testing.T) {
 		x.Append(NewFrame(true, []byte{0, 255}))
 		go take()
 		want("4two\x1ebAP8=")
-		kit.Want(t, x.Taken(), 14, "bytes that the client has taken")
+		kit.Equal(t, x.Taken(), 14, "bytes that the client has taken")
 
 		put := kit.Must(x.Put())(t)
 		put.Hold(50)
@@ -79,7 +79,7 @@ func TestExchange(t *testing.T) {
 		o.want(t, "payload 4up", "closed")
 		go take()
 		want(errOver.Error())
-		kit.Want(t, b.Used(), 0, "bytes count in the end")
+		kit.Equal(t, b.Used(), 0, "bytes count in the end")
 	})
 }
 
@@ -105,7 +105,7 @@ func TestExchangeEnds(t *testing.T) {
 		}, []string{"closing " + ErrOverlap.Error(), "closed"}},
 		"the client gives up": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			take, _ := x.Take()
-			kit.WantErr(t, take.Wait(closed), ErrAborted)
+			kit.ErrorIs(t, take.Wait(closed), ErrAborted)
 		}, []string{"closing " + ErrAborted.Error(), "closed"}},
 		"an answer does not arrive": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			x.Append(textFrame("4lost"))
@@ -116,7 +116,7 @@ func TestExchangeEnds(t *testing.T) {
 		"a payload breaks the rules": {func(t *testing.T, x *Exchange, o *pollingOwner) {
 			o.fail = engineio.ErrParse
 			put, _ := x.Put()
-			kit.Want(t, put.Deliver([]byte("x"), nil), engineio.ErrParse)
+			kit.Equal(t, put.Deliver([]byte("x"), nil), engineio.ErrParse)
 		}, []string{"payload x"}},
 		"it is aborted in the midst of a Take and a Put": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			x.Append(textFrame("4unread"))
@@ -129,8 +129,8 @@ func TestExchangeEnds(t *testing.T) {
 			x.Abort()
 			take.OnAbort(func() { abandoned += " late" })
 			put.OnAbort(nil)
-			kit.Want(t, abandoned, "puttake late", "abandoned")
-			kit.WantErr(t, put.Deliver([]byte("4x"), nil), errOver)
+			kit.Equal(t, abandoned, "puttake late", "abandoned")
+			kit.ErrorIs(t, put.Deliver([]byte("4x"), nil), errOver)
 			take.Done(ErrAborted)
 			put.Done()
 		}, []string{"closed"}},
@@ -140,7 +140,7 @@ func TestExchangeEnds(t *testing.T) {
 			test.do(t, x, o)
 			o.want(t, test.want...)
 			x.Abort()
-			kit.Want(t, b.Used(), 0, "bytes count in the end")
+			kit.Equal(t, b.Used(), 0, "bytes count in the end")
 		})
 	}
 }

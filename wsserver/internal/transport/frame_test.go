@@ -74,7 +74,7 @@ func TestAppendFrameAllocations(t *testing.T) {
 			t.Errorf("payload of %d: got %v allocations, want 1", n, got)
 		}
 		room := make([]byte, 0, FrameSize(n))
-		kit.Want(t, testing.AllocsPerRun(50, func() { AppendFrame(room, OpText, payload) }), 0,
+		kit.Equal(t, testing.AllocsPerRun(50, func() { AppendFrame(room, OpText, payload) }), 0,
 			"payload of", n, "with room for it allocations")
 	}
 }
@@ -86,7 +86,7 @@ func TestMessages(t *testing.T) {
 	}
 	walk := func(frames []byte) (got []message) {
 		for op, payload := range Messages(frames) {
-			kit.Want(t, cap(payload), len(payload),
+			kit.Equal(t, cap(payload), len(payload),
 				"payload of", len(payload), "has room for : an append would overwrite what follows")
 			got = append(got, message{op, string(payload)})
 		}
@@ -98,7 +98,7 @@ func TestMessages(t *testing.T) {
 	for _, m := range want {
 		frames = AppendFrame(frames, m.op, []byte(m.payload))
 	}
-	kit.WantList(t, walk(frames), want)
+	kit.EqualSlices(t, walk(frames), want)
 	if got := walk(nil); got != nil {
 		t.Errorf("of nothing got %q", got)
 	}
@@ -128,7 +128,7 @@ func TestMessages(t *testing.T) {
 		{"payload cut", []byte{0x82, 2, 'a'}},
 		{"length over all bounds", []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255, 'a'}},
 	} {
-		kit.WantList(t, walk(slices.Concat(good, test.bad)), []message{{OpText, "good"}},
+		kit.EqualSlices(t, walk(slices.Concat(good, test.bad)), []message{{OpText, "good"}},
 			test.what, "(the message before it alone)")
 	}
 }

@@ -228,7 +228,7 @@ func TestUpgradeRefused(t *testing.T) {
 			if !ok || refusal.Status != test.status || resp.StatusCode != test.status || u.conn != nil || u.early != nil {
 				t.Fatalf("got status %d and %+v, want %d", resp.StatusCode, u, test.status)
 			}
-			kit.Want(t, resp.Header.Get("Sec-WebSocket-Version"), "13", "Sec-WebSocket-Version")
+			kit.Equal(t, resp.Header.Get("Sec-WebSocket-Version"), "13", "Sec-WebSocket-Version")
 			kit.Require(t, resp.Close, "got header %v, want Connection: close", resp.Header)
 			if test.status == 426 && resp.Header.Get("Upgrade") != "websocket" {
 				t.Errorf("got header %v, want Upgrade: websocket", resp.Header)
@@ -267,7 +267,7 @@ func TestUpgradeNotHijackable(t *testing.T) {
 	conn, early, _, err := Upgrade(w, goodRequest(t), false)
 	kit.Check(t, err != nil && strings.Contains(err.Error(), "Hijacker") && conn == nil && early == nil,
 		"got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
-	kit.Want(t, w.Code, 500, "status")
+	kit.Equal(t, w.Code, 500, "status")
 
 	r := goodRequest(t)
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
@@ -338,6 +338,6 @@ func TestIsUpgrade(t *testing.T) {
 		{http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websockets"}}, false},
 		{nil, false},
 	} {
-		kit.Want(t, IsUpgrade(&http.Request{Header: test.header}), test.want, test.header)
+		kit.Equal(t, IsUpgrade(&http.Request{Header: test.header}), test.want, test.header)
 	}
 }

@@ -81,12 +81,12 @@ func TestPollingVolatile(t *testing.T) {
 		}
 		noop := func(answer <-chan string) {
 			t.Helper()
-			kit.Want(t, <-answer, "6", "a GET")
+			kit.Equal(t, <-answer, "6", "a GET")
 			kit.Check(t, !p.Append(volatile), "a volatile frame was queued for nobody")
 		}
 		answer := wait()
 		kit.Check(t, p.Append(volatile), "a volatile frame was not queued for a GET")
-		kit.Want(t, <-answer, "4v", "a GET")
+		kit.Equal(t, <-answer, "4v", "a GET")
 		answer = wait()
 		p.Probe(true)
 		noop(answer)

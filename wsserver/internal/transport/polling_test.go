@@ -56,7 +56,7 @@ func (o *pollingOwner) want(t *testing.T, want ...string) {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	kit.WantList(t, o.calls, want, "calls")
+	kit.EqualSlices(t, o.calls, want, "calls")
 }
 
 // newPolling returns a Polling of shared with small limits.
@@ -206,8 +206,8 @@ func TestPollingSlowReader(t *testing.T) {
 			t.Error("nothing is queued")
 		}
 		close(slow.take)
-		kit.Want(t, <-second, "4two", "the second GET")
-		kit.Want(t, slow.Body.String(), "4one", "the first GET")
+		kit.Equal(t, <-second, "4two", "the second GET")
+		kit.Equal(t, slow.Body.String(), "4one", "the first GET")
 		o.want(t)
 
 		// In this time, the client is too slow as one without a GET is, and the GET that waits learns it.
@@ -223,7 +223,7 @@ func TestPollingSlowReader(t *testing.T) {
 		for range 10 {
 			p.Append(textFrame("4" + strings.Repeat("x", 1000)))
 		}
-		kit.Want(t, <-second, "1", "the GET of a client that is too slow")
+		kit.Equal(t, <-second, "1", "the GET of a client that is too slow")
 		synctest.Wait()
 		o.want(t, "closing "+outbox.ErrTooSlow.Error(), "closed")
 		close(slow.take)
@@ -283,7 +283,7 @@ func TestPollingContentType(t *testing.T) {
 		r.Header.Set("Content-Type", kind)
 		p.Post(w, r)
 		wantAnswer(t, w.Code, w.Body.String(), 400, badRequestBody)
-		kit.Want(t, w.Header().Get("Connection"), "close", "Connection is")
+		kit.Equal(t, w.Header().Get("Connection"), "close", "Connection is")
 		o.want(t, "closing "+ErrContentType.Error(), "closed")
 	}
 }
@@ -309,6 +309,6 @@ func TestPollingHeaders(t *testing.T) {
 func wantHeader(t *testing.T, w *httptest.ResponseRecorder, pairs ...string) {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
-		kit.Want(t, w.Header().Get(pairs[i]), pairs[i+1], pairs[i], "is")
+		kit.Equal(t, w.Header().Get(pairs[i]), pairs[i+1], pairs[i], "is")
 	}
 }

@@ -224,7 +224,7 @@ func TestReader(t *testing.T) {
 			check := func(how string, chunks ...[]byte) {
 				t.Helper()
 				events, err := feed(test.config, chunks...)
-				kit.WantList(t, events, test.events, how)
+				kit.EqualSlices(t, events, test.events, how)
 				if got, _ := errors.AsType[*ProtocolError](err); got != test.err {
 					t.Errorf("%s: got error %v, want %v", how, err, test.err)
 				}
@@ -268,7 +268,7 @@ func TestReaderErrorCodes(t *testing.T) {
 		}
 	}
 	for err, code := range want {
-		kit.Want(t, err.Code, code, err, "code")
+		kit.Equal(t, err.Code, code, err, "code")
 	}
 }
 
@@ -284,7 +284,7 @@ func TestReaderHandlerError(t *testing.T) {
 	for _, input := range [][]byte{client(0x81, "a"), slices.Concat(client(0x01, "a"), client(0x80, "b"))} {
 		rec := recorder{fail: boom}
 		var r Reader
-		kit.Want(t, r.Feed(slices.Concat(input, client(0x81, "late")), &rec), boom, "error")
+		kit.Equal(t, r.Feed(slices.Concat(input, client(0x81, "late")), &rec), boom, "error")
 		if err := r.Feed(client(0x81, "later"), &rec); err != nil || len(rec.events) != 1 {
 			t.Errorf("after the error: got %v and %q, want nil and one event", err, rec.events)
 		}
@@ -296,7 +296,7 @@ func TestReaderPartial(t *testing.T) {
 	for n := range len(input) + 1 {
 		var r Reader
 		kit.OK(t, r.Feed(bytes.Clone(input[:n]), new(recorder)))
-		kit.Want(t, r.Partial(), n > 0 && n < len(input),
+		kit.Equal(t, r.Partial(), n > 0 && n < len(input),
 			"after", n, "of", len(input), "bytes: got Partial")
 	}
 	var r Reader

@@ -149,7 +149,7 @@ func send(w *WebSocket, text string) error {
 // wantRead checks that the peer reads exactly this, and then the end of the stream.
 func wantRead(t *testing.T, peer net.Conn, want string) {
 	t.Helper()
-	kit.Want(t, string(kit.Must(io.ReadAll(peer))(t)), want, "the peer read")
+	kit.Equal(t, string(kit.Must(io.ReadAll(peer))(t)), want, "the peer read")
 }
 
 func TestWebSocket(t *testing.T) {
@@ -164,7 +164,7 @@ func TestWebSocket(t *testing.T) {
 		w.Append(&outbox.Frame{Bytes: AppendFrame(nil, OpBinary, []byte("broadcast"))})
 		w.CloseWith(CloseGoingAway)
 		w.CloseWith(CloseNormal)
-		kit.WantErr(t, send(w, "after Close"), net.ErrClosed, "Send after Close")
+		kit.ErrorIs(t, send(w, "after Close"), net.ErrClosed, "Send after Close")
 		wantRead(t, peer, "\x81\x0cbefore Start\x8a\x0dare you there\x82\x09broadcast\x88\x02\x03\xe9")
 		peer.Write(masked8(OpText, "too late"))
 		peer.Write(masked8(OpClose, "\x03\xe9"))
@@ -289,7 +289,7 @@ func TestWebSocketTooSlow(t *testing.T) {
 				w.queue.Send(frame)
 			}
 			o.wait(t, "closing", "closed")
-			kit.WantErr(t, o.reason, outbox.ErrTooSlow, "reason")
+			kit.ErrorIs(t, o.reason, outbox.ErrTooSlow, "reason")
 			if got := shared.Stats(); got.TooSlow != 1 || got.Lost == 0 {
 				t.Errorf("Stats: got %+v, want one too slow and some lost", got)
 			}
@@ -327,7 +327,7 @@ func TestTransportsClose(t *testing.T) {
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
 			shared.Serve(w, kind.wrap(near), false, o)
-			kit.WantErr(t, send(w, "late"), net.ErrClosed, "Send")
+			kit.ErrorIs(t, send(w, "late"), net.ErrClosed, "Send")
 			w.CloseWith(CloseNormal)
 			o.wait(t, "closed")
 			w.Start(nil)

@@ -37,12 +37,12 @@ func pipeEnds(t *testing.T) (client *wsrig.Conn, server net.Conn) {
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, server := pipeEnds(t)
-		kit.Want(t, server.RemoteAddr().String(), "192.0.2.1:1234", "RemoteAddr")
+		kit.Equal(t, server.RemoteAddr().String(), "192.0.2.1:1234", "RemoteAddr")
 		c.Write([]byte("hello"))
-		kit.Want(t, c.Unread(), 5, "Unread")
+		kit.Equal(t, c.Unread(), 5, "Unread")
 		buf := make([]byte, 3)
 		for _, want := range []string{"hel", "lo"} {
-			kit.Want(t, string(buf[:kit.Must(server.Read(buf))(t)]), want, "Read")
+			kit.Equal(t, string(buf[:kit.Must(server.Read(buf))(t)]), want, "Read")
 		}
 		start := time.Now()
 		server.SetReadDeadline(start.Add(time.Minute))
@@ -65,7 +65,7 @@ func TestPipe(t *testing.T) {
 
 		c.Write([]byte("x"))
 		c.CloseWrite()
-		kit.Want(t, string(kit.Must(io.ReadAll(server))(t)), "x", "after CloseWrite")
+		kit.Equal(t, string(kit.Must(io.ReadAll(server))(t)), "x", "after CloseWrite")
 		c.Abort()
 		if _, err := server.Write([]byte("x")); err == nil {
 			t.Error("Write to a client that is gone: got no error")
