@@ -8,6 +8,12 @@ const now = { polling: "mutation" }; // a page in the background draws no frames
 const problems = [];
 const asked = [];
 
+// write writes a text at once, as a paste does: the page is drawn after each key.
+async function write(page, field, text) {
+  await page.focus(field);
+  await page.keyboard.sendCharacter(text);
+}
+
 // A person at a page of their own: names and rooms are kept by the browser's session.
 async function person(url, name) {
   const context = await browser.createBrowserContext();
@@ -19,7 +25,7 @@ async function person(url, name) {
   page.on("request", (r) => asked.push(r.url()));
   await page.goto(url);
   await page.waitForSelector("#welcome[open]");
-  await page.type("#name", name);
+  await write(page, "#name", name);
   await page.click("#enter");
   await page.waitForSelector('#status[data-state="connected"]');
   await page.waitForSelector('#rooms button[data-room="lobby"][data-joined="true"]');
@@ -28,11 +34,11 @@ async function person(url, name) {
     name,
     node: await page.$eval("#node", (n) => n.dataset.node),
     async say(text) {
-      await page.type("#text", text);
+      await write(page, "#text", text);
       await page.keyboard.press("Enter");
     },
     async join(room) {
-      await page.type("#room", room);
+      await write(page, "#room", room);
       await page.click("#join");
       await page.waitForFunction((r) => document.querySelector("#room-title").textContent === "# " + r, now, room);
     },
