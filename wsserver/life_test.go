@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -82,6 +83,7 @@ func TestReasonOfARacingEnd(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { l.end(ended, ErrTransportClose, func(bool) {}) })
 		for !l.over() {
+			runtime.Gosched() // the other may need this processor
 		}
 		if l.reason() != ErrTransportClose {
 			t.Fatalf("got reason %v", l.reason())

@@ -5,13 +5,13 @@ import { launch } from "./chromium.mjs";
 
 const [chromium, json] = process.argv.slice(2);
 const browser = await launch(chromium);
+const opened = await browser.pages(); // one, which the first takes
 let failed = 0;
 
 // Each page has a session of its own, and makes its runs one after the other: the browser opens six connections to a host in each, and
 // polls need them.
 async function make(address, runs) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
+  const page = opened.shift() ?? (await (await browser.createBrowserContext()).newPage());
   let name = "";
   page.on("pageerror", (e) => print({ name: "the page", ok: false, detail: String(e), ms: 0 }));
   function print(result) {
@@ -30,7 +30,6 @@ async function make(address, runs) {
       await runChecks({ io, url, mode, options, only, workers: 2, browser: true }, report);
     }, run);
   }
-  await context.close();
 }
 
 try {

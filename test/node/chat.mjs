@@ -4,6 +4,7 @@ import { launch } from "./chromium.mjs";
 
 const [chromium, first, second, screenshot] = process.argv.slice(2);
 const browser = await launch(chromium);
+const opened = await browser.pages(); // one, which the first takes
 const now = { polling: "mutation" }; // a page in the background draws no frames to wait for
 const problems = [];
 const asked = [];
@@ -16,8 +17,7 @@ async function write(page, field, text) {
 
 // A person at a page of their own: names and rooms are kept by the browser's session.
 async function person(url, name) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
+  const page = opened.shift() ?? (await (await browser.createBrowserContext()).newPage());
   page.setDefaultTimeout(240_000);
   await page.setViewport({ width: 1000, height: 640 });
   page.on("pageerror", (e) => problems.push(name + ": " + e));
