@@ -22,7 +22,7 @@ import (
 	"github.com/belfry-io/belfry/test/kit"
 )
 
-var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joins and leaves")
+var manyRooms = flag.Int("rooms", 15_000, "how many rooms TestHeapAfterRooms joins and leaves")
 
 // serveEnv has the test's program be a NATS server, whose memory is not the test's.
 const serveEnv = "NATSADAPTER_TEST_SERVE"

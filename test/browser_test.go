@@ -6,11 +6,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/child"
 	"github.com/belfry-io/belfry/test/need"
 )
 
@@ -38,11 +38,7 @@ func TestChatInBrowser(t *testing.T) {
 // end cleanly.
 func startChat(t *testing.T) []string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "chat")
-	if out, err := exec.Command("go", "build", "-o", program, module+"/examples/chat").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cmd := exec.Command(program)
+	cmd := exec.Command(child.Program(t, "examples/chat"))
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

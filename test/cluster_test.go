@@ -130,9 +130,9 @@ func (p *probe) wait(t *testing.T) {
 // TestJoinIsLive joins rooms, and at once broadcasts to each from a node on another NATS server. A Join that has returned nil misses
 // nothing. The same joins without waiting for the fence miss some: that is what the fence is for.
 func TestJoinIsLive(t *testing.T) {
-	joins := 10_000
-	if raceEnabled {
-		joins /= 5
+	joins := 2_000
+	if *everyMode {
+		joins *= 5
 	}
 	nodes := adapters(t, 3)
 	here, hereRooms := newHub(t, nodes[0])

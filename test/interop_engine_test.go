@@ -1,10 +1,10 @@
 package test
 
 import (
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/belfry-io/belfry/test/child"
 )
 
 // TestEngineClient runs node/engine.mjs: the official Engine.IO client, against an echo on belfry's engine, and with -reference on that of
@@ -13,30 +13,16 @@ func TestEngineClient(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
 	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "120s", "-upgrade-timeout", "120s"}
-	programs := map[string][]string{"belfry": {buildProgram(t, "wsserver/internal/engineecho"), "-header-timeout", "120s"}, "reference": {node, "engineecho.mjs"}}
+	programs := map[string][]string{"belfry": {child.Program(t, "wsserver/internal/engineecho"), "-header-timeout", "120s"}, "reference": {node, "engineecho.mjs"}}
 	for _, side := range sides() {
 		url := "http://" + listens(t, startProgram(t, "node", append(programs[side], flags...)...))
-		for _, mode := range []string{"websocket", "polling", "default"} {
+		for _, mode := range clientModes() {
 			t.Run(side+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				runChecks(t, node, "engine.mjs", url, mode)
 			})
 		}
 	}
-}
-
-// buildProgram builds a command of this module, with the race detector if it is at work here.
-func buildProgram(t *testing.T, name string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), filepath.Base(name))
-	args := []string{"build", "-o", program}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, module+"/"+name)...).CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", name, err, out)
-	}
-	return program
 }
 
 // listens is the address that a program has printed: "listening on 127.0.0.1:40123".
@@ -53,8 +39,8 @@ func listens(t *testing.T, line string) string {
 func TestProtocolApp(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
-	url := "http://" + listens(t, startProgram(t, ".", buildProgram(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))
-	for _, mode := range []string{"websocket", "polling", "default"} {
+	url := "http://" + listens(t, startProgram(t, ".", child.Program(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))
+	for _, mode := range clientModes() {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			runChecks(t, node, "protocolapp.mjs", url, mode)

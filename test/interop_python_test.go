@@ -21,7 +21,7 @@ func TestPythonClient(t *testing.T) {
 	if *withReference {
 		urls["reference"] = startReference(t, needNode(t))["json"]
 	}
-	for _, mode := range []string{"websocket", "polling", "default"} {
+	for _, mode := range clientModes() {
 		for _, side := range sides() {
 			t.Run(side+"/"+mode, func(t *testing.T) {
 				t.Parallel()

@@ -32,6 +32,14 @@ func sides() []string {
 	return []string{"belfry"}
 }
 
+// clientModes are the choices of transports that a client is told. The last has both, and an upgrade.
+func clientModes() []string {
+	if *everyMode {
+		return []string{"websocket", "polling", "default"}
+	}
+	return []string{"default"}
+}
+
 // interopModes are what node/interop.mjs can be told: a choice of transports, and a parser.
 func interopModes() []string {
 	if *everyMode {

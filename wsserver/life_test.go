@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -75,6 +76,7 @@ func TestReasonOfARacingEnd(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { l.end(ended, ErrTransportClose, func(bool) {}) })
 		for !l.over() {
+			runtime.Gosched() // the other may need this processor
 		}
 		kit.Require(t, l.reason() == ErrTransportClose, "got reason %v", l.reason())
 		wg.Wait()

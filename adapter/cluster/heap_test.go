@@ -18,7 +18,7 @@ import (
 	"github.com/belfry-io/belfry/test/kit"
 )
 
-var manyRooms = flag.Int("rooms", 40_000, "how many rooms TestHeapAfterRooms joins and leaves")
+var manyRooms = flag.Int("rooms", 15_000, "how many rooms TestHeapAfterRooms joins and leaves")
 
 // sink is a member that takes everything.
 type sink struct{}

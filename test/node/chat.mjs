@@ -1,30 +1,23 @@
 // The chat's page in a real browser, on two nodes. Usage: node chat.mjs CHROMIUM URL URL [SCREENSHOT]
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import puppeteer from "puppeteer-core";
+import { launch } from "./chromium.mjs";
 
 const [chromium, first, second, screenshot] = process.argv.slice(2);
-const profile = mkdtempSync(join(tmpdir(), "belfry-chat-"));
-// Whoever runs this ends its standard input to end it before its time. The exit kills the browser; one that is driven over a pipe ends
-// also when this process is killed.
-process.stdin.on("end", () => process.exit(1)).resume();
-const browser = await puppeteer.launch({
-  executablePath: chromium,
-  userDataDir: profile,
-  pipe: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 10 })); // after puppeteer's, which kills the browser
+const browser = await launch(chromium);
+const opened = await browser.pages(); // one, which the first takes
 const now = { polling: "mutation" }; // a page in the background draws no frames to wait for
 const problems = [];
 const asked = [];
 
+// write writes a text at once, as a paste does: the page is drawn after each key.
+async function write(page, field, text) {
+  await page.focus(field);
+  await page.keyboard.sendCharacter(text);
+}
+
 // A person at a page of their own: names and rooms are kept by the browser's session.
 async function person(url, name) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
+  const page = opened.shift() ?? (await (await browser.createBrowserContext()).newPage());
   page.setDefaultTimeout(240_000);
   await page.setViewport({ width: 1000, height: 640 });
   page.on("pageerror", (e) => problems.push(name + ": " + e));
@@ -32,7 +25,7 @@ async function person(url, name) {
   page.on("request", (r) => asked.push(r.url()));
   await page.goto(url);
   await page.waitForSelector("#welcome[open]");
-  await page.type("#name", name);
+  await write(page, "#name", name);
   await page.click("#enter");
   await page.waitForSelector('#status[data-state="connected"]');
   await page.waitForSelector('#rooms button[data-room="lobby"][data-joined="true"]');
@@ -41,11 +34,11 @@ async function person(url, name) {
     name,
     node: await page.$eval("#node", (n) => n.dataset.node),
     async say(text) {
-      await page.type("#text", text);
+      await write(page, "#text", text);
       await page.keyboard.press("Enter");
     },
     async join(room) {
-      await page.type("#room", room);
+      await write(page, "#room", room);
       await page.click("#join");
       await page.waitForFunction((r) => document.querySelector("#room-title").textContent === "# " + r, now, room);
     },

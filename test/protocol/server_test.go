@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	// What belfry's programs are made of, so that go test does not repeat an old result.
+	"github.com/belfry-io/belfry/test/child"
 	"github.com/belfry-io/belfry/test/need"
 	_ "github.com/belfry-io/belfry/wsserver"
 )
@@ -87,27 +87,8 @@ func startBelfry(t *testing.T, pkg, path string, args ...string) server {
 
 // build makes the binary of one of belfry's own programs.
 func build(t *testing.T, pkg string) (program string) {
-	root := filepath.Join("..", "..")
-	depends(t, filepath.Join(root, pkg, "main.go"))
-	program = filepath.Join(t.TempDir(), filepath.Base(pkg))
-	build := exec.Command("go", "build", "-o", program, "-race="+raced(), "./"+pkg)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
-	}
-	return program
-}
-
-// raced is whether this test looks for races, which are then looked for in the program.
-func raced() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" {
-				return s.Value
-			}
-		}
-	}
-	return "false"
+	depends(t, filepath.Join("..", "..", pkg, "main.go"))
+	return child.Program(t, pkg)
 }
 
 // startReference runs a program on the packages from npm.

@@ -104,7 +104,7 @@ func (c *crowd) close() {
 // TestInflateFairness: beside clients that keep the workers busy for ever, the messages of another take little longer than alone, and all of
 // the first get together what there is to spare, in equal parts.
 func TestInflateFairness(t *testing.T) {
-	long := client(0xc2, squeeze(strings.Repeat("hello, ", 10_000)))
+	long := client(0xc2, squeeze(strings.Repeat("hello, ", maxInlined/5)))
 	for _, test := range []struct {
 		abusers int
 		cost    time.Duration // of a message of theirs
@@ -188,7 +188,7 @@ func TestInflateShares(t *testing.T) {
 		defer c.close()
 		const cost = 5 * time.Millisecond
 		r, far := c.join(cost)
-		long := client(0xc2, squeeze(strings.Repeat("hello, ", 10_000)))
+		long := client(0xc2, squeeze(strings.Repeat("hello, ", maxInlined/5)))
 		for round := range 3 {
 			start := time.Now()
 			for i := range 400 {
