@@ -33,7 +33,7 @@ func define(p Program) (*loaded, error) {
 				continue
 			}
 			value := fieldOf(reflect.ValueOf(v).Elem(), row.field)
-			s := &setting{row: row, group: table.name, unit: unitOf(value.Type()), value: value, zeroOK: row.zero == ""}
+			s := &setting{row: row, group: table.name, unit: unitOf(value.Type()), value: value, zeroOK: row.zero == "" || row.zero == unbounded}
 			if s.is(size) {
 				s.unit = sizes
 			}
@@ -59,6 +59,9 @@ func define(p Program) (*loaded, error) {
 			s.def = s.text()
 		}
 		s.def = cmp.Or(s.def, s.zero)
+		if s.def == "" && s.unit == bools {
+			s.def = "false"
+		}
 	}
 	return l, nil
 }
@@ -232,7 +235,12 @@ func (l *loaded) checkServer(g *giving, server wsserver.Config) {
 }
 
 // wants are what would be right where wsserver does not say it.
-var wants = map[string]string{"limits.budget-bytes": "at least the larger of both"}
+var wants = map[string]string{
+	"limits.budget-bytes": "at least the larger of both",
+	"limits.event-burst":  "limits.event-rate, too",
+	"limits.byte-burst":   "limits.byte-rate, too",
+	"limits.per-key":      "no such setting for this program",
+}
 
 // inKeys has the names of fields that a problem with key mentions as the keys of their settings.
 func (l *loaded) inKeys(problem, key string) string {

@@ -143,7 +143,7 @@ func (s *setting) bounds(v reflect.Value, text string) error {
 		sign float64
 		word string
 	}{{s.least, -1, "at least"}, {s.most, 1, "at most"}} {
-		if bound.text == "" {
+		if bound.text == "" || n == 0 && s.zero == unbounded {
 			continue
 		}
 		limit := reflect.New(v.Type()).Elem()
