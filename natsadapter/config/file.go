@@ -62,8 +62,9 @@ func nearFile(path string) string {
 }
 
 // readConfig reads a file of settings: YAML, and with it JSON, which is a part of YAML.
-func (g *giving) readConfig(path string) {
-	fail := func(err error) { g.wrong(keyed(err, "config", "")) }
+func (g *giving) readConfig() {
+	path := g.file.text
+	fail := func(err error) { g.wrong(keyed(err, "config", g.file.source)) }
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".yaml", ".yml", ".json", "":
 	default:

@@ -33,7 +33,7 @@ func define(p Program) (*loaded, error) {
 				continue
 			}
 			value := fieldOf(reflect.ValueOf(v).Elem(), row.field)
-			s := &setting{row: row, group: table.name, unit: unitOf(value.Type()), value: value, zeroOK: row.zero == ""}
+			s := &setting{row: row, group: table.name, unit: unitOf(value.Type()), value: value, zeroOK: row.zero == "" || row.zero == unbounded}
 			if s.is(size) {
 				s.unit = sizes
 			}
@@ -59,6 +59,9 @@ func define(p Program) (*loaded, error) {
 			s.def = s.text()
 		}
 		s.def = cmp.Or(s.def, s.zero)
+		if s.def == "" && s.unit == bools {
+			s.def = "false"
+		}
 	}
 	return l, nil
 }
@@ -79,8 +82,8 @@ func load(p Program) (*loaded, error) {
 		environ = os.Environ()
 	}
 	g.environ(environ)
-	if g.file != "" {
-		g.readConfig(g.file)
+	if g.file.text != "" {
+		g.readConfig()
 	}
 	l.given = g.texts
 	l.read(g, l.book.byKey["adapter"])
@@ -226,8 +229,34 @@ func (l *loaded) checkServer(g *giving, server wsserver.Config) {
 			g.wrong(err)
 			continue
 		}
-		g.wrong(keyed(errors.New(problem), l.keyOf(field), l.source(l.keyOf(field))))
+		key := l.keyOf(field)
+		g.wrong(keyed(&mistake{l.inKeys(problem, key), wants[key]}, key, l.source(key)))
 	}
+}
+
+// wants are what would be right where wsserver does not say it.
+var wants = map[string]string{
+	"limits.budget-bytes": "at least the larger of both",
+	"limits.event-burst":  "limits.event-rate, too",
+	"limits.byte-burst":   "limits.byte-rate, too",
+	"limits.per-key":      "no such setting for this program",
+}
+
+// inKeys has the names of fields that a problem with key mentions as the keys of their settings.
+func (l *loaded) inKeys(problem, key string) string {
+	group, _, grouped := strings.Cut(key, ".")
+	if !grouped {
+		return problem
+	}
+	words := strings.Split(problem, " ")
+	for i, word := range words {
+		for _, s := range l.book.settings {
+			if strings.HasPrefix(s.key, group+".") && s.field != "" && word == s.field[strings.LastIndexByte(s.field, '.')+1:] {
+				words[i] = s.key
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // keyOf returns the setting of a field of wsserver.Config: of several the one that was given.

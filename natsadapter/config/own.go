@@ -34,8 +34,8 @@ func (b *book) addOwn(v reflect.Value, prefix string) error {
 			continue
 		}
 		s := &setting{row: row{key: prefix + key, help: field.Tag.Get("help"), zero: field.Tag.Get("default"), traits: own | signed},
-			group: b.name, unit: u, value: v.Field(i), zeroOK: true,
-			least: field.Tag.Get("min"), most: field.Tag.Get("max")}
+			group: b.name, unit: u, value: v.Field(i), zeroOK: true}
+		s.least, s.most = field.Tag.Get("min"), field.Tag.Get("max")
 		for name, t := range map[string]trait{"secret": secret, "required": need, "common": common, "file": file} {
 			if text, ok := field.Tag.Lookup(name); ok {
 				if on, err := strconv.ParseBool(text); err != nil {

@@ -15,6 +15,8 @@ type row struct {
 	zero    string // the default, as text; for a number or a duration of wsserver.Config, what zero means
 	traits  trait
 	choices []string
+	least   string // with most, the bounds of a number; empty for none
+	most    string
 	check   func(text string) error // of each text, before it is read; an error is a mistake
 }
 
@@ -40,7 +42,6 @@ type setting struct {
 	def    string        // the default as text: the program's, or row.zero
 	zeroOK bool          // zero is a value like others, and does not mean the default
 	twin   *setting      // of a secret: the file that has it
-	least  string        // with most, the bounds of the program's own numbers
 	most   string
 }
 
@@ -142,7 +143,7 @@ func (s *setting) bounds(v reflect.Value, text string) error {
 		sign float64
 		word string
 	}{{s.least, -1, "at least"}, {s.most, 1, "at most"}} {
-		if bound.text == "" {
+		if bound.text == "" || n == 0 && s.zero == unbounded {
 			continue
 		}
 		limit := reflect.New(v.Type()).Elem()

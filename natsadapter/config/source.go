@@ -29,7 +29,7 @@ type giving struct {
 	book  *book
 	texts map[string]given
 	errs  []error
-	file  string // the path that -config or the environment names
+	file  given // the path that -config or the environment names
 	help  bool
 }
 
@@ -90,7 +90,7 @@ func (g *giving) flags(args []string) {
 			text = args[i]
 		}
 		if s == nil {
-			g.file = text
+			g.file = given{text, source, fromFlag}
 			continue
 		}
 		g.give(name, given{text, source, fromFlag})
@@ -140,7 +140,9 @@ func (g *giving) environ(environ []string) {
 		source := "environment variable " + quoteName(name)
 		switch key, ok := keys[name]; {
 		case key == "config":
-			g.file = cmp.Or(g.file, text)
+			if g.file.rank == 0 && text != "" {
+				g.file = given{text, source, fromEnv}
+			}
 		case ok && !(text == "" && g.book.byKey[key].unit != plainTexts):
 			g.give(key, given{text, source, fromEnv})
 		case !ok && !linked.MatchString(rest):

@@ -49,6 +49,9 @@ type table struct {
 	rows []row
 }
 
+// unbounded is the default of limits that are off, which zero is.
+const unbounded = "no bound"
+
 var tables = []table{
 	{"This node", []row{
 		{key: "addr", field: "Addr", traits: common, check: checkAddr,
@@ -70,8 +73,8 @@ var tables = []table{
 		{key: "cors.origins", field: "Server.HTTP.CORS.Origins", traits: common, help: "pages of other origins that may connect, such as https://app.example; one * stands for any characters"},
 		{key: "cors.credentials", field: "Server.HTTP.CORS.Credentials", help: "whether these pages may send cookies"},
 		{key: "cors.headers", field: "Server.HTTP.CORS.Headers", zero: "any", help: "request headers that these pages may set"},
-		{key: "cors.max-age", field: "Server.HTTP.CORS.MaxAge", zero: "up to the browser", help: "how long browsers may remember the answer"},
-		{key: "trusted-proxies", field: "Server.HTTP.TrustedProxies", help: "addresses of proxies whose X-Forwarded-Host and X-Forwarded-Proto are believed, such as 10.0.0.0/8"},
+		{key: "cors.max-age", field: "Server.HTTP.CORS.MaxAge", zero: "up to the browser", least: "1s", help: "how long browsers may remember the answer"},
+		{key: "trusted-proxies", field: "Server.HTTP.TrustedProxies", help: "addresses of proxies whose X-Forwarded-Host, -Proto and -For are believed, such as 10.0.0.0/8"},
 		{key: "keep-headers", field: "Server.HTTP.KeepHeaders", zero: "Authorization,Cookie,Origin,User-Agent,X-Forwarded-For", help: "headers of a connection's first request that the program can read later"},
 		{key: "cookie.name", field: "Server.HTTP.Cookie.Name", zero: "no cookie", help: "a cookie for load balancers that send all requests of a client to one node, such as io"},
 		{key: "cookie.path", field: "Server.HTTP.Cookie.Path", zero: "/", help: "the cookie's path"},
@@ -84,8 +87,8 @@ var tables = []table{
 	{"Clients", []row{
 		{key: "transports", field: "Server.Transports", zero: "polling,websocket", choices: []string{"polling", "websocket"}, help: "what clients may use"},
 		{key: "disable-upgrades", field: "Server.DisableUpgrades", help: "whether clients that began to poll keep polling"},
-		{key: "ping-interval", field: "Server.PingInterval", zero: "25s", help: "from a client's last sign of life to the next ping"},
-		{key: "ping-timeout", field: "Server.PingTimeout", zero: "20s", help: "how long a client may take to answer a ping"},
+		{key: "ping-interval", field: "Server.PingInterval", zero: "25s", least: "1ms", help: "from a client's last sign of life to the next ping"},
+		{key: "ping-timeout", field: "Server.PingTimeout", zero: "20s", least: "1ms", help: "how long a client may take to answer a ping"},
 		{key: "connect-timeout", field: "Server.ConnectTimeout", zero: "45s", help: "how long a connection may take to connect to its first namespace"},
 		{key: "upgrade-timeout", field: "Server.UpgradeTimeout", zero: "10s", help: "how long the change from polling to a WebSocket may take"},
 		{key: "ack-timeout", field: "Server.AckTimeout", zero: "30s", help: "how long the program waits for clients' answers where it does not say"},
@@ -100,15 +103,27 @@ var tables = []table{
 		{key: "limits.arguments", field: "Server.Limits.Packet.Arguments", zero: "1000", help: "arguments of one packet, with the event's name"},
 		{key: "limits.depth", field: "Server.Limits.Packet.Depth", zero: "1000", help: "arrays and objects inside each other, in one argument"},
 		{key: "limits.namespace-bytes", field: "Server.Limits.Packet.NamespaceBytes", zero: "512B", traits: size, help: "the name of a namespace"},
-		{key: "limits.handshake-bytes", field: "Server.Limits.HandshakeBytes", zero: "64KiB", traits: size, help: "what is kept of a connection's first request; likewise the auth of its sockets"},
-		{key: "limits.max-sockets", field: "Server.Limits.MaxSockets", zero: "256", help: "namespaces that one connection is in"},
-		{key: "limits.max-namespaces", field: "Server.Limits.MaxNamespaces", zero: "1000", help: "namespaces that clients make"},
-		{key: "limits.max-events", field: "Server.Limits.MaxEvents", zero: "256", help: "events of a socket that wait for its handlers"},
+		{key: "limits.handshake-bytes", field: "Server.Limits.HandshakeBytes", zero: "64KiB", traits: size | live, help: "what is kept of a connection's first request; likewise the auth of its sockets"},
+		{key: "limits.max-sockets", field: "Server.Limits.MaxSockets", zero: "256", traits: live, help: "namespaces that one connection is in"},
+		{key: "limits.max-namespaces", field: "Server.Limits.MaxNamespaces", zero: "1000", traits: live, help: "namespaces that clients make"},
+		{key: "limits.max-events", field: "Server.Limits.MaxEvents", zero: "256", traits: live, help: "events of a socket that wait for its handlers"},
 		{key: "limits.queue-bytes", field: "Server.Limits.QueueBytes", zero: "1MiB", traits: size, help: "what may wait for a client before it is judged by the next three"},
 		{key: "limits.slow-rate", field: "Server.Limits.SlowRate", zero: "1KiB", traits: size, help: "bytes a second that a client must take, over limits.slow-after"},
 		{key: "limits.slow-after", field: "Server.Limits.SlowAfter", help: "see limits.slow-rate"},
 		{key: "limits.behind-for", field: "Server.Limits.BehindFor", zero: "1m", help: "how long more than limits.queue-bytes may wait for a client"},
-		{key: "limits.budget-bytes", field: "Server.Limits.BudgetBytes", zero: "half of GOMEMLIMIT, or a quarter of the machine's memory", traits: size, help: "the memory of all that waits in this node"},
+		{key: "limits.budget-bytes", field: "Server.Limits.BudgetBytes", zero: "half of GOMEMLIMIT, or a quarter of the machine's memory", traits: size | live, help: "the memory of all that waits in this node"},
+		{key: "limits.max-connections", field: "Server.Limits.MaxConnections", zero: unbounded, traits: live, help: "connections of all clients"},
+		{key: "limits.per-address", field: "Server.Limits.PerAddress", zero: unbounded, traits: live, help: "connections of one address; behind a proxy of trusted-proxies, of X-Forwarded-For"},
+		{key: "limits.per-key", field: "Server.Limits.PerKey", zero: unbounded, traits: live, help: "connections of one user or customer, if the program says whose they are"},
+		{key: "limits.handshakes", field: "Server.Limits.Handshakes", zero: unbounded, traits: live, help: "connections that begin in a second; others wait for limits.handshake-wait"},
+		{key: "limits.handshake-wait", field: "Server.Limits.HandshakeWait", zero: "5s", traits: live, help: "see limits.handshakes"},
+		{key: "limits.event-rate", field: "Server.Limits.EventRate", zero: unbounded, traits: live, help: "packets of a client in a second; who sends more is held back"},
+		{key: "limits.event-burst", field: "Server.Limits.EventBurst", zero: "limits.event-rate", traits: live, help: "packets that may come at once, after a pause"},
+		{key: "limits.byte-rate", field: "Server.Limits.ByteRate", zero: unbounded, least: "1KiB", traits: size | live, help: "bytes of a client in a second; who sends more is held back"},
+		{key: "limits.byte-burst", field: "Server.Limits.ByteBurst", zero: "limits.byte-rate", least: "1KiB", traits: size | live, help: "bytes that may come at once, after a pause"},
+		{key: "limits.fast-for", field: "Server.Limits.FastFor", zero: "30s", traits: live, help: "how long a client may be held back before it is disconnected"},
+		{key: "limits.max-rooms", field: "Server.Limits.MaxRooms", zero: unbounded, traits: live, help: "rooms that a socket joins"},
+		{key: "limits.namespaces-per-address", field: "Server.Limits.NamespacesPerAddress", zero: unbounded, traits: live, help: "namespaces, of those that clients make, of one address"},
 	}},
 	{"Cluster", []row{
 		{key: "cluster.queue-bytes", field: "Server.Cluster.QueueBytes", zero: "32MiB", traits: size, help: "broadcasts that wait for the adapter"},
@@ -141,7 +156,7 @@ var tables = []table{
 // byCode names the fields of wsserver.Config that only the program can set, and why.
 var byCode = map[string]string{
 	"Adapter":          "made from the setting adapter",
-	"HTTP.AllowOrigin": "a function", "HTTP.AllowRequest": "a function", "HTTP.ClientFiles": "the program's files",
+	"HTTP.AllowOrigin": "a function", "HTTP.AllowRequest": "a function", "HTTP.Key": "a function", "HTTP.ClientFiles": "the program's files",
 	"Codec": "a value of Go", "OnError": "a function", "Cluster.OnLoss": "a function",
 	"Logger":            "made from the settings log.level and log.format",
 	"HTTP.Cookie.Value": "the server's", "HTTP.Cookie.HttpOnly": "always true", "HTTP.Cookie.Quoted": "the server's",

@@ -1,0 +1,11 @@
+package config_test
+
+import (
+	"testing"
+
+	"github.com/belfry-io/belfry/test/leak"
+)
+
+func TestMain(m *testing.M) {
+	leak.Main(m, "belfry/natsadapter", "belfry/wsserver", "nats-io/nats.go.")
+}
