@@ -13,14 +13,14 @@ import (
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-var storms = flag.Bool("storm", false, "have 5,000 clients reconnect at once, five times, and hold the server to what others notice of it")
+var storms = flag.Int("storm", 0, "have 5,000 clients reconnect at once, so many `times`, and hold the server to what others notice of it")
 
 // TestStorm: clients that reconnect all at once are all back, begin no faster than Limits.Handshakes, and others hardly notice.
 func TestStorm(t *testing.T) {
 	clients, handshakes, rounds := 500, 200, 1
 	var via []string
-	if *storms {
-		clients, handshakes, rounds = 5000, 500, 5
+	if *storms > 0 {
+		clients, handshakes, rounds = 5000, 500, *storms
 		via = []string{"nice"} // clients are on other machines: here they are not to take time from the server
 	}
 	server := child.Start(t, "stormed", fmt.Sprint(handshakes))
@@ -65,7 +65,7 @@ func TestStorm(t *testing.T) {
 	slices.Sort(quiet)
 	slices.Sort(stormy)
 	most := 2 * time.Second // on a machine that is busy with other things
-	if *storms {
+	if *storms > 0 {
 		most = 2 * quiet[rounds/2]
 	}
 	if got := stormy[rounds/2]; got > most {
