@@ -51,8 +51,10 @@ type Config struct {
 	// means 20 s.
 	PingTimeout time.Duration
 
-	// ConnectTimeout is how long a new connection may take to connect to its first namespace. Zero
-	// means 45 s.
+	// ConnectTimeout is how long a new connection may take to connect to its first namespace; so it
+	// bounds the time of clients that no middleware has admitted ([Namespace.Use]). A namespace
+	// without a middleware admits all: a program that checks its clients later, by an event, ends
+	// those that do not send it ([Socket.Close]). Zero means 45 s.
 	ConnectTimeout time.Duration
 
 	// UpgradeTimeout is how long the change from polling to a WebSocket may take. Zero means 10 s.

@@ -266,3 +266,30 @@ func TestGateClosed(t *testing.T) {
 		}
 	})
 }
+
+// TestGateLog: refusals are logged, of each reason once a minute, with how many there were.
+func TestGateLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log kit.Log
+		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxConnections: 2, PerAddress: 1}, Logger: log.Logger(),
+			HTTP: wsserver.HTTPConfig{TrustedProxies: proxy}})
+		one, other := guest{t: t, srv: srv, address: "198.51.100.1"}, guest{t: t, srv: srv, address: "198.51.100.2"}
+		one.want("", "")
+		for range 5 {
+			one.want("429", "")
+		}
+		other.want("", "")
+		for range 3 {
+			other.want("503", "")
+		}
+		if got := strings.Count(log.String(), "a client was refused"); got != 2 {
+			t.Errorf("%d lines, want 2:\n%s", got, log.String())
+		}
+		time.Sleep(61 * time.Second)
+		one.want("", "") // the first has ended by now, since nobody polled
+		one.want("429", "")
+		if got := log.String(); !strings.Contains(got, `"others since the last line"=4`) {
+			t.Errorf("no line says how many there were:\n%s", got)
+		}
+	})
+}

@@ -92,7 +92,7 @@ type Limits struct {
 	// HTTP.AllowRequest and all else that costs time, for up to HandshakeWait; so at most Handshakes
 	// times HandshakeWait requests wait, with a goroutine of the http.Server each. Beyond that,
 	// clients get the status 503, and the official client tries again by itself. With PerAddress,
-	// no address has more than that many requests in the queue. Zero means no bound, and 5 s.
+	// no address has more than that many requests in the queue. Use it with [Server.Pace]. Zero means no bound, and 5 s.
 	Handshakes    int
 	HandshakeWait time.Duration
 
@@ -240,6 +240,7 @@ func (srv *Server) setLimits(l Limits) {
 	srv.bounds.Store(&l)
 	srv.inboxes.Store(&inboxLimits{events: l.MaxEvents, budget: srv.budget})
 	srv.turnstile.set(&l)
+	srv.setAccepts(&l)
 	srv.budget.SetLimit(int64(l.BudgetBytes))
 	srv.engine.SetRates(engine.Rates{
 		Events: l.EventRate, EventBurst: l.EventBurst,

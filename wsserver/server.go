@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rs/cors"
+	"golang.org/x/time/rate"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
@@ -52,6 +53,7 @@ type Server struct {
 	inboxes   atomic.Pointer[inboxLimits]
 	gate      gate
 	turnstile *turnstile
+	accepts   *rate.Limiter // of the listeners of Pace
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
@@ -99,6 +101,7 @@ func New(cfg Config) *Server {
 		codec:      cfg.Codec,
 		limits:     cfg.Limits.Packet,
 		turnstile:  newTurnstile(),
+		accepts:    rate.NewLimiter(rate.Inf, 1),
 		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
 	if unusable != nil {

@@ -207,6 +207,21 @@ func TestHeldBackIsAlive(t *testing.T) {
 	})
 }
 
+// TestHeldBackIsNotSlow: a message that comes slowly since the server holds its client back is no slow message.
+func TestHeldBackIsNotSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{
+			Limits: wsserver.Limits{ByteRate: 2000, FastFor: time.Hour, SlowRate: 20_000, SlowAfter: time.Second},
+		})
+		d := keepDiary(srv)
+		sender(t, srv, "websocket")(strings.Repeat("x", 60_000))
+		time.Sleep(time.Minute)
+		if got := d.String(); len(got) < 60_000 || srv.Stats().Ended != (wsserver.Ended{}) {
+			t.Errorf("%d bytes came, and connections ended: %+v", len(got), srv.Stats().Ended)
+		}
+	})
+}
+
 // TestTooFast: a client that goes on for too long is disconnected, counted and logged; one that takes breaks is not.
 func TestTooFast(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {

@@ -46,7 +46,7 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
 		c.Logger.Info("listening", "address", address(l))
-		go func() { ended <- web.Serve(l) }()
+		go func() { ended <- web.Serve(srv.Pace(l)) }()
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
