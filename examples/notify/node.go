@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -19,6 +20,7 @@ import (
 type node struct {
 	url      string // for browsers; also its name in the cluster, which tells devices where to go
 	io       *wsserver.Server
+	log      *slog.Logger
 	devices  *devices
 	listener net.Listener
 	web      *http.Server
@@ -34,7 +36,7 @@ func newNode(cfg config, i int, a adapter.Adapter, id *identity, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	n := &node{url: cfg.url, listener: listener, served: make(chan error, 1)}
+	n := &node{url: cfg.url, log: log, listener: listener, served: make(chan error, 1)}
 	if n.url == "" {
 		n.url = pageURL(listener.Addr())
 	}
@@ -120,5 +122,9 @@ func (n *node) close(ctx context.Context) error {
 	}
 	err := n.io.Shutdown(ctx, n.web)
 	n.listener.Close() // a second time, unless the node was never opened
+	if partial, ok := errors.AsType[*cluster.PartialError](err); ok {
+		n.log.Warn("notify: another node may not have everything from this one", "error", partial)
+		return nil // it may have died itself a moment ago
+	}
 	return err
 }
