@@ -15,7 +15,7 @@ import (
 //
 // The text before the question mark is [Config.URL]. The parameters cluster, prefix and name set
 // the fields of these names, each at most once. Anything else is an error. No error repeats a
-// password.
+// password. Package config reads all other settings as text, too.
 func FromURL(text string) (*Adapter, error) {
 	servers, query, _ := strings.Cut(text, "?")
 	cfg := Config{URL: servers}
@@ -41,11 +41,19 @@ func FromURL(text string) (*Adapter, error) {
 			return nil, fmt.Errorf("natsadapter: unknown parameter %.64q in the URL: want cluster, prefix or name", key)
 		}
 	}
-	a := New(cfg)
-	if _, err := a.resolve(); err != nil {
-		return nil, fmt.Errorf("natsadapter: %w", err)
+	if err := cfg.Check(); err != nil {
+		return nil, err
 	}
-	return a, nil
+	return New(cfg), nil
+}
+
+// Check returns what [Adapter.Open] would find wrong with c before it connects: the form of URL and
+// Prefix, and files that Options name. No error repeats a password.
+func (c Config) Check() error {
+	if _, err := New(c).resolve(); err != nil {
+		return fmt.Errorf("natsadapter: %w", err)
+	}
+	return nil
 }
 
 // parseServers takes a list of servers apart. Its errors do not repeat the text, for there may be a

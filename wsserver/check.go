@@ -14,8 +14,10 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// check reports all that is wrong with c, before its zero values are replaced.
-func (c Config) check() error {
+// Check returns what is wrong with c: errors joined with [errors.Join], each of which begins with the
+// field that it is about, such as "wsserver: Config.Limits.MaxPayload: ". A server with such a Config
+// serves nothing, and its [Server.Ready] returns the same error.
+func (c Config) Check() error {
 	var errs []error
 	wrong := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("wsserver: Config.%s: %w", field, fmt.Errorf(format, args...)))

@@ -76,7 +76,7 @@ type counts struct {
 // the end. If cfg is wrong, the server joins no cluster and serves no client: it logs the mistake,
 // answers every request with it, and returns it from every method that would reach the cluster.
 func New(cfg Config) *Server {
-	unusable := cfg.check()
+	unusable := cfg.Check()
 	if unusable != nil {
 		cfg = Config{Logger: cfg.Logger, OnError: cfg.OnError}
 	}

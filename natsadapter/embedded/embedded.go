@@ -24,9 +24,8 @@ import (
 // Config configures a [Server]. The zero value means a single server on a free port of the loopback
 // interface.
 type Config struct {
-	// Host is the address to listen on, for clients and for routes. Empty means 127.0.0.1. Any
-	// address that is not loopback needs authorization: Username and Password, and in a cluster
-	// ClusterUsername and ClusterPassword.
+	// Host is the address to listen on for clients. Empty means 127.0.0.1. An address that is not
+	// loopback needs authorization: Username and Password.
 	Host string
 
 	// Port is the port for clients. Zero means a free one.
@@ -38,6 +37,11 @@ type Config struct {
 	// ClusterName is the name of the cluster that the server joins. Empty means no cluster, unless
 	// another field about the cluster is set; then it means "belfry".
 	ClusterName string
+
+	// ClusterHost is the address to listen on for routes. Empty means Host. An address that is not
+	// loopback needs ClusterUsername and ClusterPassword. With a Host that is loopback, clients are
+	// not told of the cluster's other servers, which they could not reach.
+	ClusterHost string
 
 	// ClusterPort is the port for routes. Zero means a free one.
 	ClusterPort int
@@ -161,7 +165,8 @@ func (cfg Config) options() (*server.Options, error) {
 	}
 	if clustered(cfg) {
 		o.Cluster.Name = cmp.Or(cfg.ClusterName, o.Cluster.Name, "belfry")
-		o.Cluster.Host = o.Host
+		o.Cluster.Host = cmp.Or(cfg.ClusterHost, o.Host)
+		o.Cluster.NoAdvertise = o.Cluster.NoAdvertise || loopback(o.Host) && !loopback(o.Cluster.Host)
 		o.Cluster.Port = cmp.Or(cfg.ClusterPort, o.Cluster.Port, server.RANDOM_PORT)
 		o.Cluster.PingInterval = cmp.Or(o.Cluster.PingInterval, routePingInterval)
 		if cfg.ClusterUsername != "" || cfg.ClusterPassword != "" {
@@ -208,28 +213,33 @@ func redact(u *url.URL) string {
 }
 
 func clustered(cfg Config) bool {
-	return cfg.ClusterName != "" || cfg.ClusterPort != 0 || len(cfg.Routes) > 0 || cfg.ClusterUsername != "" || cfg.ClusterPassword != "" ||
+	return cfg.ClusterName != "" || cfg.ClusterHost != "" || cfg.ClusterPort != 0 || len(cfg.Routes) > 0 || cfg.ClusterUsername != "" || cfg.ClusterPassword != "" ||
 		cfg.Options != nil && cfg.Options.Cluster.Port != 0
 }
 
 // guarded returns an error if o opens the server to others without asking who they are.
 func guarded(o *server.Options) error {
-	if ip := net.ParseIP(o.Host); ip != nil && ip.IsLoopback() || o.Host == "localhost" {
-		return nil
+	if !loopback(o.Host) {
+		if o.Username == "" && o.Authorization == "" && len(o.Users) == 0 && len(o.Nkeys) == 0 && len(o.TrustedOperators) == 0 &&
+			len(o.TrustedKeys) == 0 && o.CustomClientAuthentication == nil && o.AuthCallout == nil {
+			return fmt.Errorf("host %s is open to others, and any client may connect: set Username and Password, or users in Options, "+
+				"or listen on 127.0.0.1", o.Host)
+		}
+		if o.NoAuthUser != "" {
+			return fmt.Errorf("host %s is open to others, and Options.NoAuthUser lets any client connect: leave it empty", o.Host)
+		}
 	}
-	if o.Username == "" && o.Authorization == "" && len(o.Users) == 0 && len(o.Nkeys) == 0 && len(o.TrustedOperators) == 0 &&
-		len(o.TrustedKeys) == 0 && o.CustomClientAuthentication == nil && o.AuthCallout == nil {
-		return fmt.Errorf("host %s is open to others, and any client may connect: set Username and Password, or users in Options, "+
-			"or listen on 127.0.0.1", o.Host)
-	}
-	if o.NoAuthUser != "" {
-		return fmt.Errorf("host %s is open to others, and Options.NoAuthUser lets any client connect: leave it empty", o.Host)
-	}
-	if o.Cluster.Port != 0 && o.Cluster.Username == "" && !(o.Cluster.TLSConfig != nil && o.Cluster.TLSMap) &&
-		o.CustomRouterAuthentication == nil {
-		return fmt.Errorf("host %s is open to others, and any server may join the cluster: set ClusterUsername and ClusterPassword", o.Host)
+	if o.Cluster.Port != 0 && !loopback(o.Cluster.Host) && o.Cluster.Username == "" &&
+		!(o.Cluster.TLSConfig != nil && o.Cluster.TLSMap) && o.CustomRouterAuthentication == nil {
+		return fmt.Errorf("host %s is open to others, and any server may join the cluster: set ClusterUsername and ClusterPassword",
+			o.Cluster.Host)
 	}
 	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback() || host == "localhost"
 }
 
 // URL returns the address for clients, "nats://host:port", without credentials.

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver"
+)
+
+// The times of the HTTP server that text does not set.
+const (
+	headerTime = 10 * time.Second
+	idleTime   = 2 * time.Minute
+)
+
+// Run listens, waits until srv is ready, and serves handler until ctx ends; then it shuts srv down,
+// within ShutdownTime, and closes c. On SIGHUP it calls [Config.Reload]. It returns nil after an end
+// by ctx, if nothing was left undone. srv, which handler serves, is closed in any case.
+//
+// Programs that need more, such as several servers, do the same by Listen, Ready, Reload and Close.
+func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Handler) error {
+	defer c.Close()
+	listeners, err := c.Listen()
+	if err != nil {
+		return errors.Join(err, c.shutdown(srv, new(http.Server)))
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
+		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn)}
+	if err := c.Ready(ctx, srv); err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
+		if ctx.Err() != nil {
+			err = nil // told to end while it began
+		}
+		return errors.Join(err, c.shutdown(srv, web))
+	}
+	ended := make(chan error, len(listeners))
+	for _, l := range listeners {
+		c.Logger.Info("listening", "address", address(l))
+		go func() { ended <- web.Serve(l) }()
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			c.Reload(srv) // it logs what is wrong
+		case err := <-ended:
+			return errors.Join(fmt.Errorf("config: the HTTP server has ended: %w", err), c.shutdown(srv, web))
+		case <-ctx.Done():
+			err := c.shutdown(srv, web)
+			for range listeners {
+				<-ended
+			}
+			return err
+		}
+	}
+}
+
+func address(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "unix:" + l.Addr().String()
+	}
+	return l.Addr().String()
+}
+
+func (c *Config) shutdown(srv *wsserver.Server, web *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTime)
+	defer cancel()
+	return srv.Shutdown(ctx, web)
+}
+
+// Ready waits until srv has joined its cluster, for StartTime at the most. The error says, in one
+// line, which setting of the connection is wrong, and what would be right.
+func (c *Config) Ready(ctx context.Context, srv *wsserver.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, c.StartTime)
+	defer cancel()
+	return c.Explain(srv.Ready(ctx))
+}
