@@ -29,7 +29,7 @@ func TestNotifyInBrowser(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	secret, apiToken := strings.Repeat("of this test", 4), strings.Repeat("of the api", 4)
-	args := []string{"-addr", "127.0.0.1:0", "-adapter", natstest.NewServer(t).URL()}
+	args := []string{"-addr", "127.0.0.1:0", "-adapter", natstest.NewServer(t).URL(), "-log.level", "warn"}
 	for flag, content := range map[string]string{"-secret-file": secret, "-api-token-file": apiToken} {
 		path := filepath.Join(dir, flag)
 		if err := os.WriteFile(path, []byte(content+"\n"), 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
@@ -21,6 +22,7 @@ const (
 type devices struct {
 	io      *wsserver.Server
 	ns      *wsserver.Namespace
+	url     string // of the node
 	inbox   *inbox
 	answers *answers
 	log     *slog.Logger
@@ -46,8 +48,8 @@ type delivery struct {
 type done struct{}
 
 // newDevices makes io serve the devices of those whom id knows.
-func newDevices(io *wsserver.Server, id *identity, log *slog.Logger) *devices {
-	d := &devices{io: io, ns: io.Of("/"), inbox: newInbox(), answers: newAnswers(), log: log}
+func newDevices(io *wsserver.Server, id *identity, url string, log *slog.Logger) *devices {
+	d := &devices{io: io, ns: io.Of("/"), url: url, inbox: newInbox(), answers: newAnswers(), log: log}
 	d.ns.Use(id.admit)
 	d.ns.OnConnect(d.connect)
 	wsserver.OnAck(d.ns, "read", d.read)
@@ -74,7 +76,7 @@ func (d *devices) connect(ctx context.Context, s *wsserver.Socket) error {
 		return err
 	}
 	nodes, _ := d.io.Nodes()
-	w := welcome{User: u.ID, Node: d.io.NodeName(), Nodes: addresses(nodes)}
+	w := welcome{User: u.ID, Node: d.url, Nodes: addresses(nodes)}
 	w.Unread, w.Read = d.inbox.of(u)
 	return errors.Join(err, s.Emit(ctx, "welcome", w))
 }
@@ -151,10 +153,11 @@ func (d *devices) watch(ctx context.Context) {
 	}
 }
 
-// addresses are those of the nodes that live: a node's name is its address.
-func addresses(nodes []cluster.Node) (list []string) {
+// addresses are those of the nodes that live: a node's name is its address, unless it was given another.
+func addresses(nodes []cluster.Node) []string {
+	list := []string{}
 	for _, n := range nodes {
-		if !n.Suspect && n.Name != "" && !slices.Contains(list, n.Name) {
+		if !n.Suspect && strings.HasPrefix(n.Name, "http") && !slices.Contains(list, n.Name) {
 			list = append(list, n.Name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 
+	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -56,29 +57,32 @@ type identity struct {
 	parser *jwt.Parser
 }
 
-// newIdentity trusts tokens that are signed with cfg.secret, or with one of the keys of cfg.jwks. ctx ends
+// newIdentity trusts tokens that are signed with own.Secret, or with one of the keys of own.JWKS. ctx ends
 // the watch over these.
 //
 // An algorithm belongs to a kind of key: a public key must never be taken for a shared secret. So either
 // kind has its own list.
-func newIdentity(ctx context.Context, cfg config) (*identity, error) {
+func newIdentity(ctx context.Context, own settings) (*identity, error) {
 	var id identity
 	methods := []string{"HS256"}
-	if cfg.jwks == "" {
-		id.keys = func(*jwt.Token) (any, error) { return []byte(cfg.secret), nil }
+	if own.JWKS == "" {
+		id.keys = func(*jwt.Token) (any, error) { return []byte(own.Secret), nil }
 	} else {
 		methods = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-		keys, err := keySet(ctx, cfg.jwks)
+		keys, err := keySet(ctx, own.JWKS)
 		if err != nil {
-			return nil, fmt.Errorf("-jwks: no keys there: %w", err)
+			return nil, usageError{&config.KeyError{
+				Key: "jwks", Problem: fmt.Sprintf("no keys there: %v", err),
+				Want: "the URL or path of a JSON Web Key Set", Err: err,
+			}}
 		}
 		id.keys = keys.Keyfunc
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithAudience(cfg.audience), jwt.WithIssuedAt(),
+		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithAudience(own.Audience), jwt.WithIssuedAt(),
 	}
-	if cfg.issuer != "" {
-		options = append(options, jwt.WithIssuer(cfg.issuer))
+	if own.Issuer != "" {
+		options = append(options, jwt.WithIssuer(own.Issuer))
 	}
 	id.parser = jwt.NewParser(options...)
 	return &id, nil
@@ -161,16 +165,16 @@ func checkName(what, name string) error {
 }
 
 // token signs a token for a user, as the program does that signs users in.
-func token(cfg config, id string, groups []string, valid time.Duration) (string, error) {
+func token(own settings, id string, groups []string, valid time.Duration) (string, error) {
 	now := time.Now()
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   id,
-			Audience:  jwt.ClaimStrings{cfg.audience},
-			Issuer:    cfg.issuer,
+			Audience:  jwt.ClaimStrings{own.Audience},
+			Issuer:    own.Issuer,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(valid)),
 		},
 		Groups: groups,
-	}).SignedString([]byte(cfg.secret))
+	}).SignedString([]byte(own.Secret))
 }

@@ -48,17 +48,17 @@ func knock(t *testing.T, srv *wsserver.Server, auth any) (code, message string) 
 }
 
 // serve returns a server whose devices have tokens as cfg says.
-func serve(t *testing.T, cfg config) *wsserver.Server {
+func serve(t *testing.T, own settings) *wsserver.Server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	id, err := newIdentity(ctx, cfg)
+	id, err := newIdentity(ctx, own)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv := wsserver.New(wsserver.Config{Logger: kit.Silent})
 	t.Cleanup(func() { kit.Close(t, srv) })
-	newDevices(srv, id, kit.Silent)
+	newDevices(srv, id, "http://here", kit.Silent)
 	return srv
 }
 
@@ -85,9 +85,9 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, kid string, c jwt.Map
 }
 
 func TestTokens(t *testing.T) {
-	cfg := testConfig
-	cfg.issuer = "sign-in"
-	srv := serve(t, cfg)
+	own := testSettings
+	own.Issuer = "sign-in"
+	srv := serve(t, own)
 	with := func(name string, value any) jwt.MapClaims {
 		c := good()
 		if value == nil {
@@ -97,7 +97,7 @@ func TestTokens(t *testing.T) {
 		}
 		return c
 	}
-	hs256 := func(c jwt.MapClaims) string { return sign(t, jwt.SigningMethodHS256, []byte(cfg.secret), "", c) }
+	hs256 := func(c jwt.MapClaims) string { return sign(t, jwt.SigningMethodHS256, []byte(own.Secret), "", c) }
 	parts := strings.Split(hs256(good()), ".")
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -114,7 +114,7 @@ func TestTokens(t *testing.T) {
 		{"no signature", parts[0] + "." + parts[1] + ".", "token_invalid"},
 		{"another's claims", parts[0] + "." + strings.Split(hs256(with("sub", "bob")), ".")[1] + "." + parts[2], "token_invalid"},
 		{"wrong key", sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 32)), "", good()), "token_invalid"},
-		{"HS512", sign(t, jwt.SigningMethodHS512, []byte(cfg.secret), "", good()), "token_invalid"},
+		{"HS512", sign(t, jwt.SigningMethodHS512, []byte(own.Secret), "", good()), "token_invalid"},
 		{"RS256", sign(t, jwt.SigningMethodRS256, private, "", good()), "token_invalid"},
 		{"expired", hs256(with("exp", now.Add(-time.Minute).Unix())), "token_expired"},
 		{"for ever", hs256(with("exp", nil)), "token_invalid"},
@@ -148,8 +148,8 @@ func TestTokens(t *testing.T) {
 // A device goes when its token expires, and is told why when it comes back.
 func TestTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := serve(t, testConfig)
-		token, err := token(testConfig, "ann", nil, time.Hour)
+		srv := serve(t, testSettings)
+		token, err := token(testSettings, "ann", nil, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,12 +240,12 @@ func TestKeyRotation(t *testing.T) {
 		}
 	}
 	write()
-	cfg := testConfig
-	cfg.secret = ""
+	own := testSettings
+	own.Secret = ""
 	servers := make(map[string]*wsserver.Server)
 	for _, where := range []string{web.URL, path} {
-		cfg.jwks = where
-		servers[where] = serve(t, cfg)
+		own.JWKS = where
+		servers[where] = serve(t, own)
 	}
 	check := func(when string, in ...string) {
 		t.Helper()
@@ -296,9 +296,9 @@ func TestNoKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, where := range []string{broken.URL, empty, filepath.Join(t.TempDir(), "missing.json"), "https://%"} {
-		cfg := testConfig
-		cfg.jwks = where
-		if _, err := newIdentity(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "-jwks: no keys there") {
+		own := testSettings
+		own.JWKS = where
+		if _, err := newIdentity(t.Context(), own); err == nil || !strings.Contains(err.Error(), "jwks: no keys there") {
 			t.Errorf("%s: got %v, want a word on -jwks", where, err)
 		}
 	}

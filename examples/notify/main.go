@@ -4,10 +4,13 @@
 //
 //	go run ./examples/notify
 //
-// runs three nodes joined by a NATS server, all in one process, and prints links for two users and
-// commands to paste. In earnest each node is a process:
+// runs three nodes in one process, and prints links for two users and a command to paste. In earnest each
+// node is a process, and NATS joins them; the flag -h lists all settings:
 //
 //	notify -addr :3010 -adapter nats://127.0.0.1:4222 -secret-file secret -api-token-file token
+//
+// Where to read: api.go is what a backend calls, devices.go what devices do, identity.go who they belong
+// to. inbox.go and answers.go are what a node remembers.
 //
 // # What it promises
 //
@@ -22,10 +25,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/belfry-io/belfry/natsadapter/config"
 )
 
 func main() {
@@ -51,16 +55,15 @@ func exitCode(err error) int {
 
 // run runs the program until ctx ends, which is no error.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg, err := parse(args)
+	cfg, own, err := load(args, stderr)
+	if help, ok := errors.AsType[*config.HelpError](err); ok {
+		_, err := io.WriteString(stdout, help.Help)
+		return err
+	}
 	if err != nil {
 		return err
 	}
-	if cfg.help {
-		_, err := io.WriteString(stdout, help)
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := start(ctx, cfg, stdout, log)
+	s, err := start(ctx, cfg, own, stdout)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end while it began

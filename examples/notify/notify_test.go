@@ -11,25 +11,29 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
+	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
 func TestMain(m *testing.M) { leak.Main(m, "belfry/", "nats-io/", "net/http.(*conn)") }
 
-var testConfig = config{
-	addr: "127.0.0.1:0", secret: strings.Repeat("secret, ", 4), audience: "notify", apiToken: "api-token",
-}
+var testSettings = settings{Secret: strings.Repeat("secret, ", 4), Audience: "notify", APIToken: "api-token"}
 
 // newTestNode makes a node that has met its cluster, and serves.
 func newTestNode(t *testing.T, a adapter.Adapter) *node {
 	t.Helper()
-	id, err := newIdentity(t.Context(), testConfig)
+	id, err := newIdentity(t.Context(), testSettings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newNode(testConfig, 0, a, id, kit.Silent)
+	cfg := &config.Config{
+		Addrs: []string{"127.0.0.1:0"}, Logger: kit.Silent,
+		Server: wsserver.Config{Adapter: a, HTTP: httpConfig(), Logger: kit.Silent},
+	}
+	n, err := newNode(cfg, testSettings, 0, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +60,7 @@ type device struct {
 // connect connects a device of a user, and returns how it was welcomed.
 func connect(t *testing.T, n *node, id string, groups ...string) (device, welcome) {
 	t.Helper()
-	token, err := token(testConfig, id, groups, time.Hour)
+	token, err := token(testSettings, id, groups, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +94,7 @@ func (d device) titles() string {
 func post(t *testing.T, n *node, path, body string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
-	r.Header.Set("Authorization", "Bearer "+testConfig.apiToken)
+	r.Header.Set("Authorization", "Bearer "+testSettings.APIToken)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
