@@ -27,7 +27,7 @@ func (s *Socket) connect() {
 
 // enter finds the namespace.
 func (s *Socket) enter() bool {
-	ns, refusal := s.conn.server.enter(s.name)
+	ns, refusal := s.conn.server.enter(s.name, s.conn.visitor)
 	if ns == nil {
 		s.refuse(refusalData(refusal))
 		return false

@@ -28,10 +28,6 @@ func (c Config) Check() error {
 	}{
 		{"Cluster.QueueBytes", c.Cluster.QueueBytes}, {"Cluster.RepairBytes", c.Cluster.RepairBytes},
 		{"Compression.Threshold", c.Compression.Threshold},
-		{"Limits.MaxPayload", c.Limits.MaxPayload}, {"Limits.HandshakeBytes", c.Limits.HandshakeBytes},
-		{"Limits.MaxSockets", c.Limits.MaxSockets}, {"Limits.MaxNamespaces", c.Limits.MaxNamespaces},
-		{"Limits.MaxEvents", c.Limits.MaxEvents}, {"Limits.QueueBytes", c.Limits.QueueBytes},
-		{"Limits.SlowRate", c.Limits.SlowRate}, {"Limits.BudgetBytes", c.Limits.BudgetBytes},
 	} {
 		if size.value < 0 {
 			wrong(size.field, "%d is negative", size.value)
@@ -43,22 +39,15 @@ func (c Config) Check() error {
 	}{
 		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
 		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"Cluster.NameSuspects", c.Cluster.NameSuspects},
-		{"Limits.SlowAfter", c.Limits.SlowAfter}, {"Limits.BehindFor", c.Limits.BehindFor},
 	} {
 		if duration.value < 0 {
 			wrong(duration.field, "%v is negative", duration.value)
 		}
 	}
-	if l := c.Limits.defaults(); c.Limits.BudgetBytes > 0 && c.Limits.BudgetBytes < max(l.QueueBytes, l.MaxPayload) {
-		wrong("Limits.BudgetBytes", "%d for all clients is less than QueueBytes (%d) or MaxPayload (%d) for one",
-			l.BudgetBytes, l.QueueBytes, l.MaxPayload)
-	}
+	c.Limits.check(c.HTTP, wrong)
 	c.checkPings(wrong)
 	if err := cluster.CheckName(c.Cluster.NodeName); err != nil {
 		wrong("Cluster.NodeName", "%w", err)
-	}
-	if err := c.Limits.Packet.Check(); err != nil {
-		wrong("Limits.Packet", "%w", err)
 	}
 	c.checkPath(wrong)
 	if c.Transports != nil && len(c.Transports) == 0 {
@@ -158,6 +147,6 @@ func transportOf(name string) engineio.Transport {
 
 // serveUnusable answers every request to a server whose Config is wrong.
 func (srv *Server) serveUnusable(w http.ResponseWriter) {
-	srv.counts.refused.Add(1)
+	srv.counts.unusable.Add(1)
 	http.Error(w, srv.unusable.Error(), http.StatusInternalServerError)
 }

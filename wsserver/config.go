@@ -121,7 +121,8 @@ type HTTPConfig struct {
 
 	// TrustedProxies lists the addresses of proxies whose X-Forwarded-Host and X-Forwarded-Proto are
 	// believed, such as netip.MustParsePrefix("10.0.0.0/8"). Such a proxy must replace these headers
-	// when a client sends them. If the list is not empty, requests over a Unix socket are trusted too.
+	// when a client sends them. For Limits.PerAddress their X-Forwarded-For is believed, too, to
+	// which a proxy may also add. If the list is not empty, requests over a Unix socket are trusted too.
 	// nil means none.
 	TrustedProxies []netip.Prefix
 
@@ -129,6 +130,11 @@ type HTTPConfig struct {
 	// AllowOrigin allowed it. The client receives the error's text. nil allows all. To decide by what
 	// a client says in its auth, see [Namespace.Use].
 	AllowRequest func(r *http.Request) error
+
+	// Key says whose connection a request begins, such as a user's or a customer's, for
+	// Limits.PerKey. It is called after AllowRequest, if Limits.PerKey is set, concurrently. Empty
+	// means that the connection is not bounded by PerKey. nil means that none is.
+	Key func(r *http.Request) string
 
 	// KeepHeaders names the headers of a connection's first request that [Socket.Handshake] returns.
 	// They take memory as long as the connection lives, and travel through the cluster when the socket

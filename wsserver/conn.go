@@ -22,12 +22,13 @@ type conn struct {
 	session   *engine.Session
 	handshake handshake
 	decoder   packet.Decoder // used by Message alone
+	visitor   *visitor       // whose it is, as the gate has counted it; nil for nobody in particular
 
 	mu      sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
 	sockets []*Socket
 	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
-	live    int32    // sockets whose handlers have not ended, those in sockets among them
-	auth    int      // bytes that these have as their auth
+	auth    int      // bytes that sockets whose handlers have not ended have as their auth
+	live    int32    // how many these are
 	closed  bool
 }
 
@@ -36,7 +37,7 @@ var errState = errors.New("wsserver: unexpected packet")
 
 // newConn makes the owner of a session; nil if the server is closed. It counts as a handler until
 // Ended has returned.
-func (srv *Server) newConn(r *http.Request, s *engine.Session) engine.Owner {
+func (srv *Server) newConn(r *http.Request, s *engine.Session) *conn {
 	c := &conn{server: srv, session: s, handshake: srv.handshake(r), decoder: srv.codec.NewDecoder(&srv.limits)}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -56,6 +57,9 @@ func (c *conn) Message(binary bool, payload []byte) (more bool, err error) {
 		p, err = c.decoder.Text(payload)
 	}
 	if err == nil && p != nil {
+		if p.Type != packet.Ack {
+			c.session.CountEvent()
+		}
 		err = c.route(p)
 	}
 	if err != nil {
@@ -120,12 +124,14 @@ func (c *conn) connect(p *packet.Packet) error {
 	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
 		return nil
 	}
-	cfg := &c.server.cfg
+	limits := c.server.bounds.Load()
 	switch {
-	case int(c.live) >= cfg.Limits.MaxSockets:
+	case int(c.live) >= limits.MaxSockets:
+		c.server.decline(declinedSockets, "remote", c.handshake.remote)
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
 		return nil
-	case c.auth+len(p.Data) > cfg.Limits.HandshakeBytes:
+	case c.auth+len(p.Data) > limits.HandshakeBytes:
+		c.server.decline(declinedAuth, "remote", c.handshake.remote)
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
 		return nil
 	}
@@ -191,6 +197,15 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	}
 }
 
+// Gone implements [engine.Owner].
+func (c *conn) Gone() {
+	var v visitor
+	if c.visitor != nil {
+		v = *c.visitor
+	}
+	c.server.gate.leave(v)
+}
+
 // Waiting implements [engine.Owner].
 func (c *conn) Waiting() (bytes int, oldest time.Duration) {
 	c.mu.Lock()
@@ -233,6 +248,8 @@ func reasonOf(why engine.Reason, err error) error {
 		reason = ErrParse
 	case engine.ReasonTooSlow, engine.ReasonBehind:
 		reason = ErrTooSlow
+	case engine.ReasonTooFast:
+		reason = ErrTooFast
 	case engine.ReasonOverBudget:
 		reason = ErrOverBudget
 	default:

@@ -19,7 +19,7 @@ import (
 // TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
 func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil)
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
 	s.life.greeted = true
@@ -61,7 +61,7 @@ func TestClosedDuringEnd(t *testing.T) {
 // neither waits for ever nor keeps the connection from being read.
 func TestEventAfterEnd(t *testing.T) {
 	srv := New(Config{Limits: Limits{MaxEvents: 1}, Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a Pause of its session would panic
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil) // a Pause of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
 	s.end(ErrServerDisconnect, nil)
@@ -80,7 +80,7 @@ func TestEventAfterEnd(t *testing.T) {
 // for itself.
 func TestForgottenButRunning(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil)
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
 
@@ -111,7 +111,7 @@ func TestForgottenButRunning(t *testing.T) {
 // TestGreetAfterEnd: a client that went away while its socket joined the cluster is not brought back by its greeting.
 func TestGreetAfterEnd(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil) // a greeting of its session would panic
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
 	s.inbox.running = true // this goroutine is the socket's
@@ -132,7 +132,7 @@ func TestGreetAfterEnd(t *testing.T) {
 // TestConnectAfterEnd: a CONNECT that is routed while its connection ends makes no socket, which nobody would end.
 func TestConnectAfterEnd(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn) // a greeting of its session would panic
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil) // a greeting of its session would panic
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
 		t.Errorf("got %d sockets, %v, want none", len(c.sockets), err)
@@ -145,7 +145,7 @@ func TestConnectAfterEnd(t *testing.T) {
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
 func TestMaxLeft(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
-	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil).(*conn)
+	c := srv.newConn(httptest.NewRequest("GET", "/socket.io/", nil), nil)
 	for i := range 10_000 {
 		c.removeSocket(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
 	}
@@ -163,13 +163,13 @@ func TestExitDiscards(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
 	defer srv.Close(context.Background())
 	srv.OfFunc(func(string) bool { return true })
-	first, _ := srv.enter("/a")
-	second, _ := srv.enter("/a")
+	first, _ := srv.enter("/a", nil)
+	second, _ := srv.enter("/a", nil)
 	if first != second || srv.dynamic != 1 {
 		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
 	}
 	srv.exit(first)
-	if got, _ := srv.enter("/a"); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
+	if got, _ := srv.enter("/a", nil); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
 		t.Error("the namespace has gone before its last socket")
 	}
 	srv.exit(first)
@@ -180,7 +180,7 @@ func TestExitDiscards(t *testing.T) {
 	if srv.hub.Rooms("/a", nil) == first.rooms {
 		t.Error("the hub has kept the rooms")
 	}
-	first, _ = srv.enter("/a")
+	first, _ = srv.enter("/a", nil)
 	kept := srv.Of("/a")
 	srv.exit(first)
 	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {

@@ -18,6 +18,7 @@ type Ended struct {
 	TooSlow        uint64 // the client took less than Config.Limits.SlowRate
 	Behind         uint64 // more than Config.Limits.QueueBytes waited for the client for all of Config.Limits.BehindFor
 	Incomplete     uint64 // a message of the client came more slowly than Config.Limits.SlowRate
+	TooFast        uint64 // the client sent more than Config.Limits.EventRate or ByteRate for all of Config.Limits.FastFor
 	OverBudget     uint64 // Config.Limits.BudgetBytes was used up
 }
 
@@ -37,6 +38,11 @@ func (e *endings) note(log *slog.Logger, remote string, why engine.Reason, reaso
 			log.Warn("belfry: connection closed: the client does not keep up", "remote", remote, "reason", reason, "others since the last line", more)
 			return
 		}
+	case engine.ReasonTooFast, engine.ReasonNotAccepted:
+		if more, ok := e.logged[why].take(); ok {
+			log.Warn("belfry: connection closed: a limit for clients was reached", "remote", remote, "reason", reason, "others since the last line", more)
+			return
+		}
 	}
 	log.Debug("belfry: connection ends", "remote", remote, "reason", reason)
 }
@@ -47,6 +53,6 @@ func (e *endings) stats() Ended {
 	return Ended{
 		ByClient: n(engine.ReasonClient), ByServer: n(engine.ReasonOwner), TransportError: n(engine.ReasonTransport), ParseError: n(engine.ReasonParse),
 		PingTimeout: n(engine.ReasonPingTimeout), ConnectTimeout: n(engine.ReasonNotAccepted), TooSlow: n(engine.ReasonTooSlow), Behind: n(engine.ReasonBehind),
-		Incomplete: n(engine.ReasonIncomplete), OverBudget: n(engine.ReasonOverBudget),
+		Incomplete: n(engine.ReasonIncomplete), TooFast: n(engine.ReasonTooFast), OverBudget: n(engine.ReasonOverBudget),
 	}
 }

@@ -19,6 +19,7 @@ var (
 	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
 	ErrShutdown         = errors.New("server shutting down")        // Server.Close
 	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.Limits.SlowAfter, BehindFor
+	ErrTooFast          = errors.New("too fast")                    // the client sends too much: Config.Limits.EventRate, ByteRate
 	ErrOverBudget       = errors.New("over budget")                 // the server's memory for waiting data was used up: Config.Limits.BudgetBytes
 	ErrConnectTimeout   = errors.New("connect timeout")             // the client connected to no namespace
 )
@@ -26,6 +27,7 @@ var (
 // Errors of a Socket that do not end it.
 var (
 	ErrNotConnected = errors.New("wsserver: the socket is not connected yet")
+	ErrTooManyRooms = errors.New("wsserver: the socket would be in more rooms than Config.Limits.MaxRooms: have it leave some first, or raise the limit")
 	ErrTooManyAcks  = fmt.Errorf("wsserver: the socket waits for %d acknowledgements already", maxAcks)
 )
 

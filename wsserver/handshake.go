@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/sockets"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // handshake is what is kept of a connection's first request. It is small, since it is kept as long
@@ -34,14 +33,6 @@ func (srv *Server) handshake(r *http.Request) handshake {
 		time:   time.Now().UnixMilli(),
 		secure: r.TLS != nil,
 	}
-}
-
-// errHandshake refuses a request of which too much would be kept (RFC 6585 section 5).
-var errHandshake = &engineio.Error{
-	Code:     engineio.CodeBadRequest,
-	Message:  "Request header fields too large",
-	Detail:   "the query and the headers that are kept are more than Config.Limits.HandshakeBytes",
-	TooLarge: true,
 }
 
 // keeps is how many bytes of a request are to be kept, about.

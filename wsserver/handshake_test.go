@@ -22,7 +22,7 @@ func TestHandshake(t *testing.T) {
 	r.Header["X-Many"] = []string{"one", "two, three"}
 	r.Header["User-Agent"] = []string{"not kept"}
 	before := time.Now().Truncate(time.Millisecond)
-	s := newSocket(srv.newConn(r, nil).(*conn), "/", []byte(`{"name":"Ann"}`))
+	s := newSocket(srv.newConn(r, nil), "/", []byte(`{"name":"Ann"}`))
 	srv.handlers.Done() // that of the connection, which is not one
 	got := s.Handshake()
 	if string(got.Auth) != `{"name":"Ann"}` || got.RemoteAddr != r.RemoteAddr || !got.Secure || got.Time.Before(before) {

@@ -1,9 +1,12 @@
 package wsserver
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
 // Limits bound what clients may send, and what may wait for them. The zero value has the defaults.
@@ -68,6 +71,51 @@ type Limits struct {
 	// Zero means half of the process' memory limit (GOMEMLIMIT), or without one a quarter of the
 	// machine's memory, and 64 MiB at the least.
 	BudgetBytes int
+
+	// MaxConnections bounds the connections of all clients together, and requests that are about to
+	// begin one. Beyond it, clients are told to try again later, with the status 503. Here and
+	// below, the change from polling to a WebSocket is no new connection. Zero means no bound.
+	MaxConnections int
+
+	// PerAddress bounds the connections of one address, and its requests that are about to begin
+	// one. For IPv6 that is a /64. Behind a proxy of HTTP.TrustedProxies it is the last address in
+	// X-Forwarded-For that is not itself a trusted proxy's. Connections without an address, as over
+	// a Unix socket, are not bounded. Beyond it, clients get the status 429. Zero means no bound.
+	PerAddress int
+
+	// PerKey bounds the connections with the same HTTP.Key. Beyond it, clients get the status 429.
+	// Zero means no bound.
+	PerKey int
+
+	// Handshakes bounds the connections that begin, in a second, so that those that there are do not
+	// notice when many clients come back at once. A request beyond it waits for its turn, before
+	// HTTP.AllowRequest and all else that costs time, for up to HandshakeWait; so at most Handshakes
+	// times HandshakeWait requests wait, with a goroutine of the http.Server each. Beyond that,
+	// clients get the status 503, and the official client tries again by itself. With PerAddress,
+	// no address has more than that many requests in the queue. Zero means no bound, and 5 s.
+	Handshakes    int
+	HandshakeWait time.Duration
+
+	// EventRate bounds the packets of a client in a second, but for its acknowledgements, and
+	// EventBurst how many may come at once, after a pause; likewise ByteRate and ByteBurst the bytes
+	// that it sends. They are for a connection, with all its sockets. A client that sends more is
+	// held back: its connection is not read until it has made up for it, except to find out whether
+	// the client is still there. What was read before is handled. A client that is held back for
+	// FastFor, without a break in which half of a burst could come, is disconnected with
+	// ErrTooFast. Rates of zero mean no bound, bursts of zero a second's worth, and FastFor 30 s.
+	EventRate, EventBurst int
+	ByteRate, ByteBurst   int
+	FastFor               time.Duration
+
+	// MaxRooms bounds the rooms that a socket joins, besides its own room: [Socket.Join] beyond it
+	// returns ErrTooManyRooms. What the program does with many sockets, as SocketsJoin, is not
+	// bounded. Zero means no bound.
+	MaxRooms int
+
+	// NamespacesPerAddress bounds the namespaces, of those that MaxNamespaces counts, that clients of
+	// one address have made, so that one cannot use them all up. Beyond it, clients are told "too
+	// many namespaces". Zero means no bound.
+	NamespacesPerAddress int
 }
 
 // defaults returns l with all zero values replaced, but for those that the engine replaces.
@@ -79,5 +127,122 @@ func (l Limits) defaults() Limits {
 	set(&l.MaxNamespaces, 1000)
 	set(&l.MaxEvents, 256)
 	set(&l.QueueBytes, 1<<20)
+	set(&l.HandshakeWait, 5*time.Second)
+	set(&l.EventBurst, l.EventRate)
+	set(&l.ByteBurst, l.ByteRate)
+	set(&l.FastFor, 30*time.Second)
 	return l
+}
+
+// handshakeQueue is how many requests may wait to begin a connection: the turn of the last one comes
+// just before its wait ends.
+func (l *Limits) handshakeQueue() int {
+	return max(1, int(float64(l.Handshakes)*l.HandshakeWait.Seconds())-1)
+}
+
+// leastByteRate is less than the pings, requests and headers of a client that sends nothing else.
+const leastByteRate = 1024
+
+// check reports what is wrong with l, before its zero values are replaced.
+func (l Limits) check(http HTTPConfig, wrong func(field, format string, args ...any)) {
+	for _, limit := range [...]struct {
+		field string
+		value int
+	}{
+		{"MaxPayload", l.MaxPayload}, {"HandshakeBytes", l.HandshakeBytes}, {"MaxSockets", l.MaxSockets},
+		{"MaxNamespaces", l.MaxNamespaces}, {"MaxEvents", l.MaxEvents}, {"QueueBytes", l.QueueBytes},
+		{"SlowRate", l.SlowRate}, {"BudgetBytes", l.BudgetBytes}, {"MaxConnections", l.MaxConnections},
+		{"PerAddress", l.PerAddress}, {"PerKey", l.PerKey}, {"Handshakes", l.Handshakes},
+		{"EventRate", l.EventRate}, {"EventBurst", l.EventBurst}, {"ByteRate", l.ByteRate},
+		{"ByteBurst", l.ByteBurst}, {"MaxRooms", l.MaxRooms}, {"NamespacesPerAddress", l.NamespacesPerAddress},
+	} {
+		if limit.value < 0 {
+			wrong("Limits."+limit.field, "%d is negative", limit.value)
+		}
+	}
+	for _, duration := range [...]struct {
+		field string
+		value time.Duration
+	}{
+		{"SlowAfter", l.SlowAfter}, {"BehindFor", l.BehindFor}, {"HandshakeWait", l.HandshakeWait}, {"FastFor", l.FastFor},
+	} {
+		if duration.value < 0 {
+			wrong("Limits."+duration.field, "%v is negative", duration.value)
+		}
+	}
+	if whole := l.defaults(); l.BudgetBytes > 0 && l.BudgetBytes < max(whole.QueueBytes, whole.MaxPayload) {
+		wrong("Limits.BudgetBytes", "%d for all clients is less than QueueBytes (%d) or MaxPayload (%d) for one",
+			l.BudgetBytes, whole.QueueBytes, whole.MaxPayload)
+	}
+	for field, bytes := range map[string]int{"Limits.ByteRate": l.ByteRate, "Limits.ByteBurst": l.ByteBurst} {
+		if bytes > 0 && bytes < leastByteRate {
+			wrong(field, "%d bytes are less than clients need that are idle: at least %d", bytes, leastByteRate)
+		}
+	}
+	if l.EventBurst > 0 && l.EventRate == 0 {
+		wrong("Limits.EventBurst", "it has no effect without EventRate")
+	}
+	if l.ByteBurst > 0 && l.ByteRate == 0 {
+		wrong("Limits.ByteBurst", "it has no effect without ByteRate")
+	}
+	if l.PerKey > 0 && http.Key == nil {
+		wrong("Limits.PerKey", "it needs HTTP.Key, which says whose a connection is")
+	}
+	if err := l.Packet.Check(); err != nil {
+		wrong("Limits.Packet", "%w", err)
+	}
+}
+
+// SetLimits changes limits while the server runs. It may be called concurrently, and takes effect
+// at once, for connections that there are, too, with these exceptions: MaxConnections, PerAddress,
+// PerKey, MaxSockets, MaxNamespaces, NamespacesPerAddress, MaxRooms and HandshakeBytes end nothing
+// that stands already; and PerAddress, PerKey and NamespacesPerAddress, if they were zero, count
+// only connections that begin later.
+//
+// MaxPayload, Packet, QueueBytes, SlowRate, SlowAfter and BehindFor cannot change: they must be as
+// in Config. If they are not, or if a limit is wrong, SetLimits changes nothing and returns an error
+// that says so for each.
+func (srv *Server) SetLimits(l Limits) error {
+	if srv.unusable != nil {
+		return srv.unusable
+	}
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("wsserver: SetLimits: %s: %w", field, fmt.Errorf(format, args...)))
+	}
+	l.check(srv.cfg.HTTP, wrong)
+	l = l.defaults()
+	srv.setting.Lock()
+	defer srv.setting.Unlock()
+	now := srv.bounds.Load()
+	for _, fixed := range [...]struct {
+		field string
+		same  bool
+	}{
+		{"MaxPayload", l.MaxPayload == now.MaxPayload}, {"Packet", l.Packet == now.Packet || l.MaxPayload != now.MaxPayload}, // which it goes by
+		{"QueueBytes", l.QueueBytes == now.QueueBytes}, {"SlowRate", l.SlowRate == now.SlowRate},
+		{"SlowAfter", l.SlowAfter == now.SlowAfter}, {"BehindFor", l.BehindFor == now.BehindFor},
+	} {
+		if !fixed.same {
+			wrong("Limits."+fixed.field, "it cannot change while the server runs: keep the value of Config, or make a new Server")
+		}
+	}
+	if errs != nil {
+		return errors.Join(errs...)
+	}
+	srv.setLimits(l)
+	return nil
+}
+
+// setLimits makes l, which has its defaults, the limits from now on. srv.setting must be held, but
+// by New.
+func (srv *Server) setLimits(l Limits) {
+	srv.bounds.Store(&l)
+	srv.inboxes.Store(&inboxLimits{events: l.MaxEvents, budget: srv.budget})
+	srv.turnstile.set(&l)
+	srv.budget.SetLimit(int64(l.BudgetBytes))
+	srv.engine.SetRates(engine.Rates{
+		Events: l.EventRate, EventBurst: l.EventBurst,
+		Bytes: l.ByteRate, ByteBurst: l.ByteBurst, For: l.FastFor,
+	})
 }

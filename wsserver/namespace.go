@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
@@ -19,9 +20,10 @@ type Namespace struct {
 	parent *ParentNamespace   // whose child it is; nil for none
 
 	// server.mu guards what follows.
-	users    int    // sockets that have entered and not left
-	stays    bool   // the program has asked for it: it does not go with its last socket
-	unlisten func() // has the rooms tell no more of their events; nil while they tell nothing
+	maker    netip.Addr // of the client that made it, if that is counted
+	users    int        // sockets that have entered and not left
+	stays    bool       // the program has asked for it: it does not go with its last socket
+	unlisten func()     // has the rooms tell no more of their events; nil while they tell nothing
 }
 
 // Name returns the namespace's name, "/" for the default one.

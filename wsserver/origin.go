@@ -1,15 +1,13 @@
 package wsserver
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
-
-var errOrigin = errors.New("origin not allowed")
 
 // allowOrigin decides whether the page that sends a request may open a session.
 func (srv *Server) allowOrigin(r *http.Request) bool {
@@ -94,21 +92,19 @@ func splitHost(host, standard string) (name, port string) {
 // fromProxy reports whether a request comes from one of Config.HTTP.TrustedProxies. What comes over
 // a Unix socket does if there are any: it has no address, and the file system says who may connect.
 func (srv *Server) fromProxy(r *http.Request) bool {
-	proxies := srv.cfg.HTTP.TrustedProxies
-	if len(proxies) == 0 {
+	if len(srv.cfg.HTTP.TrustedProxies) == 0 {
 		return false
 	}
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr == "" || r.RemoteAddr[0] == '@' || r.RemoteAddr[0] == '/'
 	}
-	addr := remote.Addr().Unmap().WithZone("")
-	for _, prefix := range proxies {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return srv.isProxy(plainAddress(remote.Addr()))
+}
+
+// isProxy reports whether an address is that of one of Config.HTTP.TrustedProxies.
+func (srv *Server) isProxy(addr netip.Addr) bool {
+	return slices.ContainsFunc(srv.cfg.HTTP.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // forwarded is what the first of several proxies has put into a header: the one that the browser

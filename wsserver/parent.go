@@ -2,6 +2,7 @@ package wsserver
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/belfry-io/belfry/adapter/shrink"
@@ -92,8 +93,9 @@ func (srv *Server) known(name string) bool {
 }
 
 // enter returns the namespace of this name for one more socket, which must exit from it. It makes
-// the namespace if a parent matches. Otherwise it returns nil and why.
-func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
+// the namespace if a parent matches, for the client v, which may be nil. Otherwise it returns nil and
+// why.
+func (srv *Server) enter(name string, v *visitor) (ns *Namespace, refusal string) {
 	srv.mu.Lock()
 	ns, parents := srv.namespaces.byName[name], srv.parents
 	if ns == nil {
@@ -104,21 +106,40 @@ func (srv *Server) enter(name string) (ns *Namespace, refusal string) {
 		}
 		srv.mu.Lock()
 		ns = srv.namespaces.byName[name] // somebody else may have made it meanwhile
-		if ns == nil && srv.dynamic >= srv.cfg.Limits.MaxNamespaces {
-			srv.mu.Unlock()
-			if srv.crowded.allow() {
-				srv.cfg.Logger.Warn("belfry: clients are refused: there are too many dynamic namespaces; raise Config.Limits.MaxNamespaces, or match fewer names",
-					"namespace", clip(name), "max", srv.cfg.Limits.MaxNamespaces)
-			}
-			return nil, "too many namespaces"
-		}
 		if ns == nil {
+			if why, over := srv.crowded(v); over {
+				srv.mu.Unlock()
+				srv.decline(why, "namespace", clip(name))
+				return nil, "too many namespaces"
+			}
 			ns = srv.newNamespace(name, parent)
+			if v != nil && v.address.IsValid() {
+				ns.maker = v.address
+				srv.madeBy.add(ns.maker)
+			}
 		}
 	}
 	ns.users++
 	srv.mu.Unlock()
 	return ns, ""
+}
+
+// crowded reports whether v may make no namespace, because of which limit. srv.mu must be held.
+func (srv *Server) crowded(v *visitor) (why declined, over bool) {
+	l := srv.bounds.Load()
+	if srv.dynamic >= l.MaxNamespaces {
+		return declinedNamespaces, true
+	}
+	return declinedOfAddress, v != nil && v.address.IsValid() && reached(srv.madeBy.counts[v.address], l.NamespacesPerAddress)
+}
+
+// notDynamic says that a namespace is not one any more that clients have made. srv.mu must be held.
+func (srv *Server) notDynamic(ns *Namespace) {
+	srv.dynamic--
+	if ns.maker.IsValid() {
+		srv.madeBy.remove(ns.maker)
+		ns.maker = netip.Addr{}
+	}
 }
 
 // exit takes a socket out of what enter has counted it in. It is no member any more. The last one
@@ -133,7 +154,7 @@ func (srv *Server) exit(ns *Namespace) {
 	if ns.users > 0 || ns.stays {
 		return
 	}
-	srv.dynamic--
+	srv.notDynamic(ns)
 	srv.namespaces.remove(ns)
 	delete(ns.parent.children, ns)
 	ns.parent.children = shrink.Map(ns.parent.children, &ns.parent.peak)

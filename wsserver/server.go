@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // A Server serves Socket.IO clients. It is one node of its adapter's cluster. Its methods may be
@@ -45,7 +47,12 @@ type Server struct {
 	engine *engine.Server
 	cors   *cors.Cors // nil without Config.HTTP.CORS
 
-	inboxes  inboxLimits
+	setting   sync.Mutex             // held while the limits change
+	bounds    atomic.Pointer[Limits] // as they are now
+	inboxes   atomic.Pointer[inboxLimits]
+	gate      gate
+	turnstile *turnstile
+
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
 	// kept returns who keeps a seat for a client that connects, and the seat's id; nil for nobody.
@@ -57,19 +64,23 @@ type Server struct {
 	namespaces namespaces
 	parents    []*ParentNamespace // in the order of their making; replaced, not changed
 	dynamic    int                // children of parents that may go
+	madeBy     tally[netip.Addr]  // of these, by who made them
 
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
 	counts    counts
 	endings   endings
-	crowded   rarely // logs that there are too many namespaces
-	unmatched rarely // logs that a match has panicked
-	undecoded rarely // logs that a broadcast cannot be decoded
-	foreign   rarely // logs that a page of another origin was refused
+	unmatched rarely                       // logs that a match has panicked
+	undecoded rarely                       // logs that a broadcast cannot be decoded
+	foreign   rarely                       // logs that a page of another origin was refused
+	refusals  [engineio.NumRefusals]rarely // logs that a request was refused
+	declined  [numDeclined]rarely          // logs that something of a connected client was
 }
 
 type counts struct {
-	events, unhandled, discarded, failures, refused atomic.Uint64
+	events, unhandled, discarded, failures, unusable atomic.Uint64
+
+	declined [numDeclined]atomic.Uint64
 }
 
 // New returns a Server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in
@@ -87,13 +98,13 @@ func New(cfg Config) *Server {
 		budget:     budget.New(int64(cfg.Limits.BudgetBytes)),
 		codec:      cfg.Codec,
 		limits:     cfg.Limits.Packet,
+		turnstile:  newTurnstile(),
 		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
 	if unusable != nil {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
 	srv.ctx, srv.end = context.WithCancelCause(context.Background())
-	srv.inboxes = inboxLimits{events: cfg.Limits.MaxEvents, budget: srv.budget}
 	srv.hub = cluster.NewHub(cluster.HubConfig{
 		Adapter:     cfg.Adapter,
 		Name:        cfg.Cluster.NodeName,
@@ -126,9 +137,10 @@ func New(cfg Config) *Server {
 		Cookie:           srv.cookie,
 		Allow:            srv.allow,
 		CORS:             srv.cors,
-		Open:             srv.newConn,
+		Open:             srv.open,
 		Logger:           cfg.Logger,
 	})
+	srv.setLimits(cfg.Limits)
 	srv.root = srv.Of("/")
 	return srv
 }
@@ -154,7 +166,7 @@ func (srv *Server) Of(name string) *Namespace {
 	case ns == nil:
 		ns = srv.newNamespace(name, nil)
 	case ns.parent != nil && !ns.stays:
-		srv.dynamic--
+		srv.notDynamic(ns)
 	}
 	ns.stays = true
 	return ns
@@ -240,17 +252,45 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // secret that only the page has which was allowed to open it.
 func (srv *Server) allow(r *http.Request, opens bool) error {
 	if opens {
+		l := srv.bounds.Load()
 		if !srv.allowOrigin(r) {
 			return errOrigin
 		}
-		if keeps(r, srv.cfg.HTTP.KeepHeaders) > srv.cfg.Limits.HandshakeBytes {
+		if keeps(r, srv.cfg.HTTP.KeepHeaders) > l.HandshakeBytes {
 			return errHandshake
+		}
+		// While it waits it counts for its address, which so has a bounded part of the queue.
+		v := srv.address(r, l)
+		if refusal := srv.gate.enter(v, l); refusal != nil {
+			return srv.refuse(refusal, r)
+		}
+		defer srv.gate.leave(v)
+		if refusal := srv.turnstile.pass(r.Context(), l); refusal != nil {
+			return srv.refuse(refusal, r)
 		}
 	}
 	if srv.cfg.HTTP.AllowRequest != nil {
 		return srv.cfg.HTTP.AllowRequest(r)
 	}
 	return nil
+}
+
+// open makes the owner of a session that r opens.
+func (srv *Server) open(r *http.Request, s *engine.Session) (engine.Owner, error) {
+	l := srv.bounds.Load()
+	v := srv.visitor(r, l)
+	if refusal := srv.gate.enter(v, l); refusal != nil {
+		return nil, srv.refuse(refusal, r)
+	}
+	c := srv.newConn(r, s)
+	if c == nil {
+		srv.gate.leave(v)
+		return nil, nil
+	}
+	if v != (visitor{}) {
+		c.visitor = &v
+	}
+	return c, nil
 }
 
 // cookie is what a session that r opens has as its cookie.
@@ -296,11 +336,15 @@ func (srv *Server) report(s *Socket, event string, err error) {
 // it would wait for itself. [Server.Shutdown] ends the http.Server that serves srv, too.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.mu.Lock()
+	closed := srv.closed
 	srv.closed = true
 	srv.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { srv.end(context.Cause(ctx)) })
 	defer stop()
 	srv.engine.CloseSessions(ErrShutdown)
+	if !closed {
+		srv.turnstile.close()
+	}
 	handled := make(chan struct{})
 	go func() {
 		srv.handlers.Wait()

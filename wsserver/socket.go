@@ -83,8 +83,8 @@ func (s *Socket) Rooms() []string {
 // answer, or says what the broker denies. The membership stands nevertheless, and also if ctx ends
 // first. A handler may return the UnfencedError: it is reported, and has no other consequence.
 //
-// After [cluster.ErrRoomName], [cluster.ErrMember] and ErrNotConnected (in a middleware) nothing
-// was joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
+// After [cluster.ErrRoomName], [cluster.ErrMember], ErrTooManyRooms and ErrNotConnected (in a
+// middleware) nothing was joined. ErrMember means that the socket has disconnected: the error also wraps the reason.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:
@@ -92,7 +92,12 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	case s.life.hasYielded():
 		return cluster.ErrMember
 	}
-	err := s.seat.ns.rooms.Join(ctx, s.seat.id, rooms...)
+	srv := s.conn.server
+	err := s.seat.ns.rooms.JoinUpTo(ctx, s.seat.id, srv.bounds.Load().MaxRooms, rooms...)
+	if errors.Is(err, cluster.ErrTooMany) {
+		srv.decline(declinedRooms, "socket", s.ID())
+		return ErrTooManyRooms
+	}
 	if reason := s.life.reason(); reason != nil && errors.Is(err, cluster.ErrMember) {
 		return fmt.Errorf("wsserver: join: %w: %w", reason, cluster.ErrMember)
 	}

@@ -4,13 +4,16 @@ import "github.com/belfry-io/belfry/adapter/cluster"
 
 // Stats counts what a server has done since its beginning, and says how it stands.
 type Stats struct {
-	Connections int    // open now
-	Accepted    uint64 // connections so far
-	Refused     uint64 // requests answered with an error
-	Events      uint64 // received from clients
-	Unhandled   uint64 // events of clients and other servers without a handler: most likely a name is misspelt
-	Discarded   uint64 // events that waited for handlers when the server disconnected their client
-	Failures    uint64 // errors and panics of handlers, middlewares, listeners and matches; refusals do not count
+	Connections int      // open now
+	Accepted    uint64   // connections so far
+	Refused     uint64   // requests answered with an error
+	Refusals    Refusals // the same by reason
+	Declined    Declined // what clients that are connected asked for beyond the limits
+	HeldBack    uint64   // times that a client was not read for a while, since it sent more than Config.Limits.EventRate or ByteRate
+	Events      uint64   // received from clients
+	Unhandled   uint64   // events of clients and other servers without a handler: most likely a name is misspelt
+	Discarded   uint64   // events that waited for handlers when the server disconnected their client
+	Failures    uint64   // errors and panics of handlers, middlewares, listeners and matches; refusals do not count
 
 	Frames  uint64 // written to clients; a broadcast counts once for each
 	Bytes   uint64 // of these frames
@@ -29,7 +32,9 @@ type Stats struct {
 // happens meanwhile.
 func (srv *Server) Stats() Stats {
 	engine := srv.engine.Stats()
-	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted, Refused: engine.Refused + srv.counts.refused.Load()}
+	s := Stats{Connections: srv.engine.Len(), Accepted: engine.Accepted}
+	s.Declined, s.HeldBack = srv.declinedStats(), engine.HeldBack
+	s.Refused, s.Refusals = srv.refusalStats(engine.Refused)
 	s.Events, s.Unhandled, s.Failures = srv.counts.events.Load(), srv.counts.unhandled.Load(), srv.counts.failures.Load()
 	s.Discarded = srv.counts.discarded.Load()
 	out := engine.Outbox

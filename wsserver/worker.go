@@ -18,7 +18,7 @@ func (s *Socket) pause()     { s.conn.session.Pause() }
 func (s *Socket) resume()    { s.conn.session.Resume() }
 
 // push queues an event for the handlers.
-func (s *Socket) push(p *packet.Packet) { s.inbox.push(p, s, &s.conn.server.inboxes) }
+func (s *Socket) push(p *packet.Packet) { s.inbox.push(p, s, s.conn.server.inboxes.Load()) }
 
 // serve is the worker.
 func (s *Socket) serve() { s.persist(s.work) }
@@ -41,7 +41,7 @@ func (s *Socket) persist(do func()) {
 // work handles what there is, in order.
 func (s *Socket) work() {
 	for {
-		p, last := s.inbox.next(s, &s.conn.server.inboxes)
+		p, last := s.inbox.next(s, s.conn.server.inboxes.Load())
 		if p == nil {
 			if last {
 				s.leave()
@@ -64,7 +64,7 @@ func (s *Socket) endBefore(before stage, reason error, last *engine.Frame) bool 
 	ended := s.life.end(before, reason, func(greeted bool) {
 		// In this order: from removeSocket on, Ended and so Server.Close do not know of s, and its worker
 		// has to count for itself.
-		s.conn.server.counts.discarded.Add(uint64(s.inbox.close(s, &s.conn.server.inboxes, sent)))
+		s.conn.server.counts.discarded.Add(uint64(s.inbox.close(s, s.conn.server.inboxes.Load(), sent)))
 		s.conn.removeSocket(s, last, last != nil && greeted)
 	})
 	if ended {

@@ -17,6 +17,7 @@ import (
 var (
 	ErrMember   = errors.New("cluster: no member with this id")
 	ErrMemberID = errors.New("cluster: the id is in use already")
+	ErrTooMany  = errors.New("cluster: the member would be in too many rooms")
 	ErrRoomName = fmt.Errorf("cluster: the name of a room is more than %d bytes, or not valid UTF-8", MaxRoomName)
 )
 
@@ -212,6 +213,12 @@ func (r *Rooms) Remove(id string) {
 //
 // After [ErrRoomName] or [ErrMember] nothing was joined.
 func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
+	return r.JoinUpTo(ctx, id, 0, names...)
+}
+
+// JoinUpTo is Join for a member that may be in most rooms, besides its own: beyond that it joins
+// none of names, and the error is [ErrTooMany]. Zero means no bound.
+func (r *Rooms) JoinUpTo(ctx context.Context, id string, most int, names ...string) error {
 	if !validNames(names) {
 		return ErrRoomName
 	}
@@ -220,6 +227,10 @@ func (r *Rooms) Join(ctx context.Context, id string, names ...string) error {
 	if !ok {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: %s", ErrMember, id)
+	}
+	if most > 0 && r.index.WouldHave(id, names) > most {
+		r.mu.Unlock()
+		return ErrTooMany
 	}
 	topics := make([]adapter.Topic, 0, len(names))
 	for _, name := range names {

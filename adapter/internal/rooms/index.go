@@ -163,6 +163,18 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 	return true, created
 }
 
+// WouldHave returns how many rooms a member would be in, besides its own, if it joined some more.
+func (x *Index[M]) WouldHave(id string, names []string) int {
+	has := slices.DeleteFunc(x.RoomsOf(id), func(name string) bool { return name == id })
+	count := len(has)
+	for i, name := range names {
+		if name != id && !slices.Contains(has, name) && !slices.Contains(names[:i], name) {
+			count++
+		}
+	}
+	return count
+}
+
 // Leave takes a member out of a room. left is false if it was not there; deleted says that it was the last.
 func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 	n, ok := x.ids[id]

@@ -23,7 +23,7 @@ const (
 // A Budget counts bytes that wait, against a limit. It refuses nothing: whoever adds to it asks it first whether it may, or is told afterwards,
 // by Over, that somebody has to go. Its methods may be called concurrently. A nil Budget counts nothing and is never used up.
 type Budget struct {
-	limit int64
+	limit atomic.Int64
 	used  atomic.Int64
 	over  chan struct{}
 
@@ -33,10 +33,20 @@ type Budget struct {
 
 // New returns a Budget of limit bytes. Zero means Default.
 func New(limit int64) *Budget {
+	b := &Budget{over: make(chan struct{}, 1)}
+	b.SetLimit(limit)
+	return b
+}
+
+// SetLimit changes the limit. Zero means Default.
+func (b *Budget) SetLimit(limit int64) {
 	if limit <= 0 {
 		limit = Default()
 	}
-	return &Budget{limit: limit, over: make(chan struct{}, 1)}
+	b.limit.Store(limit)
+	if b.Full() {
+		b.warn()
+	}
 }
 
 // Default is half of the memory limit that GOMEMLIMIT sets, or else a quarter of what the machine, or the container, has; 64 MiB at the least.
@@ -58,11 +68,16 @@ func (b *Budget) Add(n int) {
 	if b == nil || n == 0 {
 		return
 	}
-	if used := b.used.Add(int64(n)); n > 0 && used >= b.limit {
-		select {
-		case b.over <- struct{}{}:
-		default:
-		}
+	if used := b.used.Add(int64(n)); n > 0 && used >= b.limit.Load() {
+		b.warn()
+	}
+}
+
+// warn makes Over readable.
+func (b *Budget) warn() {
+	select {
+	case b.over <- struct{}{}:
+	default:
 	}
 }
 
@@ -85,7 +100,7 @@ func (b *Budget) Limit() int64 {
 	if b == nil {
 		return math.MaxInt64
 	}
-	return b.limit
+	return b.limit.Load()
 }
 
 // Full reports whether the budget is used up.

@@ -123,7 +123,7 @@ func TestThousandPackets(t *testing.T) {
 func TestTinyPackets(t *testing.T) {
 	srv := New(Config{
 		Path: "/", PingInterval: time.Hour, PingTimeout: time.Hour, UpgradeTimeout: time.Hour, MaxPayload: 1_000_000,
-		Open: func(*http.Request, *Session) Owner { return counter{} },
+		Open: func(*http.Request, *Session) (Owner, error) { return counter{}, nil },
 	})
 	defer srv.Close(t.Context())
 	defer srv.CloseSessions(errTest)
@@ -160,6 +160,7 @@ type counter struct{}
 func (counter) Message(bool, []byte) (bool, error) { return false, nil }
 func (counter) Waiting() (int, time.Duration)      { return 0, 0 }
 func (counter) Ended(Reason, error)                {}
+func (counter) Gone()                              {}
 
 // TestUpgradesOverSockets: sessions on the loopback interface, which upgrade at once with messages under way both ways. The WebSockets are
 // polled, their requests served by net/http.

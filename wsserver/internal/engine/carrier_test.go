@@ -212,7 +212,7 @@ func (r *rig) openStream(t *testing.T, group *outbox.Group, sid string) (*stream
 		go c.read()
 		return client, r.owner(sid)
 	}
-	s := r.srv.newSession(httptest.NewRequest("CONNECT", "/engine.io/", nil))
+	s := r.srv.newSession(httptest.NewRecorder(), httptest.NewRequest("CONNECT", "/engine.io/", nil), false)
 	c := newStream(s, group, far, false)
 	c.carry(c)
 	go c.read()

@@ -91,12 +91,13 @@ type hasty struct{ session *Session }
 
 func (hasty) Message(bool, []byte) (bool, error) { return false, nil }
 func (h hasty) Ended(Reason, error)              { h.session.Abort() }
+func (h hasty) Gone()                            {}
 
 // TestAbortInEnded: a session whose transport is gone before its owner has been told of the end counts as gone, too.
 func TestAbortInEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) {
-			cfg.Open = func(_ *http.Request, s *Session) Owner { return hasty{s} }
+			cfg.Open = func(_ *http.Request, s *Session) (Owner, error) { return hasty{s}, nil }
 		})
 		sid := r.openPolling()
 		r.srv.session(sid).Close(errTest)

@@ -70,6 +70,9 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 	s.state.End()
 	s.server.cfg.Budget.Release(int(s.parts))
 	s.server.deadlines.Stop(&s.beat)
+	if s.throttle != nil {
+		s.server.deadlines.Stop(&s.throttle.look)
+	}
 	if !s.gone {
 		delay.Arm(&s.limit, s)
 	}
@@ -86,7 +89,7 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 	last := s.gone
 	s.mu.Unlock()
 	if last {
-		s.server.live.Done() // markGone came meanwhile, from another goroutine
+		s.lastStep() // markGone came meanwhile, from another goroutine
 	}
 	return true
 }
@@ -103,8 +106,14 @@ func (s *Session) markGone() {
 	last := s.told
 	s.mu.Unlock()
 	if last {
-		s.server.live.Done()
+		s.lastStep()
 	}
+}
+
+// lastStep is for a session whose owner knows of its end, and of which nothing is left.
+func (s *Session) lastStep() {
+	s.owner.Gone()
+	s.server.live.Done()
 }
 
 // endUnopened ends a session that came to nothing before it was known, and had no carrier.

@@ -74,8 +74,9 @@ type Config struct {
 	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
 	CORS *cors.Cors
 
-	// Open makes the owner of a new session, which may not be used before Open has returned. nil refuses: the server is closing.
-	Open func(r *http.Request, s *Session) Owner
+	// Open makes the owner of a new session, which may not be used before Open has returned. If it returns none, its error refuses as
+	// that of Allow does; without an error, the server is closing.
+	Open func(r *http.Request, s *Session) (Owner, error)
 
 	Logger *slog.Logger
 }
@@ -93,6 +94,9 @@ type Owner interface {
 	// Ended says that the session has ended, and err what happened. It is called once; a Message that was on its way may still come after
 	// it.
 	Ended(why Reason, err error)
+
+	// Gone says that nothing is left of the session. It is called once, after Ended.
+	Gone()
 }
 
 // A Server holds the sessions of clients. Its methods may be called concurrently.
@@ -105,7 +109,9 @@ type Server struct {
 	pingDelay, takenDelay, restDelay, pongDelay                                        *engineio.Delay // of the heartbeat
 	upgradeDelay, acceptDelay, messageDelay, closeDelay, pollShutDelay, pollCloseDelay *engineio.Delay
 
-	warden *warden
+	rates          atomic.Pointer[Rates] // nil for no bound
+	throttleDelays [len(throttleLooks)]*engineio.Delay
+	warden         *warden
 
 	live sync.WaitGroup // sessions and strays that are not gone yet
 
@@ -115,7 +121,8 @@ type Server struct {
 	peakSessions int                      // see shrink.Map
 	strays       map[*connection]struct{} // that came to take over a session, and do not carry it
 
-	accepted, refused atomic.Uint64
+	accepted, heldBack atomic.Uint64
+	refused            [engineio.NumRefusals]atomic.Uint64
 }
 
 // New returns a server. Close it in the end.
@@ -148,6 +155,9 @@ func New(cfg Config) *Server {
 	srv.closeDelay = srv.deadlines.Delay(closeTimeout)
 	srv.pollShutDelay = srv.deadlines.Delay(pollShutTimeout)
 	srv.pollCloseDelay = srv.deadlines.Delay(pollCloseTimeout)
+	for i, d := range throttleLooks {
+		srv.throttleDelays[i] = srv.deadlines.Delay(d)
+	}
 	srv.warden = newWarden(srv)
 	return srv
 }
@@ -162,17 +172,24 @@ func (srv *Server) enter() error {
 	return srv.closed
 }
 
-// newSession makes a session for a request; nil if the server is closed.
-func (srv *Server) newSession(r *http.Request) *Session {
+// newSession makes a session for a request, which is an upgrade or not. If there is to be none, it answers the request and returns nil.
+func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, upgrade bool) *Session {
 	if srv.enter() != nil {
+		srv.shuttingDown(w)
 		return nil
 	}
 	s := &Session{server: srv, sid: engineio.NewSID(srv.cfg.Node)}
-	if s.owner = srv.cfg.Open(r, s); s.owner == nil {
-		srv.live.Done()
-		return nil
+	var err error
+	if s.owner, err = srv.cfg.Open(r, s); s.owner != nil {
+		return s
 	}
-	return s
+	srv.live.Done()
+	if err != nil {
+		srv.refuse(w, upgrade, engineio.RefusalOf(err))
+	} else {
+		srv.shuttingDown(w)
+	}
+	return nil
 }
 
 // add makes a session known. If the server was closed meanwhile, the session is closed, too.
@@ -204,14 +221,19 @@ func (srv *Server) Len() int {
 
 // Stats counts what a server has done since its beginning.
 type Stats struct {
-	Accepted uint64 // sessions
-	Refused  uint64 // requests
+	Accepted uint64                       // sessions
+	Refused  [engineio.NumRefusals]uint64 // requests
+	HeldBack uint64                       // times that a client was, by Rates
 	Outbox   outbox.Stats
 }
 
 // Stats returns the counts as they are now.
 func (srv *Server) Stats() Stats {
-	return Stats{srv.accepted.Load(), srv.refused.Load(), srv.shared.Stats()}
+	s := Stats{Accepted: srv.accepted.Load(), HeldBack: srv.heldBack.Load(), Outbox: srv.shared.Stats()}
+	for why := range s.Refused {
+		s.Refused[why] = srv.refused[why].Load()
+	}
+	return s
 }
 
 // CloseSessions refuses new sessions and ends those that there are, for reason.

@@ -103,7 +103,7 @@ func (srv *Server) forward(w http.ResponseWriter, r *http.Request, sid string) b
 
 // refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.
 func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio.Error) {
-	srv.refused.Add(1)
+	srv.refused[refusal.Refusal].Add(1)
 	if !upgrade {
 		transport.Refuse(w, refusal)
 		return
@@ -113,9 +113,12 @@ func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio
 	h.Set("Content-Type", "text/html")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
+	if refusal.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
+	}
 	status := http.StatusBadRequest
-	if refusal.TooLarge {
-		status = refusal.Status()
+	if refusal.Answer != 0 {
+		status = refusal.Answer
 	}
 	w.WriteHeader(status)
 	w.Write([]byte(body))
@@ -123,16 +126,15 @@ func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio
 
 // shuttingDown answers a request for a session that a server which closes will not open.
 func (srv *Server) shuttingDown(w http.ResponseWriter) {
-	srv.refused.Add(1)
+	srv.refused[engineio.RefusedClosing].Add(1)
 	w.Header().Set("Connection", "close")
 	http.Error(w, "server shutting down", http.StatusServiceUnavailable)
 }
 
 // openPolling begins a session with the answer to a GET request (Engine.IO 4, "Handshake").
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
-	s := srv.newSession(r)
+	s := srv.newSession(w, r, false)
 	if s == nil {
-		srv.shuttingDown(w)
 		return
 	}
 	s.start(newPolling(s))
@@ -157,14 +159,13 @@ func (srv *Server) upgrades() []string {
 
 // openWebSocket begins a session with a WebSocket.
 func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
-	s := srv.newSession(r)
+	s := srv.newSession(w, r, true)
 	if s == nil {
-		srv.shuttingDown(w)
 		return
 	}
 	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
 	if err != nil {
-		srv.refused.Add(1)
+		srv.refused[engineio.RefusedRules].Add(1)
 		srv.cfg.Logger.Debug("belfry: handshake refused", "remote", r.RemoteAddr, "error", err)
 		s.endUnopened(err)
 		return
@@ -184,7 +185,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 	}
 	nc, early, deflated, err := transport.Upgrade(w, r, srv.cfg.CompressMessages > 0)
 	if err != nil {
-		srv.refused.Add(1)
+		srv.refused[engineio.RefusedRules].Add(1)
 		srv.cfg.Logger.Debug("belfry: upgrade refused", "remote", r.RemoteAddr, "error", err)
 		srv.live.Done()
 		return

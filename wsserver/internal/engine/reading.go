@@ -20,6 +20,11 @@ const (
 func (s *Session) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pause()
+}
+
+// pause is Pause, with mu held.
+func (s *Session) pause() {
 	s.pauses++
 	if s.pauses > 1 || s.ended {
 		return
@@ -37,6 +42,11 @@ func (s *Session) Pause() {
 func (s *Session) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.resume()
+}
+
+// resume is Resume, with mu held.
+func (s *Session) resume() {
 	s.pauses--
 	if s.pauses == 0 && !s.ended {
 		s.wait(s.state.Resume())
@@ -100,6 +110,7 @@ func (s *Session) fed(n int, partial bool) {
 	if s.onward > 0 && s.onward != untilEnd {
 		s.fedOn(n)
 	}
+	s.spend(n)
 	if s.server.cfg.Budget.Full() {
 		s.server.warden.hold(s)
 	}

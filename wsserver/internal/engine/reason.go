@@ -21,6 +21,7 @@ const (
 	ReasonIncomplete                // the rest of a message came too slowly
 	ReasonTooSlow                   // the client took less than Config.SlowRate
 	ReasonBehind                    // too much waited for the client for all of Config.BehindFor
+	ReasonTooFast                   // the client was held back for all of Rates.For
 	ReasonOverBudget                // what waits in the server, in all, has used up its budget
 	NumReasons
 )
@@ -29,6 +30,7 @@ const (
 var (
 	errNotAccepted = errors.New("engine: session was not accepted in time")
 	errIncomplete  = errors.New("engine: the rest of a message comes too slowly")
+	errTooFast     = errors.New("engine: the client sends more than it may")
 	errOverBudget  = errors.New("engine: the memory for waiting data is used up")
 	errAborted     = errors.New("engine: aborted")
 )
@@ -50,6 +52,7 @@ func reasonOf(err error) (Reason, error) {
 		{errIncomplete, ReasonIncomplete},
 		{outbox.ErrTooSlow, ReasonTooSlow},
 		{outbox.ErrBehind, ReasonBehind},
+		{errTooFast, ReasonTooFast},
 		{errOverBudget, ReasonOverBudget},
 	} {
 		if errors.Is(err, known.err) {

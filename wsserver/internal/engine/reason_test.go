@@ -27,6 +27,7 @@ func TestReasons(t *testing.T) {
 		{errIncomplete, ReasonIncomplete},
 		{outbox.ErrTooSlow, ReasonTooSlow},
 		{outbox.ErrBehind, ReasonBehind},
+		{errTooFast, ReasonTooFast},
 		{errOverBudget, ReasonOverBudget},
 		{errAborted, ReasonTransport},
 		{transport.ErrOverlap, ReasonTransport},

@@ -49,6 +49,7 @@ type owner struct {
 	waits   time.Time
 
 	ended  chan struct{}
+	gone   chan struct{}
 	why    Reason
 	reason error
 }
@@ -84,6 +85,15 @@ func (o *owner) Ended(why Reason, err error) {
 	close(o.ended) // a second call would panic
 }
 
+func (o *owner) Gone() {
+	select {
+	case <-o.ended:
+	default:
+		panic("Gone came before Ended")
+	}
+	close(o.gone) // a second call would panic
+}
+
 func (o *owner) messages() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -108,12 +118,12 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		Path:         "/engine.io/",
 		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 1 << 20,
-		Open: func(request *http.Request, s *Session) Owner {
-			o := &owner{session: s, request: request, ended: make(chan struct{})}
+		Open: func(request *http.Request, s *Session) (Owner, error) {
+			o := &owner{session: s, request: request, ended: make(chan struct{}), gone: make(chan struct{})}
 			r.mu.Lock()
 			r.owners[s.sid] = o
 			r.mu.Unlock()
-			return o
+			return o, nil
 		},
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -140,6 +150,13 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		r.srv.CloseSessions(fmt.Errorf("the test ends"))
 		if err := r.srv.Close(context.Background()); err != nil {
 			t.Errorf("Close: %v", err)
+		}
+		for sid, o := range r.owners {
+			select {
+			case <-o.gone:
+			default:
+				t.Errorf("the owner of %s does not know that its session is gone", sid)
+			}
 		}
 		if n := r.srv.Len(); n != 0 {
 			t.Errorf("%d sessions are left", n)

@@ -42,8 +42,12 @@ type Session struct {
 	told     bool // the owner has been told so
 	gone     bool // nothing is left of the transport
 
+	throttle *throttle // nil until the client has sent something for which there are rates
+
 	more  bool // what the last Message returned; guarded by receiving
 	whole bool // a message was completed since the last fed; guarded by receiving
+
+	counted int32 // events since the last spend; guarded by receiving
 }
 
 // ID is the session's id, the secret of its client.

@@ -42,7 +42,7 @@ func main() {
 		UpgradeTimeout: *upgradeTimeout,
 		MaxPayload:     *maxPayload,
 		QueueBytes:     queue,
-		Open:           func(_ *http.Request, s *engine.Session) engine.Owner { return echo{s} },
+		Open:           func(_ *http.Request, s *engine.Session) (engine.Owner, error) { return echo{s}, nil },
 		Logger:         slog.Default(),
 	}
 	if *origins != "" {
@@ -98,5 +98,6 @@ func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
 }
 
 func (echo) Ended(engine.Reason, error) {}
+func (echo) Gone()                      {}
 
 func (echo) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }

@@ -34,22 +34,45 @@ var codeMessages = [...]string{
 
 // An Error is a refused request.
 //
-// An HTTP request is answered with Status, and with JSON of the type application/json. A refused upgrade is answered with 400, unless it is
-// TooLarge, and with Message of the type text/html (abortUpgrade in engine.io/lib/server.ts).
+// An HTTP request is answered with Status, and with JSON of the type application/json. A refused upgrade is answered with 400, unless it has
+// an Answer, and with Message of the type text/html (abortUpgrade in engine.io/lib/server.ts).
 type Error struct {
 	Code    Code
 	Message string   // goes to the client
 	Detail  string   // for the log: what was wrong, without anything that the client sent
 	Allow   []string // the methods that the session takes instead (RFC 9110 section 10.2.1); nil unless Status is 405
 
-	TooLarge bool // the request's headers are: Status is 431
+	Refusal    Refusal // why, for those who count
+	Answer     int     // Status; zero means that of Code
+	RetryAfter int     // how long the client is to wait, in seconds (RFC 9110 section 10.2.3); zero says nothing
 }
+
+// A Refusal is why a request was refused.
+type Refusal uint8
+
+const (
+	RefusedRules      Refusal = iota // it breaks a rule of HTTP, WebSocket or Engine.IO
+	RefusedSession                   // no session has the id that it names
+	RefusedOrigin                    // its page may not connect
+	RefusedTooLarge                  // too much would be kept of it
+	RefusedProgram                   // the program does not allow it
+	RefusedFull                      // there are too many sessions in all
+	RefusedAddress                   // there are too many sessions of its address
+	RefusedKey                       // there are too many sessions of its key
+	RefusedHandshakes                // too many requests begin a session at the moment
+	RefusedClosing                   // the server closes
+	NumRefusals
+)
 
 // ErrBadRequest is the refusal of a request that has no place in its session.
 var ErrBadRequest = refuse(CodeBadRequest, "the request has no place in its session")
 
 func refuse(code Code, detail string) *Error {
-	return &Error{Code: code, Message: codeMessages[code], Detail: detail}
+	refusal := &Error{Code: code, Message: codeMessages[code], Detail: detail}
+	if code == CodeUnknownSID {
+		refusal.Refusal = RefusedSession
+	}
+	return refusal
 }
 
 func (e *Error) Error() string {
@@ -61,8 +84,8 @@ func (e *Error) Status() int {
 	switch {
 	case e.Allow != nil:
 		return http.StatusMethodNotAllowed
-	case e.TooLarge:
-		return http.StatusRequestHeaderFieldsTooLarge
+	case e.Answer != 0:
+		return e.Answer
 	case e.Code == CodeForbidden:
 		return http.StatusForbidden
 	}
@@ -205,11 +228,17 @@ func (r Request) verifyAllowed() *Error {
 	if err == nil {
 		return nil
 	}
+	return RefusalOf(err)
+}
+
+// RefusalOf is an error of the application as a refusal: see [Request.Allow].
+func RefusalOf(err error) *Error {
 	var refusal *Error
 	if errors.As(err, &refusal) {
 		return refusal
 	}
 	refusal = refuse(CodeForbidden, "not allowed")
+	refusal.Refusal = RefusedProgram
 	if message := err.Error(); message != "" {
 		refusal.Message = message
 	}

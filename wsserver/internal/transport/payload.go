@@ -95,6 +95,9 @@ func Refuse(w http.ResponseWriter, refusal *engineio.Error) {
 	if refusal.Allow != nil {
 		h.Set("Allow", strings.Join(refusal.Allow, ", "))
 	}
+	if refusal.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
