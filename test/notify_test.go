@@ -19,7 +19,8 @@ import (
 )
 
 // TestNotifyInBrowser starts two nodes of examples/notify, each in a process of its own, joined by NATS. It
-// drives two devices of a user in a real browser, and kills the node of one, as kill -9 does.
+// drives two devices of a user in a real browser, kills the node of one, as kill -9 does, starts a third,
+// and stops the second.
 func TestNotifyInBrowser(t *testing.T) {
 	t.Parallel()
 	runner, chromium := needNode(t), need.Chromium(t)
@@ -38,7 +39,7 @@ func TestNotifyInBrowser(t *testing.T) {
 		args = append(args, flag, path)
 	}
 	first, firstURL := startNotify(t, program, args...)
-	_, secondURL := startNotify(t, program, args...)
+	second, secondURL := startNotify(t, program, args...)
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"sub": "ann", "groups": []string{"staff"}, "aud": "notify", "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString([]byte(secret))
@@ -66,8 +67,12 @@ func TestNotifyInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if lines.Text() == "kill" {
+		switch lines.Text() {
+		case "kill":
 			first.Process.Kill()
+			startNotify(t, program, args...)
+		case "stop":
+			second.Process.Signal(os.Interrupt)
 		}
 	}
 	if err := cmd.Wait(); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	countTimeout   = 5 * time.Second // for all nodes to say how many devices have a notification
+	waitForNodes   = 5 * time.Second // that count devices, or tell what they remember
 	maxReadAtATime = 500
 )
 
@@ -103,7 +103,7 @@ func (d *devices) send(ctx context.Context, n notification) (delivery, error) {
 	if err := d.ns.ServerSideEmit(ctx, "learn", m); err != nil {
 		return delivery{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	ctx, cancel := context.WithTimeout(ctx, waitForNodes)
 	defer cancel()
 	count, err := d.ns.To(n.Room).EmitCounted(ctx, "notification", n)
 	got := delivery{ID: n.ID, Devices: count}
@@ -127,6 +127,8 @@ func (d *devices) sendOnce(ctx context.Context, key, request string, n notificat
 
 // recall gets what the other nodes remember.
 func (d *devices) recall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, waitForNodes)
+	defer cancel()
 	responses, err := d.ns.ServerSideEmitWithAck(ctx, "recall", done{})
 	for _, r := range responses {
 		var m memory

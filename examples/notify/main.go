@@ -14,10 +14,11 @@
 //
 // # What it promises
 //
-// A connected device gets each notification once, also if a request is repeated with its
-// Idempotency-Key, here or at another node. The last 2,000 notifications are kept for a day in the
-// memory of every node, for devices that were away; they are gone when the last node ends. A
-// notification that a NATS client publishes reaches connected devices only. Nothing is on disk.
+// A connected device gets each notification once, also if a request is repeated with its Idempotency-Key:
+// nodes tell each other what they have answered, and should two send at the same time, devices drop the
+// double by its id. The last 2,000 notifications are kept for about a day in the memory of every node, for
+// devices that were away; they are gone when the last node ends. A notification that a NATS client
+// publishes reaches connected devices only. Nothing is on disk.
 package main
 
 import (

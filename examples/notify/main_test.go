@@ -206,6 +206,7 @@ func TestWrongSettings(t *testing.T) {
 		{[]string{"-nodes", "17"}, "16"},
 		{[]string{"-nodes", "2", "-url", "https://n.example"}, "want nodes 1"},
 		{[]string{"-nodes", "2", "-addr", "127.0.0.1:0,127.0.0.1:0"}, "want one address"},
+		{[]string{"-addr", "unix:" + short + ".sock"}, "url: not set"},
 		{[]string{"-service"}, "it is for NATS"},
 		{[]string{"-adapter", "nats://127.0.0.1:1"}, "secret: not set: want secret-file, the same on all nodes"},
 		{append(files[:2:2], "-adapter", "nats://127.0.0.1:1"), "api-token: not set"},

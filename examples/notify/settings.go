@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
@@ -101,6 +103,9 @@ func (s *settings) complete(cfg *config.Config) error {
 	}
 	if s.Nodes > 1 && len(cfg.Addrs) > 1 {
 		return wrong("addr", "several nodes have the ports one behind the other", "one address")
+	}
+	if s.URL == "" && slices.ContainsFunc(cfg.Addrs, func(addr string) bool { return strings.HasPrefix(addr, "unix:") }) {
+		return wrong("url", "not set, and no browser reaches a Unix socket", "the address of the proxy in front of it")
 	}
 	if cfg.NATS != nil && s.Nodes == 1 {
 		// Others of the cluster are in other processes.
