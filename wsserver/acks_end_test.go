@@ -40,9 +40,7 @@ func TestAckEndsWithClose(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 		defer cancel()
-		if err := w.srvs[0].Close(ctx); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, w.srvs[0].Close(ctx))
 		wg.Wait()
 		if got := time.Since(start); got > 5*time.Second {
 			t.Errorf("took %v", got)
@@ -132,9 +130,7 @@ func TestAckStress(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, s := range sockets {
-			if got := s.PendingAcks(); got != 0 {
-				t.Errorf("a socket still waits for %d answers", got)
-			}
+			kit.Want(t, s.PendingAcks(), 0, "a socket still waits for answers")
 		}
 	})
 }

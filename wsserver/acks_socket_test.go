@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -43,9 +44,7 @@ func TestAckWhileHandlerWaits(t *testing.T) {
 			}
 			return []any{n*10 + int(b[0])}
 		})
-		if got, want := string(c.EmitWithAck("ask me").JSON()), "[33]"; got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, string(c.EmitWithAck("ask me").JSON()), "[33]")
 	})
 }
 
@@ -66,22 +65,17 @@ func TestAckIgnored(t *testing.T) {
 			if err == nil {
 				err = answer.Decode(&got)
 			}
-			if err != nil || got != "first" || answer.Len() != 1 {
-				t.Errorf("got %q of %d, %v, want first", got, answer.Len(), err)
-			}
+			kit.Check(t, err == nil && got == "first" && answer.Len() == 1,
+				"got %q of %d, %v, want first", got, answer.Len(), err)
 		}
 		// Two answers before anybody takes the first: what is behind them on the connection does not wait.
 		_, err := s.EmitWithAck(t.Context(), "q", marshaler(func() {
 			wsrig.Under(c).Send(`434["first"]`, `434["second"]`)
 			c.EmitWithAck("echo")
 		}))
-		if err != nil {
-			t.Errorf("answered early: got %v", err)
-		}
+		kit.OK(t, err, "answered early")
 		synctest.Wait()
-		if !s.Connected() {
-			t.Error("the socket was disconnected")
-		}
+		kit.Check(t, s.Connected(), "the socket was disconnected")
 	})
 }
 
@@ -183,31 +177,22 @@ func TestAcks(t *testing.T) {
 		} {
 			c.Send(test.send)
 			if test.want != "" {
-				if got := c.Read(); got != test.want {
-					t.Errorf("%s: got %s, want %s", test.send, got, test.want)
-				}
+				kit.Want(t, c.Read(), test.want, test.send)
 			}
 			synctest.Wait()
 			select {
 			case f := <-failures:
-				if test.failure == "" || !strings.Contains(f.err.Error(), test.failure) {
-					t.Errorf("%s: OnError got %v, want %q", test.send, f.err, test.failure)
-				}
+				kit.Check(t, test.failure != "" && strings.Contains(f.err.Error(), test.failure),
+					"%s: OnError got %v, want %q", test.send, f.err, test.failure)
 			default:
-				if test.failure != "" {
-					t.Errorf("%s: OnError was not called, want %q", test.send, test.failure)
-				}
+				kit.Want(t, test.failure, "", test.send, "OnError was not called")
 			}
 		}
 		c.Send(`429["double",9]`)
-		if got := c.Read(); got != `439[18]` {
-			t.Errorf("in the end: got %s, so something was answered that is not to be", got)
-		}
+		kit.Want(t, c.Read(), `439[18]`, "in the end: something else was answered")
 		if got := srv.Stats(); got.Failures != 3 || got.Events != 13 || got.Unhandled != 1 {
 			t.Errorf("Stats: got %d failures, %d events and %d unhandled, want 3, 13 and 1", got.Failures, got.Events, got.Unhandled)
 		}
-		if events != 8 {
-			t.Errorf("handlers: got %d calls, want 8", events)
-		}
+		kit.Want(t, events, 8, "handlers calls")
 	})
 }

@@ -9,12 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestAckTimeout: without a deadline EmitWithAck waits for as long as the configuration says; with one, for that.
-func TestAckTimeout(t *testing.T) {
+// forAckTimeouts runs a test for what says how long answers are waited for: AckTimeout, or the deadline
+// of a ctx. It gets timed, which checks that ask gives up when it should.
+func forAckTimeouts(t *testing.T, run func(t *testing.T, cfg wsserver.Config, timed func(ask func(context.Context) error))) {
 	for _, test := range []struct {
 		name string
 		cfg  time.Duration
@@ -26,10 +28,8 @@ func TestAckTimeout(t *testing.T) {
 		{"a longer deadline", 5 * time.Second, time.Minute, time.Minute},
 		{"a shorter deadline", 5 * time.Second, time.Second, time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{AckTimeout: test.cfg})
-				c := wstest.Dial(t, srv, wstest.Config{})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			run(t, wsserver.Config{AckTimeout: test.cfg}, func(ask func(context.Context) error) {
 				ctx := t.Context()
 				if test.ctx > 0 {
 					var cancel context.CancelFunc
@@ -37,15 +37,26 @@ func TestAckTimeout(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				_, err := socketOf(t, srv, c).EmitWithAck(ctx, "q")
-				if got := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || got != test.want {
-					t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
-				}
-				c.Next("q").Ack("late") // is ignored
-				c.EmitWithAck("echo")
+				err := ask(ctx)
+				kit.WantErr(t, err, context.DeadlineExceeded)
+				kit.Want(t, time.Since(start), test.want, "time waited")
 			})
 		})
 	}
+}
+
+// TestAckTimeout: without a deadline EmitWithAck waits for as long as the configuration says; with one, for that.
+func TestAckTimeout(t *testing.T) {
+	forAckTimeouts(t, func(t *testing.T, cfg wsserver.Config, timed func(ask func(context.Context) error)) {
+		srv := newServer(t, cfg)
+		c := wstest.Dial(t, srv, wstest.Config{})
+		timed(func(ctx context.Context) error {
+			_, err := socketOf(t, srv, c).EmitWithAck(ctx, "q")
+			return err
+		})
+		c.Next("q").Ack("late") // is ignored
+		c.EmitWithAck("echo")
+	})
 }
 
 // TestTooManyAcks: a client that never answers makes the server keep so many answers' places and no more, and they are free again when
@@ -68,13 +79,9 @@ func TestTooManyAcks(t *testing.T) {
 			t.Errorf("beyond the bound: got %v, want ErrTooManyAcks", err)
 		}
 		wg.Wait()
-		if got := len(c.Pending()); got != 1024 {
-			t.Errorf("the client got %d events, want 1024", got)
-		}
+		kit.Want(t, len(c.Pending()), 1024, "the client events")
 		c.On("q", func(wstest.Event) []any { return []any{1} })
-		if _, err := s.EmitWithAck(t.Context(), "q"); err != nil {
-			t.Errorf("later: got %v", err)
-		}
+		kit.Must(s.EmitWithAck(t.Context(), "q"))(t, "later")
 	})
 }
 
@@ -107,19 +114,13 @@ func TestSocketVolatile(t *testing.T) {
 		for _, e := range c.Pending() {
 			names = append(names, e.Name)
 		}
-		if got := strings.Join(names, ", "); got != "big, must, again" {
-			t.Errorf("got %s, want big, must, again", got)
-		}
-		if got := srv.Stats().Dropped; got != 10 {
-			t.Errorf("Stats.Dropped: got %d, want 10", got)
-		}
+		kit.Want(t, strings.Join(names, ", "), "big, must, again")
+		kit.Want(t, srv.Stats().Dropped, 10, "Stats.Dropped")
 		if err := s.Volatile().Emit(t.Context(), "connect"); err == nil {
 			t.Error("a reserved name: got no error")
 		}
 		c.Abort()
 		synctest.Wait()
-		if err := s.Volatile().Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
-			t.Errorf("after the end: got %v, want ErrTransportClose", err)
-		}
+		kit.WantErr(t, s.Volatile().Emit(t.Context(), "x"), wsserver.ErrTransportClose, "after the end")
 	})
 }

@@ -54,9 +54,7 @@ func TestClientAddress(t *testing.T) {
 			r.RemoteAddr = test.remote
 			r.Header["X-Forwarded-For"] = test.lines
 			want, _ := netip.ParseAddr(test.want)
-			if got := network(srv.clientAddress(r)); got != want {
-				t.Errorf("got %v, want %v", got, want)
-			}
+			kit.Want(t, network(srv.clientAddress(r)), want)
 		})
 	}
 }

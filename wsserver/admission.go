@@ -52,12 +52,10 @@ func (s *Socket) admit() bool {
 
 // runMiddleware runs a middleware. It returns what the client is told if that refuses.
 func (s *Socket) runMiddleware(middleware func(context.Context, *Socket) error) (data []byte) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.conn.server.report(s, "connect", newPanicError(p))
-			data = refusalData("internal error")
-		}
-	}()
+	defer onPanic(func(err error) {
+		s.conn.server.report(s, "connect", err)
+		data = refusalData("internal error")
+	})
 	err := middleware(s.life.ctx, s)
 	if err == nil {
 		return nil

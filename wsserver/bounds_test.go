@@ -9,50 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
-
-// TestDisconnectDropsEvents: events that wait for a handler are handled if the client has gone, and not if the server has sent it away.
-func TestDisconnectDropsEvents(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		end     func(*wsserver.Socket, *wstest.Client)
-		handled int
-	}{
-		{"Socket.Disconnect", func(s *wsserver.Socket, c *wstest.Client) { s.Disconnect() }, 1},
-		{"Socket.Close", func(s *wsserver.Socket, c *wstest.Client) { s.Close() }, 1},
-		{"the client leaves", func(s *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
-		{"the client vanishes", func(s *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				release := make(chan struct{})
-				handled := 0
-				srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
-					handled++
-					<-release
-					return nil
-				})
-				gone := farewells(srv.Of("/"))
-				client := wstest.Dial(t, srv, wstest.Config{})
-				for range 5 {
-					client.Emit("n")
-				}
-				synctest.Wait()
-				c.end(socketOf(t, srv, client), client)
-				synctest.Wait()
-				close(release)
-				next(t, gone)
-				if handled != c.handled {
-					t.Errorf("%d of 5 events were handled, want %d", handled, c.handled)
-				}
-			})
-		})
-	}
-}
 
 // TestMaxEventBytes: few events that are large stop the reading of their connection as many small ones do.
 func TestMaxEventBytes(t *testing.T) {
@@ -76,9 +37,7 @@ func TestMaxEventBytes(t *testing.T) {
 		}
 		close(release)
 		c.EmitWithAck("echo")
-		if handled != 20 {
-			t.Errorf("handled: got %d, want 20", handled)
-		}
+		kit.Want(t, handled, 20, "handled")
 	})
 }
 
@@ -103,9 +62,8 @@ func TestMaxSockets(t *testing.T) {
 		}
 		c.Wait()
 		close(release)
-		if sockets < 100 || sockets > 300 {
-			t.Errorf("one connection had %d sockets whose handlers had not ended, want 100 to 300", sockets)
-		}
+		kit.Check(t, sockets >= 100 && sockets <= 300,
+			"one connection had %d sockets whose handlers had not ended, want 100 to 300", sockets)
 	})
 }
 
@@ -132,9 +90,7 @@ func TestErrorsOfTheEnd(t *testing.T) {
 		synctest.Wait()
 		c.Abort()
 		next(t, gone)
-		if f := <-failures; !errors.Is(f.err, other) {
-			t.Errorf("reported: %v, want nothing but %v", f.err, other)
-		}
+		kit.WantErr(t, (<-failures).err, other, "all that is reported")
 		time.Sleep(time.Second)
 		select {
 		case f := <-failures:

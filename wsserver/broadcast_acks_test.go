@@ -14,6 +14,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -25,17 +26,12 @@ func (w *world) answered(t testing.TB, responses []sockets.SocketResponse) strin
 	t.Helper()
 	var list []string
 	for _, r := range responses {
-		args, err := r.Args()
-		if err != nil {
-			t.Error(err)
-		}
+		args := kit.Must(r.Args())(t)
 		node := w.srvs[0].Node()
 		if name := w.names[r.Socket]; name == "c" || name == "d" {
 			node = w.srvs[1].Node()
 		}
-		if r.Node != node {
-			t.Errorf("%s: got node %s, want %s", r.Socket, r.Node, node)
-		}
+		kit.Want(t, r.Node, node, r.Socket, "node")
 		list = append(list, strings.TrimSpace(fmt.Sprintln(append([]any{w.names[r.Socket]}, args...)...)))
 	}
 	slices.Sort(list)
@@ -56,9 +52,7 @@ func (w *world) noAcks(t testing.TB) {
 	t.Helper()
 	synctest.Wait()
 	for name, s := range w.sockets {
-		if got := s.PendingAcks(); got != 0 {
-			t.Errorf("%s still waits for %d answers", name, got)
-		}
+		kit.Want(t, s.PendingAcks(), 0, name, "still waits for answers")
 	}
 }
 
@@ -69,43 +63,39 @@ func TestBroadcastWithAck(t *testing.T) {
 		codec packet.Codec
 	}{{"json", packet.JSON{}}, {"msgpack", msgpack.Codec{}}} {
 		for _, test := range selections {
-			t.Run(codec.name+"/"+test.rule, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, wsserver.Config{Codec: codec.codec})
-					var n notes
-					w.srvs[1].Of("/").OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { n.add("%s %v", e.Name(), e.WantsAck()) })
-					for name, c := range w.clients {
-						c.On("q", func(e wstest.Event) []any {
-							var number int
-							var bytes []byte
-							if err := e.Decode(&number, &bytes); err != nil || number != 7 || string(bytes) != "bytes" || !e.WantsAck() {
-								t.Errorf("%s: got %v, wants an ack: %t", name, e, e.WantsAck())
-							}
-							return []any{strings.ToUpper(name), []byte(name)}
-						})
-					}
-					start := time.Now()
-					responses, err := test.selection(w).EmitWithAck(t.Context(), "q", 7, []byte("bytes"))
-					if err != nil {
-						t.Error(err)
-					}
-					var want []string
-					told := []string(nil)
-					for _, name := range strings.Split(test.want, "") {
-						want = append(want, fmt.Sprintf("%s %s [%d]", name, strings.ToUpper(name), name[0]))
-						if name == "c" || name == "d" {
-							told = append(told, "q true")
+			kit.Bubble(t, codec.name+"/"+test.rule, func(t *testing.T) {
+				w := newWorld(t, wsserver.Config{Codec: codec.codec})
+				var n notes
+				w.srvs[1].Of("/").OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { n.add("%s %v", e.Name(), e.WantsAck()) })
+				for name, c := range w.clients {
+					c.On("q", func(e wstest.Event) []any {
+						var number int
+						var bytes []byte
+						if err := e.Decode(&number, &bytes); err != nil || number != 7 || string(bytes) != "bytes" || !e.WantsAck() {
+							t.Errorf("%s: got %v, wants an ack: %t", name, e, e.WantsAck())
 						}
+						return []any{strings.ToUpper(name), []byte(name)}
+					})
+				}
+				start := time.Now()
+				responses, err := test.selection(w).EmitWithAck(t.Context(), "q", 7, []byte("bytes"))
+				kit.OK(t, err)
+				var want []string
+				told := []string(nil)
+				for _, name := range strings.Split(test.want, "") {
+					want = append(want, fmt.Sprintf("%s %s [%d]", name, strings.ToUpper(name), name[0]))
+					if name == "c" || name == "d" {
+						told = append(told, "q true")
 					}
-					if got := w.answered(t, responses); got != strings.Join(want, ", ") {
-						t.Errorf("got answers %q, want %q", got, want)
-					}
-					if got := time.Since(start); got > 100*time.Millisecond {
-						t.Errorf("took %v, want little", got)
-					}
-					n.want(t, "OnAnyOutgoing of the other node", told...)
-					w.noAcks(t)
-				})
+				}
+				if got := w.answered(t, responses); got != strings.Join(want, ", ") {
+					t.Errorf("got answers %q, want %q", got, want)
+				}
+				if got := time.Since(start); got > 100*time.Millisecond {
+					t.Errorf("took %v, want little", got)
+				}
+				n.want(t, "OnAnyOutgoing of the other node", told...)
+				w.noAcks(t)
 			})
 		}
 	}
@@ -141,9 +131,7 @@ func TestAckIDs(t *testing.T) {
 		for i := range questions {
 			q := questions[(i*37)%len(questions)] // in some other order
 			var text string
-			if err := q.Decode(&text); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, q.Decode(&text))
 			q.Ack(text)
 		}
 		wg.Wait()
@@ -172,46 +160,23 @@ func only(responses []sockets.SocketResponse, err error) (string, error) {
 // TestBroadcastAckTimeout: at the end of ctx, or of the configured time without one, the answers so far come, with the number of clients
 // that have not answered. Nobody waits for them any more, on any node, and a late answer is ignored.
 func TestBroadcastAckTimeout(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		cfg  time.Duration
-		ctx  time.Duration // 0 for none
-		want time.Duration
-	}{
-		{"default", 0, 0, 30 * time.Second},
-		{"configured", 5 * time.Second, 0, 5 * time.Second},
-		{"a longer deadline", 5 * time.Second, time.Minute, time.Minute},
-		{"a shorter deadline", 5 * time.Second, time.Second, time.Second},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, wsserver.Config{AckTimeout: test.cfg})
-				for _, name := range []string{"a", "c"} {
-					w.clients[name].On("q", func(wstest.Event) []any { return []any{1} })
-				}
-				ctx := t.Context()
-				if test.ctx > 0 {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, test.ctx)
-					defer cancel()
-				}
-				start := time.Now()
-				responses, err := w.ns.All().EmitWithAck(ctx, "q")
-				if got := time.Since(start); got != test.want || !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
-				}
-				wantPartial(t, err, 2)
-				if got := w.answered(t, responses); got != "a 1, c 1" {
-					t.Errorf("got answers %q, want those of a and c", got)
-				}
-				w.noAcks(t)
-				for _, name := range []string{"b", "d"} {
-					w.clients[name].Next("q").Ack("late")
-					w.clients[name].EmitWithAck("echo")
-				}
-			})
+	forAckTimeouts(t, func(t *testing.T, cfg wsserver.Config, timed func(ask func(context.Context) error)) {
+		w := newWorld(t, cfg)
+		for _, name := range []string{"a", "c"} {
+			w.clients[name].On("q", func(wstest.Event) []any { return []any{1} })
+		}
+		timed(func(ctx context.Context) error {
+			responses, err := w.ns.All().EmitWithAck(ctx, "q")
+			wantPartial(t, err, 2)
+			kit.Want(t, w.answered(t, responses), "a 1, c 1", "answers")
+			return err
 		})
-	}
+		w.noAcks(t)
+		for _, name := range []string{"b", "d"} {
+			w.clients[name].Next("q").Ack("late")
+			w.clients[name].EmitWithAck("echo")
+		}
+	})
 }
 
 // TestAckCanceled: a ctx that ends ends the wait, on all nodes; one that has ended already lets nothing be sent.
@@ -246,65 +211,55 @@ func TestAckCanceled(t *testing.T) {
 // TestAckDisconnect: a socket that disconnects before it answers is not waited for, on whatever node it is and whatever its handlers do.
 func TestAckDisconnect(t *testing.T) {
 	for _, how := range []string{"client leaves", "client vanishes", "server disconnects"} {
-		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, wsserver.Config{})
-				release := make(chan struct{})
-				defer close(release)
-				for _, name := range []string{"a", "c"} {
-					w.clients[name].On("q", func(wstest.Event) []any { return []any{1} })
-				}
-				for _, srv := range w.srvs {
-					srv.Of("/").On("block", func(context.Context, *wsserver.Event) error { <-release; return nil })
-				}
-				for _, name := range []string{"b", "d"} {
-					w.clients[name].Emit("block")
-					time.AfterFunc(time.Second, func() {
-						switch how {
-						case "client leaves":
-							w.clients[name].Disconnect()
-						case "client vanishes":
-							w.clients[name].Abort()
-						default:
-							w.sockets[name].Disconnect()
-						}
-					})
-				}
-				remotes, err := w.ns.To(w.id("b"), w.id("d")).FetchSockets(t.Context())
-				if err != nil || len(remotes) != 2 {
-					t.Fatalf("FetchSockets: got %d, %v", len(remotes), err)
-				}
-				start := time.Now()
-				responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
-				if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
-					t.Errorf("took %v, want 1s and little more", got)
-				}
-				wantPartial(t, err, 2)
-				if errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("got %v, which blames the time", err)
-				}
-				if got := w.answered(t, responses); got != "a 1, c 1" {
-					t.Errorf("got answers %q, want those of a and c", got)
-				}
-				w.noAcks(t)
-				// Now they have left, but still run their handlers: nobody asks them.
-				responses, err = w.ns.All().EmitWithAck(t.Context(), "q")
-				if got := w.answered(t, responses); err != nil || got != "a 1, c 1" {
-					t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
-				}
-				for _, r := range remotes {
-					if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
-						t.Errorf("later, one of them alone: got %v, want ErrMember", err)
+		kit.Bubble(t, how, func(t *testing.T) {
+			w := newWorld(t, wsserver.Config{})
+			release := make(chan struct{})
+			defer close(release)
+			for _, name := range []string{"a", "c"} {
+				w.clients[name].On("q", func(wstest.Event) []any { return []any{1} })
+			}
+			for _, srv := range w.srvs {
+				srv.Of("/").On("block", func(context.Context, *wsserver.Event) error { <-release; return nil })
+			}
+			for _, name := range []string{"b", "d"} {
+				w.clients[name].Emit("block")
+				time.AfterFunc(time.Second, func() {
+					switch how {
+					case "client leaves":
+						w.clients[name].Disconnect()
+					case "client vanishes":
+						w.clients[name].Abort()
+					default:
+						w.sockets[name].Disconnect()
 					}
+				})
+			}
+			remotes, err := w.ns.To(w.id("b"), w.id("d")).FetchSockets(t.Context())
+			kit.Require(t, err == nil && len(remotes) == 2, "FetchSockets: got %d, %v", len(remotes), err)
+			start := time.Now()
+			responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
+			if got := time.Since(start); got < time.Second || got > 1100*time.Millisecond {
+				t.Errorf("took %v, want 1s and little more", got)
+			}
+			wantPartial(t, err, 2)
+			kit.Check(t, !errors.Is(err, context.DeadlineExceeded), "got %v, which blames the time", err)
+			kit.Want(t, w.answered(t, responses), "a 1, c 1", "answers")
+			w.noAcks(t)
+			// Now they have left, but still run their handlers: nobody asks them.
+			responses, err = w.ns.All().EmitWithAck(t.Context(), "q")
+			if got := w.answered(t, responses); err != nil || got != "a 1, c 1" {
+				t.Errorf("later: got answers %q, %v, want those of a and c", got, err)
+			}
+			for _, r := range remotes {
+				if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
+					t.Errorf("later, one of them alone: got %v, want ErrMember", err)
 				}
-				if got := w.fetched(t, w.ns.Except()); got != "ac" {
-					t.Errorf("later: fetched %q, want a and c", got)
-				}
-				if err := w.sockets["d"].Expect(); err == nil || err != context.Cause(w.sockets["d"].Context()) {
-					t.Errorf("asked at the moment of its end: got %v, want the reason", err)
-				}
-				w.noAcks(t)
-			})
+			}
+			kit.Want(t, w.fetched(t, w.ns.Except()), "ac", "later: fetched")
+			if err := w.sockets["d"].Expect(); err == nil || err != context.Cause(w.sockets["d"].Context()) {
+				t.Errorf("asked at the moment of its end: got %v, want the reason", err)
+			}
+			w.noAcks(t)
 		})
 	}
 }
@@ -338,9 +293,8 @@ func TestAckBound(t *testing.T) {
 		wg.Wait()
 		w.noAcks(t)
 		w.clients["c"].On("q", func(wstest.Event) []any { return []any{2} })
-		if responses, err := w.ns.To("y").EmitWithAck(t.Context(), "q"); err != nil || w.answered(t, responses) != "b 1, c 2" {
-			t.Errorf("later: got %q, %v", w.answered(t, responses), err)
-		}
+		kit.Want(t, w.answered(t, kit.Must(w.ns.To("y").EmitWithAck(t.Context(), "q"))(t)), "b 1, c 2",
+			"later")
 	})
 }
 
@@ -380,9 +334,8 @@ func TestAckGarbage(t *testing.T) {
 		})
 		responses, err := w.ns.All().EmitWithAck(t.Context(), "q")
 		wantPartial(t, err, 1)
-		if got, want := w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>"; got != want {
-			t.Errorf("got answers %.80q, want %.80q", got, want)
-		}
+		kit.Want(t, w.answered(t, responses), "a, b first, c "+strings.Repeat("x", 200_000)+" [] <nil>",
+			"got answers")
 		w.noAcks(t)
 	})
 }

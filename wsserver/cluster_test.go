@@ -7,6 +7,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -20,9 +21,7 @@ func newCluster(t testing.TB, n int, cfg wsserver.Config) []*wsserver.Server {
 	var srvs []*wsserver.Server
 	for range n {
 		srv := newServer(t, cfg)
-		if err := srv.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srv.Ready(t.Context()))
 		srvs = append(srvs, srv)
 	}
 	return srvs
@@ -50,9 +49,7 @@ func newWorld(t testing.TB, cfg wsserver.Config) *world {
 		srv := w.srvs[i*2/len(members)]
 		c := wstest.Dial(t, srv, wstest.Config{Codec: cfg.Codec, Auth: map[string]string{"name": m.name}})
 		s := socketOf(t, srv, c)
-		if err := s.Join(t.Context(), m.rooms...); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(t.Context(), m.rooms...))
 		w.clients[m.name], w.sockets[m.name], w.names[c.ID()] = c, s, m.name
 	}
 	return w
@@ -74,10 +71,7 @@ func (w *world) who(ids ...string) string {
 // fetched are the names of the sockets that b fetches.
 func (w *world) fetched(t testing.TB, b sockets.Broadcast) string {
 	t.Helper()
-	sockets, err := b.FetchSockets(t.Context())
-	if err != nil {
-		t.Errorf("FetchSockets: %v", err)
-	}
+	sockets := kit.Must(b.FetchSockets(t.Context()))(t, "FetchSockets")
 	var ids []string
 	for _, s := range sockets {
 		ids = append(ids, s.ID)

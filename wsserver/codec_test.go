@@ -62,9 +62,7 @@ func TestCodec(t *testing.T) {
 		var srvs [2]*wsserver.Server
 		for i := range srvs {
 			srvs[i] = newServer(t, wsserver.Config{Adapter: memory, Codec: binaryCodec{}})
-			if err := srvs[i].Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srvs[i].Ready(t.Context()))
 		}
 		admin := srvs[0].Of("/admin")
 		admin.Use(func(context.Context, *wsserver.Socket) error { return errors.New("no") })
@@ -82,16 +80,12 @@ func TestCodec(t *testing.T) {
 			t.Errorf("echo: got %s", got)
 		}
 		s := socketOf(t, srvs[0], c)
-		if got := string(s.Handshake().Auth); got != `{"a":1}` {
-			t.Errorf("auth: got %s", got)
-		}
+		kit.Want(t, string(s.Handshake().Auth), `{"a":1}`, "auth")
 		s.Emit(t.Context(), "x", []byte("1"))
 		srvs[0].Emit(t.Context(), "y", []byte("2"))
 		srvs[1].Emit(t.Context(), "z", []byte("3"))
 		wantEvents(t, "the client", c, `["x",{"_placeholder":true,"num":0}]`, `["y",{"_placeholder":true,"num":0}]`, `["z",{"_placeholder":true,"num":0}]`)
-		if got := strings.Join(seen, " "); got != "x1 y2 z3" {
-			t.Errorf("OnAnyOutgoing: got %s", got)
-		}
+		kit.Want(t, strings.Join(seen, " "), "x1 y2 z3", "OnAnyOutgoing")
 		s.Disconnect()
 		<-c.Disconnected()
 		next(t, gone)
@@ -107,9 +101,8 @@ func TestCodec(t *testing.T) {
 			got := raw.Read()
 			blob, ok := strings.CutPrefix(got, "bB")
 			e, err := packet.ParseBlob([]byte(blob), nil)
-			if !ok || err != nil || !strings.HasPrefix(string(e.Text), test.want) {
-				t.Errorf("%s: got %q, %v, want one binary message of %s", test.send, got, err, test.want)
-			}
+			kit.Check(t, ok && err == nil && strings.HasPrefix(string(e.Text), test.want),
+				"%s: got %q, %v, want one binary message of %s", test.send, got, err, test.want)
 		}
 		raw.Send(`42["x"]`) // a text is the codec's error
 		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrParse) || !errors.Is(f.reason, errText) {
@@ -137,17 +130,13 @@ func TestMessagePack(t *testing.T) {
 		}
 		s := socketOf(t, srv, c)
 		for _, emit := range []func(context.Context, string, ...any) error{s.Emit, srv.Emit} {
-			if err := emit(t.Context(), "x", map[string]any{"data": []byte{'1'}}); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, emit(t.Context(), "x", map[string]any{"data": []byte{'1'}}))
 			var arg struct{ Data []byte }
 			if err := c.Next("x").Decode(&arg); err != nil || string(arg.Data) != "1" {
 				t.Errorf("got %q, %v", arg.Data, err)
 			}
 		}
-		if got := strings.Join(seen, " "); got != "x1 x1" {
-			t.Errorf("OnAnyOutgoing: got %s", got)
-		}
+		kit.Want(t, strings.Join(seen, " "), "x1 x1", "OnAnyOutgoing")
 		if _, refusal := c.Try("/unknown", nil); string(refusal) != `{"message":"Invalid namespace"}` {
 			t.Errorf("refused: got %s", refusal)
 		}
@@ -162,9 +151,7 @@ func TestForeignCodec(t *testing.T) {
 		srv := newServer(t, wsserver.Config{Adapter: memory, Logger: log.Logger()})
 		foreign := newServer(t, wsserver.Config{Adapter: memory, Codec: binaryCodec{}, Logger: kit.Silent})
 		for _, s := range []*wsserver.Server{srv, foreign} {
-			if err := s.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, s.Ready(t.Context()))
 		}
 		srv.Of("/").OnAnyOutgoing(func(s *wsserver.Socket, e *wsserver.OutgoingEvent) { t.Errorf("told of %s", e.Name()) })
 		c := wsrig.Dial(t, srv, wsrig.Config{})
@@ -175,8 +162,6 @@ func TestForeignCodec(t *testing.T) {
 			foreign.Emit(t.Context(), "x")
 			c.Read()
 		}
-		if got := strings.Count(log.String(), "same codec"); got != 1 {
-			t.Errorf("logged %d times, want once", got)
-		}
+		kit.Want(t, strings.Count(log.String(), "same codec"), 1, "times logged")
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -19,9 +20,7 @@ func TestCompression(t *testing.T) {
 	cfg := wsserver.Config{Adapter: cluster, Compression: wsserver.Compression{HTTP: true, PerMessageDeflate: true}}
 	srv, other := newServer(t, cfg), newServer(t, cfg)
 	for _, s := range []*wsserver.Server{srv, other} {
-		if err := s.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Ready(t.Context()))
 	}
 	hs := httptest.NewServer(srv)
 	defer hs.Close()
@@ -52,9 +51,7 @@ func TestCompression(t *testing.T) {
 		{"to one socket, by what was kept", kept, text, false},
 		{"which is to be after all", srv.All().Compress(false).Compress(true), text, true},
 	} {
-		if err := test.from.Emit(context.Background(), "news", test.text); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, test.from.Emit(context.Background(), "news", test.text))
 		got := poll(t, hs.URL, sid)
 		if want := `42["news","` + test.text + `"]`; got.body != want || got.compressed != test.compressed {
 			t.Errorf("an event %s: got %q, compressed: %t, want %q, %t", test.name, got.body, got.compressed, want, test.compressed)
@@ -93,14 +90,10 @@ type answered struct {
 func do(t *testing.T, method, url, body string) answered {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	r.Header.Set("Accept-Encoding", "br;q=1.0, gzip;q=0.8, *;q=0.1")
 	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer answer.Body.Close()
 	reader, compressed := io.Reader(answer.Body), answer.Header.Get("Content-Encoding") == "gzip"
 	if compressed {

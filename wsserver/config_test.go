@@ -92,22 +92,17 @@ func TestWrongConfig(t *testing.T) {
 			defer srv.Close(t.Context())
 			named := func(what, text string) {
 				t.Helper()
-				if !strings.Contains(text, "Config."+test.want) {
-					t.Errorf("%s: got %q, want %s named", what, text, test.want)
-				}
+				kit.Check(t, strings.Contains(text, "Config."+test.want),
+					"%s: got %q, want %s named", what, text, test.want)
 			}
 			err := srv.Ready(t.Context())
-			if err == nil {
-				t.Fatal("Ready: got nil")
-			}
+			kit.Require(t, err != nil, "Ready: got nil")
 			named("Ready", err.Error())
 			named("the log", log.String())
 			for _, target := range []string{"/socket.io/?EIO=4&transport=polling", "/", "/socket.io/socket.io.js"} {
 				w := httptest.NewRecorder()
 				srv.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
-				if w.Code != http.StatusInternalServerError {
-					t.Errorf("%s: got %d, want 500", target, w.Code)
-				}
+				kit.Want(t, w.Code, http.StatusInternalServerError, target)
 				named(target, w.Body.String())
 			}
 			if err := srv.To("x").Emit(t.Context(), "said"); err == nil {

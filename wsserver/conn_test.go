@@ -16,6 +16,22 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
+// waitsForHandlers checks that srv waits for handlers. It returns what is closed when srv waits no more.
+func waitsForHandlers(t *testing.T, srv *Server) <-chan struct{} {
+	t.Helper()
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		srv.handlers.Wait()
+	}()
+	select {
+	case <-waited:
+		t.Error("nothing is waited for, and a handler is to come")
+	case <-time.After(50 * time.Millisecond):
+	}
+	return waited
+}
+
 // TestClosedDuringEnd: a connection still counts while a goroutine tells its sockets of their end, so that Close waits for their handlers.
 func TestClosedDuringEnd(t *testing.T) {
 	srv := New(Config{Logger: kit.Silent})
@@ -38,23 +54,12 @@ func TestClosedDuringEnd(t *testing.T) {
 		closed = c.closed
 		c.mu.Unlock()
 	}
-	waited := make(chan struct{})
-	go func() {
-		defer close(waited)
-		srv.handlers.Wait()
-	}()
-	select {
-	case <-waited:
-		t.Error("nothing is waited for, and a handler is to come")
-	case <-time.After(50 * time.Millisecond):
-	}
+	waited := waitsForHandlers(t, srv)
 	s.life.mu.Unlock()
 	<-ended
 	<-handled
 	<-waited
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestEventAfterEnd: an event that arrives while its socket ends, after the goroutine of the socket has looked for events the last time,
@@ -68,12 +73,8 @@ func TestEventAfterEnd(t *testing.T) {
 	srv.handlers.Done() // that of the connection, which is not one
 	srv.handlers.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
-	if len(s.inbox.events) != 0 {
-		t.Errorf("got %d events, want none", len(s.inbox.events))
-	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.Want(t, len(s.inbox.events), 0, "events")
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestForgottenButRunning: a socket that its connection does not know any more, so that nobody who ends the connection waits for it, counts
@@ -91,21 +92,10 @@ func TestForgottenButRunning(t *testing.T) {
 		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).removeSocket(")
 	})
 	srv.handlers.Done() // that of the connection, which ends
-	waited := make(chan struct{})
-	go func() {
-		defer close(waited)
-		srv.handlers.Wait()
-	}()
-	select {
-	case <-waited:
-		t.Error("nothing is waited for, and handlers are to come")
-	case <-time.After(50 * time.Millisecond):
-	}
+	waited := waitsForHandlers(t, srv)
 	c.mu.Unlock()
 	<-waited
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestGreetAfterEnd: a client that went away while its socket joined the cluster is not brought back by its greeting.
@@ -117,16 +107,12 @@ func TestGreetAfterEnd(t *testing.T) {
 	s.inbox.running = true // this goroutine is the socket's
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	s.end(ErrTransportClose, nil)
-	if s.greet(nil) || s.Connected() {
-		t.Error("the socket is connected")
-	}
+	kit.Check(t, !s.greet(nil) && !s.Connected(), "the socket is connected")
 	s.leave()
 	if got := srv.Of("/").SocketCount(); got > 0 {
 		t.Errorf("%d sockets are left, want none", got)
 	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestConnectAfterEnd: a CONNECT that is routed while its connection ends makes no socket, which nobody would end.
@@ -137,9 +123,7 @@ func TestConnectAfterEnd(t *testing.T) {
 	if err := c.route(&packet.Packet{Type: packet.Connect, Namespace: "/"}); err != nil || len(c.sockets) > 0 {
 		t.Errorf("got %d sockets, %v, want none", len(c.sockets), err)
 	}
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestMaxLeft: a connection remembers the namespaces that the server has disconnected last, and not all of them.
@@ -153,9 +137,7 @@ func TestMaxLeft(t *testing.T) {
 		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
 	}
 	srv.handlers.Done() // that of the connection, which is not one
-	if err := srv.Close(context.Background()); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 
 // TestExitDiscards: the adapter keeps nothing of a dynamic namespace that has gone, and all of one that has not.
@@ -165,27 +147,21 @@ func TestExitDiscards(t *testing.T) {
 	srv.OfFunc(func(string) bool { return true })
 	first, _ := srv.enter("/a", nil)
 	second, _ := srv.enter("/a", nil)
-	if first != second || srv.dynamic != 1 {
-		t.Fatalf("got two namespaces, %d dynamic", srv.dynamic)
-	}
+	kit.Require(t, first == second && srv.dynamic == 1, "got two namespaces, %d dynamic", srv.dynamic)
 	srv.exit(first)
 	if got, _ := srv.enter("/a", nil); got != first || srv.hub.Rooms("/a", nil) != first.rooms {
 		t.Error("the namespace has gone before its last socket")
 	}
 	srv.exit(first)
 	srv.exit(first)
-	if srv.dynamic != 0 || len(srv.namespaces.byName) != 1 {
-		t.Errorf("got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
-	}
-	if srv.hub.Rooms("/a", nil) == first.rooms {
-		t.Error("the hub has kept the rooms")
-	}
+	kit.Check(t, srv.dynamic == 0 && len(srv.namespaces.byName) == 1,
+		"got %d dynamic namespaces, %d in all, want only /", srv.dynamic, len(srv.namespaces.byName))
+	kit.Check(t, srv.hub.Rooms("/a", nil) != first.rooms, "the hub has kept the rooms")
 	first, _ = srv.enter("/a", nil)
 	kept := srv.Of("/a")
 	srv.exit(first)
-	if kept != first || srv.Of("/a") != kept || srv.dynamic != 0 {
-		t.Errorf("what the program has asked for has gone, or counts: %d", srv.dynamic)
-	}
+	kit.Check(t, kept == first && srv.Of("/a") == kept && srv.dynamic == 0,
+		"what the program has asked for has gone, or counts: %d", srv.dynamic)
 }
 
 // TestForgedAttachments: what claims more attachments than it can have placeholders is refused before memory is taken for them.

@@ -21,15 +21,10 @@ func TestConnID(t *testing.T) {
 	s := srv.Of("/").Sockets()[0]
 	id := s.ConnID()
 	_, secret, _ := strings.Cut(p.sid, ".")
-	if len(id) < 20 || strings.Contains(id, secret) || strings.Contains(secret, id) {
-		t.Errorf("the connection %q has the session %q", id, p.sid)
-	}
-	if err := p.post("40/admin,"); err != nil {
-		t.Fatal(err)
-	}
-	if !p.fetch() {
-		t.Fatal("the client that polls has ended")
-	}
+	kit.Check(t, len(id) >= 20 && !strings.Contains(id, secret) && !strings.Contains(secret, id),
+		"the connection %q has the session %q", id, p.sid)
+	kit.OK(t, p.post("40/admin,"))
+	kit.Require(t, p.fetch(), "the client that polls has ended")
 	carried := func(by string) {
 		t.Helper()
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), admin} {
@@ -37,9 +32,7 @@ func TestConnID(t *testing.T) {
 			if err != nil || len(fetched) != 1 || fetched[0].Transport != by {
 				t.Errorf("%s: fetched are %+v, %v, want one by %s", ns.Name(), fetched, err, by)
 			}
-			if got := ns.Sockets()[0].ConnID(); got != id {
-				t.Errorf("%s: the connection is %q, want %q", ns.Name(), got, id)
-			}
+			kit.Want(t, ns.Sockets()[0].ConnID(), id, ns.Name(), "the connection is")
 		}
 	}
 	carried("polling")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -55,13 +56,9 @@ func TestCORS(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			srv.ServeHTTP(w, r)
-			if w.Code != test.status {
-				t.Errorf("status: got %d, %s, want %d", w.Code, w.Body, test.status)
-			}
+			kit.Check(t, w.Code == test.status, "status: got %d, %s, want %d", w.Code, w.Body, test.status)
 			for name, want := range test.header {
-				if got := strings.Join(w.Header().Values(name), ", "); got != want {
-					t.Errorf("%s: got %q, want %q", name, got, want)
-				}
+				kit.Want(t, strings.Join(w.Header().Values(name), ", "), want, name)
 			}
 		})
 	}
@@ -88,10 +85,7 @@ func TestCookie(t *testing.T) {
 			hs := httptest.NewServer(srv)
 			defer hs.Close()
 			get := func(query string) (*http.Response, string) {
-				answer, err := http.Get(hs.URL + "/socket.io/?EIO=4&transport=polling" + query)
-				if err != nil {
-					t.Fatal(err)
-				}
+				answer := kit.Must(http.Get(hs.URL + "/socket.io/?EIO=4&transport=polling" + query))(t)
 				defer answer.Body.Close()
 				buf := make([]byte, 512)
 				n, _ := answer.Body.Read(buf)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -33,14 +34,10 @@ func TestUnfencedIsNoFailure(t *testing.T) {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
 	for _, what := range []string{"OnConnect", "OnAck"} {
-		if err := <-reported; !errors.Is(err, unfenced) {
-			t.Errorf("%s: reported %v", what, err)
-		}
+		kit.WantErr(t, <-reported, unfenced, what, "reported")
 	}
 	wsrig.Under(c).Send(`420["both","x"]`) // nobody waits for its answer, which does not come
-	if err := <-reported; !errors.Is(err, failed) {
-		t.Errorf("reported %v, want %v", err, failed)
-	}
+	kit.WantErr(t, <-reported, failed, "reported")
 	if err := c.EmitWithAck("plain", "x").Decode(&got); err != nil || got != "plain" {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
@@ -87,12 +84,8 @@ func TestPartialJoinIsFailure(t *testing.T) {
 		c.Read()
 		c.Send(`421["move all",true]`)
 		synctest.Wait()
-		if len(failures) != 1 {
-			t.Fatalf("%d failures were reported, want 1", len(failures))
-		}
+		kit.Require(t, len(failures) == 1, "%d failures were reported, want 1", len(failures))
 		c.Send(`422["move all",false]`)
-		if got := c.Read(); got != `432["moved"]` {
-			t.Errorf("got %s, want the answer to the second alone", got)
-		}
+		kit.Want(t, c.Read(), `432["moved"]`, "(the answer to the second alone)")
 	})
 }

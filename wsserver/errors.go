@@ -56,6 +56,12 @@ type PanicError struct {
 	Stack []byte // as runtime/debug.Stack writes it
 }
 
-func newPanicError(value any) *PanicError { return &PanicError{Value: value, Stack: debug.Stack()} }
+// onPanic is deferred around a call of what belongs to the program. A panic of that ends here, and handle gets
+// it as a *PanicError. Nothing else in this package recovers.
+func onPanic(handle func(error)) {
+	if value := recover(); value != nil {
+		handle(&PanicError{Value: value, Stack: debug.Stack()})
+	}
+}
 
 func (e *PanicError) Error() string { return fmt.Sprintf("wsserver: panic: %v\n%s", e.Value, e.Stack) }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -53,12 +54,8 @@ func TestMaxEvents(t *testing.T) {
 		for i := range want {
 			want[i] = i
 		}
-		if !slices.Equal(handled, want) {
-			t.Errorf("handled: got %v, want 0 to 199", handled)
-		}
-		if got := wsrig.Under(c).Unread(); got != 0 {
-			t.Errorf("unread in the end: got %d bytes, want 0", got)
-		}
+		kit.WantList(t, handled, want, "handled (0 to 199)")
+		kit.Want(t, wsrig.Under(c).Unread(), 0, "unread in the end, in bytes")
 		time.Sleep(10 * time.Minute) // and heartbeats go on
 		c.EmitWithAck("echo")
 	})
@@ -92,36 +89,32 @@ func TestEventsOfTheEnd(t *testing.T) {
 		end  func(srv *wsserver.Server, s *wsserver.Socket, c *wstest.Client)
 		want int
 	}{
-		{"the client leaves", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 3},
-		{"the client closes", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Abort() }, 3},
+		{"the client leaves", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Disconnect() }, 5},
+		{"the client closes", func(_ *wsserver.Server, _ *wsserver.Socket, c *wstest.Client) { c.Abort() }, 5},
 		{"Disconnect", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Disconnect() }, 1},
 		{"Close", func(_ *wsserver.Server, s *wsserver.Socket, _ *wstest.Client) { s.Close() }, 1},
 		{"Server.Close", func(srv *wsserver.Server, _ *wsserver.Socket, _ *wstest.Client) { go srv.Close(context.Background()) }, 1},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				gone := farewells(srv.Of("/"))
-				release, handled := make(chan struct{}), 0
-				srv.Of("/").On("x", func(ctx context.Context, e *wsserver.Event) error {
-					handled++
-					<-release
-					return nil
-				})
-				c := wstest.Dial(t, srv, wstest.Config{})
-				s := socketOf(t, srv, c)
-				for range 3 {
-					c.Emit("x")
-				}
-				synctest.Wait()
-				test.end(srv, s, c)
-				synctest.Wait()
-				close(release)
-				next(t, gone)
-				if handled != test.want {
-					t.Errorf("got %d events handled, want %d", handled, test.want)
-				}
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			gone := farewells(srv.Of("/"))
+			release, handled := make(chan struct{}), 0
+			srv.Of("/").On("x", func(ctx context.Context, e *wsserver.Event) error {
+				handled++
+				<-release
+				return nil
 			})
+			c := wstest.Dial(t, srv, wstest.Config{})
+			s := socketOf(t, srv, c)
+			for range 5 {
+				c.Emit("x")
+			}
+			synctest.Wait()
+			test.end(srv, s, c)
+			synctest.Wait()
+			close(release)
+			next(t, gone)
+			kit.Want(t, handled, test.want, "events handled")
 		})
 	}
 }

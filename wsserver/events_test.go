@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -35,9 +35,7 @@ func TestEventOrder(t *testing.T) {
 		var running atomic.Int32
 		var got []int
 		srv.Of("/").On("n", func(ctx context.Context, e *wsserver.Event) error {
-			if running.Add(1) != 1 {
-				t.Error("two handlers of a socket run at once")
-			}
+			kit.Want(t, running.Add(1), 1, "two handlers of a socket run at once")
 			defer running.Add(-1)
 			var n int
 			if err := e.Decode(&n); err != nil {
@@ -56,9 +54,7 @@ func TestEventOrder(t *testing.T) {
 			want = append(want, i)
 		}
 		c.EmitWithAck("echo")
-		if !slices.Equal(got, want) {
-			t.Errorf("got %v, want 0 to 999", got)
-		}
+		kit.WantList(t, got, want, "(0 to 999)")
 	})
 }
 
@@ -86,9 +82,7 @@ func TestHandlerOrder(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		want := []string{"connected", "namespace 1", "namespace 2", "socket 1", "socket 2"}
-		if !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
+		kit.WantList(t, got, want)
 	})
 }
 
@@ -119,12 +113,8 @@ func TestBlockedHandler(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if err := srv.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close: got %v, want context.DeadlineExceeded", err)
-		}
-		if got := time.Since(start); got != 10*time.Second {
-			t.Errorf("Close took %v, want 10s", got)
-		}
+		kit.WantErr(t, srv.Close(ctx), context.DeadlineExceeded, "Close")
+		kit.Want(t, time.Since(start), 10*time.Second, "Close took")
 		for _, c := range []*wstest.Client{blocked, other} {
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end of a client: got %v, want a Close frame", got)
@@ -137,49 +127,41 @@ func TestBlockedHandler(t *testing.T) {
 // TestPanic: a panic is reported, ends its socket, and nothing else (faults, F17).
 func TestPanic(t *testing.T) {
 	for _, where := range []string{"event", "connect", "disconnecting", "disconnect"} {
-		t.Run(where, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				srv := newServer(t, wsserver.Config{OnError: onError})
-				ns := srv.Of("/")
-				gone := farewells(ns)
-				var armed atomic.Bool
-				bang := func(at string) {
-					if at == where && armed.CompareAndSwap(true, false) {
-						panic("bang")
-					}
+		kit.Bubble(t, where, func(t *testing.T) {
+			onError, failures := collectErrors()
+			srv := newServer(t, wsserver.Config{OnError: onError})
+			ns := srv.Of("/")
+			gone := farewells(ns)
+			var armed atomic.Bool
+			bang := func(at string) {
+				if at == where && armed.CompareAndSwap(true, false) {
+					panic("bang")
 				}
-				ns.On("event", func(ctx context.Context, e *wsserver.Event) error { bang("event"); return nil })
-				ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { bang("connect"); return nil })
-				ns.OnDisconnecting(func(ctx context.Context, s *wsserver.Socket, reason error) { bang("disconnecting") })
-				ns.OnDisconnect(func(ctx context.Context, s *wsserver.Socket, reason error) { bang("disconnect") })
-				other := wstest.Dial(t, srv, wstest.Config{})
-				armed.Store(true)
-				c := wstest.Dial(t, srv, wstest.Config{})
-				c.Emit("event")
-				if where == "disconnect" || where == "disconnecting" {
-					c.Disconnect()
-				}
-				f := <-failures
-				var panicked *wsserver.PanicError
-				if !errors.As(f.err, &panicked) || panicked.Value != "bang" || !strings.Contains(string(panicked.Stack), "events_test.go") {
-					t.Errorf("OnError: got %v, want a PanicError with its stack", f.err)
-				}
-				if f.event != where {
-					t.Errorf("OnError: got event %q, want %q", f.event, where)
-				}
-				<-c.Disconnected()
-				if got := <-gone; got.id != c.ID() {
-					t.Errorf("OnDisconnect: got %q, want %q", got.id, c.ID())
-				}
-				synctest.Wait()
-				if _, ok := ns.Socket(c.ID()); ok {
-					t.Error("the socket is still there")
-				}
-				if got := string(other.EmitWithAck("echo", 1).JSON()); got != "[1]" {
-					t.Errorf("the other socket: got %s, want [1]", got)
-				}
-			})
+			}
+			ns.On("event", func(ctx context.Context, e *wsserver.Event) error { bang("event"); return nil })
+			ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { bang("connect"); return nil })
+			ns.OnDisconnecting(func(ctx context.Context, s *wsserver.Socket, reason error) { bang("disconnecting") })
+			ns.OnDisconnect(func(ctx context.Context, s *wsserver.Socket, reason error) { bang("disconnect") })
+			other := wstest.Dial(t, srv, wstest.Config{})
+			armed.Store(true)
+			c := wstest.Dial(t, srv, wstest.Config{})
+			c.Emit("event")
+			if where == "disconnect" || where == "disconnecting" {
+				c.Disconnect()
+			}
+			f := <-failures
+			var panicked *wsserver.PanicError
+			if !errors.As(f.err, &panicked) || panicked.Value != "bang" || !strings.Contains(string(panicked.Stack), "events_test.go") {
+				t.Errorf("OnError: got %v, want a PanicError with its stack", f.err)
+			}
+			kit.Want(t, f.event, where, "OnError: event")
+			<-c.Disconnected()
+			kit.Want(t, (<-gone).id, c.ID(), "OnDisconnect")
+			synctest.Wait()
+			if _, ok := ns.Socket(c.ID()); ok {
+				t.Error("the socket is still there")
+			}
+			kit.Want(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other socket")
 		})
 	}
 }
@@ -213,9 +195,7 @@ func TestOnConnectError(t *testing.T) {
 			t.Errorf("OnError: got %v, want %v", f, refused)
 		}
 		<-c.Disconnected()
-		if got := (<-gone).reason; got != wsserver.ErrServerDisconnect {
-			t.Errorf("reason: got %v, want ErrServerDisconnect", got)
-		}
+		kit.Want(t, (<-gone).reason, wsserver.ErrServerDisconnect, "reason")
 		c.Of("/admin", nil).EmitWithAck("echo") // the connection lives, and is read
 	})
 }
@@ -269,20 +249,14 @@ func TestVolatile(t *testing.T) {
 		}
 		srv.Emit(t.Context(), "must")
 		synctest.Wait()
-		if got := len(other.Pending()); got != 12 {
-			t.Errorf("the other: got %d events, want 12", got)
-		}
+		kit.Want(t, len(other.Pending()), 12, "the other events")
 		slow.Resume()
 		synctest.Wait()
 		var names []string
 		for _, e := range slow.Pending() {
 			names = append(names, e.Name)
 		}
-		if want := []string{"big", "must"}; !slices.Equal(names, want) {
-			t.Errorf("the slow one: got %q, want %q", names, want)
-		}
-		if got := srv.Stats().Dropped; got != 10 {
-			t.Errorf("Stats.Dropped: got %d, want 10", got)
-		}
+		kit.WantList(t, names, []string{"big", "must"}, "the slow one")
+		kit.Want(t, srv.Stats().Dropped, 10, "Stats.Dropped")
 	})
 }

@@ -13,8 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
@@ -58,17 +58,8 @@ func (g guest) come() (leave func(), refusal string) {
 	if w.Code != 200 {
 		return nil, w.Result().Status + ": " + w.Body.String() + w.Header().Get("Retry-After")
 	}
-	sid := sidOf(g.t, w.Body.String())
+	sid := kit.Must(wsrig.SID(w.Body.String()))(g.t)
 	return func() { g.serve("POST", "EIO=4&transport=polling&sid="+sid, "1") }, ""
-}
-
-func sidOf(t *testing.T, open string) string {
-	t.Helper()
-	packet, err := engineio.ParseOpen([]byte(open))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return packet.SID
 }
 
 // want has the guest come, and be refused with a status and a text, or not if the status is zero.
@@ -103,38 +94,36 @@ func TestGate(t *testing.T) {
 		{"without a key", wsserver.Limits{PerKey: n}, guest{address: "198.51.100.1"}, "429", "with this key",
 			func(r wsserver.Refusals) *uint64 { return &r.Key }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{Limits: test.limits, HTTP: wsserver.HTTPConfig{TrustedProxies: proxy, Key: keyOf}})
-				guests := make(map[string]guest)
-				var leave []func()
-				for _, transport := range []string{"polling", "websocket"} {
-					guests[transport] = guest{t, srv, transport, "198.51.100.1", "k"}
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{Limits: test.limits, HTTP: wsserver.HTTPConfig{TrustedProxies: proxy, Key: keyOf}})
+			guests := make(map[string]guest)
+			var leave []func()
+			for _, transport := range []string{"polling", "websocket"} {
+				guests[transport] = guest{t, srv, transport, "198.51.100.1", "k"}
+			}
+			for _, transport := range []string{"polling", "websocket", "polling"} {
+				leave = append(leave, guests[transport].want("", ""))
+			}
+			for _, g := range guests {
+				g.want(test.status, test.text)
+			}
+			if test.other.address != "" {
+				for range n {
+					other := test.other
+					other.t, other.srv, other.transport = t, srv, "polling"
+					defer other.want("", "")()
 				}
-				for _, transport := range []string{"polling", "websocket", "polling"} {
-					leave = append(leave, guests[transport].want("", ""))
-				}
-				for _, g := range guests {
-					g.want(test.status, test.text)
-				}
-				if test.other.address != "" {
-					for range n {
-						other := test.other
-						other.t, other.srv, other.transport = t, srv, "polling"
-						defer other.want("", "")()
-					}
-				}
-				stats := srv.Stats()
-				if got := *test.count(stats.Refusals); got != 2 || stats.Refused != 2 {
-					t.Errorf("got %+v, %d in all, want 2", stats.Refusals, stats.Refused)
-				}
-				for i, transport := range []string{"websocket", "polling", "websocket"} {
-					leave[i]()
-					synctest.Wait()
-					leave[i] = guests[transport].want("", "")
-					guests[transport].want(test.status, test.text)
-				}
-			})
+			}
+			stats := srv.Stats()
+			if got := *test.count(stats.Refusals); got != 2 || stats.Refused != 2 {
+				t.Errorf("got %+v, %d in all, want 2", stats.Refusals, stats.Refused)
+			}
+			for i, transport := range []string{"websocket", "polling", "websocket"} {
+				leave[i]()
+				synctest.Wait()
+				leave[i] = guests[transport].want("", "")
+				guests[transport].want(test.status, test.text)
+			}
 		})
 	}
 }
@@ -163,7 +152,7 @@ func TestGateUpgrade(t *testing.T) {
 		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxConnections: 1, PerAddress: 1}})
 		g := guest{t: t, srv: srv, transport: "polling"}
 		w := g.serve("GET", "EIO=4&transport=polling", "")
-		sid := sidOf(t, w.Body.String())
+		sid := kit.Must(wsrig.SID(w.Body.String()))(t)
 		upgrade := func(messages ...string) *wsrig.Conn {
 			c := wsrig.Dial(t, srv, wsrig.Config{Query: map[string][]string{"sid": {sid}}, Header: g.header()})
 			c.Send(messages...)
@@ -229,36 +218,32 @@ func TestGateGivesBack(t *testing.T) {
 			answer := make([]byte, 12)
 			io.ReadFull(nc, answer)
 			nc.Close()
-			if string(answer) != "HTTP/1.1 400" {
-				g.t.Errorf("got %q", answer)
-			}
+			kit.Want(g.t, string(answer), "HTTP/1.1 400")
 		},
 	}
 	for _, limits := range []wsserver.Limits{{MaxConnections: 1}, {PerAddress: 1}, {PerKey: 1}} {
 		for name, way := range ways {
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					srv := newServer(t, wsserver.Config{Limits: limits, HTTP: wsserver.HTTPConfig{
-						TrustedProxies: proxy, Key: keyOf,
-						AllowOrigin: func(r *http.Request) bool { return keyOf(r) != "foreign" },
-						AllowRequest: func(r *http.Request) error {
-							switch keyOf(r) {
-							case "refuse":
-								return errors.New("no entry")
-							case "panic":
-								panic(panics)
-							}
-							return nil
-						},
-					}})
-					g := guest{t, srv, "polling", "198.51.100.1", "k"}
-					way(g)
-					synctest.Wait()
-					g.want("", "")
-					if leave, _ := g.come(); leave != nil {
-						t.Error("one too many has come: the limit counts no more")
-					}
-				})
+			kit.Bubble(t, name, func(t *testing.T) {
+				srv := newServer(t, wsserver.Config{Limits: limits, HTTP: wsserver.HTTPConfig{
+					TrustedProxies: proxy, Key: keyOf,
+					AllowOrigin: func(r *http.Request) bool { return keyOf(r) != "foreign" },
+					AllowRequest: func(r *http.Request) error {
+						switch keyOf(r) {
+						case "refuse":
+							return errors.New("no entry")
+						case "panic":
+							panic(panics)
+						}
+						return nil
+					},
+				}})
+				g := guest{t, srv, "polling", "198.51.100.1", "k"}
+				way(g)
+				synctest.Wait()
+				g.want("", "")
+				if leave, _ := g.come(); leave != nil {
+					t.Error("one too many has come: the limit counts no more")
+				}
 			})
 		}
 	}

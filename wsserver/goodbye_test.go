@@ -76,18 +76,12 @@ func TestLastWords(t *testing.T) {
 			defer client.CloseIdleConnections()
 			ask := func(method, query, body string) string {
 				r, err := http.NewRequest(method, "http://chat.example/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				answer, err := client.Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				defer answer.Body.Close()
 				got, err := io.ReadAll(answer.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				return string(got)
 			}
 			for range hall.times() {
@@ -109,9 +103,7 @@ func TestLastWords(t *testing.T) {
 func write(t *testing.T, nc net.Conn, pieces ...[]byte) {
 	t.Helper()
 	for _, p := range pieces {
-		if _, err := nc.Write(p); err != nil {
-			t.Error(err)
-		}
+		kit.Must(nc.Write(p))(t)
 	}
 }
 
@@ -214,48 +206,38 @@ func TestEmitAfterTheEnd(t *testing.T) {
 			return err
 		}, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				srv := newServer(t, wsserver.Config{OnError: onError})
-				inside := make(chan struct{})
-				var other sockets.RemoteSocket
-				srv.Of("/").On("say", func(ctx context.Context, e *wsserver.Event) error {
-					close(inside)
-					<-ctx.Done()
-					return test.emit(ctx, e.Socket(), other)
-				})
-				gone := farewells(srv.Of("/"))
-				listener := wstest.Dial(t, srv, wstest.Config{})
-				if err := socketOf(t, srv, listener).Join(t.Context(), "x"); err != nil {
-					t.Fatal(err)
-				}
-				sockets, err := srv.All().FetchSockets(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				other = sockets[0]
-				c := wstest.Dial(t, srv, wstest.Config{})
-				c.Emit("say")
-				<-inside
-				c.Abort()
-				next(t, gone)
-				if test.want {
-					wantEvents(t, "the room", listener, `["said"]`)
-				} else {
-					wantEvents(t, "the room", listener)
-				}
-				select {
-				case f := <-failures:
-					if test.want || !errors.Is(f.err, wsserver.ErrTransportClose) {
-						t.Errorf("OnError got %v", f.err)
-					}
-				default:
-					if !test.want {
-						t.Error("OnError was not told")
-					}
-				}
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			onError, failures := collectErrors()
+			srv := newServer(t, wsserver.Config{OnError: onError})
+			inside := make(chan struct{})
+			var other sockets.RemoteSocket
+			srv.Of("/").On("say", func(ctx context.Context, e *wsserver.Event) error {
+				close(inside)
+				<-ctx.Done()
+				return test.emit(ctx, e.Socket(), other)
 			})
+			gone := farewells(srv.Of("/"))
+			listener := wstest.Dial(t, srv, wstest.Config{})
+			kit.OK(t, socketOf(t, srv, listener).Join(t.Context(), "x"))
+			sockets := kit.Must(srv.All().FetchSockets(t.Context()))(t)
+			other = sockets[0]
+			c := wstest.Dial(t, srv, wstest.Config{})
+			c.Emit("say")
+			<-inside
+			c.Abort()
+			next(t, gone)
+			if test.want {
+				wantEvents(t, "the room", listener, `["said"]`)
+			} else {
+				wantEvents(t, "the room", listener)
+			}
+			select {
+			case f := <-failures:
+				kit.Check(t, !test.want && errors.Is(f.err, wsserver.ErrTransportClose),
+					"OnError got %v", f.err)
+			default:
+				kit.Check(t, test.want, "OnError was not told")
+			}
 		})
 	}
 }
@@ -265,59 +247,57 @@ func TestFarewellContext(t *testing.T) {
 	t.Parallel()
 	for _, by := range []string{"the client", "Close"} {
 		for _, where := range []string{"Namespace.OnDisconnecting", "Namespace.OnDisconnect", "Socket.OnDisconnecting", "Socket.OnDisconnect"} {
-			t.Run(where+", by "+by, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					srv := wsserver.New(wsserver.Config{Logger: new(kit.Log).Logger()})
-					reached := make(chan context.Context, 1)
-					var cause error
-					handle := func(at string) func(context.Context) {
-						return func(ctx context.Context) {
-							if at == where {
-								reached <- ctx
-								<-ctx.Done()
-								cause = context.Cause(ctx)
-							}
+			kit.Bubble(t, where+", by "+by, func(t *testing.T) {
+				srv := wsserver.New(wsserver.Config{Logger: new(kit.Log).Logger()})
+				reached := make(chan context.Context, 1)
+				var cause error
+				handle := func(at string) func(context.Context) {
+					return func(ctx context.Context) {
+						if at == where {
+							reached <- ctx
+							<-ctx.Done()
+							cause = context.Cause(ctx)
 						}
 					}
-					ns := srv.Of("/")
-					shared := func(at string) func(context.Context, *wsserver.Socket, error) {
-						return func(ctx context.Context, _ *wsserver.Socket, _ error) { handle(at)(ctx) }
-					}
-					own := func(at string) func(context.Context, error) {
-						return func(ctx context.Context, _ error) { handle(at)(ctx) }
-					}
-					ns.OnDisconnecting(shared("Namespace.OnDisconnecting"))
-					ns.OnDisconnect(shared("Namespace.OnDisconnect"))
-					ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-						s.OnDisconnecting(own("Socket.OnDisconnecting"))
-						s.OnDisconnect(own("Socket.OnDisconnect"))
-						return nil
-					})
-					c := wstest.Dial(t, srv, wstest.Config{})
-					synctest.Wait()
-					if by == "the client" {
-						c.Disconnect()
-						ctx := <-reached
-						reached <- ctx
-						if time.Sleep(time.Hour); ctx.Err() != nil {
-							t.Errorf("ctx has ended with the socket: %v", context.Cause(ctx))
-						}
-					}
-					impatient := errors.New("no time left")
-					ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, impatient)
-					defer cancel()
-					started := time.Now()
-					if err := srv.Close(ctx); err != nil && !errors.Is(err, impatient) {
-						t.Errorf("Close: %v", err)
-					}
-					if took := time.Since(started); took > time.Minute+time.Second {
-						t.Errorf("Close took %v, want the minute that its ctx had", took)
-					}
-					synctest.Wait()
-					if <-reached; !errors.Is(cause, impatient) {
-						t.Errorf("the handler's ctx ended with %v, want %v", cause, impatient)
-					}
+				}
+				ns := srv.Of("/")
+				shared := func(at string) func(context.Context, *wsserver.Socket, error) {
+					return func(ctx context.Context, _ *wsserver.Socket, _ error) { handle(at)(ctx) }
+				}
+				own := func(at string) func(context.Context, error) {
+					return func(ctx context.Context, _ error) { handle(at)(ctx) }
+				}
+				ns.OnDisconnecting(shared("Namespace.OnDisconnecting"))
+				ns.OnDisconnect(shared("Namespace.OnDisconnect"))
+				ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+					s.OnDisconnecting(own("Socket.OnDisconnecting"))
+					s.OnDisconnect(own("Socket.OnDisconnect"))
+					return nil
 				})
+				c := wstest.Dial(t, srv, wstest.Config{})
+				synctest.Wait()
+				if by == "the client" {
+					c.Disconnect()
+					ctx := <-reached
+					reached <- ctx
+					if time.Sleep(time.Hour); ctx.Err() != nil {
+						t.Errorf("ctx has ended with the socket: %v", context.Cause(ctx))
+					}
+				}
+				impatient := errors.New("no time left")
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, impatient)
+				defer cancel()
+				started := time.Now()
+				if err := srv.Close(ctx); err != nil && !errors.Is(err, impatient) {
+					t.Errorf("Close: %v", err)
+				}
+				if took := time.Since(started); took > time.Minute+time.Second {
+					t.Errorf("Close took %v, want the minute that its ctx had", took)
+				}
+				synctest.Wait()
+				if <-reached; !errors.Is(cause, impatient) {
+					t.Errorf("the handler's ctx ended with %v, want %v", cause, impatient)
+				}
 			})
 		}
 	}

@@ -219,12 +219,10 @@ func (s *Socket) protect(event string, handle func() error) error {
 
 // guard runs a handler. A panic is an error, and disconnects the socket.
 func (s *Socket) guard(handle func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = newPanicError(p)
-			s.Disconnect()
-		}
-	}()
+	defer onPanic(func(panicked error) {
+		err = panicked
+		s.Disconnect()
+	})
 	return handle()
 }
 

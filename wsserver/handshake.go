@@ -54,24 +54,15 @@ const (
 )
 
 func packHeader(h http.Header, names []string) string {
-	var b strings.Builder
-	empty := true
+	lines := make([]string, len(names))
 	for i, name := range names {
-		if i > 0 {
-			b.WriteString(nextName)
-		}
-		for j, line := range h.Values(name) {
-			if j > 0 {
-				b.WriteString(nextLine)
-			}
-			b.WriteString(line)
-			empty = false
-		}
+		lines[i] = strings.Join(h.Values(name), nextLine)
 	}
-	if empty {
+	packed := strings.Join(lines, nextName)
+	if strings.Trim(packed, nextName) == "" {
 		return ""
 	}
-	return b.String()
+	return strings.Clone(packed) // one value alone is a part of the request
 }
 
 func unpackHeader(packed string, names []string) http.Header {

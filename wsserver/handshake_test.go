@@ -42,10 +42,8 @@ func TestHandshakeIsSmall(t *testing.T) {
 	defer srv.Close(t.Context())
 	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
 	kept := srv.handshake(r)
-	if unsafe.StringData(kept.remote) == unsafe.StringData(r.RemoteAddr) {
-		t.Error("a part of the request is kept, and with it the whole")
-	}
-	if kept.header != "" || kept.query != "" {
-		t.Errorf("nothing of the application's was sent, and %q and %q are kept", kept.header, kept.query)
-	}
+	kit.Check(t, unsafe.StringData(kept.remote) != unsafe.StringData(r.RemoteAddr),
+		"a part of the request is kept, and with it the whole")
+	kit.Check(t, kept.header == "" && kept.query == "",
+		"nothing of the application's was sent, and %q and %q are kept", kept.header, kept.query)
 }

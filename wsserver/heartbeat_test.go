@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -25,35 +26,25 @@ func TestPingTimeout(t *testing.T) {
 		{"default", wsserver.Config{}, 25 * time.Second, 20 * time.Second},
 		{"configured", wsserver.Config{PingInterval: 3 * time.Second, PingTimeout: time.Second}, 3 * time.Second, time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, test.cfg)
-				gone := farewells(srv.Of("/"))
-				start := time.Now()
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				c.IgnorePings()
-				c.Send("40")
-				time.Sleep(test.interval - 1)
-				synctest.Wait()
-				if got := c.Pings(); got != 0 {
-					t.Errorf("before the interval: got %d pings, want 0", got)
-				}
-				time.Sleep(time.Nanosecond)
-				synctest.Wait()
-				if got := c.Pings(); got != 1 {
-					t.Errorf("after the interval: got %d pings, want 1", got)
-				}
-				f := next(t, gone)
-				if !errors.Is(f.reason, wsserver.ErrPingTimeout) {
-					t.Errorf("reason: got %v, want ErrPingTimeout", f.reason)
-				}
-				if got, want := f.at.Sub(start), test.interval+test.timeout; got != want {
-					t.Errorf("disconnected after %v, want %v", got, want)
-				}
-				if got := c.Wait(); got.Code != 1005 {
-					t.Errorf("the end: got %v, want a Close frame", got)
-				}
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, test.cfg)
+			gone := farewells(srv.Of("/"))
+			start := time.Now()
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			c.IgnorePings()
+			c.Send("40")
+			time.Sleep(test.interval - 1)
+			synctest.Wait()
+			kit.Want(t, c.Pings(), 0, "before the interval: pings")
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			kit.Want(t, c.Pings(), 1, "after the interval: pings")
+			f := next(t, gone)
+			kit.WantErr(t, f.reason, wsserver.ErrPingTimeout, "reason")
+			kit.Want(t, f.at.Sub(start), test.interval+test.timeout, "disconnected after")
+			if got := c.Wait(); got.Code != 1005 {
+				t.Errorf("the end: got %v, want a Close frame", got)
+			}
 		})
 	}
 }
@@ -65,9 +56,7 @@ func TestPong(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		time.Sleep(time.Hour + time.Second)
 		c.EmitWithAck("echo")
-		if got, want := wsrig.Under(c).Pings(), int(time.Hour/(25*time.Second)); got != want {
-			t.Errorf("got %d pings, want %d", got, want)
-		}
+		kit.Want(t, wsrig.Under(c).Pings(), int(time.Hour/(25*time.Second)), "pings")
 	})
 }
 
@@ -84,22 +73,18 @@ func TestConnectTimeout(t *testing.T) {
 		{"attachments without end", wsserver.Config{}, `51-["x",{"_placeholder":true,"num":0}]`, 45 * time.Second},
 		{"configured", wsserver.Config{ConnectTimeout: time.Second}, "", time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, test.cfg)
-				start := time.Now()
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				time.Sleep(test.want / 2)
-				if test.send != "" {
-					c.Send(test.send)
-				}
-				if got := c.Wait(); got.Code != 1005 {
-					t.Errorf("the end: got %v, want a Close frame", got)
-				}
-				if got := time.Since(start); got != test.want {
-					t.Errorf("closed after %v, want %v", got, test.want)
-				}
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, test.cfg)
+			start := time.Now()
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			time.Sleep(test.want / 2)
+			if test.send != "" {
+				c.Send(test.send)
+			}
+			if got := c.Wait(); got.Code != 1005 {
+				t.Errorf("the end: got %v, want a Close frame", got)
+			}
+			kit.Want(t, time.Since(start), test.want, "closed after")
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -137,20 +122,18 @@ func TestIncompleteMessage(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{PingInterval: time.Hour}) // no pong in the midst of the message
-				gone := farewells(srv.Of("/"))
-				c := wstest.Dial(t, srv, wstest.Config{})
-				time.Sleep(time.Minute)
-				start := time.Now()
-				test.send(c)
-				f := next(t, gone)
-				if got := f.at.Sub(start); !errors.Is(f.reason, wsserver.ErrTransport) || got != standstill {
-					t.Errorf("got %v after %v, want ErrTransport after %v", f.reason, got, standstill)
-				}
-				time.Sleep(time.Minute)
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{PingInterval: time.Hour}) // no pong in the midst of the message
+			gone := farewells(srv.Of("/"))
+			c := wstest.Dial(t, srv, wstest.Config{})
+			time.Sleep(time.Minute)
+			start := time.Now()
+			test.send(c)
+			f := next(t, gone)
+			if got := f.at.Sub(start); !errors.Is(f.reason, wsserver.ErrTransport) || got != standstill {
+				t.Errorf("got %v after %v, want ErrTransport after %v", f.reason, got, standstill)
+			}
+			time.Sleep(time.Minute)
 		})
 	}
 }
@@ -206,9 +189,8 @@ func TestCloseTimeout(t *testing.T) {
 		start := time.Now()
 		socketOf(t, srv, c).Close()
 		eof := c.Wait()
-		if eof.Code != 1005 || time.Since(start) != 0 {
-			t.Errorf("got %v after %v, want a Close frame and the end of the stream at once", eof, time.Since(start))
-		}
+		kit.Check(t, eof.Code == 1005 && time.Since(start) == 0,
+			"got %v after %v, want a Close frame and the end of the stream at once", eof, time.Since(start))
 	})
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
@@ -217,14 +199,10 @@ func TestCloseTimeout(t *testing.T) {
 		socketOf(t, srv, c).Close()
 		time.Sleep(5*time.Second - 1)
 		synctest.Wait()
-		if got := srv.Stats().Connections; got != 1 {
-			t.Errorf("before 5s: got %d connections, want 1", got)
-		}
+		kit.Want(t, srv.Stats().Connections, 1, "before 5s: connections")
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if got := srv.Stats().Connections; got != 0 {
-			t.Errorf("after 5s: got %d connections, want 0", got)
-		}
+		kit.Want(t, srv.Stats().Connections, 0, "after 5s: connections")
 	})
 }
 
@@ -241,46 +219,38 @@ func TestTooSlow(t *testing.T) {
 		{"over the bound", limit * 2, false},
 		{"over fifty times", limit * 50, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: limit}})
-				gone := farewells(srv.Of("/"))
-				slow, other := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
-				slow.Stall()
-				const size = 10_000
-				big := strings.Repeat("x", size)
-				frames := (64<<10 + 4<<10 + test.queue) / size // what the network holds, and what the client has read when it stalls
-				start := time.Now()
-				for range frames {
-					if err := srv.Emit(t.Context(), "big", big); err != nil {
-						t.Fatal(err)
-					}
-					synctest.Wait() // the other reads
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: limit}})
+			gone := farewells(srv.Of("/"))
+			slow, other := wstest.Dial(t, srv, wstest.Config{}), wstest.Dial(t, srv, wstest.Config{})
+			slow.Stall()
+			const size = 10_000
+			big := strings.Repeat("x", size)
+			frames := (64<<10 + 4<<10 + test.queue) / size // what the network holds, and what the client has read when it stalls
+			start := time.Now()
+			for range frames {
+				kit.OK(t, srv.Emit(t.Context(), "big", big))
+				synctest.Wait() // the other reads
+			}
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			select {
+			case f := <-gone:
+				got := f.at.Sub(start)
+				if test.connected || !errors.Is(f.reason, wsserver.ErrTooSlow) || f.id != slow.ID() || got < 15*time.Second || got > 18*time.Second {
+					t.Errorf("disconnected after %v: %v; want ErrTooSlow from 15 s to 18 s", got, f.reason)
 				}
-				time.Sleep(20 * time.Second)
-				synctest.Wait()
-				select {
-				case f := <-gone:
-					got := f.at.Sub(start)
-					if test.connected || !errors.Is(f.reason, wsserver.ErrTooSlow) || f.id != slow.ID() || got < 15*time.Second || got > 18*time.Second {
-						t.Errorf("disconnected after %v: %v; want ErrTooSlow from 15 s to 18 s", got, f.reason)
-					}
-				default:
-					if !test.connected {
-						t.Error("the client is connected still")
-					}
-				}
-				if got := len(other.Pending()); got != frames {
-					t.Errorf("the other: got %d events, want %d", got, frames)
-				}
-				got := srv.Stats()
-				if (got.TooSlow == 0) != test.connected || got.Ended.TooSlow != got.TooSlow || got.Connections == 2 != test.connected {
-					t.Errorf("Stats: got %d too slow, %+v, %d connections", got.TooSlow, got.Ended, got.Connections)
-				}
-				if !test.connected && got.Waiting != 0 {
-					t.Errorf("Stats.Waiting: got %d after the end of the slow one, want 0", got.Waiting)
-				}
-			})
+			default:
+				kit.Check(t, test.connected, "the client is connected still")
+			}
+			kit.Want(t, len(other.Pending()), frames, "the other events")
+			got := srv.Stats()
+			if (got.TooSlow == 0) != test.connected || got.Ended.TooSlow != got.TooSlow || got.Connections == 2 != test.connected {
+				t.Errorf("Stats: got %d too slow, %+v, %d connections", got.TooSlow, got.Ended, got.Connections)
+			}
+			if !test.connected && got.Waiting != 0 {
+				t.Errorf("Stats.Waiting: got %d after the end of the slow one, want 0", got.Waiting)
+			}
 		})
 	}
 }

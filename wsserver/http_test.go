@@ -80,21 +80,16 @@ func TestHTTP(t *testing.T) {
 			hs := httptest.NewServer(srv)
 			defer hs.Close()
 			r, err := http.NewRequest(test.method, hs.URL+test.target, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			r.Host = "chat.example"
 			for name, value := range test.header {
 				r.Header.Set(name, value)
 			}
 			answer, err := hs.Client().Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			defer answer.Body.Close()
-			if answer.StatusCode != test.status {
-				t.Fatalf("status: got %d, want %d", answer.StatusCode, test.status)
-			}
+			kit.Require(t, answer.StatusCode == test.status,
+				"status: got %d, want %d", answer.StatusCode, test.status)
 			if test.status < 300 {
 				kit.Eventually(t, "the connection", func() bool { return srv.Stats().Connections == 1 })
 				if got := srv.Stats(); got.Accepted != 1 || got.Refused != 0 {
@@ -103,9 +98,8 @@ func TestHTTP(t *testing.T) {
 				return
 			}
 			body, err := io.ReadAll(answer.Body)
-			if err != nil || !strings.HasPrefix(string(body), test.body) {
-				t.Errorf("body: got %q, %v, want %q", body, err, test.body)
-			}
+			kit.Check(t, err == nil && strings.HasPrefix(string(body), test.body),
+				"body: got %q, %v, want %q", body, err, test.body)
 			if answer.Header.Get("Cache-Control") != "no-store" && test.status == 400 && strings.HasPrefix(test.body, "{") {
 				t.Error("Cache-Control: not no-store")
 			}

@@ -164,9 +164,7 @@ func TestInflateAbuse(t *testing.T) {
 				t.Cleanup(func() { c.nc.Close() })
 			}
 			for start := time.Now(); inflated.Load() == 0; time.Sleep(time.Millisecond) {
-				if time.Since(start) > kit.Patience {
-					t.Fatal("no bomb arrived")
-				}
+				kit.Require(t, time.Since(start) <= kit.Patience, "no bomb arrived")
 			}
 			other := newDeflating(t, dial())
 			defer other.nc.Close()
@@ -176,18 +174,14 @@ func TestInflateAbuse(t *testing.T) {
 			text := strings.Repeat("hello, world ", 1+test.own/13)[:test.own]
 			frame := squeezed(`421["echo","` + text + `"]`)
 			for i := range messages {
-				if _, err := other.nc.Write(frame); err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(other.nc.Write(frame))(t)
 				if got, err := other.read(); err != nil || got != `431["`+text+`"]` {
 					t.Fatalf("answer %d is %.50q, %v", i, got, err)
 				}
 			}
 			each := (inflated.Load() - before) / messages
 			t.Logf("%d bytes were inflated for each answer", each)
-			if each > 60_000_000 {
-				t.Errorf("%d bytes were inflated for each answer", each)
-			}
+			kit.Check(t, each <= 60_000_000, "%d bytes were inflated for each answer", each)
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestLife: each step is taken once, in its order, by whoever comes first, and none after the end but those of the worker.
@@ -17,15 +18,11 @@ func TestLife(t *testing.T) {
 	never := func() bool { t.Error("a step was taken twice, or after the end"); return true }
 	var l life
 	l.init()
-	if l.over() || l.reason() != nil || l.greet(no) || l.at() != connecting {
-		t.Fatal("a life has ended, or gone on, before it began")
-	}
-	if !l.greet(yes) || l.at() != connected || l.greet(never) {
-		t.Fatal("want one greeting")
-	}
-	if l.end(connected, why, func(bool) { t.Error("refused, when connected") }) || l.over() {
-		t.Fatal("what is connected was refused")
-	}
+	kit.Require(t, !l.over() && l.reason() == nil && !l.greet(no) && l.at() == connecting,
+		"a life has ended, or gone on, before it began")
+	kit.Require(t, l.greet(yes) && l.at() == connected && !l.greet(never), "want one greeting")
+	kit.Require(t, !l.end(connected, why, func(bool) { t.Error("refused, when connected") }) && !l.over(),
+		"what is connected was refused")
 	if l.yield(no) || l.hasYielded() || !l.yield(yes) || !l.hasYielded() || l.yield(never) || l.bar() {
 		t.Fatal("want a seat that is yielded once")
 	}
@@ -33,14 +30,12 @@ func TestLife(t *testing.T) {
 	for range 2 {
 		l.end(ended, why, func(greeted bool) {
 			did++
-			if !greeted || context.Cause(l.ctx) != why {
-				t.Error("the end does not know of the greeting, or of its reason")
-			}
+			kit.Check(t, greeted && context.Cause(l.ctx) == why,
+				"the end does not know of the greeting, or of its reason")
 		})
 	}
-	if did != 1 || !l.over() || l.reason() != why || l.greet(never) {
-		t.Fatalf("ended %d times, with %v, want once", did, l.reason())
-	}
+	kit.Require(t, did == 1 && l.over() && l.reason() == why && !l.greet(never),
+		"ended %d times, with %v, want once", did, l.reason())
 	if l.advance(parting); l.at() != parting || !l.over() {
 		t.Error("the life is not parting")
 	}
@@ -68,9 +63,7 @@ func TestSeatOfALife(t *testing.T) {
 		if c.yield {
 			pass = yes
 		}
-		if l.yield(pass) != c.yield {
-			t.Errorf("%s: got a seat %v", name, !c.yield)
-		}
+		kit.Check(t, l.yield(pass) == c.yield, "%s: got a seat %v", name, !c.yield)
 	}
 }
 
@@ -83,9 +76,7 @@ func TestReasonOfARacingEnd(t *testing.T) {
 		wg.Go(func() { l.end(ended, ErrTransportClose, func(bool) {}) })
 		for !l.over() {
 		}
-		if l.reason() != ErrTransportClose {
-			t.Fatalf("got reason %v", l.reason())
-		}
+		kit.Require(t, l.reason() == ErrTransportClose, "got reason %v", l.reason())
 		wg.Wait()
 	}
 }
@@ -119,9 +110,8 @@ func TestAcksOfARacingEnd(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		if calls+refused != 4 || len(a.waiting) > 0 {
-			t.Fatalf("%d were told, %d refused, %d still wait, want 4, and none", calls, refused, len(a.waiting))
-		}
+		kit.Require(t, calls+refused == 4 && len(a.waiting) == 0,
+			"%d were told, %d refused, %d still wait, want 4, and none", calls, refused, len(a.waiting))
 	}
 }
 
@@ -131,21 +121,15 @@ func TestAcks(t *testing.T) {
 	var a acks
 	l.init()
 	for id := range uint64(maxAcks) {
-		if err := a.add(&l, id, func(packet.Args, bool) {}); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, a.add(&l, id, func(packet.Args, bool) {}))
 	}
-	if err := a.add(&l, maxAcks, func(packet.Args, bool) {}); err != ErrTooManyAcks {
-		t.Errorf("got %v, want ErrTooManyAcks", err)
-	}
+	kit.Want(t, a.add(&l, maxAcks, func(packet.Args, bool) {}), ErrTooManyAcks)
 	for id := range uint64(maxAcks + 1) {
 		if got := a.remove(id) != nil; got != (id < maxAcks) || a.remove(id) != nil {
 			t.Fatalf("acknowledgement %d: taken %v, or twice", id, got)
 		}
 	}
-	if a.waiting != nil {
-		t.Error("the memory of what was waited for is kept")
-	}
+	kit.Check(t, a.waiting == nil, "the memory of what was waited for is kept")
 }
 
 // TestSocketIsSmall: an idle socket is the size of a class of the allocator's, and its connection of another.

@@ -3,7 +3,6 @@ package wsserver_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -33,31 +33,29 @@ func everyNamespace(t *testing.T, cfg wsserver.Config) *wsserver.Server {
 // and there is room again when one of them was left.
 func TestManyNamespaces(t *testing.T) {
 	for _, test := range []struct{ set, want int }{{0, 256}, {1, 1}, {3, 3}, {300, 300}} {
-		t.Run(fmt.Sprint(test.set), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := everyNamespace(t, wsserver.Config{Limits: wsserver.Limits{MaxSockets: test.set}})
-				first := wstest.Dial(t, srv, wstest.Config{Namespace: "/0"})
-				clients := []*wstest.Client{first}
-				for i := 1; i < test.want; i++ {
-					clients = append(clients, first.Of(fmt.Sprint("/", i), nil))
+		kit.Bubble(t, fmt.Sprint(test.set), func(t *testing.T) {
+			srv := everyNamespace(t, wsserver.Config{Limits: wsserver.Limits{MaxSockets: test.set}})
+			first := wstest.Dial(t, srv, wstest.Config{Namespace: "/0"})
+			clients := []*wstest.Client{first}
+			for i := 1; i < test.want; i++ {
+				clients = append(clients, first.Of(fmt.Sprint("/", i), nil))
+			}
+			for range 3 {
+				_, refusal := first.Try("/more", nil)
+				if want := `{"message":"too many namespaces on one connection"}`; string(refusal) != want {
+					t.Fatalf("one more: got %q, want %s", refusal, want)
 				}
-				for range 3 {
-					_, refusal := first.Try("/more", nil)
-					if want := `{"message":"too many namespaces on one connection"}`; string(refusal) != want {
-						t.Fatalf("one more: got %q, want %s", refusal, want)
-					}
+			}
+			for _, c := range clients {
+				if got := string(c.EmitWithAck("echo", 1).JSON()); got != "[1]" {
+					t.Fatalf("got %s", got)
 				}
-				for _, c := range clients {
-					if got := string(c.EmitWithAck("echo", 1).JSON()); got != "[1]" {
-						t.Fatalf("got %s", got)
-					}
-				}
-				clients[len(clients)-1].Disconnect()
-				synctest.Wait()
-				if test.want > 1 {
-					first.Of("/more", nil).EmitWithAck("echo")
-				}
-			})
+			}
+			clients[len(clients)-1].Disconnect()
+			synctest.Wait()
+			if test.want > 1 {
+				first.Of("/more", nil).EmitWithAck("echo")
+			}
 		})
 	}
 }
@@ -72,9 +70,7 @@ func TestConnectTwice(t *testing.T) {
 		srv.Use(func(ctx context.Context, s *wsserver.Socket) error { asked++; <-release; return nil })
 		srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
 			connected++
-			if got := string(s.Handshake().Auth); got != `{"n":1}` {
-				t.Errorf("auth: got %s, want that of the first CONNECT", got)
-			}
+			kit.Want(t, string(s.Handshake().Auth), `{"n":1}`, "auth (that of the first CONNECT)")
 			return nil
 		})
 		srv.Of("/other").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-answer; return e.Ack("done") })
@@ -91,18 +87,15 @@ func TestConnectTwice(t *testing.T) {
 		c.Send(`40{"n":3}`, `40/other,`, `40/other,{}`)
 		synctest.Wait()
 		close(answer)
-		if got := c.Read(); got != `43/other,1["done"]` {
-			t.Errorf("the other namespace: got %s", got)
-		}
+		kit.Want(t, c.Read(), `43/other,1["done"]`, "the other namespace")
 		if asked != 1 || connected != 1 || len(srv.Of("/").Sockets()) != 1 {
 			t.Errorf("asked %d times, connected %d times, with %d sockets, want 1, 1 and 1", asked, connected, len(srv.Of("/").Sockets()))
 		}
 		c.Send(`41`, `40{"n":1}`) // not a second one: the first is over
 		got := c.Read()
 		synctest.Wait()
-		if !strings.HasPrefix(got, `40{"sid":`) || connected != 2 {
-			t.Errorf("got %s, connected %d times, want again", got, connected)
-		}
+		kit.Check(t, strings.HasPrefix(got, `40{"sid":`) && connected == 2,
+			"got %s, connected %d times, want again", got, connected)
 	})
 }
 
@@ -145,47 +138,35 @@ func TestConfigLimits(t *testing.T) {
 			{"1,500 levels", moved, []any{deep(1500)}, nil},
 			{"1,501 levels", moved, []any{deep(1501)}, packet.ErrDepth},
 		} {
-			t.Run(fmt.Sprintf("%s, %T", test.name, codec), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					mem := new(adapter.Memory)
-					cfg := wsserver.Config{Adapter: mem, Limits: wsserver.Limits{Packet: test.limits}, Codec: codec}
-					near, far := newServer(t, cfg), newServer(t, cfg)
-					for _, srv := range []*wsserver.Server{near, far} {
-						if err := srv.Ready(t.Context()); err != nil {
-							t.Fatal(err)
-						}
+			kit.Bubble(t, fmt.Sprintf("%s, %T", test.name, codec), func(t *testing.T) {
+				mem := new(adapter.Memory)
+				cfg := wsserver.Config{Adapter: mem, Limits: wsserver.Limits{Packet: test.limits}, Codec: codec}
+				near, far := newServer(t, cfg), newServer(t, cfg)
+				for _, srv := range []*wsserver.Server{near, far} {
+					kit.OK(t, srv.Ready(t.Context()))
+				}
+				told := 0
+				far.Of("/").OnAnyOutgoing(func(*wsserver.Socket, *wsserver.OutgoingEvent) { told++ })
+				c := wstest.Dial(t, near, wstest.Config{Codec: codec})
+				elsewhere := wstest.Dial(t, far, wstest.Config{Codec: codec})
+				err := near.Emit(t.Context(), "x", test.args...)
+				kit.WantErr(t, err, test.want, "Emit")
+				synctest.Wait()
+				for _, client := range []*wstest.Client{c, elsewhere} {
+					if got := len(client.Pending()); (got == 1) != (test.want == nil) {
+						t.Errorf("a client: got %d events", got)
 					}
-					told := 0
-					far.Of("/").OnAnyOutgoing(func(*wsserver.Socket, *wsserver.OutgoingEvent) { told++ })
-					c := wstest.Dial(t, near, wstest.Config{Codec: codec})
-					elsewhere := wstest.Dial(t, far, wstest.Config{Codec: codec})
-					err := near.Emit(t.Context(), "x", test.args...)
-					if !errors.Is(err, test.want) {
-						t.Errorf("Emit: got %v, want %v", err, test.want)
-					}
-					synctest.Wait()
-					for _, client := range []*wstest.Client{c, elsewhere} {
-						if got := len(client.Pending()); (got == 1) != (test.want == nil) {
-							t.Errorf("a client: got %d events", got)
-						}
-					}
-					if (told == 1) != (test.want == nil) {
-						t.Errorf("OnAnyOutgoing was told of %d events", told)
-					}
-					// The client's own limits are wide.
-					c.Emit("echo", test.args...)
-					synctest.Wait()
-					select {
-					case <-c.Done():
-						if test.want == nil {
-							t.Error("what the client sent closed the connection")
-						}
-					default:
-						if test.want != nil {
-							t.Error("what the client sent was accepted")
-						}
-					}
-				})
+				}
+				kit.Check(t, (told == 1) == (test.want == nil), "OnAnyOutgoing was told of %d events", told)
+				// The client's own limits are wide.
+				c.Emit("echo", test.args...)
+				synctest.Wait()
+				select {
+				case <-c.Done():
+					kit.Check(t, test.want != nil, "what the client sent closed the connection")
+				default:
+					kit.Check(t, test.want == nil, "what the client sent was accepted")
+				}
 			})
 		}
 	}
@@ -200,9 +181,7 @@ func TestHighAckID(t *testing.T) {
 		c.Send("40")
 		c.Read()
 		c.Send(`429007199254740991["echo",1]`)
-		if got := c.Read(); got != `439007199254740991[1]` {
-			t.Errorf("got %s", got)
-		}
+		kit.Want(t, c.Read(), `439007199254740991[1]`)
 	})
 }
 
@@ -238,9 +217,7 @@ func TestHandshakeBytes(t *testing.T) {
 				defer hs.Close()
 				filler := url.Values{"q": {strings.Repeat("x", test.query)}}
 				r, err := http.NewRequest("GET", hs.URL+"/socket.io/?EIO=4&transport="+transport+"&"+filler.Encode(), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				want := http.StatusOK
 				if transport == "websocket" {
 					r.Header, want = socket.Clone(), http.StatusSwitchingProtocols
@@ -252,20 +229,14 @@ func TestHandshakeBytes(t *testing.T) {
 					want = test.status
 				}
 				answer, err := hs.Client().Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				defer answer.Body.Close()
-				if answer.StatusCode != want {
-					t.Errorf("got %d, want %d", answer.StatusCode, want)
-				}
+				kit.Want(t, answer.StatusCode, want)
 				if want == 431 {
 					if body, _ := io.ReadAll(answer.Body); !bytes.Contains(body, []byte("Request header fields too large")) {
 						t.Errorf("the answer: got %s", body)
 					}
-					if got := srv.Stats().Refused; got != 1 {
-						t.Errorf("Stats.Refused: got %d, want 1", got)
-					}
+					kit.Want(t, srv.Stats().Refused, 1, "Stats.Refused")
 				}
 			})
 		}

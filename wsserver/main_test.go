@@ -3,7 +3,6 @@ package wsserver_test
 import (
 	"context"
 	"flag"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,7 +92,5 @@ func received(c *wstest.Client) []string {
 
 func wantEvents(t *testing.T, who string, c *wstest.Client, want ...string) {
 	t.Helper()
-	if got := received(c); !slices.Equal(got, want) {
-		t.Errorf("%s: got events %q, want %q", who, got, want)
-	}
+	kit.WantList(t, received(c), want, who, "events")
 }

@@ -80,9 +80,7 @@ func TestPacketMiddlewares(t *testing.T) {
 			steps, seen = nil, nil
 			c.Emit(test.event)
 			synctest.Wait()
-			if !slices.Equal(steps, test.steps) {
-				t.Errorf("%s: got %q, want %q", test.event, steps, test.steps)
-			}
+			kit.WantList(t, steps, test.steps, test.event)
 			if len(test.errs) == 0 {
 				if len(failures) > 0 {
 					t.Errorf("%s: OnError got %v", test.event, <-failures)
@@ -96,9 +94,7 @@ func TestPacketMiddlewares(t *testing.T) {
 				}
 			}
 		}
-		if wrapped != 2 {
-			t.Errorf("middlewares were made %d times, want once each", wrapped)
-		}
+		kit.Want(t, wrapped, 2, "makings of middlewares")
 		c.Emit("panics")
 		<-c.Disconnected()
 		synctest.Wait()
@@ -142,8 +138,6 @@ func TestPanicInOnError(t *testing.T) {
 		if got := log.String(); !strings.Contains(got, "bang in OnError") || !strings.Contains(got, "broken") {
 			t.Errorf("log: got %q, want the panic and what was to be reported", got)
 		}
-		if got := srv.Stats().Failures; got != 1 {
-			t.Errorf("Stats.Failures: got %d, want 1", got)
-		}
+		kit.Want(t, srv.Stats().Failures, 1, "Stats.Failures")
 	})
 }

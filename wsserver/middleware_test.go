@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
@@ -55,70 +55,54 @@ func TestRefusal(t *testing.T) {
 		{"a panic", func(context.Context, *wsserver.Socket) error { panic("bang") }, `{"message":"internal error"}`, "bang"},
 		{"Disconnect", func(ctx context.Context, s *wsserver.Socket) error { s.Disconnect(); return nil }, `{"message":"disconnected"}`, ""},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				srv := newServer(t, wsserver.Config{OnError: onError})
-				admin := srv.Of("/admin")
-				refuse := true
-				admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
-					s.OnDisconnect(func(context.Context, error) {
-						if refuse {
-							t.Error("OnDisconnect was called for a refused client")
-						}
-					})
-					if refuse {
-						return test.admit(ctx, s)
-					}
-					return nil
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			onError, failures := collectErrors()
+			srv := newServer(t, wsserver.Config{OnError: onError})
+			admin := srv.Of("/admin")
+			refuse := true
+			admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
+				s.OnDisconnect(func(context.Context, error) {
+					kit.Check(t, !refuse, "OnDisconnect was called for a refused client")
 				})
-				admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
-					if refuse {
-						t.Error("the next middleware was asked")
-					}
-					return nil
-				})
-				admin.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-					if refuse {
-						t.Error("OnConnect was called for a refused client")
-					}
-					return nil
-				})
-				gone := farewells(admin)
-				admin.On("echo", echo)
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				c.Read()
-				for range 3 { // it may try again
-					c.Send(`40/admin,{"token":"x"}`)
-					if got, want := c.Read(), `44/admin,`+test.want; got != want {
-						t.Errorf("got %s, want %s", got, want)
-					}
-					synctest.Wait()
-					nothingLeft(t, admin)
-					select {
-					case f := <-failures:
-						if test.report == "" && test.name != "data nested too deeply" || !strings.Contains(f.err.Error(), test.report) || f.event != "connect" {
-							t.Errorf("OnError: got %q, %v, want %q", f.event, f.err, test.report)
-						}
-					default:
-						if test.report != "" {
-							t.Errorf("OnError was not called, want %q", test.report)
-						}
-					}
+				if refuse {
+					return test.admit(ctx, s)
 				}
-				refuse = false
-				c.Send(`40/admin,{"token":"y"}`)
-				if got := c.Read(); !strings.HasPrefix(got, `40/admin,{"sid":`) {
-					t.Errorf("then: got %s, want CONNECT", got)
-				}
-				c.Send(`42/admin,7["echo",1]`)
-				if got := c.Read(); got != `43/admin,7[1]` {
-					t.Errorf("then: got %s, want the answer", got)
-				}
-				if len(gone) > 0 {
-					t.Error("OnDisconnect of the namespace was called for a refused client")
-				}
+				return nil
 			})
+			admin.Use(func(ctx context.Context, s *wsserver.Socket) error {
+				kit.Check(t, !refuse, "the next middleware was asked")
+				return nil
+			})
+			admin.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+				kit.Check(t, !refuse, "OnConnect was called for a refused client")
+				return nil
+			})
+			gone := farewells(admin)
+			admin.On("echo", echo)
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			c.Read()
+			for range 3 { // it may try again
+				c.Send(`40/admin,{"token":"x"}`)
+				kit.Want(t, c.Read(), `44/admin,`+test.want)
+				synctest.Wait()
+				nothingLeft(t, admin)
+				select {
+				case f := <-failures:
+					if test.report == "" && test.name != "data nested too deeply" || !strings.Contains(f.err.Error(), test.report) || f.event != "connect" {
+						t.Errorf("OnError: got %q, %v, want %q", f.event, f.err, test.report)
+					}
+				default:
+					kit.Want(t, test.report, "", "OnError was not called")
+				}
+			}
+			refuse = false
+			c.Send(`40/admin,{"token":"y"}`)
+			if got := c.Read(); !strings.HasPrefix(got, `40/admin,{"sid":`) {
+				t.Errorf("then: got %s, want CONNECT", got)
+			}
+			c.Send(`42/admin,7["echo",1]`)
+			kit.Want(t, c.Read(), `43/admin,7[1]`, "then")
+			kit.Check(t, len(gone) == 0, "OnDisconnect of the namespace was called for a refused client")
 		})
 	}
 }
@@ -139,17 +123,14 @@ func TestMiddlewares(t *testing.T) {
 		}
 		srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
 			step("first", s)
-			if s.Namespace() != srv.Of("/") || string(s.Handshake().Auth) != `{"name":"Ann"}` {
-				t.Errorf("the socket: got namespace %v, auth %s", s.Namespace(), s.Handshake().Auth)
-			}
+			kit.Check(t, s.Namespace() == srv.Of("/") && string(s.Handshake().Auth) == `{"name":"Ann"}`,
+				"the socket: got namespace %v, auth %s", s.Namespace(), s.Handshake().Auth)
 			for what, err := range map[string]error{
 				"Emit":     s.Emit(ctx, "x"),
 				"Volatile": s.Volatile().Emit(ctx, "x"),
 				"Join":     s.Join(ctx, "x"),
 			} {
-				if !errors.Is(err, wsserver.ErrNotConnected) {
-					t.Errorf("%s: got %v, want ErrNotConnected", what, err)
-				}
+				kit.WantErr(t, err, wsserver.ErrNotConnected, what)
 			}
 			if _, err := s.EmitWithAck(ctx, "x"); !errors.Is(err, wsserver.ErrNotConnected) {
 				t.Errorf("EmitWithAck: got %v, want ErrNotConnected", err)
@@ -186,19 +167,13 @@ func TestMiddlewares(t *testing.T) {
 		if got := c.Read(); !strings.HasPrefix(got, `40{"sid":`) {
 			t.Errorf("first: got %s, want CONNECT", got)
 		}
-		if got := c.Read(); got != `42["hello"]` {
-			t.Errorf("second: got %s, want hello", got)
-		}
+		kit.Want(t, c.Read(), `42["hello"]`, "second")
 		c.Send(`421["who",0]`)
-		if got := c.Read(); got != `431["Ann"]` {
-			t.Errorf("third: got %s, want the answer", got)
-		}
+		kit.Want(t, c.Read(), `431["Ann"]`, "third")
 		c.Abort()
 		synctest.Wait()
 		want := []string{"first: 0 rooms, connected false", "second: 0 rooms, connected false", "connect: 1 rooms, connected true", "any: who", "gone"}
-		if !slices.Equal(steps, want) {
-			t.Errorf("got %q, want %q", steps, want)
-		}
+		kit.WantList(t, steps, want)
 	})
 }
 
@@ -216,40 +191,35 @@ func TestGoneInMiddleware(t *testing.T) {
 		{"DISCONNECT before the CONNECT answer", func(c *wsrig.Conn) { c.Send(`41`) }, wsserver.ErrParse},
 		{"a second CONNECT, which is ignored, and no CONNECT answer", func(c *wsrig.Conn) { c.Send(`40`) }, wsserver.ErrConnectTimeout},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				srv := newServer(t, wsserver.Config{OnError: onError})
-				ns := srv.Of("/")
-				gone := farewells(ns)
-				inside, causes := make(chan struct{}), make(chan error, 1)
-				srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
-					close(inside)
-					<-ctx.Done()
-					causes <- context.Cause(ctx)
-					return nil // it has not noticed
-				})
-				srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
-					t.Error("the next middleware was asked")
-					return nil
-				})
-				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { t.Error("OnConnect was called"); return nil })
-				ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { t.Error("an event was handled"); return nil })
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				c.Read()
-				c.Send("40")
-				<-inside
-				test.act(c)
-				if got := <-causes; !errors.Is(got, test.want) {
-					t.Errorf("cause: got %v, want %v", got, test.want)
-				}
-				c.Wait()
-				synctest.Wait()
-				nothingLeft(t, ns)
-				if len(gone)+len(failures) > 0 {
-					t.Errorf("%d calls of OnDisconnect, %d of OnError, want none", len(gone), len(failures))
-				}
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			onError, failures := collectErrors()
+			srv := newServer(t, wsserver.Config{OnError: onError})
+			ns := srv.Of("/")
+			gone := farewells(ns)
+			inside, causes := make(chan struct{}), make(chan error, 1)
+			srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+				close(inside)
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return nil // it has not noticed
 			})
+			srv.Use(func(ctx context.Context, s *wsserver.Socket) error {
+				t.Error("the next middleware was asked")
+				return nil
+			})
+			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { t.Error("OnConnect was called"); return nil })
+			ns.OnAny(func(ctx context.Context, e *wsserver.Event) error { t.Error("an event was handled"); return nil })
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			c.Read()
+			c.Send("40")
+			<-inside
+			test.act(c)
+			kit.WantErr(t, <-causes, test.want, "cause")
+			c.Wait()
+			synctest.Wait()
+			nothingLeft(t, ns)
+			kit.Check(t, len(gone)+len(failures) == 0,
+				"%d calls of OnDisconnect, %d of OnError, want none", len(gone), len(failures))
 		})
 	}
 }
@@ -266,25 +236,20 @@ func TestRefusedConnectTimeout(t *testing.T) {
 		{"waiting", func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() }, true},
 		{"granted", func(context.Context, *wsserver.Socket) error { return nil }, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				srv.Use(test.admit)
-				start := time.Now()
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				c.Send("40")
-				time.Sleep(46 * time.Second)
-				select {
-				case <-c.Done():
-					if !test.ends {
-						t.Error("the connection was closed")
-					}
-				default:
-					if test.ends {
-						t.Errorf("the connection is open after %v, want it closed after 45s", time.Since(start))
-					}
-				}
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			srv.Use(test.admit)
+			start := time.Now()
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			c.Send("40")
+			time.Sleep(46 * time.Second)
+			select {
+			case <-c.Done():
+				kit.Check(t, test.ends, "the connection was closed")
+			default:
+				kit.Check(t, !test.ends,
+					"the connection is open after %v, want it closed after 45s", time.Since(start))
+			}
 		})
 	}
 }
@@ -318,9 +283,7 @@ func TestEventAfterRefusal(t *testing.T) {
 		synctest.Wait()
 		c.Send(`42/admin,["x"]`)
 		c.Wait()
-		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrParse) {
-			t.Errorf("reason: got %v, want ErrParse", f.reason)
-		}
+		kit.WantErr(t, next(t, gone).reason, wsserver.ErrParse, "reason")
 	})
 }
 
@@ -364,12 +327,8 @@ func TestServerCloseInMiddleware(t *testing.T) {
 		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Send("40")
 		synctest.Wait()
-		if err := srv.Close(t.Context()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if got := <-reasons; !errors.Is(got, wsserver.ErrShutdown) {
-			t.Errorf("cause: got %v, want ErrShutdown", got)
-		}
+		kit.OK(t, srv.Close(t.Context()), "Close")
+		kit.WantErr(t, <-reasons, wsserver.ErrShutdown, "cause")
 		c.Wait()
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -59,10 +60,7 @@ func TestMounts(t *testing.T) {
 		{"TLS that ends at a proxy", func(t *testing.T, srv *wsserver.Server) *httptest.Server {
 			behind := httptest.NewServer(mux(srv))
 			t.Cleanup(behind.Close)
-			target, err := url.Parse(behind.URL)
-			if err != nil {
-				t.Fatal(err)
-			}
+			target := kit.Must(url.Parse(behind.URL))(t)
 			proxy := httputil.NewSingleHostReverseProxy(target)
 			proxy.ErrorLog = quiet
 			return httptest.NewTLSServer(proxy)
@@ -85,26 +83,19 @@ func TestMounts(t *testing.T) {
 			request := func(method, path, body string) string {
 				t.Helper()
 				r, err := http.NewRequestWithContext(t.Context(), method, hs.URL+path, strings.NewReader(body))
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				answer, err := hs.Client().Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, err)
 				defer answer.Body.Close()
-				if want := 1 + strings.Count(test.name, "HTTP/2"); answer.ProtoMajor != want {
-					t.Errorf("the answer is HTTP/%d, want %d", answer.ProtoMajor, want)
-				}
+				kit.Want(t, answer.ProtoMajor, 1+strings.Count(test.name, "HTTP/2"),
+					"the answer is HTTP/")
 				text, err := io.ReadAll(answer.Body)
 				if err != nil || answer.StatusCode != http.StatusOK {
 					t.Fatalf("%s %s: %s, %q, %v", method, path, answer.Status, text, err)
 				}
 				return string(text)
 			}
-			if got := request("GET", "/hello", ""); got != "hello from /hello" {
-				t.Errorf("the program's own route: got %q", got)
-			}
+			kit.Want(t, request("GET", "/hello", ""), "hello from /hello", "the program's own route")
 
 			const path = "/socket.io/?EIO=4&transport=polling"
 			_, rest, _ := strings.Cut(request("GET", path, ""), `"sid":"`)
@@ -115,15 +106,10 @@ func TestMounts(t *testing.T) {
 				t.Errorf("CONNECT: got %q", got)
 			}
 			request("POST", session, `42["echo","over HTTP"]`)
-			if got, want := request("GET", session, ""), `42["echo","over HTTP"]`; got != want {
-				t.Errorf("polling: got %q, want %q", got, want)
-			}
+			kit.Want(t, request("GET", session, ""), `42["echo","over HTTP"]`, "polling")
 			dial := func() net.Conn {
 				t.Helper()
-				nc, err := net.Dial("tcp", hs.Listener.Addr().String())
-				if err != nil {
-					t.Fatal(err)
-				}
+				nc := kit.Must(net.Dial("tcp", hs.Listener.Addr().String()))(t)
 				if strings.HasPrefix(hs.URL, "https") {
 					cfg := hs.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 					cfg.ServerName, cfg.NextProtos = "example.com", []string{"http/1.1"}
@@ -133,18 +119,12 @@ func TestMounts(t *testing.T) {
 			}
 			raw := wsrig.New(t, dial(), wsrig.Config{Query: url.Values{"sid": {sid}}})
 			raw.Send("2probe")
-			if got := raw.Read(); got != "3probe" {
-				t.Errorf("probe: got %q", got)
-			}
+			kit.Want(t, raw.Read(), "3probe", "probe")
 			raw.Send("5", `42["echo","upgraded"]`)
-			if got, want := raw.Read(), `42["echo","upgraded"]`; got != want {
-				t.Errorf("after the upgrade: got %q, want %q", got, want)
-			}
+			kit.Want(t, raw.Read(), `42["echo","upgraded"]`, "after the upgrade")
 			c := wstest.New(t, dial(), wstest.Config{})
 			c.Emit("echo", "WebSocket only")
-			if got, want := c.Next("echo").String(), `["echo","WebSocket only"]`; got != want {
-				t.Errorf("WebSocket: got %s, want %s", got, want)
-			}
+			kit.Want(t, c.Next("echo").String(), `["echo","WebSocket only"]`, "WebSocket")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -21,13 +22,9 @@ func TestNamespacesWatched(t *testing.T) {
 			synctest.Wait()
 			select {
 			case <-changed:
-				if !told {
-					t.Errorf("%s: a change was told", what)
-				}
+				kit.Check(t, told, "%s: a change was told", what)
 			default:
-				if told {
-					t.Errorf("%s: no change was told", what)
-				}
+				kit.Check(t, !told, "%s: no change was told", what)
 			}
 			var all []*wsserver.Namespace
 			all, changed = srv.Namespaces()
@@ -40,9 +37,8 @@ func TestNamespacesWatched(t *testing.T) {
 					}
 				}
 			}
-			if strings.Join(got, " ") != strings.Join(names, " ") {
-				t.Errorf("%s: got %v, want %v", what, got, names)
-			}
+			kit.Check(t, strings.Join(got, " ") == strings.Join(names, " "),
+				"%s: got %v, want %v", what, got, names)
 		}
 		want("at first", false, "/")
 		if ns, ok := srv.Lookup("/room-1"); ns != nil || ok {

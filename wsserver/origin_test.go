@@ -2,7 +2,6 @@ package wsserver_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -132,17 +131,13 @@ func TestUpgradeNeedsNoOrigin(t *testing.T) {
 	sid, _ := openPolling(t, hs.URL)
 	socket := func(query string) int {
 		r, err := http.NewRequest("GET", hs.URL+"/socket.io/?EIO=4&transport=websocket"+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		for name, value := range map[string]string{"Origin": "https://evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
 			"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
 			r.Header.Set(name, value)
 		}
 		answer, err := hs.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		answer.Body.Close()
 		return answer.StatusCode
 	}
@@ -151,18 +146,13 @@ func TestUpgradeNeedsNoOrigin(t *testing.T) {
 			t.Errorf("a WebSocket with %q: got %d, want %d", query, got, want)
 		}
 	}
-	if asked != 2 {
-		t.Errorf("AllowRequest was asked %d times, want 2", asked)
-	}
+	kit.Want(t, asked, 2, "calls of AllowRequest")
 }
 
 // openPolling opens a session, and returns its id and its first answer.
 func openPolling(t *testing.T, url string) (sid string, answer *http.Response) {
 	t.Helper()
-	answer, err := http.Get(url + "/socket.io/?EIO=4&transport=polling")
-	if err != nil {
-		t.Fatal(err)
-	}
+	answer = kit.Must(http.Get(url + "/socket.io/?EIO=4&transport=polling"))(t)
 	defer answer.Body.Close()
 	body := make([]byte, 512)
 	n, _ := answer.Body.Read(body)
@@ -222,17 +212,11 @@ func TestCloseTransport(t *testing.T) {
 		c.Send(`42["x"]`, `42["x"]`, `42["x"]`)
 		synctest.Wait()
 		s := srv.Of("/").Sockets()[0]
-		if err := s.Emit(t.Context(), "last", "words"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Emit(t.Context(), "last", "words"))
 		s.CloseTransport()
 		s.CloseTransport()
-		if err := s.Emit(t.Context(), "too late"); !errors.Is(err, wsserver.ErrForcedClose) {
-			t.Errorf("Emit afterwards: got %v, want ErrForcedClose", err)
-		}
-		if got := c.Read(); got != `42["last","words"]` {
-			t.Errorf("got %s", got)
-		}
+		kit.WantErr(t, s.Emit(t.Context(), "too late"), wsserver.ErrForcedClose, "Emit afterwards")
+		kit.Want(t, c.Read(), `42["last","words"]`)
 		if end := c.Wait(); end.Code != 1005 {
 			t.Errorf("got %v, want a Close frame without a code", end)
 		}
@@ -242,8 +226,6 @@ func TestCloseTransport(t *testing.T) {
 				t.Errorf("reason: got %v", f.reason)
 			}
 		}
-		if handled != 3 {
-			t.Errorf("%d of 3 events were handled", handled)
-		}
+		kit.Want(t, handled, 3, "events handled of 3")
 	})
 }

@@ -126,10 +126,6 @@ func (s *Socket) tell(e *OutgoingEvent, shared list[func(*Socket, *OutgoingEvent
 
 // shield reports a panic of f, which has no other consequence.
 func (srv *Server) shield(s *Socket, event string, f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			srv.report(s, event, newPanicError(p))
-		}
-	}()
+	defer onPanic(func(err error) { srv.report(s, event, err) })
 	f()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -35,9 +36,7 @@ func (n *notes) want(t *testing.T, what string, want ...string) {
 	synctest.Wait()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !slices.Equal(n.steps, want) {
-		t.Errorf("%s: got %q, want %q", what, n.steps, want)
-	}
+	kit.WantList(t, n.steps, want, what)
 	n.steps = nil
 }
 
@@ -85,9 +84,7 @@ func TestOnAny(t *testing.T) {
 		n.want(t, "an event that nobody handles", "namespace 1: error <nil>", "namespace 2: error <nil>", "socket 1: error <nil>", "socket 2: error <nil>")
 		c.Emit("y", []byte("b"))
 		n.want(t, "binary", "namespace 1: y [98]", "namespace 2: y [98]", "socket 1: y [98]", "socket 2: y [98]")
-		if got := string(c.EmitWithAck("y").JSON()); got != `["any"]` {
-			t.Errorf("ack of a catch-all handler: got %s", got)
-		}
+		kit.Want(t, string(c.EmitWithAck("y").JSON()), `["any"]`, "ack of a catch-all handler")
 		n.want(t, "ack", "namespace 1: y <nil>", "namespace 2: y <nil>", "socket 1: y <nil>", "socket 2: y <nil>")
 		wsrig.Under(c).Send(`437["nobody waits for it"]`, `42[7]`)
 		n.want(t, "an ack, and a number for a name", "namespace 1: 7 <nil>", "namespace 2: 7 <nil>", "socket 1: 7 <nil>", "socket 2: 7 <nil>")
@@ -128,9 +125,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 		var srvs [2]*wsserver.Server
 		for i := range srvs {
 			srvs[i] = newServer(t, wsserver.Config{Adapter: memory, Codec: decodes{n: &count[i]}})
-			if err := srvs[i].Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srvs[i].Ready(t.Context()))
 		}
 		srv, ns := srvs[0], srvs[0].Of("/")
 		clients := make(map[string]string)
@@ -145,9 +140,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 		decoded := func(what string, want int32) {
 			t.Helper()
 			synctest.Wait()
-			if got := count[0].Swap(0); got != want {
-				t.Errorf("%s: got %d packets decoded, want %d", what, got, want)
-			}
+			kit.Want(t, count[0].Swap(0), want, what, "packets decoded")
 		}
 		decoded("two CONNECTs", 2)
 		ns.Emit(t.Context(), "unseen")
@@ -165,9 +158,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 			n.add("a's own: %s %v %v", e.Name(), arg, e.WantsAck())
 		})
 		for _, srv := range srvs {
-			if err := srv.Emit(t.Context(), "all", []byte("x")); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.Emit(t.Context(), "all", []byte("x")))
 			n.want(t, "broadcast", "a's own: all [120] false")
 			decoded("broadcast", 1)
 		}
@@ -190,9 +181,7 @@ func TestOnAnyOutgoing(t *testing.T) {
 			decoded("a broadcast for two", 1)
 		}
 		a.On("q", func(wstest.Event) []any { return []any{"answer"} })
-		if _, err := sa.EmitWithAck(t.Context(), "q", "?"); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(sa.EmitWithAck(t.Context(), "q", "?"))(t)
 		sa.Volatile().Emit(t.Context(), "v")
 		n.want(t, "emits", "to a: q", "a's own: q ? true", "to a: v", "a's own: v <nil> false")
 		a.EmitWithAck("echo", 1)
@@ -226,8 +215,6 @@ func TestPanicInOnAnyOutgoing(t *testing.T) {
 				t.Errorf("OnError: got %v, want a PanicError of %s", f, want)
 			}
 		}
-		if !s.Connected() {
-			t.Error("the socket was disconnected")
-		}
+		kit.Check(t, s.Connected(), "the socket was disconnected")
 	})
 }

@@ -69,9 +69,7 @@ func TestPingAmidBulk(t *testing.T) {
 					gone := farewells(srv.Of("/"))
 					c := client(250_000, wstest.Config{})
 					for i, size := range test.sizes {
-						if err := srv.Emit(t.Context(), "n", i, strings.Repeat("x", size)); err != nil {
-							t.Fatal(err)
-						}
+						kit.OK(t, srv.Emit(t.Context(), "n", i, strings.Repeat("x", size)))
 					}
 					begin := time.Now()
 					for i := range test.sizes {
@@ -135,9 +133,7 @@ func TestBurst(t *testing.T) {
 						time.Sleep(250 * time.Millisecond)
 						text = text[:test.later]
 					}
-					if err := srv.Emit(t.Context(), "n", i, text); err != nil {
-						t.Fatal(err)
-					}
+					kit.OK(t, srv.Emit(t.Context(), "n", i, text))
 				}
 				for _, c := range members {
 					for i := range test.events + test.after {
@@ -204,9 +200,7 @@ func TestNeverRead(t *testing.T) {
 		sent := 0
 		for len(gone) < n && sent < 5000 {
 			time.Sleep(20 * time.Millisecond)
-			if err := srv.Emit(t.Context(), "n", sent, text); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.Emit(t.Context(), "n", sent, text))
 			if sent++; sent*len(text) > 1<<20 && over.IsZero() {
 				over = time.Now()
 			}
@@ -250,9 +244,7 @@ func TestBudget(t *testing.T) {
 			begin := time.Now()
 			for i := range 100 {
 				time.Sleep(20 * time.Millisecond)
-				if err := srv.Emit(t.Context(), "n", i, strings.Repeat("x", 10_000)); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, srv.Emit(t.Context(), "n", i, strings.Repeat("x", 10_000)))
 				most = max(most, srv.Stats().Waiting)
 			}
 			for i := range 100 {
@@ -295,8 +287,6 @@ func TestSharedFrames(t *testing.T) {
 			c.Resume()
 		}
 		synctest.Wait()
-		if got := srv.Stats().Waiting; got != 0 {
-			t.Errorf("%d bytes wait after all was read, want 0", got)
-		}
+		kit.Want(t, srv.Stats().Waiting, 0, "bytes wait after all was read")
 	})
 }

@@ -67,18 +67,15 @@ func (srv *Server) parentOf(parents []*ParentNamespace, name string) *ParentName
 	return parents[i]
 }
 
-func (p *ParentNamespace) matches(name string) (ok bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			ok = false
-			srv := p.server
-			srv.counts.failures.Add(1)
-			if srv.unmatched.allow() {
-				srv.cfg.Logger.Error("belfry: the function given to OfFunc failed; further failures of this minute are only counted",
-					"namespace", clip(name), "error", newPanicError(v))
-			}
+func (p *ParentNamespace) matches(name string) bool {
+	defer onPanic(func(err error) {
+		srv := p.server
+		srv.counts.failures.Add(1)
+		if srv.unmatched.allow() {
+			srv.cfg.Logger.Error("belfry: the function given to OfFunc failed; further failures of this minute are only counted",
+				"namespace", clip(name), "error", err)
 		}
-	}()
+	})
 	return p.match(name)
 }
 

@@ -71,18 +71,15 @@ func TestParentNamespace(t *testing.T) {
 		rooms.OnDisconnecting(func(_ context.Context, s *wsserver.Socket, _ error) { step("disconnecting, %d rooms", len(s.Rooms())) })
 		rooms.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			step("disconnect, %d rooms", len(s.Rooms()))
-			if !slices.Contains(rooms.Namespaces(), s.Namespace()) {
-				t.Error("OnDisconnect: the namespace has gone before the handlers of its last socket")
-			}
+			kit.Check(t, slices.Contains(rooms.Namespaces(), s.Namespace()),
+				"OnDisconnect: the namespace has gone before the handlers of its last socket")
 		})
 		want := func(steps_ ...string) {
 			t.Helper()
 			synctest.Wait()
 			mu.Lock()
 			defer mu.Unlock()
-			if !slices.Equal(steps, steps_) {
-				t.Errorf("got %q, want %q", steps, steps_)
-			}
+			kit.WantList(t, steps, steps_)
 			steps = nil
 		}
 		wantNames(t, rooms)
@@ -104,12 +101,9 @@ func TestParentNamespace(t *testing.T) {
 				child = ns
 			}
 		}
-		if child == nil || len(child.Sockets()) != 2 {
-			t.Fatalf("/room-1: got %v, want a namespace of two", child)
-		}
-		if err := child.Emit(t.Context(), "said", 1); err != nil {
-			t.Fatal(err)
-		}
+		kit.Require(t, child != nil && len(child.Sockets()) == 2,
+			"/room-1: got %v, want a namespace of two", child)
+		kit.OK(t, child.Emit(t.Context(), "said", 1))
 		want("parent sends said", "child sends said", "parent sends said", "child sends said")
 		wantEvents(t, "a", a, `["said",1]`)
 		wantEvents(t, "b", b, `["said",1]`)
@@ -130,9 +124,7 @@ func TestParentNamespace(t *testing.T) {
 		if now := rooms.Namespaces(); len(now) != 1 || now[0] == child {
 			t.Errorf("a new child: got the old one")
 		}
-		if err := child.To(a.ID()).Emit(t.Context(), "said", 2); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, child.To(a.ID()).Emit(t.Context(), "said", 2))
 		want("parent sends said", "child sends said") // once: not by what was set on the old one
 		wantEvents(t, "a", a, `["said",2]`)
 		if got := child.Sockets(); len(got) != 1 || got[0].ID() != a.ID() {
@@ -169,9 +161,7 @@ func TestParentRefused(t *testing.T) {
 				{`40/panic,{}`, `44/panic,{"message":"Invalid namespace"}`},
 			} {
 				c.Send(test.send)
-				if got := c.Read(); got != test.want {
-					t.Errorf("%s: got %s, want %s", test.send, got, test.want)
-				}
+				kit.Want(t, c.Read(), test.want, test.send)
 				wantNames(t, first)
 				wantNames(t, second) // made for a client that was then refused: gone
 			}
@@ -179,9 +169,7 @@ func TestParentRefused(t *testing.T) {
 		if got := log.String(); strings.Count(got, "belfry: the function given to OfFunc failed") != 1 || !strings.Contains(got, "bang in match") {
 			t.Errorf("log: got %q, want the panic, once in a minute", got)
 		}
-		if got := srv.Stats().Failures; got != 3 {
-			t.Errorf("Stats.Failures: got %d, want 3", got)
-		}
+		kit.Want(t, srv.Stats().Failures, 3, "Stats.Failures")
 
 		for i := range 2 {
 			c.Send(fmt.Sprintf(`40/room-%d,`, i))
@@ -192,13 +180,9 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, first, "/room-0", "/room-1")
 		for range 100 {
 			c.Send(`40/room-2,`)
-			if got, want := c.Read(), `44/room-2,{"message":"too many namespaces"}`; got != want {
-				t.Errorf("beyond the bound: got %s, want %s", got, want)
-			}
+			kit.Want(t, c.Read(), `44/room-2,{"message":"too many namespaces"}`, "beyond the bound")
 		}
-		if got := strings.Count(log.String(), "MaxNamespaces"); got != 1 {
-			t.Errorf("logged %d times that there are too many, want once", got)
-		}
+		kit.Want(t, strings.Count(log.String(), "MaxNamespaces"), 1, "times logged that there are too many")
 		d := wstest.Dial(t, srv, wstest.Config{Namespace: "/room-1"}) // it is there
 		c.Send(`41/room-0,`)
 		synctest.Wait()
@@ -206,9 +190,7 @@ func TestParentRefused(t *testing.T) {
 		wantNames(t, first, "/room-1", "/room-2")
 		// What the program asks for does not count, and stays.
 		pinned := srv.Of("room-7")
-		if srv.Of("/room-2") == nil || pinned != srv.Of("/room-7") {
-			t.Error("Of made another")
-		}
+		kit.Check(t, srv.Of("/room-2") != nil && pinned == srv.Of("/room-7"), "Of made another")
 		wantNames(t, first, "/room-1", "/room-2", "/room-7")
 		d.Of("/room-8", nil)
 		d.Abort()
@@ -223,9 +205,7 @@ func TestParentRefused(t *testing.T) {
 			t.Errorf("behind a slow match: got %s, want CONNECT", got)
 		}
 		c.Send(`420["echo"]`)
-		if got := c.Read(); got != `430[]` {
-			t.Errorf("behind a slow match: got %s, want the answer", got)
-		}
+		kit.Want(t, c.Read(), `430[]`, "behind a slow match")
 		c.Abort()
 		time.Sleep(time.Minute)
 		wantNames(t, second)
@@ -258,9 +238,7 @@ func TestParentTogether(t *testing.T) {
 			c.Read()
 		}
 		wantNames(t, p, "/room")
-		if got := ns.Sockets(); len(got) != 3 {
-			t.Errorf("the program's namespace has %d sockets, want 3", len(got))
-		}
+		kit.Want(t, len(ns.Sockets()), 3, "sockets of the program's namespace")
 	})
 }
 
@@ -280,19 +258,14 @@ func TestOfParent(t *testing.T) {
 		c := wstest.Dial(t, srv, wstest.Config{})
 		a, b := c.Of("/room-1", nil), c.Of("/room-2", nil)
 		c.Of("/plain", nil)
-		if len(plain.Sockets()) != 1 {
-			t.Error("the client is in another namespace")
-		}
+		kit.Want(t, len(plain.Sockets()), 1, "the client is in another namespace")
 		a.EmitWithAck("echo")
 		b.EmitWithAck("echo")
-		if got := string(b.EmitWithAck("who").JSON()); got != `["parent"]` {
-			t.Errorf("the child: got %s, want the parent's answer", got)
-		}
+		kit.Want(t, string(b.EmitWithAck("who").JSON()), `["parent"]`, "the child (the parent's answer)")
 		c.Abort()
 		wantNames(t, rooms, "/room-2")
-		if srv.Of("/room-2") != room2 || srv.Of("/room-1") != before {
-			t.Error("a namespace of the program's has gone")
-		}
+		kit.Check(t, srv.Of("/room-2") == room2 && srv.Of("/room-1") == before,
+			"a namespace of the program's has gone")
 	})
 }
 
@@ -307,9 +280,7 @@ func TestParentAcrossNodes(t *testing.T) {
 		for range 2 {
 			srv := newServer(t, wsserver.Config{Adapter: memory})
 			parents = append(parents, srv.OfFunc(isRoom))
-			if err := srv.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.Ready(t.Context()))
 			srvs = append(srvs, srv)
 			clients = append(clients, wstest.Dial(t, srv, wstest.Config{Namespace: "/room-1"}))
 		}
@@ -317,16 +288,12 @@ func TestParentAcrossNodes(t *testing.T) {
 		clients[0].Abort()
 		synctest.Wait()
 		time.Sleep(2 * time.Second) // the interest has ended, too
-		if err := child.Emit(t.Context(), "said", "from a namespace without sockets"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, child.Emit(t.Context(), "said", "from a namespace without sockets"))
 		time.Sleep(time.Second)
 		wantEvents(t, "the other node's client", clients[1], `["said","from a namespace without sockets"]`)
 
 		again := wstest.Dial(t, srvs[0], wstest.Config{Namespace: "/room-1"})
-		if err := parents[1].Namespaces()[0].Emit(t.Context(), "said", "to all"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, parents[1].Namespaces()[0].Emit(t.Context(), "said", "to all"))
 		time.Sleep(time.Second)
 		wantEvents(t, "the client that is back", again, `["said","to all"]`)
 		wantEvents(t, "the other node's client", clients[1], `["said","to all"]`)

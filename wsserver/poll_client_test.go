@@ -15,6 +15,7 @@ import (
 
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // A poller is a client that polls, written by hand: it sends what it likes, when it likes.
@@ -47,14 +48,8 @@ func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	}}
 	t.Cleanup(p.close)
 	body, err := p.do("GET", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open, err := engineio.ParseOpen([]byte(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.sid = open.SID
+	kit.OK(t, err)
+	p.sid = kit.Must(wsrig.SID(body))(t)
 	p.post("40")
 	for len(p.events) == 0 && p.fetch() { // no event may come before the answer to CONNECT
 	}

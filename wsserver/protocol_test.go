@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -102,62 +103,54 @@ func TestBadInput(t *testing.T) {
 			return append(first, wsrig.Frame(0, []byte(`42["x"]`))...)
 		}(), 0, nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				srv.Of("/admin")
-				srv.Of("/held").Use(func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() })
-				other := wstest.Dial(t, srv, wstest.Config{})
-				gone := farewells(srv.Of("/"))
-				bad := wsrig.Dial(t, srv, wsrig.Config{})
-				if !test.before {
-					bad.Send("40")
-					bad.Read()
-					bad.Read()
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			srv.Of("/admin")
+			srv.Of("/held").Use(func(ctx context.Context, s *wsserver.Socket) error { <-ctx.Done(); return ctx.Err() })
+			other := wstest.Dial(t, srv, wstest.Config{})
+			gone := farewells(srv.Of("/"))
+			bad := wsrig.Dial(t, srv, wsrig.Config{})
+			if !test.before {
+				bad.Send("40")
+				bad.Read()
+				bad.Read()
+			}
+			bad.Write(test.send)
+			synctest.Wait()
+			select {
+			case <-bad.Done():
+				if got := bad.Wait(); got.Code != test.code && test.code != anyCode {
+					t.Errorf("the end: got %v, want code %d", got, test.code)
 				}
-				bad.Write(test.send)
-				synctest.Wait()
-				select {
-				case <-bad.Done():
-					if got := bad.Wait(); got.Code != test.code && test.code != anyCode {
-						t.Errorf("the end: got %v, want code %d", got, test.code)
-					}
-				default:
-					if test.code != 0 {
-						t.Error("the connection is open")
-					} else {
-						bad.Send(`420["echo"]`)
-						for {
-							if m := bad.Read(); m == `430[]` {
-								break
-							}
+			default:
+				if test.code != 0 {
+					t.Error("the connection is open")
+				} else {
+					bad.Send(`420["echo"]`)
+					for {
+						if m := bad.Read(); m == `430[]` {
+							break
 						}
 					}
 				}
-				select {
-				case f := <-gone:
-					if test.want == nil && !test.before || test.want != nil && !errors.Is(f.reason, test.want) {
-						t.Errorf("reason: got %v, want %v", f.reason, test.want)
-					}
-				default:
-					if test.want != nil {
-						t.Errorf("OnDisconnect was not called, want %v", test.want)
-					}
+			}
+			select {
+			case f := <-gone:
+				if test.want == nil && !test.before || test.want != nil && !errors.Is(f.reason, test.want) {
+					t.Errorf("reason: got %v, want %v", f.reason, test.want)
 				}
-				if got := other.Pending(); len(got) > 0 {
-					t.Errorf("the other client: got %v, want nothing", got)
-				}
-				if got := string(other.EmitWithAck("echo", 1).JSON()); got != "[1]" {
-					t.Errorf("the other client: got %s, want [1]", got)
-				}
-				want := 1
-				if test.code == 0 {
-					want = 2
-				}
-				if got := srv.Stats().Connections; got != want {
-					t.Errorf("Stats.Connections: got %d, want %d", got, want)
-				}
-			})
+			default:
+				kit.Check(t, test.want == nil, "OnDisconnect was not called, want %v", test.want)
+			}
+			if got := other.Pending(); len(got) > 0 {
+				t.Errorf("the other client: got %v, want nothing", got)
+			}
+			kit.Want(t, string(other.EmitWithAck("echo", 1).JSON()), "[1]", "the other client")
+			want := 1
+			if test.code == 0 {
+				want = 2
+			}
+			kit.Want(t, srv.Stats().Connections, want, "Stats.Connections")
 		})
 	}
 }
@@ -177,31 +170,29 @@ func TestReasons(t *testing.T) {
 		{"Socket.Disconnect", func(c *wstest.Client, s *wsserver.Socket) { s.Disconnect(); s.Disconnect() }, wsserver.ErrServerDisconnect, "server namespace disconnect"},
 		{"Socket.Close", func(c *wstest.Client, s *wsserver.Socket) { s.Close(); s.Close() }, wsserver.ErrServerClose, "forced server close"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				gone := farewells(srv.Of("/"))
-				c := wstest.Dial(t, srv, wstest.Config{})
-				test.act(c, socketOf(t, srv, c))
-				synctest.Wait()
-				select {
-				case f := <-gone:
-					if !errors.Is(f.reason, test.want) || !strings.HasPrefix(f.reason.Error(), test.text) {
-						t.Errorf("got %v, want %v", f.reason, test.want)
-					}
-				default:
-					t.Error("OnDisconnect was not called")
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			gone := farewells(srv.Of("/"))
+			c := wstest.Dial(t, srv, wstest.Config{})
+			test.act(c, socketOf(t, srv, c))
+			synctest.Wait()
+			select {
+			case f := <-gone:
+				if !errors.Is(f.reason, test.want) || !strings.HasPrefix(f.reason.Error(), test.text) {
+					t.Errorf("got %v, want %v", f.reason, test.want)
 				}
-				select {
-				case <-c.Disconnected():
-				default:
-					t.Error("the client does not know")
-				}
-				time.Sleep(time.Hour)
-				if len(gone) > 0 {
-					t.Errorf("OnDisconnect was called again: %v", <-gone)
-				}
-			})
+			default:
+				t.Error("OnDisconnect was not called")
+			}
+			select {
+			case <-c.Disconnected():
+			default:
+				t.Error("the client does not know")
+			}
+			time.Sleep(time.Hour)
+			if len(gone) > 0 {
+				t.Errorf("OnDisconnect was called again: %v", <-gone)
+			}
 		})
 	}
 }
@@ -217,17 +208,13 @@ func TestLateEvent(t *testing.T) {
 		srv.Of("/").Sockets()[0].Disconnect()
 		c.Send(`42["x"]`, `430[]`, `41`, `451-["x",{"_placeholder":true,"num":0}]`)
 		c.SendBinary([]byte("x"))
-		if got := c.Read(); got != "41" {
-			t.Errorf("got %q, want DISCONNECT", got)
-		}
+		kit.Want(t, c.Read(), "41")
 		c.Send("40")
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("got %q, want CONNECT", got)
 		}
 		c.Send(`421["echo"]`)
-		if got := c.Read(); got != `431[]` {
-			t.Errorf("got %q, want the answer", got)
-		}
+		kit.Want(t, c.Read(), `431[]`)
 		c.Send(`41`) // by the client: what follows has no excuse
 		c.Send(`42["x"]`)
 		c.Wait()
@@ -241,9 +228,7 @@ func TestConnectRefused(t *testing.T) {
 		c := wsrig.Dial(t, srv, wsrig.Config{})
 		c.Read()
 		c.Send(`40/unknown,{"a":1}`)
-		if got, want := c.Read(), `44/unknown,{"message":"Invalid namespace"}`; got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, c.Read(), `44/unknown,{"message":"Invalid namespace"}`)
 		c.Send(`40`)
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("got %q, want CONNECT", got)
@@ -263,16 +248,13 @@ func TestReconnectAtOnce(t *testing.T) {
 		for range 10 {
 			c.Send("41", "40")
 			next := c.Read()
-			if next[:2] != "40" || next == last {
-				t.Fatalf("got %q after %q, want another CONNECT", next, last)
-			}
+			kit.Require(t, next[:2] == "40" && next != last,
+				"got %q after %q, want another CONNECT", next, last)
 			last = next
 			<-gone
 		}
 		synctest.Wait()
-		if got := len(srv.Of("/").Sockets()); got != 1 {
-			t.Errorf("got %d sockets, want 1", got)
-		}
+		kit.Want(t, len(srv.Of("/").Sockets()), 1, "sockets")
 	})
 }
 
@@ -284,9 +266,7 @@ func TestEarly(t *testing.T) {
 		c.Read() // of Engine.IO
 		c.Read() // of CONNECT
 		c.Send(`420["echo"]`)
-		if got, want := c.Read(), `430[]`; got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, c.Read(), `430[]`)
 		c = wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40", "1"}})
 		c.Wait() // the second one was read, too
 	})
@@ -315,25 +295,15 @@ func TestServerClose(t *testing.T) {
 			clients = append(clients, wstest.Dial(t, srv, wstest.Config{}))
 		}
 		srv.Emit(t.Context(), "last words")
-		if err := srv.Close(context.Background()); err != nil {
-			t.Errorf("Close: got %v", err)
-		}
+		kit.OK(t, srv.Close(context.Background()), "Close")
 		for _, c := range clients {
 			if got := c.Wait(); got.Code != 1005 {
 				t.Errorf("the end of a client: got %v, want a Close frame", got)
 			}
-			if got := c.Pending(); len(got) != 1 {
-				t.Errorf("a client got %v, want what was sent before", got)
-			}
-			if f := <-gone; !errors.Is(f.reason, wsserver.ErrShutdown) {
-				t.Errorf("reason: got %v, want ErrShutdown", f.reason)
-			}
+			kit.WantLen(t, c.Pending(), 1, "a client (what was sent before)")
+			kit.WantErr(t, (<-gone).reason, wsserver.ErrShutdown, "reason")
 		}
-		if err := srv.Close(context.Background()); err != nil {
-			t.Errorf("second Close: got %v", err)
-		}
-		if got := srv.Stats().Connections; got != 0 {
-			t.Errorf("Stats.Connections: got %d, want 0", got)
-		}
+		kit.OK(t, srv.Close(context.Background()), "second Close")
+		kit.Want(t, srv.Stats().Connections, 0, "Stats.Connections")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -18,10 +19,7 @@ import (
 // ask asks a socket, which may be asked.
 func ask(t *testing.T, ctx context.Context, s *wsserver.Socket, event string) *wsserver.Question {
 	t.Helper()
-	q, err := s.Ask(ctx, event)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := kit.Must(s.Ask(ctx, event))(t)
 	return q
 }
 
@@ -55,9 +53,7 @@ func TestAskInHandler(t *testing.T) {
 			c.EmitWithAck("echo", i)
 		}
 		q := <-asked
-		if !isOpen(q) {
-			t.Fatal("the question has ended without an answer")
-		}
+		kit.Require(t, isOpen(q), "the question has ended without an answer")
 		sure := c.Next("")
 		if next := c.Next(""); sure.Name != "sure?" || !sure.WantsAck() || next.Name != "next" {
 			t.Errorf("got %v and %v, want the question and what came next", sure, next)
@@ -70,9 +66,8 @@ func TestAskInHandler(t *testing.T) {
 			if err == nil {
 				err = r.Decode(&yes, &three)
 			}
-			if err != nil || yes != "yes" || !slices.Equal(three, []byte{3}) {
-				t.Errorf("got %q, %v, %v", yes, three, err)
-			}
+			kit.Check(t, err == nil && yes == "yes" && slices.Equal(three, []byte{3}),
+				"got %q, %v, %v", yes, three, err)
 		}
 		if got := socketOf(t, srv, c).PendingAcks(); got != 0 || isOpen(q) {
 			t.Errorf("%d answers are waited for, and the question is open: %v", got, isOpen(q))
@@ -109,9 +104,7 @@ func TestAskMany(t *testing.T) {
 				t.Errorf("question %d: got %d, %v", i, got, err)
 			}
 		}
-		if got := s.PendingAcks(); got != 0 {
-			t.Errorf("%d answers are still waited for", got)
-		}
+		kit.Want(t, s.PendingAcks(), 0, "answers are still waited for")
 	})
 }
 
@@ -168,36 +161,32 @@ func TestAskEnds(t *testing.T) {
 			after: func(s *wsserver.Socket, _ *wstest.Client) { s.Disconnect() },
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{AckTimeout: 5 * time.Second})
-				c := wstest.Dial(t, srv, wstest.Config{})
-				s := socketOf(t, srv, c)
-				ctx, cancel := context.Background(), context.CancelFunc(func() {})
-				if test.ctx != nil {
-					ctx, cancel = test.ctx(s)
-				}
-				defer cancel()
-				q := ask(t, ctx, s, "q")
-				start := time.Now()
-				if test.after != nil {
-					time.AfterFunc(time.Second, func() { test.after(s, c) })
-				}
-				_, err := q.Response(context.Background())
-				if got := time.Since(start); !errors.Is(err, test.want) || got != test.at {
-					t.Errorf("got %v after %v, want %v after %v", err, got, test.want, test.at)
-				}
-				if got := s.PendingAcks(); got != 0 {
-					t.Errorf("%d answers are still waited for", got)
-				}
-				if test.after == nil {
-					c.Next("q").Ack("late") // is ignored
-					c.EmitWithAck("echo")
-				}
-				if _, again := q.Response(canceled); again == nil || again.Error() != err.Error() {
-					t.Errorf("later: got %v, want %v", again, err)
-				}
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{AckTimeout: 5 * time.Second})
+			c := wstest.Dial(t, srv, wstest.Config{})
+			s := socketOf(t, srv, c)
+			ctx, cancel := context.Background(), context.CancelFunc(func() {})
+			if test.ctx != nil {
+				ctx, cancel = test.ctx(s)
+			}
+			defer cancel()
+			q := ask(t, ctx, s, "q")
+			start := time.Now()
+			if test.after != nil {
+				time.AfterFunc(time.Second, func() { test.after(s, c) })
+			}
+			_, err := q.Response(context.Background())
+			if got := time.Since(start); !errors.Is(err, test.want) || got != test.at {
+				t.Errorf("got %v after %v, want %v after %v", err, got, test.want, test.at)
+			}
+			kit.Want(t, s.PendingAcks(), 0, "answers are still waited for")
+			if test.after == nil {
+				c.Next("q").Ack("late") // is ignored
+				c.EmitWithAck("echo")
+			}
+			if _, again := q.Response(canceled); again == nil || again.Error() != err.Error() {
+				t.Errorf("later: got %v, want %v", again, err)
+			}
 		})
 	}
 }
@@ -233,9 +222,7 @@ func TestAskRefused(t *testing.T) {
 			return nil
 		})
 		c := wstest.Dial(t, srv, wstest.Config{})
-		if err := <-early; !errors.Is(err, wsserver.ErrNotConnected) {
-			t.Errorf("in a middleware: got %v, want ErrNotConnected", err)
-		}
+		kit.WantErr(t, <-early, wsserver.ErrNotConnected, "in a middleware")
 		s := socketOf(t, srv, c)
 		canceled, cancel := context.WithCancelCause(t.Context())
 		cancel(errCause)
@@ -256,9 +243,7 @@ func TestAskRefused(t *testing.T) {
 		}
 		refused(t.Context(), wsserver.ErrTooManyAcks, "one more")
 		synctest.Wait()
-		if got := len(c.Pending()); got != 1024 {
-			t.Errorf("the client got %d events, want 1024", got)
-		}
+		kit.Want(t, len(c.Pending()), 1024, "the client events")
 		time.Sleep(time.Minute)
 		q := ask(t, t.Context(), s, "q")
 		c.Disconnect()

@@ -11,8 +11,8 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
-	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -28,9 +28,8 @@ func TestFetchSockets(t *testing.T) {
 		w.sockets["c"].SetData(&user{"Cid", 3})
 		for i, srv := range w.srvs {
 			fetched, err := srv.All().FetchSockets(t.Context())
-			if err != nil || len(fetched) != len(members) {
-				t.Fatalf("node %d: got %d fetched, %v, want %d", i, len(fetched), err, len(members))
-			}
+			kit.Require(t, err == nil && len(fetched) == len(members),
+				"node %d: got %d fetched, %v, want %d", i, len(fetched), err, len(members))
 			for j, r := range fetched {
 				s := w.sockets[w.names[r.ID]]
 				node := w.srvs[0]
@@ -40,34 +39,22 @@ func TestFetchSockets(t *testing.T) {
 				if r.Node != node.Node() || (j < 2) != (node == srv) {
 					t.Errorf("socket %d, %s: got node %s, want %s, and those of this node first", j, r.ID, r.Node, node.Node())
 				}
-				if !slices.Equal(r.Rooms, s.Rooms()) {
-					t.Errorf("%s: got rooms %q, want %q", r.ID, r.Rooms, s.Rooms())
-				}
-				if r.Transport != "websocket" || s.Transport() != "websocket" {
-					t.Errorf("%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
-				}
+				kit.WantList(t, r.Rooms, s.Rooms(), r.ID, "rooms")
+				kit.Check(t, r.Transport == "websocket" && s.Transport() == "websocket",
+					"%s: got transport %q and %q, want websocket", r.ID, r.Transport, s.Transport())
 				got, want := r.Handshake, s.Handshake()
-				if !got.Time.Equal(want.Time) {
-					t.Errorf("%s: got time %v, want %v", r.ID, got.Time, want.Time)
-				}
+				kit.Check(t, got.Time.Equal(want.Time),
+					"%s: got time %v, want %v", r.ID, got.Time, want.Time)
 				got.Time = want.Time
-				if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
-					t.Errorf("%s: got handshake %s, want %s", r.ID, g, w)
-				}
+				kit.Want(t, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want), r.ID, "handshake")
 				var u user
 				switch err := r.DecodeData(&u); w.names[r.ID] {
 				case "a":
-					if err != nil || u != (user{"Ann", 1}) {
-						t.Errorf("data: got %v, %v", u, err)
-					}
+					kit.Check(t, err == nil && u == (user{"Ann", 1}), "data: got %v, %v", u, err)
 				case "c":
-					if err != nil || u != (user{"Cid", 3}) {
-						t.Errorf("data: got %v, %v", u, err)
-					}
+					kit.Check(t, err == nil && u == (user{"Cid", 3}), "data: got %v, %v", u, err)
 				default:
-					if !errors.Is(err, sockets.ErrNoData) {
-						t.Errorf("without data: got %v, want ErrNoData", err)
-					}
+					kit.WantErr(t, err, sockets.ErrNoData, "without data")
 				}
 				local, ok := srv.Of("/").Socket(r.ID)
 				if ok != (node == srv) || ok && local != s {
@@ -99,35 +86,27 @@ func TestFetchBadData(t *testing.T) {
 		{"deep inside", map[string]any{"list": []any{badData{panics: true}}}},
 		{"no JSON at all", make(chan int)},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				w := newWorld(t, wsserver.Config{OnError: onError})
-				w.sockets["c"].SetData(test.data)
-				w.sockets["d"].SetData("fine")
-				sockets, err := w.ns.All().FetchSockets(t.Context())
-				if err != nil || len(sockets) != 4 {
-					t.Fatalf("got %d sockets, %v, want 4", len(sockets), err)
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			onError, failures := collectErrors()
+			w := newWorld(t, wsserver.Config{OnError: onError})
+			w.sockets["c"].SetData(test.data)
+			w.sockets["d"].SetData("fine")
+			sockets, err := w.ns.All().FetchSockets(t.Context())
+			kit.Require(t, err == nil && len(sockets) == 4, "got %d sockets, %v, want 4", len(sockets), err)
+			for _, r := range sockets {
+				var got string
+				if err := r.DecodeData(&got); (err == nil) != (w.names[r.ID] == "d") || r.Handshake.Auth == nil {
+					t.Errorf("%s: got data %q, %v, auth %s", w.names[r.ID], got, err, r.Handshake.Auth)
 				}
-				for _, r := range sockets {
-					var got string
-					if err := r.DecodeData(&got); (err == nil) != (w.names[r.ID] == "d") || r.Handshake.Auth == nil {
-						t.Errorf("%s: got data %q, %v, auth %s", w.names[r.ID], got, err, r.Handshake.Auth)
-					}
-				}
-				synctest.Wait()
-				if len(failures) != 1 {
-					t.Fatalf("%d failures were reported, want 1", len(failures))
-				}
-				f := <-failures
-				var panicked *wsserver.PanicError
-				if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
-					t.Errorf("reported: %q, %v", f.event, f.err)
-				}
-				if got := w.srvs[1].Stats().Failures; got != 1 {
-					t.Errorf("Stats.Failures: got %d, want 1", got)
-				}
-			})
+			}
+			synctest.Wait()
+			kit.Require(t, len(failures) == 1, "%d failures were reported, want 1", len(failures))
+			f := <-failures
+			var panicked *wsserver.PanicError
+			if f.event != "" || errors.As(f.err, &panicked) != (test.name == "a panic" || test.name == "deep inside") {
+				t.Errorf("reported: %q, %v", f.event, f.err)
+			}
+			kit.Want(t, w.srvs[1].Stats().Failures, 1, "Stats.Failures")
 		})
 	}
 }
@@ -135,25 +114,7 @@ func TestFetchBadData(t *testing.T) {
 // TestNotConnectedYet: a socket that waits for its CONNECT packet is neither fetched nor asked, nor waited for.
 func TestNotConnectedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := new(deafAdapter)
-		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
-		other := newServer(t, wsserver.Config{Adapter: slow})
-		for _, s := range []*wsserver.Server{srv, other} {
-			if err := s.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(time.Second)
-		hears := make(chan struct{})
-		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
-		defer close(hears)
-		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
-		c.Read() // open
-		time.Sleep(100 * time.Millisecond)
-		ns := srv.Of("/")
-		if got := ns.SocketCount(); got != 1 || len(ns.Sockets()) > 0 {
-			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
-		}
+		ns, c, _ := onItsWay(t)
 		if got, err := ns.All().Local().FetchSockets(t.Context()); err != nil || len(got) > 0 {
 			t.Errorf("FetchSockets: got %v, %v, want none", got, err)
 		}
@@ -171,10 +132,7 @@ func TestRemoteSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, wsserver.Config{})
 		remotes := make(map[string]sockets.RemoteSocket)
-		sockets, err := w.ns.All().FetchSockets(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		sockets := kit.Must(w.ns.All().FetchSockets(t.Context()))(t)
 		for _, r := range sockets {
 			remotes[w.names[r.ID]] = r
 		}
@@ -184,9 +142,8 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s: Join: %v, it is in %q", name, err, s.Rooms())
 			}
 			c.On("q", func(e wstest.Event) []any { return []any{e.String()} })
-			if got, err := one(r.EmitWithAck(t.Context(), "q", 1)); err != nil || got != `["q",1]` {
-				t.Errorf("%s: EmitWithAck: got %q, %v", name, got, err)
-			}
+			kit.Want(t, kit.Must(one(r.EmitWithAck(t.Context(), "q", 1)))(t), `["q",1]`,
+				name, "EmitWithAck")
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := r.EmitWithAck(ctx, "never answered")
@@ -195,9 +152,7 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s: EmitWithAck: got %v after %v, want DeadlineExceeded after 1s", name, err, time.Since(start))
 			}
 			w.noAcks(t)
-			if err := r.Disconnect(t.Context(), false); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, r.Disconnect(t.Context(), false))
 			<-c.Disconnected()
 			synctest.Wait()
 			if _, err := r.EmitWithAck(t.Context(), "q"); !errors.Is(err, cluster.ErrMember) {
@@ -207,9 +162,7 @@ func TestRemoteSocket(t *testing.T) {
 				t.Errorf("%s, who has gone: Local: got it", name)
 			}
 		}
-		if got := w.fetched(t, w.ns.Except()); got != "bc" {
-			t.Errorf("left are %q, want b and c", got)
-		}
+		kit.Want(t, w.fetched(t, w.ns.Except()), "bc", "left are")
 	})
 }
 
@@ -220,9 +173,7 @@ func TestForeignJoinerLeaves(t *testing.T) {
 		release := make(chan struct{})
 		w.ns.OnDisconnecting(func(context.Context, *wsserver.Socket, error) { <-release })
 		defer close(release)
-		if err := w.sockets["b"].Join(t.Context(), w.id("a")); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, w.sockets["b"].Join(t.Context(), w.id("a")))
 		w.clients["a"].On("q", func(wstest.Event) []any { return []any{"a"} })
 		remotes, err := w.ns.To(w.id("a")).Except(w.id("b")).FetchSockets(t.Context())
 		if err != nil || len(remotes) != 1 {
@@ -230,8 +181,6 @@ func TestForeignJoinerLeaves(t *testing.T) {
 		}
 		w.clients["b"].Disconnect()
 		synctest.Wait()
-		if got, err := one(remotes[0].EmitWithAck(t.Context(), "q")); err != nil || got != "a" {
-			t.Errorf("got %q, %v", got, err)
-		}
+		kit.Want(t, kit.Must(one(remotes[0].EmitWithAck(t.Context(), "q")))(t), "a")
 	})
 }

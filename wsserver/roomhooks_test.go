@@ -21,36 +21,26 @@ func TestRoomHooks(t *testing.T) {
 		memory := new(adapter.Memory)
 		srv, other := newServer(t, wsserver.Config{Adapter: memory}), newServer(t, wsserver.Config{Adapter: memory})
 		for _, srv := range []*wsserver.Server{srv, other} {
-			if err := srv.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.Ready(t.Context()))
 		}
 		c := wstest.Dial(t, srv, wstest.Config{})
 		s := socketOf(t, srv, c)
 		var n notes
 		ns := srv.Of("/")
 		ns.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("first: %s", room) })
-		if err := s.Join(t.Context(), "x"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(t.Context(), "x"))
 		n.want(t, "one handler", "first: x")
 		ns.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("second: %s", room) })
 		ns.OnDeleteRoom(func(ns *wsserver.Namespace, room string) { n.add("deleted %s, %d left", room, len(ns.Rooms())) })
-		if err := s.Join(t.Context(), "y"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(t.Context(), "y"))
 		s.Leave("x")
 		n.want(t, "three handlers", "first: y", "second: y", "deleted x, 1 left")
 
 		far := wstest.Dial(t, other, wstest.Config{})
-		if err := socketOf(t, other, far).Join(t.Context(), "y", "z"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, socketOf(t, other, far).Join(t.Context(), "y", "z"))
 		far.Disconnect()
 		srv.Of("/other").OnJoinRoom(func(*wsserver.Socket, string) { t.Error("another namespace was told") })
-		if err := s.Join(t.Context(), "z"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(t.Context(), "z"))
 		n.want(t, "the other node's", "first: z", "second: z")
 	})
 }
@@ -79,9 +69,7 @@ func TestRoomHooksMayChangeRooms(t *testing.T) {
 				s.Disconnect()
 			}
 		})
-		if err := s.Join(t.Context(), "x"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(t.Context(), "x"))
 		n.want(t, "x leads to y", "/ create x", "/ join x", "/ create y", "/ join y", "/ leave x", "/ delete x")
 		wantEvents(t, "the client", c, `["in y"]`)
 		_ = s.Join(t.Context(), "z")
@@ -101,9 +89,7 @@ func TestRoomHooksOfParents(t *testing.T) {
 		s, _ := child.Socket(silent.ID())
 		join := func(room string) {
 			t.Helper()
-			if err := s.Join(t.Context(), room); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, s.Join(t.Context(), room))
 		}
 		join("w")
 		parent.OnJoinRoom(func(s *wsserver.Socket, room string) { n.add("parent: %s %s", s.Namespace().Name(), room) })
@@ -148,9 +134,7 @@ func TestPanicInRoomHook(t *testing.T) {
 		listenTo(&n, ns)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		if err := s.Join(ctx, "x"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, s.Join(ctx, "x"))
 		s.Leave("x")
 		n.want(t, "the other handlers", "/ create x", "/ join x", "/ leave x", "/ delete x")
 		for _, want := range []string{"create-room", "join-room", "leave-room", "delete-room"} {

@@ -13,6 +13,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -56,44 +57,36 @@ func TestBroadcast(t *testing.T) {
 		{"the server's Local", func(w world) sockets.Broadcast { return w.srv.All().Local().Except("y") }, "ad", "a"},
 	} {
 		for _, servers := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%s/%d", test.rule, servers), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					memory := new(adapter.Memory)
-					var srvs []*wsserver.Server
-					for range servers {
-						srv := newServer(t, wsserver.Config{Adapter: memory})
-						if err := srv.Ready(t.Context()); err != nil {
-							t.Fatal(err)
-						}
-						srvs = append(srvs, srv)
+			kit.Bubble(t, fmt.Sprintf("%s/%d", test.rule, servers), func(t *testing.T) {
+				memory := new(adapter.Memory)
+				var srvs []*wsserver.Server
+				for range servers {
+					srv := newServer(t, wsserver.Config{Adapter: memory})
+					kit.OK(t, srv.Ready(t.Context()))
+					srvs = append(srvs, srv)
+				}
+				w := world{srv: srvs[0], ns: srvs[0].Of("/"), sockets: make(map[string]*wsserver.Socket)}
+				clients := make(map[string]*wstest.Client)
+				w.id = func(name string) string { return clients[name].ID() }
+				for i, m := range members {
+					srv := srvs[i*servers/len(members)]
+					clients[m.name] = wstest.Dial(t, srv, wstest.Config{})
+					w.sockets[m.name] = socketOf(t, srv, clients[m.name])
+					kit.OK(t, w.sockets[m.name].Join(t.Context(), m.rooms...))
+				}
+				kit.OK(t, test.selection(w).Emit(t.Context(), "said", "hi"))
+				synctest.Wait()
+				want := test.want
+				if servers == 2 && test.wantLocal != "" {
+					want = test.wantLocal
+				}
+				for _, m := range members {
+					var events []string
+					if slices.Contains([]byte(want), m.name[0]) {
+						events = []string{`["said","hi"]`}
 					}
-					w := world{srv: srvs[0], ns: srvs[0].Of("/"), sockets: make(map[string]*wsserver.Socket)}
-					clients := make(map[string]*wstest.Client)
-					w.id = func(name string) string { return clients[name].ID() }
-					for i, m := range members {
-						srv := srvs[i*servers/len(members)]
-						clients[m.name] = wstest.Dial(t, srv, wstest.Config{})
-						w.sockets[m.name] = socketOf(t, srv, clients[m.name])
-						if err := w.sockets[m.name].Join(t.Context(), m.rooms...); err != nil {
-							t.Fatal(err)
-						}
-					}
-					if err := test.selection(w).Emit(t.Context(), "said", "hi"); err != nil {
-						t.Fatal(err)
-					}
-					synctest.Wait()
-					want := test.want
-					if servers == 2 && test.wantLocal != "" {
-						want = test.wantLocal
-					}
-					for _, m := range members {
-						var events []string
-						if slices.Contains([]byte(want), m.name[0]) {
-							events = []string{`["said","hi"]`}
-						}
-						wantEvents(t, m.name, clients[m.name], events...)
-					}
-				})
+					wantEvents(t, m.name, clients[m.name], events...)
+				}
 			})
 		}
 	}
@@ -107,23 +100,15 @@ func TestRooms(t *testing.T) {
 		s := socketOf(t, srv, c)
 		want := func(rooms ...string) {
 			t.Helper()
-			if got := s.Rooms(); !slices.Equal(got, rooms) {
-				t.Errorf("Rooms: got %q, want %q", got, rooms)
-			}
+			kit.WantList(t, s.Rooms(), rooms, "Rooms")
 		}
 		want(s.ID())
-		if err := s.Join(t.Context(), "x", "y"); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Join(t.Context(), "y"); err != nil {
-			t.Errorf("a second Join: got %v, want nil", err)
-		}
+		kit.OK(t, s.Join(t.Context(), "x", "y"))
+		kit.OK(t, s.Join(t.Context(), "y"), "a second Join")
 		want(s.ID(), "x", "y")
 		s.Leave("x", "never joined")
 		want(s.ID(), "y")
-		if err := s.Join(t.Context(), "\xff"); !errors.Is(err, cluster.ErrRoomName) {
-			t.Errorf("Join of a room that cannot be: got %v, want ErrRoomName", err)
-		}
+		kit.WantErr(t, s.Join(t.Context(), "\xff"), cluster.ErrRoomName, "Join of a room that cannot be")
 		if err := s.Join(t.Context(), "z", string(make([]byte, cluster.MaxRoomName+1))); !errors.Is(err, cluster.ErrRoomName) {
 			t.Errorf("Join of a room too long: got %v, want ErrRoomName", err)
 		}
@@ -136,9 +121,7 @@ func TestRooms(t *testing.T) {
 		if got := ns.Rooms(); !slices.Equal(got, []string{"y"}) || !slices.Equal(all, got) || err != nil {
 			t.Errorf("Namespace.Rooms: got %q, AllRooms: got %q, %v, want y", got, all, err)
 		}
-		if got := ns.SocketCount(); got != 2 {
-			t.Errorf("Namespace.SocketCount: got %d, want 2", got)
-		}
+		kit.Want(t, ns.SocketCount(), 2, "Namespace.SocketCount")
 		other.Disconnect()
 		synctest.Wait()
 		for room, want := range map[string]int{"y": 1, "x": 0, s.ID(): 1} {
@@ -156,15 +139,9 @@ func TestRooms(t *testing.T) {
 		if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) || !errors.Is(err, wsserver.ErrTransportClose) {
 			t.Errorf("Join after the disconnection: got %v, want ErrMember and the reason", err)
 		}
-		if err := s.Emit(t.Context(), "x"); !errors.Is(err, wsserver.ErrTransportClose) {
-			t.Errorf("Emit after the disconnection: got %v, want ErrTransportClose", err)
-		}
-		if got := context.Cause(s.Context()); !errors.Is(got, wsserver.ErrTransportClose) {
-			t.Errorf("cause of the context: got %v, want ErrTransportClose", got)
-		}
-		if s.Connected() {
-			t.Error("Connected: got true after the disconnection")
-		}
+		kit.WantErr(t, s.Emit(t.Context(), "x"), wsserver.ErrTransportClose, "Emit after the disconnection")
+		kit.WantErr(t, context.Cause(s.Context()), wsserver.ErrTransportClose, "cause of the context")
+		kit.Check(t, !s.Connected(), "Connected: got true after the disconnection")
 		if _, ok := ns.Socket(s.ID()); ok || len(ns.Rooms()) > 0 || ns.SocketCount() > 0 {
 			t.Errorf("the namespace after the disconnection: got rooms %q, want none", ns.Rooms())
 		}
@@ -199,9 +176,7 @@ func TestDisconnectHandlers(t *testing.T) {
 			"namespace disconnect: 0 rooms, connected false, client namespace disconnect",
 			"socket disconnect: 0 rooms, connected false, client namespace disconnect",
 		}
-		if !slices.Equal(steps, want) {
-			t.Errorf("got %q, want %q", steps, want)
-		}
+		kit.WantList(t, steps, want)
 	})
 }
 
@@ -219,9 +194,7 @@ func TestNamespaces(t *testing.T) {
 		b := a.Of("/admin", map[string]int{"level": 3})
 		sa := socketOf(t, srv, a)
 		sb, ok := admin.Socket(b.ID())
-		if !ok || sb.ID() == sa.ID() {
-			t.Fatalf("sockets: got %q and %q, want two", sa.ID(), b.ID())
-		}
+		kit.Require(t, ok && sb.ID() != sa.ID(), "sockets: got %q and %q, want two", sa.ID(), b.ID())
 		if got := string(sb.Handshake().Auth); got != `{"level":3}` || sa.Handshake().Auth != nil {
 			t.Errorf("auth: got %q and %q, want none and the admin's", sa.Handshake().Auth, got)
 		}
@@ -235,12 +208,9 @@ func TestNamespaces(t *testing.T) {
 		wantEvents(t, "root", a)
 
 		a.Disconnect()
-		if got := (<-gone).reason; !errors.Is(got, wsserver.ErrClientDisconnect) {
-			t.Errorf("reason: got %v, want ErrClientDisconnect", got)
-		}
-		if got := string(b.EmitWithAck("echo", "still").JSON()); got != `["still"]` {
-			t.Errorf("the other namespace: got %s, want its answer", got)
-		}
+		kit.WantErr(t, (<-gone).reason, wsserver.ErrClientDisconnect, "reason")
+		kit.Want(t, string(b.EmitWithAck("echo", "still").JSON()), `["still"]`,
+			"the other namespace (its answer)")
 		a = a.Of("/", nil)
 		if got := socketOf(t, srv, a); got.ID() == sa.ID() {
 			t.Error("a new CONNECT got the old socket")
@@ -257,9 +227,7 @@ func TestHandshake(t *testing.T) {
 		if string(h.Auth) != `{"token":"abc"}` || !slices.Equal(h.Query["room"], []string{"x", "y"}) || len(h.Query) != 1 {
 			t.Errorf("got auth %s and query %v", h.Auth, h.Query)
 		}
-		if want := "192.0.2.1:1234"; h.RemoteAddr != want {
-			t.Errorf("RemoteAddr: got %q, want %q", h.RemoteAddr, want)
-		}
+		kit.Want(t, h.RemoteAddr, "192.0.2.1:1234", "RemoteAddr")
 	})
 }
 
@@ -278,50 +246,49 @@ func (a *deafAdapter) Open(ctx context.Context, recv func([]byte)) (adapter.Link
 	})
 }
 
+// onItsWay connects a client whose socket is in the namespace "/" already, and waits for its CONNECT
+// packet: the other node does not confirm that it knows of the socket.
+func onItsWay(t *testing.T) (ns *wsserver.Namespace, c *wsrig.Conn, id string) {
+	slow := new(deafAdapter)
+	srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
+	other := newServer(t, wsserver.Config{Adapter: slow})
+	for _, s := range []*wsserver.Server{srv, other} {
+		kit.OK(t, s.Ready(t.Context()))
+	}
+	time.Sleep(time.Second)
+	hears := make(chan struct{})
+	slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
+	t.Cleanup(func() { close(hears) })
+	ids := make(chan string, 1)
+	srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
+	c = wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
+	c.Read() // open
+	time.Sleep(100 * time.Millisecond)
+	ns = srv.Of("/")
+	kit.Require(t, ns.SocketCount() == 1 && len(ns.Sockets()) == 0,
+		"the test is wrong: %d sockets, want one to be on its way", ns.SocketCount())
+	return ns, c, <-ids
+}
+
 // TestNothingBeforeConnect: no packet comes before the CONNECT packet (socket.io, namespace.ts _doConnect), although the socket is in its
 // namespace already, while the rest of the cluster has not confirmed that yet.
 func TestNothingBeforeConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := new(deafAdapter)
-		srv := newServer(t, wsserver.Config{Adapter: &slow.Memory})
-		other := newServer(t, wsserver.Config{Adapter: slow})
-		for _, s := range []*wsserver.Server{srv, other} {
-			if err := s.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(time.Second)
-		hears := make(chan struct{})
-		slow.deaf.Store(&hears) // the other node will not confirm within 250 ms
-		defer close(hears)
-
-		ids := make(chan string, 1)
-		srv.Use(func(_ context.Context, s *wsserver.Socket) error { ids <- s.ID(); return nil })
-		c := wsrig.Dial(t, srv, wsrig.Config{Early: []string{"40"}})
-		c.Read() // open
-		time.Sleep(100 * time.Millisecond)
-		ns := srv.Of("/")
-		if got := ns.SocketCount(); got != 1 {
-			t.Fatalf("the test is wrong: %d sockets, want one to be on its way", got)
-		}
-		if err := ns.Emit(t.Context(), "early"); err != nil {
-			t.Fatal(err)
-		}
+		ns, c, id := onItsWay(t)
+		kit.OK(t, ns.Emit(t.Context(), "early"))
 		for _, s := range ns.Sockets() {
 			s.Emit(t.Context(), "earlier")
 		}
 		if got := len(ns.Sockets()); got > 0 {
 			t.Errorf("Sockets: got %d, want none before it is connected", got)
 		}
-		if _, ok := ns.Socket(<-ids); ok {
+		if _, ok := ns.Socket(id); ok {
 			t.Error("Socket: got it before it is connected")
 		}
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("first packet: got %q, want CONNECT", got)
 		}
 		ns.Emit(t.Context(), "later")
-		if got, want := c.Read(), `42["later"]`; got != want {
-			t.Errorf("second packet: got %q, want %q", got, want)
-		}
+		kit.Want(t, c.Read(), `42["later"]`, "second packet")
 	})
 }

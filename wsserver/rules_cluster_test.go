@@ -43,43 +43,33 @@ func (a *lossyAdapter) Open(ctx context.Context, recv func([]byte)) (adapter.Lin
 // On all nodes, and on the one that has missed the last words and has them sent again. Nothing comes after the end.
 func TestRule16LastWordsOnAllNodes(t *testing.T) {
 	for _, close := range []bool{false, true} {
-		t.Run(fmt.Sprint("close ", close), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				memory := new(adapter.Memory)
-				lossy := &lossyAdapter{Memory: memory, text: "last words"}
-				srvs := newCluster(t, 2, wsserver.Config{Adapter: memory})
-				srvs = append(srvs, newCluster(t, 1, wsserver.Config{Adapter: lossy})...)
-				var clients []*wstest.Client
-				for i := range 6 {
-					c := wstest.Dial(t, srvs[i%3], wstest.Config{})
-					if err := socketOf(t, srvs[i%3], c).Join(t.Context(), "x"); err != nil {
-						t.Fatal(err)
-					}
-					clients = append(clients, c)
-				}
-				synctest.Wait()
-				lossy.lose.Store(3)
-				var want []string
-				for i := range 3 {
-					if err := srvs[0].To("x").Emit(t.Context(), "last words", i); err != nil {
-						t.Fatal(err)
-					}
-					want = append(want, fmt.Sprintf(`["last words",%d]`, i))
-				}
-				if err := srvs[0].In("x").DisconnectSockets(t.Context(), close); err != nil {
-					t.Errorf("DisconnectSockets: %v", err)
-				}
-				if err := srvs[0].To("x").Emit(t.Context(), "too late"); err != nil {
-					t.Fatal(err)
-				}
-				for i, c := range clients {
-					<-c.Disconnected()
-					wantEvents(t, fmt.Sprint("client ", i), c, want...)
-				}
-				if s := srvs[2].Stats(); lossy.lose.Load() > 0 || s.Adapter.Repaired == 0 {
-					t.Errorf("%d are still to be lost, %d were repaired", lossy.lose.Load(), s.Adapter.Repaired)
-				}
-			})
+		kit.Bubble(t, fmt.Sprint("close ", close), func(t *testing.T) {
+			memory := new(adapter.Memory)
+			lossy := &lossyAdapter{Memory: memory, text: "last words"}
+			srvs := newCluster(t, 2, wsserver.Config{Adapter: memory})
+			srvs = append(srvs, newCluster(t, 1, wsserver.Config{Adapter: lossy})...)
+			var clients []*wstest.Client
+			for i := range 6 {
+				c := wstest.Dial(t, srvs[i%3], wstest.Config{})
+				kit.OK(t, socketOf(t, srvs[i%3], c).Join(t.Context(), "x"))
+				clients = append(clients, c)
+			}
+			synctest.Wait()
+			lossy.lose.Store(3)
+			var want []string
+			for i := range 3 {
+				kit.OK(t, srvs[0].To("x").Emit(t.Context(), "last words", i))
+				want = append(want, fmt.Sprintf(`["last words",%d]`, i))
+			}
+			kit.OK(t, srvs[0].In("x").DisconnectSockets(t.Context(), close), "DisconnectSockets")
+			kit.OK(t, srvs[0].To("x").Emit(t.Context(), "too late"))
+			for i, c := range clients {
+				<-c.Disconnected()
+				wantEvents(t, fmt.Sprint("client ", i), c, want...)
+			}
+			if s := srvs[2].Stats(); lossy.lose.Load() > 0 || s.Adapter.Repaired == 0 {
+				t.Errorf("%d are still to be lost, %d were repaired", lossy.lose.Load(), s.Adapter.Repaired)
+			}
 		})
 	}
 }
@@ -89,9 +79,7 @@ func TestRule16ToARoomThenToOneThenOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srvs := newCluster(t, 2, wsserver.Config{})
 		c := wstest.Dial(t, srvs[1], wstest.Config{})
-		if err := socketOf(t, srvs[1], c).Join(t.Context(), "x"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, socketOf(t, srvs[1], c).Join(t.Context(), "x"))
 		ended, cancel := context.WithCancel(t.Context())
 		cancel() // nothing is waited for
 		var want []string
@@ -118,9 +106,7 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 			c.Read() // of Engine.IO
 			c.Send("40")
 			var open struct{ SID string }
-			if err := json.Unmarshal([]byte(c.Read()[2:]), &open); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, json.Unmarshal([]byte(c.Read()[2:]), &open))
 			clients, ids = append(clients, c), append(ids, open.SID)
 		}
 		synctest.Wait()
@@ -138,15 +124,12 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 				t.Errorf("client %d was asked %q, another of its node %q", i, q, asked[i%2])
 			}
 			id, isEvent := cutEvent(q)
-			if !isEvent {
-				t.Fatalf("client %d got %q", i, q)
-			}
+			kit.Require(t, isEvent, "client %d got %q", i, q)
 			c.Send(fmt.Sprintf("43%s[%d]", id, i), fmt.Sprintf(`43%s["again"]`, id))
 		}
 		wg.Wait()
-		if err != nil || len(responses) != len(clients) {
-			t.Fatalf("%d answers, %v; want %d", len(responses), err, len(clients))
-		}
+		kit.Require(t, err == nil && len(responses) == len(clients),
+			"%d answers, %v; want %d", len(responses), err, len(clients))
 		for _, r := range responses {
 			i := slices.Index(ids, r.Socket)
 			var got int
@@ -156,9 +139,7 @@ func TestRule19OneIDForAllSockets(t *testing.T) {
 		}
 		for _, srv := range srvs {
 			for _, s := range srv.Of("/").Sockets() {
-				if n := s.PendingAcks(); n != 0 {
-					t.Errorf("a socket still waits for %d answers", n)
-				}
+				kit.Want(t, s.PendingAcks(), 0, "a socket still waits for answers")
 			}
 		}
 	})
@@ -200,12 +181,8 @@ func TestRule20AcksOfAllNodes(t *testing.T) {
 			t.Errorf("all: %q, %v after %v", w.answered(t, got), err, took)
 		}
 		sockets, err := w.ns.To(w.id("d")).FetchSockets(t.Context())
-		if err != nil || len(sockets) != 1 {
-			t.Fatalf("FetchSockets: %d, %v", len(sockets), err)
-		}
-		if name, err := one(sockets[0].EmitWithAck(t.Context(), "q")); err != nil || name != "d" {
-			t.Errorf("one of another node: %q, %v", name, err)
-		}
+		kit.Require(t, err == nil && len(sockets) == 1, "FetchSockets: %d, %v", len(sockets), err)
+		kit.Want(t, kit.Must(one(sockets[0].EmitWithAck(t.Context(), "q")))(t), "d", "one of another node")
 	})
 }
 
@@ -220,21 +197,14 @@ func TestRule22RoomsOfOtherNodesTellTheirHandlers(t *testing.T) {
 		listenTo(&here, srvs[0].Of("/"))
 		listenTo(&there, srvs[1].Of("/"))
 		for range 2 {
-			if err := srvs[0].All().SocketsJoin(t.Context(), "x", "y"); err != nil {
-				t.Error(err)
-			}
-			if !slices.Equal(s.Rooms(), []string{s.ID(), "x", "y"}) {
-				t.Errorf("when SocketsJoin has returned, it is in %q", s.Rooms())
-			}
+			kit.OK(t, srvs[0].All().SocketsJoin(t.Context(), "x", "y"))
+			kit.WantList(t, s.Rooms(), []string{s.ID(), "x", "y"},
+				"when SocketsJoin has returned, it is in")
 		}
 		there.want(t, "SocketsJoin, twice", "/ create x", "/ join x", "/ create y", "/ join y")
-		if err := srvs[0].To("x").SocketsLeave(t.Context(), "x", "nowhere"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srvs[0].To("x").SocketsLeave(t.Context(), "x", "nowhere"))
 		there.want(t, "SocketsLeave", "/ leave x", "/ delete x")
-		if err := srvs[0].To("y").DisconnectSockets(t.Context(), true); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srvs[0].To("y").DisconnectSockets(t.Context(), true))
 		there.want(t, "DisconnectSockets", "/ leave its own", "/ delete its own", "/ leave y", "/ delete y")
 		<-c.Done()
 		here.want(t, "the asker")
@@ -256,15 +226,12 @@ func TestRule24ServerSideEmitReachesTheOthers(t *testing.T) {
 			}
 			clients = append(clients, wstest.Dial(t, srv, wstest.Config{}))
 		}
-		if err := srvs[0].Of("/chat").ServerSideEmit(t.Context(), "q"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srvs[0].Of("/chat").ServerSideEmit(t.Context(), "q"))
 		n.want(t, "ServerSideEmit", "/chat", "/chat")
 		for others := 2; others >= 0; others-- {
 			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "q")
-			if err != nil || len(responses) != others {
-				t.Fatalf("%d others: %d answers, %v", others, len(responses), err)
-			}
+			kit.Require(t, err == nil && len(responses) == others,
+				"%d others: %d answers, %v", others, len(responses), err)
 			for _, r := range responses {
 				i := slices.IndexFunc(srvs, func(srv *wsserver.Server) bool { return srv.Node() == r.Node })
 				var got int
@@ -274,9 +241,7 @@ func TestRule24ServerSideEmitReachesTheOthers(t *testing.T) {
 			}
 			n.want(t, "ServerSideEmitWithAck", slices.Repeat([]string{"/"}, others)...)
 			if others > 0 {
-				if err := srvs[others].Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+				kit.OK(t, srvs[others].Close(t.Context()))
 				synctest.Wait()
 			}
 		}
@@ -303,13 +268,9 @@ func TestRule25ServersCount(t *testing.T) {
 		count("three", srvs, 3)
 		emitter := cluster.NewHub(cluster.HubConfig{Adapter: memory, Client: true, Logger: kit.Silent})
 		defer emitter.Close(context.Background())
-		if err := emitter.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, emitter.Ready(t.Context()))
 		count("three and one that emits", srvs, 3)
-		if err := srvs[2].Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srvs[2].Close(t.Context()))
 		count("one has left", srvs[:2], 2)
 		restore := memory.Interrupt()
 		time.Sleep(10 * time.Second)

@@ -12,6 +12,7 @@ import (
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -62,9 +63,7 @@ func TestRule09OwnRoomThenConnectPacketThenHandlers(t *testing.T) {
 		if got := c.Read(); got[:2] != "40" {
 			t.Errorf("first packet: got %q, want CONNECT", got)
 		}
-		if got := c.Read(); got != `42["welcome"]` {
-			t.Errorf("second packet: got %q, want the handler's", got)
-		}
+		kit.Want(t, c.Read(), `42["welcome"]`, "second packet (the handler's)")
 		n.want(t, "connect", "/ create its own", "/ join its own", "connected")
 	})
 }
@@ -85,17 +84,13 @@ func TestRule10RoomsOfASocketThatDisconnects(t *testing.T) {
 		ns.OnDisconnect(func(_ context.Context, s *wsserver.Socket, _ error) {
 			_, ok := ns.Socket(s.ID())
 			n.add("disconnected from %d rooms, %d in y, known %v", len(s.Rooms()), len(ns.SocketsIn("y")), ok)
-			if err := s.Join(t.Context(), "x"); !errors.Is(err, cluster.ErrMember) {
-				t.Errorf("Join afterwards: %v, want ErrMember", err)
-			}
+			kit.WantErr(t, s.Join(t.Context(), "x"), cluster.ErrMember, "Join afterwards")
 		})
 		c.Abort()
 		n.want(t, "the end", "disconnecting from 3 rooms, 2 in y",
 			"/ leave its own", "/ delete its own", "/ leave x", "/ delete x", "/ leave y",
 			"disconnected from 0 rooms, 1 in y, known false")
-		if got := ns.SocketsIn("x"); len(got) != 0 {
-			t.Errorf("in x are %d, want none", len(got))
-		}
+		kit.Want(t, len(ns.SocketsIn("x")), 0, "sockets in x")
 	})
 }
 
@@ -107,9 +102,7 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 		listenTo(&n, srv.Of("/"))
 		listenTo(&n, parent)
 		refuse := func(_ context.Context, s *wsserver.Socket) error {
-			if err := s.Join(t.Context(), "x"); !errors.Is(err, wsserver.ErrNotConnected) {
-				t.Errorf("Join in a middleware: %v, want ErrNotConnected", err)
-			}
+			kit.WantErr(t, s.Join(t.Context(), "x"), wsserver.ErrNotConnected, "Join in a middleware")
 			return errors.New("no")
 		}
 		srv.Use(refuse)
@@ -118,9 +111,7 @@ func TestRule11RefusedClientLeavesNothing(t *testing.T) {
 		c.Read()
 		for _, name := range []string{"", "/room-1,"} {
 			c.Send("40" + name)
-			if got, want := c.Read(), "44"+name+`{"message":"no"}`; got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
+			kit.Want(t, c.Read(), "44"+name+`{"message":"no"}`)
 		}
 		n.want(t, "two refusals")
 		nothingLeft(t, srv.Of("/"))
@@ -146,9 +137,7 @@ func TestRule15EncodedOnce(t *testing.T) {
 		srv := newServer(t, wsserver.Config{Adapter: memory, Codec: encodes{n: &count}})
 		other := newServer(t, wsserver.Config{Adapter: memory, Codec: encodes{n: &far}})
 		for _, srv := range []*wsserver.Server{srv, other} {
-			if err := srv.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.Ready(t.Context()))
 		}
 		var told atomic.Int32
 		srv.Of("/").OnAnyOutgoing(func(*wsserver.Socket, *wsserver.OutgoingEvent) { told.Add(1) })
@@ -159,9 +148,7 @@ func TestRule15EncodedOnce(t *testing.T) {
 		synctest.Wait()
 		count.Store(0)
 		far.Store(0)
-		if err := srv.Emit(t.Context(), "said", []byte("hi")); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srv.Emit(t.Context(), "said", []byte("hi")))
 		for i, c := range clients {
 			wantEvents(t, fmt.Sprint("client ", i), c, `["said",{"_placeholder":true,"num":0}]`)
 		}
@@ -191,9 +178,7 @@ func TestRule16EmitThenDisconnect(t *testing.T) {
 				_ = socketOf(t, srv, c).Join(t.Context(), "x")
 				clients = append(clients, c)
 			}
-			if err := srv.To("x").Emit(t.Context(), "last words"); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.To("x").Emit(t.Context(), "last words"))
 			for _, s := range srv.Of("/").SocketsIn("x") {
 				end(s)
 			}
@@ -245,9 +230,7 @@ func TestRule28ParentReachesItsChildren(t *testing.T) {
 			wstest.Dial(t, srv, wstest.Config{Namespace: "/room-2"})}
 		other := wstest.Dial(t, srv, wstest.Config{})
 		for _, child := range parent.Namespaces() {
-			if err := child.Emit(t.Context(), "all", child.Name()); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, child.Emit(t.Context(), "all", child.Name()))
 		}
 		for i, want := range []string{`["all","/room-1"]`, `["all","/room-1"]`, `["all","/room-2"]`} {
 			wantEvents(t, fmt.Sprint("client ", i), clients[i], want)

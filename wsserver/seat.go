@@ -178,11 +178,7 @@ func (m *member) Describe() []byte {
 
 // marshalData is json.Marshal; a panic of the program's MarshalJSON is an error.
 func marshalData(data any) (b []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			b, err = nil, newPanicError(p)
-		}
-	}()
+	defer onPanic(func(panicked error) { err = panicked })
 	return json.Marshal(data)
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -36,9 +37,7 @@ func TestReseat(t *testing.T) {
 		})
 		clients := []*wstest.Client{wstest.Dial(t, srvs[0], wstest.Config{})}
 		id := clients[0].ID()
-		if err := socketOf(t, srvs[0], clients[0]).Join(t.Context(), "red"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, socketOf(t, srvs[0], clients[0]).Join(t.Context(), "red"))
 		before := events.Load()
 
 		said := make([]int, 4)
@@ -100,19 +99,16 @@ func TestReseat(t *testing.T) {
 				heard[e]++
 			}
 		}
-		if !slices.Equal(heard, said) || slices.Min(said) != 40*passes {
-			t.Errorf("got %v broadcasts of each emitter, want %v", heard, said)
-		}
+		kit.Check(t, slices.Equal(heard, said) && slices.Min(said) == 40*passes,
+			"got %v broadcasts of each emitter, want %v", heard, said)
 		if got := events.Load() - before; got != 0 || connects.Load() != passes+1 {
 			t.Errorf("got %d events of rooms, want none; OnConnect ran %d times, want %d", got, connects.Load(), passes+1)
 		}
-		if got := socketOf(t, srvs[0], clients[passes]).Rooms(); !slices.Equal(got, []string{id, "red"}) {
-			t.Errorf("the last socket is in %q", got)
-		}
+		kit.WantList(t, socketOf(t, srvs[0], clients[passes]).Rooms(), []string{id, "red"},
+			"the last socket is in")
 		fetched, err := srvs[1].Of("/").All().FetchSockets(t.Context())
-		if err != nil || len(fetched) != 1 || fetched[0].ID != id {
-			t.Errorf("the other node sees %v, %v, want one socket", fetched, err)
-		}
+		kit.Check(t, err == nil && len(fetched) == 1 && fetched[0].ID == id,
+			"the other node sees %v, %v, want one socket", fetched, err)
 
 		clients[passes].Disconnect()
 		next(t, gone)
@@ -130,20 +126,18 @@ func TestReseatTooLate(t *testing.T) {
 		"kicked":       func(c *wstest.Client, s *wsserver.Socket) { s.Kick() },
 		"gone":         func(c *wstest.Client, s *wsserver.Socket) { c.Abort() },
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				c := wstest.Dial(t, srv, wstest.Config{})
-				s := socketOf(t, srv, c)
-				_ = s.Join(t.Context(), "red")
-				end(c, s)
-				synctest.Wait()
-				srv.KeptBy(s)
-				c = wstest.Dial(t, srv, wstest.Config{})
-				if got := strings.Join(socketOf(t, srv, c).Rooms(), " "); c.ID() != s.ID() || got != s.ID() {
-					t.Errorf("got a socket %s in %s, want %s in its own room alone", c.ID(), got, s.ID())
-				}
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			c := wstest.Dial(t, srv, wstest.Config{})
+			s := socketOf(t, srv, c)
+			_ = s.Join(t.Context(), "red")
+			end(c, s)
+			synctest.Wait()
+			srv.KeptBy(s)
+			c = wstest.Dial(t, srv, wstest.Config{})
+			if got := strings.Join(socketOf(t, srv, c).Rooms(), " "); c.ID() != s.ID() || got != s.ID() {
+				t.Errorf("got a socket %s in %s, want %s in its own room alone", c.ID(), got, s.ID())
+			}
 		})
 	}
 }
@@ -172,9 +166,7 @@ func TestKickFindsTheSeat(t *testing.T) {
 		s.CloseTransport()
 		<-blocked
 		s.Kick()
-		if wsserver.KeepFor(s) != nil {
-			t.Error("a socket that was kicked has yielded its seat")
-		}
+		kit.Check(t, wsserver.KeepFor(s) == nil, "a socket that was kicked has yielded its seat")
 		close(release)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -19,61 +20,44 @@ import (
 // fetchSockets, addSockets, delSockets, disconnectSockets).
 func TestSelections(t *testing.T) {
 	for _, test := range selections {
-		t.Run(test.rule, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, wsserver.Config{})
-				b := test.selection(w)
-				if got := w.fetched(t, b); got != test.want {
-					t.Errorf("FetchSockets: got %q, want %q", got, test.want)
-				}
-				if got, err := b.Count(t.Context()); err != nil || got != len(test.want) {
-					t.Errorf("Count: got %d, %v, want %d", got, err, len(test.want))
-				}
-				if err := b.SocketsJoin(t.Context(), "new", "newer"); err != nil {
-					t.Errorf("SocketsJoin: %v", err)
-				}
-				in := func(room string) string {
-					var ids []string
-					for _, srv := range w.srvs {
-						for _, s := range srv.Of("/").SocketsIn(room) {
-							ids = append(ids, s.ID())
-						}
-					}
-					return w.who(ids...)
-				}
-				if got, newer := in("new"), in("newer"); got != test.want || newer != test.want {
-					t.Errorf("after SocketsJoin: got %q and %q, want %q", got, newer, test.want)
-				}
-				if err := w.ns.Except("x").SocketsLeave(t.Context(), "new", "never joined"); err != nil {
-					t.Errorf("SocketsLeave: %v", err)
-				}
-				if got, want := in("new"), strings.Trim(test.want, "cd"); got != want {
-					t.Errorf("after SocketsLeave: got %q, want %q", got, want)
-				}
-				if err := b.DisconnectSockets(t.Context(), false); err != nil {
-					t.Errorf("DisconnectSockets: %v", err)
-				}
-				synctest.Wait()
-				var left []string
-				for _, m := range members {
-					if w.sockets[m.name].Connected() {
-						left = append(left, m.name)
-						continue
-					}
-					<-w.clients[m.name].Disconnected()
-					if got := context.Cause(w.sockets[m.name].Context()); got != wsserver.ErrServerDisconnect {
-						t.Errorf("%s: disconnected since %v, want ErrServerDisconnect", m.name, got)
+		kit.Bubble(t, test.rule, func(t *testing.T) {
+			w := newWorld(t, wsserver.Config{})
+			b := test.selection(w)
+			kit.Want(t, w.fetched(t, b), test.want, "FetchSockets")
+			kit.Want(t, kit.Must(b.Count(t.Context()))(t), len(test.want), "Count")
+			kit.OK(t, b.SocketsJoin(t.Context(), "new", "newer"), "SocketsJoin")
+			in := func(room string) string {
+				var ids []string
+				for _, srv := range w.srvs {
+					for _, s := range srv.Of("/").SocketsIn(room) {
+						ids = append(ids, s.ID())
 					}
 				}
-				for _, name := range left {
-					if slices.Contains([]byte(test.want), name[0]) {
-						t.Errorf("DisconnectSockets has left %s", name)
-					}
+				return w.who(ids...)
+			}
+			if got, newer := in("new"), in("newer"); got != test.want || newer != test.want {
+				t.Errorf("after SocketsJoin: got %q and %q, want %q", got, newer, test.want)
+			}
+			kit.OK(t, w.ns.Except("x").SocketsLeave(t.Context(), "new", "never joined"), "SocketsLeave")
+			kit.Want(t, in("new"), strings.Trim(test.want, "cd"), "after SocketsLeave")
+			kit.OK(t, b.DisconnectSockets(t.Context(), false), "DisconnectSockets")
+			synctest.Wait()
+			var left []string
+			for _, m := range members {
+				if w.sockets[m.name].Connected() {
+					left = append(left, m.name)
+					continue
 				}
-				if len(left) != len(members)-len(test.want) {
-					t.Errorf("DisconnectSockets: left are %q, want all but %q", left, test.want)
-				}
-			})
+				<-w.clients[m.name].Disconnected()
+				kit.Want(t, context.Cause(w.sockets[m.name].Context()), wsserver.ErrServerDisconnect,
+					m.name, "disconnected since")
+			}
+			for _, name := range left {
+				kit.Check(t, !slices.Contains([]byte(test.want), name[0]),
+					"DisconnectSockets has left %s", name)
+			}
+			kit.Check(t, len(left) == len(members)-len(test.want),
+				"DisconnectSockets: left are %q, want all but %q", left, test.want)
 		})
 	}
 }
@@ -86,16 +70,12 @@ func TestSocketsJoinIsLive(t *testing.T) {
 		for i := range 20 {
 			room := fmt.Sprint("room", i)
 			w.ns.To(room).Emit(t.Context(), "too early", i)
-			if err := w.ns.To("y").SocketsJoin(t.Context(), room); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, w.ns.To("y").SocketsJoin(t.Context(), room))
 			for j, srv := range w.srvs {
 				srv.To(room).Emit(t.Context(), "live", i, j)
 			}
 			synctest.Wait() // the two nodes' events are in no order
-			if err := w.ns.To("y").SocketsLeave(t.Context(), room); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, w.ns.To("y").SocketsLeave(t.Context(), room))
 			for _, srv := range w.srvs {
 				srv.To(room).Emit(t.Context(), "too late", i)
 			}
@@ -109,13 +89,10 @@ func TestSocketsJoinIsLive(t *testing.T) {
 		}
 		wantEvents(t, "a", w.clients["a"])
 		for _, name := range []string{"\xff", string(make([]byte, cluster.MaxRoomName+1))} {
-			if err := w.ns.All().SocketsJoin(t.Context(), "fine", name); !errors.Is(err, cluster.ErrRoomName) {
-				t.Errorf("SocketsJoin of a room that cannot be: got %v, want ErrRoomName", err)
-			}
+			kit.WantErr(t, w.ns.All().SocketsJoin(t.Context(), "fine", name), cluster.ErrRoomName,
+				"SocketsJoin of a room that cannot be")
 		}
-		if got := w.fetched(t, w.ns.To("fine")); got != "" {
-			t.Errorf("after a SocketsJoin that failed: %q have joined", got)
-		}
+		kit.Want(t, w.fetched(t, w.ns.To("fine")), "", "after a SocketsJoin that failed, joined")
 	})
 }
 
@@ -136,9 +113,7 @@ func TestJoinKeepsItsPlace(t *testing.T) {
 			w.ns.To(w.id("c")).SocketsLeave(ended, "new")
 		}
 		wantEvents(t, "c", w.clients["c"], want...)
-		if got := len(received(w.clients["d"])); got != 100 {
-			t.Errorf("d: got %d events, want all 100", got)
-		}
+		kit.Want(t, len(received(w.clients["d"])), 100, "d events")
 	})
 }
 
@@ -147,56 +122,49 @@ func TestJoinKeepsItsPlace(t *testing.T) {
 func TestEmitThenDisconnect(t *testing.T) {
 	for _, close := range []bool{false, true} {
 		for _, local := range []bool{false, true} {
-			t.Run(fmt.Sprintf("close %t, local %t", close, local), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					srvs := newCluster(t, 3, wsserver.Config{})
-					var clients, admins []*wstest.Client
-					for i := range 30 {
-						srv := srvs[i%3]
-						srv.Of("/admin")
-						c := wstest.Dial(t, srv, wstest.Config{})
-						clients = append(clients, c)
-						admins = append(admins, c.Of("/admin", nil))
-						socketOf(t, srv, c).Join(t.Context(), "lobby")
+			kit.Bubble(t, fmt.Sprintf("close %t, local %t", close, local), func(t *testing.T) {
+				srvs := newCluster(t, 3, wsserver.Config{})
+				var clients, admins []*wstest.Client
+				for i := range 30 {
+					srv := srvs[i%3]
+					srv.Of("/admin")
+					c := wstest.Dial(t, srv, wstest.Config{})
+					clients = append(clients, c)
+					admins = append(admins, c.Of("/admin", nil))
+					socketOf(t, srv, c).Join(t.Context(), "lobby")
+				}
+				b := srvs[0].To("lobby")
+				if local {
+					b = b.Local()
+				}
+				for i := range 100 {
+					b.Emit(t.Context(), "last words", i)
+				}
+				kit.OK(t, b.DisconnectSockets(t.Context(), close))
+				b.Emit(t.Context(), "too late")
+				synctest.Wait()
+				for i, c := range clients {
+					got := c.Pending()
+					gone, adminGone := isClosed(c.Disconnected()), isClosed(admins[i].Disconnected())
+					if local && i%3 != 0 {
+						kit.Require(t, len(got) == 0 && !gone && !adminGone,
+							"client %d of another node: got %d events, gone: %t", i, len(got), gone)
+						continue
 					}
-					b := srvs[0].To("lobby")
-					if local {
-						b = b.Local()
+					if len(got) != 100 || got[99].String() != `["last words",99]` {
+						t.Fatalf("client %d: got %d events, the last one %v, want 100", i, len(got), got[max(0, len(got)-1):])
 					}
-					for i := range 100 {
-						b.Emit(t.Context(), "last words", i)
+					if !gone || adminGone != close {
+						t.Errorf("client %d: gone: %t, from the other namespace: %t, want true, %t", i, gone, adminGone, close)
 					}
-					if err := b.DisconnectSockets(t.Context(), close); err != nil {
-						t.Fatal(err)
+				}
+				for i, srv := range srvs {
+					want := 10
+					if i == 0 || !local {
+						want = 0
 					}
-					b.Emit(t.Context(), "too late")
-					synctest.Wait()
-					for i, c := range clients {
-						got := c.Pending()
-						gone, adminGone := isClosed(c.Disconnected()), isClosed(admins[i].Disconnected())
-						if local && i%3 != 0 {
-							if len(got) > 0 || gone || adminGone {
-								t.Fatalf("client %d of another node: got %d events, gone: %t", i, len(got), gone)
-							}
-							continue
-						}
-						if len(got) != 100 || got[99].String() != `["last words",99]` {
-							t.Fatalf("client %d: got %d events, the last one %v, want 100", i, len(got), got[max(0, len(got)-1):])
-						}
-						if !gone || adminGone != close {
-							t.Errorf("client %d: gone: %t, from the other namespace: %t, want true, %t", i, gone, adminGone, close)
-						}
-					}
-					for i, srv := range srvs {
-						want := 10
-						if i == 0 || !local {
-							want = 0
-						}
-						if got := len(srv.Of("/").Sockets()); got != want {
-							t.Errorf("node %d has %d sockets, want %d", i, got, want)
-						}
-					}
-				})
+					kit.Want(t, len(srv.Of("/").Sockets()), want, "node", i, "has sockets")
+				}
 			})
 		}
 	}
@@ -219,19 +187,15 @@ func TestAllRooms(t *testing.T) {
 		for _, srv := range w.srvs {
 			rooms, err := srv.Of("/").AllRooms(t.Context())
 			slices.Sort(rooms)
-			if err != nil || !slices.Equal(rooms, []string{"x", "y"}) {
-				t.Errorf("got %q, %v, want x and y", rooms, err)
-			}
-			if got := srv.ServerCount(); got != 2 {
-				t.Errorf("ServerCount: got %d, want 2", got)
-			}
+			kit.Check(t, err == nil && slices.Equal(rooms, []string{"x", "y"}),
+				"got %q, %v, want x and y", rooms, err)
+			kit.Want(t, srv.ServerCount(), 2, "ServerCount")
 		}
 		w.clients["c"].Disconnect()
 		w.clients["b"].Disconnect()
 		synctest.Wait()
-		if rooms, err := w.ns.AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
-			t.Errorf("after the last one of y has gone: got %q, %v, want x", rooms, err)
-		}
+		kit.WantList(t, kit.Must(w.ns.AllRooms(t.Context()))(t), []string{"x"},
+			"after the last one of y has gone (x)")
 	})
 }
 
@@ -241,9 +205,7 @@ func TestAlone(t *testing.T) {
 		srv := newServer(t, wsserver.Config{})
 		c := wstest.Dial(t, srv, wstest.Config{})
 		c.On("q", func(wstest.Event) []any { return []any{"a"} })
-		if err := srv.All().SocketsJoin(t.Context(), "x"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srv.All().SocketsJoin(t.Context(), "x"))
 		sockets, err := srv.To("x").FetchSockets(t.Context())
 		if err != nil || len(sockets) != 1 || sockets[0].ID != c.ID() || sockets[0].Node != srv.Node() {
 			t.Fatalf("FetchSockets: got %+v, %v", sockets, err)
@@ -251,15 +213,11 @@ func TestAlone(t *testing.T) {
 		if n, err := srv.All().Count(t.Context()); n != 1 || err != nil || srv.ServerCount() != 1 {
 			t.Errorf("Count: got %d, %v; ServerCount: %d", n, err, srv.ServerCount())
 		}
-		if rooms, err := srv.Of("/").AllRooms(t.Context()); err != nil || !slices.Equal(rooms, []string{"x"}) {
-			t.Errorf("AllRooms: got %q, %v", rooms, err)
-		}
+		kit.WantList(t, kit.Must(srv.Of("/").AllRooms(t.Context()))(t), []string{"x"}, "AllRooms")
 		if got, err := srv.All().EmitWithAck(t.Context(), "q"); err != nil || len(got) != 1 || got[0].Socket != c.ID() || got[0].Node != srv.Node() {
 			t.Errorf("EmitWithAck: got %v, %v", got, err)
 		}
-		if err := srv.Of("/").ServerSideEmit(t.Context(), "x"); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srv.Of("/").ServerSideEmit(t.Context(), "x"))
 		if got, err := srv.Of("/").ServerSideEmitWithAck(t.Context(), "x"); err != nil || len(got) > 0 {
 			t.Errorf("ServerSideEmitWithAck: got %v, %v, want none", got, err)
 		}
@@ -279,9 +237,7 @@ func TestSilentNode(t *testing.T) {
 		slow := new(deafAdapter)
 		srvs := newCluster(t, 2, wsserver.Config{Adapter: &slow.Memory})
 		deaf := newServer(t, wsserver.Config{Adapter: slow})
-		if err := deaf.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, deaf.Ready(t.Context()))
 		for _, srv := range append(srvs, deaf) {
 			srv.Of("/").OnServerSide("q", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(1) })
 			c := wstest.Dial(t, srv, wstest.Config{})
@@ -324,8 +280,6 @@ func TestSilentNode(t *testing.T) {
 		close(hears)
 		slow.deaf.Store(nil)
 		time.Sleep(10 * time.Second)
-		if got, err := ns.All().Count(t.Context()); err != nil || got != 3 {
-			t.Errorf("when the node hears again: got %d, %v, want 3", got, err)
-		}
+		kit.Want(t, kit.Must(ns.All().Count(t.Context()))(t), 3, "when the node hears again")
 	})
 }

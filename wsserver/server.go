@@ -315,11 +315,9 @@ func (srv *Server) plain(p *packet.Packet) packet.Encoded {
 // report counts an error of a handler and gives it to Config.OnError; one of no socket is logged.
 func (srv *Server) report(s *Socket, event string, err error) {
 	srv.counts.failures.Add(1)
-	defer func() {
-		if p := recover(); p != nil {
-			srv.cfg.Logger.Error("belfry: Config.OnError failed", "event", event, "reported", err, "error", newPanicError(p))
-		}
-	}()
+	defer onPanic(func(panicked error) {
+		srv.cfg.Logger.Error("belfry: Config.OnError failed", "event", event, "reported", err, "error", panicked)
+	})
 	if s == nil {
 		srv.cfg.Logger.Warn("belfry: handler failed", "event", event, "error", err)
 		return

@@ -149,13 +149,11 @@ func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) (
 
 // handleServerEvent runs a handler. A panic is an error, and logged.
 func (srv *Server) handleServerEvent(ctx context.Context, e *ServerEvent, handle ServerHandler) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errPanicked
-			srv.cfg.Logger.Error("belfry: handler of a server-side event panicked", "namespace", e.namespace, "event", e.name, "from", e.node,
-				"error", newPanicError(p))
-		}
-	}()
+	defer onPanic(func(panicked error) {
+		err = errPanicked
+		srv.cfg.Logger.Error("belfry: handler of a server-side event panicked",
+			"namespace", e.namespace, "event", e.name, "from", e.node, "error", panicked)
+	})
 	return handle(ctx, e)
 }
 

@@ -41,41 +41,30 @@ func TestServerSideEmit(t *testing.T) {
 			})
 		}
 		c := wstest.Dial(t, srvs[1], wstest.Config{Codec: msgpack.Codec{}})
-		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srvs[0].Of("/").ServerSideEmit(t.Context(), "said", "hi", []byte("b"), 1.5))
 		n[0].want(t, "the emitter")
 		for i := 1; i < 3; i++ {
 			n[i].want(t, "another", "/ hi", "again / 3 [[98] 1.5] true false <nil>")
 		}
-		if err := srvs[2].Of("/chat").ServerSideEmit(t.Context(), "said", "there"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srvs[2].Of("/chat").ServerSideEmit(t.Context(), "said", "there"))
 		n[2].want(t, "the emitter")
 		for i := range 2 {
 			n[i].want(t, "another", "/chat there")
 		}
 		for _, ns := range []string{"/other", "/"} {
-			if err := srvs[0].Of(ns).ServerSideEmit(t.Context(), "nobody handles it", "x"); err != nil {
-				t.Errorf("got %v, want nil", err)
-			}
+			kit.OK(t, srvs[0].Of(ns).ServerSideEmit(t.Context(), "nobody handles it", "x"))
 		}
-		if err := srvs[0].Of("/other").ServerSideEmit(t.Context(), "said", "x"); err != nil {
-			t.Errorf("got %v, want nil", err)
-		}
+		kit.OK(t, srvs[0].Of("/other").ServerSideEmit(t.Context(), "said", "x"))
 		n[1].want(t, "another namespace")
 		var want []string
 		for i := range 200 {
-			if err := srvs[0].Of("/chat").ServerSideEmit(t.Context(), "said", fmt.Sprint(i)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srvs[0].Of("/chat").ServerSideEmit(t.Context(), "said", fmt.Sprint(i)))
 			want = append(want, fmt.Sprint("/chat ", i))
 		}
 		n[1].want(t, "in order", want...)
 		wantEvents(t, "a client", c)
-		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"); !errors.Is(err, packet.ErrReserved) {
-			t.Errorf("a reserved name: got %v, want ErrReserved", err)
-		}
+		kit.WantErr(t, srvs[0].Of("/").ServerSideEmit(t.Context(), "connect"), packet.ErrReserved,
+			"a reserved name")
 		if err := srvs[0].Of("/").ServerSideEmit(t.Context(), "x", make(chan int)); err == nil {
 			t.Error("what cannot be JSON: got no error")
 		}
@@ -86,13 +75,9 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		n[1].want(t, "what failed")
 		unhandled := srvs[1].Stats().Unhandled
-		if err := srvs[0].Of("/chat").ServerSideEmit(ctx, "said", "x"); err != nil {
-			t.Errorf("a ctx that has ended: got %v", err)
-		}
+		kit.OK(t, srvs[0].Of("/chat").ServerSideEmit(ctx, "said", "x"), "a ctx that has ended")
 		n[1].want(t, "a ctx that has ended", "/chat x")
-		if unhandled != 3 {
-			t.Errorf("Stats.Unhandled: got %d, want 3", unhandled)
-		}
+		kit.Want(t, unhandled, 3, "Stats.Unhandled")
 	})
 }
 
@@ -101,10 +86,7 @@ func texts(t testing.TB, srvs []*wsserver.Server, responses []sockets.ServerResp
 	t.Helper()
 	var list []string
 	for _, r := range responses {
-		args, err := r.Args()
-		if err != nil {
-			t.Error(err)
-		}
+		args := kit.Must(r.Args())(t)
 		i := slices.IndexFunc(srvs, func(srv *wsserver.Server) bool { return srv.Node() == r.Node })
 		list = append(list, fmt.Sprint(i, args))
 	}
@@ -126,9 +108,7 @@ func TestServerSideAck(t *testing.T) {
 				return errors.Join(e.Ack(i, []byte{byte(i)}), e.Ack("again"))
 			})
 			ns.OnServerSide("many", func(ctx context.Context, e *wsserver.ServerEvent) error {
-				if e.WantsAck() {
-					t.Error("WantsAck: got true after the answer")
-				}
+				kit.Check(t, !e.WantsAck(), "WantsAck: got true after the answer")
 				return e.Ack("another handler's")
 			})
 			ns.OnServerSide("large", func(ctx context.Context, e *wsserver.ServerEvent) error { return e.Ack(strings.Repeat("x", 300_000)) })
@@ -167,9 +147,7 @@ func TestServerSideAck(t *testing.T) {
 		} {
 			start := time.Now()
 			responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), test.event, test.arg)
-			if got := texts(t, srvs, responses); got != test.want {
-				t.Errorf("%s: got %q, want %q", test.event, got, test.want)
-			}
+			kit.Want(t, texts(t, srvs, responses), test.want, test.event)
 			var missing []string
 			var partial *cluster.PartialError
 			if errors.As(err, &partial) {
@@ -189,22 +167,16 @@ func TestServerSideAck(t *testing.T) {
 			}
 		}
 		responses, err := srvs[0].Of("/").ServerSideEmitWithAck(t.Context(), "large")
-		if err != nil || len(responses) != 2 {
-			t.Fatalf("large: got %d answers, %v", len(responses), err)
-		}
+		kit.Require(t, err == nil && len(responses) == 2, "large: got %d answers, %v", len(responses), err)
 		for _, r := range responses {
 			if text, err := one2(r); err != nil || len(text) != 300_000 {
 				t.Errorf("large: got %d bytes, %v", len(text), err)
 			}
 		}
 		for _, want := range []string{"the secret", "after it"} {
-			if !strings.Contains(l.String(), want) {
-				t.Errorf("the log does not say %q: %s", want, l)
-			}
+			kit.Check(t, strings.Contains(l.String(), want), "the log does not say %q: %s", want, l)
 		}
-		if got := srvs[2].Stats().Failures; got != 5 {
-			t.Errorf("Stats.Failures: got %d, want 5", got)
-		}
+		kit.Want(t, srvs[2].Stats().Failures, 5, "Stats.Failures")
 	})
 }
 
@@ -238,9 +210,7 @@ func TestServerSideAckEnds(t *testing.T) {
 				t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, got, test.want)
 			}
 			wantPartial(t, err, 0, srvs[1].Node())
-			if got := texts(t, srvs, responses); got != "2 [2]" {
-				t.Errorf("got %q, want the answer of node 2", got)
-			}
+			kit.Want(t, texts(t, srvs, responses), "2 [2]", "(the answer of node 2)")
 			<-ended
 		}
 		// A node that leaves is not waited for.
@@ -276,9 +246,8 @@ func TestServerSideParent(t *testing.T) {
 		})
 		for i, want := range [][]string{{"parent 0"}, {"parent 1", "own of /room-1"}} {
 			responses, err := srvs[0].Of(fmt.Sprint("/room-", i)).ServerSideEmitWithAck(t.Context(), "q", i)
-			if err != nil || texts(t, srvs, responses) != fmt.Sprintf("1 [%d]", i) {
-				t.Errorf("room %d: got %q, %v", i, texts(t, srvs, responses), err)
-			}
+			kit.Check(t, err == nil && texts(t, srvs, responses) == fmt.Sprintf("1 [%d]", i),
+				"room %d: got %q, %v", i, texts(t, srvs, responses), err)
 			n.want(t, "handlers", want...)
 		}
 		if _, err := srvs[0].Of("/elsewhere").ServerSideEmitWithAck(t.Context(), "q", 1); !errors.Is(err, cluster.ErrUnknown) {

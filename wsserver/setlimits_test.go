@@ -35,15 +35,11 @@ func TestSetLimits(t *testing.T) {
 			{wsserver.Limits{HandshakeBytes: 2}, "431", "too large"},
 			{wsserver.Limits{}, "", ""},
 		} {
-			if err := srv.SetLimits(test.limits); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.SetLimits(test.limits))
 			g.want(test.status, test.text)
 		}
 		set := func(l wsserver.Limits) {
-			if err := srv.SetLimits(l); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, srv.SetLimits(l))
 		}
 		c := wstest.Dial(t, srv, wstest.Config{Namespace: "/a"})
 		set(wsserver.Limits{MaxNamespaces: 1})
@@ -66,9 +62,7 @@ func TestSetMaxEvents(t *testing.T) {
 		release := make(chan struct{})
 		srv.Of("/").On("wait", func(context.Context, *wsserver.Event) error { <-release; return nil })
 		c := wstest.Dial(t, srv, wstest.Config{})
-		if err := srv.SetLimits(wsserver.Limits{MaxEvents: 3}); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srv.SetLimits(wsserver.Limits{MaxEvents: 3}))
 		for range 20 {
 			c.Emit("wait")
 			synctest.Wait()
@@ -110,9 +104,7 @@ func TestSetWrongLimits(t *testing.T) {
 	g.want("", "")
 	g.want("", "")
 	same.MaxConnections = 1
-	if err := srv.SetLimits(same); err != nil {
-		t.Error(err)
-	}
+	kit.OK(t, srv.SetLimits(same))
 	g.want("503", "as many")
 
 	unusable := newServer(t, wsserver.Config{Limits: wsserver.Limits{MaxPayload: -1}})
@@ -170,12 +162,8 @@ func TestMaxRooms(t *testing.T) {
 		join(nil, s.ID())
 		s.Leave("a")
 		join(nil, "d")
-		if err := other.Join(t.Context(), "x", "y", "z"); err != nil {
-			t.Errorf("another socket: %v", err)
-		}
-		if got := srv.Stats().Declined; got != (wsserver.Declined{Rooms: 4}) {
-			t.Errorf("got %+v, want 4 joins", got)
-		}
+		kit.OK(t, other.Join(t.Context(), "x", "y", "z"), "another socket")
+		kit.Want(t, srv.Stats().Declined, (wsserver.Declined{Rooms: 4}), "declined: 4 joins")
 		if got := strings.Count(log.String(), "MaxRooms"); got != 1 {
 			t.Errorf("%d lines in the log, want 1:\n%s", got, log.String())
 		}
@@ -194,9 +182,7 @@ func TestMaxRoomsConcurrently(t *testing.T) {
 		joins.Go(func() { s.Join(t.Context(), fmt.Sprint(i)) })
 	}
 	joins.Wait()
-	if got := len(s.Rooms()); got != 4 {
-		t.Errorf("got %d rooms, want 3 and its own", got)
-	}
+	kit.Want(t, len(s.Rooms()), 4, "rooms: 3 and its own")
 }
 
 // TestNamespacesPerAddress: the clients of an address make so many namespaces, with however many connections, and join others' beyond.
@@ -234,8 +220,6 @@ func TestNamespacesPerAddress(t *testing.T) {
 		refused(two, "/7")
 		other.Of("/7", nil)
 		refused(other, "/8") // of all
-		if got := srv.Stats().Declined; got != (wsserver.Declined{AddressNamespaces: 3, Namespaces: 1}) {
-			t.Errorf("got %+v, want 3 and 1", got)
-		}
+		kit.Want(t, srv.Stats().Declined, (wsserver.Declined{AddressNamespaces: 3, Namespaces: 1}))
 	})
 }

@@ -83,9 +83,7 @@ func TestShutdown(t *testing.T) {
 	c := wstest.New(t, dial(), wstest.Config{})
 	idle := dial()
 	fmt.Fprint(idle, "GET /socket.io/socket.io.js HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := idle.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(idle.Read(make([]byte, 1)))(t)
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), kit.Patience)
 	defer cancel()
@@ -93,9 +91,7 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("Shutdown: %v after %v", err, time.Since(start))
 	}
 	for range 2 {
-		if f := next(t, gone); !errors.Is(f.reason, wsserver.ErrShutdown) {
-			t.Errorf("a socket has ended since %v, want ErrShutdown", f.reason)
-		}
+		kit.WantErr(t, next(t, gone).reason, wsserver.ErrShutdown, "a socket has ended since")
 	}
 	if end := c.Wait(); end.Err != io.EOF {
 		t.Errorf("the WebSocket: %v", end)
@@ -104,9 +100,7 @@ func TestShutdown(t *testing.T) {
 	if _, err := io.Copy(io.Discard, idle); err != nil {
 		t.Errorf("the idle connection: %v, want its end", err)
 	}
-	if err := <-served; err != http.ErrServerClosed {
-		t.Errorf("Serve: %v", err)
-	}
+	kit.Want(t, <-served, http.ErrServerClosed, "Serve")
 	if nc, err := net.Dial("tcp", addr); err == nil {
 		nc.Close()
 		t.Error("connections are still accepted")
@@ -121,10 +115,7 @@ func TestShutdownInTime(t *testing.T) {
 			running, release := make(chan struct{}), make(chan struct{})
 			srv := wsserver.New(wsserver.Config{Logger: kit.Silent})
 			web, addr, served := startWeb(t, srv, running, release)
-			nc, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+			nc := kit.Must(net.Dial("tcp", addr))(t)
 			if blocked == "request" {
 				fmt.Fprint(nc, "GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
 				defer nc.Close()
@@ -135,18 +126,14 @@ func TestShutdownInTime(t *testing.T) {
 			<-running
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			if err := srv.Shutdown(ctx, web); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Shutdown: got %v, want DeadlineExceeded", err)
-			}
+			kit.WantErr(t, srv.Shutdown(ctx, web), context.DeadlineExceeded, "Shutdown")
 			if blocked == "request" {
 				if _, err := io.ReadAll(nc); err != nil && !errors.Is(err, io.EOF) {
 					t.Errorf("the request's connection: %v, want its end", err)
 				}
 			}
 			close(release)
-			if err := <-served; err != http.ErrServerClosed {
-				t.Errorf("Serve: %v", err)
-			}
+			kit.Want(t, <-served, http.ErrServerClosed, "Serve")
 			ctx, cancel = context.WithTimeout(t.Context(), kit.Patience)
 			defer cancel()
 			if err := srv.Shutdown(ctx, web); err != nil { // what it was waiting for

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/slowlink"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -17,27 +18,19 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	const after, rate = 5 * time.Second, 2000 // the default is 15 s
 	link := slowlink.New(t)
-	l, err := link.Server.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := kit.Must(link.Server.Listen())(t)
 	srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: 32 << 10, SlowAfter: after, SlowRate: rate}})
 	gone := farewells(srv.Of("/"))
 	listen(t, srv, l, false)
 	client := func(perSecond int) string {
-		nc, err := link.Client.Dial(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		nc := kit.Must(link.Client.Dial(l.Addr().String()))(t)
 		nc.SetReadBuffer(16 << 10)
 		return wstest.New(t, slowlink.Slow(nc, perSecond), wstest.Config{}).ID()
 	}
 	steady, slow := client(3*rate), client(rate/10)
 	begin := time.Now()
 	for range 60 { // 1.2 MB for each
-		if err := srv.Emit(t.Context(), "n", strings.Repeat("x", 20_000)); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srv.Emit(t.Context(), "n", strings.Repeat("x", 20_000)))
 	}
 	select {
 	case f := <-gone:

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -57,56 +58,50 @@ func TestWire(t *testing.T) {
 		{"Disconnection from a namespace", []string{`40`, `40/admin,`, `41/admin,`, `421["echo"]`, `40/admin,`}, []string{`40` + sid, `40/admin,` + sid, `431[]`, `40/admin,` + sid}},
 		{"Disconnection from a namespace: by the server", []string{`40`, `40/admin,`, `42/admin,["drop me"]`, `42/admin,["late"]`, `421["echo"]`}, []string{`40` + sid, `40/admin,` + sid, `41/admin,`, `431[]`}},
 	} {
-		t.Run(test.rule, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{})
-				for _, name := range []string{"/", "/admin"} {
-					ns := srv.Of(name)
-					if name != "/" {
-						ns.On("echo", echo)
-					}
-					ns.On("ask", func(ctx context.Context, e *wsserver.Event) error {
-						var arg any
-						if err := e.Decode(&arg); err != nil {
-							return err
-						}
-						return e.Socket().Emit(ctx, "told", arg)
-					})
-					ns.On("drop me", func(ctx context.Context, e *wsserver.Event) error { e.Socket().Disconnect(); return nil })
+		kit.Bubble(t, test.rule, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{})
+			for _, name := range []string{"/", "/admin"} {
+				ns := srv.Of(name)
+				if name != "/" {
+					ns.On("echo", echo)
 				}
-				srv.Of("/locked").Use(func(context.Context, *wsserver.Socket) error {
-					return &wsserver.ConnectError{Message: "Not authorized", Data: map[string]int{"code": 7}}
+				ns.On("ask", func(ctx context.Context, e *wsserver.Event) error {
+					var arg any
+					if err := e.Decode(&arg); err != nil {
+						return err
+					}
+					return e.Socket().Emit(ctx, "told", arg)
 				})
-				c := wsrig.Dial(t, srv, wsrig.Config{})
-				c.Read()
-				for _, m := range test.send {
-					if data, ok := strings.CutPrefix(m, "b"); ok {
-						c.SendBinary([]byte(data))
-					} else {
-						c.Send(m)
-					}
-					synctest.Wait()
-				}
-				var got []string
-				for range test.want {
-					m := c.Read()
-					if i := strings.Index(m, `{"sid":"`); i >= 0 && strings.HasPrefix(m, "40") {
-						var open struct{ SID string }
-						if err := json.Unmarshal([]byte(m[i:]), &open); err != nil || len(open.SID) < 20 {
-							t.Errorf("got %s, %v, want a session id", m, err)
-						}
-						m = m[:i] + sid
-					}
-					got = append(got, m)
-				}
-				if !slices.Equal(got, test.want) {
-					t.Errorf("%q: got %q, want %q", test.send, got, test.want)
-				}
-				c.Send(`40/still there`) // and nothing more was answered
-				if got, want := c.Read(), `44/still there,{"message":"Invalid namespace"}`; got != want {
-					t.Errorf("in the end: got %s, want %s", got, want)
-				}
+				ns.On("drop me", func(ctx context.Context, e *wsserver.Event) error { e.Socket().Disconnect(); return nil })
+			}
+			srv.Of("/locked").Use(func(context.Context, *wsserver.Socket) error {
+				return &wsserver.ConnectError{Message: "Not authorized", Data: map[string]int{"code": 7}}
 			})
+			c := wsrig.Dial(t, srv, wsrig.Config{})
+			c.Read()
+			for _, m := range test.send {
+				if data, ok := strings.CutPrefix(m, "b"); ok {
+					c.SendBinary([]byte(data))
+				} else {
+					c.Send(m)
+				}
+				synctest.Wait()
+			}
+			var got []string
+			for range test.want {
+				m := c.Read()
+				if i := strings.Index(m, `{"sid":"`); i >= 0 && strings.HasPrefix(m, "40") {
+					var open struct{ SID string }
+					if err := json.Unmarshal([]byte(m[i:]), &open); err != nil || len(open.SID) < 20 {
+						t.Errorf("got %s, %v, want a session id", m, err)
+					}
+					m = m[:i] + sid
+				}
+				got = append(got, m)
+			}
+			kit.Check(t, slices.Equal(got, test.want), "%q: got %q, want %q", test.send, got, test.want)
+			c.Send(`40/still there`) // and nothing more was answered
+			kit.Want(t, c.Read(), `44/still there,{"message":"Invalid namespace"}`, "in the end")
 		})
 	}
 }
@@ -202,9 +197,7 @@ func TestParseErrors(t *testing.T) {
 				for what, err := range map[string]error{
 					"Emit": s.Emit(t.Context(), name), "Volatile": s.Volatile().Emit(t.Context(), name), "Broadcast": srv.Emit(t.Context(), name),
 				} {
-					if err == nil {
-						t.Errorf("%s: got no error", what)
-					}
+					kit.Check(t, err != nil, "%s: got no error", what)
 				}
 				if _, err := s.EmitWithAck(t.Context(), name); err == nil || errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("EmitWithAck: got %v, want an error at once", err)
@@ -244,12 +237,8 @@ func wantParseError(t *testing.T, send []string) {
 		if send[0] == "41" {
 			want = wsserver.ErrClientDisconnect
 		}
-		if f := next(t, gone); !errors.Is(f.reason, want) {
-			t.Errorf("reason: got %v, want %v", f.reason, want)
-		}
+		kit.WantErr(t, next(t, gone).reason, want, "reason")
 		other.EmitWithAck("echo")
-		if got := srv.Stats().Connections; got != 1 {
-			t.Errorf("connections: got %d, want the other one", got)
-		}
+		kit.Want(t, srv.Stats().Connections, 1, "connections (the other one)")
 	})
 }

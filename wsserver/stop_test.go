@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -135,85 +136,79 @@ func TestStop(t *testing.T) {
 	for owner, name := range map[string]string{
 		"server": "/", "namespace": "/plain", "parent": "/made", "socket": "/plain",
 	} {
-		t.Run(owner, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srvs := newCluster(t, 2, wsserver.Config{})
-				srv := srvs[0]
-				parent := srv.OfFunc(func(name string) bool { return name == "/made" })
-				srv.Of("/plain")
-				c := wstest.Dial(t, srv, wstest.Config{Namespace: name})
-				ns, _ := srv.Lookup(name)
-				s, _ := ns.Socket(c.ID())
-				var all map[string]setter
-				switch owner {
-				case "server":
-					all = map[string]setter{
-						"Use":       func(hit func()) func() { return srv.Use(onSocket(hit)) },
-						"OnConnect": func(hit func()) func() { return srv.OnConnect(onSocket(hit)) },
-						"OnServerSide": func(hit func()) func() {
-							return srv.OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error { hit(); return nil })
-						},
-					}
-				case "namespace":
-					all = hooks(ns)
-				case "parent":
-					all = hooks(parent)
-				case "socket":
-					all = listeners(s)
-					all["OnAny"] = func(hit func()) func() { return s.OnAny(handler(hit)) }
-					all["OnAnyOutgoing"] = func(hit func()) func() {
-						return s.OnAnyOutgoing(func(*wsserver.OutgoingEvent) { hit() })
-					}
-					all["Use"] = func(hit func()) func() {
-						return s.Use(func(next wsserver.Handler) wsserver.Handler {
-							return func(ctx context.Context, e *wsserver.Event) error { hit(); return next(ctx, e) }
-						})
-					}
+		kit.Bubble(t, owner, func(t *testing.T) {
+			srvs := newCluster(t, 2, wsserver.Config{})
+			srv := srvs[0]
+			parent := srv.OfFunc(func(name string) bool { return name == "/made" })
+			srv.Of("/plain")
+			c := wstest.Dial(t, srv, wstest.Config{Namespace: name})
+			ns, _ := srv.Lookup(name)
+			s, _ := ns.Socket(c.ID())
+			var all map[string]setter
+			switch owner {
+			case "server":
+				all = map[string]setter{
+					"Use":       func(hit func()) func() { return srv.Use(onSocket(hit)) },
+					"OnConnect": func(hit func()) func() { return srv.OnConnect(onSocket(hit)) },
+					"OnServerSide": func(hit func()) func() {
+						return srv.OnServerSide("x", func(context.Context, *wsserver.ServerEvent) error { hit(); return nil })
+					},
 				}
-				everything := func() { // happens
-					other := wstest.Dial(t, srv, wstest.Config{Namespace: name})
-					if err := s.Join(t.Context(), "room"); err != nil {
-						t.Error(err)
-					}
-					s.Leave("room")
-					c.Emit("x", 1, 2, 3)
-					if err := s.Emit(t.Context(), "y"); err != nil {
-						t.Error(err)
-					}
-					if err := srvs[1].Of(name).ServerSideEmit(t.Context(), "x", 1); err != nil {
-						t.Error(err)
-					}
-					other.Close()
+			case "namespace":
+				all = hooks(ns)
+			case "parent":
+				all = hooks(parent)
+			case "socket":
+				all = listeners(s)
+				all["OnAny"] = func(hit func()) func() { return s.OnAny(handler(hit)) }
+				all["OnAnyOutgoing"] = func(hit func()) func() {
+					return s.OnAnyOutgoing(func(*wsserver.OutgoingEvent) { hit() })
 				}
-				for kind, set := range all {
-					var calls calls
-					stops := make(map[string]func())
-					for _, name := range []string{"a", "b", "c"} {
-						stops[name] = set(func() { calls.note(name) })
-					}
-					expect := func(want string) {
-						t.Helper()
-						everything()
-						if got := calls.take(); got != want {
-							t.Errorf("%s: called were %q, want %q", kind, got, want)
-						}
-					}
-					expect("a b c")
-					stops["b"]()
-					stops["b"]() // nothing
-					expect("a c")
-					stops["d"] = set(func() { calls.note("d") })
-					stops["b"]()
-					expect("a c d")
-					stops["a"]()
-					stops["d"]()
-					stops["c"]()
-					expect("")
-					if ns.Listening() {
-						t.Errorf("%s: the rooms still tell of their events", kind)
-					}
+				all["Use"] = func(hit func()) func() {
+					return s.Use(func(next wsserver.Handler) wsserver.Handler {
+						return func(ctx context.Context, e *wsserver.Event) error { hit(); return next(ctx, e) }
+					})
 				}
-			})
+			}
+			everything := func() { // happens
+				other := wstest.Dial(t, srv, wstest.Config{Namespace: name})
+				if err := s.Join(t.Context(), "room"); err != nil {
+					t.Error(err)
+				}
+				s.Leave("room")
+				c.Emit("x", 1, 2, 3)
+				if err := s.Emit(t.Context(), "y"); err != nil {
+					t.Error(err)
+				}
+				if err := srvs[1].Of(name).ServerSideEmit(t.Context(), "x", 1); err != nil {
+					t.Error(err)
+				}
+				other.Close()
+			}
+			for kind, set := range all {
+				var calls calls
+				stops := make(map[string]func())
+				for _, name := range []string{"a", "b", "c"} {
+					stops[name] = set(func() { calls.note(name) })
+				}
+				expect := func(want string) {
+					t.Helper()
+					everything()
+					kit.Want(t, calls.take(), want, kind, "called were")
+				}
+				expect("a b c")
+				stops["b"]()
+				stops["b"]() // nothing
+				expect("a c")
+				stops["d"] = set(func() { calls.note("d") })
+				stops["b"]()
+				expect("a c d")
+				stops["a"]()
+				stops["d"]()
+				stops["c"]()
+				expect("")
+				kit.Check(t, !ns.Listening(), "%s: the rooms still tell of their events", kind)
+			}
 		})
 	}
 }
@@ -233,9 +228,7 @@ func TestStopEnds(t *testing.T) {
 		s.OnDisconnect(end("c"))()
 		s.OnDisconnect(end("d"))
 		c.Disconnect()
-		if got := calls.take(); got != "a d" {
-			t.Errorf("called were %q, want a and d", got)
-		}
+		kit.Want(t, calls.take(), "a d", "called were")
 	})
 }
 
@@ -282,15 +275,11 @@ func TestStopInHandler(t *testing.T) {
 			t.Errorf("called were %q", got)
 		}
 		for range 2 {
-			if err := s.Join(t.Context(), "red"); err != nil {
-				t.Error(err)
-			}
+			kit.OK(t, s.Join(t.Context(), "red"))
 			s.Leave("red")
 			c.Emit("x")
 		}
-		if got := calls.take(); got != "joined second third last" {
-			t.Errorf("later: called were %q", got)
-		}
+		kit.Want(t, calls.take(), "joined second third last", "later: called were")
 	})
 }
 
@@ -326,8 +315,6 @@ func TestStopStress(t *testing.T) {
 		unhandled := srv.Stats().Unhandled
 		c.Emit("x")
 		synctest.Wait()
-		if got := srv.Stats().Unhandled - unhandled; got != 1 {
-			t.Errorf("a handler is left: %d events were not handled, want 1", got)
-		}
+		kit.Want(t, srv.Stats().Unhandled-unhandled, 1, "a handler is left: unhandled events")
 	})
 }

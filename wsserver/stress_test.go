@@ -31,13 +31,9 @@ func TestStress(t *testing.T) {
 	var parents []*wsserver.ParentNamespace
 	for i := range 2 {
 		srv := newServer(t, wsserver.Config{Adapter: memory, Limits: wsserver.Limits{MaxEvents: 4}, OnError: func(s *wsserver.Socket, event string, err error) {
-			if s.Context().Err() == nil {
-				t.Errorf("seed %d: event %q: %v", seed, event, err)
-			}
+			kit.Check(t, s.Context().Err() != nil, "seed %d: event %q: %v", seed, event, err)
 		}})
-		if err := srv.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, srv.Ready(t.Context()))
 		for _, ns := range []*wsserver.Namespace{srv.Of("/"), srv.Of("/admin")} {
 			ns.On("echo", echo)
 			ns.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
@@ -159,9 +155,7 @@ func TestStress(t *testing.T) {
 		}
 		kit.Eventually(t, "no children", func() bool { return len(parents[i].Namespaces()) == 0 })
 	}
-	if got := srvs[0].Stats().Accepted + srvs[1].Stats().Accepted; got != clients*rounds {
-		t.Errorf("Stats.Accepted: got %d, want %d", got, clients*rounds)
-	}
+	kit.Want(t, srvs[0].Stats().Accepted+srvs[1].Stats().Accepted, clients*rounds, "Stats.Accepted")
 }
 
 // TestDisconnectRace has the server disconnect a socket while its client leaves and connects again. Whatever comes first, client and
@@ -191,8 +185,7 @@ func TestDisconnectRace(t *testing.T) {
 				last = m
 			}
 		}
-		if last == "41" {
-			t.Fatal("the client was told last that it is disconnected, and the server has its new socket")
-		}
+		kit.Require(t, last != "41",
+			"the client was told last that it is disconnected, and the server has its new socket")
 	}
 }

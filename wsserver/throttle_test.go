@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -56,7 +57,8 @@ func sender(t *testing.T, srv *wsserver.Server, transport string) (send func(eve
 		return func(events ...string) { c.Send(packets("4", events)...) }
 	}
 	g := guest{t: t, srv: srv, transport: transport}
-	query := "EIO=4&transport=polling&sid=" + sidOf(t, g.serve("GET", "EIO=4&transport=polling", "").Body.String())
+	open := g.serve("GET", "EIO=4&transport=polling", "").Body.String()
+	query := "EIO=4&transport=polling&sid=" + kit.Must(wsrig.SID(open))(t)
 	g.serve("POST", query, "40")
 	g.serve("GET", query, "")
 	ctx, stop := context.WithCancel(t.Context())
@@ -98,37 +100,29 @@ func numbered(n int) []string {
 // TestEventRate: a client that sends too much is held back until it has made up for it, loses nothing, and lives; others do not notice.
 func TestEventRate(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
-		t.Run(transport, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{EventRate: 10}})
-				d := keepDiary(srv)
-				send := sender(t, srv, transport) // CONNECT counts
-				other := wstest.Dial(t, srv, wstest.Config{})
-				time.Sleep(time.Second)
-				d.began = time.Now()
-				send(numbered(30)...) // 20 more than may come at once
-				synctest.Wait()
-				if got := len(strings.Fields(d.String())); got != 30 {
-					t.Fatalf("what was read was not handled: %d of 30", got)
-				}
-				d.notes = nil
-				send("late")
-				other.EmitWithAck("echo")
-				if got := d.String(); got != "echo@0.0" {
-					t.Errorf("at once: got %q, want the other alone", got)
-				}
-				time.Sleep(1900 * time.Millisecond)
-				if got := d.String(); got != "echo@0.0" {
-					t.Errorf("soon: got %q, want the other alone", got)
-				}
-				time.Sleep(200 * time.Millisecond)
-				if got := d.String(); got != "echo@0.0 late@2.0" {
-					t.Errorf("then: got %q", got)
-				}
-				if got := srv.Stats(); got.HeldBack == 0 || got.Ended != (wsserver.Ended{}) {
-					t.Errorf("held back %d times, ended %+v", got.HeldBack, got.Ended)
-				}
-			})
+		kit.Bubble(t, transport, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{EventRate: 10}})
+			d := keepDiary(srv)
+			send := sender(t, srv, transport) // CONNECT counts
+			other := wstest.Dial(t, srv, wstest.Config{})
+			time.Sleep(time.Second)
+			d.began = time.Now()
+			send(numbered(30)...) // 20 more than may come at once
+			synctest.Wait()
+			if got := len(strings.Fields(d.String())); got != 30 {
+				t.Fatalf("what was read was not handled: %d of 30", got)
+			}
+			d.notes = nil
+			send("late")
+			other.EmitWithAck("echo")
+			kit.Want(t, d.String(), "echo@0.0", "at once: the other alone")
+			time.Sleep(1900 * time.Millisecond)
+			kit.Want(t, d.String(), "echo@0.0", "soon: the other alone")
+			time.Sleep(200 * time.Millisecond)
+			kit.Want(t, d.String(), "echo@0.0 late@2.0", "then")
+			if got := srv.Stats(); got.HeldBack == 0 || got.Ended != (wsserver.Ended{}) {
+				t.Errorf("held back %d times, ended %+v", got.HeldBack, got.Ended)
+			}
 		})
 	}
 }
@@ -136,26 +130,24 @@ func TestEventRate(t *testing.T) {
 // TestByteRate: likewise by bytes.
 func TestByteRate(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
-		t.Run(transport, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{ByteRate: 2000}})
-				d := keepDiary(srv)
-				send := sender(t, srv, transport)
-				time.Sleep(time.Second)
-				d.began = time.Now()
-				for range 10 {
-					send(strings.Repeat("x", 1990)) // a second's worth
-				}
-				send("late")
-				time.Sleep(6800 * time.Millisecond) // a burst comes at once, and what the last read takes, up to 4 KiB
-				if got := strings.Fields(d.String()); strings.HasPrefix(got[len(got)-1], "late") {
-					t.Errorf("it came after %s", got[len(got)-1])
-				}
-				time.Sleep(2400 * time.Millisecond)
-				if got := strings.Fields(d.String()); !strings.HasPrefix(got[len(got)-1], "late") {
-					t.Errorf("it has not come: the client is held back for too long")
-				}
-			})
+		kit.Bubble(t, transport, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{ByteRate: 2000}})
+			d := keepDiary(srv)
+			send := sender(t, srv, transport)
+			time.Sleep(time.Second)
+			d.began = time.Now()
+			for range 10 {
+				send(strings.Repeat("x", 1990)) // a second's worth
+			}
+			send("late")
+			time.Sleep(6800 * time.Millisecond) // a burst comes at once, and what the last read takes, up to 4 KiB
+			if got := strings.Fields(d.String()); strings.HasPrefix(got[len(got)-1], "late") {
+				t.Errorf("it came after %s", got[len(got)-1])
+			}
+			time.Sleep(2400 * time.Millisecond)
+			if got := strings.Fields(d.String()); !strings.HasPrefix(got[len(got)-1], "late") {
+				t.Errorf("it has not come: the client is held back for too long")
+			}
 		})
 	}
 }
@@ -179,76 +171,66 @@ func TestWithinRate(t *testing.T) {
 // TestHeldBackIsAlive: pings go on, so that a client that is held back for many ping times-out lives, as long as it answers.
 func TestHeldBackIsAlive(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
-		t.Run(transport, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{
-					PingInterval: time.Second, PingTimeout: time.Second,
-					Limits: wsserver.Limits{EventRate: 1, FastFor: time.Hour},
-				})
-				gone := farewells(srv.Of("/"))
-				send := sender(t, srv, transport)
-				send(numbered(60)...)
-				time.Sleep(50 * time.Second)
-				select {
-				case f := <-gone:
-					t.Errorf("the client was disconnected: %v", f.reason)
-				default:
-				}
-				if got := srv.Stats(); got.HeldBack != 1 {
-					t.Errorf("held back %d times, want 1", got.HeldBack)
-				}
-			})
-		})
-	}
-	t.Run("a dead client", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		kit.Bubble(t, transport, func(t *testing.T) {
 			srv := newServer(t, wsserver.Config{
 				PingInterval: time.Second, PingTimeout: time.Second,
 				Limits: wsserver.Limits{EventRate: 1, FastFor: time.Hour},
 			})
 			gone := farewells(srv.Of("/"))
-			c := wsrig.Dial(t, srv, wsrig.Config{})
-			c.Read()
-			c.Send("40")
-			c.Read()
-			c.IgnorePings()
-			c.Send(`42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`)
-			began := time.Now()
-			if f := next(t, gone); f.at.Sub(began) > 10*time.Second {
-				t.Errorf("it was found out after %v", f.at.Sub(began))
+			send := sender(t, srv, transport)
+			send(numbered(60)...)
+			time.Sleep(50 * time.Second)
+			select {
+			case f := <-gone:
+				t.Errorf("the client was disconnected: %v", f.reason)
+			default:
 			}
+			kit.Want(t, srv.Stats().HeldBack, 1, "times held back")
 		})
+	}
+	kit.Bubble(t, "a dead client", func(t *testing.T) {
+		srv := newServer(t, wsserver.Config{
+			PingInterval: time.Second, PingTimeout: time.Second,
+			Limits: wsserver.Limits{EventRate: 1, FastFor: time.Hour},
+		})
+		gone := farewells(srv.Of("/"))
+		c := wsrig.Dial(t, srv, wsrig.Config{})
+		c.Read()
+		c.Send("40")
+		c.Read()
+		c.IgnorePings()
+		c.Send(`42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`, `42["a"]`)
+		began := time.Now()
+		if f := next(t, gone); f.at.Sub(began) > 10*time.Second {
+			t.Errorf("it was found out after %v", f.at.Sub(began))
+		}
 	})
 }
 
 // TestTooFast: a client that goes on for too long is disconnected, counted and logged; one that takes breaks is not.
 func TestTooFast(t *testing.T) {
 	for _, transport := range []string{"polling", "websocket"} {
-		t.Run(transport, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{EventRate: 10, FastFor: 5 * time.Second}})
-				gone := farewells(srv.Of("/"))
-				send := sender(t, srv, transport)
-				for range 10 { // with breaks
+		kit.Bubble(t, transport, func(t *testing.T) {
+			srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{EventRate: 10, FastFor: 5 * time.Second}})
+			gone := farewells(srv.Of("/"))
+			send := sender(t, srv, transport)
+			for range 10 { // with breaks
+				send(numbered(20)...)
+				time.Sleep(3 * time.Second)
+			}
+			began := time.Now()
+			go func() {
+				for range 15 {
 					send(numbered(20)...)
-					time.Sleep(3 * time.Second)
+					time.Sleep(500 * time.Millisecond)
 				}
-				began := time.Now()
-				go func() {
-					for range 15 {
-						send(numbered(20)...)
-						time.Sleep(500 * time.Millisecond)
-					}
-				}()
-				f := next(t, gone)
-				if after := f.at.Sub(began); !isReason(f.reason, wsserver.ErrTooFast) || after < 5*time.Second || after > 7*time.Second {
-					t.Errorf("got %v after %v, want ErrTooFast after 5s to 7s", f.reason, after)
-				}
-				time.Sleep(10 * time.Second)
-				if got := srv.Stats().Ended; got != (wsserver.Ended{TooFast: 1}) {
-					t.Errorf("got %+v", got)
-				}
-			})
+			}()
+			f := next(t, gone)
+			if after := f.at.Sub(began); !isReason(f.reason, wsserver.ErrTooFast) || after < 5*time.Second || after > 7*time.Second {
+				t.Errorf("got %v after %v, want ErrTooFast after 5s to 7s", f.reason, after)
+			}
+			time.Sleep(10 * time.Second)
+			kit.Want(t, srv.Stats().Ended, (wsserver.Ended{TooFast: 1}))
 		})
 	}
 }
@@ -261,13 +243,9 @@ func TestAcksAreFree(t *testing.T) {
 		c.On("ask", func(wstest.Event) []any { return []any{1} })
 		s := socketOf(t, srv, c)
 		for range 100 {
-			if _, err := s.EmitWithAck(t.Context(), "ask"); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(s.EmitWithAck(t.Context(), "ask"))(t)
 		}
-		if got := srv.Stats().HeldBack; got != 0 {
-			t.Errorf("held back %d times", got)
-		}
+		kit.Want(t, srv.Stats().HeldBack, 0, "times held back")
 	})
 }
 
@@ -290,9 +268,7 @@ func TestRateChanges(t *testing.T) {
 		d.notes, d.began = nil, time.Now()
 		send("a")
 		time.Sleep(5 * time.Second)
-		if got := d.String(); got != "" {
-			t.Errorf("a rate of 1: got %q", got)
-		}
+		kit.Want(t, d.String(), "", "a rate of 1")
 		set(wsserver.Limits{EventRate: 100})
 		time.Sleep(1200 * time.Millisecond)
 		set(wsserver.Limits{})

@@ -40,10 +40,7 @@ func listen(t testing.TB, srv http.Handler, l net.Listener, secure bool) (dial f
 	t.Cleanup(hs.Close)
 	return func() net.Conn {
 		t.Helper()
-		nc, err := net.Dial(addr.Network(), addr.String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		nc := kit.Must(net.Dial(addr.Network(), addr.String()))(t)
 		if secure {
 			cfg := hs.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 			cfg.ServerName = "example.com"
@@ -68,10 +65,7 @@ func (l hiddenListener) Accept() (net.Conn, error) {
 
 func localhost(t testing.TB) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := kit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	return l
 }
 
@@ -94,13 +88,9 @@ func TestConnections(t *testing.T) {
 				}
 			}
 			s := socketOf(t, srv, b)
-			if err := s.Join(t.Context(), "x"); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, s.Join(t.Context(), "x"))
 			for i := range 1000 {
-				if err := srv.To("x").Emit(t.Context(), "n", i, data[:i]); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, srv.To("x").Emit(t.Context(), "n", i, data[:i]))
 			}
 			for i := range 1000 {
 				var n int
@@ -208,9 +198,7 @@ func TestSlowClient(t *testing.T) {
 			sent := 0
 			const most = 64 << 20 // what two ends of the kernel hold at the very most, and more
 			for f.id == "" && sent*len(big) < most {
-				if err := srv.To("x").Emit(t.Context(), "n", sent, big); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, srv.To("x").Emit(t.Context(), "n", sent, big))
 				sent++
 				other.EmitWithAck("echo") // keeps the pace of one that reads
 				select {
@@ -221,9 +209,8 @@ func TestSlowClient(t *testing.T) {
 			if f.id == "" {
 				f = <-gone
 			}
-			if f.id != slow.ID() || !errors.Is(f.reason, wsserver.ErrTooSlow) {
-				t.Fatalf("got %v, want ErrTooSlow for the slow one", f)
-			}
+			kit.Require(t, f.id == slow.ID() && errors.Is(f.reason, wsserver.ErrTooSlow),
+				"got %v, want ErrTooSlow for the slow one", f)
 			for i := range sent {
 				var n int
 				if err := other.Next("n").Decode(&n); err != nil || n != i {
@@ -287,9 +274,7 @@ func TestIdle(t *testing.T) {
 		clients = append(clients, connect())
 	}
 	kit.Eventually(t, "goroutines no more than 10 beyond those at the start", func() bool { return runtime.NumGoroutine() < start+10 })
-	if got := srv.Stats().Connections; got != n {
-		t.Errorf("Stats.Connections: got %d, want %d", got, n)
-	}
+	kit.Want(t, srv.Stats().Connections, n, "Stats.Connections")
 
 	for _, c := range clients {
 		c.nc.Write(wsrig.Frame(1, []byte(`421["echo",7]`)))
@@ -297,9 +282,7 @@ func TestIdle(t *testing.T) {
 	for _, c := range clients {
 		until(c, `431[7]`)
 	}
-	if err := srv.To("x").Emit(t.Context(), "all"); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, srv.To("x").Emit(t.Context(), "all"))
 	for _, c := range clients {
 		until(c, `42["all"]`)
 	}
@@ -315,12 +298,8 @@ func TestIdle(t *testing.T) {
 		}
 		c.nc.Close()
 	}
-	if err := <-closed; err != nil {
-		t.Errorf("Close: got %v", err)
-	}
-	if got := len(gone); got != n {
-		t.Errorf("OnDisconnect: got %d calls, want %d", got, n)
-	}
+	kit.OK(t, <-closed, "Close")
+	kit.Want(t, len(gone), n, "OnDisconnect calls")
 	// The listener of the test, and what the runtime needs for its own poller, may have come.
 	kit.Eventually(t, fmt.Sprintf("the %d descriptors of the start", before), func() bool { return descriptors(t) <= before+4 })
 
@@ -328,19 +307,13 @@ func TestIdle(t *testing.T) {
 	defer nc.Close()
 	io.WriteString(nc, upgrade)
 	answer, err := http.ReadResponse(bufio.NewReader(nc), nil)
-	if err != nil || answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a request after Close: got %v, %v, want 503", answer, err)
-	}
-	if got := srv.Stats().Refused; got != 1 {
-		t.Errorf("Stats.Refused: got %d, want 1", got)
-	}
+	kit.Check(t, err == nil && answer.StatusCode == http.StatusServiceUnavailable,
+		"a request after Close: got %v, %v, want 503", answer, err)
+	kit.Want(t, srv.Stats().Refused, 1, "Stats.Refused")
 }
 
 func descriptors(t *testing.T) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := kit.Must(os.ReadDir("/proc/self/fd"))(t)
 	return len(entries)
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -90,9 +91,7 @@ func TestHandshakeFirst(t *testing.T) {
 		var p passage
 		ctx, cancel := context.WithCancel(t.Context())
 		g.arrive(ctx, &done, &p)
-		if got := fmt.Sprint(asked); got != "[0s 1s]" {
-			t.Errorf("AllowRequest was asked after %s, want [0s 1s]", got)
-		}
+		kit.Want(t, fmt.Sprint(asked), "[0s 1s]", "AllowRequest was asked after")
 		cancel()
 		done.Wait()
 	})
@@ -119,9 +118,7 @@ func TestHandshakeGivenUp(t *testing.T) {
 		if p := passages[7]; p.status != 200 || p.after != time.Second {
 			t.Errorf("the last: got %+v, want 200 after 1s", p)
 		}
-		if got := srv.Stats().Refusals.Handshakes; got != 6 {
-			t.Errorf("got %d, want 6 that gave up", got)
-		}
+		kit.Want(t, srv.Stats().Refusals.Handshakes, 6, "those that gave up")
 	})
 }
 
@@ -160,9 +157,7 @@ func TestHandshakesClosed(t *testing.T) {
 		for i := range passages {
 			g.arrive(t.Context(), &done, &passages[i])
 		}
-		if err := srv.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, srv.Close(t.Context()))
 		done.Wait()
 		for i, p := range passages[1:] {
 			if p.status != 503 || !strings.Contains(p.text, "shutting down") || p.after > 5*time.Second {

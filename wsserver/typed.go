@@ -65,8 +65,7 @@ func OnAck[A, R any](l Listener, event string, handle func(ctx context.Context, 
 		if err := decodeSome(e, &a); err != nil {
 			return err
 		}
-		result, err := handle(ctx, e.Socket(), a)
-		return answer(e, result, err)
+		return e.answer(handle(ctx, e.Socket(), a))
 	})
 }
 
@@ -78,8 +77,7 @@ func OnAck2[A, B, R any](l Listener, event string, handle func(ctx context.Conte
 		if err := decodeSome(e, &a, &b); err != nil {
 			return err
 		}
-		result, err := handle(ctx, e.Socket(), a, b)
-		return answer(e, result, err)
+		return e.answer(handle(ctx, e.Socket(), a, b))
 	})
 }
 
@@ -92,8 +90,7 @@ func OnAck3[A, B, C, R any](l Listener, event string, handle func(ctx context.Co
 		if err := decodeSome(e, &a, &b, &c); err != nil {
 			return err
 		}
-		result, err := handle(ctx, e.Socket(), a, b, c)
-		return answer(e, result, err)
+		return e.answer(handle(ctx, e.Socket(), a, b, c))
 	})
 }
 
@@ -112,7 +109,7 @@ func decodeSome(e interface {
 }
 
 // answer acknowledges an event with a handler's result, unless err is in the way.
-func answer(e *Event, result any, err error) error {
+func (e *Event) answer(result any, err error) error {
 	if err != nil && !stands(err) {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/msgpack"
@@ -21,43 +22,35 @@ import (
 func TestFewerArguments(t *testing.T) {
 	type line struct{ Room, Text string }
 	for _, codec := range []packet.Codec{packet.JSON{}, msgpack.Codec{}} {
-		t.Run(fmt.Sprintf("%T", codec), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				onError, failures := collectErrors()
-				srv := newServer(t, wsserver.Config{OnError: onError, Codec: codec})
-				var got []string
-				note := func(v any) { got = append(got, fmt.Sprintf("%T %v", v, v)) }
-				srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
-					wsserver.On(s, "struct", func(ctx context.Context, _ *wsserver.Socket, v struct{}) error { note(v); return nil })
-					wsserver.On(s, "fields", func(ctx context.Context, _ *wsserver.Socket, v line) error { note(v); return nil })
-					wsserver.On(s, "any", func(ctx context.Context, _ *wsserver.Socket, v any) error { note(v); return nil })
-					wsserver.On(s, "pointer", func(ctx context.Context, _ *wsserver.Socket, v *line) error { note(v); return nil })
-					wsserver.On(s, "bytes", func(ctx context.Context, _ *wsserver.Socket, v []byte) error { note(v); return nil })
-					wsserver.OnAck(s, "list struct", func(ctx context.Context, _ *wsserver.Socket, v struct{}) (int, error) { return 1, nil })
-					wsserver.OnAck(s, "list any", func(ctx context.Context, _ *wsserver.Socket, v any) (any, error) { return v, nil })
-					wsserver.OnAck(s, "list string", func(ctx context.Context, _ *wsserver.Socket, v string) (string, error) { return v + "!", nil })
-					return nil
-				})
-				c := wstest.Dial(t, srv, wstest.Config{Codec: codec})
-				for _, event := range []string{"struct", "fields", "any", "pointer", "bytes"} {
-					c.Emit(event)
-				}
-				for event, want := range map[string]string{"list struct": "[1]", "list any": "[null]", "list string": `["!"]`} {
-					if got := string(c.EmitWithAck(event).JSON()); got != want {
-						t.Errorf("%s: got %s, want %s", event, got, want)
-					}
-				}
-				if got := string(c.EmitWithAck("list struct", nil).JSON()); got != "[1]" {
-					t.Errorf("null: got %s", got)
-				}
-				want := "[struct {} {} wsserver_test.line { } <nil> <nil> *wsserver_test.line <nil> []uint8 []]"
-				if fmt.Sprint(got) != want {
-					t.Errorf("handlers: got %v, want %v", got, want)
-				}
-				if len(failures) > 0 {
-					t.Errorf("OnError got %v", (<-failures).err)
-				}
+		kit.Bubble(t, fmt.Sprintf("%T", codec), func(t *testing.T) {
+			onError, failures := collectErrors()
+			srv := newServer(t, wsserver.Config{OnError: onError, Codec: codec})
+			var got []string
+			note := func(v any) { got = append(got, fmt.Sprintf("%T %v", v, v)) }
+			srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error {
+				wsserver.On(s, "struct", func(ctx context.Context, _ *wsserver.Socket, v struct{}) error { note(v); return nil })
+				wsserver.On(s, "fields", func(ctx context.Context, _ *wsserver.Socket, v line) error { note(v); return nil })
+				wsserver.On(s, "any", func(ctx context.Context, _ *wsserver.Socket, v any) error { note(v); return nil })
+				wsserver.On(s, "pointer", func(ctx context.Context, _ *wsserver.Socket, v *line) error { note(v); return nil })
+				wsserver.On(s, "bytes", func(ctx context.Context, _ *wsserver.Socket, v []byte) error { note(v); return nil })
+				wsserver.OnAck(s, "list struct", func(ctx context.Context, _ *wsserver.Socket, v struct{}) (int, error) { return 1, nil })
+				wsserver.OnAck(s, "list any", func(ctx context.Context, _ *wsserver.Socket, v any) (any, error) { return v, nil })
+				wsserver.OnAck(s, "list string", func(ctx context.Context, _ *wsserver.Socket, v string) (string, error) { return v + "!", nil })
+				return nil
 			})
+			c := wstest.Dial(t, srv, wstest.Config{Codec: codec})
+			for _, event := range []string{"struct", "fields", "any", "pointer", "bytes"} {
+				c.Emit(event)
+			}
+			for event, want := range map[string]string{"list struct": "[1]", "list any": "[null]", "list string": `["!"]`} {
+				kit.Want(t, string(c.EmitWithAck(event).JSON()), want, event)
+			}
+			kit.Want(t, string(c.EmitWithAck("list struct", nil).JSON()), "[1]", "null")
+			want := "[struct {} {} wsserver_test.line { } <nil> <nil> *wsserver_test.line <nil> []uint8 []]"
+			kit.Check(t, fmt.Sprint(got) == want, "handlers: got %v, want %v", got, want)
+			if len(failures) > 0 {
+				t.Errorf("OnError got %v", (<-failures).err)
+			}
 		})
 	}
 }
@@ -93,9 +86,7 @@ func TestTyped(t *testing.T) {
 			c.Emit("three", 5, true)
 			c.Emit("two")
 			for event, want := range map[string]string{"ask one": "[1]", "ask two": "[3]", "ask three": "[6]"} {
-				if got := string(c.EmitWithAck(event, 1, 2, 3, 4).JSON()); got != want {
-					t.Errorf("%s: got %s, want %s", event, got, want)
-				}
+				kit.Want(t, string(c.EmitWithAck(event, 1, 2, 3, 4).JSON()), want, event)
 			}
 			if len(failures) > 0 {
 				t.Errorf("OnError got %v", (<-failures).err)
@@ -153,13 +144,9 @@ func TestAckError(t *testing.T) {
 			} {
 				var answer any
 				got := c.EmitWithAck(test.event).JSON()
-				if err := json.Unmarshal(got, &answer); err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, json.Unmarshal(got, &answer))
 				sorted, _ := json.Marshal(answer)
-				if string(sorted) != test.answer {
-					t.Errorf("%s: got %s, want %s", test.event, sorted, test.answer)
-				}
+				kit.Want(t, string(sorted), test.answer, test.event)
 				synctest.Wait()
 				wantReported(t, test.event, failures, test.reported)
 				c.Emit(test.event) // nobody waits for an answer
@@ -217,9 +204,7 @@ func TestDecodeAuth(t *testing.T) {
 			want string
 		}{{map[string]string{"Name": "Ann"}, `["Ann"]`}, {nil, `["nobody"]`}} {
 			c := wstest.Dial(t, srv, wstest.Config{Auth: test.auth})
-			if got := string(c.EmitWithAck("who").JSON()); got != test.want {
-				t.Errorf("auth %v: got %s", test.auth, got)
-			}
+			kit.Want(t, string(c.EmitWithAck("who").JSON()), test.want, "auth", test.auth)
 		}
 	})
 }
@@ -232,23 +217,15 @@ func TestFewerServerSideArguments(t *testing.T) {
 		said := make(chan string, 1)
 		wsserver.OnServerSide(far, "said", func(ctx context.Context, v string) error { said <- v + "!"; return nil })
 		wsserver.OnServerSideAck(far, "list", func(ctx context.Context, v int) (int, error) { return v + 1, nil })
-		if err := near.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := near.Of("/").ServerSideEmit(t.Context(), "said"); err != nil {
-			t.Fatal(err)
-		}
-		if got := <-said; got != "!" {
-			t.Errorf("got %q", got)
-		}
+		kit.OK(t, near.Ready(t.Context()))
+		kit.OK(t, near.Of("/").ServerSideEmit(t.Context(), "said"))
+		kit.Want(t, <-said, "!")
 		answers, err := near.Of("/").ServerSideEmitWithAck(t.Context(), "list")
 		var n int
 		if err == nil && len(answers) == 1 {
 			err = answers[0].Decode(&n)
 		}
-		if n != 1 || err != nil {
-			t.Errorf("got %v, %v, want 1", answers, err)
-		}
+		kit.Check(t, n == 1 && err == nil, "got %v, %v, want 1", answers, err)
 	})
 }
 

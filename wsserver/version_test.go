@@ -1,6 +1,7 @@
 package wsserver
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"runtime/debug"
 	"testing"
 )
@@ -23,9 +24,7 @@ func TestVersion(t *testing.T) {
 		"with a clean one":               {debug.BuildInfo{Main: belfry("(devel)"), Settings: stamps[:2]}, "(devel) abc"},
 		"a program without belfry":       {debug.BuildInfo{Main: other}, "unknown"},
 	} {
-		if got := versionOf(&test.info); got != test.want {
-			t.Errorf("%s: %q, want %q", name, got, test.want)
-		}
+		kit.Want(t, versionOf(&test.info), test.want, name)
 	}
 	if got := Version(); got == "unknown" || got == "" {
 		t.Errorf("this test is of version %q", got)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 type line struct {
@@ -20,10 +21,7 @@ var codecs = []struct {
 
 func broadcast(b *testing.B, args ...any) *packet.Packet {
 	b.Helper()
-	a, err := packet.MarshalEvent("message", args...)
-	if err != nil {
-		b.Fatal(err)
-	}
+	a := kit.Must(packet.MarshalEvent("message", args...))(b)
 	return &packet.Packet{Type: packet.Event, Namespace: "/", Args: a}
 }
 
@@ -47,9 +45,8 @@ func BenchmarkEncode(b *testing.B) {
 			b.Run(name+"/"+c.name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := c.codec.Encode(p); err != nil {
-						b.Fatal(err)
-					}
+					_, err := c.codec.Encode(p)
+					kit.OK(b, err)
 				}
 			})
 		}
@@ -59,16 +56,12 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkWithID(b *testing.B) {
 	p := broadcast(b, line{"lobby", "hello, world", 1_700_000_000_000})
 	for _, c := range codecs {
-		e, err := c.codec.Encode(p)
-		if err != nil {
-			b.Fatal(err)
-		}
+		e := kit.Must(c.codec.Encode(p))(b)
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := c.codec.WithID(e, 123_456); err != nil {
-					b.Fatal(err)
-				}
+				_, err := c.codec.WithID(e, 123_456)
+				kit.OK(b, err)
 			}
 		})
 	}
@@ -77,10 +70,7 @@ func BenchmarkWithID(b *testing.B) {
 func BenchmarkDecoder(b *testing.B) {
 	for name, p := range packets(b) {
 		for _, c := range codecs {
-			e, err := c.codec.Encode(p)
-			if err != nil {
-				b.Fatal(err)
-			}
+			e := kit.Must(c.codec.Encode(p))(b)
 			b.Run(name+"/"+c.name, func(b *testing.B) {
 				d := c.codec.NewDecoder(nil)
 				b.ReportAllocs()
@@ -94,9 +84,7 @@ func BenchmarkDecoder(b *testing.B) {
 							_, err = d.Binary(a)
 						}
 					}
-					if err != nil {
-						b.Fatal(err)
-					}
+					kit.OK(b, err)
 				}
 			})
 		}

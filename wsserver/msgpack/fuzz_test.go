@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // FuzzDecoder holds the decoder to: it does not panic, takes no more memory than it may, and what it accepts is encoded and decoded again
@@ -18,13 +19,9 @@ func FuzzDecoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		sent := bytes.Clone(msg)
 		p, err := Codec{}.NewDecoder(nil).Binary(msg)
-		if !bytes.Equal(msg, sent) {
-			t.Fatal("the decoder has modified the message")
-		}
+		kit.Require(t, bytes.Equal(msg, sent), "the decoder has modified the message")
 		if err != nil {
-			if p != nil {
-				t.Errorf("a packet and the error %v", err)
-			}
+			kit.Check(t, p == nil, "a packet and the error %v", err)
 			return
 		}
 		clear(msg)
@@ -32,12 +29,8 @@ func FuzzDecoder(f *testing.F) {
 		if got := len(p.Args.JSON()) + len(p.Data); got > 6*len(sent)+placeholders {
 			t.Errorf("%d bytes of JSON for a message of %d", got, len(sent))
 		}
-		if p.Namespace == "" || p.Namespace[0] != '/' {
-			t.Errorf("namespace %q", p.Namespace)
-		}
-		if packet.Reserved(p.Event()) {
-			t.Errorf("reserved name %q", p.Event())
-		}
+		kit.Check(t, p.Namespace != "" && p.Namespace[0] == '/', "namespace %q", p.Namespace)
+		kit.Check(t, !packet.Reserved(p.Event()), "reserved name %q", p.Event())
 		e, err := Codec{}.Encode(p)
 		if err != nil {
 			t.Fatalf("%s cannot be encoded again: %v", show(p), err)
@@ -81,9 +74,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		p := &packet.Packet{Type: packet.Ack, Namespace: "/", HasID: true, Args: args}
 		e, err := Codec{}.Encode(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		got, err := Codec{}.NewDecoder(nil).Binary(e.Attachments[0])
 		if err != nil {
 			t.Fatalf("%q: %x: %v", text, e.Attachments[0], err)

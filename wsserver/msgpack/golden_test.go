@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // golden is a packet as the official parser encodes it; testdata/golden.mjs says how they came about.
@@ -24,26 +25,16 @@ type golden struct {
 
 func goldens(t testing.TB) []golden {
 	t.Helper()
-	text, err := os.ReadFile("testdata/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := kit.Must(os.ReadFile("testdata/golden.json"))(t)
 	var all struct{ Packets []golden }
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	if len(all.Packets) < 100 {
-		t.Fatalf("%d packets only", len(all.Packets))
-	}
+	kit.OK(t, json.Unmarshal(text, &all))
+	kit.Require(t, len(all.Packets) >= 100, "%d packets only", len(all.Packets))
 	return all.Packets
 }
 
 func (g golden) message(t testing.TB) []byte {
 	t.Helper()
-	msg, err := hex.DecodeString(g.Hex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	msg := kit.Must(hex.DecodeString(g.Hex))(t)
 	return msg
 }
 
@@ -59,16 +50,10 @@ func (g golden) packet(t *testing.T) *packet.Packet {
 	case g.Type == packet.Event || g.Type == packet.Ack:
 		var attachments [][]byte
 		for _, a := range g.Attachments {
-			b, err := hex.DecodeString(a)
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := kit.Must(hex.DecodeString(a))(t)
 			attachments = append(attachments, b)
 		}
-		args, err := packet.ParseArgs([]byte(*g.JSON), attachments, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		args := kit.Must(packet.ParseArgs([]byte(*g.JSON), attachments, nil))(t)
 		p.Args = args
 	default:
 		p.Data = json.RawMessage(*g.JSON)
@@ -83,26 +68,18 @@ func TestGolden(t *testing.T) {
 			sent := bytes.Clone(msg)
 			got, err := Codec{}.NewDecoder(nil).Binary(msg)
 			if g.How == "refuse" {
-				if err == nil {
-					t.Errorf("got %+v; the official parser says %q", got, g.Reason)
-				}
+				kit.Check(t, err != nil, "got %+v; the official parser says %q", got, g.Reason)
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(msg, sent) {
-				t.Error("the decoder has modified the message")
-			}
+			kit.OK(t, err)
+			kit.Check(t, bytes.Equal(msg, sent), "the decoder has modified the message")
 			clear(msg) // nothing of it may have been kept
 			want := g.packet(t)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %s\nwant %s", show(got), show(want))
 			}
 			e, err := Codec{}.Encode(want)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			if len(e.Text) > 0 || len(e.Attachments) != 1 {
 				t.Fatalf("got a text of %d bytes and %d attachments, want one message", len(e.Text), len(e.Attachments))
 			}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/need"
 )
 
@@ -20,10 +21,7 @@ import (
 func TestOfficialParser(t *testing.T) {
 	var sent []string
 	send := func(p *packet.Packet) {
-		e, err := Codec{}.Encode(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := kit.Must(Codec{}.Encode(p))(t)
 		sent = append(sent, hex.EncodeToString(e.Attachments[0]))
 	}
 	for _, size := range []int{0xff, 0x100, 0xffff, 0x10000} { // where a form of MessagePack ends and the next begins
@@ -32,10 +30,7 @@ func TestOfficialParser(t *testing.T) {
 			members[fmt.Sprintf("k%d", i)] = i
 		}
 		for _, arg := range []any{strings.Repeat("s", size), make([]byte, size), make([]bool, size), members} {
-			args, err := packet.MarshalEvent("x", arg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			args := kit.Must(packet.MarshalEvent("x", arg))(t)
 			send(&packet.Packet{Type: packet.Event, Args: args})
 		}
 	}
@@ -50,13 +45,8 @@ func TestOfficialParser(t *testing.T) {
 	node := exec.CommandContext(t.Context(), path, filepath.Join("testdata", "echo.mjs"))
 	var stderr strings.Builder
 	node.Stdin, node.Stderr = strings.NewReader(strings.Join(sent, "\n")+"\n"), &stderr
-	out, err := node.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out := kit.Must(node.StdoutPipe())(t)
+	kit.OK(t, node.Start())
 	answers := bufio.NewScanner(out)
 	answers.Buffer(nil, 16<<20) // digits in a line
 	n := 0

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 const (
@@ -185,10 +186,7 @@ func TestWithinLimits(t *testing.T) {
 		{"an object that says it is no placeholder", "\x83" + event + "\x93\xa1x\xc4\x00\x81\xac_placeholder\xc2", `["x",{"_placeholder":true,"num":0},{"_placeholder":false}]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := decode(small, tt.msg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := kit.Must(decode(small, tt.msg))(t)
 			if got := string(p.Args.JSON()); got != tt.want {
 				t.Errorf("got %s, want %s", show(p), tt.want)
 			}
@@ -247,17 +245,11 @@ func TestDecoderAllocatesLittle(t *testing.T) {
 
 func TestEncodeRefuses(t *testing.T) {
 	args, err := packet.MarshalEvent("x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	none, err := packet.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	reserved, err := packet.Marshal("disconnect")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	for _, tt := range []struct {
 		name string
 		p    packet.Packet
@@ -286,29 +278,19 @@ func TestEncodeRefuses(t *testing.T) {
 }
 
 func TestWithID(t *testing.T) {
-	args, err := packet.MarshalEvent("ask", []byte("bytes"), strings.Repeat("long", 100))
-	if err != nil {
-		t.Fatal(err)
-	}
+	args := kit.Must(packet.MarshalEvent("ask", []byte("bytes"), strings.Repeat("long", 100)))(t)
 	for _, namespace := range []string{"", "/", "/admin", "/" + strings.Repeat("n", 300)} {
 		p := &packet.Packet{Type: packet.Event, Namespace: namespace, Args: args}
-		without, err := Codec{}.Encode(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		without := kit.Must(Codec{}.Encode(p))(t)
 		kept := bytes.Clone(without.Attachments[0])
 		for _, id := range []uint64{0, 127, 128, 70_000, packet.MaxID} {
-			got, err := Codec{}.WithID(without, id)
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := kit.Must(Codec{}.WithID(without, id))(t)
 			p := &packet.Packet{Type: packet.Event, Namespace: namespace, ID: id, HasID: true, Args: args}
 			if want, err := (Codec{}).Encode(p); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %x\nwant %x, error %v", got.Attachments, want.Attachments, err)
 			}
-			if !bytes.Equal(without.Attachments[0], kept) {
-				t.Fatal("the encoded packet has been modified")
-			}
+			kit.Require(t, bytes.Equal(without.Attachments[0], kept),
+				"the encoded packet has been modified")
 		}
 	}
 }
@@ -368,9 +350,7 @@ func TestNumbersBeyond64Bits(t *testing.T) {
 		"-1e3":                 "d1" + "fc18",
 		"0.5":                  "cb" + "3fe0000000000000",
 	} {
-		if got := hex.EncodeToString(appendNumber(nil, []byte(text))); got != want {
-			t.Errorf("%s: got %s, want %s", text, got, want)
-		}
+		kit.Want(t, hex.EncodeToString(appendNumber(nil, []byte(text))), want, text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/adapter/packet"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // Random packets come back as they were, and the default codec makes the same of them.
@@ -18,13 +19,9 @@ func TestRoundTrip(t *testing.T) {
 		g := generator{random: random, budget: 40}
 		p := g.packet(t)
 		e, err := Codec{}.Encode(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		e, err = packet.ParseBlob(e.AppendBlob(nil), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		limits := &packet.Limits{Attachments: 50}
 		got, err := Codec{}.NewDecoder(limits).Binary(e.Attachments[0])
 		if err != nil {
@@ -34,9 +31,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("seed %d:\n got %s\nwant %s", seed, show(got), show(p))
 		}
 		again, err := Codec{}.Encode(got)
-		if err != nil || !bytes.Equal(again.Attachments[0], e.Attachments[0]) {
-			t.Fatalf("seed %d: encoded again:\n got %x, %v\nwant %x", seed, again, err, e)
-		}
+		kit.Require(t, err == nil && bytes.Equal(again.Attachments[0], e.Attachments[0]),
+			"seed %d: encoded again:\n got %x, %v\nwant %x", seed, again, err, e)
 		if other := throughJSON(t, limits, p); !same(t, got, other) {
 			t.Fatalf("seed %d:\n got %s\nthe default codec has %s", seed, show(got), show(other))
 		}
@@ -47,9 +43,7 @@ func TestRoundTrip(t *testing.T) {
 func throughJSON(t *testing.T, limits *packet.Limits, p *packet.Packet) *packet.Packet {
 	t.Helper()
 	e, err := packet.JSON{}.Encode(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	d := packet.JSON{}.NewDecoder(limits)
 	got, err := d.Text(e.Text)
 	for _, a := range e.Attachments {
@@ -57,9 +51,7 @@ func throughJSON(t *testing.T, limits *packet.Limits, p *packet.Packet) *packet.
 			got, err = d.Binary(a)
 		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	return got
 }
 
@@ -85,9 +77,7 @@ func values(t testing.TB, p *packet.Packet) []any {
 	for i := range v {
 		targets[i] = &v[i]
 	}
-	if err := args.Decode(targets...); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, args.Decode(targets...))
 	return v
 }
 
@@ -120,9 +110,7 @@ func (g *generator) packet(t testing.TB) *packet.Packet {
 	case packet.ConnectError:
 		p.Data = []byte(`"no \"entry\""`)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	if p.HasID {
 		p.ID = g.random.Uint64N(packet.MaxID+1) >> g.random.IntN(50)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -50,9 +51,7 @@ func ExampleDial_synctest() {
 			time.Sleep(time.Hour)
 			<-silent.Disconnected()
 			ann.EmitWithAck("join", "tower") // is still there
-			if got := len(ann.Pending()); got != 0 {
-				t.Errorf("got %d events, want none", got)
-			}
+			kit.Want(t, len(ann.Pending()), 0, "events")
 		})
 	}
 	run("TestSilence", test)

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -131,14 +131,11 @@ func TestFailures(t *testing.T) {
 			wstest.Dial(t, srv, wstest.Config{}).Emit("connect")
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := newServer(t)
-				got := failure(t, func(t testing.TB) { test.run(t, srv) })
-				if !strings.HasPrefix(got, "wstest: ") || !strings.Contains(got, test.want) {
-					t.Errorf("got %q, want %q", got, test.want)
-				}
-			})
+		kit.Bubble(t, test.name, func(t *testing.T) {
+			srv := newServer(t)
+			got := failure(t, func(t testing.TB) { test.run(t, srv) })
+			kit.Check(t, strings.HasPrefix(got, "wstest: ") && strings.Contains(got, test.want),
+				"got %q, want %q", got, test.want)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
@@ -43,12 +44,9 @@ func TestEvents(t *testing.T) {
 			got = append(got, e.String())
 		}
 		want := []string{`["c",4]`, `["a",0]`, `["b",1]`, `["a",3]`}
-		if !slices.Equal(got, want) || !slices.Equal(quiet, []string{`["quiet",2]`}) {
-			t.Errorf("got %q and %q, want %q", got, quiet, want)
-		}
-		if len(c.Pending()) > 0 {
-			t.Error("Pending has not taken the events")
-		}
+		kit.Check(t, slices.Equal(got, want) && slices.Equal(quiet, []string{`["quiet",2]`}),
+			"got %q and %q, want %q", got, quiet, want)
+		kit.Check(t, len(c.Pending()) == 0, "Pending has not taken the events")
 	})
 }
 
@@ -70,9 +68,7 @@ func TestStall(t *testing.T) {
 		}
 		c.Resume()
 		synctest.Wait()
-		if got := len(c.Pending()); got != 30 {
-			t.Errorf("got %d events, want 30", got)
-		}
+		kit.Want(t, len(c.Pending()), 30, "events")
 		c.Stall()
 		c.Abort() // does not wait for Resume
 	})
@@ -120,12 +116,8 @@ func TestTry(t *testing.T) {
 		}
 		known := wstest.Config{Auth: map[string]int{"pin": 1}}
 		client, refusal := wstest.Try(t, srv, known)
-		if client == nil || refusal != nil {
-			t.Fatalf("granted: got %v, %s", client, refusal)
-		}
-		if got := string(client.EmitWithAck("echo", 1).JSON()); got != "[1]" {
-			t.Errorf("echo: got %s", got)
-		}
+		kit.Require(t, client != nil && refusal == nil, "granted: got %v, %s", client, refusal)
+		kit.Want(t, string(client.EmitWithAck("echo", 1).JSON()), "[1]", "echo")
 		if other, refusal := client.Try("/unknown", nil); other != nil || string(refusal) != `{"message":"Invalid namespace"}` {
 			t.Errorf("an unknown namespace: got %v, %s", other, refusal)
 		}

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"math"
 	"runtime/debug"
 	"testing"
@@ -12,17 +13,11 @@ func TestShare(t *testing.T) {
 		{0, 75}, {400, 50}, {1199, 0}, {1184, 1}, {1200, 0}, {1600, 0}, {5000, 0},
 	} {
 		b.Add(test.used)
-		if got := b.Share(); got != test.want {
-			t.Errorf("with %d of 1600 used: got a share of %d, want %d", test.used, got, test.want)
-		}
+		kit.Want(t, b.Share(), test.want, "with", test.used, "of 1600 used: the share")
 		b.Release(test.used)
 	}
-	if got := b.Used(); got != 0 {
-		t.Errorf("%d bytes are used after all was given back", got)
-	}
-	if got := New(math.MaxInt64).Share(); got != math.MaxInt32 {
-		t.Errorf("without a limit: got a share of %d", got)
-	}
+	kit.Want(t, b.Used(), 0, "bytes are used after all was given back")
+	kit.Want(t, New(math.MaxInt64).Share(), math.MaxInt32, "without a limit: the share")
 }
 
 // TestNil: without a budget nothing is counted, and nothing is ever used up.
@@ -48,31 +43,19 @@ func isOver(b *Budget) bool {
 func TestOver(t *testing.T) {
 	b := New(100)
 	b.Add(99)
-	if isOver(b) || b.Full() {
-		t.Error("over at 99 of 100")
-	}
+	kit.Check(t, !isOver(b) && !b.Full(), "over at 99 of 100")
 	b.Add(1)
-	if !isOver(b) || !b.Full() {
-		t.Error("not over at 100 of 100")
-	}
+	kit.Check(t, isOver(b) && b.Full(), "not over at 100 of 100")
 	b.Release(20)
-	if isOver(b) || b.Full() {
-		t.Error("over at 80 of 100, by a Give")
-	}
+	kit.Check(t, !isOver(b) && !b.Full(), "over at 80 of 100, by a Give")
 	b.Add(50)
 	b.Add(50) // nobody has listened meanwhile
-	if !isOver(b) || isOver(b) {
-		t.Error("want it said once")
-	}
+	kit.Check(t, isOver(b) && !isOver(b), "want it said once")
 	b.Add(1)
-	if !isOver(b) {
-		t.Error("not over again")
-	}
+	kit.Check(t, isOver(b), "not over again")
 	b.Release(60)
 	b.Add(0)
-	if isOver(b) {
-		t.Error("over by a Take of nothing")
-	}
+	kit.Check(t, !isOver(b), "over by a Take of nothing")
 }
 
 func TestRelieved(t *testing.T) {
@@ -91,9 +74,7 @@ func TestRelieved(t *testing.T) {
 // TestRelief: who waits is told by Relieve alone, and all of them at once; who comes later waits for the next one.
 func TestRelief(t *testing.T) {
 	b := New(100)
-	if b.Relief() != nil {
-		t.Error("there is something to wait for although all is free")
-	}
+	kit.Check(t, b.Relief() == nil, "there is something to wait for although all is free")
 	b.Relieve() // nobody waits
 	b.Add(100)
 	first, second := b.Relief(), b.Relief()
@@ -106,13 +87,10 @@ func TestRelief(t *testing.T) {
 		}
 	}
 	b.Release(100)
-	if told(first) || told(second) {
-		t.Error("told by a Give: whoever frees memory goes on until it is enough")
-	}
+	kit.Check(t, !told(first) && !told(second),
+		"told by a Give: whoever frees memory goes on until it is enough")
 	b.Relieve()
-	if !told(first) || !told(second) {
-		t.Error("Relieve has not told all")
-	}
+	kit.Check(t, told(first) && told(second), "Relieve has not told all")
 	b.Add(100)
 	if third := b.Relief(); third == nil || told(third) {
 		t.Error("a later wait is over at once")
@@ -127,22 +105,14 @@ func TestDefault(t *testing.T) {
 		{1 << 30, 512 << 20}, {128 << 20, 64 << 20}, {96 << 20, Minimum}, {1, Minimum},
 	} {
 		debug.SetMemoryLimit(test.limit)
-		if got := Default(); got != test.want {
-			t.Errorf("with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
-		}
-		if got := New(0).Limit(); got != test.want {
-			t.Errorf("the limit of New(0) with a memory limit of %d: got %d, want %d", test.limit, got, test.want)
-		}
+		kit.Want(t, Default(), test.want, "with a memory limit of", test.limit)
+		kit.Want(t, New(0).Limit(), test.want, "the limit of New(0) with a memory limit of", test.limit)
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
 	want := int64(fallback)
 	if machine := machineMemory(); machine > 0 {
 		want = max(machine/4, Minimum)
 	}
-	if got := Default(); got != want {
-		t.Errorf("without a memory limit: got %d, want %d", got, want)
-	}
-	if got := New(5).Limit(); got != 5 {
-		t.Errorf("the limit of New(5): got %d", got)
-	}
+	kit.Want(t, Default(), want, "without a memory limit")
+	kit.Want(t, New(5).Limit(), 5, "the limit of New(5)")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // TestLargeMessage: 10 MB, both ways, on both transports and as text and binary.
@@ -91,10 +92,7 @@ func TestByteByByte(t *testing.T) {
 
 // TestThousandPackets: in one payload, each way.
 func TestThousandPackets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		var payload []byte
 		for i := range 1000 {
 			m := message("up", i)
@@ -108,9 +106,8 @@ func TestThousandPackets(t *testing.T) {
 		r.post(sid, string(payload))
 		down := packets(t, r.poll(sid))
 		up := o.messages()
-		if len(up) != 1000 || len(down) != 1000 {
-			t.Fatalf("got %d messages up and %d down", len(up), len(down))
-		}
+		kit.Require(t, len(up) == 1000 && len(down) == 1000,
+			"got %d messages up and %d down", len(up), len(down))
 		for i := range 1000 {
 			if up[i] != message("up", i) || strings.TrimPrefix(down[i], "4") != message("down", i) {
 				t.Fatalf("message %d: got %q up and %q down", i, up[i], down[i])
@@ -129,19 +126,14 @@ func TestTinyPackets(t *testing.T) {
 	defer srv.CloseSessions(errTest)
 	w := httptest.NewRecorder()
 	srv.ServeHTTP(w, httptest.NewRequest("GET", "/?EIO=4&transport=polling", nil))
-	open, err := engineio.ParseOpen(w.Body.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
+	sid := kit.Must(wsrig.SID(w.Body.String()))(t)
 	took := func(packets int, best time.Duration) time.Duration {
 		payload := bytes.Repeat([]byte("4x\x1e"), packets)
 		payload = payload[:len(payload)-1]
 		w := httptest.NewRecorder()
 		begin := time.Now()
-		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+open.SID, bytes.NewReader(payload)))
-		if w.Body.String() != "ok" {
-			t.Fatalf("got %d, %q", w.Code, w.Body)
-		}
+		srv.ServeHTTP(w, httptest.NewRequest("POST", "/?EIO=4&transport=polling&sid="+sid, bytes.NewReader(payload)))
+		kit.Require(t, w.Body.String() == "ok", "got %d, %q", w.Code, w.Body)
 		return min(best, time.Since(begin))
 	}
 	// On a busy machine the best of some is what counts. Time that grew with the square would be a hundredfold in all of them.
@@ -150,9 +142,7 @@ func TestTinyPackets(t *testing.T) {
 		small, large = took(33_333, small), took(333_333, large)
 	}
 	t.Logf("%v for 33,333 packets, %v for 333,333", small, large)
-	if large > 40*small {
-		t.Errorf("33,333 packets took %v, 333,333 took %v", small, large)
-	}
+	kit.Check(t, large <= 40*small, "33,333 packets took %v, 333,333 took %v", small, large)
 }
 
 type counter struct{}
@@ -183,9 +173,7 @@ func TestUpgradesOverSockets(t *testing.T) {
 	}
 	all.Wait()
 	r.http.CloseIdleConnections()
-	if n := r.srv.Stats().Accepted; n != uint64(sessions) {
-		t.Errorf("%d sessions", n)
-	}
+	kit.Want(t, r.srv.Stats().Accepted, uint64(sessions), "sessions")
 }
 
 // upgradeOnce is a client of TestUpgradesOverSockets. Its messages carry numbers.
@@ -214,11 +202,11 @@ func (r *rig) upgradeOnce(id, each int) error {
 	if err != nil {
 		return err
 	}
-	open, err := engineio.ParseOpen([]byte(first))
+	sid, err := wsrig.SID(first)
 	if err != nil {
 		return err
 	}
-	o := r.owner(open.SID)
+	o := r.owner(sid)
 	down := make(chan struct{})
 	go func() {
 		defer close(down)
@@ -227,7 +215,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 		}
 	}()
 	defer func() { <-down }()
-	query := "&sid=" + open.SID
+	query := "&sid=" + sid
 	got, sent := 0, 0
 	take := func(packet string) error {
 		if want := message("down", got); packet != want && packet != "4"+want {
@@ -270,7 +258,7 @@ func (r *rig) upgradeOnce(id, each int) error {
 	if err := post(); err != nil {
 		return err
 	}
-	ws, err := r.openSocket(open.SID, "2probe")
+	ws, err := r.openSocket(sid, "2probe")
 	if err != nil {
 		return err
 	}

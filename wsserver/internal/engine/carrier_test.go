@@ -13,10 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // A third carrier: packets on a stream of bytes, framed as Engine.IO frames them on WebTransport (engine.io-parser/lib/index.ts). All of
@@ -171,9 +173,7 @@ func (c *streamClient) send(packets ...string) {
 		if isBinary {
 			p = p[1:]
 		}
-		if _, err := c.nc.Write(appendStream(nil, isBinary, []byte(p))); err != nil {
-			c.t.Errorf("send: %v", err)
-		}
+		kit.Must(c.nc.Write(appendStream(nil, isBinary, []byte(p))))(c.t, "send")
 	}
 }
 
@@ -185,9 +185,7 @@ func (c *streamClient) want(want ...string) {
 		if isBinary {
 			got = "b" + got
 		}
-		if err != nil || got != w {
-			c.t.Errorf("read %.50q, %v, want %.50q", got, err, w)
-		}
+		kit.Check(c.t, err == nil && got == w, "read %.50q, %v, want %.50q", got, err, w)
 	}
 }
 
@@ -204,9 +202,7 @@ func (r *rig) openStream(t *testing.T, group *outbox.Group, sid string) (*stream
 	near, far := net.Pipe()
 	client := &streamClient{t, near, bufio.NewReader(near)}
 	if sid != "" {
-		if err := r.srv.enter(); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.srv.enter())
 		c := newStream(r.srv.session(sid), group, far, true)
 		c.offer()
 		go c.read()
@@ -217,14 +213,8 @@ func (r *rig) openStream(t *testing.T, group *outbox.Group, sid string) (*stream
 	c.carry(c)
 	go c.read()
 	_, packet, err := readStream(client.buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	open, err := engineio.ParseOpen(packet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client, r.owner(open.SID)
+	kit.OK(t, err)
+	return client, r.owner(kit.Must(wsrig.SID(string(packet)))(t))
 }
 
 // TestThirdCarrier: a session on a carrier that the engine has never heard of: messages, heartbeat, pause, and each way to end.
@@ -261,41 +251,37 @@ func TestThirdCarrier(t *testing.T) {
 			c.wantEnd()
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r, group := newRig(t, nil), outbox.NewGroup(outbox.Config{})
-				defer group.Close()
-				c, o := r.openStream(t, group, "")
-				if got := o.session.Transport(); got != kindStream {
-					t.Errorf("the transport is %v", got)
-				}
-				long := fmt.Sprintf("%0100000d", 7)
-				c.send("4up", "b\x00\xff", "4"+long)
-				o.wantMessages(t, "up", "b\x00\xff", long)
-				shared := newFrame("to all", false)
-				o.session.Append(shared)
-				o.session.Append(shared)
-				o.send("bbytes")
-				o.send(long)
-				c.want("4to all", "4to all", "bbytes", "4"+long)
+		kit.Bubble(t, name, func(t *testing.T) {
+			r, group := newRig(t, nil), outbox.NewGroup(outbox.Config{})
+			defer group.Close()
+			c, o := r.openStream(t, group, "")
+			kit.Want(t, o.session.Transport(), kindStream, "the transport is")
+			long := fmt.Sprintf("%0100000d", 7)
+			c.send("4up", "b\x00\xff", "4"+long)
+			o.wantMessages(t, "up", "b\x00\xff", long)
+			shared := newFrame("to all", false)
+			o.session.Append(shared)
+			o.session.Append(shared)
+			o.send("bbytes")
+			o.send(long)
+			c.want("4to all", "4to all", "bbytes", "4"+long)
 
-				o.session.Pause()
-				synctest.Wait()
-				go c.send("4one", "4two") // one of them may still come
-				time.Sleep(time.Second)
-				if got := o.messages(); len(got) > 4 {
-					t.Errorf("%d messages came in a pause", len(got)-3)
-				}
-				o.session.Resume()
-				o.wantMessages(t, "up", "b\x00\xff", long, "one", "two")
-				time.Sleep(r.srv.cfg.PingInterval - time.Second)
-				c.want("2")
-				c.send("3")
-				o.lives(t)
-				end(t, c, o)
-				synctest.Wait()
-				r.gone(o.session.sid)
-			})
+			o.session.Pause()
+			synctest.Wait()
+			go c.send("4one", "4two") // one of them may still come
+			time.Sleep(time.Second)
+			if got := o.messages(); len(got) > 4 {
+				t.Errorf("%d messages came in a pause", len(got)-3)
+			}
+			o.session.Resume()
+			o.wantMessages(t, "up", "b\x00\xff", long, "one", "two")
+			time.Sleep(r.srv.cfg.PingInterval - time.Second)
+			c.want("2")
+			c.send("3")
+			o.lives(t)
+			end(t, c, o)
+			synctest.Wait()
+			r.gone(o.session.sid)
 		})
 	}
 }
@@ -323,19 +309,11 @@ func TestUpgradeToThirdCarrier(t *testing.T) {
 		}()
 		c.want("4one", "b\x00", "4two")
 		o.wantMessages(t, "up")
-		if got := o.session.Transport(); got != kindStream {
-			t.Errorf("the transport is %v", got)
-		}
-		if n := len(r.srv.allStrays()); n != 0 {
-			t.Errorf("%d strays", n)
-		}
+		kit.Want(t, o.session.Transport(), kindStream, "the transport is")
+		kit.Want(t, len(r.srv.allStrays()), 0, "strays")
 		o.session.Close(errTest)
 		c.wantEnd()
-		o.wantEnded(t, errTest)
-		synctest.Wait()
-		r.gone(sid)
-		if b.Used() != 0 {
-			t.Errorf("%d bytes count in the end", b.Used())
-		}
+		r.wantOver(sid, errTest)
+		kit.Want(t, b.Used(), 0, "bytes count in the end")
 	})
 }

@@ -13,35 +13,26 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // openWebSocket begins a session on a WebSocket.
 func (r *rig) openWebSocket() (*socket, *owner) {
 	r.t.Helper()
 	ws, err := r.openSocket("")
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	first, err := ws.read()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	open, err := engineio.ParseOpen([]byte(first))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return ws, r.owner(open.SID)
+	kit.OK(r.t, err)
+	return ws, r.owner(kit.Must(wsrig.SID(first))(r.t))
 }
 
 // probe opens a WebSocket for a session and sends the probe; it reads the answer, and returns when the poll that waited has its own.
 func (r *rig) probe(sid string) *socket {
 	r.t.Helper()
-	ws, err := r.openSocket(sid)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	ws := kit.Must(r.openSocket(sid))(r.t)
 	ws.mustSend(r.t, "2probe")
 	ws.wantRead(r.t, "3probe")
 	synctest.Wait()
@@ -50,9 +41,7 @@ func (r *rig) probe(sid string) *socket {
 
 func (s *socket) mustSend(t testing.TB, messages ...string) {
 	t.Helper()
-	if err := s.send(messages...); err != nil {
-		t.Errorf("send: %v", err)
-	}
+	kit.OK(t, s.send(messages...), "send")
 }
 
 func (s *socket) wantRead(t testing.TB, want ...string) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -19,13 +20,9 @@ var errTest = errors.New("the test's reason")
 
 // TestCloseInPause: what was sent before the end is fetched, though a POST waits for its turn.
 func TestCloseInPause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Pause()
-		post := r.start("POST", sid, "4late")
-		synctest.Wait()
+		post := r.startAndWait("POST", sid, "4late")
 		post.waits()
 		o.send("so long")
 		o.session.Close(errTest)
@@ -43,45 +40,39 @@ func TestCloseInPause(t *testing.T) {
 // TestCloseExpired: Close does not wait longer than it may, whatever is left.
 func TestCloseExpired(t *testing.T) {
 	for _, left := range []string{"polling", "a poll", "a POST", "a WebSocket", "a probe", "a refused WebSocket", "an aborted probe"} {
-		t.Run(left, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				sid := r.openPolling()
-				o := r.owner(sid)
-				switch left {
-				case "a poll":
-					r.start("GET", sid, "")
-				case "a POST":
-					o.session.Pause()
-					r.start("POST", sid, "4x")
-				case "a WebSocket":
-					_, o = r.openWebSocket()
-				case "a probe":
-					r.probe(sid)
-				case "a refused WebSocket":
-					r.probe(sid)
-					r.openSocket(sid)
-				case "an aborted probe":
-					r.probe(sid).mustSend(t, "2prob")
-				}
-				synctest.Wait()
-				r.srv.CloseSessions(errTest)
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel()
-				begin := time.Now()
-				err := r.srv.Close(ctx)
-				if d := time.Since(begin); d != 0 {
-					t.Errorf("Close took %v", d)
-				}
-				if err != nil && !errors.Is(err, context.Canceled) {
-					t.Errorf("Close: %v", err)
-				}
-				o.wantEnded(t, errTest)
-				synctest.Wait()
-				if n := r.srv.Len(); n != 0 {
-					t.Errorf("%d sessions are left", n)
-				}
-			})
+		kit.Bubble(t, left, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			switch left {
+			case "a poll":
+				r.start("GET", sid, "")
+			case "a POST":
+				o.session.Pause()
+				r.start("POST", sid, "4x")
+			case "a WebSocket":
+				_, o = r.openWebSocket()
+			case "a probe":
+				r.probe(sid)
+			case "a refused WebSocket":
+				r.probe(sid)
+				r.openSocket(sid)
+			case "an aborted probe":
+				r.probe(sid).mustSend(t, "2prob")
+			}
+			synctest.Wait()
+			r.srv.CloseSessions(errTest)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			begin := time.Now()
+			err := r.srv.Close(ctx)
+			kit.Want(t, time.Since(begin), 0, "Close took")
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("Close: %v", err)
+			}
+			o.wantEnded(t, errTest)
+			synctest.Wait()
+			kit.Want(t, r.srv.Len(), 0, "sessions are left")
 		})
 	}
 }
@@ -105,27 +96,20 @@ func TestAbortInEnded(t *testing.T) {
 		r.srv.CloseSessions(errTest)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := r.srv.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.srv.Close(ctx))
 	})
 }
 
 // TestShutdownHurries: a session that was closed before, and whose client does not come for what is left, holds up no shutdown.
 func TestShutdownHurries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("so long")
 		o.session.Close(errTest)
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*pollShutTimeout)
 		defer cancel()
 		r.srv.CloseSessions(errors.New("another reason"))
-		if err := r.srv.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.srv.Close(ctx))
 		o.wantEnded(t, errTest)
 	})
 }
@@ -149,29 +133,22 @@ func TestAbortMeetsUnread(t *testing.T) {
 		"the client closes": {func(r *rig, sid string) { r.post(sid, "1") }, transport.ErrPeerClosed},
 	} {
 		for _, read := range []int{0, 1, 100_000} { // of the answer, before the client stops
-			t.Run(fmt.Sprintf("%s, %d read", name, read), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t, func(cfg *Config) {
-						cfg.Budget = budget.New(4 << 20)
-					})
-					sid := r.openPolling()
-					o := r.owner(sid)
-					o.send(strings.Repeat("x", 1_000_000))
-					nc, err := r.dial()
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer nc.Close()
-					fmt.Fprintf(nc, "GET /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n\r\n", sid)
-					io.CopyN(io.Discard, nc, int64(read))
-					synctest.Wait()
-					test.end(r, sid)
-					o.wantEnded(t, test.want)
-					synctest.Wait()
-					if used := r.srv.cfg.Budget.Used(); used != 0 {
-						t.Errorf("%d bytes of the session are kept after its end", used)
-					}
+			kit.Bubble(t, fmt.Sprintf("%s, %d read", name, read), func(t *testing.T) {
+				r := newRig(t, func(cfg *Config) {
+					cfg.Budget = budget.New(4 << 20)
 				})
+				sid := r.openPolling()
+				o := r.owner(sid)
+				o.send(strings.Repeat("x", 1_000_000))
+				nc := kit.Must(r.dial())(t)
+				defer nc.Close()
+				fmt.Fprintf(nc, "GET /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n\r\n", sid)
+				io.CopyN(io.Discard, nc, int64(read))
+				synctest.Wait()
+				test.end(r, sid)
+				o.wantEnded(t, test.want)
+				synctest.Wait()
+				kit.Want(t, r.srv.cfg.Budget.Used(), 0, "bytes of the session are kept after its end")
 			})
 		}
 	}

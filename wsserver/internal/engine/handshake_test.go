@@ -8,7 +8,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 const (
@@ -24,40 +26,24 @@ func TestHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
-		if err != nil || answer.StatusCode != 200 {
-			t.Fatalf("got %v, %v", answer, err)
-		}
-		open, err := engineio.ParseOpen([]byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := `0{"sid":"` + open.SID + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		if body != want {
-			t.Errorf("got %s, want %s", body, want)
-		}
-		if got := answer.Header.Get("Content-Type"); got != "text/plain; charset=UTF-8" {
-			t.Errorf("Content-Type is %q", got)
-		}
+		kit.Require(t, err == nil && answer.StatusCode == 200, "got %v, %v", answer, err)
+		sid, err := wsrig.SID(body)
+		kit.OK(t, err)
+		want := `0{"sid":"` + sid + `","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+		kit.Want(t, body, want)
+		kit.Want(t, answer.Header.Get("Content-Type"), "text/plain; charset=UTF-8", "Content-Type is")
 		if got := answer.Header["Set-Cookie"]; got != nil {
 			t.Errorf("Set-Cookie is %q", got)
 		}
 
 		ws, err := r.openSocket("")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		first, err := ws.read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		open, err = engineio.ParseOpen([]byte(first))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = `0{"sid":"` + open.SID + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
-		if first != want {
-			t.Errorf("got %s, want %s", first, want)
-		}
+		kit.OK(t, err)
+		sid, err = wsrig.SID(first)
+		kit.OK(t, err)
+		want = `0{"sid":"` + sid + `","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+		kit.Want(t, first, want)
 		if got := r.srv.Stats(); got.Accepted != 2 || refused(got) != 0 || r.srv.Len() != 2 {
 			t.Errorf("Stats: %+v, Len %d", got, r.srv.Len())
 		}
@@ -91,14 +77,11 @@ func TestRefused(t *testing.T) {
 			{"POST", "EIO=4&transport=polling&sid=" + o.session.sid, 400, badRequestBody},
 		}
 		for _, c := range cases {
-			if got := r.mustRequest(c.method, c.query, "", c.status); got != c.body {
-				t.Errorf("%s %s: got %s, want %s", c.method, c.query, got, c.body)
-			}
+			kit.Want(t, r.mustRequest(c.method, c.query, "", c.status), c.body, c.method, c.query)
 		}
 		answer, _, err := r.request(t.Context(), "PUT", "EIO=4&transport=polling&sid="+sid, "x")
-		if err != nil || answer.StatusCode != 405 || answer.Header.Get("Allow") != "GET, POST" {
-			t.Errorf("PUT: got %v, %v", answer, err)
-		}
+		kit.Check(t, err == nil && answer.StatusCode == 405 && answer.Header.Get("Allow") == "GET, POST",
+			"PUT: got %v, %v", answer, err)
 		if got := refused(r.srv.Stats()); got != uint64(len(cases)+1) {
 			t.Errorf("refused: got %d, want %d", got, len(cases)+1)
 		}
@@ -107,9 +90,7 @@ func TestRefused(t *testing.T) {
 		}
 		request, _ := http.NewRequest("GET", "http://rig/engine.io", nil)
 		answer, err = r.http.Do(request)
-		if err != nil || answer.StatusCode != 404 {
-			t.Fatalf("another path: got %v, %v", answer, err)
-		}
+		kit.Require(t, err == nil && answer.StatusCode == 404, "another path: got %v, %v", answer, err)
 		answer.Body.Close()
 		r.post(sid, "4still")
 		r.owner(sid).wantMessages(t, "still")
@@ -143,12 +124,9 @@ func TestAllow(t *testing.T) {
 				t.Errorf("a WebSocket of %q that is not allowed: %v", id, err)
 			}
 		}
-		if asked != 4 || opening != 3 {
-			t.Errorf("asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
-		}
-		if n := r.srv.Len(); n != 1 {
-			t.Errorf("%d sessions", n)
-		}
+		kit.Check(t, asked == 4 && opening == 3,
+			"asked %d times, %d of them about opening a session, want 4 and 3", asked, opening)
+		kit.Want(t, r.srv.Len(), 1, "sessions")
 		refuse = nil
 		r.probe(sid).nc.Close()
 	})
@@ -163,15 +141,12 @@ func TestCookie(t *testing.T) {
 			}
 		})
 		answer, body, err := r.request(t.Context(), "GET", "EIO=4&transport=polling", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		open, _ := engineio.ParseOpen([]byte(body))
-		if got, want := answer.Header.Get("Set-Cookie"), "io="+open.SID+"; Path=/; HttpOnly; SameSite=Lax"; got != want {
-			t.Errorf("Set-Cookie is %q, want %q", got, want)
-		}
-		r.owner(open.SID).send("x")
-		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+open.SID, "")
+		kit.OK(t, err)
+		sid, _ := wsrig.SID(body)
+		kit.Want(t, answer.Header.Get("Set-Cookie"), "io="+sid+"; Path=/; HttpOnly; SameSite=Lax",
+			"Set-Cookie is")
+		r.owner(sid).send("x")
+		answer, _, err = r.request(t.Context(), "GET", "EIO=4&transport=polling&sid="+sid, "")
 		if err != nil || answer.Header["Set-Cookie"] != nil {
 			t.Errorf("Set-Cookie of a poll is %q", answer.Header["Set-Cookie"])
 		}
@@ -182,14 +157,12 @@ func TestDisableUpgrades(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.DisableUpgrades = true })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
-		open, _ := engineio.ParseOpen([]byte(body))
-		if !strings.Contains(body, `"upgrades":[]`) {
-			t.Errorf("got %s", body)
-		}
-		if _, err := r.openSocket(open.SID); err == nil || !strings.Contains(err.Error(), "400") {
+		sid, _ := wsrig.SID(body)
+		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
+		if _, err := r.openSocket(sid); err == nil || !strings.Contains(err.Error(), "400") {
 			t.Errorf("an upgrade: %v", err)
 		}
-		r.post(open.SID, "4x")
+		r.post(sid, "4x")
 		ws, _ := r.openWebSocket()
 		ws.nc.Close()
 	})
@@ -199,11 +172,9 @@ func TestTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportPolling })
 		body := r.mustRequest("GET", "EIO=4&transport=polling", "", 200)
-		open, _ := engineio.ParseOpen([]byte(body))
-		if !strings.Contains(body, `"upgrades":[]`) {
-			t.Errorf("got %s", body)
-		}
-		for _, id := range []string{"", open.SID} {
+		sid, _ := wsrig.SID(body)
+		kit.Check(t, strings.Contains(body, `"upgrades":[]`), "got %s", body)
+		for _, id := range []string{"", sid} {
 			if _, err := r.openSocket(id); err == nil || !strings.Contains(err.Error(), "400") {
 				t.Errorf("a WebSocket of %q: %v", id, err)
 			}
@@ -211,9 +182,7 @@ func TestTransports(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(cfg *Config) { cfg.Transports = engineio.TransportWebSocket })
-		if got := r.mustRequest("GET", "EIO=4&transport=polling", "", 400); got != unknownTransport {
-			t.Errorf("got %s", got)
-		}
+		kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling", "", 400), unknownTransport)
 		ws, _ := r.openWebSocket()
 		ws.nc.Close()
 	})
@@ -248,9 +217,7 @@ func TestOpenRefuses(t *testing.T) {
 		buf := make([]byte, 12)
 		nc.Read(buf)
 		nc.Close()
-		if string(buf) != "HTTP/1.1 400" {
-			t.Errorf("a handshake without a key: got %q", buf)
-		}
+		kit.Want(t, string(buf), "HTTP/1.1 400", "a handshake without a key")
 		synctest.Wait()
 		for _, o := range r.owners {
 			<-o.ended
@@ -263,10 +230,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestShutRefuses: a server that closes opens nothing.
 func TestShutRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("last") // so that the session waits for a poll
 		r.srv.CloseSessions(errTest)
 		r.mustRequest("GET", "EIO=4&transport=polling", "", 503)
@@ -278,9 +242,7 @@ func TestShutRefuses(t *testing.T) {
 		r.wantPoll(sid, "4last")
 		r.wantPoll(sid, "1")
 		o.wantEnded(t, errTest)
-		if err := r.srv.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		kit.OK(t, r.srv.Close(context.Background()))
 	})
 }
 
@@ -298,14 +260,9 @@ func TestOpenMeetsShut(t *testing.T) {
 			})
 			if kind == "polling" {
 				sid := r.openPolling()
-				if got := r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400); got != unknownSID {
-					t.Errorf("got %s", got)
-				}
+				kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			} else {
-				ws, err := r.openSocket("")
-				if err != nil {
-					t.Fatal(err)
-				}
+				ws := kit.Must(r.openSocket(""))(t)
 				ws.wantClosed(t)
 			}
 			for _, o := range r.owners {

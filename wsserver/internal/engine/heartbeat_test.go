@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -16,23 +17,16 @@ import (
 func (o *owner) wantAfter(t testing.TB, begin time.Time, want time.Duration, reason error) {
 	t.Helper()
 	o.wantEnded(t, reason)
-	if d := time.Since(begin); d != want {
-		t.Errorf("the session ended after %v, want %v", d, want)
-	}
+	kit.Want(t, time.Since(begin), want, "the session ended after")
 }
 
 // TestHeartbeat: Engine.IO 4, "Heartbeat", on both transports.
 func TestHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		for range 3 {
 			begin := time.Now()
 			r.wantPoll(sid, "2")
-			if d := time.Since(begin); d != 25*time.Second {
-				t.Errorf("a ping after %v", d)
-			}
+			kit.Want(t, time.Since(begin), 25*time.Second, "a ping after")
 			r.post(sid, "3")
 		}
 		begin := time.Now()
@@ -40,9 +34,7 @@ func TestHeartbeat(t *testing.T) {
 		time.Sleep(19 * time.Second)
 		r.post(sid, "3") // just in time, and the interval begins here
 		r.wantPoll(sid, "2")
-		if d := time.Since(begin); d != 69*time.Second {
-			t.Errorf("the ping after a late pong comes after %v", d)
-		}
+		kit.Want(t, time.Since(begin), 69*time.Second, "the ping after a late pong comes after")
 		poll := r.start("GET", sid, "")
 		o.wantAfter(t, begin, 89*time.Second, engineio.ErrPingTimeout)
 		poll.want(200, "1")
@@ -86,10 +78,7 @@ var standstill = outbox.Pace{}.Defaults().Patience()
 
 // TestPausePolling: a POST waits while the session is paused, until a ping is out: then the session reads on, for its pong.
 func TestPausePolling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Pause()
 		o.session.Pause()
 		post := r.start("POST", sid, "4one")
@@ -122,14 +111,10 @@ func TestPausePolling(t *testing.T) {
 
 // TestPauseUpgrade: a pause holds across an upgrade, and its end reaches the WebSocket.
 func TestPauseUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		ws := r.probe(sid)
 		o.session.Pause()
-		post := r.start("POST", sid, "4one")
-		synctest.Wait()
+		post := r.startAndWait("POST", sid, "4one")
 		post.waits()
 		ws.mustSend(t, "5")
 		post.want(200, "ok") // it came before
@@ -202,10 +187,7 @@ func TestAcceptTimeout(t *testing.T) {
 // TestIncomplete: what has begun is not to stand still for 17 s, on each transport and across an upgrade; a pause does not count.
 func TestIncomplete(t *testing.T) {
 	attachments := func(m string) (bool, error) { return m != "bwhole", nil }
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		begin := time.Now()
 		r.post(sid, "4begin")
@@ -213,10 +195,7 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "bAAAA") // more, but too little: the time goes on
 		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		r.post(sid, "4begin")
 		time.Sleep(12 * time.Second)
@@ -233,10 +212,8 @@ func TestIncomplete(t *testing.T) {
 		o.session.Resume()
 		o.wantAfter(t, begin, 11*time.Second+standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) { // one that is complete, and the next one's beginning, at once
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	// one that is complete, and the next one's beginning, at once
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.react = attachments
 		r.post(sid, "4begin")
 		time.Sleep(12 * time.Second)
@@ -246,10 +223,7 @@ func TestIncomplete(t *testing.T) {
 		r.post(sid, "3")
 		o.wantAfter(t, begin, standstill, errIncomplete)
 	})
-	synctest.Test(t, func(t *testing.T) { // across an upgrade
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) { // across an upgrade
 		o.react = attachments
 		begin := time.Now()
 		r.post(sid, "4begin")

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -38,28 +39,21 @@ func TestPollOutlastsTimeouts(t *testing.T) {
 
 // TestSendingData: Engine.IO 4, "Sending data".
 func TestSendingData(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("one")
 		o.session.Append(newFrame("two é", false))
 		o.send("b\x00\xff\x1e")
 		o.send("b")
 		r.wantPoll(sid, "4one\x1e4two é\x1ebAP8e\x1eb")
 
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+		poll := r.startAndWait("GET", sid, "")
 		poll.waits()
 		o.send("three")
 		poll.want(200, "4three")
 
 		// A volatile message is for a poll that waits.
-		if err := o.session.Send(newFrame("dropped", true)); err != nil {
-			t.Errorf("Send of a volatile message: %v", err)
-		}
-		poll = r.start("GET", sid, "")
-		synctest.Wait()
+		kit.OK(t, o.session.Send(newFrame("dropped", true)), "Send of a volatile message")
+		poll = r.startAndWait("GET", sid, "")
 		o.session.Send(newFrame("volatile", true))
 		poll.want(200, "4volatile")
 		o.lives(t)
@@ -68,13 +62,8 @@ func TestSendingData(t *testing.T) {
 
 // TestReceivingData: Engine.IO 4, "Receiving data".
 func TestReceivingData(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
-		if got := r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"); got != "ok" {
-			t.Errorf("the answer is %q", got)
-		}
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		kit.Want(t, r.post(sid, "4one\x1e4two é\x1ebAP8e\x1eb\x1e4"), "ok", "the answer is")
 		o.wantMessages(t, "one", "two é", "b\x00\xff\x1e", "b", "")
 		poll := r.start("GET", sid, "") // while POSTs go on
 		synctest.Wait()
@@ -89,25 +78,16 @@ func TestReceivingData(t *testing.T) {
 
 // TestOverlap: two GETs or two POSTs at a time end the session; one of each does not.
 func TestOverlap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		first := r.start("GET", sid, "")
-		synctest.Wait()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		first := r.startAndWait("GET", sid, "")
 		r.start("GET", sid, "").want(400, badRequestBody)
 		first.want(200, "1")
-		r.owner(sid).wantEnded(t, transport.ErrOverlap)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, transport.ErrOverlap)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		get := r.start("GET", sid, "")
 		o.session.Pause()
-		first := r.start("POST", sid, "4one")
-		synctest.Wait()
+		first := r.startAndWait("POST", sid, "4one")
 		get.waits()
 		first.waits()
 		r.start("POST", sid, "4two").want(400, badRequestBody)
@@ -119,15 +99,13 @@ func TestOverlap(t *testing.T) {
 		r.gone(sid)
 	})
 	// A body that still comes counts, too, and nobody waits for the rest of it.
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		nc, _ := r.dial()
 		defer nc.Close()
 		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 9\r\n\r\n4x", sid)
 		synctest.Wait()
 		r.start("POST", sid, "4two").want(400, badRequestBody)
-		r.owner(sid).wantEnded(t, transport.ErrOverlap)
+		o.wantEnded(t, transport.ErrOverlap)
 		begin := time.Now()
 		io.ReadAll(nc)
 		if d := time.Since(begin); d > time.Second {
@@ -138,29 +116,18 @@ func TestOverlap(t *testing.T) {
 
 // TestAbortedRequest: long-polling repeats nothing, so that a request that its client gives up ends the session.
 func TestAbortedRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		poll := r.startAndWait("GET", sid, "")
 		poll.cancel()
 		<-poll.done
-		r.owner(sid).wantEnded(t, transport.ErrAborted)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, transport.ErrAborted)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Pause()
-		post := r.start("POST", sid, "4x")
-		synctest.Wait()
+		post := r.startAndWait("POST", sid, "4x")
 		post.cancel()
 		<-post.done
-		o.wantEnded(t, transport.ErrAborted)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, transport.ErrAborted)
 	})
 	for _, stop := range []bool{true, false} { // in the midst of a body: the client goes, or sends no more
 		synctest.Test(t, func(t *testing.T) {
@@ -190,27 +157,19 @@ func TestAbortedRequest(t *testing.T) {
 // TestClientCloses: a close packet ends the session at once; a poll that waits gets a noop.
 func TestClientCloses(t *testing.T) {
 	for _, polls := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			var poll *pending
 			if polls {
-				poll = r.start("GET", sid, "")
-				synctest.Wait()
+				poll = r.startAndWait("GET", sid, "")
 			}
-			if got := r.post(sid, "4a\x1e1\x1e4b"); got != "ok" {
-				t.Errorf("got %q", got)
-			}
+			kit.Want(t, r.post(sid, "4a\x1e1\x1e4b"), "ok")
 			if polls {
 				poll.want(200, "6")
 			}
 			o.wantEnded(t, transport.ErrPeerClosed)
 			o.wantMessages(t, "a")
 			r.gone(sid)
-			if got := r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400); got != unknownSID {
-				t.Errorf("got %s", got)
-			}
+			kit.Want(t, r.mustRequest("GET", "EIO=4&transport=polling&sid="+sid, "", 400), unknownSID)
 			if err := o.session.Send(newFrame("x", false)); err == nil {
 				t.Error("Send after the end: no error")
 			}
@@ -228,12 +187,8 @@ func TestClientCloses(t *testing.T) {
 
 // TestServerCloses: a poll that waits gets a close packet; else the next one, with what was queued; else nobody, after 30 s.
 func TestServerCloses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		poll := r.startAndWait("GET", sid, "")
 		o.session.Close(errTest)
 		o.wantEnded(t, errTest)
 		poll.want(200, "1")
@@ -242,10 +197,7 @@ func TestServerCloses(t *testing.T) {
 		o.session.Close(errors.New("again"))
 		o.session.Abort()
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("one")
 		o.session.Close(errTest)
 		o.wantEnded(t, errTest)
@@ -260,15 +212,10 @@ func TestServerCloses(t *testing.T) {
 		r.gone(sid)
 		o.wantMessages(t)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.session.Close(errTest)
 		time.Sleep(30*time.Second - time.Millisecond)
-		if r.srv.session(sid) == nil {
-			t.Error("the session did not wait for a poll")
-		}
+		kit.Check(t, r.srv.session(sid) != nil, "the session did not wait for a poll")
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		r.gone(sid)
@@ -277,23 +224,16 @@ func TestServerCloses(t *testing.T) {
 
 // TestTooSlow: a client that does not fetch what is for it.
 func TestTooSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(cfg *Config) { cfg.QueueBytes = 1000 })
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, func(cfg *Config) { cfg.QueueBytes = 1000 }, func(t *testing.T, r *rig, sid string, o *owner) {
 		begin := time.Now()
 		for range 100 {
-			if err := o.session.Send(newFrame(strings.Repeat("x", 97), false)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, o.session.Send(newFrame(strings.Repeat("x", 97), false)))
 		}
 		<-o.ended
 		if d := time.Since(begin); d < 15*time.Second || d > 18*time.Second {
 			t.Errorf("the session ended after %v", d)
 		}
-		if r.srv.Stats().Outbox.TooSlow != 1 {
-			t.Errorf("Stats: %+v", r.srv.Stats())
-		}
+		kit.Check(t, r.srv.Stats().Outbox.TooSlow == 1, "Stats: %+v", r.srv.Stats())
 		synctest.Wait()
 		r.gone(sid)
 	})
@@ -331,23 +271,17 @@ func TestShutPolling(t *testing.T) {
 		{"closed", func(r *rig, sid string) func() { r.owner(sid).session.Close(errTest); return func() {} }, pollShutTimeout},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				sid := r.openPolling()
-				check := c.state(r, sid)
-				synctest.Wait()
-				begin := time.Now()
-				r.srv.CloseSessions(errTest)
-				if err := r.srv.Close(context.Background()); err != nil {
-					t.Error(err)
-				}
-				if d := time.Since(begin); d != c.wait {
-					t.Errorf("Close took %v, want %v", d, c.wait)
-				}
-				check()
-				r.owner(sid).wantEnded(t, errTest)
-			})
+		kit.Bubble(t, c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			check := c.state(r, sid)
+			synctest.Wait()
+			begin := time.Now()
+			r.srv.CloseSessions(errTest)
+			kit.OK(t, r.srv.Close(context.Background()))
+			kit.Want(t, time.Since(begin), c.wait, "Close took")
+			check()
+			r.owner(sid).wantEnded(t, errTest)
 		})
 	}
 }

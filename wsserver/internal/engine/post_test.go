@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
@@ -25,18 +26,14 @@ func TestBadPayload(t *testing.T) {
 		"4a\x1e4reject":      errTest,
 		"4a\x1e4reject\x1e7": errTest,
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			o.react = func(m string) (bool, error) {
 				if m == "reject" {
 					return false, errTest
 				}
 				return false, nil
 			}
-			poll := r.start("GET", sid, "")
-			synctest.Wait()
+			poll := r.startAndWait("GET", sid, "")
 			status := 400
 			if want == errTest {
 				status = 200 // no rule of Engine.IO was broken
@@ -65,41 +62,25 @@ func TestBadPayload(t *testing.T) {
 
 // TestPostTooLarge: the client is told, and the session goes on.
 func TestPostTooLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, func(cfg *Config) { cfg.MaxPayload = 10 }, func(t *testing.T, r *rig, sid string, o *owner) {
 		query := "EIO=4&transport=polling&sid=" + sid
-		if got := r.mustRequest("POST", query, "4123456789x", 413); got != "" {
-			t.Errorf("got %q", got)
-		}
+		kit.Want(t, r.mustRequest("POST", query, "4123456789x", 413), "")
 		chunked := func(body string) int {
 			request, _ := http.NewRequest("POST", "http://rig/engine.io/?"+query, io.MultiReader(strings.NewReader(body)))
-			answer, err := r.http.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
+			answer := kit.Must(r.http.Do(request))(t)
 			answer.Body.Close()
 			return answer.StatusCode
 		}
-		if got := chunked("4123456789x"); got != 413 {
-			t.Errorf("in chunks: got %d", got)
-		}
-		if got := chunked("4one"); got != 200 {
-			t.Errorf("in chunks: got %d", got)
-		}
-		if got := chunked(strings.Repeat("x", 1<<20)); got != 413 {
-			t.Errorf("in many chunks: got %d", got)
-		}
+		kit.Want(t, chunked("4123456789x"), 413, "in chunks")
+		kit.Want(t, chunked("4one"), 200, "in chunks")
+		kit.Want(t, chunked(strings.Repeat("x", 1<<20)), 413, "in many chunks")
 		// What was announced alone is too much.
 		nc, _ := r.dial()
 		fmt.Fprintf(nc, "POST /engine.io/?%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 1000000000000\r\n\r\n", query)
 		answer := make([]byte, 12)
 		io.ReadFull(nc, answer)
 		nc.Close()
-		if string(answer) != "HTTP/1.1 413" {
-			t.Errorf("got %q", answer)
-		}
+		kit.Want(t, string(answer), "HTTP/1.1 413")
 		r.post(sid, "4123456789")
 		o.wantMessages(t, "one", "123456789")
 		o.lives(t)
@@ -115,14 +96,11 @@ func TestRefusedBody(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n1",
 		"overlap",
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(cfg *Config) { cfg.MaxPayload = 10 })
-			sid := r.openPolling()
+		polled(t, func(cfg *Config) { cfg.MaxPayload = 10 }, func(t *testing.T, r *rig, sid string, o *owner) {
 			if headers == "overlap" {
 				headers = "Content-Length: 2"
-				r.owner(sid).session.Pause()
-				r.start("POST", sid, "4x")
-				synctest.Wait()
+				o.session.Pause()
+				r.startAndWait("POST", sid, "4x")
 			}
 			nc, _ := r.dial()
 			defer nc.Close()
@@ -143,8 +121,7 @@ func TestPostOctetStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		sid := r.openPolling()
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+		poll := r.startAndWait("GET", sid, "")
 		nc, _ := r.dial()
 		defer nc.Close()
 		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\n"+

@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -47,7 +48,5 @@ func TestReasons(t *testing.T) {
 		}
 		tested[test.want] = true
 	}
-	if len(tested) != int(NumReasons) {
-		t.Errorf("%d of %d reasons were tested", len(tested), NumReasons)
-	}
+	kit.Check(t, len(tested) == int(NumReasons), "%d of %d reasons were tested", len(tested), NumReasons)
 }

@@ -2,20 +2,19 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/test/kit"
+	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
 // A rig is a server with its clients, in one process and without a network, so that it may run in a bubble of testing/synctest.
@@ -158,9 +157,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 				t.Errorf("the owner of %s does not know that its session is gone", sid)
 			}
 		}
-		if n := r.srv.Len(); n != 0 {
-			t.Errorf("%d sessions are left", n)
-		}
+		kit.Want(t, r.srv.Len(), 0, "sessions are left")
 	})
 	return r
 }
@@ -207,9 +204,7 @@ func (r *rig) request(ctx context.Context, method, query, body string) (*http.Re
 		reader = strings.NewReader(body)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://rig/engine.io/?"+query, reader)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	kit.OK(r.t, err)
 	answer, err := r.http.Do(request)
 	if err != nil {
 		return nil, "", err
@@ -226,20 +221,25 @@ func (r *rig) mustRequest(method, query, body string, status int) string {
 	if err != nil {
 		r.t.Fatalf("%s %s: %v", method, query, err)
 	}
-	if answer.StatusCode != status {
-		r.t.Fatalf("%s %s: got %d, %q, want %d", method, query, answer.StatusCode, text, status)
-	}
+	kit.Require(r.t, answer.StatusCode == status,
+		"%s %s: got %d, %q, want %d", method, query, answer.StatusCode, text, status)
 	return text
 }
 
 // openPolling begins a session and returns its id.
 func (r *rig) openPolling() string {
 	r.t.Helper()
-	open, err := engineio.ParseOpen([]byte(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return open.SID
+	return kit.Must(wsrig.SID(r.mustRequest("GET", "EIO=4&transport=polling", "", 200)))(r.t)
+}
+
+// polled runs f in a bubble, with a session that polls.
+func polled(t *testing.T, change func(*Config), f func(t *testing.T, r *rig, sid string, o *owner)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, change)
+		sid := r.openPolling()
+		f(t, r, sid, r.owner(sid))
+	})
 }
 
 // A pending is a request under way.
@@ -262,6 +262,13 @@ func (r *rig) start(method, sid, body string) *pending {
 		defer close(p.done)
 		p.answer, p.body, p.err = r.request(ctx, method, "EIO=4&transport=polling&sid="+sid, body)
 	}()
+	return p
+}
+
+// startAndWait is start that returns when the request has come, or has its answer.
+func (r *rig) startAndWait(method, sid, body string) *pending {
+	p := r.start(method, sid, body)
+	synctest.Wait()
 	return p
 }
 
@@ -305,18 +312,14 @@ func (p *pending) waits() {
 // wantPoll polls and compares the payload.
 func (r *rig) wantPoll(sid, want string) {
 	r.t.Helper()
-	if got := r.poll(sid); got != want {
-		r.t.Errorf("the poll got %q, want %q", got, want)
-	}
+	kit.Want(r.t, r.poll(sid), want, "the poll")
 }
 
 // wantEnded waits for the end of a session and compares the reason.
 func (o *owner) wantEnded(t testing.TB, want error) {
 	t.Helper()
 	<-o.ended
-	if !errors.Is(o.reason, want) {
-		t.Errorf("the session ended with %v, want %v", o.reason, want)
-	}
+	kit.WantErr(t, o.reason, want, "the session ended with")
 }
 
 // lives reports an error if the session has ended.
@@ -333,17 +336,21 @@ func (o *owner) lives(t testing.TB) {
 func (o *owner) wantMessages(t testing.TB, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := o.messages(); !slices.Equal(got, want) {
-		t.Errorf("the session got %.100q, want %.100q", got, want)
-	}
+	kit.WantList(t, o.messages(), want, "the session")
+}
+
+// wantOver waits for the end of the session, and checks that the server forgets it.
+func (r *rig) wantOver(sid string, want error) {
+	r.t.Helper()
+	r.owner(sid).wantEnded(r.t, want)
+	synctest.Wait()
+	r.gone(sid)
 }
 
 // gone reports an error unless the server has forgotten the session.
 func (r *rig) gone(sid string) {
 	r.t.Helper()
-	if r.srv.session(sid) != nil {
-		r.t.Error("the session is still there")
-	}
+	kit.Check(r.t, r.srv.session(sid) == nil, "the session is still there")
 }
 
 func (r *rig) poll(sid string) string {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -32,9 +33,7 @@ func TestUpgradeSchedules(t *testing.T) {
 	var sum totals
 	for seed := range n {
 		runSchedule(t, uint64(seed+1), &sum)
-		if t.Failed() {
-			t.Fatalf("schedule %d; run it alone with -schedule %[1]d", seed+1)
-		}
+		kit.Require(t, !t.Failed(), "schedule %d; run it alone with -schedule %[1]d", seed+1)
 	}
 	t.Logf("%+v", sum)
 	if n >= 100 && (sum.Upgraded < n/4 || sum.Polled < n/10 || sum.Aborted < n/2 || sum.Up < 10*n || sum.Down < 10*n || sum.Noops < n/10) {
@@ -80,9 +79,7 @@ func runSchedule(t *testing.T, seed uint64, sum *totals) {
 			s.run()
 		})
 	})
-	if !ok {
-		t.Errorf("schedule %d failed", seed)
-	}
+	kit.Check(t, ok, "schedule %d failed", seed)
 }
 
 // n is a random number below n, and wait a random time, mostly short.
@@ -262,9 +259,7 @@ func (s *schedule) take(packet string) (ping bool, err error) {
 func (s *schedule) post(payload string) {
 	s.posting.Lock()
 	defer s.posting.Unlock()
-	if answer := s.r.post(s.sid, payload); answer != "ok" {
-		s.t.Errorf("a POST was answered with %q", answer)
-	}
+	kit.Want(s.t, s.r.post(s.sid, payload), "ok", "a POST was answered with")
 }
 
 // poster posts messages while the client polls, some of them in one request, until it is paused or has sent a random number of them.

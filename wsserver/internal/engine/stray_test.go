@@ -2,8 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,9 +25,7 @@ func TestStray(t *testing.T) {
 			}
 		})
 		sid := r.openPolling()
-		if !strings.HasPrefix(sid, "here.") {
-			t.Errorf("got id %q", sid)
-		}
+		kit.Check(t, strings.HasPrefix(sid, "here."), "got id %q", sid)
 		const polling = "EIO=4&transport=polling&sid="
 		for _, test := range []struct {
 			method, sid string
@@ -42,15 +40,12 @@ func TestStray(t *testing.T) {
 			{"GET", ".x", 400, unknownSID},
 			{"GET", "there.x&sid=there.x", 400, unknownSID},
 		} {
-			if got := r.mustRequest(test.method, polling+test.sid, "", test.status); got != test.want {
-				t.Errorf("%s of %s: got %s, want %s", test.method, test.sid, got, test.want)
-			}
+			kit.Want(t, r.mustRequest(test.method, polling+test.sid, "", test.status), test.want,
+				test.method, "of", test.sid)
 		}
 		r.mustRequest("GET", "EIO=4&transport=carrier-pigeon&sid=there.x", "", 400)
 		want := []string{"GET there there.x", "POST there there.x", "GET gone gone.x"}
-		if !slices.Equal(asked, want) {
-			t.Errorf("asked %q, want %q", asked, want)
-		}
+		kit.WantList(t, asked, want, "asked")
 		r.post(sid, "4here")
 		r.owner(sid).wantMessages(t, "here")
 	})

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
@@ -80,9 +81,7 @@ func TestProbeMeetsEnd(t *testing.T) {
 			poll := r.start("GET", sid, "")
 			time.Sleep(200 * time.Millisecond)
 			poll.waits()
-			if t.Failed() {
-				t.Fatalf("in round %d", i)
-			}
+			kit.Require(t, !t.Failed(), "in round %d", i)
 			c.session.Abort()
 			poll.want(200, "1")
 		}

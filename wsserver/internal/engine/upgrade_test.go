@@ -7,22 +7,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // TestUpgrade: Engine.IO 4, "Upgrade", step by step.
 func TestUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
-		ws, err := r.openSocket(sid)
-		if err != nil {
-			t.Fatal(err)
-		}
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		poll := r.startAndWait("GET", sid, "")
+		ws := kit.Must(r.openSocket(sid))(t)
 		synctest.Wait()
 		poll.waits() // the probe is what ends it
 		ws.mustSend(t, "2probe")
@@ -36,60 +30,46 @@ func TestUpgrade(t *testing.T) {
 		begin := time.Now()
 		poll = r.start("GET", sid, "")
 		poll.want(200, "6")
-		if d := time.Since(begin); d != 100*time.Millisecond {
-			t.Errorf("a poll while a WebSocket probes took %v", d)
-		}
+		kit.Want(t, time.Since(begin), 100*time.Millisecond, "a poll while a WebSocket probes took")
 		ws.mustSend(t, "2probe") // again
 		ws.wantRead(t, "3probe")
 
 		o.send("first")
 		o.session.Append(newFrame("bsecond", false))
-		if got := o.session.Transport(); got != engineio.TransportPolling {
-			t.Errorf("the transport is %v", got)
-		}
+		kit.Want(t, o.session.Transport(), engineio.TransportPolling, "the transport is")
 		ws.mustSend(t, "5")
 		ws.wantRead(t, "4first", "bsecond")
-		if got := o.session.Transport(); got != engineio.TransportWebSocket {
-			t.Errorf("the transport is %v", got)
-		}
+		kit.Want(t, o.session.Transport(), engineio.TransportWebSocket, "the transport is")
 		o.send("third")
 		ws.mustSend(t, "4more", "bbytes")
 		ws.wantRead(t, "4third")
 		synctest.Wait()
 		o.wantMessages(t, "up", "more", "bbytes")
-		if n := len(r.srv.allStrays()); n != 0 {
-			t.Errorf("%d WebSockets count as strays", n)
-		}
+		kit.Want(t, len(r.srv.allStrays()), 0, "WebSockets count as strays")
 
 		for _, method := range []string{"GET", "POST"} {
-			if got := r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400); got != badRequestBody {
-				t.Errorf("%s of an upgraded session: got %s", method, got)
-			}
+			kit.Want(t, r.mustRequest(method, "EIO=4&transport=polling&sid="+sid, "", 400), badRequestBody,
+				method, "of an upgraded session")
 		}
 		time.Sleep(20 * time.Second) // the time of the upgrade does not run any more
 		o.lives(t)
 		ws.wantRead(t, "2") // 25 s after the handshake
 		ws.mustSend(t, "3")
 		ws.nc.Close()
-		o.wantEnded(t, transport.ErrPeerClosed)
-		synctest.Wait()
-		r.gone(sid)
+		r.wantOver(sid, transport.ErrPeerClosed)
 	})
 }
 
 // TestUpgradeEndsPoll: a poll that came just before the upgrade packet is answered.
 func TestUpgradeEndsPoll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		ws := r.probe(sid)
-		poll := r.start("GET", sid, "")
-		synctest.Wait()
+		poll := r.startAndWait("GET", sid, "")
 		ws.mustSend(t, "5")
 		synctest.Wait()
 		poll.want(200, "6")
-		r.owner(sid).lives(t)
-		r.owner(sid).send("x")
+		o.lives(t)
+		o.send("x")
 		ws.wantRead(t, "4x")
 		ws.nc.Close()
 	})
@@ -98,10 +78,7 @@ func TestUpgradeEndsPoll(t *testing.T) {
 // TestUpgradeDuringPost: a POST whose body comes only after the upgrade is received, and faults of it end the session.
 func TestUpgradeDuringPost(t *testing.T) {
 	for payload, want := range map[string]error{"4late": nil, "7": engineio.ErrParse} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 			ws := r.probe(sid)
 			body, rest := io.Pipe()
 			sent := make(chan struct{})
@@ -135,14 +112,8 @@ func TestProbeFails(t *testing.T) {
 	for _, sends := range [][]string{
 		{"4message"}, {"2"}, {"5"}, {"b2probe"}, {"3probe"}, {"2probe", "4message"}, {"2probe", "1"}, {"2probe", "b5"}, {"leave"}, {"2probe", "leave"}, {"2probe", "wait"}, {"wait"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			sid := r.openPolling()
-			o := r.owner(sid)
-			ws, err := r.openSocket(sid)
-			if err != nil {
-				t.Fatal(err)
-			}
+		polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+			ws := kit.Must(r.openSocket(sid))(t)
 			begin := time.Now()
 			for _, message := range sends {
 				switch message {
@@ -181,21 +152,13 @@ func TestProbeFails(t *testing.T) {
 
 // TestSecondWebSocket: during an upgrade, after it, and for a session that began with a WebSocket: closed at once, and without harm.
 func TestSecondWebSocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		second := func(sid string) {
 			t.Helper()
 			begin := time.Now()
-			ws, err := r.openSocket(sid, "2probe", "5", "4wrong")
-			if err != nil {
-				t.Fatal(err)
-			}
+			ws := kit.Must(r.openSocket(sid, "2probe", "5", "4wrong"))(t)
 			ws.wantClosed(t)
-			if time.Since(begin) != 0 {
-				t.Errorf("it was closed after %v", time.Since(begin))
-			}
+			kit.Want(t, time.Since(begin), 0, "it was closed after")
 		}
 		ws := r.probe(sid)
 		second(sid)
@@ -217,10 +180,7 @@ func TestSecondWebSocket(t *testing.T) {
 		// One that does not close its end is cut off.
 		sid = r.openPolling()
 		first := r.probe(sid)
-		ws, err := r.openSocket(sid)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ws = kit.Must(r.openSocket(sid))(t)
 		if m, err := ws.read(); !errors.Is(err, io.EOF) {
 			t.Errorf("read %q, %v", m, err)
 		}
@@ -242,40 +202,30 @@ func TestEndClosesProbe(t *testing.T) {
 		"parse":  func(r *rig, o *owner) { r.start("POST", o.session.sid, "7").want(400, badRequestBody) },
 	}
 	for name, end := range ends {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				sid := r.openPolling()
-				o := r.owner(sid)
-				ws := r.probe(sid)
-				poll := r.start("GET", sid, "")
-				synctest.Wait()
-				begin := time.Now()
-				end(r, o)
-				<-o.ended
-				go ws.send("5")
-				ws.wantClosed(t)
-				if d := time.Since(begin); d != 0 {
-					t.Errorf("after %v", d)
-				}
-				<-poll.done
-				synctest.Wait()
-				r.gone(sid)
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			r := newRig(t, nil)
+			sid := r.openPolling()
+			o := r.owner(sid)
+			ws := r.probe(sid)
+			poll := r.startAndWait("GET", sid, "")
+			begin := time.Now()
+			end(r, o)
+			<-o.ended
+			go ws.send("5")
+			ws.wantClosed(t)
+			kit.Want(t, time.Since(begin), 0, "after")
+			<-poll.done
+			synctest.Wait()
+			r.gone(sid)
 		})
 	}
 }
 
 // TestUpgradeOfEnded: a session that only waits for its last poll is not upgraded.
 func TestUpgradeOfEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		r.owner(sid).session.Close(errTest)
-		ws, err := r.openSocket(sid, "2probe")
-		if err != nil {
-			t.Fatal(err)
-		}
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		o.session.Close(errTest)
+		ws := kit.Must(r.openSocket(sid, "2probe"))(t)
 		ws.wantClosed(t)
 		r.wantPoll(sid, "1")
 	})
@@ -283,23 +233,16 @@ func TestUpgradeOfEnded(t *testing.T) {
 
 // TestUpgradeEarly: the probe, and all that follows, in the segment of the request.
 func TestUpgradeEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
-		sid := r.openPolling()
-		o := r.owner(sid)
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		o.send("down")
 		ws, err := r.openSocket(sid, "2probe", "5", "4up")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		ws.wantRead(t, "3probe", "4down")
 		o.wantMessages(t, "up")
 		ws.nc.Close()
 
 		ws, err = r.openSocket("", "4first")
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, err)
 		if open, err := ws.read(); err != nil || open[0] != '0' {
 			t.Errorf("read %q, %v", open, err)
 		}

@@ -6,18 +6,14 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/cors"
 
+	"github.com/belfry-io/belfry/wsserver/internal/echoserver"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
 )
 
@@ -52,37 +48,22 @@ func main() {
 			AllowedHeaders: []string{"*"},
 		})
 	}
-	if err := serve(*addr, *headerTimeout, engine.New(cfg)); err != nil {
-		fmt.Fprintln(os.Stderr, "engineecho:", err)
-		os.Exit(1)
+	srv := engine.New(cfg)
+	web := &http.Server{
+		Addr:              *addr,
+		Handler:           srv,
+		ReadHeaderTimeout: *headerTimeout,
+		MaxHeaderBytes:    16 << 10,
 	}
-}
-
-// serve serves until a signal asks it to end.
-func serve(addr string, headerTimeout time.Duration, srv *engine.Server) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("listening on %s\n", l.Addr())
-	web := &http.Server{Handler: srv, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 16 << 10}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(l) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		err = nil
-	}
-	ending, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	srv.CloseSessions(errors.New("server shutting down"))
-	closed := srv.Close(ending)
-	if errors.Is(closed, context.DeadlineExceeded) {
-		closed = nil // clients that do not answer are cut off
-	}
-	return errors.Join(err, web.Close(), closed)
+	echoserver.Main("engineecho", web, func() error {
+		ending, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		srv.CloseSessions(errors.New("server shutting down"))
+		if err := srv.Close(ending); !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return nil // clients that do not answer are cut off
+	})
 }
 
 // echo is the receiver of a session.

@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -133,9 +134,7 @@ func TestDeadlinesListOrder(t *testing.T) {
 				t.Errorf("mask %05b: got %v, want %v", mask, got, want)
 			}
 			mu.Unlock()
-			if list.head != nil || list.tail != nil {
-				t.Errorf("mask %05b: the list is not empty", mask)
-			}
+			kit.Check(t, list.head == nil && list.tail == nil, "mask %05b: the list is not empty", mask)
 		})
 	}
 }
@@ -168,9 +167,7 @@ func TestDeadlinesConfirm(t *testing.T) {
 				called <- struct{}{}
 				<-gate
 				confirmed = append(confirmed, s.Confirm(d))
-				if s.Confirm(d) {
-					t.Errorf("%s: got true twice from Confirm", test.name)
-				}
+				kit.Check(t, !s.Confirm(d), "%s: got true twice from Confirm", test.name)
 			}
 			list.Arm(&d, owner)
 			<-called
@@ -182,9 +179,7 @@ func TestDeadlinesConfirm(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if !slices.Equal(confirmed, test.want) {
-				t.Errorf("%s: got %v, want %v", test.name, confirmed, test.want)
-			}
+			kit.WantList(t, confirmed, test.want, test.name)
 		})
 	}
 }
@@ -242,15 +237,11 @@ func TestDeadlinesClose(t *testing.T) {
 		gate <- struct{}{}
 		<-closed
 		list.Arm(&deadlines[0], owner)
-		if deadlines[0].list != nil {
-			t.Error("Arm put a deadline into the list of closed Deadlines")
-		}
+		kit.Check(t, deadlines[0].list == nil, "Arm put a deadline into the list of closed Deadlines")
 		s.Stop(&deadlines[1])
 		time.Sleep(time.Hour)
 		s.Close()
-		if got := calls.Load(); got != 1 {
-			t.Errorf("got %d calls, want 1: none after Close", got)
-		}
+		kit.Want(t, calls.Load(), 1, "calls: none after Close")
 	})
 }
 
@@ -309,18 +300,12 @@ func TestLeft(t *testing.T) {
 		defer s.Close()
 		w := &waiter{deadlines: s}
 		long := s.Delay(time.Minute)
-		if got := s.Left(&w.deadline); got != 0 {
-			t.Errorf("not armed: got %v", got)
-		}
+		kit.Want(t, s.Left(&w.deadline), 0, "not armed")
 		long.Arm(&w.deadline, w)
 		time.Sleep(20 * time.Second)
-		if got := s.Left(&w.deadline); got != 40*time.Second {
-			t.Errorf("a third has passed: got %v", got)
-		}
+		kit.Want(t, s.Left(&w.deadline), 40*time.Second, "a third has passed")
 		s.Stop(&w.deadline)
-		if got := s.Left(&w.deadline); got != 0 {
-			t.Errorf("stopped: got %v", got)
-		}
+		kit.Want(t, s.Left(&w.deadline), 0, "stopped")
 	})
 }
 

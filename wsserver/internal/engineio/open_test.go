@@ -1,7 +1,7 @@
 package engineio
 
 import (
-	"reflect"
+	"github.com/belfry-io/belfry/test/kit"
 	"testing"
 	"time"
 )
@@ -20,38 +20,6 @@ func TestOpenPacket(t *testing.T) {
 			`0{"sid":"a","upgrades":["websocket"],"pingInterval":300,"pingTimeout":200,"maxPayload":0}`,
 		},
 	} {
-		if got := string(test.open.Packet()); got != test.want {
-			t.Errorf("got %s, want %s", got, test.want)
-		}
+		kit.Want(t, string(test.open.Packet()), test.want)
 	}
-}
-
-func TestParseOpen(t *testing.T) {
-	want := Open{SID: "abc", Upgrades: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, MaxPayload: 100}
-	if got, err := ParseOpen(want.Packet()); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
-	}
-	for _, bad := range []string{"", "0", "4{}", "0{}", "0[]", `0{"sid":"a"`, `0{"sid":1}`, `0{"sid":"a","pingInterval":-1}`, `0{"sid":"a","pingTimeout":9223372036854775807}`} {
-		if got, err := ParseOpen([]byte(bad)); err == nil {
-			t.Errorf("%s: got %+v, want an error", bad, got)
-		}
-	}
-}
-
-func FuzzParseOpen(f *testing.F) {
-	f.Add(Open{SID: "abc", PingInterval: time.Second, PingTimeout: time.Second, MaxPayload: 1}.Packet())
-	f.Add([]byte(`0{"sid":"a","upgrades":null}`))
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		open, err := ParseOpen(packet)
-		if err != nil {
-			return
-		}
-		again, err := ParseOpen(open.Packet())
-		if open.Upgrades == nil {
-			open.Upgrades = []string{}
-		}
-		if err != nil || !reflect.DeepEqual(again, open) {
-			t.Errorf("got %+v, %v, want %+v", again, err, open)
-		}
-	})
 }

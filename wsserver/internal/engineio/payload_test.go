@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"testing"
@@ -64,16 +65,13 @@ func TestPayload(t *testing.T) {
 		{"both characters of standard base64 that others replace", "b+/+/", []parcel{{true, "\xfb\xff\xbf"}}},
 	} {
 		got, err := decodeAll([]byte(test.payload))
-		if err != nil || !slices.Equal(got, test.want) {
-			t.Errorf("%s: got %v, %v, want %v", test.rule, got, err, test.want)
-		}
+		kit.Check(t, err == nil && slices.Equal(got, test.want),
+			"%s: got %v, %v, want %v", test.rule, got, err, test.want)
 		var payload []byte
 		for _, p := range test.want {
 			payload = AppendPacket(payload, p.binary, []byte(p.packet))
 		}
-		if string(payload) != test.payload {
-			t.Errorf("%s: encoded as %q, want %q", test.rule, payload, test.payload)
-		}
+		kit.Want(t, string(payload), test.payload, test.rule, "encoded as")
 	}
 }
 
@@ -110,9 +108,8 @@ func TestPayloadMalformed(t *testing.T) {
 		{"the fault is in a long packet", "b" + strings.Repeat("AAAA", 100) + "A\nAAA", nil},
 	} {
 		got, err := decodeAll([]byte(test.payload))
-		if !errors.Is(err, ErrParse) || !slices.Equal(got, test.want) {
-			t.Errorf("%s: got %v, %v, want %v and a parse error", test.rule, got, err, test.want)
-		}
+		kit.Check(t, errors.Is(err, ErrParse) && slices.Equal(got, test.want),
+			"%s: got %v, %v, want %v and a parse error", test.rule, got, err, test.want)
 	}
 }
 
@@ -126,9 +123,8 @@ func TestDecodePayloadStops(t *testing.T) {
 		}
 		return nil
 	})
-	if err != stop || !slices.Equal(got, []string{"4a", "4b"}) {
-		t.Errorf("got %q, %v, want two packets and the error of the second", got, err)
-	}
+	kit.Check(t, err == stop && slices.Equal(got, []string{"4a", "4b"}),
+		"got %q, %v, want two packets and the error of the second", got, err)
 }
 
 // TestDecodePayloadOwned checks that each may do with its packet what it likes.
@@ -146,9 +142,8 @@ func TestDecodePayloadOwned(t *testing.T) {
 }
 
 func TestAppendPacketAppends(t *testing.T) {
-	if got := string(AppendPacket([]byte("0{}"), true, nil)); got != "0{}\x1eb" {
-		t.Errorf("got %q, want the payload, a separator and a binary packet", got)
-	}
+	kit.Want(t, string(AppendPacket([]byte("0{}"), true, nil)), "0{}\x1eb",
+		"(the payload, a separator and a binary packet)")
 }
 
 // manyPackets is a payload of n bytes with as many packets as possible.
@@ -162,9 +157,7 @@ func TestDecodePayloadMany(t *testing.T) {
 	each := func(bool, []byte) error { packets++; return nil }
 	allocs := testing.AllocsPerRun(1, func() {
 		packets = 0
-		if err := DecodePayload(payload, each); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, DecodePayload(payload, each))
 	})
 	if packets != 500_000 || allocs != 0 {
 		t.Errorf("got %d packets with %v allocations, want 500000 and none", packets, allocs)
@@ -214,12 +207,10 @@ func FuzzAppendPacket(f *testing.F) {
 			payload = AppendPacket(payload, p.binary, []byte(p.packet))
 		}
 		got, err := decodeAll(payload)
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: got %v, %v, want %v", payload, got, err, want)
-		}
-		if !bytes.HasSuffix(payload, []byte("\x1eb"+base64.StdEncoding.EncodeToString(data))) {
-			t.Errorf("got %q, want %q at the end, in base64", payload, data)
-		}
+		kit.Check(t, err == nil && slices.Equal(got, want),
+			"%q: got %v, %v, want %v", payload, got, err, want)
+		kit.Check(t, bytes.HasSuffix(payload, []byte("\x1eb"+base64.StdEncoding.EncodeToString(data))),
+			"got %q, want %q at the end, in base64", payload, data)
 	})
 }
 
@@ -243,9 +234,7 @@ func BenchmarkDecodePayload(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(payload, bench.payload)
-				if err := DecodePayload(payload, each); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, DecodePayload(payload, each))
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package engineio
 import (
 	"errors"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"net/url"
 	"slices"
 	"testing"
@@ -10,10 +11,7 @@ import (
 
 func query(t *testing.T, raw string) url.Values {
 	t.Helper()
-	q, err := url.ParseQuery(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := kit.Must(url.ParseQuery(raw))(t)
 	return q
 }
 
@@ -201,9 +199,8 @@ func TestVerifyOrder(t *testing.T) {
 				second.edit(&r)
 				first.edit(&r)
 				_, err := r.Verify()
-				if err == nil || fmt.Sprintf("%d %s", err.Code, err.Detail) != first.want {
-					t.Errorf("%s and %s: got %v, want %s", first.name, second.name, err, first.want)
-				}
+				kit.Check(t, err != nil && fmt.Sprintf("%d %s", err.Code, err.Detail) == first.want,
+					"%s and %s: got %v, want %s", first.name, second.name, err, first.want)
 			}
 		}
 	}
@@ -259,9 +256,8 @@ func TestErrorAnswer(t *testing.T) {
 		r := test.base(t)
 		test.edit(&r)
 		_, err := r.Verify()
-		if err == nil || err.Status() != test.status || string(err.JSON()) != test.json {
-			t.Errorf("got %v, want %d %s", err, test.status, test.json)
-		}
+		kit.Check(t, err != nil && err.Status() == test.status && string(err.JSON()) == test.json,
+			"got %v, want %d %s", err, test.status, test.json)
 	}
 }
 
@@ -269,9 +265,7 @@ func TestTransportString(t *testing.T) {
 	for transport, want := range map[Transport]string{
 		TransportPolling: "polling", TransportWebSocket: "websocket", 0: "Transport(0)", TransportPolling | TransportWebSocket: "Transport(3)",
 	} {
-		if got := transport.String(); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		kit.Want(t, transport.String(), want)
 		if parsed, ok := parseTransport(want); ok && parsed != transport {
 			t.Errorf("%s: parsed as %s", want, parsed)
 		}
@@ -315,9 +309,8 @@ func FuzzVerify(f *testing.F) {
 		case sound && webSocket && (is("sid", "polling") || is("sid", "websocket")) && !forbid:
 			want = ActionUpgrade
 		}
-		if action != want || (refusal == nil) != (want != 0) {
-			t.Errorf("%s %q: got action %d, %v, want action %d", method, raw, action, refusal, want)
-		}
+		kit.Check(t, action == want && (refusal == nil) == (want != 0),
+			"%s %q: got action %d, %v, want action %d", method, raw, action, refusal, want)
 		if refusal != nil && (refusal.Status() == 405) != (known && is("EIO", "4") && validHeaderValue(origin)) {
 			t.Errorf("%s %q: got %d for %v", method, raw, refusal.Status(), refusal)
 		}

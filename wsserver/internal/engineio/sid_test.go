@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"encoding/base64"
+	"github.com/belfry-io/belfry/test/kit"
 	"strings"
 	"testing"
 )
@@ -18,9 +19,7 @@ func TestNewSID(t *testing.T) {
 			if b, err := base64.RawURLEncoding.DecodeString(secret); err != nil || len(secret) != 20 || len(b) != 15 {
 				t.Fatalf("got %q, want 20 characters of base64url behind the node", sid)
 			}
-			if seen[secret] {
-				t.Fatalf("got %q twice", secret)
-			}
+			kit.Require(t, !seen[secret], "got %q twice", secret)
 			seen[secret] = true
 		}
 	}

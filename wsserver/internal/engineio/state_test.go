@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"testing"
 )
@@ -165,9 +166,7 @@ func TestSessionHeartbeat(t *testing.T) {
 	} {
 		var s State
 		for i, step := range test.steps {
-			if got := play(&s, step.do); got != step.want {
-				t.Errorf("%s: step %d, %s: got %s, want %s", test.rule, i, step.do, got, step.want)
-			}
+			kit.Want(t, play(&s, step.do), step.want, test.rule, "step", i, step.do)
 		}
 	}
 }
@@ -243,9 +242,7 @@ func FuzzSession(f *testing.F) {
 		for range 4 { // a ping, which is taken, its timeout, its second timeout
 			s.Expired(Evidence{Taken: true})
 		}
-		if !s.Ended() {
-			t.Fatal("the session does not end although its client is silent")
-		}
+		kit.Require(t, s.Ended(), "the session does not end although its client is silent")
 	})
 }
 

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"testing"
 )
@@ -34,9 +35,8 @@ func TestProbe(t *testing.T) {
 		for _, message := range test.messages {
 			got = append(got, p.Receive(false, []byte(message)))
 		}
-		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q: got %d, want %d", test.rule, test.messages, got, test.want)
-		}
+		kit.Check(t, slices.Equal(got, test.want),
+			"%s: %q: got %d, want %d", test.rule, test.messages, got, test.want)
 	}
 }
 
@@ -44,12 +44,10 @@ func TestProbe(t *testing.T) {
 func TestProbeBinary(t *testing.T) {
 	var unprobed, probed Probe
 	probed.Receive(false, []byte(ProbePingPacket))
-	if got := unprobed.Receive(true, []byte(ProbePingPacket)); got != ProbeAbort {
-		t.Errorf("probe in a binary frame: got %d, want an abort", got)
-	}
-	if got := probed.Receive(true, []byte(UpgradePacket)); got != ProbeAbort {
-		t.Errorf("upgrade packet in a binary frame: got %d, want an abort", got)
-	}
+	kit.Want(t, unprobed.Receive(true, []byte(ProbePingPacket)), ProbeAbort,
+		"probe in a binary frame (an abort)")
+	kit.Want(t, probed.Receive(true, []byte(UpgradePacket)), ProbeAbort,
+		"upgrade packet in a binary frame (an abort)")
 }
 
 // FuzzProbe checks that whatever a client sends, the session moves at most once, after a probe and by an upgrade packet alone.
@@ -71,9 +69,7 @@ func FuzzProbe(f *testing.F) {
 				want = ProbeSwitch
 			}
 			over = over || want != ProbePong
-			if action != want {
-				t.Fatalf("%q of %q: got %d, want %d", step, script, action, want)
-			}
+			kit.Require(t, action == want, "%q of %q: got %d, want %d", step, script, action, want)
 		}
 	})
 }

@@ -36,9 +36,7 @@ func TestNothingReadBeforeStart(t *testing.T) {
 		barrier.roundTrip(t, "x") // h.data is nil: Data before Start fails the test
 		h.data = func(b []byte) { got <- string(b) }
 		start(t, c)
-		if s := kit.Receive(t, "Data", got); s != "early" {
-			t.Errorf("got %q, want %q", s, "early")
-		}
+		kit.Want(t, kit.Receive(t, "Data", got), "early")
 	})
 }
 
@@ -56,12 +54,8 @@ func TestHalfClose(t *testing.T) {
 		io.WriteString(peer, "last words")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
 		start(t, c)
-		if err := kit.Receive(t, "Closed", closed); err != io.EOF {
-			t.Errorf("Closed: got %v, want io.EOF", err)
-		}
-		if got.String() != "last words" {
-			t.Errorf("got %q before EOF, want %q", got.String(), "last words")
-		}
+		kit.Want(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed")
+		kit.Want(t, got.String(), "last words", "before EOF")
 		if n, err := c.Write([]byte("answer")); n != 6 || err != nil {
 			t.Errorf("Write after EOF: got %d, %v, want 6, nil", n, err)
 		}
@@ -69,9 +63,8 @@ func TestHalfClose(t *testing.T) {
 			t.Errorf("CloseWrite: %v", err)
 		}
 		answer, err := io.ReadAll(peer)
-		if err != nil || string(answer) != "answer" {
-			t.Errorf("peer got %q, %v, want %q", answer, err, "answer")
-		}
+		kit.Check(t, err == nil && string(answer) == "answer",
+			"peer got %q, %v, want %q", answer, err, "answer")
 		peer.Close()
 		newEcho(t, p, network).roundTrip(t, "x")
 		if len(closed) != 0 {
@@ -88,9 +81,7 @@ func TestReset(t *testing.T) {
 	start(t, c)
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
-	if err := kit.Receive(t, "Closed", closed); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("Closed: got %v, want ECONNRESET", err)
-	}
+	kit.WantErr(t, kit.Receive(t, "Closed", closed), syscall.ECONNRESET, "Closed")
 	if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("Write after reset: got %v, want EPIPE", err)
 	}
@@ -126,22 +117,14 @@ func TestPausedDoesNotSpin(t *testing.T) {
 
 			quiet(t, p, barrier)
 			if failed := tc.want != nil && tc.want != io.EOF; failed {
-				if err := kit.Receive(t, "Closed", closed); !errors.Is(err, tc.want) {
-					t.Errorf("Closed while paused: got %v, want %v", err, tc.want)
-				}
+				kit.WantErr(t, kit.Receive(t, "Closed", closed), tc.want, "Closed while paused")
 				return
 			}
-			if len(got)+len(closed) != 0 {
-				t.Fatal("Data or Closed was called while paused")
-			}
+			kit.Require(t, len(got)+len(closed) == 0, "Data or Closed was called while paused")
 			c.Resume()
-			if s := kit.Receive(t, "Data", got); s != "unread" {
-				t.Errorf("after Resume: got %q, want %q", s, "unread")
-			}
+			kit.Want(t, kit.Receive(t, "Data", got), "unread", "after Resume")
 			if tc.want == io.EOF {
-				if err := kit.Receive(t, "Closed", closed); err != io.EOF {
-					t.Errorf("Closed after Resume: got %v, want io.EOF", err)
-				}
+				kit.Want(t, kit.Receive(t, "Closed", closed), io.EOF, "Closed after Resume")
 			}
 		})
 	}
@@ -181,9 +164,8 @@ func TestPauseWithDataInFlight(t *testing.T) {
 		var c *Conn
 		h := &handler{closed: func(err error) { closed <- err }}
 		h.data = func(b []byte) {
-			if !reading.CompareAndSwap(true, false) {
-				t.Error("Data was called although Data had called Pause")
-			}
+			kit.Check(t, reading.CompareAndSwap(true, false),
+				"Data was called although Data had called Pause")
 			got.Write(b)
 			c.Pause()
 			turns <- struct{}{}
@@ -202,9 +184,7 @@ func TestPauseWithDataInFlight(t *testing.T) {
 				c.Resume()
 				continue
 			case err := <-closed:
-				if err != io.EOF {
-					t.Errorf("Closed: got %v, want io.EOF", err)
-				}
+				kit.Want(t, err, io.EOF, "Closed")
 			case <-time.After(kit.Patience):
 				t.Fatal("no end in sight")
 			}
@@ -245,12 +225,8 @@ func TestCloseFromData(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Errorf("second Close: %v", err)
 		}
-		if err := c.Start(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Start after Close: got %v, want net.ErrClosed", err)
-		}
-		if err := c.CloseWrite(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("CloseWrite after Close: got %v, want net.ErrClosed", err)
-		}
+		kit.WantErr(t, c.Start(), net.ErrClosed, "Start after Close")
+		kit.WantErr(t, c.CloseWrite(), net.ErrClosed, "CloseWrite after Close")
 		newEcho(t, p, network).roundTrip(t, "x")
 	})
 }
@@ -260,10 +236,7 @@ func TestCloseWithDuplicate(t *testing.T) {
 	p := newPoller(t)
 	barrier := newEcho(t, p, "tcp")
 	server, peer := pipe(t, "tcp")
-	duplicate, err := server.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	duplicate := kit.Must(server.(*net.TCPConn).File())(t)
 	defer duplicate.Close()
 	c := attach(t, p, server, &handler{})
 	start(t, c)
@@ -297,9 +270,7 @@ func TestHungUp(t *testing.T) {
 					}
 					written <- err
 				}()
-				if err := <-written; err != nil {
-					t.Fatal(err)
-				}
+				kit.OK(t, <-written)
 				kit.Receive(t, "hang-up", hungUp)
 				select {
 				case err := <-closed:

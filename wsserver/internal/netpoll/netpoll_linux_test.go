@@ -65,9 +65,7 @@ func TestEventOfFormerOwner(t *testing.T) {
 		newEcho(t, p, "tcp").roundTrip(t, "x")
 		freshConn.Close()
 	}
-	if reused == 0 {
-		t.Error("no descriptor was reused: the test has shown nothing")
-	}
+	kit.Check(t, reused != 0, "no descriptor was reused: the test has shown nothing")
 }
 
 // fillLowerDescriptors occupies, until the test ends, all free descriptors below limit: limit is then the next to be given out once it
@@ -108,18 +106,14 @@ func TestChurn(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if len(seen) == 400 {
-		t.Error("no descriptor was reused: the test has shown nothing")
-	}
+	kit.Check(t, len(seen) != 400, "no descriptor was reused: the test has shown nothing")
 }
 
 func TestIdleConnections(t *testing.T) {
 	const conns = 2000
 	p := newPoller(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer l.Close()
 	before := runtime.NumGoroutine()
 	peers := make([]net.Conn, conns)
@@ -130,10 +124,7 @@ func TestIdleConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer peers[i].Close()
-		server, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := kit.Must(l.Accept())(t)
 		c := attach(t, p, server, &handler{data: func(b []byte) {
 			if data.Add(int64(len(b))) == conns {
 				close(all)
@@ -167,9 +158,7 @@ func TestFairness(t *testing.T) {
 		const size = 1 << 20
 		left += size
 		conns[i] = attach(t, p, server, &handler{closed: func(error) {}, data: func(b []byte) {
-			if len(b) > maxRead {
-				t.Errorf("Data got %d bytes, want %d or less", len(b), maxRead)
-			}
+			kit.Check(t, len(b) <= maxRead, "Data got %d bytes, want %d or less", len(b), maxRead)
 			order = append(order, i)
 			if left -= len(b); left == 0 {
 				close(done)
@@ -210,10 +199,7 @@ func TestAttachUnsupported(t *testing.T) {
 	server, _ := pipe(t, "tcp")
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "d")
-	datagrams, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	datagrams := kit.Must(net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"}))(t)
 	defer datagrams.Close()
 	for _, c := range []net.Conn{a, tls.Server(server, &tls.Config{}), struct{ net.Conn }{server}, datagrams} {
 		if _, err := p.Attach(c, &handler{t: t}); !errors.Is(err, errors.ErrUnsupported) {
@@ -231,21 +217,15 @@ func TestAttachWithoutDescriptor(t *testing.T) {
 	server, peer := pipe(t, "tcp")
 	defer server.Close()
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	tight := limit
 	tight.Cur = 3
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &tight); err != nil {
 		t.Skipf("cannot lower the limit of descriptors: %v", err)
 	}
 	_, err := p.Attach(server, &handler{t: t})
-	if rerr := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); rerr != nil {
-		t.Fatal(rerr)
-	}
-	if !errors.Is(err, syscall.EMFILE) {
-		t.Fatalf("Attach: got %v, want EMFILE", err)
-	}
+	kit.OK(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	kit.Require(t, errors.Is(err, syscall.EMFILE), "Attach: got %v, want EMFILE", err)
 	io.WriteString(server, "still here")
 	got := make([]byte, 10)
 	if _, err := io.ReadFull(peer, got); err != nil || string(got) != "still here" {
@@ -264,9 +244,8 @@ func TestOptions(t *testing.T) {
 		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, 16 << 10},
 		{"TCP_NODELAY", syscall.TCP_NODELAY, 1},
 	} {
-		if got, err := syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option); err != nil || got != o.want {
-			t.Errorf("%s: got %d, %v, want %d", o.name, got, err, o.want)
-		}
+		kit.Want(t, kit.Must(syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option))(t), o.want,
+			o.name)
 	}
 }
 
@@ -293,13 +272,9 @@ func TestPollerClose(t *testing.T) {
 			t.Errorf("Closed: got %v, want ErrClosed", err)
 		}
 	}
-	if n != 2 {
-		t.Errorf("%d connections were told Closed, want 2", n)
-	}
+	kit.Want(t, n, 2, "connections were told Closed")
 	for _, peer := range []net.Conn{startedPeer, idlePeer} {
-		if b, err := io.ReadAll(peer); err != nil || len(b) != 0 {
-			t.Errorf("peer read %q, %v, want EOF", b, err)
-		}
+		kit.WantLen(t, kit.Must(io.ReadAll(peer))(t), 0, "peer read")
 	}
 	late, _ := pipe(t, "tcp")
 	defer late.Close()

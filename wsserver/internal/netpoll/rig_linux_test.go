@@ -59,10 +59,7 @@ func (h *handler) Closed(err error) {
 func newPoller(t *testing.T) *Poller {
 	t.Helper()
 	before := descriptors(t)
-	p, err := New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := kit.Must(New())(t)
 	t.Cleanup(func() {
 		p.Close()
 		kit.Until(t, func() error {
@@ -83,9 +80,7 @@ func pipe(t *testing.T, network string) (server, peer net.Conn) {
 		address = filepath.Join(t.TempDir(), "s")
 	}
 	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer l.Close()
 	if peer, err = net.Dial(network, l.Addr().String()); err != nil {
 		t.Fatal(err)
@@ -101,27 +96,19 @@ func pipe(t *testing.T, network string) (server, peer net.Conn) {
 func attach(t *testing.T, p *Poller, c net.Conn, h *handler) *Conn {
 	t.Helper()
 	h.t = t
-	conn, err := p.Attach(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := kit.Must(p.Attach(c, h))(t)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
 func start(t *testing.T, c *Conn) {
 	t.Helper()
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, c.Start())
 }
 
 func descriptors(t *testing.T) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := kit.Must(os.ReadDir("/proc/self/fd"))(t)
 	return len(entries)
 }
 
@@ -166,9 +153,7 @@ func newEcho(t *testing.T, p *Poller, network string) *echo {
 
 func (e *echo) roundTrip(t *testing.T, msg string) {
 	t.Helper()
-	if _, err := io.WriteString(e.peer, msg); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(io.WriteString(e.peer, msg))(t)
 	got := make([]byte, len(msg))
 	if _, err := io.ReadFull(e.peer, got); err != nil || string(got) != msg {
 		t.Fatalf("echo: got %q, %v, want %q", got, err, msg)

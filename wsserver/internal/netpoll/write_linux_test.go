@@ -37,9 +37,7 @@ func TestCloseRacesWrite(t *testing.T) {
 						_, err = c.Writev([][]byte{[]byte("st"), []byte("ray")})
 					}
 					if err != nil {
-						if !errors.Is(err, net.ErrClosed) {
-							t.Errorf("Write: got %v, want net.ErrClosed", err)
-						}
+						kit.WantErr(t, err, net.ErrClosed, "Write")
 						return
 					}
 				}
@@ -70,13 +68,9 @@ func TestCloseDuringWrite(t *testing.T) {
 	server, _ := pipe(t, "tcp")
 	c := attach(t, p, server, &handler{})
 	for range 2 { // two writes begin
-		if !c.acquire() {
-			t.Fatal("an open Conn cannot be used")
-		}
+		kit.Require(t, c.acquire(), "an open Conn cannot be used")
 	}
-	if err := c.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	kit.OK(t, c.Close(), "Close")
 	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write after Close: got %v, want net.ErrClosed", err)
 	}
@@ -132,13 +126,9 @@ func TestBackpressure(t *testing.T) {
 			barrier := newEcho(t, p, network)
 			quiet(t, p, barrier)
 			got := make([]byte, len(want))
-			if _, err := io.ReadFull(peer, got); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(io.ReadFull(peer, got))(t)
 			kit.Receive(t, "the last Write", written)
-			if !bytes.Equal(got, want) {
-				t.Error("the peer got other bytes than were written")
-			}
+			kit.Check(t, bytes.Equal(got, want), "the peer got other bytes than were written")
 			t.Logf("vector %v: cut short %d times", vector, stalls)
 		}
 	})
@@ -164,10 +154,7 @@ func TestWritableAfterFailure(t *testing.T) {
 				c.Pause()
 			}
 			for {
-				n, err := c.Write(big)
-				if err != nil {
-					t.Fatal(err)
-				}
+				n := kit.Must(c.Write(big))(t)
 				if n < len(big) {
 					break
 				}
@@ -230,7 +217,5 @@ func TestUnacknowledged(t *testing.T) {
 		return nil
 	})
 	c.Close()
-	if n := c.Unacknowledged(); n != 0 {
-		t.Errorf("closed: got %d", n)
-	}
+	kit.Want(t, c.Unacknowledged(), 0, "closed")
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,18 +33,14 @@ func TestForms(t *testing.T) {
 		}
 		asking.Wait()
 		for i := range forms {
-			if n := calls[i].Load(); n != 1 {
-				t.Errorf("form %d was made %d times", i, n)
-			}
+			kit.Want(t, calls[i].Load(), 1, "form", i, "makings")
 		}
 		for _, each := range got {
 			if each != got[0] {
 				t.Errorf("got %v, others %v", each, got[0])
 			}
 		}
-		if got[0][0] != f {
-			t.Error("a form that is the frame itself is another frame")
-		}
+		kit.Want(t, got[0][0], f, "a form that is the frame itself is another frame")
 		for i, want := range []string{"f", "1f", "2f"} {
 			if form := got[0][i]; string(form.Bytes) != want || !form.Volatile || !form.NoCompress || !form.Ping {
 				t.Errorf("form %d is %+v, want %q", i, form, want)

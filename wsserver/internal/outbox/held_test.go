@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"github.com/belfry-io/belfry/test/kit"
 	"sync"
 	"testing"
 )
@@ -33,9 +34,7 @@ func (h *held) idle() bool { return len(h.shard.dirty)+len(h.shard.reports) == 0
 func (h *held) drain(t *testing.T) {
 	t.Helper()
 	for i := 0; !h.idle(); i++ {
-		if i == 1_000_000 {
-			t.Fatal("the shard spins")
-		}
+		kit.Require(t, i != 1_000_000, "the shard spins")
 		h.step()
 	}
 }
@@ -140,9 +139,7 @@ func volatileFrame(s string) *Frame { return &Frame{Bytes: []byte(s), Volatile: 
 // wrote checks what the sink has got so far.
 func (r *rig) wrote(t *testing.T, want string) {
 	t.Helper()
-	if got := r.sink.got.String(); got != want {
-		t.Errorf("sink got %q, want %q", got, want)
-	}
+	kit.Want(t, r.sink.got.String(), want, "sink")
 }
 
 // queued is how many bytes wait in a queue.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"strings"
 	"sync"
 	"testing"
@@ -40,9 +41,7 @@ func wantArrived(t *testing.T, m *Mailbox, want bool) {
 		got = true
 	default:
 	}
-	if got != want {
-		t.Errorf("Arrived: got %v, want %v", got, want)
-	}
+	kit.Want(t, got, want, "Arrived")
 }
 
 func wantAppend(t *testing.T, m *Mailbox, f *Frame, want bool) {
@@ -59,9 +58,7 @@ func TestMailboxOrder(t *testing.T) {
 	for _, s := range []string{"a", "bb", "c"} {
 		wantAppend(t, m, frame(s), true)
 	}
-	if n := m.bytes; n != 4 {
-		t.Errorf("Bytes: got %d, want 4", n)
-	}
+	kit.Want(t, m.bytes, 4, "Bytes")
 	wantArrived(t, m, true)
 	wantArrived(t, m, false)
 	wantTake(t, m, "a,bb,c", false)
@@ -69,12 +66,8 @@ func TestMailboxOrder(t *testing.T) {
 	wantArrived(t, m, true)
 	wantTake(t, m, "d", false)
 	wantTake(t, m, "", false)
-	if n := m.bytes; n != 0 {
-		t.Errorf("Bytes of an empty mailbox: got %d", n)
-	}
-	if got, want := counted(g), (Stats{Frames: 4, Bytes: 5, Writes: 2}); got != want {
-		t.Errorf("Stats: got %+v, want %+v", got, want)
-	}
+	kit.Want(t, m.bytes, 0, "Bytes of an empty mailbox")
+	kit.Want(t, counted(g), (Stats{Frames: 4, Bytes: 5, Writes: 2}), "Stats")
 }
 
 // TestMailboxBounds: one frame of any size into an empty mailbox; over the limit nothing is refused.
@@ -85,19 +78,14 @@ func TestMailboxBounds(t *testing.T) {
 	for range 1000 { // time decides who is too slow, and none passes
 		wantAppend(t, m, frame("y"), true)
 	}
-	if m.bytes != 1000 {
-		t.Errorf("%d bytes wait, want 1000", m.bytes)
-	}
+	kit.Want(t, m.bytes, 1000, "bytes wait")
 	wantArrived(t, m, true)
 	wantTake(t, m, strings.TrimSuffix(strings.Repeat("y,", 1000), ","), false)
 	m.Close()
 	g.Close() // waits for what the owner is told
-	if len(o.failed) != 0 || o.flushed != 0 {
-		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
-	}
-	if got, want := counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}); got != want {
-		t.Errorf("Stats: got %+v, want %+v", got, want)
-	}
+	kit.Check(t, len(o.failed) == 0 && o.flushed == 0,
+		"the owner was told %v, flushed %d", o.failed, o.flushed)
+	kit.Want(t, counted(g), (Stats{Frames: 1001, Bytes: 1100, Writes: 2}), "Stats")
 }
 
 // TestMailboxVolatile: a volatile frame is dropped unless a fetch waits, and to make room.
@@ -121,9 +109,7 @@ func TestMailboxVolatile(t *testing.T) {
 	wantAppend(t, m, frame("cccccccc"), true)     // in its place too, and over the limit all the same
 	wantAppend(t, m, newVolatile("xxxxx"), false) // no room, nothing to drop
 	wantTake(t, m, "aaa,bb,cccccccc", false)
-	if got := counted(g).Dropped; got != 6 {
-		t.Errorf("dropped: got %d, want 6", got)
-	}
+	kit.Want(t, counted(g).Dropped, 6, "dropped")
 }
 
 func TestMailboxCloseAfterFlush(t *testing.T) {
@@ -139,26 +125,19 @@ func TestMailboxCloseAfterFlush(t *testing.T) {
 		t.Error("CloseAfterFlush: got false")
 	}
 	wantArrived(t, m, true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("second CloseAfterFlush: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "second CloseAfterFlush: got true")
 	wantAppend(t, m, frame("c"), false)
 	q, _, _ := newQueueFor(t)
-	if m.MoveTo(q) {
-		t.Error("MoveTo of a closing mailbox: got true")
-	}
+	kit.Check(t, !m.MoveTo(q), "MoveTo of a closing mailbox: got true")
 	wantTake(t, m, "b,b,b,b", false)
 	wantArrived(t, m, true)
 	wantTake(t, m, "end", true)
 	wantTake(t, m, "", true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a closed mailbox: got true")
 	m.Close()
 	g.Close()
-	if len(o.failed) != 0 || o.flushed != 0 {
-		t.Errorf("the owner was told %v, flushed %d", o.failed, o.flushed)
-	}
+	kit.Check(t, len(o.failed) == 0 && o.flushed == 0,
+		"the owner was told %v, flushed %d", o.failed, o.flushed)
 	if got := counted(g); got.Lost != 0 || got.Frames != 6 {
 		t.Errorf("Stats: got %+v", got)
 	}
@@ -174,33 +153,21 @@ func TestMailboxClose(t *testing.T) {
 	m.Close()
 	wantArrived(t, m, false)
 	wantAppend(t, m, frame("c"), false)
-	if n := m.bytes; n != 0 {
-		t.Errorf("Bytes of a closed mailbox: got %d", n)
-	}
+	kit.Want(t, m.bytes, 0, "Bytes of a closed mailbox")
 	wantTake(t, m, "", true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a closed mailbox: got true")
 	q, _, _ := newQueueFor(t)
-	if m.MoveTo(q) {
-		t.Error("MoveTo of a closed mailbox: got true")
-	}
+	kit.Check(t, !m.MoveTo(q), "MoveTo of a closed mailbox: got true")
 	g.Close()
-	if len(o.failed) != 0 {
-		t.Errorf("the owner was told %v", o.failed)
-	}
-	if got, want := counted(g), (Stats{Lost: 2}); got != want {
-		t.Errorf("Stats: got %+v, want %+v", got, want)
-	}
+	kit.WantLen(t, o.failed, 0, "the owner was told")
+	kit.Want(t, counted(g), (Stats{Lost: 2}), "Stats")
 
 	m, g, _ = newMailbox(t, 100)
 	wantAppend(t, m, frame("a"), true)
 	m.CloseAfterFlush(frame("end"))
 	m.Close() // nobody came for it
 	wantTake(t, m, "", true)
-	if got, want := counted(g), (Stats{Lost: 2}); got != want {
-		t.Errorf("Stats of a close during a flush: got %+v, want %+v", got, want)
-	}
+	kit.Want(t, counted(g), (Stats{Lost: 2}), "Stats of a close during a flush")
 }
 
 // collect is a Sink that keeps what is written.
@@ -235,35 +202,23 @@ func TestMailboxMoveTo(t *testing.T) {
 		wantAppend(t, m, frame("0123456789"), true) // together over the limit of the queue, too: it takes all
 	}
 	wantArrived(t, m, true)
-	if !m.MoveTo(q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Require(t, m.MoveTo(q), "MoveTo: got false")
 	wantArrived(t, m, true)
 	wantTake(t, m, "", true)
 	wantAppend(t, m, frame("after"), true)
-	if m.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of a mailbox that has moved: got true")
-	}
-	if m.MoveTo(q) {
-		t.Error("second MoveTo: got true")
-	}
+	kit.Check(t, !m.CloseAfterFlush(frame("end")), "CloseAfterFlush of a mailbox that has moved: got true")
+	kit.Check(t, !m.MoveTo(q), "second MoveTo: got true")
 	m.Close()
 	q.Append(frame("last"))
 	h.drain(t)
-	if got, want := string(sink.data), strings.Repeat("0123456789", 3)+"afterlast"; got != want {
-		t.Errorf("the queue wrote %q, want %q", got, want)
-	}
-	if got, want := counted(g), (Stats{}); got != want {
-		t.Errorf("Stats of the mailbox: got %+v, want none", got)
-	}
+	kit.Want(t, string(sink.data), strings.Repeat("0123456789", 3)+"afterlast", "the queue wrote")
+	kit.Want(t, counted(g), (Stats{}), "Stats of the mailbox")
 	if got := h.stats(); got.Frames != 5 || got.Lost != 0 {
 		t.Errorf("Stats of the queue: got %+v", got)
 	}
 	wantAppend(t, m, frame(strings.Repeat("x", 100)), true)
 	wantAppend(t, m, frame("y"), true)
-	if got := queued(q); got != 101 {
-		t.Errorf("%d bytes wait in the queue, want 101", got)
-	}
+	kit.Want(t, queued(q), 101, "bytes wait in the queue")
 }
 
 // TestMailboxMoveToClosed: what cannot be written any more is counted.
@@ -273,13 +228,9 @@ func TestMailboxMoveToClosed(t *testing.T) {
 	q.Close()
 	wantAppend(t, m, frame("a"), true)
 	wantAppend(t, m, frame("b"), true)
-	if !m.MoveTo(q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Require(t, m.MoveTo(q), "MoveTo: got false")
 	wantAppend(t, m, frame("c"), false)
-	if got := h.stats().Lost; got != 2 {
-		t.Errorf("lost: got %d, want 2", got)
-	}
+	kit.Want(t, h.stats().Lost, 2, "lost")
 }
 
 // TestMailboxConcurrent: with several goroutines appending, while others fetch and in the end the peer moves to a queue, each
@@ -295,9 +246,8 @@ func TestMailboxConcurrent(t *testing.T) {
 	for s := range senders {
 		sending.Go(func() {
 			for i := range each {
-				if !m.Append(frame(fmt.Sprintf("%d:%d ", s, i))) {
-					t.Errorf("frame %d of %d was not taken", i, s)
-				}
+				kit.Check(t, m.Append(frame(fmt.Sprintf("%d:%d ", s, i))),
+					"frame %d of %d was not taken", i, s)
 				if i == each/2 {
 					half <- struct{}{}
 				}
@@ -322,17 +272,11 @@ func TestMailboxConcurrent(t *testing.T) {
 		}
 	}()
 	<-half
-	if !m.MoveTo(q) {
-		t.Error("MoveTo: got false")
-	}
+	kit.Check(t, m.MoveTo(q), "MoveTo: got false")
 	<-fetched
 	sending.Wait()
-	if !q.CloseAfterFlush(frame("end")) {
-		t.Error("CloseAfterFlush of the queue: got false")
-	}
-	if end := <-o; end != "flushed" {
-		t.Errorf("the queue ended with %s", end)
-	}
+	kit.Check(t, q.CloseAfterFlush(frame("end")), "CloseAfterFlush of the queue: got false")
+	kit.Want(t, <-o, "flushed", "the queue ended with")
 	shards.Close()
 	got = append(got, sink.data...)
 	var next [senders]int
@@ -347,8 +291,6 @@ func TestMailboxConcurrent(t *testing.T) {
 		next[s]++
 	}
 	for s, n := range next {
-		if n != each {
-			t.Errorf("sender %d: got %d frames, want %d", s, n, each)
-		}
+		kit.Want(t, n, each, "sender", s, "frames")
 	}
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"sync"
@@ -64,21 +65,18 @@ func TestPace(t *testing.T) {
 		start time.Time
 	}
 	run := func(name string, test func(t *testing.T, w *world)) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := NewShards(Config{Limit: limit, Shards: 1})
-				defer s.Close()
-				w := &world{start: time.Now()}
-				w.q.Init(s, &w.sink, &w.owner)
-				test(t, w)
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			s := NewShards(Config{Limit: limit, Shards: 1})
+			defer s.Close()
+			w := &world{start: time.Now()}
+			w.q.Init(s, &w.sink, &w.owner)
+			test(t, w)
 		})
 	}
 	queue := func(t *testing.T, w *world, n int) {
 		t.Helper()
-		if !w.q.Append(&Frame{Bytes: make([]byte, n)}) {
-			t.Fatalf("after %v a frame was refused", time.Since(w.start))
-		}
+		kit.Require(t, w.q.Append(&Frame{Bytes: make([]byte, n)}),
+			"after %v a frame was refused", time.Since(w.start))
 	}
 	take := func(w *world, n int) {
 		w.sink.allow(n)
@@ -249,9 +247,7 @@ func TestPace(t *testing.T) {
 		queue(t, w, 6)
 		time.Sleep(time.Minute)
 		failedWith(t, &w.owner)
-		if got := w.q.lane.counters.dropped.Load(); got != 1 {
-			t.Errorf("dropped %d volatile frames, want 1", got)
-		}
+		kit.Want(t, w.q.lane.counters.dropped.Load(), 1, "dropped volatile frames")
 	})
 }
 
@@ -276,8 +272,6 @@ func TestBusyShardIsNotSlowPeer(t *testing.T) {
 		r.wrote(t, "0123456123456")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if r.slow.running {
-			t.Error("the watch runs although no queue is over its limit")
-		}
+		kit.Check(t, !r.slow.running, "the watch runs although no queue is over its limit")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 )
 
@@ -51,21 +52,15 @@ func TestPingOvertakes(t *testing.T) {
 			}
 			r.q.Append(pingFrame())
 			r.q.Append(pingFrame()) // there is one already
-			if r.q.PingTaken() {
-				t.Error("the ping is taken before it was written")
-			}
+			kit.Check(t, !r.q.PingTaken(), "the ping is taken before it was written")
 			r.sink.take = only(1) // and each byte by itself
 			for range 100 {
 				r.q.Writable()
 				r.drain(t)
 			}
 			r.wrote(t, test.want)
-			if !r.q.PingTaken() {
-				t.Error("the ping was written, and is not taken")
-			}
-			if got := b.Used(); got != 0 {
-				t.Errorf("%d bytes are counted of an empty queue", got)
-			}
+			kit.Check(t, r.q.PingTaken(), "the ping was written, and is not taken")
+			kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
 			r.sink.take = nil
 			r.q.Append(pingFrame()) // the next one
 			r.q.Writable()
@@ -108,16 +103,12 @@ func TestPingTwice(t *testing.T) {
 	r.q.Append(pingFrame())
 	write(6) // to within bb
 	r.q.Append(pingFrame())
-	if got, want := b.Used(), int64(9+frameOverhead); got != want {
-		t.Errorf("%d bytes are counted of a frame in parts, want %d", got, want)
-	}
+	kit.Want(t, b.Used(), int64(9+frameOverhead), "bytes are counted of a frame in parts")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
 	r.wrote(t, "aa;P;bb;P;cc;")
-	if got := b.Used(); got != 0 {
-		t.Errorf("%d bytes are counted of an empty queue", got)
-	}
+	kit.Want(t, b.Used(), 0, "bytes are counted of an empty queue")
 }
 
 // TestPingBeforeLarge: the owner is told of a large frame before it is begun, once, and a ping that it queues then goes first.
@@ -142,9 +133,7 @@ func TestPingBeforeLarge(t *testing.T) {
 		if got := r.sink.got.String(); got != "a;P;"+large+large[1:]+"P;"+large {
 			t.Errorf("sink got %d bytes, beginning with %.10q", len(got), got)
 		}
-		if told != 2 {
-			t.Errorf("the owner was told of %d large frames, want 2", told)
-		}
+		kit.Want(t, told, 2, "the owner was told of large frames")
 	})
 	t.Run("mailbox", func(t *testing.T) {
 		m, _, o := newMailbox(t, 1<<30)
@@ -179,9 +168,7 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{8, false}, {1, false}, {0, true}} {
 			unacked(test.unacked)
-			if got := q.PingTaken(); got != test.want {
-				t.Errorf("with %d bytes unacknowledged: taken %v", test.unacked, got)
-			}
+			kit.Want(t, q.PingTaken(), test.want, "with", test.unacked, "bytes unacknowledged: taken")
 		}
 		q.Append(frame("12345"))
 		synctest.Wait()
@@ -190,13 +177,10 @@ func TestPingAcknowledged(t *testing.T) {
 			want    bool
 		}{{7, false}, {6, false}, {5, true}, {0, true}} {
 			unacked(test.unacked)
-			if got := q.PingTaken(); got != test.want {
-				t.Errorf("with %d bytes unacknowledged, 5 behind the ping: taken %v", test.unacked, got)
-			}
+			kit.Want(t, q.PingTaken(), test.want,
+				"with", test.unacked, "bytes unacknowledged, 5 behind the ping: taken")
 		}
-		if got := q.Taken(); got != 13 {
-			t.Errorf("%d bytes are taken, want 13", got)
-		}
+		kit.Want(t, q.Taken(), 13, "bytes are taken")
 	})
 }
 
@@ -211,21 +195,14 @@ func TestPingMoves(t *testing.T) {
 	wantAppend(t, m, frame("a;"), true)
 	wantAppend(t, m, pingFrame(), true)
 	wantAppend(t, m, pingFrame(), true)
-	if m.PingTaken() {
-		t.Error("the ping is taken before a fetch")
-	}
-	if !m.MoveTo(&r.q) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Check(t, !m.PingTaken(), "the ping is taken before a fetch")
+	kit.Require(t, m.MoveTo(&r.q), "MoveTo: got false")
 	wantAppend(t, m, frame("b;"), true)
-	if r.q.PingTaken() {
-		t.Error("the ping is taken before it was written")
-	}
+	kit.Check(t, !r.q.PingTaken(), "the ping is taken before it was written")
 	r.drain(t)
 	r.wrote(t, "P;a;b;")
-	if !r.q.PingTaken() || b.Used() != 0 {
-		t.Errorf("taken: %v; %d bytes are counted", r.q.PingTaken(), b.Used())
-	}
+	kit.Check(t, r.q.PingTaken() && b.Used() == 0,
+		"taken: %v; %d bytes are counted", r.q.PingTaken(), b.Used())
 }
 
 // TestFetchSizes: how much a fetch carries follows how soon the next one comes.
@@ -246,9 +223,7 @@ func TestFetchSizes(t *testing.T) {
 			time.Sleep(after)
 			frames, _ := m.Take()
 			m.Done(frames)
-			if got := len(frames) * size; got != want {
-				t.Errorf("a fetch after %v carries %d bytes, want %d", after, got, want)
-			}
+			kit.Want(t, len(frames)*size, want, "a fetch after", after, "carries bytes")
 		}
 		fill()
 		fetch(time.Hour, firstFetch) // nobody has fetched before

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"github.com/belfry-io/belfry/test/kit"
 	"testing"
 )
 
@@ -30,9 +31,8 @@ func TestSinkError(t *testing.T) {
 				t.Errorf("told %v and flushed %d times, want the sink's error once", failed, flushed)
 			}
 			r.q.Writable()
-			if r.q.Append(frame("x")) || r.q.Send(frame("x")) || r.q.CloseAfterFlush(nil) {
-				t.Error("a failed queue took something")
-			}
+			kit.Check(t, !r.q.Append(frame("x")) && !r.q.Send(frame("x")) && !r.q.CloseAfterFlush(nil),
+				"a failed queue took something")
 			r.drain(t)
 			r.wrote(t, "abc"[:n])
 			want := uint64(2)
@@ -68,9 +68,7 @@ func TestImpossibleCount(t *testing.T) {
 func TestCloseAfterFlush(t *testing.T) {
 	t.Run("empty", func(t *testing.T) {
 		r := newRig(Config{})
-		if !r.q.CloseAfterFlush(nil) {
-			t.Error("CloseAfterFlush: got false, want true")
-		}
+		kit.Check(t, r.q.CloseAfterFlush(nil), "CloseAfterFlush: got false, want true")
 		if _, flushed := r.owner.told(); flushed != 0 {
 			t.Error("the owner was called from within CloseAfterFlush")
 		}
@@ -78,9 +76,7 @@ func TestCloseAfterFlush(t *testing.T) {
 		if failed, flushed := r.owner.told(); flushed != 1 || len(failed) != 0 || r.sink.writes != 0 {
 			t.Errorf("flushed %d times, failed %v, %d writes, want 1, none, 0", flushed, failed, r.sink.writes)
 		}
-		if r.q.CloseAfterFlush(nil) {
-			t.Error("second CloseAfterFlush: got true, want false")
-		}
+		kit.Check(t, !r.q.CloseAfterFlush(nil), "second CloseAfterFlush: got true, want false")
 	})
 	t.Run("after what is queued", func(t *testing.T) {
 		r := newRig(Config{Limit: 1})
@@ -90,9 +86,7 @@ func TestCloseAfterFlush(t *testing.T) {
 		if !r.q.CloseAfterFlush(frame("last")) { // over the limit, and accepted nevertheless
 			t.Error("CloseAfterFlush: got false, want true")
 		}
-		if r.q.Append(frame("x")) || r.q.Send(frame("x")) {
-			t.Error("a closing queue took a frame")
-		}
+		kit.Check(t, !r.q.Append(frame("x")) && !r.q.Send(frame("x")), "a closing queue took a frame")
 		for i := range 5 {
 			if _, flushed := r.owner.told(); flushed != 0 {
 				t.Fatalf("flushed after %d of 6 bytes", i+1)
@@ -156,9 +150,7 @@ func TestClose(t *testing.T) {
 	if failed, flushed := r.owner.told(); flushed != 0 || len(failed) != 0 {
 		t.Errorf("flushed %d times, failed %v, want neither", flushed, failed)
 	}
-	if s := r.stats(); s.Lost != 1 {
-		t.Errorf("%d lost, want 1", s.Lost)
-	}
+	kit.Want(t, r.stats().Lost, 1, "lost")
 }
 
 // A Close that comes while a write is under way lets that write end, then nothing more happens, whatever the write returns.

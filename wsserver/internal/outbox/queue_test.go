@@ -3,6 +3,7 @@ package outbox
 import (
 	"bytes"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"testing"
 	"unsafe"
@@ -11,19 +12,13 @@ import (
 func TestAppendWritesNothingItself(t *testing.T) {
 	r := newRig(Config{})
 	for _, s := range []string{"a", "b", "c"} {
-		if !r.q.Append(frame(s)) {
-			t.Errorf("Append(%s): got false, want true", s)
-		}
+		kit.Check(t, r.q.Append(frame(s)), "Append(%s): got false, want true", s)
 	}
 	r.wrote(t, "")
 	r.step()
 	r.wrote(t, "abc")
-	if r.sink.writes != 1 {
-		t.Errorf("%d writes for what had gathered, want 1", r.sink.writes)
-	}
-	if !r.idle() {
-		t.Error("an empty queue is still scheduled")
-	}
+	kit.Want(t, r.sink.writes, 1, "writes for what had gathered")
+	kit.Check(t, r.idle(), "an empty queue is still scheduled")
 }
 
 func TestSendWritesDirectlyWhenNothingIsAhead(t *testing.T) {
@@ -88,9 +83,8 @@ func TestPartialWriteAtEveryByte(t *testing.T) {
 				r.q.Writable()
 			}
 			r.drain(t)
-			if !bytes.Equal(r.sink.got.Bytes(), all) {
-				t.Fatalf("cut at %d and %d: the sink got other bytes than were queued", cut, second)
-			}
+			kit.Require(t, bytes.Equal(r.sink.got.Bytes(), all),
+				"cut at %d and %d: the sink got other bytes than were queued", cut, second)
 			if r.q.frames != nil || r.q.bytes != 0 {
 				t.Fatalf("cut at %d: the empty queue holds %d bytes and a slice of %d", cut, r.q.bytes, cap(r.q.frames))
 			}
@@ -111,9 +105,7 @@ func TestPartialSend(t *testing.T) {
 			return min(cut, offered), nil
 		}
 		r.q.Send(frame("abc"))
-		if want := 3 - cut + 2; queued(&r.q) != want {
-			t.Errorf("cut at %d: Bytes: got %d, want %d", cut, queued(&r.q), want)
-		}
+		kit.Want(t, queued(&r.q), 3-cut+2, "cut at", cut, "Bytes")
 		if cut < 3 {
 			r.drain(t)
 			r.wrote(t, "abc"[:cut]) // full: nothing before Writable
@@ -168,13 +160,11 @@ func TestGathering(t *testing.T) {
 		r.q.Append(f)
 	}
 	r.step()
-	if r.sink.writes != 1 || len(r.sink.vector) != 6 {
-		t.Fatalf("got %d writes, the last of %d buffers, want 1 of 6", r.sink.writes, len(r.sink.vector))
-	}
+	kit.Require(t, r.sink.writes == 1 && len(r.sink.vector) == 6,
+		"got %d writes, the last of %d buffers, want 1 of 6", r.sink.writes, len(r.sink.vector))
 	for i, b := range r.sink.vector {
-		if copied := &b[0] != &large.Bytes[0]; copied != (i == 0 || i == 2 || i == 5) {
-			t.Errorf("buffer %d of %d bytes: copied is %v", i, len(b), copied)
-		}
+		kit.Want(t, &b[0] != &large.Bytes[0], (i == 0 || i == 2 || i == 5),
+			"buffer", i, "of", len(b), "bytes: copied is")
 	}
 	// More than one write takes: many buffers, many frames, many bytes.
 	for _, tc := range []struct {
@@ -194,18 +184,15 @@ func TestGathering(t *testing.T) {
 			}
 		}
 		r.sink.take = func(offered int) (int, error) {
-			if offered > shardMax {
-				t.Errorf("offered %d bytes at once, want %d or less", offered, shardMax)
-			}
+			kit.Check(t, offered <= shardMax,
+				"offered %d bytes at once, want %d or less", offered, shardMax)
 			return offered, nil
 		}
 		r.drain(t)
-		if len(r.sink.vector) > maxBuffers {
-			t.Errorf("a vector of %d buffers, want %d or less", len(r.sink.vector), maxBuffers)
-		}
-		if !bytes.Equal(r.sink.got.Bytes(), want.Bytes()) {
-			t.Errorf("frames of %d bytes: the sink got other bytes than were queued", len(f.Bytes))
-		}
+		kit.Check(t, len(r.sink.vector) <= maxBuffers,
+			"a vector of %d buffers, want %d or less", len(r.sink.vector), maxBuffers)
+		kit.Check(t, bytes.Equal(r.sink.got.Bytes(), want.Bytes()),
+			"frames of %d bytes: the sink got other bytes than were queued", len(f.Bytes))
 	}
 }
 
@@ -236,9 +223,7 @@ func TestBacklogStaysSmall(t *testing.T) {
 		r.q.Append(frame("abc"))
 		r.step()
 		r.q.Writable()
-		if queued(&r.q) != 12 {
-			t.Fatalf("step %d: %d bytes are queued, want 12", i, queued(&r.q))
-		}
+		kit.Require(t, queued(&r.q) == 12, "step %d: %d bytes are queued, want 12", i, queued(&r.q))
 	}
 	if c := cap(r.q.frames); c > 16 {
 		t.Errorf("a queue of 4 frames has grown to a capacity of %d", c)
@@ -266,9 +251,7 @@ func TestNoAllocation(t *testing.T) {
 			h.step()
 		}
 		round()
-		if n := testing.AllocsPerRun(20, round); n != 0 {
-			t.Errorf("%d frames gathered: %v allocations a round, want 0", gathered, n)
-		}
+		kit.Want(t, testing.AllocsPerRun(20, round), 0, gathered, "frames gathered allocations a round")
 		for i := range queues {
 			if queues[i].frames != nil {
 				t.Fatalf("%d frames gathered: an empty queue keeps a slice of %d", gathered, cap(queues[i].frames))
@@ -279,9 +262,7 @@ func TestNoAllocation(t *testing.T) {
 	var q Queue
 	q.Init(h, nowhere{}, &owner{})
 	f := frame("a frame")
-	if n := testing.AllocsPerRun(100, func() { q.Send(f) }); n != 0 {
-		t.Errorf("Send: %v allocations, want 0", n)
-	}
+	kit.Want(t, testing.AllocsPerRun(100, func() { q.Send(f) }), 0, "Send allocations")
 }
 
 // The slices that a lane keeps are bounded, however large a backlog was.
@@ -300,9 +281,7 @@ func TestFreeSlicesAreBounded(t *testing.T) {
 	for _, s := range h.shard.queues.free {
 		sum += cap(s)
 		for _, f := range s[:cap(s)] {
-			if f != nil {
-				t.Fatal("a free slice holds a frame")
-			}
+			kit.Require(t, f == nil, "a free slice holds a frame")
 		}
 	}
 	if sum > maxFree || sum != h.shard.queues.size || sum == 0 {
@@ -313,9 +292,8 @@ func TestFreeSlicesAreBounded(t *testing.T) {
 func TestStream(t *testing.T) {
 	var got bytes.Buffer
 	n, err := Stream{&got}.Writev([][]byte{[]byte("ab"), nil, []byte("c")})
-	if n != 3 || err != nil || got.String() != "abc" {
-		t.Errorf("Writev: got %d, %v and %q, want 3, nil and %q", n, err, got.String(), "abc")
-	}
+	kit.Check(t, n == 3 && err == nil && got.String() == "abc",
+		"Writev: got %d, %v and %q, want 3, nil and %q", n, err, got.String(), "abc")
 	failing := &scripted{take: func(offered int) (int, error) { return 1, io.ErrClosedPipe }}
 	if n, err := (Stream{failing}).Writev([][]byte{[]byte("ab"), []byte("c")}); n != 1 || err != io.ErrClosedPipe {
 		t.Errorf("Writev: got %d, %v, want 1, %v", n, err, io.ErrClosedPipe)

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"strings"
 	"sync"
@@ -23,15 +24,12 @@ func TestShardsClose(t *testing.T) {
 		closers.Go(s.Close)
 	}
 	closers.Wait()
-	if stacks := leaked(); stacks != "" {
-		t.Errorf("a goroutine runs after Close:\n%s", stacks)
-	}
+	kit.Want(t, leaked(), "", "a goroutine runs after Close")
 	var q Queue
 	o := &owner{}
 	q.Init(s, nowhere{}, o)
-	if q.Append(frame("x")) || q.CloseAfterFlush(nil) {
-		t.Error("a queue took a frame although its shards are closed")
-	}
+	kit.Check(t, !q.Append(frame("x")) && !q.CloseAfterFlush(nil),
+		"a queue took a frame although its shards are closed")
 	if failed, flushed := o.told(); len(failed) != 0 || flushed != 0 {
 		t.Error("the owner was told something after Close")
 	}
@@ -47,9 +45,7 @@ func TestShardsSpread(t *testing.T) {
 		q.Init(s, nowhere{}, &owner{})
 		seen[q.lane]++
 	}
-	if len(seen) != 3 {
-		t.Errorf("queues are spread over %d shards, want 3", len(seen))
-	}
+	kit.Want(t, len(seen), 3, "queues are spread over shards")
 }
 
 // waiting is a sink of a Group: each Write waits to be let through.
@@ -91,23 +87,17 @@ func (w *waiting) state() (got string, writes, most int) {
 
 func TestGroup(t *testing.T) {
 	run := func(name string, test func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner)) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := NewGroup(Config{Limit: 100_000})
-				var q Queue
-				sink, o := newWaiting(), &owner{}
-				q.Init(g, sink, o)
-				test(t, g, &q, sink, o)
-				q.Close()
-				close(sink.closed)
-				g.Close()
-				if stacks := leaked(); stacks != "" {
-					t.Errorf("a goroutine runs after Close:\n%s", stacks)
-				}
-				if q.Append(frame("late")) {
-					t.Error("a queue took a frame although its group is closed")
-				}
-			})
+		kit.Bubble(t, name, func(t *testing.T) {
+			g := NewGroup(Config{Limit: 100_000})
+			var q Queue
+			sink, o := newWaiting(), &owner{}
+			q.Init(g, sink, o)
+			test(t, g, &q, sink, o)
+			q.Close()
+			close(sink.closed)
+			g.Close()
+			kit.Want(t, leaked(), "", "a goroutine runs after Close")
+			kit.Check(t, !q.Append(frame("late")), "a queue took a frame although its group is closed")
 		})
 	}
 	run("goroutine on demand", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
@@ -116,14 +106,10 @@ func TestGroup(t *testing.T) {
 			q.Send(frame("b"))
 			q.Append(frame("c"))
 			synctest.Wait()
-			if leaked() == "" {
-				t.Error("no goroutine writes a queue that is not empty")
-			}
+			kit.Check(t, leaked() != "", "no goroutine writes a queue that is not empty")
 			close(sink.permits)
 			synctest.Wait()
-			if stacks := leaked(); stacks != "" {
-				t.Errorf("a goroutine runs although the queue is empty:\n%s", stacks)
-			}
+			kit.Want(t, leaked(), "", "a goroutine runs although the queue is empty")
 			sink.permits = make(chan struct{})
 		}
 		if got, writes, _ := sink.state(); got != "abcabcabc" || writes > 6 {
@@ -156,13 +142,10 @@ func TestGroup(t *testing.T) {
 	run("volatile", func(t *testing.T, g *Group, q *Queue, sink *waiting, o *owner) {
 		q.Append(frame("a"))
 		synctest.Wait()
-		if !q.Append(volatileFrame("b")) {
-			t.Error("a volatile frame was dropped although Write has only begun")
-		}
+		kit.Check(t, q.Append(volatileFrame("b")),
+			"a volatile frame was dropped although Write has only begun")
 		time.Sleep(BlockedAfter)
-		if q.Append(volatileFrame("c")) {
-			t.Error("a volatile frame was queued although Write is blocked")
-		}
+		kit.Check(t, !q.Append(volatileFrame("c")), "a volatile frame was queued although Write is blocked")
 		close(sink.permits)
 		synctest.Wait()
 		if got, _, _ := sink.state(); got != "ab" {

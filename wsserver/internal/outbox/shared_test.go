@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 )
 
@@ -20,9 +21,7 @@ func TestSharedOnce(t *testing.T) {
 	const once = 5 + frameOverhead
 	want := func(what string, n int64) {
 		t.Helper()
-		if got := b.Used(); got != n {
-			t.Errorf("%s: %d bytes are counted, want %d", what, got, n)
-		}
+		kit.Want(t, b.Used(), n, what, "bytes are counted")
 	}
 	x.q.Append(f)
 	y.q.Append(f)
@@ -183,9 +182,7 @@ func TestSharedInALane(t *testing.T) {
 			}
 		}
 		h.drain(t)
-		if used := b.Used(); used != 0 {
-			t.Errorf("%d frames: %d bytes are counted after all was written", frames, used)
-		}
+		kit.Want(t, b.Used(), 0, frames, "frames: bytes counted after all was written")
 		size := int64(0)
 		for _, f := range all {
 			size += int64(len(f.Bytes)) + frameOverhead
@@ -197,8 +194,6 @@ func TestSharedInALane(t *testing.T) {
 			t.Errorf("%d frames: %d bytes are counted while a queue holds %d", frames, used, size)
 		}
 		late.Close()
-		if used := b.Used(); used != 0 {
-			t.Errorf("%d frames: %d bytes are counted in the end", frames, used)
-		}
+		kit.Want(t, b.Used(), 0, frames, "frames: bytes counted in the end")
 	}
 }

@@ -151,9 +151,7 @@ func (s *socket) Flushed() {
 func newServer(tb testing.TB, n int) *server {
 	tb.Helper()
 	poller, err := netpoll.New()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	kit.OK(tb, err)
 	s := &server{shards: NewShards(Config{}), poller: poller}
 	tb.Cleanup(func() {
 		s.shards.Close()
@@ -163,35 +161,25 @@ func newServer(tb testing.TB, n int) *server {
 		}
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	kit.OK(tb, err)
 	defer l.Close()
 	s.clients = exec.CommandContext(tb.Context(), os.Args[0])
 	s.clients.Env = append(os.Environ(), clientsAddress+"="+l.Addr().String(), clientsCount+"="+strconv.Itoa(n))
 	s.clients.Stderr = os.Stderr
 	out, err := s.clients.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	kit.OK(tb, err)
 	s.counts = bufio.NewScanner(out)
-	if err := s.clients.Start(); err != nil {
-		tb.Fatal(err)
-	}
+	kit.OK(tb, s.clients.Start())
 	l.(*net.TCPListener).SetDeadline(time.Now().Add(kit.Patience))
 	for range n {
 		c, err := l.Accept()
-		if err != nil {
-			tb.Fatal(err)
-		}
+		kit.OK(tb, err)
 		sock := &socket{server: s, tb: tb, bare: duplicate(tb, c)}
 		if sock.conn, err = poller.Attach(c, sock); err != nil {
 			tb.Fatal(err)
 		}
 		sock.q.Init(s.shards, sock.conn, sock)
-		if err := sock.conn.Start(); err != nil {
-			tb.Fatal(err)
-		}
+		kit.OK(tb, sock.conn.Start())
 		s.sockets = append(s.sockets, sock)
 	}
 	return s
@@ -199,10 +187,7 @@ func newServer(tb testing.TB, n int) *server {
 
 func duplicate(tb testing.TB, c net.Conn) (fd int) {
 	tb.Helper()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	raw := kit.Must(c.(*net.TCPConn).SyscallConn())(tb)
 	var dupErr error
 	if err := raw.Control(func(old uintptr) { fd, dupErr = syscall.Dup(int(old)) }); err != nil || dupErr != nil {
 		tb.Fatal(err, dupErr)
@@ -239,12 +224,8 @@ func (s *server) finish(tb testing.TB, want int) {
 			tb.Errorf("a client got %s frames, want %d", got, want)
 		}
 	}
-	if err := s.clients.Wait(); err != nil {
-		tb.Errorf("clients: %v", err)
-	}
-	if n != len(s.sockets) {
-		tb.Errorf("%d clients reported, want %d", n, len(s.sockets))
-	}
+	kit.OK(tb, s.clients.Wait(), "clients")
+	kit.Want(tb, n, len(s.sockets), "clients reported")
 }
 
 // Every client gets every frame, whole and in order, while several goroutines broadcast faster than is flushed.
@@ -277,9 +258,8 @@ func TestSockets(t *testing.T) {
 	all.Wait()
 	s.finish(t, emitters*frames)
 	st := counted(s.shards)
-	if st.Frames != sockets*emitters*frames || st.Bytes != st.Frames*uint64(len(wireFrame.Bytes)) {
-		t.Errorf("got %+v, want %d frames", st, sockets*emitters*frames)
-	}
+	kit.Check(t, st.Frames == sockets*emitters*frames && st.Bytes == st.Frames*uint64(len(wireFrame.Bytes)),
+		"got %+v, want %d frames", st, sockets*emitters*frames)
 	t.Logf("%.1f frames a write", float64(st.Frames)/float64(st.Writes))
 }
 
@@ -287,9 +267,7 @@ func TestSockets(t *testing.T) {
 func cpu(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
+	kit.OK(tb, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 

@@ -290,18 +290,14 @@ func TestConcurrent(t *testing.T) {
 				q.CloseAfterFlush(nil)
 				select {
 				case end := <-done:
-					if end != "flushed" {
-						t.Errorf("seed %d: queue %d ended with %q", seed, i, end)
-					}
+					kit.Want(t, end, "flushed", "seed", seed, "queue", i, "ended with")
 				case <-time.After(kit.Patience):
 					t.Errorf("seed %d: queue %d is stuck with %d bytes", seed, i, q.Bytes())
 				}
 			}
 			close(stop)
 			kernel.Wait()
-			if sink.overlap.Load() {
-				t.Errorf("seed %d: queue %d: two writes at once", seed, i)
-			}
+			kit.Check(t, !sink.overlap.Load(), "seed %d: queue %d: two writes at once", seed, i)
 			sink.mu.Lock()
 			defer sink.mu.Unlock()
 			got, err := parse(sink.got, !closeEarly)

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"strings"
 	"testing"
 )
@@ -10,17 +11,13 @@ func TestVolatileIsDroppedWhenBlocked(t *testing.T) {
 	r.sink.take = func(int) (int, error) { return 1, nil }
 	r.q.Append(volatileFrame("ab")) // partly written, so it can no longer go
 	r.step()
-	if r.q.Append(volatileFrame("v")) || r.q.Send(volatileFrame("w")) {
-		t.Error("a volatile frame was queued although the socket was blocked")
-	}
-	if !r.q.Append(frame("c")) {
-		t.Error("a frame was refused although only volatile ones may be")
-	}
+	kit.Check(t, !r.q.Append(volatileFrame("v")) && !r.q.Send(volatileFrame("w")),
+		"a volatile frame was queued although the socket was blocked")
+	kit.Check(t, r.q.Append(frame("c")), "a frame was refused although only volatile ones may be")
 	r.sink.take = nil
 	r.q.Writable()
-	if !r.q.Append(volatileFrame("d")) {
-		t.Error("a volatile frame was dropped although the socket was no longer blocked")
-	}
+	kit.Check(t, r.q.Append(volatileFrame("d")),
+		"a volatile frame was dropped although the socket was no longer blocked")
 	r.drain(t)
 	r.wrote(t, "abcd")
 	if s := r.stats(); s.Dropped != 2 || s.Frames != 3 || s.Lost != 0 {
@@ -38,9 +35,7 @@ func TestNothingIsTriedWhileBlocked(t *testing.T) {
 		r.q.Send(frame("c"))
 		r.drain(t)
 	}
-	if r.sink.writes != 1 {
-		t.Errorf("%d writes to a sink that is full, want 1", r.sink.writes)
-	}
+	kit.Want(t, r.sink.writes, 1, "writes to a sink that is full")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -53,21 +48,14 @@ func TestVolatileGoesFirst(t *testing.T) {
 	r.q.Append(frame("aaa"))
 	r.q.Append(volatileFrame("v2"))
 	r.q.Append(frame("bbb")) // 10 bytes: at the limit
-	if s := r.stats(); s.Dropped != 0 {
-		t.Errorf("dropped %d frames at the limit, want 0", s.Dropped)
-	}
-	if !r.q.Append(frame("c")) {
-		t.Error("a frame was refused although dropping volatile ones makes room")
-	}
+	kit.Want(t, r.stats().Dropped, 0, "dropped frames at the limit")
+	kit.Check(t, r.q.Append(frame("c")), "a frame was refused although dropping volatile ones makes room")
 	if s := r.stats(); s.Dropped != 2 || queued(&r.q) != 7 {
 		t.Errorf("dropped %d frames and kept %d bytes, want 2 and 7", s.Dropped, queued(&r.q))
 	}
-	if r.q.Append(volatileFrame("v345")) {
-		t.Error("a volatile frame was queued over the limit")
-	}
-	if !r.q.Append(volatileFrame("v3")) || !r.q.Append(volatileFrame("v4")) {
-		t.Error("a volatile frame was refused although dropping an older one makes room")
-	}
+	kit.Check(t, !r.q.Append(volatileFrame("v345")), "a volatile frame was queued over the limit")
+	kit.Check(t, r.q.Append(volatileFrame("v3")) && r.q.Append(volatileFrame("v4")),
+		"a volatile frame was refused although dropping an older one makes room")
 	r.drain(t)
 	r.wrote(t, "aaabbbcv4")
 	if s := r.stats(); s.Dropped != 4 || s.Frames != 4 {
@@ -86,13 +74,9 @@ func TestVolatileInFlightStays(t *testing.T) {
 		return 1, nil
 	}
 	r.step()
-	if s := r.stats(); s.Dropped != 1 {
-		t.Errorf("dropped %d frames while two were in flight, want 1", s.Dropped)
-	}
+	kit.Want(t, r.stats().Dropped, 1, "dropped frames while two were in flight")
 	r.q.Append(frame("b")) // now ww may go too, but not the rest of vv
-	if s := r.stats(); s.Dropped != 2 {
-		t.Errorf("dropped %d frames, want 2", s.Dropped)
-	}
+	kit.Want(t, r.stats().Dropped, 2, "dropped frames")
 	r.sink.take = nil
 	r.q.Writable()
 	r.drain(t)
@@ -102,22 +86,16 @@ func TestVolatileInFlightStays(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(Config{Limit: 10})
 	huge := strings.Repeat("h", 100)
-	if !r.q.Append(frame(huge)) {
-		t.Fatal("an empty queue refused a frame over the cap")
-	}
+	kit.Require(t, r.q.Append(frame(huge)), "an empty queue refused a frame over the cap")
 	r.drain(t)
 	r.wrote(t, huge)
 	r.sink.take = func(int) (int, error) { return 0, nil }
 	for range 1000 { // time decides who is too slow, and none passes
-		if !r.q.Append(frame("x")) || !r.q.Send(frame("x")) {
-			t.Fatal("a frame was refused")
-		}
+		kit.Require(t, r.q.Append(frame("x")) && r.q.Send(frame("x")), "a frame was refused")
 	}
 	r.drain(t)
 	if failed, _ := r.owner.told(); len(failed) != 0 {
 		t.Fatalf("failed with %v", failed)
 	}
-	if got := queued(&r.q); got != 2000 {
-		t.Errorf("%d bytes wait, want 2000", got)
-	}
+	kit.Want(t, queued(&r.q), 2000, "bytes wait")
 }

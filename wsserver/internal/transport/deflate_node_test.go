@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/need"
 )
 
@@ -82,10 +83,7 @@ func TestDeflateAgainstNode(t *testing.T) {
 				e.w.Start(early)
 				<-e.closed
 			})}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := kit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)

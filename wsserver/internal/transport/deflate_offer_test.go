@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"net/http"
 	"strings"
 	"testing"
@@ -76,14 +77,10 @@ func TestNegotiate(t *testing.T) {
 	} {
 		got, ok := negotiate(test.lines)
 		if !ok {
-			if got != "" {
-				t.Errorf("%s: got the answer %q to a malformed header", test.rule, got)
-			}
+			kit.Want(t, got, "", test.rule, "the answer to a malformed header")
 			got = "malformed"
 		}
-		if got != test.want {
-			t.Errorf("%s: got %q, want %q", test.rule, got, test.want)
-		}
+		kit.Want(t, got, test.want, test.rule)
 	}
 }
 
@@ -108,10 +105,7 @@ func TestUpgradeDeflate(t *testing.T) {
 				raw = request("\r\n\r\n", "\r\nSec-WebSocket-Extensions: "+test.header+"\r\n\r\n")
 			}
 			_, br := dial(t, addr, raw)
-			resp, err := http.ReadResponse(br, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			resp := kit.Must(http.ReadResponse(br, nil))(t)
 			u := <-results
 			if u.conn != nil {
 				defer u.conn.Close()

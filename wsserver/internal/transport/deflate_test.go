@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
@@ -151,9 +152,7 @@ func TestInflatersArePooled(t *testing.T) {
 	const messages = 200
 	for range messages {
 		copy(p, input)
-		if err := r.Feed(p, h); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Feed(p, h))
 	}
 	runtime.ReadMemStats(&after)
 	// One that is new takes 100 KiB, half of them for its buffer. With the race detector a sync.Pool forgets a quarter of what it is given.
@@ -197,9 +196,7 @@ func frameOf(messages ...wireMessage) *outbox.Frame {
 func received(t *testing.T, f *outbox.Frame, deflate bool) []string {
 	t.Helper()
 	events, err := feed(&ReaderConfig{Client: true, Deflate: deflate, MaxMessage: 1 << 28}, f.Bytes)
-	if err != nil {
-		t.Errorf("a client got %v", err)
-	}
+	kit.OK(t, err, "a client")
 	return events
 }
 
@@ -253,9 +250,7 @@ func TestDeflate(t *testing.T) {
 				}
 				got := deflatedFrame(f, threshold)
 				deflatedFrame(frameOf(wireMessage{OpBinary, strings.Repeat("something else", 100)}), 1) // must leave got alone
-				if !bytes.Equal(f.Bytes, before) {
-					t.Fatal("the frame was modified")
-				}
+				kit.Require(t, bytes.Equal(f.Bytes, before), "the frame was modified")
 				if test.want == nil {
 					if got != f {
 						t.Errorf("got a frame with compressed messages %v, want the same one", compressed(got))
@@ -265,9 +260,7 @@ func TestDeflate(t *testing.T) {
 				if flags := compressed(got); !slices.Equal(flags, test.want) || got.Volatile != volatile || len(got.Bytes) >= len(f.Bytes) {
 					t.Errorf("got compressed messages %v, volatile %t, %d of %d bytes; want %v, volatile %t", flags, got.Volatile, len(got.Bytes), len(f.Bytes), test.want, volatile)
 				}
-				if events, want := received(t, got, true), received(t, f, false); !slices.Equal(events, want) {
-					t.Errorf("a client received %.200q, want %.200q", events, want)
-				}
+				kit.WantList(t, received(t, got, true), received(t, f, false), "a client received")
 			}
 		})
 	}
@@ -279,18 +272,13 @@ func TestDeflateAgainstGobwas(t *testing.T) {
 		if f := deflatedFrame(frameOf(wireMessage{OpBinary, payload}), 1); len(payload) > 100 {
 			source := bytes.NewReader(f.Bytes)
 			hdr, err := ws.ReadHeader(source)
-			if err != nil || !hdr.Rsv1() || hdr.Length != int64(source.Len()) {
-				t.Fatalf("gobwas read %+v, %v", hdr, err)
-			}
+			kit.Require(t, err == nil && hdr.Rsv1() && hdr.Length == int64(source.Len()),
+				"gobwas read %+v, %v", hdr, err)
 			frame, err := wsflate.DecompressFrame(ws.Frame{Header: hdr, Payload: f.Bytes[len(f.Bytes)-source.Len():]})
-			if err != nil || string(frame.Payload) != payload {
-				t.Errorf("gobwas inflated %.40q, %v, want %.40q", frame.Payload, err, payload)
-			}
+			kit.Check(t, err == nil && string(frame.Payload) == payload,
+				"gobwas inflated %.40q, %v, want %.40q", frame.Payload, err, payload)
 		}
-		frame, err := wsflate.CompressFrame(ws.NewBinaryFrame([]byte(payload)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		frame := kit.Must(wsflate.CompressFrame(ws.NewBinaryFrame([]byte(payload))))(t)
 		frame = ws.MaskFrameInPlaceWith(frame, testKey)
 		input := ws.MustCompileFrame(frame)
 		if events, err := feed(&ReaderConfig{Deflate: true}, input); err != nil || !slices.Equal(events, []string{fmt.Sprintf("binary %q", payload)}) {
@@ -327,9 +315,7 @@ func BenchmarkInflate(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(p, input)
-				if err := r.Feed(p, h); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, r.Feed(p, h))
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
@@ -69,9 +70,7 @@ func TestBroadcastIsDeflatedOnce(t *testing.T) {
 		})
 	}
 	appending.Wait()
-	if got := made.Load(); got != 1 {
-		t.Errorf("got %d compressed forms made, want 1", got)
-	}
+	kit.Want(t, made.Load(), 1, "compressed forms made")
 	plain := slices.Concat(short.Bytes, long.Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	small := slices.Concat(short.Bytes, long.As(deflated(1024)).Bytes, asIs.Bytes, AppendClose(nil, CloseNormal, ""))
 	for i := range sinks {
@@ -101,9 +100,7 @@ func TestWebSocketDeflate(t *testing.T) {
 			far.Write(client(0xc1, squeeze(text)))
 			o.wait(t, "message 1 "+text[:20])
 			f := frameOf(wireMessage{OpText, text})
-			if !w.Send(f) {
-				t.Fatal("the frame was not taken")
-			}
+			kit.Require(t, w.Send(f), "the frame was not taken")
 			far.Write(client(0xc1, squeeze(text+text))) // over the limit
 			o.wait(t, "message 1 "+text[:20], "closing")
 			want := slices.Concat(AppendFrame(nil, OpPong, []byte(text[:120])), deflatedFrame(f, 100).Bytes, AppendClose(nil, CloseTooBig, ""))

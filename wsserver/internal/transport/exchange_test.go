@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
@@ -41,9 +42,7 @@ func TestExchange(t *testing.T) {
 		}
 		want := func(want string) {
 			t.Helper()
-			if got := <-answers; got != want {
-				t.Errorf("got %q, want %q", got, want)
-			}
+			kit.Want(t, <-answers, want)
 		}
 		go take() // waits
 		synctest.Wait()
@@ -53,14 +52,9 @@ func TestExchange(t *testing.T) {
 		x.Append(NewFrame(true, []byte{0, 255}))
 		go take()
 		want("4two\x1ebAP8=")
-		if got := x.Taken(); got != 14 {
-			t.Errorf("the client has taken %d bytes", got)
-		}
+		kit.Want(t, x.Taken(), 14, "bytes that the client has taken")
 
-		put, err := x.Put()
-		if err != nil {
-			t.Fatal(err)
-		}
+		put := kit.Must(x.Put())(t)
 		put.Hold(50)
 		if _, in := x.Waiting(); in.Bytes != 50 || b.Used() != 50 {
 			t.Errorf("%d bytes have come, %d count", in.Bytes, b.Used())
@@ -85,9 +79,7 @@ func TestExchange(t *testing.T) {
 		o.want(t, "payload 4up", "closed")
 		go take()
 		want(errOver.Error())
-		if b.Used() != 0 {
-			t.Errorf("%d bytes count in the end", b.Used())
-		}
+		kit.Want(t, b.Used(), 0, "bytes count in the end")
 	})
 }
 
@@ -113,9 +105,7 @@ func TestExchangeEnds(t *testing.T) {
 		}, []string{"closing " + ErrOverlap.Error(), "closed"}},
 		"the client gives up": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			take, _ := x.Take()
-			if err := take.Wait(closed); !errors.Is(err, ErrAborted) {
-				t.Errorf("got %v", err)
-			}
+			kit.WantErr(t, take.Wait(closed), ErrAborted)
 		}, []string{"closing " + ErrAborted.Error(), "closed"}},
 		"an answer does not arrive": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			x.Append(textFrame("4lost"))
@@ -126,9 +116,7 @@ func TestExchangeEnds(t *testing.T) {
 		"a payload breaks the rules": {func(t *testing.T, x *Exchange, o *pollingOwner) {
 			o.fail = engineio.ErrParse
 			put, _ := x.Put()
-			if err := put.Deliver([]byte("x"), nil); err != engineio.ErrParse {
-				t.Errorf("got %v", err)
-			}
+			kit.Want(t, put.Deliver([]byte("x"), nil), engineio.ErrParse)
 		}, []string{"payload x"}},
 		"it is aborted in the midst of a Take and a Put": {func(t *testing.T, x *Exchange, _ *pollingOwner) {
 			x.Append(textFrame("4unread"))
@@ -141,12 +129,8 @@ func TestExchangeEnds(t *testing.T) {
 			x.Abort()
 			take.OnAbort(func() { abandoned += " late" })
 			put.OnAbort(nil)
-			if abandoned != "puttake late" {
-				t.Errorf("abandoned: %q", abandoned)
-			}
-			if err := put.Deliver([]byte("4x"), nil); !errors.Is(err, errOver) {
-				t.Errorf("got %v", err)
-			}
+			kit.Want(t, abandoned, "puttake late", "abandoned")
+			kit.WantErr(t, put.Deliver([]byte("4x"), nil), errOver)
 			take.Done(ErrAborted)
 			put.Done()
 		}, []string{"closed"}},
@@ -156,9 +140,7 @@ func TestExchangeEnds(t *testing.T) {
 			test.do(t, x, o)
 			o.want(t, test.want...)
 			x.Abort()
-			if b.Used() != 0 {
-				t.Errorf("%d bytes count in the end", b.Used())
-			}
+			kit.Want(t, b.Used(), 0, "bytes count in the end")
 		})
 	}
 }

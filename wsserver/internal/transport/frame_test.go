@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"testing"
@@ -34,9 +35,8 @@ func TestAppendFrame(t *testing.T) {
 		{"5.5.1 close reason not UTF-8", AppendClose(nil, CloseNormal, "\xff"), []byte("\x88\x02\x03\xe8")},
 	}
 	for _, test := range tests {
-		if !bytes.Equal(test.got, test.want) {
-			t.Errorf("%s: got %.40x, want %.40x", test.rule, test.got, test.want)
-		}
+		kit.Check(t, bytes.Equal(test.got, test.want),
+			"%s: got %.40x, want %.40x", test.rule, test.got, test.want)
 	}
 }
 
@@ -74,9 +74,8 @@ func TestAppendFrameAllocations(t *testing.T) {
 			t.Errorf("payload of %d: got %v allocations, want 1", n, got)
 		}
 		room := make([]byte, 0, FrameSize(n))
-		if got := testing.AllocsPerRun(50, func() { AppendFrame(room, OpText, payload) }); got != 0 {
-			t.Errorf("payload of %d with room for it: got %v allocations, want 0", n, got)
-		}
+		kit.Want(t, testing.AllocsPerRun(50, func() { AppendFrame(room, OpText, payload) }), 0,
+			"payload of", n, "with room for it allocations")
 	}
 }
 
@@ -87,9 +86,8 @@ func TestMessages(t *testing.T) {
 	}
 	walk := func(frames []byte) (got []message) {
 		for op, payload := range Messages(frames) {
-			if cap(payload) != len(payload) {
-				t.Errorf("payload of %d has room for %d: an append would overwrite what follows", len(payload), cap(payload))
-			}
+			kit.Want(t, cap(payload), len(payload),
+				"payload of", len(payload), "has room for : an append would overwrite what follows")
 			got = append(got, message{op, string(payload)})
 		}
 		return got
@@ -100,9 +98,7 @@ func TestMessages(t *testing.T) {
 	for _, m := range want {
 		frames = AppendFrame(frames, m.op, []byte(m.payload))
 	}
-	if got := walk(frames); !slices.Equal(got, want) {
-		t.Errorf("got %.100q, want %.100q", got, want)
-	}
+	kit.WantList(t, walk(frames), want)
 	if got := walk(nil); got != nil {
 		t.Errorf("of nothing got %q", got)
 	}
@@ -111,9 +107,8 @@ func TestMessages(t *testing.T) {
 		first = payload
 		break
 	}
-	if string(first) != "4hello" || &first[0] != &frames[2] {
-		t.Errorf("the first payload is %q, want one that is part of the frames", first)
-	}
+	kit.Check(t, string(first) == "4hello" && &first[0] == &frames[2],
+		"the first payload is %q, want one that is part of the frames", first)
 
 	good := AppendFrame(nil, OpText, []byte("good"))
 	for _, test := range []struct {
@@ -133,9 +128,8 @@ func TestMessages(t *testing.T) {
 		{"payload cut", []byte{0x82, 2, 'a'}},
 		{"length over all bounds", []byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255, 'a'}},
 	} {
-		if got := walk(slices.Concat(good, test.bad)); !slices.Equal(got, []message{{OpText, "good"}}) {
-			t.Errorf("%s: got %q, want the message before it alone", test.what, got)
-		}
+		kit.WantList(t, walk(slices.Concat(good, test.bad)), []message{{OpText, "good"}},
+			test.what, "(the message before it alone)")
 	}
 }
 

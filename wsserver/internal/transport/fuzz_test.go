@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 )
@@ -44,9 +45,8 @@ func FuzzReaderSplits(f *testing.F) {
 			if err == errControlFlood || gotErr == errControlFlood {
 				t.Skip("depends on the clock")
 			}
-			if !slices.Equal(gotEvents, events) || gotErr != err {
-				t.Fatalf("in %d parts got %q, %v; whole got %q, %v", len(chunks), gotEvents, gotErr, events, err)
-			}
+			kit.Require(t, slices.Equal(gotEvents, events) && gotErr == err,
+				"in %d parts got %q, %v; whole got %q, %v", len(chunks), gotEvents, gotErr, events, err)
 		}
 	})
 }
@@ -209,10 +209,7 @@ func FuzzAppendFrame(f *testing.F) {
 				t.Errorf("got %.100q, %v, want %.100q", got, err, want.events)
 			}
 			body := bytes.NewReader(test.frame)
-			hdr, err := ws.ReadHeader(body)
-			if err != nil {
-				t.Fatalf("gobwas: %v", err)
-			}
+			hdr := kit.Must(ws.ReadHeader(body))(t, "gobwas")
 			rest := test.frame[len(test.frame)-body.Len():]
 			if hdr.Masked {
 				ws.Cipher(rest, hdr.Mask, 0)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"log"
 	"net"
@@ -62,10 +63,7 @@ func (l watchedListener) Accept() (net.Conn, error) {
 // serve starts a server that upgrades every request, with deflate or without, and returns its address and what Upgrade returned.
 func serve(t *testing.T, deflate bool) (addr string, results <-chan upgraded) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := kit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	ch := make(chan upgraded, 1)
 	srv := &http.Server{
 		ReadTimeout: time.Hour, WriteTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0),
@@ -90,15 +88,10 @@ func serve(t *testing.T, deflate bool) (addr string, results <-chan upgraded) {
 // dial connects to addr and sends raw in one write.
 func dial(t *testing.T, addr, raw string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := kit.Must(net.Dial("tcp", addr))(t)
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := io.WriteString(c, raw); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(io.WriteString(c, raw))(t)
 	return c, bufio.NewReader(c)
 }
 
@@ -130,9 +123,7 @@ func TestUpgrade(t *testing.T) {
 			addr, results := serve(t, false)
 			c, br := dial(t, addr, test.raw)
 			resp, err := http.ReadResponse(br, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, err)
 			u := <-results
 			if u.err != nil {
 				t.Fatalf("got error %v and status %d", u.err, resp.StatusCode)
@@ -142,31 +133,23 @@ func TestUpgrade(t *testing.T) {
 			if resp.StatusCode != 101 || h.Get("Sec-WebSocket-Accept") != sampleAccept || h.Get("Upgrade") != "websocket" || h.Get("Connection") != "Upgrade" {
 				t.Errorf("got %d with %v, want 101 as in RFC 6455 section 4.2.2", resp.StatusCode, h)
 			}
-			if h["Sec-Websocket-Extensions"] != nil || h["Sec-Websocket-Protocol"] != nil {
-				t.Errorf("got %v, want no extensions or subprotocol", h)
-			}
-			if u.early != nil {
-				t.Errorf("got early bytes %q, want none", u.early)
-			}
+			kit.Check(t, h["Sec-Websocket-Extensions"] == nil && h["Sec-Websocket-Protocol"] == nil,
+				"got %v, want no extensions or subprotocol", h)
+			kit.Check(t, u.early == nil, "got early bytes %q, want none", u.early)
 			w := u.conn.(*watchedConn)
 			w.mu.Lock()
-			if !w.read.IsZero() || !w.write.IsZero() {
-				t.Errorf("got deadlines %v and %v, want none", w.read, w.write)
-			}
+			kit.Check(t, w.read.IsZero() && w.write.IsZero(),
+				"got deadlines %v and %v, want none", w.read, w.write)
 			w.mu.Unlock()
 
 			// The connection carries frames both ways.
-			if _, err := c.Write(client(0x81, "up")); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(c.Write(client(0x81, "up")))(t)
 			buf := make([]byte, 100)
 			n, err := io.ReadFull(u.conn, buf[:len(client(0x81, "up"))])
 			if events, rerr := feed(nil, buf[:n]); err != nil || rerr != nil || !slices.Equal(events, []string{`text "up"`}) {
 				t.Errorf("got %q, %v, %v", events, err, rerr)
 			}
-			if _, err := u.conn.Write(AppendFrame(nil, OpText, []byte("down"))); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(u.conn.Write(AppendFrame(nil, OpText, []byte("down"))))(t)
 			n, err = io.ReadFull(br, buf[:FrameSize(4)])
 			if events, rerr := feed(&ReaderConfig{Client: true}, buf[:n]); err != nil || rerr != nil || !slices.Equal(events, []string{`text "down"`}) {
 				t.Errorf("got %q, %v, %v", events, err, rerr)
@@ -192,9 +175,7 @@ func TestUpgradeEarly(t *testing.T) {
 			t.Fatal(u.err)
 		}
 		defer u.conn.Close()
-		if len(u.early) == 0 {
-			t.Fatal("got no early bytes, want those behind the request")
-		}
+		kit.Require(t, len(u.early) != 0, "got no early bytes, want those behind the request")
 		rest := make([]byte, len(frames)-len(u.early))
 		if _, err := io.ReadFull(u.conn, rest); err != nil {
 			t.Fatalf("read behind %d early bytes of %d: %v", len(u.early), len(frames), err)
@@ -241,21 +222,14 @@ func TestUpgradeRefused(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			addr, results := serve(t, false)
 			_, br := dial(t, addr, test.raw)
-			resp, err := http.ReadResponse(br, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			resp := kit.Must(http.ReadResponse(br, nil))(t)
 			u := <-results
 			refusal, ok := errors.AsType[*HandshakeError](u.err)
 			if !ok || refusal.Status != test.status || resp.StatusCode != test.status || u.conn != nil || u.early != nil {
 				t.Fatalf("got status %d and %+v, want %d", resp.StatusCode, u, test.status)
 			}
-			if got := resp.Header.Get("Sec-WebSocket-Version"); got != "13" {
-				t.Errorf("got Sec-WebSocket-Version %q, want 13", got)
-			}
-			if !resp.Close {
-				t.Fatalf("got header %v, want Connection: close", resp.Header)
-			}
+			kit.Want(t, resp.Header.Get("Sec-WebSocket-Version"), "13", "Sec-WebSocket-Version")
+			kit.Require(t, resp.Close, "got header %v, want Connection: close", resp.Header)
 			if test.status == 426 && resp.Header.Get("Upgrade") != "websocket" {
 				t.Errorf("got header %v, want Upgrade: websocket", resp.Header)
 			}
@@ -278,30 +252,22 @@ func TestUpgradeByNetHTTP(t *testing.T) {
 		addr, _ := serve(t, false)
 		_, br := dial(t, addr, test.raw)
 		resp, err := http.ReadResponse(br, nil)
-		if err != nil || resp.StatusCode != 400 {
-			t.Errorf("%s: got %v, %v, want 400", test.rule, resp, err)
-		}
+		kit.Check(t, err == nil && resp.StatusCode == 400, "%s: got %v, %v, want 400", test.rule, resp, err)
 	}
 }
 
 func goodRequest(t *testing.T) *http.Request {
 	t.Helper()
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(request())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := kit.Must(http.ReadRequest(bufio.NewReader(strings.NewReader(request()))))(t)
 	return r
 }
 
 func TestUpgradeNotHijackable(t *testing.T) {
 	w := httptest.NewRecorder()
 	conn, early, _, err := Upgrade(w, goodRequest(t), false)
-	if err == nil || !strings.Contains(err.Error(), "Hijacker") || conn != nil || early != nil {
-		t.Errorf("got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
-	}
-	if w.Code != 500 {
-		t.Errorf("got status %d, want 500", w.Code)
-	}
+	kit.Check(t, err != nil && strings.Contains(err.Error(), "Hijacker") && conn == nil && early == nil,
+		"got %v, %q, %v, want an error that names http.Hijacker", conn, early, err)
+	kit.Want(t, w.Code, 500, "status")
 
 	r := goodRequest(t)
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
@@ -333,9 +299,7 @@ func TestUpgradeThroughMiddleware(t *testing.T) {
 		io.Copy(io.Discard, theirs) // ends when ours is closed
 	}()
 	conn, _, _, err := Upgrade(wrapper{hijackable{httptest.NewRecorder(), ours}}, goodRequest(t), false)
-	if err != nil || conn != ours {
-		t.Errorf("got %v, %v, want the wrapped connection", conn, err)
-	}
+	kit.Check(t, err == nil && conn == ours, "got %v, %v, want the wrapped connection", conn, err)
 }
 
 // closedConn takes no answer and notes that it is closed.
@@ -356,12 +320,9 @@ func TestUpgradeAnswerFails(t *testing.T) {
 	defer theirs.Close()
 	broken := &closedConn{Conn: ours}
 	conn, _, _, err := Upgrade(hijackable{httptest.NewRecorder(), broken}, goodRequest(t), false)
-	if !errors.Is(err, io.ErrClosedPipe) || conn != nil {
-		t.Errorf("got %v, %v, want an error and no connection", conn, err)
-	}
-	if !broken.closed {
-		t.Error("the connection was not closed")
-	}
+	kit.Check(t, errors.Is(err, io.ErrClosedPipe) && conn == nil,
+		"got %v, %v, want an error and no connection", conn, err)
+	kit.Check(t, broken.closed, "the connection was not closed")
 }
 
 func TestIsUpgrade(t *testing.T) {
@@ -377,8 +338,6 @@ func TestIsUpgrade(t *testing.T) {
 		{http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websockets"}}, false},
 		{nil, false},
 	} {
-		if got := IsUpgrade(&http.Request{Header: test.header}); got != test.want {
-			t.Errorf("%v: got %v, want %v", test.header, got, test.want)
-		}
+		kit.Want(t, IsUpgrade(&http.Request{Header: test.header}), test.want, test.header)
 	}
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"log/slog"
 	"net"
 	"slices"
@@ -120,65 +121,62 @@ func TestInflateFairness(t *testing.T) {
 		{100, 10 * time.Millisecond, 200 * time.Millisecond, false},
 		{300, 10 * time.Millisecond, time.Second, false},
 	} {
-		t.Run(fmt.Sprintf("%d of %v, together %t", test.abusers, test.cost, test.burst), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCrowd()
-				defer c.close()
-				var abusers []*costs
-				for range test.abusers {
-					abusers = append(abusers, c.abuse(test.cost, long))
+		kit.Bubble(t, fmt.Sprintf("%d of %v, together %t", test.abusers, test.cost, test.burst), func(t *testing.T) {
+			c := newCrowd()
+			defer c.close()
+			var abusers []*costs
+			for range test.abusers {
+				abusers = append(abusers, c.abuse(test.cost, long))
+			}
+			if !test.burst {
+				time.Sleep(time.Minute)
+			}
+			count := func() (all, least, most int) {
+				least = 1 << 30
+				for _, a := range abusers {
+					a.mu.Lock()
+					all, least, most = all+a.done, min(least, a.done), max(most, a.done)
+					a.mu.Unlock()
 				}
-				if !test.burst {
-					time.Sleep(time.Minute)
-				}
-				count := func() (all, least, most int) {
-					least = 1 << 30
-					for _, a := range abusers {
-						a.mu.Lock()
-						all, least, most = all+a.done, min(least, a.done), max(most, a.done)
-						a.mu.Unlock()
-					}
-					return all, least, most
-				}
-				before, _, _ := count()
-				start := time.Now()
-				const others, cost, messages = 20, time.Millisecond, 50
-				var wait sync.WaitGroup
-				for i := range others {
-					r, far := c.join(cost)
-					wait.Go(func() {
-						time.Sleep(time.Duration(i) * 7 * time.Millisecond)
-						for n := range messages {
-							sent := time.Now()
-							far.Write(slices.Clone(long))
-							<-r.got
-							// One message of an abuser's that has begun, and all the others' own; at first, one of each that is as new.
-							most, all := test.cost+others*cost, time.Duration(test.abusers)*test.cost
-							if test.burst && sent.Sub(start) < all+others*cost {
-								most += all
-							}
-							if took := time.Since(sent); took > most {
-								t.Errorf("message %d of a client that is within its budget took %v, want %v", n, took, most)
-							}
-							time.Sleep(test.pause)
+				return all, least, most
+			}
+			before, _, _ := count()
+			start := time.Now()
+			const others, cost, messages = 20, time.Millisecond, 50
+			var wait sync.WaitGroup
+			for i := range others {
+				r, far := c.join(cost)
+				wait.Go(func() {
+					time.Sleep(time.Duration(i) * 7 * time.Millisecond)
+					for n := range messages {
+						sent := time.Now()
+						far.Write(slices.Clone(long))
+						<-r.got
+						// One message of an abuser's that has begun, and all the others' own; at first, one of each that is as new.
+						most, all := test.cost+others*cost, time.Duration(test.abusers)*test.cost
+						if test.burst && sent.Sub(start) < all+others*cost {
+							most += all
 						}
-					})
-				}
-				wait.Wait()
-				passed := time.Since(start)
-				all, least, most := count()
-				used := time.Duration(all-before) * test.cost
-				budgets := passed/spareShare + time.Duration(test.abusers)*(passed/inflateShare+test.cost)
-				if test.burst {
-					budgets += time.Duration(test.abusers) * inflateBurst
-				}
-				if used > budgets {
-					t.Errorf("the abusers got %v of %v, want %v at the most", used, passed, budgets)
-				}
-				if test.abusers > 0 && (used < passed/spareShare*9/10-test.cost || most-least > 2) {
-					t.Errorf("the abusers got %v of %v, each between %d and %d messages", used, passed, least, most)
-				}
-			})
+						if took := time.Since(sent); took > most {
+							t.Errorf("message %d of a client that is within its budget took %v, want %v", n, took, most)
+						}
+						time.Sleep(test.pause)
+					}
+				})
+			}
+			wait.Wait()
+			passed := time.Since(start)
+			all, least, most := count()
+			used := time.Duration(all-before) * test.cost
+			budgets := passed/spareShare + time.Duration(test.abusers)*(passed/inflateShare+test.cost)
+			if test.burst {
+				budgets += time.Duration(test.abusers) * inflateBurst
+			}
+			kit.Check(t, used <= budgets,
+				"the abusers got %v of %v, want %v at the most", used, passed, budgets)
+			if test.abusers > 0 && (used < passed/spareShare*9/10-test.cost || most-least > 2) {
+				t.Errorf("the abusers got %v of %v, each between %d and %d messages", used, passed, least, most)
+			}
 		})
 	}
 }
@@ -223,9 +221,7 @@ func TestInflateInline(t *testing.T) {
 			far.Write(slices.Clone(small))
 			<-r.got
 		}
-		if len(c.work()) > 0 {
-			t.Error("a worker had a small message of a client that had used nothing")
-		}
+		kit.Check(t, len(c.work()) == 0, "a worker had a small message of a client that had used nothing")
 		const cost, clients, passed = maxInlineCost, 50, 500 * time.Millisecond
 		var abusers []*costs
 		for range clients {

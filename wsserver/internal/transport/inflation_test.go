@@ -155,9 +155,7 @@ func TestInflatingPong(t *testing.T) {
 		for i := range 20 {
 			peer.Write(slices.Concat(client(0xc1, squeeze(long)), client(0x89, fmt.Sprint(i))))
 			h, err := ws.ReadHeader(peer)
-			if err != nil || h.OpCode != ws.OpPong {
-				t.Fatalf("read %+v, %v, want a pong", h, err)
-			}
+			kit.Require(t, err == nil && h.OpCode == ws.OpPong, "read %+v, %v, want a pong", h, err)
 			if got := make([]byte, h.Length); !read(peer, got) || string(got) != fmt.Sprint(i) {
 				t.Fatalf("got pong %q, want %d", got, i)
 			}
@@ -197,14 +195,10 @@ func TestInflatingPaused(t *testing.T) {
 		w.Pause()
 		w.Resume()
 		peer.Write(client(0xc1, squeeze(long)))
-		if !isPaused(w) {
-			t.Error("Resume ended the pause of a worker")
-		}
+		kit.Check(t, isPaused(w), "Resume ended the pause of a worker")
 		w.Pause()
 		w.changePause(0, wsHeld)
-		if !isPaused(w) {
-			t.Error("a worker ended the owner's pause")
-		}
+		kit.Check(t, isPaused(w), "a worker ended the owner's pause")
 		w.Resume()
 		o.wait(t, "message 1 "+long[:20]) // it is not paused for ever; a worker has the message perhaps, and holds it again meanwhile
 	})
@@ -298,9 +292,7 @@ func TestInflatingClose(t *testing.T) {
 			if n == 1 {
 				break
 			}
-			if time.Now().After(deadline) {
-				t.Fatal("nothing waits")
-			}
+			kit.Require(t, !time.Now().After(deadline), "nothing waits")
 		}
 		w.CloseWith(CloseGoingAway)
 		o.wait(t, "closed")

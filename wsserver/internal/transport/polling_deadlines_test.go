@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"github.com/belfry-io/belfry/test/kit"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -50,9 +51,8 @@ func TestPollingDeadlines(t *testing.T) {
 				p.Resume()
 			}()
 			p.Post(w, httptest.NewRequest("POST", "/", strings.NewReader("4x")))
-			if len(w.write) == 0 || !w.write[0].IsZero() {
-				t.Errorf("a POST waits with a deadline for its answer: %v", w.write)
-			}
+			kit.Check(t, len(w.write) != 0 && w.write[0].IsZero(),
+				"a POST waits with a deadline for its answer: %v", w.write)
 		}
 		p.Abort()
 	})
@@ -60,9 +60,8 @@ func TestPollingDeadlines(t *testing.T) {
 
 func wantDeadlines(t *testing.T, what string, set []time.Time, want time.Duration) {
 	t.Helper()
-	if len(set) < 2 || !slices.Contains(set, time.Now().Add(want)) || !set[len(set)-1].IsZero() {
-		t.Errorf("deadlines of the %s: %v", what, set)
-	}
+	kit.Check(t, len(set) >= 2 && slices.Contains(set, time.Now().Add(want)) && set[len(set)-1].IsZero(),
+		"deadlines of the %s: %v", what, set)
 }
 
 // TestPollingVolatile: a GET that was answered with a noop waits no more, and volatile frames find nobody.
@@ -82,20 +81,12 @@ func TestPollingVolatile(t *testing.T) {
 		}
 		noop := func(answer <-chan string) {
 			t.Helper()
-			if body := <-answer; body != "6" {
-				t.Errorf("a GET got %q, want a noop", body)
-			}
-			if p.Append(volatile) {
-				t.Error("a volatile frame was queued for nobody")
-			}
+			kit.Want(t, <-answer, "6", "a GET")
+			kit.Check(t, !p.Append(volatile), "a volatile frame was queued for nobody")
 		}
 		answer := wait()
-		if !p.Append(volatile) {
-			t.Error("a volatile frame was not queued for a GET")
-		}
-		if body := <-answer; body != "4v" {
-			t.Errorf("a GET got %q", body)
-		}
+		kit.Check(t, p.Append(volatile), "a volatile frame was not queued for a GET")
+		kit.Want(t, <-answer, "4v", "a GET")
 		answer = wait()
 		p.Probe(true)
 		noop(answer)
@@ -112,9 +103,7 @@ func TestPollingMoved(t *testing.T) {
 	ws, carried := new(WebSocket), newOwner()
 	p.shared.Serve(ws, near, false, carried)
 	p.Append(textFrame("4one"))
-	if !p.MoveTo(ws) {
-		t.Fatal("MoveTo: got false")
-	}
+	kit.Require(t, p.MoveTo(ws), "MoveTo: got false")
 	p.Append(textFrame("4two"))
 	const want = "\x81\x044one\x81\x044two"
 	moved := make([]byte, len(want))
@@ -125,9 +114,7 @@ func TestPollingMoved(t *testing.T) {
 	wantAnswer(t, status, body, 400, badRequestBody)
 	status, body = post(p, strings.NewReader("4x"))
 	wantAnswer(t, status, body, 400, badRequestBody)
-	if p.MoveTo(ws) {
-		t.Error("second MoveTo: got true")
-	}
+	kit.Check(t, !p.MoveTo(ws), "second MoveTo: got true")
 	p.Close()
 	p.Dismiss()
 	p.Abort()
@@ -137,9 +124,7 @@ func TestPollingMoved(t *testing.T) {
 
 	p, o = newPolling(t)
 	p.Close()
-	if p.MoveTo(ws) {
-		t.Error("MoveTo of a session that closes: got true")
-	}
+	kit.Check(t, !p.MoveTo(ws), "MoveTo of a session that closes: got true")
 	p.Abort()
 	o.want(t, "closed")
 }

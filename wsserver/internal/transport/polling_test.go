@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
@@ -55,9 +56,7 @@ func (o *pollingOwner) want(t *testing.T, want ...string) {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !slices.Equal(o.calls, want) {
-		t.Errorf("got calls %q, want %q", o.calls, want)
-	}
+	kit.WantList(t, o.calls, want, "calls")
 }
 
 // newPolling returns a Polling of shared with small limits.
@@ -87,9 +86,8 @@ func post(p *Polling, body io.Reader) (int, string) {
 
 func wantAnswer(t *testing.T, status int, body string, wantStatus int, want string) {
 	t.Helper()
-	if status != wantStatus || body != want {
-		t.Errorf("the answer is %d, %.100q, want %d, %q", status, body, wantStatus, want)
-	}
+	kit.Check(t, status == wantStatus && body == want,
+		"the answer is %d, %.100q, want %d, %q", status, body, wantStatus, want)
 }
 
 const badRequestBody = `{"code":3,"message":"Bad request"}`
@@ -136,9 +134,7 @@ func TestPollingMiddleware(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
 				p, o := newPolling(t)
 				web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if http2 != (r.ProtoMajor == 2) {
-						t.Errorf("the protocol is %s", r.Proto)
-					}
+					kit.Check(t, http2 == (r.ProtoMajor == 2), "the protocol is %s", r.Proto)
 					if r.Method == "GET" {
 						p.Get(wrap(w), r)
 					} else {
@@ -152,14 +148,10 @@ func TestPollingMiddleware(t *testing.T) {
 					t.Helper()
 					request, _ := http.NewRequest(method, web.URL, strings.NewReader(body))
 					answer, err := web.Client().Do(request)
-					if err != nil {
-						t.Fatal(err)
-					}
+					kit.OK(t, err)
 					defer answer.Body.Close()
 					text, err := io.ReadAll(answer.Body)
-					if err != nil {
-						t.Fatal(err)
-					}
+					kit.OK(t, err)
 					wantAnswer(t, answer.StatusCode, string(text), want, wantBody)
 				}
 				for i := range 5 {
@@ -214,12 +206,8 @@ func TestPollingSlowReader(t *testing.T) {
 			t.Error("nothing is queued")
 		}
 		close(slow.take)
-		if body := <-second; body != "4two" {
-			t.Errorf("the second GET got %q", body)
-		}
-		if body := slow.Body.String(); body != "4one" {
-			t.Errorf("the first GET got %q", body)
-		}
+		kit.Want(t, <-second, "4two", "the second GET")
+		kit.Want(t, slow.Body.String(), "4one", "the first GET")
 		o.want(t)
 
 		// In this time, the client is too slow as one without a GET is, and the GET that waits learns it.
@@ -235,9 +223,7 @@ func TestPollingSlowReader(t *testing.T) {
 		for range 10 {
 			p.Append(textFrame("4" + strings.Repeat("x", 1000)))
 		}
-		if body := <-second; body != "1" {
-			t.Errorf("the GET of a client that is too slow got %q", body)
-		}
+		kit.Want(t, <-second, "1", "the GET of a client that is too slow")
 		synctest.Wait()
 		o.want(t, "closing "+outbox.ErrTooSlow.Error(), "closed")
 		close(slow.take)
@@ -297,9 +283,7 @@ func TestPollingContentType(t *testing.T) {
 		r.Header.Set("Content-Type", kind)
 		p.Post(w, r)
 		wantAnswer(t, w.Code, w.Body.String(), 400, badRequestBody)
-		if got := w.Header().Get("Connection"); got != "close" {
-			t.Errorf("Connection is %q", got)
-		}
+		kit.Want(t, w.Header().Get("Connection"), "close", "Connection is")
 		o.want(t, "closing "+ErrContentType.Error(), "closed")
 	}
 }
@@ -325,8 +309,6 @@ func TestPollingHeaders(t *testing.T) {
 func wantHeader(t *testing.T, w *httptest.ResponseRecorder, pairs ...string) {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
-		if got := w.Header().Get(pairs[i]); got != pairs[i+1] {
-			t.Errorf("%s is %q, want %q", pairs[i], got, pairs[i+1])
-		}
+		kit.Want(t, w.Header().Get(pairs[i]), pairs[i+1], pairs[i], "is")
 	}
 }

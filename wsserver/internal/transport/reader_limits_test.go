@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/belfry-io/belfry/test/kit"
 	"slices"
 	"strings"
 	"testing"
@@ -72,16 +73,13 @@ func TestReaderControlFlood(t *testing.T) {
 			time.Sleep(time.Millisecond / 10)
 			err = r.Feed(pings(1), new(recorder))
 		}
-		if err != errControlFlood || sent > maxControlBurst*2 {
-			t.Errorf("10,000 pings a second: got %v after %d, want %v", err, sent, errControlFlood)
-		}
+		kit.Check(t, err == errControlFlood && sent <= maxControlBurst*2,
+			"10,000 pings a second: got %v after %d, want %v", err, sent, errControlFlood)
 
 		// Pings between messages, and pings while messages flow, are counted alike.
 		r = Reader{}
 		for range maxControlBurst {
-			if err := r.Feed(slices.Concat(client(0x81, "m"), pings(1)), new(recorder)); err != nil {
-				t.Fatal(err)
-			}
+			kit.OK(t, r.Feed(slices.Concat(client(0x81, "m"), pings(1)), new(recorder)))
 		}
 		if err := r.Feed(slices.Concat(client(0x81, "m"), pings(1)), new(recorder)); err != errControlFlood {
 			t.Errorf("pings between messages: got %v, want %v", err, errControlFlood)
@@ -149,17 +147,13 @@ func TestReaderAllocations(t *testing.T) {
 	p := make([]byte, len(input))
 	got := testing.AllocsPerRun(100, func() {
 		copy(p, input)
-		if err := r.Feed(p, h); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Feed(p, h))
 	})
 	if got != 0 || h.messages == 0 {
 		t.Errorf("got %v allocations for whole messages, want 0", got)
 	}
 	got = testing.AllocsPerRun(100, func() {
-		if err := r.Feed(p[:0], h); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, r.Feed(p[:0], h))
 		if err := (&Reader{}).Feed([]byte{0x83, 0x80}, h); err == nil {
 			t.Fatal("got no error for a reserved opcode")
 		}
@@ -180,9 +174,7 @@ func BenchmarkReaderFeed(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(p, input)
-				if err := r.Feed(p, h); err != nil {
-					b.Fatal(err)
-				}
+				kit.OK(b, r.Feed(p, h))
 			}
 		})
 	}
@@ -195,9 +187,7 @@ func BenchmarkReaderFeed(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			copy(p, input)
-			if err := errors.Join(r.Feed(p[:50], h), r.Feed(p[50:], h)); err != nil {
-				b.Fatal(err)
-			}
+			kit.OK(b, errors.Join(r.Feed(p[:50], h), r.Feed(p[50:], h)))
 		}
 	})
 }

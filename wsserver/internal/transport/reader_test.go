@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/gobwas/ws"
 )
 
@@ -223,9 +224,7 @@ func TestReader(t *testing.T) {
 			check := func(how string, chunks ...[]byte) {
 				t.Helper()
 				events, err := feed(test.config, chunks...)
-				if !slices.Equal(events, test.events) {
-					t.Errorf("%s: got %.200q, want %.200q", how, events, test.events)
-				}
+				kit.WantList(t, events, test.events, how)
 				if got, _ := errors.AsType[*ProtocolError](err); got != test.err {
 					t.Errorf("%s: got error %v, want %v", how, err, test.err)
 				}
@@ -269,9 +268,7 @@ func TestReaderErrorCodes(t *testing.T) {
 		}
 	}
 	for err, code := range want {
-		if err.Code != code {
-			t.Errorf("%v: got code %d, want %d", err, err.Code, code)
-		}
+		kit.Want(t, err.Code, code, err, "code")
 	}
 }
 
@@ -287,9 +284,7 @@ func TestReaderHandlerError(t *testing.T) {
 	for _, input := range [][]byte{client(0x81, "a"), slices.Concat(client(0x01, "a"), client(0x80, "b"))} {
 		rec := recorder{fail: boom}
 		var r Reader
-		if err := r.Feed(slices.Concat(input, client(0x81, "late")), &rec); err != boom {
-			t.Errorf("got error %v, want %v", err, boom)
-		}
+		kit.Want(t, r.Feed(slices.Concat(input, client(0x81, "late")), &rec), boom, "error")
 		if err := r.Feed(client(0x81, "later"), &rec); err != nil || len(rec.events) != 1 {
 			t.Errorf("after the error: got %v and %q, want nil and one event", err, rec.events)
 		}
@@ -300,12 +295,9 @@ func TestReaderPartial(t *testing.T) {
 	input := slices.Concat(client(0x01, "ab"), client(0x89, "p"), client(0x80, "cd"))
 	for n := range len(input) + 1 {
 		var r Reader
-		if err := r.Feed(bytes.Clone(input[:n]), new(recorder)); err != nil {
-			t.Fatal(err)
-		}
-		if want := n > 0 && n < len(input); r.Partial() != want {
-			t.Errorf("after %d of %d bytes: got Partial %v, want %v", n, len(input), r.Partial(), want)
-		}
+		kit.OK(t, r.Feed(bytes.Clone(input[:n]), new(recorder)))
+		kit.Want(t, r.Partial(), n > 0 && n < len(input),
+			"after", n, "of", len(input), "bytes: got Partial")
 	}
 	var r Reader
 	if err := r.Feed(append(client(0x01, "ab"), client(0x83, "")...), new(recorder)); err == nil || r.Partial() {

@@ -75,9 +75,7 @@ func (o *owner) wait(t *testing.T, want ...string) {
 		if slices.Equal(calls, want) {
 			return
 		}
-		if len(calls) >= len(want) {
-			t.Fatalf("got calls %q, want %q", calls, want)
-		}
+		kit.Require(t, len(calls) < len(want), "got calls %q, want %q", calls, want)
 		select {
 		case <-changed:
 		case <-timeout:
@@ -104,18 +102,12 @@ var kinds = []struct {
 func pair(t *testing.T) (near, far *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	defer l.Close()
 	far0, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	near0, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.OK(t, err)
 	t.Cleanup(func() { far0.Close() })
 	far0.SetDeadline(time.Now().Add(kit.Patience))
 	return near0.(*net.TCPConn), far0.(*net.TCPConn)
@@ -157,16 +149,12 @@ func send(w *WebSocket, text string) error {
 // wantRead checks that the peer reads exactly this, and then the end of the stream.
 func wantRead(t *testing.T, peer net.Conn, want string) {
 	t.Helper()
-	if got, err := io.ReadAll(peer); err != nil || string(got) != want {
-		t.Errorf("the peer read %q, %v, want %q and EOF", got, err, want)
-	}
+	kit.Want(t, string(kit.Must(io.ReadAll(peer))(t)), want, "the peer read")
 }
 
 func TestWebSocket(t *testing.T) {
 	each(t, func(t *testing.T, w *WebSocket, o *owner, peer *net.TCPConn) {
-		if err := send(w, "before Start"); err != nil {
-			t.Fatal(err)
-		}
+		kit.OK(t, send(w, "before Start"))
 		peer.Write(masked8(OpText, "second"))
 		w.Start(masked8(OpText, "first"))
 		o.wait(t, "message 1 first", "message 1 second")
@@ -176,9 +164,7 @@ func TestWebSocket(t *testing.T) {
 		w.Append(&outbox.Frame{Bytes: AppendFrame(nil, OpBinary, []byte("broadcast"))})
 		w.CloseWith(CloseGoingAway)
 		w.CloseWith(CloseNormal)
-		if err := send(w, "after Close"); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Send after Close: got %v, want net.ErrClosed", err)
-		}
+		kit.WantErr(t, send(w, "after Close"), net.ErrClosed, "Send after Close")
 		wantRead(t, peer, "\x81\x0cbefore Start\x8a\x0dare you there\x82\x09broadcast\x88\x02\x03\xe9")
 		peer.Write(masked8(OpText, "too late"))
 		peer.Write(masked8(OpClose, "\x03\xe9"))
@@ -303,9 +289,7 @@ func TestWebSocketTooSlow(t *testing.T) {
 				w.queue.Send(frame)
 			}
 			o.wait(t, "closing", "closed")
-			if !errors.Is(o.reason, outbox.ErrTooSlow) {
-				t.Errorf("reason: got %v, want outbox.ErrTooSlow", o.reason)
-			}
+			kit.WantErr(t, o.reason, outbox.ErrTooSlow, "reason")
 			if got := shared.Stats(); got.TooSlow != 1 || got.Lost == 0 {
 				t.Errorf("Stats: got %+v, want one too slow and some lost", got)
 			}
@@ -343,9 +327,7 @@ func TestTransportsClose(t *testing.T) {
 			near, _ := pair(t)
 			w, o := new(WebSocket), newOwner()
 			shared.Serve(w, kind.wrap(near), false, o)
-			if err := send(w, "late"); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("Send: got %v, want net.ErrClosed", err)
-			}
+			kit.WantErr(t, send(w, "late"), net.ErrClosed, "Send")
 			w.CloseWith(CloseNormal)
 			o.wait(t, "closed")
 			w.Start(nil)
@@ -368,9 +350,7 @@ func TestPollerOnDemand(t *testing.T) {
 	w, o := new(WebSocket), newOwner()
 	shared.Serve(w, near, false, o)
 	w.Start(nil)
-	if shared.poller != nil {
-		t.Error("got a poller for a pipe, want none")
-	}
+	kit.Check(t, shared.poller == nil, "got a poller for a pipe, want none")
 	w.Abort()
 	o.wait(t, "closed")
 }

@@ -3,19 +3,14 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/belfry-io/belfry/wsserver/internal/echoserver"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
@@ -31,34 +26,13 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if err := serve(*addr, *deflate, *maxMessage); err != nil {
-		fmt.Fprintln(os.Stderr, "wsecho:", err)
-		os.Exit(1)
-	}
-}
-
-// serve serves until a signal asks it to end.
-func serve(addr string, deflate bool, maxMessage int) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
+	s := newServer(*deflate, *maxMessage)
+	web := &http.Server{Addr: *addr, Handler: s, ReadHeaderTimeout: 5 * time.Second}
+	echoserver.Main("wsecho", web, func() error {
+		err := web.Close()
+		s.close()
 		return err
-	}
-	fmt.Printf("listening on %s\n", l.Addr())
-	s := newServer(deflate, maxMessage)
-	web := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(l) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		err = nil
-	}
-	err = errors.Join(err, web.Close())
-	s.transports.Close()
-	s.closing.Wait()
-	return err
+	})
 }
 
 // A server answers each request with a WebSocket that echoes.
@@ -78,6 +52,12 @@ func newServer(deflate bool, maxMessage int) *server {
 		cfg.Deflate = 1
 	}
 	return &server{transports: transport.New(cfg), deflate: deflate}
+}
+
+// close ends all connections, after which no request may come.
+func (s *server) close() {
+	s.transports.Close()
+	s.closing.Wait()
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

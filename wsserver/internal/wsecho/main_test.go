@@ -45,13 +45,9 @@ func connect(t *testing.T, deflate bool, extension string) *peer {
 	web := httptest.NewServer(s)
 	t.Cleanup(func() {
 		web.Close()
-		s.transports.Close()
-		s.closing.Wait()
+		s.close()
 	})
-	nc, err := net.Dial("tcp", web.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := kit.Must(net.Dial("tcp", web.Listener.Addr().String()))(t)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(kit.Patience))
 	p := &peer{t, nc, bufio.NewReader(nc)}
@@ -118,9 +114,8 @@ func (p *peer) frame() (first byte, payload string, err error) {
 func (p *peer) want(first byte, payload string) *peer {
 	p.t.Helper()
 	got, b, err := p.frame()
-	if err != nil || got != first || b != payload {
-		p.t.Fatalf("got frame %#x %.100q, %v, want %#x %.100q", got, b, err, first, payload)
-	}
+	kit.Require(p.t, err == nil && got == first && b == payload,
+		"got frame %#x %.100q, %v, want %#x %.100q", got, b, err, first, payload)
 	return p
 }
 
@@ -132,9 +127,8 @@ func (p *peer) wantClose(code uint16) {
 	if len(b) >= 2 {
 		got = binary.BigEndian.Uint16([]byte(b))
 	}
-	if err != nil || first != fin|cls || got != code {
-		p.t.Fatalf("got frame %#x %q, %v, want a Close frame with %d", first, b, err, code)
-	}
+	kit.Require(p.t, err == nil && first == fin|cls && got == code,
+		"got frame %#x %q, %v, want a Close frame with %d", first, b, err, code)
 	p.send(fin|cls, b)
 	if _, _, err := p.frame(); err == nil {
 		p.t.Fatal("a frame behind the Close frame")
@@ -217,13 +211,9 @@ func TestDeflate(t *testing.T) {
 	// In fragments, of which the first alone has the bit, with a ping between them.
 	whole := deflated(t, "in two parts")
 	p.send(compressed|bin, whole[:3]).send(fin|ping, "!").want(fin|pong, "!").send(fin|more, whole[3:])
-	if got := p.inflated(bin); got != "in two parts" {
-		t.Errorf("in fragments: got %q", got)
-	}
+	kit.Want(t, p.inflated(bin), "in two parts", "in fragments")
 	p.send(fin|text, "not compressed")
-	if got := p.inflated(text); got != "not compressed" {
-		t.Errorf("not compressed: got %q", got)
-	}
+	kit.Want(t, p.inflated(text), "not compressed", "not compressed")
 	p.send(fin|compressed|text, "\xff\xff\xff\xff").wantClose(1007)
 
 	p = connect(t, true, "permessage-deflate")
@@ -235,10 +225,7 @@ func TestDeflate(t *testing.T) {
 // deflated is a message as permessage-deflate has it (RFC 7692 section 7.2.1).
 func deflated(t *testing.T, message string) string {
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := kit.Must(flate.NewWriter(&b, -1))(t)
 	io.WriteString(w, message)
 	w.Flush()
 	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
@@ -248,9 +235,7 @@ func deflated(t *testing.T, message string) string {
 func (p *peer) inflated(op byte) string {
 	p.t.Helper()
 	first, b, err := p.frame()
-	if err != nil || first&^compressed != fin|op {
-		p.t.Fatalf("got frame %#x %.100q, %v", first, b, err)
-	}
+	kit.Require(p.t, err == nil && first&^compressed == fin|op, "got frame %#x %.100q, %v", first, b, err)
 	if first&compressed == 0 {
 		return b
 	}

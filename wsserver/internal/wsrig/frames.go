@@ -3,7 +3,9 @@ package wsrig
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -26,6 +28,16 @@ func frames(texts []string) []byte {
 		b = AppendFrame(b, byte(transport.OpText), []byte(text))
 	}
 	return b
+}
+
+// SID returns the session's id of an open packet (Engine.IO 4, Handshake).
+func SID(open string) (string, error) {
+	var o struct{ SID string }
+	payload, ok := strings.CutPrefix(open, "0")
+	if err := json.Unmarshal([]byte(payload), &o); err != nil || !ok || o.SID == "" {
+		return "", fmt.Errorf("wsrig: %.64q is no open packet: %v", open, err)
+	}
+	return o.SID, nil
 }
 
 // Write sends bytes as they are, in one piece. That the connection has ended is found by reading.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
@@ -36,18 +37,12 @@ func pipeEnds(t *testing.T) (client *wsrig.Conn, server net.Conn) {
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, server := pipeEnds(t)
-		if got := server.RemoteAddr().String(); got != "192.0.2.1:1234" {
-			t.Errorf("RemoteAddr: got %s", got)
-		}
+		kit.Want(t, server.RemoteAddr().String(), "192.0.2.1:1234", "RemoteAddr")
 		c.Write([]byte("hello"))
-		if got := c.Unread(); got != 5 {
-			t.Errorf("Unread: got %d, want 5", got)
-		}
+		kit.Want(t, c.Unread(), 5, "Unread")
 		buf := make([]byte, 3)
 		for _, want := range []string{"hel", "lo"} {
-			if n, err := server.Read(buf); string(buf[:n]) != want || err != nil {
-				t.Errorf("Read: got %q, %v, want %q", buf[:n], err, want)
-			}
+			kit.Want(t, string(buf[:kit.Must(server.Read(buf))(t)]), want, "Read")
 		}
 		start := time.Now()
 		server.SetReadDeadline(start.Add(time.Minute))
@@ -64,16 +59,13 @@ func TestPipe(t *testing.T) {
 		c.Stall()
 		server.SetWriteDeadline(time.Now().Add(time.Minute))
 		n, err := server.Write(make([]byte, 1<<20))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n < 64<<10 || n > 128<<10 {
-			t.Errorf("Write to a stalled client: got %d, %v, want about 64 KiB and a timeout", n, err)
-		}
+		kit.Check(t, errors.Is(err, os.ErrDeadlineExceeded) && n >= 64<<10 && n <= 128<<10,
+			"Write to a stalled client: got %d, %v, want about 64 KiB and a timeout", n, err)
 		server.SetWriteDeadline(time.Time{})
 
 		c.Write([]byte("x"))
 		c.CloseWrite()
-		if got, err := io.ReadAll(server); string(got) != "x" || err != nil {
-			t.Errorf("after CloseWrite: got %q, %v, want x and EOF", got, err)
-		}
+		kit.Want(t, string(kit.Must(io.ReadAll(server))(t)), "x", "after CloseWrite")
 		c.Abort()
 		if _, err := server.Write([]byte("x")); err == nil {
 			t.Error("Write to a client that is gone: got no error")
