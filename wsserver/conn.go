@@ -115,33 +115,41 @@ func (c *conn) connect(p *packet.Packet) error {
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
 		return nil
 	}
-	s := newSocket(c, p.Namespace, p.Data)
+	switch why, ok := c.begin(newSocket(c, p.Namespace, p.Data), len(p.Data)); {
+	case ok:
+		return nil
+	case why == declinedSockets:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
+		c.server.decline(why, "remote", c.handshake.remote)
+	default:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
+		c.server.decline(why, "remote", c.handshake.remote)
+	}
+	return nil
+}
+
+// begin has a socket connect, whose auth has so many bytes, unless its namespace has one. It reports
+// false if there may be no more, because of which limit.
+func (c *conn) begin(s *Socket, auth int) (why declined, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil
-	}
-	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
-		return nil
+	if c.closed || slices.ContainsFunc(c.sockets, func(o *Socket) bool { return o.name == s.name }) {
+		return 0, true
 	}
 	limits := c.server.bounds.Load()
 	switch {
 	case int(c.live) >= limits.MaxSockets:
-		c.server.decline(declinedSockets, "remote", c.handshake.remote)
-		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
-		return nil
-	case c.auth+len(p.Data) > limits.HandshakeBytes:
-		c.server.decline(declinedAuth, "remote", c.handshake.remote)
-		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
-		return nil
+		return declinedSockets, false
+	case c.auth+auth > limits.HandshakeBytes:
+		return declinedAuth, false
 	}
-	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == p.Namespace })
+	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == s.name })
 	c.sockets = append(c.sockets, s)
 	c.live++
-	c.auth += len(p.Data)
+	c.auth += auth
 	s.inbox.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
-	return nil
+	return 0, true
 }
 
 // socketDone says that the handlers of a socket have ended.

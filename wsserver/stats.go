@@ -9,7 +9,7 @@ type Stats struct {
 	Refused     uint64   // requests answered with an error
 	Refusals    Refusals // the same by reason
 	Declined    Declined // what clients that are connected asked for beyond the limits
-	HeldBack    uint64   // times that a client was not read for a while, since it sent more than Config.Limits.EventRate or ByteRate
+	HeldBack    uint64   // times that a client was not read for a while: Config.Limits.EventRate, ByteRate
 	Events      uint64   // received from clients
 	Unhandled   uint64   // events of clients and other servers without a handler: most likely a name is misspelt
 	Discarded   uint64   // events that waited for handlers when the server disconnected their client
