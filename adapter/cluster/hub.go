@@ -127,6 +127,7 @@ type Hub struct {
 	peakRooms int // see shrink.Map
 
 	confirms *confirmer // what this node is subscribed to
+	joins    joins      // that wait for the cluster
 
 	ask      *ask.Exchange // what this node asks others, and they ask it
 	handlers handlers      // what the program answers them
