@@ -124,6 +124,7 @@ func New(cfg Config) *Server {
 		NameSuspects: cfg.Cluster.NameSuspects,
 	})
 	srv.hub.OnServerSide(srv.serverEvent)
+	srv.tellAbout()
 	srv.cors = cfg.HTTP.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
