@@ -48,6 +48,7 @@ func page(t testing.TB, h http.Handler) string {
 // notShown are the fields of Stats that no metric shows, and why.
 var notShown = map[string]string{
 	"Connections":      "Polling and WebSocket",
+	"Refused":          "the sum of Refusals",
 	"TooSlow":          "two fields of Ended",
 	"HandlerTime":      "a histogram: TestMoved",
 	"Adapter.JoinTime": "a summary: TestMoved",

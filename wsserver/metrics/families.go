@@ -113,10 +113,14 @@ var serverFamilies = []family{
 		return n
 	}),
 	counter("connections_opened_total", "Connections that clients have opened.", func(s *stats) uint64 { return s.Accepted }),
-	by(isCounter, "connections_closed_total", "Connections that have ended, by reason.", "reason",
+	by(isCounter, "connections_closed_total", "Connections that have ended, by reason: a field of wsserver.Ended.", "reason",
 		func(s *stats, emit emitter) { fields(s.Ended, emit) }),
-	counter("requests_refused_total", "Requests of clients that were answered with an error.",
-		func(s *stats) uint64 { return s.Refused }),
+	by(isCounter, "requests_refused_total", "Requests of clients that were answered with an error, by reason: a field of "+
+		"wsserver.Refusals.", "reason", func(s *stats, emit emitter) { fields(s.Refusals, emit) }),
+	by(isCounter, "declined_total", "What clients that are connected asked for beyond a limit: a field of wsserver.Declined.", "limit",
+		func(s *stats, emit emitter) { fields(s.Declined, emit) }),
+	counter("held_back_total", "Times that a client was not read for a while, since it sent more than Config.Limits.EventRate or "+
+		"ByteRate.", func(s *stats) uint64 { return s.HeldBack }),
 
 	counter("events_total", "Events received from clients.", func(s *stats) uint64 { return s.Events }),
 	by(isCounter, "events_dropped_total", "Events that no handler has handled: \"unhandled\" had none, most likely since a name is "+
