@@ -49,11 +49,11 @@ type Stats struct {
 	Elided    uint64 // room events not reported, because the listener was slow and they cancelled each other out
 }
 
-// Standings counts the other servers of a cluster by how they stand with this one.
+// Standings counts the other servers of a cluster by how they stand with this one. Those that were
+// given up or have left are not among them.
 type Standings struct {
 	Alive   int // waited for
 	Suspect int // silent, or did not answer: nobody waits for them
-	Dead    int // suspect for too long and given up; remembered, since they may be back
 	Leaving int // said goodbye, and not confirmed by all yet
 }
 
@@ -75,7 +75,7 @@ func (h *Hub) Stats() Stats {
 	s.Refused, s.Malformed = h.counts.refused, h.counts.malformed
 	h.meshMu.Unlock()
 	s.Standings = Standings{
-		Alive: is[mesh.StandingAlive], Suspect: is[mesh.StandingSuspect], Dead: is[mesh.StandingDead],
+		Alive: is[mesh.StandingAlive], Suspect: is[mesh.StandingSuspect],
 		Leaving: is[mesh.StandingLeaving] + is[mesh.StandingLeavingSilent],
 	}
 	s.Suspected, s.GivenUp, s.Fences, s.Nacks = c.Suspects, c.Deaths, c.Fences, c.Nacks

@@ -6,11 +6,10 @@ import "github.com/belfry-io/belfry/adapter"
 // them, too: it is always connected.
 var clusterFamilies = []family{
 	by(isGauge, "cluster_servers", "Other servers of the cluster, by how they stand with this one. Nobody waits for a suspect, which "+
-		"is silent. One that is dead was given up, and may be back.", "standing", func(s *stats, emit emitter) {
+		"is silent. One that is leaving has said goodbye.", "standing", func(s *stats, emit emitter) {
 		is := s.Adapter.Standings
 		emit(float64(is.Alive), "alive")
 		emit(float64(is.Suspect), "suspect")
-		emit(float64(is.Dead), "dead")
 		emit(float64(is.Leaving), "leaving")
 	}),
 	counter("cluster_suspected_total", "Times that another node has become suspect.",
