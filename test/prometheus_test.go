@@ -156,11 +156,11 @@ func dashboardExprs(t *testing.T) (exprs []string) {
 	return exprs
 }
 
-// photograph takes a picture of Prometheus' page with four graphs of the last minute.
+// photograph takes a picture of Prometheus' page with graphs of the last minute.
 func photograph(t *testing.T, base, path string) {
 	t.Helper()
 	chromium := need.Chromium(t)
-	query := make(url.Values)
+	query, until := make(url.Values), time.Now().UTC().Format(time.DateTime) // the browser needs a while to begin
 	for i, expr := range []string{
 		"belfry_connections", "rate(belfry_events_total[5s])", "sum by (node_name) (rate(belfry_frames_sent_total[5s]))",
 	} {
@@ -168,11 +168,12 @@ func photograph(t *testing.T, base, path string) {
 		query.Set(fmt.Sprintf("g%d.tab", i), "0")
 		query.Set(fmt.Sprintf("g%d.range_input", i), "45s")
 		query.Set(fmt.Sprintf("g%d.step_input", i), "1")
+		query.Set(fmt.Sprintf("g%d.end_input", i), until)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), scriptTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+t.TempDir(),
-		"--window-size=1100,1750", "--virtual-time-budget=20000", "--screenshot="+path, base+"/classic/graph?"+query.Encode())
+		"--window-size=1100,2250", "--virtual-time-budget=20000", "--screenshot="+path, base+"/classic/graph?"+query.Encode())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("chromium: %v\n%s", err, out)
 	}
