@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // conn is a client's connection: one Engine.IO session, with a socket for each namespace that the
@@ -30,6 +31,7 @@ type conn struct {
 	auth    int      // bytes that sockets whose handlers have not ended have as their auth
 	live    int32    // how many these are
 	closed  bool
+	carried engineio.Transport // by which its sockets count in their namespaces; 0 before the first
 }
 
 // errState is a packet that has no place here: Socket.IO closes the connection.
@@ -93,7 +95,7 @@ func (c *conn) route(p *packet.Packet) error {
 		c.server.counts.events.Add(1)
 		s.push(p)
 	case packet.Ack:
-		if call := s.acks.remove(p.ID); call != nil {
+		if call := s.forget(p.ID); call != nil {
 			call(p.Args, true) // one that nothing waits for, or without an id, is ignored, as Socket.IO does
 		}
 	case packet.Disconnect:
@@ -180,11 +182,42 @@ func (c *conn) removeSocket(s *Socket, last *engine.Frame, late bool) {
 		c.session.Append(last)
 	}
 	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
+	if s.counted {
+		s.counted = false
+		s.seat.ns.carried(c.carried).Add(-1)
+	}
 	if late && !slices.Contains(c.left, s.name) {
 		if len(c.left) == maxLeft {
 			c.left = slices.Delete(c.left, 0, 1)
 		}
 		c.left = append(c.left, s.name)
+	}
+}
+
+// count counts a socket whose client is told that it is connected, until removeSocket.
+func (c *conn) count(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.carried == 0 {
+		c.carried = c.session.Transport()
+	}
+	s.counted = true
+	s.seat.ns.carried(c.carried).Add(1)
+}
+
+// Moved implements [engine.Owner].
+func (c *conn) Moved() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	to := c.session.Transport()
+	for _, s := range c.sockets {
+		if s.counted && c.carried != to {
+			s.seat.ns.carried(c.carried).Add(-1)
+			s.seat.ns.carried(to).Add(1)
+		}
+	}
+	if c.carried != 0 {
+		c.carried = to
 	}
 }
 
