@@ -14,26 +14,48 @@ import (
 	"strings"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
+	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 )
 
-// The roles of a demo's processes.
+// A demo's processes are this program with the first argument childFlag. Then come the role, the
+// address to listen on, and whether a free port will do if that one is taken; for a node also the
+// address of NATS, and the flags of the parent.
 const (
+	childFlag = "-child"
 	childNode = "node"
 	childNATS = "nats"
 )
 
-// runChildNode runs a node of a demo.
-func runChildNode(cfg config, log *slog.Logger) error {
-	listener, err := listen(cfg.addr, cfg.spare)
+// runChild runs a process of a demo until its input ends.
+func runChild(args []string, stderr io.Writer) error {
+	switch {
+	case len(args) >= 4 && args[0] == childNode:
+		return runChildNode(args[1], args[2] == "true", args[3], args[4:], stderr)
+	case len(args) == 3 && args[0] == childNATS:
+		return runChildNATS(args[1])
+	}
+	return usageError{errors.New(childFlag + " is for chat itself: want -nodes")}
+}
+
+func runChildNode(addr string, spare bool, nats string, args []string, stderr io.Writer) error {
+	cfg, own, err := load(args, stderr)
 	if err != nil {
 		return err
 	}
-	ctx, stop, about := parent(listener.Addr().String())
+	defer cfg.Close()
+	cfg.Addrs = []string{addr}
+	cfg.Server.Adapter = demoAdapter(nats, cfg.Logger)
+	own.Service = false // it is the parent's
+	listeners, err := listen(cfg, spare)
+	if err != nil {
+		return err
+	}
+	ctx, stop, about := parent(listeners[0].Addr().String())
 	defer stop()
-	cfg.peers = strings.Split(about, ",")
+	own.Peers = strings.Split(about, ",")
 	kill := func(name string) { fmt.Println(killWord + name) }
-	n, err := startNode(ctx, cfg, listener, kill, os.Stdout, log)
+	n, err := startNode(ctx, cfg, own, listeners, kill, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -45,14 +67,18 @@ func runChildNode(cfg config, log *slog.Logger) error {
 	return err
 }
 
-// runChildNATS runs the NATS server of a demo.
-func runChildNATS(cfg config, log *slog.Logger) error {
-	host, text, _ := net.SplitHostPort(cfg.addr)
+// demoAdapter joins a demo's processes.
+func demoAdapter(nats string, log *slog.Logger) *natsadapter.Adapter {
+	return natsadapter.New(natsadapter.Config{URL: "nats://" + nats, Cluster: "chat", Logger: log})
+}
+
+func runChildNATS(addr string) error {
+	host, text, _ := net.SplitHostPort(addr)
 	port, err := strconv.Atoi(text)
 	if err != nil {
 		return err
 	}
-	server, err := embedded.Start(context.Background(), embedded.Config{Host: host, Port: port, Logger: log})
+	server, err := embedded.Start(context.Background(), embedded.Config{Host: host, Port: port})
 	if err != nil {
 		return err
 	}

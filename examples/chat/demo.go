@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/belfry-io/belfry/natsadapter/config"
 )
 
 // brokerName is how users name the NATS server that they want killed.
@@ -18,19 +19,21 @@ const brokerName = "NATS"
 type demo struct {
 	out, stderr io.Writer
 	restart     time.Duration // after the end of a process
+	patience    time.Duration // for its end
 	failed      chan error    // gets why a process was never ready, or that it was told to end
 
 	mu        sync.Mutex          // guards processes
 	processes map[string]*process // by name: an address, or brokerName
 }
 
-// runDemo runs the cluster that cfg asks for, until ctx ends or a process of it cannot be started.
+// runDemo runs the cluster that own asks for, until ctx ends or a process of it cannot be started.
+// args are the program's own, which the nodes have, too.
 func runDemo(
-	ctx context.Context, cfg config, out, stderr io.Writer, log *slog.Logger,
+	ctx context.Context, cfg *config.Config, own settings, args []string, out, stderr io.Writer,
 ) error {
 	d := &demo{
-		out: out, stderr: stderr, restart: cfg.restart,
-		failed: make(chan error, cfg.nodes+1), processes: make(map[string]*process),
+		out: out, stderr: stderr, restart: own.Restart, patience: cfg.ShutdownTime + 2*time.Second,
+		failed: make(chan error, own.Nodes+1), processes: make(map[string]*process),
 	}
 	var nodes, nats sync.WaitGroup
 	nodesCtx, stopNodes := context.WithCancel(ctx)
@@ -42,19 +45,18 @@ func runDemo(
 		nats.Wait()
 	}()
 
-	broker := d.start(natsCtx, &nats, "127.0.0.1:0", false, "-child", childNATS)
+	broker := d.start(natsCtx, &nats, childNATS, "127.0.0.1:0", false)
 	close(broker.told)
 	if err := d.await(ctx, broker.ready); err != nil {
 		return err
 	}
 	d.add(brokerName, broker)
-	adapter := "nats://" + broker.addr + "?cluster=chat"
 
 	var all []*process
-	for i := range cfg.nodes {
-		addr := above(cfg.addr, i)
-		p := d.start(nodesCtx, &nodes, addr, cfg.spare, "-child", childNode, "-adapter", adapter)
-		all = append(all, p)
+	args = append([]string{broker.addr}, args...)
+	for i := range own.Nodes {
+		addr := above(cfg.Addrs[0], i)
+		all = append(all, d.start(nodesCtx, &nodes, childNode, addr, !cfg.Given("addr"), args...))
 	}
 	var addrs []string
 	for _, p := range all {
@@ -74,15 +76,16 @@ func runDemo(
 		}
 	}
 	fmt.Fprintf(out, "NATS on %s\n", broker.addr)
-	if cfg.service {
-		s, err := startService(ctx, adapter, out, log)
+	if own.Service {
+		adapter := demoAdapter(broker.addr, cfg.Logger)
+		s, err := startService(ctx, adapter, "-s nats://"+broker.addr+" ", out, cfg.Logger)
 		if err != nil {
 			return err
 		}
 		defer s.Close(context.Background()) // before NATS ends
 	}
 	for i, addr := range addrs {
-		fmt.Fprintf(out, "node http://%s%s\n", addr, moved(above(cfg.addr, i), addr))
+		fmt.Fprintf(out, "node http://%s%s\n", addr, moved(above(cfg.Addrs[0], i), addr))
 	}
 	fmt.Fprintln(out, "Open two of them side by side and talk: the nodes share their rooms. "+
 		"Kill one on its page. Ctrl-C ends it.")
@@ -96,10 +99,11 @@ func runDemo(
 
 // start starts a process of the cluster, which runs until ctx ends.
 func (d *demo) start(
-	ctx context.Context, running *sync.WaitGroup, addr string, spare bool, args ...string,
+	ctx context.Context, running *sync.WaitGroup, role, addr string, spare bool, args ...string,
 ) *process {
 	p := &process{
-		args: args, addr: addr, spare: spare, asks: d.kill, pause: d.restart, stderr: d.stderr,
+		role: role, args: args, addr: addr, spare: spare,
+		asks: d.kill, pause: d.restart, patience: d.patience, stderr: d.stderr,
 		known: make(chan struct{}), told: make(chan struct{}), ready: make(chan struct{}),
 	}
 	running.Go(func() { d.failed <- p.run(ctx) })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,13 +108,32 @@ func TestPortsTaken(t *testing.T) {
 	defer taken.Close()
 	addr := taken.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
-	for _, args := range [][]string{{"-addr", addr, "-spare"}, {"-addr", addr, "-spare", "-nodes", "1"}} {
-		p := launch(t, args...)
-		if len(p.nodes) != 1 || host(p.nodes[0]) == addr || !slices.Equal(p.moved, []string{port}) {
-			t.Errorf("%q: got nodes %q and taken ports %q, want another port, and a word about it",
-				args, p.nodes, p.moved)
+	if got, want := moved(addr, "127.0.0.1:1"), " (port "+port+" is taken)"; got != want {
+		t.Errorf("moved: got %q, want %q", got, want)
+	}
+	cfg, _, err := load([]string{"-addr", addr}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := listen(cfg, true)
+	if err != nil || len(listeners) != 1 || listeners[0].Addr().String() == addr {
+		t.Fatalf("listen, where a free port will do: got %v, %v", listeners, err)
+	}
+	listeners[0].Close()
+	first := launch(t, "-restart", "100ms") // without an address: it has free ports, whoever has 3000
+	if len(first.nodes) != defaultNodes {
+		t.Errorf("got nodes %q, want three", first.nodes)
+	}
+	second := launch(t)
+	for i, node := range second.nodes {
+		enter(t, node, "Ada")
+		if slices.Contains(first.nodes, node) {
+			t.Errorf("two programs have %s", node)
 		}
-		enter(t, p.nodes[0], "Ada")
+		port := strconv.Itoa(3000 + i)
+		if got := "http://127.0.0.1:"+port != node; slices.Contains(second.moved, port) != got {
+			t.Errorf("node %s: got %q as ports that are taken", node, second.moved)
+		}
 	}
 	for _, args := range [][]string{{"-addr", addr}, {"-addr", addr, "-nodes", "2"}} {
 		var logs kit.Log
@@ -122,26 +142,29 @@ func TestPortsTaken(t *testing.T) {
 		if err != nil {
 			told += err.Error()
 		}
-		if want := "cannot listen on " + addr; !strings.Contains(told, want) || exitCode(err) != 1 {
+		if want := "another program listens on " + addr; !strings.Contains(told, want) || exitCode(err) != 1 {
 			t.Errorf("%q: got %v and log %q, want %q", args, err, logs.String(), want)
 		}
 	}
 }
 
-func TestDefaults(t *testing.T) {
-	for args, want := range map[string]config{
-		"":                        {adapter: "memory:", addr: "127.0.0.1:3000", spare: true, nodes: 3},
-		"-service":                {adapter: "memory:", addr: "127.0.0.1:3000", spare: true, nodes: 3, service: true},
-		"-addr 127.0.0.1:8080":    {adapter: "memory:", addr: "127.0.0.1:8080"},
-		"-adapter nats://a":       {adapter: "nats://a", addr: "127.0.0.1:3000", spare: true},
-		"-nodes 2":                {adapter: "memory:", addr: "127.0.0.1:3000", spare: true, nodes: 2},
-		"-nodes 2 -addr [::1]:80": {adapter: "memory:", addr: "[::1]:80", nodes: 2},
+func TestHowManyNodes(t *testing.T) {
+	for args, want := range map[string]int{
+		"":                                    defaultNodes,
+		"-service":                            defaultNodes,
+		"-nodes 2":                            2,
+		"-nodes 2 -addr [::1]:80":             2,
+		"-addr 127.0.0.1:3000":                0,
+		"-adapter memory:":                    0,
+		"-adapter nats://a -service":          0,
+		"-adapter nats://a -addr 0.0.0.0:800": 0,
 	} {
-		want.restart = 5 * time.Second
-		got, err := parse(strings.Fields(args))
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%q: got %+v, %v; want %+v", args, got, err, want)
+		cfg, own, err := load(strings.Fields(args), io.Discard)
+		if err != nil || own.Nodes != want {
+			t.Errorf("%q: got %d, %v; want %d", args, own.Nodes, err, want)
+			continue
 		}
+		cfg.Close()
 	}
 }
 
@@ -186,9 +209,9 @@ func TestStandings(t *testing.T) {
 // A process that cannot be started ends the whole, with the reason.
 func TestChildFails(t *testing.T) {
 	var logs bytes.Buffer
-	p := &process{args: []string{"-child", "king"}, addr: "127.0.0.1:0", stderr: &logs, ready: make(chan struct{})}
+	p := &process{role: "king", addr: "127.0.0.1:0", stderr: &logs, ready: make(chan struct{})}
 	err := p.run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "does not start") || !strings.Contains(logs.String(), "want node or nats") {
+	if err == nil || !strings.Contains(err.Error(), "does not start") || !strings.Contains(logs.String(), "want -nodes") {
 		t.Errorf("got %v and log %q", err, logs.String())
 	}
 	if errors.Is(err, t.Context().Err()) || p.kill() {

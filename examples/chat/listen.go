@@ -1,26 +1,32 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
+
+	"github.com/belfry-io/belfry/natsadapter/config"
 )
 
-// listen listens on addr, or on a free port if that is taken and spare is true.
-func listen(addr string, spare bool) (net.Listener, error) {
-	listener, err := net.Listen("tcp", addr)
-	if err == nil {
-		return listener, nil
+// listen listens where cfg says. If its port is taken and spare is true, a free one will do.
+func listen(cfg *config.Config, spare bool) ([]net.Listener, error) {
+	listeners, err := cfg.Listen()
+	if err == nil || !spare {
+		return listeners, err
 	}
-	if spare {
+	asked := cfg.Addrs
+	cfg.Addrs = nil
+	for _, addr := range asked {
 		host, _, _ := net.SplitHostPort(addr)
-		if free, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err == nil {
-			return free, nil
-		}
+		cfg.Addrs = append(cfg.Addrs, net.JoinHostPort(host, "0"))
 	}
-	return nil, fmt.Errorf("cannot listen on %s: choose another -addr, or port 0 for a free one: %w",
-		addr, err)
+	listeners, again := cfg.Listen()
+	if again != nil {
+		return nil, errors.Join(err, again)
+	}
+	return listeners, nil
 }
 
 // above is the address whose port is n above that of addr; port 0 stays, which means a free one.
@@ -36,7 +42,10 @@ func above(addr string, n int) string {
 // is the host's name.
 func reachable(listener net.Listener) string {
 	host, port, err := net.SplitHostPort(listener.Addr().String())
-	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+	if err != nil {
+		return "" // a Unix socket's has none: the node has the host's name
+	}
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
 		if host, err = os.Hostname(); err != nil {
 			host = "localhost"
 		}

@@ -8,44 +8,45 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/natsadapter/service"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-const (
-	startTimeout = 15 * time.Second // to meet the cluster
-	stopTimeout  = 8 * time.Second  // for the farewell to clients, some of them silent, and for what is queued
-)
-
 // A node is a Socket.IO server with a chat on it, and an HTTP server with the page in front of it.
 type node struct {
-	name     string // its address, by which the cluster knows it
-	io       *wsserver.Server
-	chat     *chat
-	service  *service.Service // nil for none
-	listener net.Listener
-	web      *http.Server
-	work     sync.WaitGroup // what runs until stop is called
-	stop     context.CancelFunc
-	served   chan error // gets what Serve returned
+	cfg       *config.Config
+	io        *wsserver.Server
+	service   *service.Service // nil for none
+	listeners []net.Listener
+	web       *http.Server
+	work      sync.WaitGroup // what runs until stop is called
+	stop      context.CancelFunc
+	served    chan error // gets what Serve returned, for each listener
 }
 
 // runNode runs one node until ctx ends or the node fails.
-func runNode(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) error {
-	listener, err := listen(cfg.addr, cfg.spare)
+func runNode(ctx context.Context, cfg *config.Config, own settings, out io.Writer) error {
+	wanted := cfg.Addrs[0]
+	listeners, err := listen(cfg, !cfg.Given("addr"))
 	if err != nil {
 		return err
 	}
-	n, err := startNode(ctx, cfg, listener, nil, out, log)
+	n, err := startNode(ctx, cfg, own, listeners, nil, out)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "node http://%s%s\nOpen it in a browser. Ctrl-C ends it.\n",
-		pageHost(listener), moved(cfg.addr, listener.Addr().String()))
+	for _, l := range listeners {
+		fmt.Fprintf(out, "node %s%s\n", pageURL(l, cfg), moved(wanted, l.Addr().String()))
+	}
+	fmt.Fprintln(out, "Open it in a browser. Ctrl-C ends it.")
 	return n.wait(ctx)
 }
 
@@ -53,65 +54,49 @@ func runNode(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) e
 // in the end. ctx bounds the start alone. kill is called with the name of a node, or NATS, that a
 // user wants killed; nil means that this node's cluster is none to play with.
 func startNode(
-	ctx context.Context, cfg config, listener net.Listener, kill func(name string),
-	out io.Writer, log *slog.Logger,
+	ctx context.Context, cfg *config.Config, own settings, listeners []net.Listener,
+	kill func(name string), out io.Writer,
 ) (*node, error) {
-	adapter, err := open(cfg.adapter)
-	if err != nil {
-		listener.Close()
-		return nil, err
+	if !cfg.Given("node-name") {
+		cfg.Server.Cluster.NodeName = reachable(listeners[0])
 	}
-	name := reachable(listener)
+	letPeers(&cfg.Server.HTTP, own.Peers, kill != nil)
+	mux := http.NewServeMux()
 	n := &node{
-		name:     name,
-		listener: listener,
-		io: wsserver.New(wsserver.Config{
-			Adapter: adapter,
-			Cluster: wsserver.ClusterConfig{NodeName: name},
-			HTTP:    httpConfig(cfg.peers, kill != nil),
-			Logger:  log,
-		}),
+		cfg:       cfg,
+		io:        wsserver.New(cfg.Server),
+		listeners: listeners,
 		web: &http.Server{
+			Handler:           mux,
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
 		},
-		served: make(chan error, 1),
+		served: make(chan error, len(listeners)),
 	}
-	n.chat = newChat(n.io, cfg.peers, kill, log)
-	if err := n.meet(ctx, cfg, out, log); err != nil {
+	chat := newChat(n.io, own.Peers, kill, cfg.Logger)
+	err := cfg.Ready(ctx, n.io)
+	if err == nil && own.Service {
+		n.service, err = startService(ctx, cfg.NATS, "", out, cfg.Logger)
+	}
+	if err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
-	n.work.Go(func() { n.chat.people.run(running) })
-	n.work.Go(func() { n.chat.nodes.run(running) })
-
-	mux := http.NewServeMux()
+	n.work.Go(func() { chat.people.run(running) })
+	n.work.Go(func() { chat.nodes.run(running) })
 	mux.Handle("/socket.io/", n.io)
-	mux.Handle("/", page(cfg.peers))
-	n.web.Handler = mux
-	go func() { n.served <- n.web.Serve(n.listener) }()
+	mux.Handle("/", page(own.Peers))
+	for _, l := range listeners {
+		go func() { n.served <- n.web.Serve(l) }()
+	}
 	return n, nil
 }
 
-// meet waits until the node has met its cluster, and starts the service that cfg asks for.
-func (n *node) meet(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := n.io.Ready(ctx); err != nil {
-		return fmt.Errorf("the node has not met its cluster; does a NATS server run there? "+
-			"without -adapter, one is started: %w", err)
-	}
-	if cfg.service {
-		n.service, err = startService(ctx, cfg.adapter, out, log)
-	}
-	return err
-}
-
-// httpConfig lets the pages of all peers connect. Where they may kill, no other page can, also if
-// its host's name leads here (DNS rebinding): then the request's Host is that name.
-func httpConfig(peers []string, kill bool) wsserver.HTTPConfig {
+// letPeers lets the pages of all peers connect. Where they may kill, no other page can, also if its
+// host's name leads here (DNS rebinding): then the request's Host is that name.
+func letPeers(cfg *wsserver.HTTPConfig, peers []string, kill bool) {
 	var hosts, origins []string
 	for _, peer := range peers {
 		hosts = append(hosts, peer)
@@ -120,9 +105,14 @@ func httpConfig(peers []string, kill bool) wsserver.HTTPConfig {
 		}
 	}
 	for _, host := range hosts {
-		origins = append(origins, "http://"+host)
+		origins = append(origins, "http://"+host, "https://"+host)
 	}
-	cfg := wsserver.HTTPConfig{CORS: &wsserver.CORS{Origins: origins}}
+	var cors wsserver.CORS
+	if cfg.CORS != nil {
+		cors = *cfg.CORS
+	}
+	cors.Origins = slices.Concat(cors.Origins, origins)
+	cfg.CORS = &cors
 	if kill {
 		cfg.AllowRequest = func(r *http.Request) error {
 			if !slices.Contains(hosts, r.Host) {
@@ -131,32 +121,45 @@ func httpConfig(peers []string, kill bool) wsserver.HTTPConfig {
 			return nil
 		}
 	}
-	return cfg
 }
 
-// pageHost is the host and port of the page for a browser on this host.
-func pageHost(listener net.Listener) string {
+// pageURL is the address of the page for a browser on this host.
+func pageURL(listener net.Listener, cfg *config.Config) string {
 	host, port, err := net.SplitHostPort(listener.Addr().String())
-	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+	if err != nil {
+		return "unix:" + listener.Addr().String()
+	}
+	if net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1" // all addresses, this one among them
 	}
-	return net.JoinHostPort(host, port)
+	scheme := "http"
+	if cfg.Given("tls.cert") {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // wait waits until ctx ends or the node fails, and stops it.
 func (n *node) wait(ctx context.Context) error {
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-n.served:
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			n.cfg.Reload(n.io) // it logs what is wrong
+		case <-ctx.Done():
+			return n.close()
+		case err := <-n.served:
+			return errors.Join(err, n.close())
+		}
 	}
-	return errors.Join(err, n.close())
 }
 
 // close ends the node: it says goodbye to its clients and to its cluster, and returns when it has
 // stopped, or has had its time.
 func (n *node) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.ShutdownTime)
 	defer cancel()
 	if n.stop != nil {
 		n.stop()
@@ -167,6 +170,8 @@ func (n *node) close() error {
 		err = n.service.Close(ctx)
 	}
 	err = errors.Join(err, n.io.Shutdown(ctx, n.web))
-	n.listener.Close() // a second time, unless it never served
+	for _, l := range n.listeners {
+		l.Close() // a second time, unless it never served
+	}
 	return err
 }

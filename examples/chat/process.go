@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,16 +22,18 @@ const (
 
 // A process is a child of this one that runs the same program. It is started again when it ends.
 type process struct {
-	args   []string
-	addr   string            // to listen on; the first start may find another
-	spare  bool              // it may
-	known  chan struct{}     // closed when addr is where it listens, for good
-	told   chan struct{}     // closed when about is there
-	about  string            // the line that it waits for
-	ready  chan struct{}     // closed when it was ready for the first time
-	asks   func(name string) // is called when it wants a process killed
-	pause  time.Duration     // before it is started again
-	stderr io.Writer
+	role     string
+	args     []string          // beside those that every role has
+	addr     string            // to listen on; the first start may find another
+	spare    bool              // it may
+	known    chan struct{}     // closed when addr is where it listens, for good
+	told     chan struct{}     // closed when about is there
+	about    string            // the line that it waits for
+	ready    chan struct{}     // closed when it was ready for the first time
+	asks     func(name string) // is called when it wants a process killed
+	pause    time.Duration     // before it is started again
+	patience time.Duration     // for its end
+	stderr   io.Writer
 
 	mu  sync.Mutex // guards cmd
 	cmd *exec.Cmd  // nil while it does not run
@@ -44,7 +47,7 @@ func (p *process) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if !isClosed(p.ready) {
-			return fmt.Errorf("chat %s does not start: %w", strings.Join(p.args, " "), err)
+			return fmt.Errorf("%s at %s does not start: %w", p.role, p.addr, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -54,25 +57,22 @@ func (p *process) run(ctx context.Context) error {
 	}
 }
 
-// once runs the process until it ends. When ctx ends, so does its input, and it has stopTimeout and
-// a little more to end.
+// once runs the process until it ends. When ctx ends, so does its input, and it has
+// p.patience to end.
 func (p *process) once(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := append(p.args, "-addr", p.addr)
-	if p.spare {
-		args = append(args, "-spare")
-	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	args := []string{childFlag, p.role, p.addr, strconv.FormatBool(p.spare)}
+	cmd := exec.CommandContext(ctx, self, append(args, p.args...)...)
 	cmd.Stderr = p.stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
 	cmd.Cancel = input.Close
-	cmd.WaitDelay = stopTimeout + 2*time.Second
+	cmd.WaitDelay = p.patience
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

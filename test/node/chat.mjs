@@ -29,6 +29,8 @@ const browser = await puppeteer.launch({
   ],
 });
 process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 10 })); // after puppeteer's
+const t0 = Date.now();
+const step = (...what) => console.log(((Date.now() - t0) / 1000).toFixed(1), ...what);
 const problems = [];
 const asked = [];
 let dying = false; // while nodes die, pages may fail to connect
@@ -115,7 +117,7 @@ try {
   await bob.say("<b>and back</b> & 'quoted'");
   await ann.hears("Bob", "<b>and back</b> & 'quoted'");
 
-  console.log('at: a room of two');
+  step('a room of two');
   // A room of two, which the third does not hear. What comes after in the lobby shows that nothing
   // else will.
   await ann.join("a.b > *");
@@ -128,7 +130,7 @@ try {
   await dora.hears("Bob", "for all");
   assert.ok(!(await dora.texts()).includes("between us"));
 
-  console.log('at: after leaving');
+  step('after leaving');
   // After leaving, the room is silent.
   await bob.click('#rooms button[data-room="a.b > *"]');
   await bob.click("#leave");
@@ -140,7 +142,7 @@ try {
   await bob.hears("Ann", "done");
   assert.ok(!(await bob.texts()).includes("alone"));
 
-  console.log('at: a node dies');
+  step('a node dies');
   // A node dies. Its clients go on elsewhere, and the pages say so.
   dying = true;
   const died = ann.stands(node(two), "suspect", "gone", "back");
@@ -154,15 +156,15 @@ try {
   for (const [name, p] of Object.entries({ Bob: bob, Dora: dora })) {
     after[name] = await p.page.$eval("#node", (n) => n.dataset.node);
   }
-  console.log("at: after that death", after);
+  step("after that death", after);
   for (const p of [ann, bob, dora]) await p.sees(after);
   await bob.say("my node has died, and I am still here");
   await ann.hears("Bob", "my node has died, and I am still here");
   if (screenshot) await ann.page.screenshot({ path: screenshot }); // the node stays dead for long
-  console.log("at: its return");
+  step("its return");
   await ann.stands(node(two), "back", "here");
 
-  console.log("at: NATS dies");
+  step("NATS dies");
   // NATS dies, and returns. What is said meanwhile arrives.
   const lost = bob.stands("#broker li", "reconnecting");
   await bob.click(kill("NATS"));
