@@ -190,14 +190,14 @@ func TestTwoProcesses(t *testing.T) {
 	if m := hear[message](ada, "joined"); m.From != "Bob" {
 		t.Errorf("joined: got %+v, want Bob", m)
 	}
-	ada.ask("say", say("lobby", "hello"))
-	if m := hear[message](bob, "said"); m.From != "Ada" || m.Text != "hello" {
-		t.Errorf("said: got %+v, want Ada's greeting", m)
-	}
 	hearUntil(bob, "people", func(list roomPeople) bool {
 		return list.Total == 2 && list.People[0] == person{ada.id, "Ada", host(a.nodes[0])} &&
 			list.People[1] == person{bob.id, "Bob", host(b.nodes[0])}
 	})
+	ada.ask("say", say("lobby", "hello"))
+	if m := hear[message](bob, "said"); m.From != "Ada" || m.Text != "hello" {
+		t.Errorf("said: got %+v, want Ada's greeting", m)
+	}
 	stranger.ask("say", say("lobby", "mine"))
 	if m := hear[message](stranger, "said"); m.From != "Stranger" {
 		t.Errorf("said in another cluster: got %+v, want the stranger's own words first", m)
