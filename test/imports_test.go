@@ -114,6 +114,48 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// linkedBy says for modules that are heavy which packages alone may link them, besides programs.
+var linkedBy = map[string][]string{
+	"github.com/prometheus/": {"wsserver/metrics"},
+}
+
+// TestLinked: a program that does not import what needs a heavy module does not link it.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Deps", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := json.NewDecoder(strings.NewReader(string(out)))
+	found := make(map[string]bool)
+	for {
+		var p struct {
+			ImportPath, Name string
+			Deps             []string
+		}
+		if err := packages.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		for heavy, by := range linkedBy {
+			if !slices.ContainsFunc(p.Deps, func(dep string) bool { return strings.HasPrefix(dep, heavy) }) {
+				continue
+			}
+			found[heavy] = true
+			if p.Name != "main" && !slices.Contains(by, name) {
+				t.Errorf("%s links %s, which is for %s", name, heavy, strings.Join(by, ", "))
+			}
+		}
+	}
+	for heavy := range linkedBy {
+		if !found[heavy] {
+			t.Errorf("nothing links %s", heavy)
+		}
+	}
+}
+
 // standard reports whether a package is of the standard library: the first element of all other paths has a dot.
 func standard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
