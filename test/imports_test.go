@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"wsserver/internal/budget":     {"std"},
 	"wsserver/internal/outbox":     {"wsserver/internal/budget", "std"},
 	"wsserver/internal/transport":  {"wsserver/internal/budget", "wsserver/internal/engineio", "wsserver/internal/netpoll", "wsserver/internal/outbox", "github.com/gobwas/ws"},
-	"examples/chat":                {"adapter", "adapter/cluster", "natsadapter", "natsadapter/embedded", "natsadapter/service", "wsserver", "std"},
+	"examples/chat":                {"adapter", "adapter/cluster", "natsadapter", "natsadapter/config", "natsadapter/embedded", "natsadapter/service", "wsserver", "std"},
 	"examples/notify":              {"adapter/cluster", "natsadapter/config", "natsadapter/embedded", "natsadapter/service", "wsserver", "github.com/MicahParks/keyfunc/v3", "github.com/golang-jwt/jwt/v5", "golang.org/x/time/rate", "std"},
 	"examples/notify/small":        {"natsadapter/config", "wsserver", "github.com/golang-jwt/jwt/v5", "std"},
 	"bench":                        {"adapter", "adapter/cluster", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/nats-io/nats.go", "std"},
@@ -110,6 +110,48 @@ func TestImports(t *testing.T) {
 		}
 		if n < len(mayImport)/2 {
 			t.Errorf("%s: go list found %d packages only", goos, n)
+		}
+	}
+}
+
+// linkedBy says for modules that are heavy which packages alone may link them, besides programs.
+var linkedBy = map[string][]string{
+	"github.com/prometheus/": {"wsserver/metrics"},
+}
+
+// TestLinked: a program that does not import what needs a heavy module does not link it.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Deps", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := json.NewDecoder(strings.NewReader(string(out)))
+	found := make(map[string]bool)
+	for {
+		var p struct {
+			ImportPath, Name string
+			Deps             []string
+		}
+		if err := packages.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		for heavy, by := range linkedBy {
+			if !slices.ContainsFunc(p.Deps, func(dep string) bool { return strings.HasPrefix(dep, heavy) }) {
+				continue
+			}
+			found[heavy] = true
+			if p.Name != "main" && !slices.Contains(by, name) {
+				t.Errorf("%s links %s, which is for %s", name, heavy, strings.Join(by, ", "))
+			}
+		}
+	}
+	for heavy := range linkedBy {
+		if !found[heavy] {
+			t.Errorf("nothing links %s", heavy)
 		}
 	}
 }

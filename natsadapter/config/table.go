@@ -91,6 +91,7 @@ var tables = []table{
 		{key: "ping-timeout", field: "Server.PingTimeout", zero: "20s", least: "1ms", help: "how long a client may take to answer a ping"},
 		{key: "connect-timeout", field: "Server.ConnectTimeout", zero: "45s", help: "how long a connection may take to connect to its first namespace"},
 		{key: "upgrade-timeout", field: "Server.UpgradeTimeout", zero: "10s", help: "how long the change from polling to a WebSocket may take"},
+		{key: "time-handlers", field: "Server.TimeHandlers", help: "measures how long handlers take, for /metrics"},
 		{key: "ack-timeout", field: "Server.AckTimeout", zero: "30s", help: "how long the program waits for clients' answers where it does not say"},
 		{key: "compression.websocket", field: "Server.Compression.PerMessageDeflate", help: "whether messages of WebSockets are compressed"},
 		{key: "compression.http", field: "Server.Compression.HTTP", help: "whether answers to clients that poll are compressed"},

@@ -16,16 +16,20 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 )
 
-// load is a server with clients over loopback, all in one room, that throw away what they get.
-func load(b *testing.B, clients int) *wsserver.Server {
+// load is a server with clients, all in one room, that throw away what they get: over loopback, or in memory, where
+// there may be more than a process may have files open.
+func load(b *testing.B, clients int, inMemory bool) *wsserver.Server {
 	b.Helper()
 	srv := newServer(b, wsserver.Config{})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return s.Join(ctx, "room") })
 	web := httptest.NewServer(srv)
 	b.Cleanup(web.Close)
 	for range clients {
-		nc, err := net.Dial("tcp", web.Listener.Addr().String())
-		if err != nil {
+		var nc net.Conn
+		var err error
+		if inMemory {
+			nc = wsrig.Serve(b, srv)
+		} else if nc, err = net.Dial("tcp", web.Listener.Addr().String()); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { nc.Close() })
@@ -44,7 +48,7 @@ func load(b *testing.B, clients int) *wsserver.Server {
 func BenchmarkScrape(b *testing.B) {
 	for _, clients := range []int{10, 10_000} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
-			h := Handler(load(b, clients))
+			h := Handler(load(b, clients, true))
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
@@ -61,7 +65,7 @@ func BenchmarkScrape(b *testing.B) {
 // in turns. It reports the median time of a delivery of each, in ns, and their ratio.
 func BenchmarkDelivery(b *testing.B) {
 	const room, broadcasts, rounds = 1000, 200, 5
-	srv := load(b, room)
+	srv := load(b, room, false)
 	h := Handler(srv)
 	scraping := make(chan bool)
 	done := make(chan struct{})

@@ -23,7 +23,6 @@ package metrics
 import (
 	"net/http"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -59,7 +58,7 @@ func New(servers ...*wsserver.Server) *Collector {
 	for _, srv := range servers {
 		count[srv.NodeName()]++
 	}
-	c := &Collector{version: version()}
+	c := &Collector{version: wsserver.Version()}
 	for _, srv := range servers {
 		name := srv.NodeName()
 		if count[name] > 1 {
@@ -119,27 +118,4 @@ func histogram(t wsserver.HandlerTime, name string) prometheus.Metric {
 	}
 	sum += t.Counts[len(t.Bounds)]
 	return prometheus.MustNewConstHistogram(handlerTime, sum, t.Sum.Seconds(), buckets, name)
-}
-
-// module is what versions are told of.
-const module = "github.com/belfry-io/belfry"
-
-// version is that of this module in the program; "(devel)" or empty if it was built from a folder.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	if info.Main.Path == module {
-		return info.Main.Version
-	}
-	for _, dep := range info.Deps {
-		if dep.Path == module {
-			if dep.Replace != nil {
-				return dep.Replace.Version
-			}
-			return dep.Version
-		}
-	}
-	return ""
 }

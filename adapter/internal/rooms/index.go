@@ -165,14 +165,11 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 
 // WouldHave returns how many rooms a member would be in, besides its own, if it joined some more.
 func (x *Index[M]) WouldHave(id string, names []string) int {
-	has := slices.DeleteFunc(x.RoomsOf(id), func(name string) bool { return name == id })
-	count := len(has)
-	for i, name := range names {
-		if name != id && !slices.Contains(has, name) && !slices.Contains(names[:i], name) {
-			count++
-		}
+	all := map[string]bool{id: true}
+	for _, name := range slices.Concat(x.RoomsOf(id), names) {
+		all[name] = true
 	}
-	return count
+	return len(all) - 1
 }
 
 // Leave takes a member out of a room. left is false if it was not there; deleted says that it was the last.
@@ -371,11 +368,10 @@ func (x *Index[M]) RoomsOf(id string) []string {
 	return names
 }
 
-// Shared returns the names of the rooms that have a member other than the one whose own they are, in no order.
+// Shared returns the names of the rooms that have a member other than the one whose own they are, in no order; NumShared counts
+// them.
 func (x *Index[M]) Shared() []string { return slices.Collect(maps.Keys(x.names)) }
-
-// NumShared is how many rooms Shared returns.
-func (x *Index[M]) NumShared() int { return len(x.names) }
+func (x *Index[M]) NumShared() int   { return len(x.names) }
 
 // Rooms returns the names of all rooms with a member, in no order.
 func (x *Index[M]) Rooms() []string {
