@@ -167,7 +167,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The same key again delivers nothing again, at the same node and at another, and gets the same answer.
+// The same key again delivers nothing again, at the same node and at another, and gets the same
+// answer.
 func TestIdempotency(t *testing.T) {
 	a := new(adapter.Memory)
 	one, two := newTestNode(t, a), newTestNode(t, a)

@@ -30,8 +30,8 @@ type node struct {
 	stop      context.CancelFunc
 }
 
-// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close must be
-// called in the end. i counts the nodes of the process.
+// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close
+// must be called in the end. i counts the nodes of the process.
 func newNode(cfg *config.Config, own settings, i int, id *identity) (*node, error) {
 	listeners, err := listen(cfg, i)
 	if err != nil {
@@ -66,8 +66,8 @@ func httpConfig() wsserver.HTTPConfig {
 	}
 }
 
-// listen listens for the node i of the process, on the port that is i behind that of cfg. Instead of the
-// default port, if that is taken, it takes another one.
+// listen listens for the node i of the process, on the port that is i behind that of cfg. Instead
+// of the default port, if that is taken, it takes another one.
 func listen(cfg *config.Config, i int) ([]net.Listener, error) {
 	addrs := cfg.Addrs
 	defer func() { cfg.Addrs = addrs }()
@@ -99,7 +99,7 @@ func (n *node) open(ctx context.Context) {
 	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.watching.Go(func() { n.devices.watch(ctx) })
 	for _, l := range n.listeners {
-		go func() { n.served <- n.web.Serve(l) }()
+		go func() { n.served <- n.web.Serve(n.io.Pace(l)) }()
 	}
 }
 
@@ -113,8 +113,8 @@ func (n *node) wait() error {
 	return nil
 }
 
-// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has stopped,
-// or ctx ends.
+// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has
+// stopped, or ctx ends.
 func (n *node) close(ctx context.Context) error {
 	if n.stop != nil {
 		n.stop()
