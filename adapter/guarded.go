@@ -45,3 +45,15 @@ type Confirmer interface {
 	// returns nil, nil.
 	Confirm(ctx context.Context, topics ...Topic) (denied map[Topic]error, err error)
 }
+
+// A Counter is an [Adapter] that counts what happens to its links.
+type Counter interface {
+	// Counts returns the counts of all links since the Adapter was made. It does not wait.
+	Counts() Counts
+}
+
+// Counts are those of a [Counter].
+type Counts struct {
+	Dropped uint64 // messages that came and were dropped, because the node was too slow to take them
+	Denied  uint64 // subscriptions and messages that the broker denied
+}

@@ -138,7 +138,10 @@ type Stats struct {
 	Overheard   uint64 // messages for other nodes, dropped during a single subscription to all rooms
 }
 
-var _ adapter.Guarded = (*Adapter)(nil)
+var (
+	_ adapter.Guarded = (*Adapter)(nil)
+	_ adapter.Counter = (*Adapter)(nil)
+)
 
 // New returns an Adapter for cfg. New does not check cfg; Open does.
 func New(cfg Config) *Adapter {
@@ -168,6 +171,11 @@ func (a *Adapter) Stats() Stats {
 		Refused:     a.stats.refused.Load(),
 		Overheard:   a.stats.overheard.Load(),
 	}
+}
+
+// Counts implements [adapter.Counter].
+func (a *Adapter) Counts() adapter.Counts {
+	return adapter.Counts{Dropped: a.stats.dropped.Load(), Denied: a.stats.refused.Load()}
 }
 
 // Open implements [adapter.Adapter]. It returns when a server has been reached, or none could be:

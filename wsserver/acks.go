@@ -54,8 +54,9 @@ func (a *acks) remove(id uint64) answered {
 	return call
 }
 
-// removeAll ends all waits, when the life has ended: there will be no acknowledgement.
-func (a *acks) removeAll() {
+// removeAll ends all waits, when the life has ended: there will be no acknowledgement. It returns
+// how many they were.
+func (a *acks) removeAll() int {
 	a.mu.Lock()
 	asks := a.waiting
 	a.waiting = nil
@@ -63,7 +64,31 @@ func (a *acks) removeAll() {
 	for _, call := range asks {
 		call(packet.Args{}, false)
 	}
+	return len(asks)
 }
+
+// expect is acks.add for the socket, and counts what it waits for, as forget and forgetAll do.
+func (s *Socket) expect(id uint64, call answered) error {
+	waiting := &s.conn.server.counts.acks
+	waiting.Add(1)
+	err := s.acks.add(&s.life, id, call)
+	if err != nil {
+		waiting.Add(-1)
+	}
+	return err
+}
+
+// forget is acks.remove for the socket.
+func (s *Socket) forget(id uint64) answered {
+	call := s.acks.remove(id)
+	if call != nil {
+		s.conn.server.counts.acks.Add(-1)
+	}
+	return call
+}
+
+// forgetAll is acks.removeAll for the socket.
+func (s *Socket) forgetAll() { s.conn.server.counts.acks.Add(int64(-s.acks.removeAll())) }
 
 // newAckID returns an id for an acknowledgement, never 0. No two of a server are the same, so that
 // one id serves all sockets of a broadcast.

@@ -126,6 +126,7 @@ func (s *Socket) greet(other sink) bool {
 				return false
 			}
 		}
+		s.conn.count(s)
 		// Nothing is delivered before the client knows of its connection, and everything after:
 		// first what it has missed.
 		s.conn.session.Append(frame)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // conn is a client's connection: one Engine.IO session, with a socket for each namespace that the
@@ -30,6 +31,7 @@ type conn struct {
 	auth    int      // bytes that sockets whose handlers have not ended have as their auth
 	live    int32    // how many these are
 	closed  bool
+	carried engineio.Transport // by which its sockets count in their namespaces; 0 before the first
 }
 
 // errState is a packet that has no place here: Socket.IO closes the connection.
@@ -93,7 +95,7 @@ func (c *conn) route(p *packet.Packet) error {
 		c.server.counts.events.Add(1)
 		s.push(p)
 	case packet.Ack:
-		if call := s.acks.remove(p.ID); call != nil {
+		if call := s.forget(p.ID); call != nil {
 			call(p.Args, true) // one that nothing waits for, or without an id, is ignored, as Socket.IO does
 		}
 	case packet.Disconnect:
@@ -115,33 +117,41 @@ func (c *conn) connect(p *packet.Packet) error {
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "Invalid namespace")))
 		return nil
 	}
-	s := newSocket(c, p.Namespace, p.Data)
+	switch why, ok := c.begin(newSocket(c, p.Namespace, p.Data), len(p.Data)); {
+	case ok:
+		return nil
+	case why == declinedSockets:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
+		c.server.decline(why, "remote", c.handshake.remote)
+	default:
+		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
+		c.server.decline(why, "remote", c.handshake.remote)
+	}
+	return nil
+}
+
+// begin has a socket connect, whose auth has so many bytes, unless its namespace has one. It reports
+// false if there may be no more, because of which limit.
+func (c *conn) begin(s *Socket, auth int) (why declined, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil
-	}
-	if slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.name == p.Namespace }) {
-		return nil
+	if c.closed || slices.ContainsFunc(c.sockets, func(o *Socket) bool { return o.name == s.name }) {
+		return 0, true
 	}
 	limits := c.server.bounds.Load()
 	switch {
 	case int(c.live) >= limits.MaxSockets:
-		c.server.decline(declinedSockets, "remote", c.handshake.remote)
-		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
-		return nil
-	case c.auth+len(p.Data) > limits.HandshakeBytes:
-		c.server.decline(declinedAuth, "remote", c.handshake.remote)
-		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
-		return nil
+		return declinedSockets, false
+	case c.auth+auth > limits.HandshakeBytes:
+		return declinedAuth, false
 	}
-	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == p.Namespace })
+	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == s.name })
 	c.sockets = append(c.sockets, s)
 	c.live++
-	c.auth += len(p.Data)
+	c.auth += auth
 	s.inbox.running = true // nobody else knows s yet
 	c.server.handlers.Go(s.connect)
-	return nil
+	return 0, true
 }
 
 // socketDone says that the handlers of a socket have ended.
@@ -172,11 +182,42 @@ func (c *conn) removeSocket(s *Socket, last *engine.Frame, late bool) {
 		c.session.Append(last)
 	}
 	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
+	if s.counted {
+		s.counted = false
+		s.seat.ns.carried(c.carried).Add(-1)
+	}
 	if late && !slices.Contains(c.left, s.name) {
 		if len(c.left) == maxLeft {
 			c.left = slices.Delete(c.left, 0, 1)
 		}
 		c.left = append(c.left, s.name)
+	}
+}
+
+// count counts a socket whose client is told that it is connected, until removeSocket.
+func (c *conn) count(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.carried == 0 {
+		c.carried = c.session.Transport()
+	}
+	s.counted = true
+	s.seat.ns.carried(c.carried).Add(1)
+}
+
+// Moved implements [engine.Owner].
+func (c *conn) Moved() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	to := c.session.Transport()
+	for _, s := range c.sockets {
+		if s.counted && c.carried != to {
+			s.seat.ns.carried(c.carried).Add(-1)
+			s.seat.ns.carried(to).Add(1)
+		}
+	}
+	if c.carried != 0 {
+		c.carried = to
 	}
 }
 

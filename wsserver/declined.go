@@ -25,7 +25,7 @@ const (
 var declinedHints = [numDeclined]string{
 	declinedSockets:    "a client has as many sockets as it may: Config.Limits.MaxSockets",
 	declinedAuth:       "a client's auth is too large: Config.Limits.HandshakeBytes",
-	declinedNamespaces: "there are too many dynamic namespaces; raise Config.Limits.MaxNamespaces, or match fewer names",
+	declinedNamespaces: "there are too many dynamic namespaces: raise Config.Limits.MaxNamespaces, or match fewer",
 	declinedOfAddress:  "clients of one address have made as many namespaces as they may: Config.Limits.NamespacesPerAddress",
 	declinedRooms:      "a socket is in as many rooms as it may: Config.Limits.MaxRooms",
 }
@@ -34,7 +34,8 @@ var declinedHints = [numDeclined]string{
 func (srv *Server) decline(why declined, key, value string) {
 	srv.counts.declined[why].Add(1)
 	if more, ok := srv.declined[why].take(); ok {
-		srv.cfg.Logger.Warn("belfry: clients are refused: "+declinedHints[why], key, value, "others since the last line", more)
+		srv.cfg.Logger.Warn("belfry: clients are refused: "+declinedHints[why], key, value,
+			"others since the last line", more)
 	}
 }
 

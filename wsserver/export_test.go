@@ -10,7 +10,7 @@ func (s *Socket) PendingAcks() int {
 }
 
 // Expect is what a broadcast does that asks s, and finds out meanwhile that it has ended.
-func (s *Socket) Expect() error { return s.acks.add(&s.life, 0, func(packet.Args, bool) {}) }
+func (s *Socket) Expect() error { return s.expect(0, func(packet.Args, bool) {}) }
 
 // Listening reports whether the rooms tell the namespace of their events.
 func (ns *Namespace) Listening() bool {

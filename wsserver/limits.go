@@ -224,7 +224,8 @@ func (srv *Server) SetLimits(l Limits) error {
 		{"SlowAfter", l.SlowAfter == now.SlowAfter}, {"BehindFor", l.BehindFor == now.BehindFor},
 	} {
 		if !fixed.same {
-			wrong("Limits."+fixed.field, "it cannot change while the server runs: keep the value of Config, or make a new Server")
+			wrong("Limits."+fixed.field,
+				"it cannot change while the server runs: keep the value of Config, or make a new Server")
 		}
 	}
 	if errs != nil {

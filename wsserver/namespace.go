@@ -3,9 +3,11 @@ package wsserver
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
 // A Namespace is a part of a server that clients connect to by name, with its own sockets, rooms
@@ -18,6 +20,8 @@ type Namespace struct {
 	rooms  *cluster.Rooms
 	all    *sockets.Namespace // the sockets of all nodes
 	parent *ParentNamespace   // whose child it is; nil for none
+
+	byPolling, byWebSocket atomic.Int64 // connected sockets, by what carries them: see conn.count
 
 	// server.mu guards what follows.
 	maker    netip.Addr // of the client that made it, if that is counted
@@ -126,4 +130,12 @@ func (ns *Namespace) Socket(id string) (*Socket, bool) {
 		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
 	return s, true
+}
+
+// carried counts the connected sockets that a transport carries.
+func (ns *Namespace) carried(by engineio.Transport) *atomic.Int64 {
+	if by == engineio.TransportPolling {
+		return &ns.byPolling
+	}
+	return &ns.byWebSocket
 }

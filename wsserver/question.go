@@ -66,11 +66,11 @@ func (s *Socket) Ask(ctx context.Context, event string, args ...any) (*Question,
 	// Whoever takes the question out of the socket's acks ends it.
 	stop := context.AfterFunc(ctx, func() {
 		cancel()
-		if s.acks.remove(id) != nil {
+		if s.forget(id) != nil {
 			q.end(sockets.Response{}, q.unanswered(context.Cause(ctx)))
 		}
 	})
-	err := s.acks.add(&s.life, id, func(args packet.Args, ok bool) {
+	err := s.expect(id, func(args packet.Args, ok bool) {
 		stop()
 		cancel()
 		if ok {
@@ -91,7 +91,7 @@ func (s *Socket) Ask(ctx context.Context, event string, args ...any) (*Question,
 	if err != nil {
 		stop()
 		cancel()
-		s.acks.remove(id)
+		s.forget(id)
 		return nil, err
 	}
 	return q, nil

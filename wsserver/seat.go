@@ -119,7 +119,7 @@ func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 		answer(nil, false)
 		return
 	}
-	err := s.acks.add(&s.life, d.id, func(args packet.Args, ok bool) {
+	err := s.expect(d.id, func(args packet.Args, ok bool) {
 		if !ok {
 			answer(nil, false)
 			return
@@ -133,7 +133,7 @@ func (m *member) DeliverWithAck(frame any, answer func(payload []byte, ok bool))
 	case err != nil:
 		answer(nil, true)
 	case !s.deliver(d):
-		if call := s.acks.remove(d.id); call != nil {
+		if call := s.forget(d.id); call != nil {
 			call(packet.Args{}, false)
 		}
 	}
@@ -145,7 +145,7 @@ func (m *member) CancelAck(frame any) {
 	if !d.wantsAck {
 		return
 	}
-	m.acks.remove(d.id)
+	m.socket().forget(d.id)
 	if heir := m.heir(); heir != nil {
 		heir.CancelAck(frame) // it may have been asked in the socket's place
 	}

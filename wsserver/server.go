@@ -71,6 +71,7 @@ type Server struct {
 	lastAck atomic.Uint64 // the id of the last acknowledgement that a client was asked for
 
 	counts    counts
+	handled   *handlerTimes // nil without Config.TimeHandlers
 	endings   endings
 	unmatched rarely                       // logs that a match has panicked
 	undecoded rarely                       // logs that a broadcast cannot be decoded
@@ -83,6 +84,7 @@ type counts struct {
 	events, unhandled, discarded, failures, unusable atomic.Uint64
 
 	declined [numDeclined]atomic.Uint64
+	acks     atomic.Int64 // that sockets wait for
 }
 
 // New returns a Server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in
@@ -104,6 +106,9 @@ func New(cfg Config) *Server {
 		accepts:    rate.NewLimiter(rate.Inf, 1),
 		namespaces: namespaces{byName: make(map[string]*Namespace)},
 	}
+	if cfg.TimeHandlers {
+		srv.handled = new(handlerTimes)
+	}
 	if unusable != nil {
 		cfg.Logger.Error("belfry: nothing is served: the Config is wrong", "error", unusable)
 	}
@@ -119,6 +124,7 @@ func New(cfg Config) *Server {
 		NameSuspects: cfg.Cluster.NameSuspects,
 	})
 	srv.hub.OnServerSide(srv.serverEvent)
+	srv.tellAbout()
 	srv.cors = cfg.HTTP.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,

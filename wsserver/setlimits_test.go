@@ -152,7 +152,7 @@ func TestMaxRooms(t *testing.T) {
 			}
 		}
 		join(wsserver.ErrTooManyRooms, "a", "b", "c", "d")
-		join(nil, "a", "b", "a", s.ID())
+		join(nil, "a", "b", "a", "b", s.ID())
 		join(wsserver.ErrTooManyRooms, "c", "d")
 		join(nil, "c", "a")
 		join(wsserver.ErrTooManyRooms, "d")

@@ -22,6 +22,8 @@ type Socket struct {
 	conn *conn
 	auth *string // in JSON; nil for none
 
+	counted bool // in its namespace; conn.mu guards it
+
 	// Its parts. Each has its own lock; life's comes first.
 	life     life
 	inbox    inbox

@@ -79,7 +79,9 @@ func (t *turnstile) pass(ctx context.Context, l *Limits) *engineio.Error {
 }
 
 // await waits for what.
-func (t *turnstile) await(ctx context.Context, what <-chan struct{}, tooLate <-chan time.Time, l *Limits) *engineio.Error {
+func (t *turnstile) await(
+	ctx context.Context, what <-chan struct{}, tooLate <-chan time.Time, l *Limits,
+) *engineio.Error {
 	select {
 	case <-what:
 		return nil

@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
@@ -49,7 +50,14 @@ func (s *Socket) work() {
 			return
 		}
 		e := &Event{socket: s, packet: p, name: p.Event()}
-		s.protect(e.name, func() error { return e.refuse(s.pass(0, s.life.ctx, e)) })
+		handle := func() error { return e.refuse(s.pass(0, s.life.ctx, e)) }
+		if times := s.conn.server.handled; times != nil {
+			begun := time.Now()
+			s.protect(e.name, handle)
+			times.add(time.Since(begun))
+			continue
+		}
+		s.protect(e.name, handle)
 	}
 }
 
@@ -68,7 +76,7 @@ func (s *Socket) endBefore(before stage, reason error, last *engine.Frame) bool 
 		s.conn.removeSocket(s, last, last != nil && greeted)
 	})
 	if ended {
-		s.acks.removeAll()
+		s.forgetAll()
 	}
 	return ended
 }

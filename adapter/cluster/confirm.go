@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/adapter"
@@ -149,11 +150,34 @@ type joining struct {
 	tickets []*ticket     // subscriptions that the broker has yet to confirm
 }
 
+// joins counts the Joins that wait for the cluster.
+type joins struct {
+	waiting         atomic.Int64
+	ended, unfenced atomic.Uint64
+	took            atomic.Int64 // of all that have ended, in nanoseconds
+}
+
+// begin counts one that begins to wait. end is to be called with how it has ended.
+func (j *joins) begin() (end func(error)) {
+	j.waiting.Add(1)
+	begun := time.Now()
+	return func(err error) {
+		j.waiting.Add(-1)
+		j.ended.Add(1)
+		j.took.Add(int64(time.Since(begun)))
+		if err != nil {
+			j.unfenced.Add(1)
+		}
+	}
+}
+
 // fenced waits for what interest returned.
-func (h *Hub) fenced(ctx context.Context, j *joining) error {
+func (h *Hub) fenced(ctx context.Context, j *joining) (err error) {
 	if j == nil {
 		return nil
 	}
+	end := h.joins.begin()
+	defer func() { end(err) }()
 	select {
 	case missing := <-j.fence:
 		broker, ended := h.confirmed(ctx, j.tickets, len(missing) == 0)

@@ -110,6 +110,7 @@ type Hub struct {
 	machine *machine
 	next    time.Duration // when the ticker will run
 	state   adapter.State
+	hasMet  bool          // the node has met the cluster at least once
 	openErr error         // why the adapter could not be opened, when it was tried last
 	meeting chan struct{} // closed when the opening of the link ends; nil outside of it
 	counts  hubCounts
@@ -127,6 +128,7 @@ type Hub struct {
 	peakRooms int // see shrink.Map
 
 	confirms *confirmer // what this node is subscribed to
+	joins    joins      // that wait for the cluster
 
 	ask      *ask.Exchange // what this node asks others, and they ask it
 	handlers handlers      // what the program answers them
@@ -237,9 +239,26 @@ func (h *Hub) Ready(ctx context.Context) error {
 	}
 }
 
+// Met reports whether the node has ever met its cluster, as Ready waits for; if not, err says what
+// it waits for, or what is in its way. It does not wait.
+func (h *Hub) Met() (met bool, err error) {
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	switch {
+	case h.hasMet:
+		return true, nil
+	case h.openErr != nil:
+		return false, h.openErr
+	case h.state.Reason != nil:
+		return false, fmt.Errorf("cluster: not connected to the cluster: %w", h.state.Reason)
+	}
+	return false, errors.New("cluster: no node of the cluster has answered yet")
+}
+
 // becomeReady lets Ready return err. h.meshMu must be held once the Hub is shared.
 func (h *Hub) becomeReady(err error) {
 	h.openErr = err
+	h.hasMet = h.hasMet || err == nil
 	h.readyOnce.Do(func() { close(h.ready) })
 }
 

@@ -40,6 +40,14 @@ func (r *Rooms) Names() []string {
 	})
 }
 
+// RoomCount returns the number of rooms that have a member on this node, at no cost. A member's own
+// room counts once another member is in it.
+func (r *Rooms) RoomCount() int {
+	r = r.lock(false)
+	defer r.mu.Unlock()
+	return r.index.NumShared()
+}
+
 // Members returns the ids of a room's members on this node, in no order.
 func (r *Rooms) Members(room string) []string {
 	r = r.lock(false)

@@ -157,6 +157,19 @@ func (e *Emitter) NodeName() string { return e.hub.Name() }
 // list changes: see [cluster.Hub.Nodes].
 func (e *Emitter) Nodes() (all []cluster.Node, changed <-chan struct{}) { return e.hub.Nodes() }
 
+// CallServers asks all servers what they tell of themselves: see [cluster.Hub.CallServers]. It waits
+// until the emitter has met the cluster.
+func (e *Emitter) CallServers(ctx context.Context, kind string) (map[string][]byte, error) {
+	if err := e.Ready(ctx); err != nil {
+		return nil, &sockets.Error{Op: "call servers", Err: err}
+	}
+	answers, err := e.hub.CallServers(ctx, kind, nil)
+	if err != nil {
+		err = &sockets.Error{Op: "call servers", Err: err}
+	}
+	return answers, err
+}
+
 // ServerCount returns the number of the cluster's servers that are known and alive.
 func (e *Emitter) ServerCount() int { return e.hub.ServerCount() }
 

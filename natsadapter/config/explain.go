@@ -67,7 +67,7 @@ func (l *loaded) explain(err error, subjects string) (key, problem, want string)
 		return l.credentials(), "the NATS server denies this user permission to " + denied,
 			fmt.Sprintf("a user that may publish and subscribe to %s, or nats.cluster and nats.prefix as this one may", subjects)
 	case errors.Is(err, context.DeadlineExceeded) && says("not connected"):
-		return "adapter", "no NATS server has answered (" + reason(err) + ")", "the address of a NATS server that runs"
+		return "adapter", "no NATS server has answered: " + reason(err), "the address of a NATS server that runs"
 	}
 	return "", "", ""
 }
@@ -104,6 +104,9 @@ func reason(err error) string {
 		if strings.Contains(text, known) {
 			return known
 		}
+	}
+	if strings.Contains(text, nats.ErrNoServers.Error()) {
+		return "no connection could be made"
 	}
 	return "no answer in time"
 }

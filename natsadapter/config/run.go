@@ -28,6 +28,9 @@ const (
 // Programs that need more, such as several servers, do the same by Listen, Ready, Reload and Close.
 func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Handler) error {
 	defer c.Close()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	listeners, err := c.Listen()
 	if err != nil {
 		return errors.Join(err, c.shutdown(srv, new(http.Server)))
@@ -48,9 +51,6 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 		c.Logger.Info("listening", "address", address(l))
 		go func() { ended <- web.Serve(srv.Pace(l)) }()
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	for {
 		select {
 		case <-hangup:

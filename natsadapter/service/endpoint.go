@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -35,6 +36,14 @@ var endpoints = []endpoint{
 	{"fetch", "lists the selected sockets, with their rooms and data",
 		`{"rooms":["lobby"],"limit":100}`,
 		func() request { return new(fetchRequest) }, new(fetchAnswer)},
+	{"nodes", "lists the servers of the cluster, as the service knows them", `{}`,
+		func() request { return new(nodesRequest) }, new(nodesAnswer)},
+	{"stats", "asks each server how it stands, and what it has counted", `{"timeout":3000}`,
+		func() request { return new(statsRequest) }, new(statsAnswer)},
+	{"rooms", "lists the rooms of a namespace, without the sockets' own", `{"namespace":"/","limit":100}`,
+		func() request { return new(roomsRequest) }, new(roomsAnswer)},
+	{"namespaces", "lists the namespaces of all servers, and counts their sockets", `{"limit":100}`,
+		func() request { return new(namespacesRequest) }, new(namespacesAnswer)},
 }
 
 // metadata describes the endpoint to those who look the service up.
@@ -52,7 +61,7 @@ func (e endpoint) metadata() map[string]string {
 }
 
 // meaning is what the fields of requests and answers mean, by their names in JSON; those of a
-// socket follow "socket.".
+// socket follow "socket.", and so on.
 var meaning = map[string]string{
 	"namespace":   `the namespace; default "/"`,
 	"rooms":       "sockets in any of these rooms; a socket's id is a room, too. Default: the whole namespace. An empty list selects no socket",
@@ -66,8 +75,8 @@ var meaning = map[string]string{
 	"leave":       "the rooms to take the sockets out of",
 	"close":       "ends the clients' connections, with their sockets in all namespaces",
 	"all":         "must be true to disconnect a whole namespace",
-	"limit":       "the largest number of sockets",
-	"after":       "the id of a socket: continue after it",
+	"limit":       "the largest number of sockets, servers or names in the answer",
+	"after":       "the id of a socket or server, or a name: continue after it",
 	"handshake":   "includes what the clients sent when they connected, with their credentials",
 	"ok":          "all servers did everything",
 	"error":       "why ok is false",
@@ -76,7 +85,20 @@ var meaning = map[string]string{
 	"names":       "the names of missing and unconfirmed servers, by their ids, of 64 at most",
 	"count":       "the number of sockets, without those of missing servers",
 	"sockets":     "in the order of their ids",
-	"more":        "there are more sockets: ask for those after the last one",
+	"more":        "there are more: ask for those after the last one",
+	"nodes":       "the servers of the cluster, as the service knows them",
+	"servers":     "what each server says of itself: state, node, node_name, reasons, stats",
+	"namespaces":  "in the order of their names",
+
+	"list.rooms": "the names of the rooms, in their order",
+
+	"server.id":      "identifies the server; it has a new one whenever its program starts",
+	"server.name":    "the name of the server",
+	"server.suspect": "the server is silent, and nobody waits for it",
+
+	"namespace.name":    "the name of the namespace",
+	"namespace.sockets": "the number of its sockets, on all servers that have answered",
+	"namespace.servers": "the number of servers that have it",
 
 	"socket.id":        "identifies the socket in the whole cluster; also the name of its own room",
 	"socket.node":      "the id of its server",
@@ -112,10 +134,10 @@ func schema(t reflect.Type) map[string]any {
 	case reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": schema(t.Elem())}
 	}
-	prefix := ""
-	if t == reflect.TypeFor[socket]() {
-		prefix = "socket."
-	}
+	prefix := map[reflect.Type]string{
+		reflect.TypeFor[socket](): "socket.", reflect.TypeFor[server](): "server.",
+		reflect.TypeFor[namespace](): "namespace.", reflect.TypeFor[roomsAnswer](): "list.",
+	}[t]
 	properties, required := make(map[string]any), []string{}
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Anonymous {
@@ -123,7 +145,7 @@ func schema(t reflect.Type) map[string]any {
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		property := schema(f.Type)
-		if text, ok := meaning[prefix+name]; ok {
+		if text := cmp.Or(meaning[prefix+name], meaning[name]); text != "" {
 			property["description"] = text
 		}
 		properties[name] = property

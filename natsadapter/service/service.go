@@ -21,6 +21,10 @@
 //	disconnect  disconnects sockets
 //	count       counts sockets
 //	fetch       lists sockets
+//	nodes       lists the servers
+//	stats       asks each server how it stands, and what it has counted
+//	rooms       lists the rooms of a namespace
+//	namespaces  lists the namespaces, with the number of their sockets
 //
 // # Requests
 //
@@ -44,6 +48,10 @@
 // the largest number of sockets; after, the id of a socket, to continue behind it; handshake, to
 // include each socket's handshake, with its credentials.
 //
+// nodes, stats, rooms and namespaces select no sockets, and take timeout alone; rooms takes
+// namespace, too. stats, rooms and namespaces also take limit, the largest number of servers or
+// names, and after, the name to continue behind, or the id of a server (node).
+//
 // Other fields are refused, so that a wrong name does not go unnoticed.
 //
 // # Answers
@@ -53,7 +61,11 @@
 // the new rooms yet, both by their ids; names has the names of these servers. The other fields hold
 // what was done, or is known, on the other servers: count, of emit and count; sockets, of fetch, in
 // the order of their ids; more, which is true if there are further sockets, to be fetched with
-// after. An answer is at most as large as a message may be on this NATS; a socket that is larger
+// after. nodes lists servers, each with id, name and suspect, as the service knows them. stats lists
+// under servers what each says of itself: state (ready, degraded, starting or draining), node,
+// node_name, reasons, and stats, which are those of package wsserver with names in small letters.
+// rooms lists names, and namespaces lists namespaces, each with name, sockets, and servers, the
+// number of servers that have it. An answer is at most as large as a message may be on this NATS; a socket that is larger
 // alone is only marked as truncated. Each fetch request fetches all selected sockets from the
 // servers.
 //
@@ -96,7 +108,7 @@ import (
 // answers.
 const (
 	Name    = "belfry"
-	Version = "1.0.0"
+	Version = "1.1.0"
 )
 
 // A Config configures a [Service]. Adapter must be set; other fields may be zero.

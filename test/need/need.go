@@ -62,6 +62,16 @@ func Nginx(t *testing.T) string {
 	return ""
 }
 
+// Prometheus returns the path of Prometheus.
+func Prometheus(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("prometheus")
+	if err != nil {
+		Missing(t, "Prometheus", "install it, on Debian with `apt-get install prometheus`")
+	}
+	return path
+}
+
 // root is the folder of the module, which is above that of any test.
 func root(t *testing.T) string {
 	t.Helper()

@@ -99,7 +99,11 @@ func New[T comparable, O, B, W any](cfg Config[T]) *Machine[T, O, B, W] {
 }
 
 // Counts returns what the machine has seen.
-func (m *Machine[T, O, B, W]) Counts() Counts { return m.counts }
+func (m *Machine[T, O, B, W]) Counts() Counts {
+	c := m.counts
+	c.Fences = m.fence
+	return c
+}
 
 // Last is the number of the last broadcast of this node.
 func (m *Machine[T, O, B, W]) Last() uint64 { return m.ring.newest }

@@ -257,6 +257,17 @@ func (m *Machine[T, O, B, W]) Servers() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })
 }
 
+// Standings counts the other nodes by how they stand, without clients, and without those that are over.
+func (m *Machine[T, O, B, W]) Standings() map[Standing]int {
+	counts := make(map[Standing]int)
+	for _, p := range m.order {
+		if !p.client && p.started && !p.standing.over() {
+			counts[p.standing]++
+		}
+	}
+	return counts
+}
+
 // A Node is another node, for whoever watches the cluster.
 type Node struct {
 	ID      string

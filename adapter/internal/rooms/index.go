@@ -374,6 +374,9 @@ func (x *Index[M]) RoomsOf(id string) []string {
 // Shared returns the names of the rooms that have a member other than the one whose own they are, in no order.
 func (x *Index[M]) Shared() []string { return slices.Collect(maps.Keys(x.names)) }
 
+// NumShared is how many rooms Shared returns.
+func (x *Index[M]) NumShared() int { return len(x.names) }
+
 // Rooms returns the names of all rooms with a member, in no order.
 func (x *Index[M]) Rooms() []string {
 	names := make([]string, 0, len(x.ids)+len(x.names))

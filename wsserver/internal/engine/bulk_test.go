@@ -151,6 +151,7 @@ func (counter) Message(bool, []byte) (bool, error) { return false, nil }
 func (counter) Waiting() (int, time.Duration)      { return 0, 0 }
 func (counter) Ended(Reason, error)                {}
 func (counter) Gone()                              {}
+func (counter) Moved()                             {}
 
 // TestUpgradesOverSockets: sessions on the loopback interface, which upgrade at once with messages under way both ways. The WebSockets are
 // polled, their requests served by net/http.

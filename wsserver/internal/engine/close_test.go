@@ -114,6 +114,7 @@ func TestShutdownHurries(t *testing.T) {
 	})
 }
 
+func (hasty) Moved()                                     {}
 func (hasty) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }
 
 // TestAbortMeetsUnread: what a client that polls has asked for and does not read is given up with its session, at once, whatever

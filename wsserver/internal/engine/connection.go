@@ -153,6 +153,7 @@ func (c *connection) Message(binary bool, payload []byte) error {
 		if c.takeOver() {
 			c.probing = false
 			s.server.setStray(c, false)
+			s.owner.Moved()
 			return nil
 		}
 		fallthrough
@@ -176,6 +177,8 @@ func (c *connection) takeOver() bool {
 	s.server.deadlines.Stop(&c.stray.limit)
 	carrier := c.stray.Carrier
 	c.stray = nil
+	s.server.carried(polling.Kind()).Add(-1)
+	s.server.carried(carrier.Kind()).Add(1)
 	s.carried.Store(&carrier)
 	if s.halted {
 		carrier.Pause()

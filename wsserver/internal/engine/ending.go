@@ -96,6 +96,9 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 
 // markGone says that nothing is left of what carried the session.
 func (s *Session) markGone() {
+	if s.carried.Load() != nil {
+		s.server.carried(s.Transport()).Add(-1)
+	}
 	s.server.mu.Lock()
 	delete(s.server.sessions, s.sid)
 	s.server.sessions = shrink.Map(s.server.sessions, &s.server.peakSessions)

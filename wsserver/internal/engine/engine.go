@@ -88,6 +88,9 @@ type Owner interface {
 	// ends the session.
 	Message(binary bool, payload []byte) (more bool, err error)
 
+	// Moved says that another carrier has taken the session over.
+	Moved()
+
 	// Waiting returns how many bytes of the client's messages wait to be dealt with, and for how long the first of them have.
 	Waiting() (bytes int, oldest time.Duration)
 
@@ -121,8 +124,10 @@ type Server struct {
 	peakSessions int                      // see shrink.Map
 	strays       map[*connection]struct{} // that came to take over a session, and do not carry it
 
-	accepted, heldBack atomic.Uint64
-	refused            [engineio.NumRefusals]atomic.Uint64
+	accepted, heldBack      atomic.Uint64
+	received, receivedBytes atomic.Uint64
+	refused                 [engineio.NumRefusals]atomic.Uint64
+	byPolling, byWebSocket  atomic.Int64 // sessions, by what carries them
 }
 
 // New returns a server. Close it in the end.
@@ -195,6 +200,7 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, upgrade bo
 // add makes a session known. If the server was closed meanwhile, the session is closed, too.
 func (srv *Server) add(s *Session) {
 	srv.accepted.Add(1)
+	srv.carried(s.Transport()).Add(1)
 	srv.mu.Lock()
 	srv.sessions[s.sid] = s
 	closed := srv.closed
@@ -224,16 +230,35 @@ type Stats struct {
 	Accepted uint64                       // sessions
 	Refused  [engineio.NumRefusals]uint64 // requests
 	HeldBack uint64                       // times that a client was, by Rates
-	Outbox   outbox.Stats
+
+	Polling, WebSocket int // sessions that are open now, by what carries them
+
+	Received      uint64 // messages, and packets of the protocol such as pongs
+	ReceivedBytes uint64 // of these, inflated, and without what frames them
+
+	Outbox outbox.Stats
 }
 
 // Stats returns the counts as they are now.
 func (srv *Server) Stats() Stats {
-	s := Stats{Accepted: srv.accepted.Load(), HeldBack: srv.heldBack.Load(), Outbox: srv.shared.Stats()}
+	s := Stats{
+		Accepted: srv.accepted.Load(), HeldBack: srv.heldBack.Load(),
+		Polling: int(srv.byPolling.Load()), WebSocket: int(srv.byWebSocket.Load()),
+		Received: srv.received.Load(), ReceivedBytes: srv.receivedBytes.Load(),
+		Outbox: srv.shared.Stats(),
+	}
 	for why := range s.Refused {
 		s.Refused[why] = srv.refused[why].Load()
 	}
 	return s
+}
+
+// carried counts the sessions that a transport carries.
+func (srv *Server) carried(by engineio.Transport) *atomic.Int64 {
+	if by == engineio.TransportPolling {
+		return &srv.byPolling
+	}
+	return &srv.byWebSocket
 }
 
 // CloseSessions refuses new sessions and ends those that there are, for reason.

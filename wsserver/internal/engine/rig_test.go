@@ -77,6 +77,8 @@ func (o *owner) Waiting() (bytes int, oldest time.Duration) {
 	return o.waiting, time.Since(o.waits)
 }
 
+func (o *owner) Moved() {}
+
 func (o *owner) Ended(why Reason, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

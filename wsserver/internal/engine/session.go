@@ -132,6 +132,8 @@ func (s *Session) receiveMessage(binary bool, data []byte) error {
 
 // receivePacket gives a packet its meaning. receiving must be held.
 func (s *Session) receivePacket(binary bool, data []byte) error {
+	s.server.received.Add(1)
+	s.server.receivedBytes.Add(uint64(len(data)))
 	s.mu.Lock()
 	event, payload, err := s.state.Receive(binary, data)
 	if event == engineio.EventPong {

@@ -81,4 +81,6 @@ func (e echo) Message(binary bool, payload []byte) (more bool, err error) {
 func (echo) Ended(engine.Reason, error) {}
 func (echo) Gone()                      {}
 
+func (echo) Moved() {}
+
 func (echo) Waiting() (bytes int, oldest time.Duration) { return 0, 0 }
