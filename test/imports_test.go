@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"wsserver/internal/outbox":     {"wsserver/internal/budget", "std"},
 	"wsserver/internal/transport":  {"wsserver/internal/budget", "wsserver/internal/engineio", "wsserver/internal/netpoll", "wsserver/internal/outbox", "github.com/gobwas/ws"},
 	"examples/chat":                {"adapter", "adapter/cluster", "natsadapter", "natsadapter/embedded", "natsadapter/service", "wsserver", "std"},
-	"examples/notify":              {"adapter/cluster", "natsadapter/config", "natsadapter/embedded", "natsadapter/service", "wsserver", "github.com/MicahParks/keyfunc/v3", "github.com/golang-jwt/jwt/v5", "golang.org/x/time/rate", "std"},
+	"examples/notify":              {"adapter/cluster", "natsadapter/config", "natsadapter/embedded", "natsadapter/service", "wsserver", "wsserver/metrics", "github.com/MicahParks/keyfunc/v3", "github.com/golang-jwt/jwt/v5", "golang.org/x/time/rate", "std"},
 	"examples/notify/small":        {"natsadapter/config", "wsserver", "github.com/golang-jwt/jwt/v5", "std"},
 	"bench":                        {"adapter", "adapter/cluster", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/nats-io/nats.go", "std"},
 	"test":                         {"std"},

@@ -211,6 +211,21 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
+// What a node does can be seen, and whether it should get clients.
+func TestOperations(t *testing.T) {
+	n := newTestNode(t, nil)
+	connect(t, n, "ann")
+	for path, want := range map[string]string{
+		"/metrics": `node_name="` + n.url + `"`, "/healthz": `"state":"ready"`, "/readyz": `"state":"ready"`,
+	} {
+		w := httptest.NewRecorder()
+		n.web.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("GET %s: got %d %.200s, want %q in it", path, w.Code, w.Body, want)
+		}
+	}
+}
+
 // Requests with one key that come together are delivered once, and a failure is tried again.
 func TestOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

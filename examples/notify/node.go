@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/metrics"
 )
 
 // A node is a Socket.IO server, and an HTTP server with the page and the API in front of it.
@@ -47,6 +48,10 @@ func newNode(cfg *config.Config, own settings, i int, id *identity) (*node, erro
 	mux.Handle("/socket.io/", n.io)
 	mux.Handle("/notify/", (&api{token: own.APIToken, devices: n.devices}).handler())
 	mux.Handle("/", page())
+	// For Prometheus and Kubernetes. A proxy in front keeps the Internet from these.
+	mux.Handle("/metrics", metrics.Handler(n.io))
+	mux.HandleFunc("/healthz", n.io.ServeHealth)
+	mux.HandleFunc("/readyz", n.io.ServeReady)
 	n.web = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
