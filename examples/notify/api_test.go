@@ -100,6 +100,18 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// A user's receipts are for what the user got: others cannot make a node remember more.
+func TestReceipts(t *testing.T) {
+	b := newInbox()
+	b.learn(memory{Kept: []notification{
+		{ID: "hers", Room: userRoom("ann")}, {ID: "his", Room: userRoom("bob")}, {ID: "all", Room: everyone},
+	}})
+	got := b.read(user{ID: "ann"}, []string{"hers", "his", "all", "unknown", ""})
+	if want := []receipt{{"ann", "hers"}, {"ann", "all"}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestUnreadIsBounded(t *testing.T) {
 	n := newTestNode(t, nil)
 	for range maxUnread + 1 {
