@@ -3,15 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 )
-
-func testLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func mustParse(t *testing.T, text string) *url.URL {
 	t.Helper()
@@ -22,25 +18,29 @@ func mustParse(t *testing.T, text string) *url.URL {
 	return u
 }
 
+// alone makes one node that is joined to no other.
+var alone = []string{"-addr", "127.0.0.1:0"}
+
 func say(room, text string) map[string]string { return map[string]string{"room": room, "text": text} }
 
 func TestHello(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	c := dial(t, p.nodes[0])
 	var got welcome
 	if err := json.Unmarshal(c.request("hello", map[string]string{"name": " Ada\n"}), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != "Ada" || got.ID != c.id || got.Node == "" {
-		t.Errorf("welcome: got %+v, want name Ada, id %s and a node", got, c.id)
+	if got.Name != "Ada" || got.ID != c.id {
+		t.Errorf("welcome: got %+v, want name Ada and id %s", got, c.id)
 	}
-	if len(got.Nodes) != 1 || got.Nodes[0].ID != got.Node || got.Nodes[0].URL != p.nodes[0] {
-		t.Errorf("nodes: got %+v, want the one at %s", got.Nodes, p.nodes[0])
-	}
+	hearUntil(c, "cluster", func(s clusterState) bool {
+		return len(s.Nodes) == 1 && s.Nodes[0] == nodeState{host(p.nodes[0]), here} &&
+			s.Node == host(p.nodes[0]) && s.Broker == "connected" && !s.Kill
+	})
 }
 
 func TestRefusals(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	c := dial(t, p.nodes[0])
 	for _, step := range []struct {
 		event string
@@ -69,6 +69,7 @@ func TestRefusals(t *testing.T) {
 		{"leave", "lobby", ""},
 		{"say", say("lobby", "hi"), "not in this room"},
 		{"say", say(c.id, "psst"), "not in this room"},
+		{"kill", brokerName, "Nothing can be killed here"},
 	} {
 		got := c.refusal(step.event, step.arg)
 		if !strings.Contains(got, step.want) || (got == "") != (step.want == "") {
@@ -84,7 +85,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestTooManyRooms(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	c := dial(t, p.nodes[0])
 	c.ask("hello", map[string]string{"name": "Ada"})
 	for i := range maxRooms {
@@ -100,7 +101,7 @@ func TestTooManyRooms(t *testing.T) {
 
 // A room named like a socket's id is a room like any other, and no way to that socket.
 func TestRoomNamedLikeASocket(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	ada, eve := dial(t, p.nodes[0]), dial(t, p.nodes[0])
 	ada.ask("hello", map[string]string{"name": "Ada"})
 	eve.ask("hello", map[string]string{"name": "Eve"})
@@ -114,7 +115,7 @@ func TestRoomNamedLikeASocket(t *testing.T) {
 }
 
 func TestNotices(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	ada, bob := dial(t, p.nodes[0]), dial(t, p.nodes[0])
 	ada.ask("hello", map[string]string{"name": "Ada"})
 	bob.ask("hello", map[string]string{"name": "Bob"})
@@ -134,40 +135,29 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// The list of people is that of the node, also where the cluster has others.
+// The list of people is that of a room, on all nodes.
 func TestPeople(t *testing.T) {
-	p := launch(t)
-	names := func(c *client) []string {
-		t.Helper()
-		list := hear[people](c, "people")
-		var names []string
-		for _, person := range list.People {
-			names = append(names, person.Name)
-		}
-		if list.Total != len(names) {
-			t.Errorf("people: got total %d with %d names", list.Total, len(names))
-		}
-		return names
-	}
+	p := launch(t, demoArgs...)
 	check := func(c *client, want ...string) {
 		t.Helper()
-		if got := names(c); !slices.Equal(got, want) {
-			t.Errorf("people: got %q, want %q", got, want)
-		}
+		hearUntil(c, "people", func(list roomPeople) bool {
+			var got []string
+			for _, person := range list.People {
+				got = append(got, person.Name+" "+person.Node)
+			}
+			return list.Room == "lobby" && list.Total == len(want) && slices.Equal(got, want)
+		})
 	}
-	bob, zoe, ada := dial(t, p.nodes[0]), dial(t, p.nodes[1]), dial(t, p.nodes[0])
-	bob.ask("hello", map[string]string{"name": "Bob"})
-	check(bob, "Bob")
-	zoe.ask("hello", map[string]string{"name": "Zoe"})
-	check(zoe, "Zoe")
-	ada.ask("hello", map[string]string{"name": "ada"})
-	check(bob, "ada", "Bob")
+	one, two := " "+host(p.nodes[0]), " "+host(p.nodes[1])
+	bob, zoe := enter(t, p.nodes[0], "Bob"), enter(t, p.nodes[1], "Zoe")
+	check(bob, "Bob"+one, "Zoe"+two)
+	check(zoe, "Bob"+one, "Zoe"+two)
+	ada := enter(t, p.nodes[0], "ada")
+	check(zoe, "ada"+one, "Bob"+one, "Zoe"+two)
 	ada.ask("hello", map[string]string{"name": "Cleo"})
-	check(bob, "Bob", "Cleo")
+	check(zoe, "Bob"+one, "Cleo"+one, "Zoe"+two)
 	ada.conn.Close()
-	check(bob, "Bob")
-	zoe.ask("join", "lobby")
-	if len(zoe.early) != 0 {
-		t.Errorf("on the other node: got %v, want no more lists", zoe.early)
-	}
+	check(zoe, "Bob"+one, "Zoe"+two)
+	bob.ask("leave", "lobby")
+	check(zoe, "Zoe"+two)
 }

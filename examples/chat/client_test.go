@@ -48,13 +48,11 @@ func dial(t *testing.T, address string) *client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(kit.Patience))
-	c := &client{t: t, conn: conn, read: bufio.NewReader(conn)}
-	fmt.Fprintf(conn, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nConnection: Upgrade\r\n"+
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", u.Host, address)
-	response, err := http.ReadResponse(c.read, nil)
+	response, read, err := handshake(conn, u.Host, address)
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("handshake with %s: got %v, %v; want 101", address, response, err)
 	}
+	c := &client{t: t, conn: conn, read: read}
 	if open := c.packet(); !strings.HasPrefix(open, "0{") {
 		t.Fatalf("first packet of %s: got %q, want Engine.IO's open", address, open)
 	}
@@ -66,6 +64,16 @@ func dial(t *testing.T, address string) *client {
 	}
 	c.id = welcome.SID
 	return c
+}
+
+// handshake asks for a WebSocket, as a page of an origin does.
+func handshake(conn net.Conn, host, origin string) (*http.Response, *bufio.Reader, error) {
+	fmt.Fprintf(conn, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\n"+
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host, origin)
+	read := bufio.NewReader(conn)
+	response, err := http.ReadResponse(read, nil)
+	return response, read, err
 }
 
 // send sends a packet in one masked text frame.
@@ -200,6 +208,14 @@ func hear[T any](c *client, name string) T {
 			c.t.Fatalf("event %s: got %s: %v", name, e.arg, err)
 		}
 		return v
+	}
+}
+
+// hearUntil is hear, until what comes is what the test waits for.
+func hearUntil[T any](c *client, name string, ok func(T) bool) {
+	c.t.Helper()
+	for v := hear[T](c, name); !ok(v); v = hear[T](c, name) {
+		c.t.Logf("%s: got %+v, and wait for another", name, v)
 	}
 }
 

@@ -2,117 +2,109 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
-	"strings"
+	"time"
 
-	"github.com/belfry-io/belfry/adapter"
-	"github.com/belfry-io/belfry/natsadapter"
+	"github.com/belfry-io/belfry/natsadapter/config"
+	"github.com/belfry-io/belfry/natsadapter/embedded"
 )
 
-const help = `Chat is a small chat on the rooms of a cluster.
+const about = `Chat is a small chat on the rooms of a cluster.
 
   chat
-        three nodes and a NATS server, all in this process, on free ports
+        a cluster on this host: three nodes and NATS between them, each in a
+        process of its own, which a button on the page kills
+  chat -addr 127.0.0.1:8080
+        one node alone
   chat -adapter nats://host:4222 -addr 127.0.0.1:8080
         one node of a cluster: start as many as you like, here or elsewhere
-  chat -adapter memory: -addr 127.0.0.1:8080
-        one node alone: memory: joins the servers of one process, and this process has one
 
-Flags:
-  -adapter text
-        what joins the node to others: memory:, or NATS with
-        nats://host:port[,host:port...][?cluster=name], tls:// likewise
-  -addr host:port
-        where the node listens, with -adapter only; port 0 means a free one
-        (default 127.0.0.1:0)
-  -service
-        programs in any language may use the cluster by NATS: a line says how
-  -h    this help
+Ctrl-C ends it. If nobody asks for an addr, a free port will do where one is taken.`
 
-Ctrl-C ends it.
-`
+const (
+	defaultAddr  = "127.0.0.1:3000"
+	defaultNodes = 3
+)
 
-const defaultAddr = "127.0.0.1:0"
-
-// A config is what the flags say.
-type config struct {
-	adapter string // as open takes it; empty means three nodes with a NATS server of their own
-	addr    string // host:port to listen on
-	service bool   // start the cluster's service, too
-	help    bool
+// settings are the program's own, beside those of every server.
+type settings struct {
+	Nodes   int           `key:"nodes" min:"0" max:"16" common:"true" help:"how many nodes run on this host, each in a process of its own, with NATS between them, at the ports from addr's on; 0 means 3 for a program that was given neither addr nor adapter, else this process is the node"`
+	Restart time.Duration `key:"restart" default:"5s" help:"how long a process of nodes stays dead that was killed"`
+	Peers   []string      `key:"peers" common:"true" help:"host:port of all nodes of the cluster: a page whose node is gone connects to another of them"`
+	Service bool          `key:"service" common:"true" help:"programs in any language may use the cluster by NATS, too: a line says how"`
 }
 
-// A usageError says what is wrong with the flags, and what would be right.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() + " (chat -h helps)" }
-func (e usageError) Unwrap() error { return e.err }
-
-// parse reads the flags. Its errors are usageErrors.
-func parse(args []string) (config, error) {
-	var cfg config
-	flags := flag.NewFlagSet("chat", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // main prints errors, run prints help
-	flags.StringVar(&cfg.adapter, "adapter", "", "")
-	flags.StringVar(&cfg.addr, "addr", defaultAddr, "")
-	flags.BoolVar(&cfg.service, "service", false, "")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return config{help: true}, nil
-	}
-	if err == nil {
-		given := make(map[string]bool)
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		err = cfg.check(given["adapter"], given["addr"], flags.Args())
-	}
-	if err != nil {
-		return config{}, usageError{err}
-	}
-	return cfg, nil
-}
-
-func (cfg config) check(adapter, addr bool, rest []string) error {
-	if len(rest) > 0 {
-		return fmt.Errorf("unexpected argument %q: want flags only", rest[0])
-	}
-	if adapter {
-		a, err := open(cfg.adapter)
+// Check is called by config.Load.
+func (s *settings) Check() error {
+	for _, peer := range s.Peers {
+		_, port, err := net.SplitHostPort(peer)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
 		if err != nil {
-			return fmt.Errorf("-adapter: %w", err)
+			return wrong("peers", fmt.Sprintf("%q is no address", peer), "host:port, such as 10.0.0.1:8080")
 		}
-		if _, ok := a.(*natsadapter.Adapter); cfg.service && !ok {
-			return errors.New("-service is for NATS: want -adapter nats://host:4222, or none, beside it")
-		}
-	}
-	if addr && !adapter {
-		return errors.New("-addr is for one node: want -adapter nats://host:4222 or -adapter memory: beside it")
-	}
-	_, port, err := net.SplitHostPort(cfg.addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return fmt.Errorf("-addr %q: want host:port, such as 127.0.0.1:8080", cfg.addr)
 	}
 	return nil
 }
 
-// open makes an adapter of a text from a flag or an environment variable. This switch is all that a program needs to be taken from one
-// process to a cluster. Its errors do not repeat the text, for there may be a password in it.
-func open(text string) (adapter.Adapter, error) {
-	scheme, rest, _ := strings.Cut(text, ":")
-	switch scheme {
-	case "nats", "tls":
-		return natsadapter.FromURL(text)
-	case "memory":
-		if text != "memory:" {
-			return nil, fmt.Errorf("memory: stands alone, without the %d bytes behind it", len(rest))
-		}
-		return new(adapter.Memory), nil
+func wrong(key, problem, want string) error {
+	return &config.KeyError{Key: key, Problem: problem, Want: want}
+}
+
+// A usageError says what is wrong with the settings, and what would be right.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// load reads the settings. An error is a usageError or a *config.HelpError. The caller must close
+// the Config.
+func load(args []string, log io.Writer) (*config.Config, settings, error) {
+	var own settings
+	cfg, err := config.Load(config.Program{
+		Name: "chat", About: about, Args: args, Own: &own, Addr: defaultAddr,
+		Embedded: embedded.FromURL, Log: log, LogLevel: slog.LevelWarn,
+	})
+	if _, help := errors.AsType[*config.HelpError](err); help {
+		return nil, own, err
 	}
-	return nil, errors.New("unknown scheme: want memory:, nats://host:4222 or tls://host:4222")
+	if err == nil {
+		if err = own.complete(cfg); err != nil {
+			cfg.Close()
+		}
+	}
+	if err != nil {
+		return nil, own, usageError{err}
+	}
+	return cfg, own, nil
+}
+
+// complete fills in what was not given, and checks what goes together.
+func (s *settings) complete(cfg *config.Config) error {
+	if s.Nodes == 0 && !cfg.Given("adapter") && !cfg.Given("addr") {
+		s.Nodes = defaultNodes
+	}
+	if s.Nodes == 0 {
+		if s.Service && cfg.NATS == nil {
+			return wrong("service", "it is for NATS", "adapter nats://host:4222, too, or nodes")
+		}
+		return nil
+	}
+	if cfg.Given("adapter") {
+		return wrong("nodes", "these have a NATS server of their own", "nodes without adapter")
+	}
+	if len(cfg.Addrs) != 1 {
+		return wrong("addr", "several nodes have the ports one behind the other", "one address")
+	}
+	// Others than this host's users must not reach what anyone may kill.
+	if addr, err := netip.ParseAddrPort(cfg.Addrs[0]); err != nil || !addr.Addr().IsLoopback() {
+		return wrong("addr", "nodes that a button kills listen on loopback alone",
+			"127.0.0.1:3000 or [::1]:3000, or adapter for a cluster in earnest")
+	}
+	return nil
 }

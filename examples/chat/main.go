@@ -1,13 +1,19 @@
-// Chat is a small chat on the rooms of a cluster. Without flags it runs a whole cluster in one process: an embedded NATS server and
-// three nodes, each with its own connection to it and its own address. Open the pages of two nodes side by side and talk across them.
+// Chat is a small chat on the rooms of a cluster. Its page shows the cluster living: who is in a
+// room on which node, nodes that die and return, and how the broker is.
 //
 //	go run ./examples/chat
 //
-// With -adapter it runs one node, which is how a program would run in earnest: the same code, another configuration.
+// runs a cluster on this host: three nodes and a NATS server between them, each in a process of its
+// own. Open the pages of two nodes side by side, talk across them, and kill one, or NATS.
 //
 //	go run ./examples/chat -adapter nats://127.0.0.1:4222 -addr 127.0.0.1:8080
 //
-// With -service, programs in any language may use the cluster by NATS: a line says how.
+// runs one node, as a program would in earnest: the same code, another configuration. The flag -h
+// lists all settings.
+//
+// Where to read: node.go puts a Socket.IO server into a cluster, chat.go has the events of its
+// clients, people.go says who is in a room, and nodes.go which nodes there are. What demo.go,
+// process.go and child.go do, a cluster in earnest leaves to systemd or Kubernetes.
 //
 // Nothing is stored: who joins a room sees what is said from then on.
 package main
@@ -17,10 +23,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/belfry-io/belfry/natsadapter/config"
 )
 
 func main() {
@@ -44,23 +51,28 @@ func exitCode(err error) int {
 	return 1
 }
 
-// run runs the program until ctx ends, which is no error. It prints the addresses of its nodes to stdout and logs to stderr.
+// run runs the program until ctx ends, which is no error. It prints the addresses of its nodes to
+// stdout and logs to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg, err := parse(args)
+	if len(args) > 0 && args[0] == childFlag {
+		return runChild(args[1:], stderr)
+	}
+	cfg, own, err := load(args, stderr)
+	if help, ok := errors.AsType[*config.HelpError](err); ok {
+		_, err := io.WriteString(stdout, help.Help)
+		return err
+	}
 	if err != nil {
 		return err
 	}
-	if cfg.help {
-		_, err := io.WriteString(stdout, help)
-		return err
+	defer cfg.Close()
+	if own.Nodes > 0 {
+		err = runDemo(ctx, cfg, own, args, stdout, stderr)
+	} else {
+		err = runNode(ctx, cfg, own, stdout)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c, err := start(ctx, cfg, stdout, log)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to end while it began
-		}
-		return err
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil // told to end while it began
 	}
-	return c.serve(ctx)
+	return err
 }

@@ -4,80 +4,174 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
+	"github.com/belfry-io/belfry/natsadapter/config"
+	"github.com/belfry-io/belfry/natsadapter/service"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-// A node is a Socket.IO server, and an HTTP server with the page in front of it.
+// A node is a Socket.IO server with a chat on it, and an HTTP server with the page in front of it.
 type node struct {
-	url      string
-	io       *wsserver.Server
-	log      *slog.Logger
-	listener net.Listener
-	web      *http.Server
-	served   chan error // gets what Serve returned, once open was called
+	cfg       *config.Config
+	io        *wsserver.Server
+	service   *service.Service // nil for none
+	listeners []net.Listener
+	web       *http.Server
+	work      sync.WaitGroup // what runs until stop is called
+	stop      context.CancelFunc
+	served    chan error // gets what Serve returned, for each listener
 }
 
-// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close must be called in the end. An empty name
-// is that of the host.
-func newNode(cfg config, name string, log *slog.Logger) (*node, error) {
-	a, err := open(cfg.adapter)
+// runNode runs one node until ctx ends or the node fails.
+func runNode(ctx context.Context, cfg *config.Config, own settings, out io.Writer) error {
+	wanted := cfg.Addrs[0]
+	listeners, err := listen(cfg, !cfg.Given("addr"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listener, err := net.Listen("tcp", cfg.addr)
+	n, err := startNode(ctx, cfg, own, listeners, nil, out)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: choose another -addr, or port 0 for a free one: %w", cfg.addr, err)
+		return err
 	}
-	return &node{
-		url:      pageURL(listener.Addr()),
-		io:       wsserver.New(wsserver.Config{Adapter: a, Cluster: wsserver.ClusterConfig{NodeName: name}, Logger: log}),
-		log:      log,
-		listener: listener,
+	for _, l := range listeners {
+		fmt.Fprintf(out, "node %s%s\n", pageURL(l, cfg), moved(wanted, l.Addr().String()))
+	}
+	fmt.Fprintln(out, "Open it in a browser. Ctrl-C ends it.")
+	return n.wait(ctx)
+}
+
+// startNode starts a node and returns when it has met its cluster and serves; wait must be called
+// in the end. ctx bounds the start alone. kill is called with the name of a node, or NATS, that a
+// user wants killed; nil means that this node's cluster is none to play with.
+func startNode(
+	ctx context.Context, cfg *config.Config, own settings, listeners []net.Listener,
+	kill func(name string), out io.Writer,
+) (*node, error) {
+	if !cfg.Given("node-name") {
+		cfg.Server.Cluster.NodeName = reachable(listeners[0])
+	}
+	letPeers(&cfg.Server.HTTP, own.Peers, kill != nil)
+	mux := http.NewServeMux()
+	n := &node{
+		cfg:       cfg,
+		io:        wsserver.New(cfg.Server),
+		listeners: listeners,
 		web: &http.Server{
+			Handler:           mux,
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
 		},
-		served: make(chan error, 1),
-	}, nil
+		served: make(chan error, len(listeners)),
+	}
+	chat := newChat(n.io, own.Peers, kill, cfg.Logger)
+	err := cfg.Ready(ctx, n.io)
+	if err == nil && own.Service {
+		n.service, err = startService(ctx, cfg.NATS, "", out, cfg.Logger)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	n.work.Go(func() { chat.people.run(running) })
+	n.work.Go(func() { chat.nodes.run(running) })
+	mux.Handle("/socket.io/", n.io)
+	mux.Handle("/", page(own.Peers))
+	for _, l := range listeners {
+		go func() { n.served <- n.web.Serve(l) }()
+	}
+	return n, nil
+}
+
+// letPeers lets the pages of all peers connect. Where they may kill, no other page can, also if its
+// host's name leads here (DNS rebinding): then the request's Host is that name.
+func letPeers(cfg *wsserver.HTTPConfig, peers []string, kill bool) {
+	var hosts, origins []string
+	for _, peer := range peers {
+		hosts = append(hosts, peer)
+		if host, port, _ := net.SplitHostPort(peer); net.ParseIP(host).IsLoopback() {
+			hosts = append(hosts, net.JoinHostPort("localhost", port))
+		}
+	}
+	for _, host := range hosts {
+		origins = append(origins, "http://"+host, "https://"+host)
+	}
+	var cors wsserver.CORS
+	if cfg.CORS != nil {
+		cors = *cfg.CORS
+	}
+	cors.Origins = slices.Concat(cors.Origins, origins)
+	cfg.CORS = &cors
+	if kill {
+		cfg.AllowRequest = func(r *http.Request) error {
+			if !slices.Contains(hosts, r.Host) {
+				return fmt.Errorf("this is no host of the cluster's: want one of %q", hosts)
+			}
+			return nil
+		}
+	}
 }
 
 // pageURL is the address of the page for a browser on this host.
-func pageURL(addr net.Addr) string {
-	host, port, err := net.SplitHostPort(addr.String())
-	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+func pageURL(listener net.Listener, cfg *config.Config) string {
+	host, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return "unix:" + listener.Addr().String()
+	}
+	if net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1" // all addresses, this one among them
 	}
-	return "http://" + net.JoinHostPort(host, port)
-}
-
-// open begins to serve the page and the chat. links are all nodes that the page shows.
-func (n *node) open(links []link) {
-	newChat(n.io, links, n.log)
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", n.io)
-	mux.Handle("/", page())
-	n.web.Handler = mux
-	go func() { n.served <- n.web.Serve(n.listener) }()
-}
-
-// wait returns when the node has ended: nil after close, else why.
-func (n *node) wait() error {
-	err := <-n.served
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	scheme := "http"
+	if cfg.Given("tls.cert") {
+		scheme = "https"
 	}
-	return fmt.Errorf("%s: %w", n.url, err)
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has stopped, or ctx ends.
-func (n *node) close(ctx context.Context) error {
-	err := n.io.Shutdown(ctx, n.web)
-	n.listener.Close() // a second time, unless the node was never opened
+// wait waits until ctx ends or the node fails, and stops it.
+func (n *node) wait(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			n.cfg.Reload(n.io) // it logs what is wrong
+		case <-ctx.Done():
+			return n.close()
+		case err := <-n.served:
+			return errors.Join(err, n.close())
+		}
+	}
+}
+
+// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has
+// stopped, or has had its time.
+func (n *node) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.ShutdownTime)
+	defer cancel()
+	if n.stop != nil {
+		n.stop()
+	}
+	n.work.Wait()
+	var err error
+	if n.service != nil {
+		err = n.service.Close(ctx)
+	}
+	err = errors.Join(err, n.io.Shutdown(ctx, n.web))
+	for _, l := range n.listeners {
+		l.Close() // a second time, unless it never served
+	}
 	return err
 }

@@ -11,11 +11,12 @@ import (
 )
 
 func TestPage(t *testing.T) {
-	p := launch(t, "-adapter", "memory:")
+	p := launch(t, alone...)
 	for path, want := range map[string]struct{ contentType, content string }{
 		"/":          {"text/html; charset=utf-8", `<script type="module" src="/chat.js">`},
 		"/chat.css":  {"text/css; charset=utf-8", "prefers-color-scheme: dark"},
 		"/chat.js":   {"text/javascript; charset=utf-8", `from "./socket.js"`},
+		"/view.js":   {"text/javascript; charset=utf-8", "export function draw"},
 		"/socket.js": {"text/javascript; charset=utf-8", "export class Socket"},
 		"/icon.svg":  {"image/svg+xml", "<svg"},
 	} {
@@ -48,13 +49,13 @@ func TestPage(t *testing.T) {
 	}
 	for _, path := range []string{"/nothing", "/static/chat.js", "/index.html/x", "/../main.go"} {
 		w := httptest.NewRecorder()
-		page().ServeHTTP(w, &http.Request{Method: http.MethodGet, URL: mustParse(t, path)})
+		page(nil).ServeHTTP(w, &http.Request{Method: http.MethodGet, URL: mustParse(t, path)})
 		if w.Code == http.StatusOK {
 			t.Errorf("GET %s: got 200, want it not to be there", path)
 		}
 	}
 	w := httptest.NewRecorder()
-	page().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	page(nil).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST /: got %d, want %d", w.Code, http.StatusMethodNotAllowed)
 	}

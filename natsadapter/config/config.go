@@ -53,6 +53,9 @@ type Program struct {
 
 	// Log receives the log. nil means os.Stderr.
 	Log io.Writer
+
+	// LogLevel is the default of the setting log.level. Zero means info.
+	LogLevel slog.Level
 }
 
 // A Config is what a program's code and texts amount to. Its methods may be called concurrently.

@@ -183,7 +183,7 @@ func fieldOf(v reflect.Value, path string) reflect.Value {
 func newValues(p Program) *values {
 	v := &values{Server: p.Server, StartTime: 15 * time.Second, ShutdownTime: 10 * time.Second}
 	v.Addr = []string{cmp.Or(p.Addr, ":8080")}
-	v.Log.Format = "text"
+	v.Log.Format, v.Log.Level = "text", p.LogLevel
 	v.NATS = natsValues{Cluster: cmp.Or(p.NATS.Cluster, p.Name), Prefix: p.NATS.Prefix, Name: p.NATS.Name}
 	v.Adapter = p.NATS.URL
 	if v.Adapter == "" && p.Server.Adapter == nil {

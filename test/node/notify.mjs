@@ -2,23 +2,10 @@
 // Usage: node notify.mjs CHROMIUM FIRST SECOND TOKEN API-TOKEN [SCREENSHOT]. FIRST and SECOND are the nodes' addresses, TOKEN is the
 // user's. It prints "kill" when the first node is to be killed and a third to be started, and "stop" when the second is to end.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import puppeteer from "puppeteer-core";
+import { launch } from "./chromium.mjs";
 
 const [chromium, first, second, token, apiToken, screenshot] = process.argv.slice(2);
-const profile = mkdtempSync(join(tmpdir(), "belfry-notify-"));
-// Whoever runs this ends its standard input to end it before its time. The exit kills the browser; one that is driven over a pipe ends
-// also when this process is killed.
-process.stdin.on("end", () => process.exit(1)).resume();
-const browser = await puppeteer.launch({
-  executablePath: chromium,
-  userDataDir: profile,
-  pipe: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 10 })); // after puppeteer's, which kills the browser
+const browser = await launch(chromium);
 const now = { polling: "mutation" }; // a page in the background draws no frames to wait for
 const problems = [];
 

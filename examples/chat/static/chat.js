@@ -1,36 +1,92 @@
+// The page's state, and what changes it: events of the server, and what the user does. Each change
+// is drawn by view.js, which changes nothing.
 import { Socket } from "./socket.js";
+import { draw } from "./view.js";
 
-const presets = ["lobby", "help", "music", "random"];
+const presets = ["lobby", "help", "random"];
 const keep = 500; // messages of a room that the page keeps
 
-const $ = (id) => document.getElementById(id);
-const socket = new Socket(location.origin);
-const rooms = new Map(); // by name: {joined, messages, unread}; joined is true from the moment of asking
-let name = sessionStorage.getItem("name") ?? "";
-let current = ""; // the room that is shown
-let nodes = []; // [{id, label, url}], as the server tells
-let node = ""; // the id of the node that serves this page
-let people = { version: -1 };
+const nobody = { total: 0, people: [], missing: [] };
+const newRoom = () => ({ joined: false, messages: [], unread: 0, people: nobody });
+const socket = new Socket(location.host);
+const state = {
+	status: "connecting", // or "connected", "offline"
+	id: "", // the socket's
+	name: sessionStorage.getItem("name") ?? "",
+	asking: false, // for a name
+	nameError: "",
+	error: "",
+	cluster: { version: -1, node: "", nodes: [], peers: [], broker: "", why: "", kill: false },
+	rooms: new Map(presets.map((of) => [of, newRoom()])), // by name
+	current: "", // the room that is shown; empty for none
+};
 const first = wanted(); // the room that the address of the page names
 
-// make builds an element. Whatever users wrote comes in as text, and never becomes markup.
-function make(tag, properties = {}, ...children) {
-	const { data = {}, ...rest } = properties;
-	const element = Object.assign(document.createElement(tag), rest);
-	Object.assign(element.dataset, data);
-	element.append(...children);
-	return element;
+function change(properties = {}) {
+	Object.assign(state, properties);
+	draw(state, act);
 }
 
-const label = (id) => nodes.find((n) => n.id === id)?.label ?? "node " + id.slice(0, 6);
-const hue = (text) => "hue" + ([...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 997, 7) % 6);
+// What the server says
 
-function room(of) {
-	if (!rooms.has(of)) rooms.set(of, { joined: false, messages: [], unread: 0 });
-	return rooms.get(of);
+socket.on("connect", () => {
+	state.cluster.version = -1; // another node has versions of its own
+	change({ status: "connected", id: socket.id });
+	if (state.name) enter(state.name);
+	else change({ asking: true });
+});
+
+socket.on("disconnect", () => {
+	for (const [of, room] of state.rooms) {
+		if (room.joined) note(of, `${state.cluster.node} has gone. Trying the next node …`);
+	}
+	change({ status: "offline", id: "" });
+});
+
+socket.on("cluster", (cluster) => {
+	const before = state.cluster;
+	if (cluster.version < before.version) return;
+	change({ cluster: { ...cluster, nodes: cluster.nodes ?? [], peers: cluster.peers ?? [] } });
+	socket.meet(state.cluster.peers, cluster.node);
+	if (before.node) for (const text of news(before, state.cluster)) note(state.current, text);
+});
+
+socket.on("people", ({ room, total, people, missing }) => {
+	if (state.rooms.has(room)) {
+		state.rooms.get(room).people = { total, people, missing: missing ?? [] };
+	}
+	change();
+});
+
+socket.on("said", (m) => add({ kind: "said", ...m }));
+socket.on("joined", (m) => add({ kind: "note", ...m, text: `${m.from} has joined` }));
+socket.on("left", (m) => add({ kind: "note", ...m, text: `${m.from} has left` }));
+
+// news says how one cluster differs from another.
+function news(before, now) {
+	const words = { suspect: "does not answer", gone: "is gone", back: "is back" };
+	const texts = now.nodes
+		.filter((n) => n.standing in words && n.name !== now.node)
+		.filter((n) => n.standing !== before.nodes.find((b) => b.name === n.name)?.standing)
+		.map((n) => `Node ${n.name} ${words[n.standing]}`);
+	if (now.broker !== before.broker && before.broker) texts.push(`The broker: ${now.broker}`);
+	return texts;
 }
 
-// Talking to the server
+const note = (room, text) => add({ kind: "note", room, text, at: Date.now() });
+
+// add puts a message into its room.
+function add(message) {
+	const room = state.rooms.get(message.room);
+	if (!room?.joined) return;
+	message.own = message.id !== undefined && message.id === state.id; // of this connection
+	room.messages.push(message);
+	if (room.messages.length > keep) room.messages.shift();
+	if (message.kind === "said" && message.room !== state.current) room.unread++;
+	change();
+}
+
+// What the page asks for
 
 class Refusal extends Error {}
 
@@ -41,205 +97,60 @@ async function ask(event, ...args) {
 	return reply;
 }
 
-async function hello() {
-	const welcome = await ask("hello", { name });
-	({ node, nodes } = welcome);
-	name = welcome.name;
-	sessionStorage.setItem("name", name);
-	$("welcome").close();
-	drawNode();
+// tried shows why something has failed, and reports whether it has not.
+async function tried(promise) {
+	try {
+		await promise;
+		change({ error: "" });
+		return true;
+	} catch (error) {
+		change({ error: error.message });
+		return false;
+	}
 }
 
-// enter says hello on a new connection and joins the rooms again that were joined before, or a first one.
-async function enter() {
-	await hello();
-	const again = [...rooms].filter(([, r]) => r.joined).map(([of]) => of);
-	for (const of of again) await join(of, "Back again. What was said meanwhile is lost.", current);
+// enter says hello on a new connection, and joins the rooms that were joined before, or a first one.
+async function enter(name) {
+	try {
+		({ name } = await ask("hello", { name }));
+	} catch (error) {
+		if (error instanceof Refusal) change({ asking: true, nameError: error.message });
+		else change({ error: error.message });
+		return;
+	}
+	sessionStorage.setItem("name", name);
+	change({ name, asking: false, nameError: "", error: "" });
+	const again = [...state.rooms].filter(([, room]) => room.joined).map(([of]) => of);
+	const greeting = `Back, on ${state.cluster.node}. What was said meanwhile is lost.`;
+	for (const of of again) await join(of, greeting, state.current);
 	if (again.length === 0) await join(first || presets[0]);
 }
 
 async function join(of, greeting = "You have joined. Say something.", then = of) {
-	const r = room(of);
-	r.joined = true; // messages may come before the acknowledgement
-	try {
-		await ask("join", of);
-		fail("");
+	if (!state.rooms.has(of)) state.rooms.set(of, newRoom());
+	const room = state.rooms.get(of);
+	room.joined = true; // messages may come before the acknowledgement
+	if (await tried(ask("join", of))) {
 		note(of, greeting);
 		show(then);
-	} catch (error) {
-		if (socket.id) {
-			r.joined = false;
-			if (!presets.includes(of)) rooms.delete(of);
-		}
-		drawRooms();
-		fail(error.message);
+	} else if (socket.id) {
+		forget(of);
 	}
 }
 
-async function leave(of) {
-	try {
-		await ask("leave", of);
-	} catch (error) {
-		return fail(error.message);
-	}
-	fail("");
-	if (presets.includes(of)) Object.assign(room(of), { joined: false, messages: [], unread: 0 });
-	else rooms.delete(of);
-	if (of === current) show([...rooms.keys()].find((other) => rooms.get(other).joined) ?? "");
-	else drawRooms();
-}
-
-async function say(text) {
-	try {
-		await ask("say", { room: current, text });
-		fail("");
-	} catch (error) {
-		if (!$("text").value) $("text").value = text;
-		fail(error.message);
-	}
-}
-
-// Hearing from the server
-
-socket.on("connect", () => {
-	status("connected");
-	people = { version: -1 }; // it may be another process by now
-	if (!name) return askName();
-	enter().catch((error) => (error instanceof Refusal ? askName(error.message) : fail(error.message)));
-});
-
-socket.on("disconnect", () => {
-	status("offline");
-	for (const [of, r] of rooms) if (r.joined) note(of, "The connection is lost. Trying again …");
-});
-
-socket.on("said", (m) => add({ kind: "said", ...m }));
-socket.on("joined", (m) => add({ kind: "note", ...m, text: `${m.from} has joined` }));
-socket.on("left", (m) => add({ kind: "note", ...m, text: `${m.from} has left` }));
-
-socket.on("people", (list) => {
-	if (list.version < people.version) return; // an older list that was overtaken
-	people = list;
-	$("people-total").textContent = list.total;
-	$("people").replaceChildren(
-		...list.people.map((p) => {
-			const bdi = make("bdi", { textContent: p.name });
-			return make("li", { data: { name: p.name } }, avatar(p.name), bdi, p.id === socket.id ? make("span", { className: "light", textContent: "you" }) : "");
-		}),
-	);
-	if (list.total > list.people.length) $("people").append(make("li", { className: "light", textContent: `and ${list.total - list.people.length} more` }));
-});
-
-const note = (of, text) => add({ kind: "note", room: of, text, at: Date.now() });
-
-// add puts a message into its room, and on the screen if that is the room shown.
-function add(message) {
-	const r = rooms.get(message.room);
-	if (!r?.joined) return;
-	message.own = message.id === socket.id; // the id is another one after the connection was lost
-	r.messages.push(message);
-	if (r.messages.length > keep) r.messages.shift();
-	if (message.room === current) {
-		const list = $("messages");
-		const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-		if (list.childElementCount >= keep) list.firstElementChild.remove();
-		list.append(line(message));
-		if (atEnd || message.own) list.scrollTop = list.scrollHeight;
-	} else if (message.kind === "said") {
-		r.unread++;
-		drawRooms();
-	}
-}
-
-// Drawing
-
-function avatar(of) {
-	return make("span", { className: "avatar " + hue(of), ariaHidden: "true", textContent: [...of][0]?.toUpperCase() ?? "" });
-}
-
-function line(m) {
-	const at = new Date(m.at);
-	const time = make("time", { dateTime: at.toISOString(), textContent: at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) });
-	if (m.kind === "note") return make("li", { className: "note", data: { kind: "note", room: m.room } }, make("bdi", { textContent: m.text }), " ", time);
-	const via = make("span", { className: "via", data: { here: m.node === node }, textContent: label(m.node) });
-	const head = make("div", { className: "head" }, make("bdi", { className: "from", textContent: m.own ? "You" : m.from }), " ", via, " ", time);
-	const text = make("p", { className: "text", dir: "auto", textContent: m.text });
-	const data = { kind: "said", room: m.room, from: m.from, node: m.node, own: m.own };
-	return make("li", { className: "said", data }, avatar(m.from), make("div", { className: "body" }, head, text));
+// forget takes a room off the page; a preset one stays, as one that is not joined.
+function forget(of) {
+	if (presets.includes(of)) state.rooms.set(of, newRoom());
+	else state.rooms.delete(of);
+	change();
 }
 
 // show makes a room the current one; the empty name is none.
-function show(of) {
-	current = of;
-	if (of) room(of).unread = 0;
-	history.replaceState(null, "", of ? "#" + encodeURIComponent(of) : location.pathname);
-	$("room-title").textContent = of ? "# " + of : "No room";
-	document.title = of ? `${of} · belfry chat` : "belfry chat";
-	$("leave").hidden = $("say-form").hidden = !of;
-	const list = $("messages");
-	list.ariaBusy = "true"; // old messages are not news
-	list.replaceChildren(...(of ? room(of).messages.map(line) : [make("li", { className: "note", textContent: "Join a room to hear and to speak." })]));
-	list.ariaBusy = "false";
-	list.scrollTop = list.scrollHeight;
-	menu(false);
-	drawRooms();
-	drawNode();
-	if (of && matchMedia("(hover: hover)").matches) $("text").focus();
-}
-
-function drawRooms() {
-	for (const preset of presets) room(preset);
-	const focused = document.activeElement?.dataset?.room;
-	$("rooms").replaceChildren(
-		...[...rooms].map(([of, r]) => {
-			const button = make("button", { type: "button", className: "room", onclick: () => (r.joined ? show(of) : join(of)), data: { room: of, joined: r.joined } });
-			button.append("# ", make("bdi", { textContent: of }));
-			if (r.unread) button.append(make("span", { className: "count", ariaLabel: `${r.unread} unread`, textContent: r.unread }));
-			else if (!r.joined) button.append(make("span", { className: "light", textContent: "join" }));
-			if (of === current) button.ariaCurrent = "true";
-			return make("li", {}, button);
-		}),
-	);
-	if (focused) [...$("rooms").querySelectorAll("button")].find((b) => b.dataset.room === focused)?.focus();
-}
-
-function drawNode() {
-	$("node").hidden = !node;
-	$("node").dataset.node = node;
-	$("node").replaceChildren(label(node), make("span", { className: "light", textContent: " · " + location.host }));
-	$("node").title = `node id ${node}`;
-	$("me").textContent = name;
-	$("nodes").replaceChildren(
-		...nodes.map((n) => {
-			const host = make("span", { className: "light", textContent: new URL(n.url).host });
-			if (n.id === node) return make("li", { data: { node: n.id, here: true } }, make("b", { textContent: n.label }), " ", host, make("span", { className: "light", textContent: "(here)" }));
-			const link = make("a", { href: n.url + "/#" + encodeURIComponent(current), target: "_blank", rel: "noopener", textContent: n.label });
-			return make("li", { data: { node: n.id, here: false } }, link, " ", host);
-		}),
-	);
-}
-
-function status(state) {
-	$("status").textContent = $("status").dataset.state = state;
-	$("send").disabled = $("join").disabled = $("leave").disabled = state !== "connected";
-}
-
-function fail(text) {
-	$("error").textContent = text;
-	$("error").hidden = !text;
-}
-
-function askName(error = "") {
-	$("name").value = name;
-	$("name-error").textContent = error;
-	$("name-error").hidden = !error;
-	if (!$("welcome").open) $("welcome").showModal();
-	$("name").select();
-}
-
-function menu(open) {
-	document.body.classList.toggle("open", open);
-	$("menu").ariaExpanded = open;
+function show(current) {
+	if (current) state.rooms.get(current).unread = 0;
+	const hash = current ? "#" + encodeURIComponent(current) : location.pathname;
+	history.replaceState(null, "", hash);
+	change({ current });
 }
 
 function wanted() {
@@ -252,51 +163,30 @@ function wanted() {
 
 // What the user does
 
-$("name-form").onsubmit = (event) => {
-	event.preventDefault();
-	const before = name;
-	name = $("name").value.trim();
-	(node ? hello() : enter()).catch((error) => {
-		askName(error.message);
-		name = before;
-	});
+const act = {
+	hello: (name) => enter(name.trim()),
+	rename: () => change({ asking: true }),
+	closeName: () => change({ asking: false, nameError: "" }),
+
+	async open(of) {
+		if (state.rooms.get(of)?.joined) show(of);
+		else if (of) await join(of);
+	},
+
+	async leave() {
+		const of = state.current;
+		if (!(await tried(ask("leave", of)))) return;
+		forget(of);
+		show([...state.rooms].find(([, room]) => room.joined)?.[0] ?? "");
+	},
+
+	say: (text) => tried(ask("say", { room: state.current, text })),
+
+	// A node that kills itself does not answer.
+	kill: (name) => ask("kill", name).catch((e) => e instanceof Refusal && change({ error: e.message })),
 };
 
-$("welcome").oncancel = (event) => {
-	if (!node) event.preventDefault(); // nobody is here without a name
-};
+window.onhashchange = () => state.name && socket.id && wanted() && act.open(wanted());
 
-$("room-form").onsubmit = (event) => {
-	event.preventDefault();
-	const of = $("room").value.trim().replace(/^#\s*/, "");
-	if (!of) return $("room").focus();
-	$("room").value = "";
-	if (rooms.get(of)?.joined) show(of);
-	else join(of);
-};
-
-$("say-form").onsubmit = (event) => {
-	event.preventDefault();
-	const text = $("text").value.trim();
-	if (!text || $("send").disabled) return;
-	$("text").value = "";
-	say(text);
-};
-
-$("text").onkeydown = (event) => {
-	if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-	event.preventDefault();
-	$("say-form").requestSubmit();
-};
-
-$("leave").onclick = () => leave(current);
-$("rename").onclick = () => askName();
-$("menu").onclick = () => menu(!document.body.classList.contains("open"));
-window.onhashchange = () => {
-	const of = wanted();
-	if (of && of !== current && socket.id && name) rooms.get(of)?.joined ? show(of) : join(of);
-};
-
-status("connecting");
-show("");
+change();
 socket.connect();

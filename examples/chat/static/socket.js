@@ -1,8 +1,10 @@
-// A Socket speaks Socket.IO 5 over Engine.IO 4: the main namespace, WebSocket alone, text alone. Once told to connect it goes on for
-// good: when it loses the server it tries again. Its events are "connect", "disconnect" and the server's own.
+// A Socket speaks Socket.IO 5 over Engine.IO 4: the main namespace, WebSocket alone, text alone.
+// Once told to connect it goes on for good: when it loses its server it tries the next one. Its
+// events are "connect", "disconnect" and the server's own.
 export class Socket {
 	id = ""; // given by the server, a new one for each connection; empty while not connected
-	#url;
+	#hosts; // host:port of each server
+	#turn = 0; // the one of them to connect to
 	#ws = null;
 	#handlers = new Map(); // by event
 	#requests = new Map(); // by the id of the acknowledgement: {resolve, reject, timer}
@@ -11,8 +13,15 @@ export class Socket {
 	#watch = 0; // the timer that does so
 	#failures = 0; // in a row
 
-	constructor(origin) {
-		this.#url = origin.replace(/^http/, "ws") + "/socket.io/?EIO=4&transport=websocket";
+	constructor(host) {
+		this.#hosts = [host];
+	}
+
+	// meet tells the socket of all servers, and which of them it is connected to.
+	meet(hosts, host) {
+		if (!hosts.includes(host)) return;
+		this.#hosts = hosts;
+		this.#turn = hosts.indexOf(host);
 	}
 
 	on(event, handler) {
@@ -20,7 +29,9 @@ export class Socket {
 	}
 
 	connect() {
-		this.#ws = new WebSocket(this.#url);
+		const scheme = location.protocol.replace("http", "ws");
+		const host = this.#hosts[this.#turn % this.#hosts.length];
+		this.#ws = new WebSocket(`${scheme}//${host}/socket.io/?EIO=4&transport=websocket`);
 		this.#ws.onmessage = (message) => this.#receive(message.data);
 		this.#ws.onclose = () => this.#lost();
 		this.#expectPing();
@@ -31,7 +42,8 @@ export class Socket {
 		return new Promise((resolve, reject) => {
 			if (!this.id) return reject(new Error("There is no connection."));
 			const ack = this.#nextAck++;
-			const timer = setTimeout(() => this.#settle(ack, "reject", new Error("The server does not answer.")), 10_000);
+			const late = new Error("The server does not answer.");
+			const timer = setTimeout(() => this.#settle(ack, "reject", late), 10_000);
 			this.#requests.set(ack, { resolve, reject, timer });
 			this.#ws.send("42" + ack + JSON.stringify([event, ...args]));
 		});
@@ -81,16 +93,19 @@ export class Socket {
 		this.#watch = setTimeout(() => this.#lost(), this.#patience);
 	}
 
-	// #lost tries again after a pause that doubles up to ten seconds, more or less, so that not all clients come at once.
+	// #lost tries the next server after a pause, which doubles up to ten seconds. It is longer or
+	// shorter by chance, so that not all clients come at once.
 	#lost() {
 		clearTimeout(this.#watch);
 		this.#ws.onmessage = this.#ws.onclose = null;
 		this.#ws.close();
 		const connected = this.id !== "";
 		this.id = "";
-		for (const ack of [...this.#requests.keys()]) this.#settle(ack, "reject", new Error("The connection was lost."));
-		const pause = Math.min(500 * 2 ** this.#failures++, 10_000);
-		setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
+		const lost = new Error("The connection was lost.");
+		for (const ack of [...this.#requests.keys()]) this.#settle(ack, "reject", lost);
+		this.#turn++;
+		const pause = Math.min(250 * 2 ** this.#failures++, 10_000);
+		setTimeout(() => this.connect(), pause * (0.5 + Math.random()));
 		if (connected) this.#call("disconnect");
 	}
 }
