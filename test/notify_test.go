@@ -15,20 +15,17 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/child"
 	"github.com/belfry-io/belfry/test/need"
 )
 
-// TestNotifyInBrowser starts two nodes of examples/notify, each in a process of its own, joined by NATS. It
-// drives two devices of a user in a real browser, kills the node of one, as kill -9 does, starts a third,
-// and stops the second.
+// TestNotifyInBrowser starts two nodes of examples/notify, each in a process of its own, joined by
+// NATS. It drives two devices of a user in a real browser, kills the node of one, as kill -9 does,
+// starts a third, and stops the second.
 func TestNotifyInBrowser(t *testing.T) {
 	t.Parallel()
 	runner, chromium := needNode(t), need.Chromium(t)
-	dir := t.TempDir()
-	program := filepath.Join(dir, "notify")
-	if out, err := exec.Command("go", "build", "-o", program, module+"/examples/notify").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	dir, program := t.TempDir(), child.Program(t, "examples/notify")
 	secret, apiToken := strings.Repeat("of this test", 4), strings.Repeat("of the api", 4)
 	args := []string{"-addr", "127.0.0.1:0", "-adapter", natstest.NewServer(t).URL(), "-log.level", "warn"}
 	for flag, content := range map[string]string{"-secret-file": secret, "-api-token-file": apiToken} {
@@ -80,8 +77,8 @@ func TestNotifyInBrowser(t *testing.T) {
 	}
 }
 
-// startNotify runs a node, and returns its address. At the end of the test it is interrupted, and has to end
-// cleanly unless it was killed.
+// startNotify runs a node, and returns its address. At the end of the test it is interrupted, and
+// has to end cleanly unless it was killed.
 func startNotify(t *testing.T, program string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command(program, args...)

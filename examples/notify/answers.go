@@ -39,9 +39,11 @@ func newAnswers() *answers {
 	return &answers{byKey: newRecent[string, *answer](maxAnswers, answeredFor)}
 }
 
-// once calls do for the first request with a key. Later ones get its result, and wait for it if need be.
-// A failure is not remembered: the next request tries again.
-func (a *answers) once(ctx context.Context, key, request string, do func() (delivery, error)) (d delivery, again bool, err error) {
+// once calls do for the first request with a key. Later ones get its result, and wait for it if
+// need be. A failure is not remembered: the next request tries again.
+func (a *answers) once(
+	ctx context.Context, key, request string, do func() (delivery, error),
+) (d delivery, again bool, err error) {
 	a.mu.Lock()
 	known, again := a.byKey.get(key)
 	if !again {

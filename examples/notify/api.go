@@ -47,7 +47,9 @@ func (a *api) handler() http.Handler {
 		name := r.PathValue("name")
 		a.post(w, r, groupRoom(name), checkName("a group's name", name))
 	})
-	mux.HandleFunc("POST /notify/all", func(w http.ResponseWriter, r *http.Request) { a.post(w, r, everyone, nil) })
+	mux.HandleFunc("POST /notify/all", func(w http.ResponseWriter, r *http.Request) {
+		a.post(w, r, everyone, nil)
+	})
 	return mux
 }
 
@@ -113,7 +115,8 @@ func decode(body []byte) (n notification, err error) {
 }
 
 func checkKey(key string) error {
-	if len(key) > maxKey || strings.ContainsFunc(key, func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsPrint(c) }) {
+	odd := func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsPrint(c) }
+	if len(key) > maxKey || strings.ContainsFunc(key, odd) {
 		return fmt.Errorf("an Idempotency-Key has at most %d printable ASCII characters", maxKey)
 	}
 	return nil

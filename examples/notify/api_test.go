@@ -100,6 +100,18 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// A user's receipts are for what the user got: others cannot make a node remember more.
+func TestReceipts(t *testing.T) {
+	b := newInbox()
+	b.learn(memory{Kept: []notification{
+		{ID: "hers", Room: userRoom("ann")}, {ID: "his", Room: userRoom("bob")}, {ID: "all", Room: everyone},
+	}})
+	got := b.read(user{ID: "ann"}, []string{"hers", "his", "all", "unknown", ""})
+	if want := []receipt{{"ann", "hers"}, {"ann", "all"}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestUnreadIsBounded(t *testing.T) {
 	n := newTestNode(t, nil)
 	for range maxUnread + 1 {
@@ -167,7 +179,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The same key again delivers nothing again, at the same node and at another, and gets the same answer.
+// The same key again delivers nothing again, at the same node and at another, and gets the same
+// answer.
 func TestIdempotency(t *testing.T) {
 	a := new(adapter.Memory)
 	one, two := newTestNode(t, a), newTestNode(t, a)
@@ -207,6 +220,21 @@ func TestIdempotency(t *testing.T) {
 	stranger := newTestNode(t, nil)
 	if other := deliver(t, stranger, "/notify/user/ann", "a", 0, "Idempotency-Key", "k1"); other.ID != first.ID {
 		t.Errorf("at a node that does not know of the first: got id %s, want %s", other.ID, first.ID)
+	}
+}
+
+// What a node does can be seen, and whether it should get clients.
+func TestOperations(t *testing.T) {
+	n := newTestNode(t, nil)
+	connect(t, n, "ann")
+	for path, want := range map[string]string{
+		"/metrics": `node_name="` + n.url + `"`, "/healthz": `"state":"ready"`, "/readyz": `"state":"ready"`,
+	} {
+		w := httptest.NewRecorder()
+		n.web.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("GET %s: got %d %.200s, want %q in it", path, w.Code, w.Body, want)
+		}
 	}
 }
 

@@ -58,7 +58,9 @@ func newDevices(io *wsserver.Server, id *identity, url string, log *slog.Logger)
 		d.inbox.learn(m)
 		return nil
 	})
-	wsserver.OnServerSideAck(d.ns, "recall", func(context.Context, done) (memory, error) { return d.inbox.all(), nil })
+	wsserver.OnServerSideAck(d.ns, "recall", func(context.Context, done) (memory, error) {
+		return d.inbox.all(), nil
+	})
 	wsserver.OnServerSide(d.ns, "answered", func(_ context.Context, a answered) error {
 		d.answers.learn(a)
 		return nil
@@ -84,7 +86,8 @@ func (d *devices) connect(ctx context.Context, s *wsserver.Socket) error {
 // read takes notifications off the lists of all devices of a user.
 func (d *devices) read(ctx context.Context, s *wsserver.Socket, ids []string) (done, error) {
 	if len(ids) > maxReadAtATime {
-		return done{}, &wsserver.AckError{Message: fmt.Sprintf("Read at most %d at a time.", maxReadAtATime)}
+		why := fmt.Sprintf("Read at most %d at a time.", maxReadAtATime)
+		return done{}, &wsserver.AckError{Message: why}
 	}
 	u, _ := wsserver.DataOf[user](s)
 	m := memory{Reads: d.inbox.read(u, ids)}
@@ -95,8 +98,8 @@ func (d *devices) read(ctx context.Context, s *wsserver.Socket, ids []string) (d
 	)
 }
 
-// send sends a notification to the devices in its room, on all nodes, and returns when these have said how
-// many there are. After an error other nodes do not have it.
+// send sends a notification to the devices in its room, on all nodes, and returns when these have
+// said how many there are. After an error other nodes do not have it.
 func (d *devices) send(ctx context.Context, n notification) (delivery, error) {
 	m := memory{Kept: []notification{n}}
 	d.inbox.learn(m)
@@ -115,7 +118,9 @@ func (d *devices) send(ctx context.Context, n notification) (delivery, error) {
 }
 
 // sendOnce is send for a request that may be repeated, at this node or another.
-func (d *devices) sendOnce(ctx context.Context, key, request string, n notification) (got delivery, again bool, err error) {
+func (d *devices) sendOnce(
+	ctx context.Context, key, request string, n notification,
+) (got delivery, again bool, err error) {
 	return d.answers.once(ctx, key, request, func() (delivery, error) {
 		got, err := d.send(context.WithoutCancel(ctx), n) // who repeats a request has given this one up
 		if err == nil {
@@ -155,7 +160,8 @@ func (d *devices) watch(ctx context.Context) {
 	}
 }
 
-// addresses are those of the nodes that live: a node's name is its address, unless it was given another.
+// addresses are those of the nodes that live: a node's name is its address, unless it was given
+// another.
 func addresses(nodes []cluster.Node) []string {
 	list := []string{}
 	for _, n := range nodes {

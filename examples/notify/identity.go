@@ -57,18 +57,20 @@ type identity struct {
 	parser *jwt.Parser
 }
 
-// newIdentity trusts tokens that are signed with own.Secret, or with one of the keys of own.JWKS. ctx ends
-// the watch over these.
+// newIdentity trusts tokens that are signed with own.Secret, or with one of the keys of own.JWKS.
+// ctx ends the watch over these.
 //
-// An algorithm belongs to a kind of key: a public key must never be taken for a shared secret. So either
-// kind has its own list.
+// An algorithm belongs to a kind of key: a public key must never be taken for a shared secret. So
+// either kind has its own list.
 func newIdentity(ctx context.Context, own settings) (*identity, error) {
 	var id identity
 	methods := []string{"HS256"}
 	if own.JWKS == "" {
 		id.keys = func(*jwt.Token) (any, error) { return []byte(own.Secret), nil }
 	} else {
-		methods = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+		methods = []string{
+			"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+		}
 		keys, err := keySet(ctx, own.JWKS)
 		if err != nil {
 			return nil, usageError{&config.KeyError{
@@ -79,7 +81,8 @@ func newIdentity(ctx context.Context, own settings) (*identity, error) {
 		id.keys = keys.Keyfunc
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithAudience(own.Audience), jwt.WithIssuedAt(),
+		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
+		jwt.WithAudience(own.Audience),
 	}
 	if own.Issuer != "" {
 		options = append(options, jwt.WithIssuer(own.Issuer))
@@ -88,8 +91,8 @@ func newIdentity(ctx context.Context, own settings) (*identity, error) {
 	return &id, nil
 }
 
-// keySet is the JSON Web Key Set at a URL or in a file. It is read again every hour, and when a token names
-// a key that is not in it, up to once in ten seconds: a new key works at once.
+// keySet is the JSON Web Key Set at a URL or in a file. It is read again every hour, and when a
+// token names a key that is not in it, up to once in ten seconds: a new key works at once.
 func keySet(ctx context.Context, where string) (keyfunc.Keyfunc, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	if !strings.HasPrefix(where, "https://") && !strings.HasPrefix(where, "http://") {

@@ -29,7 +29,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// knock connects with an auth, and returns the refusal: its code, and the message. Empty means none.
+// knock connects with an auth, and returns the refusal: its code, and the message. Empty means
+// none.
 func knock(t *testing.T, srv *wsserver.Server, auth any) (code, message string) {
 	t.Helper()
 	c, refusal := wstest.Try(t, srv, wstest.Config{Auth: auth})
@@ -162,7 +163,10 @@ func TestTokenExpires(t *testing.T) {
 			t.Fatalf("disconnected after %v", time.Since(begin))
 		default:
 		}
-		<-c.Disconnected()
+		select {
+		case <-c.Disconnected():
+		case <-time.After(time.Hour):
+		}
 		if d := time.Since(begin); d > time.Hour {
 			t.Errorf("disconnected after %v, want an hour", d)
 		}
@@ -262,7 +266,8 @@ func TestKeyRotation(t *testing.T) {
 			}
 		}
 	}
-	// Of tokens with an unknown key a few a minute make the set be read again: begin with those that matter.
+	// Of tokens with an unknown key a few a minute make the set be read again: begin with those
+	// that matter.
 	for where, srv := range servers {
 		if code, _ := knock(t, srv, map[string]string{"token": tokens["ec"]}); code != "" {
 			t.Errorf("before, %s: got %q", where, code)

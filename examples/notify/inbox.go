@@ -73,8 +73,8 @@ func (b *inbox) read(u user, ids []string) (receipts []receipt) {
 	return receipts
 }
 
-// of returns the latest notifications that the user has not read, oldest first, and the ids of those that the
-// user has read.
+// of returns the latest notifications that the user has not read, oldest first, and the ids of
+// those that the user has read.
 func (b *inbox) of(u user) (unread []notification, read []string) {
 	b.mu.Lock()
 	rooms := u.rooms()

@@ -34,8 +34,8 @@ type program struct {
 	logs  kit.Log
 }
 
-// launch runs the program and returns when it has said how it is used. At the end of the test it must end
-// without an error.
+// launch runs the program and returns when it has said how it is used. At the end of the test it
+// must end without an error.
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -92,7 +92,8 @@ func dial(t *testing.T, url, token string) device {
 	return device{wstest.New(t, nc, wstest.Config{Auth: map[string]string{"token": token}}), t}
 }
 
-// Without settings there are three nodes, links for two users, and a command that reaches one of them.
+// Without settings there are three nodes, links for two users, and a command that reaches one of
+// them.
 func TestDemo(t *testing.T) {
 	p := launch(t)
 	if len(p.nodes) != 3 || len(p.links) != 3 || len(p.curl) != 3 || p.nats != nil {

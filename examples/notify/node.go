@@ -15,6 +15,7 @@ import (
 	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/metrics"
 )
 
 // A node is a Socket.IO server, and an HTTP server with the page and the API in front of it.
@@ -30,8 +31,8 @@ type node struct {
 	stop      context.CancelFunc
 }
 
-// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close must be
-// called in the end. i counts the nodes of the process.
+// newNode makes a node that listens but does not answer yet, and begins to join its cluster. close
+// must be called in the end. i counts the nodes of the process.
 func newNode(cfg *config.Config, own settings, i int, id *identity) (*node, error) {
 	listeners, err := listen(cfg, i)
 	if err != nil {
@@ -47,6 +48,10 @@ func newNode(cfg *config.Config, own settings, i int, id *identity) (*node, erro
 	mux.Handle("/socket.io/", n.io)
 	mux.Handle("/notify/", (&api{token: own.APIToken, devices: n.devices}).handler())
 	mux.Handle("/", page())
+	// For Prometheus and Kubernetes. A proxy in front keeps the Internet from these.
+	mux.Handle("/metrics", metrics.Handler(n.io))
+	mux.HandleFunc("/healthz", n.io.ServeHealth)
+	mux.HandleFunc("/readyz", n.io.ServeReady)
 	n.web = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -66,8 +71,8 @@ func httpConfig() wsserver.HTTPConfig {
 	}
 }
 
-// listen listens for the node i of the process, on the port that is i behind that of cfg. Instead of the
-// default port, if that is taken, it takes another one.
+// listen listens for the node i of the process, on the port that is i behind that of cfg. Instead
+// of the default port, if that is taken, it takes another one.
 func listen(cfg *config.Config, i int) ([]net.Listener, error) {
 	addrs := cfg.Addrs
 	defer func() { cfg.Addrs = addrs }()
@@ -99,7 +104,7 @@ func (n *node) open(ctx context.Context) {
 	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.watching.Go(func() { n.devices.watch(ctx) })
 	for _, l := range n.listeners {
-		go func() { n.served <- n.web.Serve(l) }()
+		go func() { n.served <- n.web.Serve(n.io.Pace(l)) }()
 	}
 }
 
@@ -113,8 +118,8 @@ func (n *node) wait() error {
 	return nil
 }
 
-// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has stopped,
-// or ctx ends.
+// close ends the node: it says goodbye to its clients and to its cluster, and returns when it has
+// stopped, or ctx ends.
 func (n *node) close(ctx context.Context) error {
 	if n.stop != nil {
 		n.stop()

@@ -103,8 +103,8 @@ func post(t *testing.T, n *node, path, body string, headers ...string) *httptest
 	return w
 }
 
-// deliver posts a notification that must be delivered to a number of devices; or to some of them if a node is
-// missing, as on a machine that stands still for a moment.
+// deliver posts a notification that must be delivered to a number of devices; or to some of them if
+// a node is missing, as on a machine that stands still for a moment.
 func deliver(t *testing.T, n *node, path, title string, devices int, headers ...string) delivery {
 	t.Helper()
 	w := post(t, n, path, fmt.Sprintf(`{"title":%q}`, title), headers...)

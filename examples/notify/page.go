@@ -11,8 +11,8 @@ import (
 //go:embed static
 var static embed.FS
 
-// files are what the page consists of, by path. Their types are given here since a host's own table may
-// know better than it should.
+// files are what the page consists of, by path. Their types are given here since a host's own table
+// may know better than it should.
 var files = []struct{ path, name, contentType string }{
 	{"/{$}", "index.html", "text/html; charset=utf-8"},
 	{"/notify.css", "notify.css", "text/css; charset=utf-8"},
@@ -21,8 +21,8 @@ var files = []struct{ path, name, contentType string }{
 }
 
 // policy lets the page load what its own node serves, and connect to any node.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // page serves the page.
 func page() http.Handler {

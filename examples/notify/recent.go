@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A recent is a map that forgets: whatever is older than age, and the oldest beyond limit. It is for one
-// goroutine at a time.
+// A recent is a map that forgets: whatever is older than age, and the oldest beyond limit. It is
+// for one goroutine at a time.
 type recent[K comparable, V any] struct {
 	limit int
 	age   time.Duration

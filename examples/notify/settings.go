@@ -69,8 +69,8 @@ func (s *settings) Check() error {
 	return errors.Join(errs...)
 }
 
-// load reads the settings, of which those that are not given are filled in. An error is a usageError or a
-// *config.HelpError. The caller must close the Config.
+// load reads the settings, of which those that are not given are filled in. An error is a
+// usageError or a *config.HelpError. The caller must close the Config.
 func load(args []string, log io.Writer) (*config.Config, settings, error) {
 	var own settings
 	cfg, err := config.Load(config.Program{
@@ -97,14 +97,17 @@ func (s *settings) complete(cfg *config.Config) error {
 			s.Nodes = defaultNodes
 		}
 	}
-	wrong := func(key, problem, want string) error { return &config.KeyError{Key: key, Problem: problem, Want: want} }
+	wrong := func(key, problem, want string) error {
+		return &config.KeyError{Key: key, Problem: problem, Want: want}
+	}
 	if s.Service && cfg.NATS == nil {
 		return wrong("service", "it is for NATS", "adapter nats://host:4222 or embedded:, too")
 	}
 	if s.Nodes > 1 && len(cfg.Addrs) > 1 {
 		return wrong("addr", "several nodes have the ports one behind the other", "one address")
 	}
-	if s.URL == "" && slices.ContainsFunc(cfg.Addrs, func(addr string) bool { return strings.HasPrefix(addr, "unix:") }) {
+	unix := func(addr string) bool { return strings.HasPrefix(addr, "unix:") }
+	if s.URL == "" && slices.ContainsFunc(cfg.Addrs, unix) {
 		return wrong("url", "not set, and no browser reaches a Unix socket", "the address of the proxy in front of it")
 	}
 	if cfg.NATS != nil && s.Nodes == 1 {

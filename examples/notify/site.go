@@ -25,8 +25,8 @@ type site struct {
 	stop    context.CancelFunc
 }
 
-// start starts the nodes and returns when they have met each other. What it starts it says on out. ctx
-// bounds the start alone; serve must be called in the end. The site closes cfg.
+// start starts the nodes and returns when they have met each other. What it starts it says on out.
+// ctx bounds the start alone; serve must be called in the end. The site closes cfg.
 func start(ctx context.Context, cfg *config.Config, own settings, out io.Writer) (s *site, err error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s = &site{cfg: cfg, stop: stop}

@@ -1,5 +1,6 @@
-// Small is a notification server in about 75 lines: users have signed tokens, a user's devices share a
-// room, and a backend posts to them. One node in memory or many over NATS is a matter of settings:
+// Small is a notification server in about 75 lines: users have signed tokens, a user's devices
+// share a room, and a backend posts to them. One node in memory or many over NATS is a matter of
+// settings:
 //
 //	go run ./examples/notify/small -secret of-the-tokens-as-long-as-a-hash -api-token of-the-backend
 //	curl -H 'Authorization: Bearer of-the-backend' -d '{"title":"Hello"}' localhost:8080/notify/ann
@@ -54,7 +55,8 @@ func admit(secret string) func(context.Context, *wsserver.Socket) error {
 		var claims jwt.RegisteredClaims
 		err := s.DecodeAuth(&auth)
 		if err == nil {
-			_, err = parser.ParseWithClaims(auth.Token, &claims, func(*jwt.Token) (any, error) { return []byte(secret), nil })
+			key := func(*jwt.Token) (any, error) { return []byte(secret), nil }
+			_, err = parser.ParseWithClaims(auth.Token, &claims, key)
 		}
 		if err != nil || claims.Subject == "" {
 			return &wsserver.ConnectError{Message: "no valid token"}
@@ -67,7 +69,8 @@ func admit(secret string) func(context.Context, *wsserver.Socket) error {
 // notify sends what is posted to the user's devices, on all nodes, and answers how many have it.
 func notify(srv *wsserver.Server, apiToken string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+apiToken)) != 1 {
+		got, want := []byte(r.Header.Get("Authorization")), []byte("Bearer "+apiToken)
+		if subtle.ConstantTimeCompare(got, want) != 1 {
 			http.Error(w, "no valid token", http.StatusUnauthorized)
 			return
 		}
@@ -76,7 +79,8 @@ func notify(srv *wsserver.Server, apiToken string) http.HandlerFunc {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		devices, err := srv.To("user:"+r.PathValue("user")).EmitCounted(r.Context(), "notification", n.Title, n.Text)
+		user := srv.To("user:" + r.PathValue("user"))
+		devices, err := user.EmitCounted(r.Context(), "notification", n.Title, n.Text)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
