@@ -18,6 +18,7 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/natsadapter/service"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/metrics"
 )
 
 // A node is a Socket.IO server with a chat on it, and an HTTP server with the page in front of it.
@@ -87,9 +88,12 @@ func startNode(
 	n.work.Go(func() { chat.people.run(running) })
 	n.work.Go(func() { chat.nodes.run(running) })
 	mux.Handle("/socket.io/", n.io)
+	mux.Handle("/metrics", metrics.Handler(n.io))
+	mux.HandleFunc("/healthz", n.io.ServeHealth)
+	mux.HandleFunc("/readyz", n.io.ServeReady)
 	mux.Handle("/", page(own.Peers))
 	for _, l := range listeners {
-		go func() { n.served <- n.web.Serve(l) }()
+		go func() { n.served <- n.web.Serve(n.io.Pace(l)) }()
 	}
 	return n, nil
 }
