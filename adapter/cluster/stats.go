@@ -72,13 +72,14 @@ func (h *Hub) Stats() Stats {
 	c := h.machine.Counts()
 	s.Nodes, s.Suspects = h.machine.Servers(), h.machine.Suspects()
 	is := h.machine.Standings()
+	s.Fences = h.machine.Fences()
 	s.Refused, s.Malformed = h.counts.refused, h.counts.malformed
 	h.meshMu.Unlock()
 	s.Standings = Standings{
 		Alive: is[mesh.StandingAlive], Suspect: is[mesh.StandingSuspect],
 		Leaving: is[mesh.StandingLeaving] + is[mesh.StandingLeavingSilent],
 	}
-	s.Suspected, s.GivenUp, s.Fences, s.Nacks = c.Suspects, c.Deaths, c.Fences, c.Nacks
+	s.Suspected, s.GivenUp, s.Nacks = c.Suspects, c.Deaths, c.Nacks
 	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
 	s.Overtaken, s.Repaired, s.Missed, s.Unknown, s.Unheld, s.Resent = c.Overtaken, c.Repaired, c.Missed, c.Unknown, c.Unheld, c.Repairs
 

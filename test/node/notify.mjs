@@ -42,6 +42,12 @@ async function notify(node, path, title, devices, headers = {}) {
   return answer;
 }
 
+// connections is how many a node says it has.
+async function connections(node) {
+  const metrics = await (await fetch(node + "/metrics")).text();
+  return [...metrics.matchAll(/^belfry_connections\{.*\} (\d+)$/gm)].reduce((sum, m) => sum + Number(m[1]), 0);
+}
+
 try {
   const laptop = await device("laptop", first, token);
   const phone = await device("phone", second, token);
@@ -69,6 +75,7 @@ try {
   await tablet.at(second);
   await tablet.unread(2);
   await tablet.page.close();
+  while ((await connections(second)) > 1) await new Promise((next) => setTimeout(next, 50)); // the page goes before its WebSocket
   if (screenshot) await phone.page.screenshot({ path: screenshot });
 
   // The first node dies. Its device comes to another node, and misses nothing.

@@ -97,7 +97,6 @@ type Counts struct {
 	Unknown   uint64 // times that an unknown number of broadcasts, if any, will not come any more
 	Unheld    uint64 // came early, beyond what is held; they are asked for again if they are due
 
-	Fences   uint64 // sent, with those that a hello carries
 	Nacks    uint64 // questions for what was missing
 	Repairs  uint64 // own broadcasts that were sent again
 	Rejoins  uint64 // joins of topics that still lingered

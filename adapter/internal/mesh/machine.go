@@ -99,11 +99,10 @@ func New[T comparable, O, B, W any](cfg Config[T]) *Machine[T, O, B, W] {
 }
 
 // Counts returns what the machine has seen.
-func (m *Machine[T, O, B, W]) Counts() Counts {
-	c := m.counts
-	c.Fences = m.fence
-	return c
-}
+func (m *Machine[T, O, B, W]) Counts() Counts { return m.counts }
+
+// Fences is how many fences were sent, with those that a hello carries.
+func (m *Machine[T, O, B, W]) Fences() uint64 { return m.fence }
 
 // Last is the number of the last broadcast of this node.
 func (m *Machine[T, O, B, W]) Last() uint64 { return m.ring.newest }
