@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -9,75 +10,75 @@ import (
 // and what is sent to many is compressed once.
 const deflateAnswer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-// negotiate answers the lines of a request's Sec-WebSocket-Extensions header: with the first offer of permessage-deflate that is acceptable,
-// or with "" if there is none (RFC 7692 section 5.1). ok is false if the header breaks the grammar of RFC 6455 section 9.1.
+// negotiate answers the lines of a request's Sec-WebSocket-Extensions header: with the first offer of
+// permessage-deflate that is acceptable, or with "" if there is none (RFC 7692 section 5.1). ok is
+// false if the header breaks the grammar of RFC 6455 section 9.1. By that grammar names and values are
+// tokens, values even within quotes, so that a comma, a semicolon or an equals sign always separates.
 func negotiate(lines []string) (answer string, ok bool) {
 	offers := 0
 	for _, line := range lines {
-		s := scanner{rest: line}
-		for more := true; more; more = s.separator(',') {
-			s.space()
-			if s.rest == "" || s.rest[0] == ',' {
+		for offer := range strings.SplitSeq(line, ",") {
+			if offer = trim(offer); offer == "" {
 				continue // an element of a list may be empty, but not all
 			}
-			offer, ok := s.extension()
+			accepting, ok := answerOffer(offer)
 			if !ok {
 				return "", false
 			}
 			offers++
-			if answer == "" {
-				answer = offer.answer()
-			}
-		}
-		if s.rest != "" {
-			return "", false
+			answer = cmp.Or(answer, accepting)
 		}
 	}
 	return answer, offers > 0 || len(lines) == 0
 }
 
-// An extension is one element of a Sec-WebSocket-Extensions header.
-type extension struct {
-	name   string
-	params []extensionParam
-}
-
-type extensionParam struct {
-	name, value string
-	hasValue    bool
-}
-
-// answer is what accepts an offer of permessage-deflate, or "" for one that is not acceptable. An offer is declined for parameters that are
-// unknown, come twice or have a wrong value (RFC 7692 section 7.1), and for a window of the server's under 32 KiB, which compress/flate does
-// not have. That of the client may be of any size, so that client_max_window_bits needs no answer (section 7.1.2.2).
-func (e extension) answer() string {
-	if e.name != "permessage-deflate" {
-		return ""
+// answerOffer returns what accepts an offer of permessage-deflate, or "" for one that is not acceptable;
+// ok is false if it is malformed. An offer is declined for parameters that are unknown, come twice or
+// have a wrong value (RFC 7692 section 7.1), and for a window of the server's under 32 KiB, which
+// compress/flate does not have. That of the client may be of any size, so that client_max_window_bits
+// needs no answer (section 7.1.2.2).
+func answerOffer(offer string) (answer string, ok bool) {
+	name, rest, more := strings.Cut(offer, ";")
+	if name = trim(name); !isToken(name) {
+		return "", false
 	}
-	answer := deflateAnswer
-	for i, p := range e.params {
-		if slices.ContainsFunc(e.params[:i], func(q extensionParam) bool { return q.name == p.name }) {
-			return ""
+	if name == "permessage-deflate" {
+		answer = deflateAnswer
+	}
+	var seen []string
+	for more {
+		var param string
+		param, rest, more = strings.Cut(rest, ";")
+		name, value, hasValue := strings.Cut(param, "=")
+		name, value = trim(name), unquote(trim(value))
+		if !isToken(name) || hasValue && !isToken(value) {
+			return "", false
 		}
-		switch p.name {
-		case "server_no_context_takeover", "client_no_context_takeover":
-			if p.hasValue {
-				return ""
-			}
-		case "server_max_window_bits":
-			if p.value != "15" {
-				return ""
-			}
-			answer += "; server_max_window_bits=15" // section 7.1.2.1: an offer with it is accepted by it
-		case "client_max_window_bits":
-			if p.hasValue && !windowBits(p.value) {
-				return ""
-			}
-		default:
-			return ""
+		switch {
+		case answer == "": // declined already: the rest has to be well formed all the same
+		case slices.Contains(seen, name) || !acceptable(name, value, hasValue):
+			answer = ""
+		case name == "server_max_window_bits": // section 7.1.2.1: an offer with it is accepted by it
+			answer += "; server_max_window_bits=15"
+		}
+		if answer != "" {
+			seen = append(seen, name)
 		}
 	}
-	return answer
+	return answer, true
+}
+
+// acceptable reports whether an offer may have a parameter (RFC 7692 section 7.1).
+func acceptable(name, value string, hasValue bool) bool {
+	switch name {
+	case "server_no_context_takeover", "client_no_context_takeover":
+		return !hasValue
+	case "server_max_window_bits":
+		return value == "15"
+	case "client_max_window_bits":
+		return !hasValue || windowBits(value)
+	}
+	return false
 }
 
 // windowBits reports whether s is a decimal number from 8 to 15 without leading zeros (RFC 7692 section 7.1.2).
@@ -85,81 +86,26 @@ func windowBits(s string) bool {
 	return s == "8" || s == "9" || len(s) == 2 && s[0] == '1' && '0' <= s[1] && s[1] <= '5'
 }
 
-// A scanner reads one line of the header from its start.
-type scanner struct{ rest string }
-
-// extension reads an element of the list: a token, and parameters each behind a semicolon.
-func (s *scanner) extension() (e extension, ok bool) {
-	if e.name = s.token(); e.name == "" {
-		return e, false
+// unquote returns what a quoted string stands for (RFC 9110 section 5.6.4), and another value, which
+// includes one that is quoted in part or escapes what no token has, as it is.
+func unquote(value string) string {
+	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
+		return value
 	}
-	for s.separator(';') {
-		s.space()
-		p := extensionParam{name: s.token()}
-		if p.name == "" {
-			return e, false
-		}
-		if p.hasValue = s.separator('='); p.hasValue {
-			s.space()
-			if p.value = s.value(); p.value == "" {
-				return e, false
-			}
-		}
-		// What is declined for its second parameter of a name need not be kept whole: all that are known are four.
-		if len(e.params) <= 4 {
-			e.params = append(e.params, p)
-		}
+	quoted := value[1 : len(value)-1]
+	if strings.Contains(quoted, `\\`) || strings.HasSuffix(quoted, `\`) {
+		return value // one backslash escapes the next, or the quote that ends the string
 	}
-	return e, true
+	return strings.ReplaceAll(quoted, `\`, "")
 }
 
-// value reads a token, or a quoted string that is one once its quotes and backslashes are gone. "" means that there is none.
-func (s *scanner) value() string {
-	if s.rest == "" || s.rest[0] != '"' {
-		return s.token()
-	}
-	var value strings.Builder
-	for i := 1; i < len(s.rest); i++ {
-		c := s.rest[i]
-		switch {
-		case c == '"':
-			s.rest = s.rest[i+1:]
-			return value.String()
-		case c == '\\' && i+1 < len(s.rest):
-			i++
-			c = s.rest[i]
-		}
-		if !isTokenByte(c) {
-			return ""
-		}
-		value.WriteByte(c)
-	}
-	return ""
+// isToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isTokenRune(r) })
 }
 
-// token reads a token of RFC 9110 section 5.6.2; "" means that there is none.
-func (s *scanner) token() string {
-	n := 0
-	for n < len(s.rest) && isTokenByte(s.rest[n]) {
-		n++
-	}
-	token := s.rest[:n]
-	s.rest = s.rest[n:]
-	return token
+func isTokenRune(r rune) bool {
+	return '0' <= r && r <= '9' || 'a' <= r|0x20 && r|0x20 <= 'z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-func isTokenByte(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
-
-// separator reads c and the space before it, and reports whether it was there.
-func (s *scanner) separator(c byte) bool {
-	s.space()
-	if s.rest == "" || s.rest[0] != c {
-		return false
-	}
-	s.rest = s.rest[1:]
-	return true
-}
-
-func (s *scanner) space() { s.rest = strings.TrimLeft(s.rest, " \t") }
+func trim(s string) string { return strings.Trim(s, " \t") }

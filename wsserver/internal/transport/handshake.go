@@ -137,20 +137,17 @@ func validKey(key string) bool {
 // subprotocol returns the first in the list of a header's lines (RFC 6455 section 11.3.4); "" if there is none, or it is no token.
 func subprotocol(lines []string) string {
 	first, _, _ := strings.Cut(strings.Join(lines, ","), ",")
-	s := scanner{rest: first}
-	s.space()
-	name := s.token()
-	if s.space(); s.rest != "" {
-		return ""
+	if name := trim(first); isToken(name) {
+		return name
 	}
-	return name
+	return ""
 }
 
 // hasToken reports whether one of the comma-separated elements in a header's lines is token, which is lower case.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for element := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(element, " \t"), token) {
+			if strings.EqualFold(trim(element), token) {
 				return true
 			}
 		}
