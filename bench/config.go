@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,8 +53,6 @@ type config struct {
 	Runs       int           `json:"runs"`
 	JSON       string        `json:"-"`
 	CPUProfile string        `json:"cpu_profile,omitempty"`
-
-	help bool
 }
 
 // A usageError says what is wrong with the flags.
@@ -64,12 +61,21 @@ type usageError struct{ err error }
 func (e usageError) Error() string { return e.err.Error() + " (-h helps)" }
 func (e usageError) Unwrap() error { return e.err }
 
-// parse reads the flags. Its errors are usageErrors.
+// readFlags parses args, in which there may be nothing but flags.
+func readFlags(flags *flag.FlagSet, args []string) error {
+	flags.SetOutput(io.Discard) // main prints errors, run prints help
+	err := flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q: want flags only", flags.Arg(0))
+	}
+	return err
+}
+
+// parse reads the flags. Its errors are usageErrors; that of -h wraps flag.ErrHelp.
 func parse(args []string) (config, error) {
 	var cfg config
 	var nodes string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // main prints errors, run prints help
 	flags.IntVar(&cfg.Members, "members", 1000, "")
 	flags.IntVar(&cfg.InFlight, "inflight", 16, "")
 	flags.IntVar(&cfg.Publishers, "publishers", 4, "")
@@ -82,15 +88,9 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&cfg.Runs, "runs", 3, "")
 	flags.StringVar(&cfg.JSON, "json", "", "")
 	flags.StringVar(&cfg.CPUProfile, "cpuprofile", "", "")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return config{help: true}, nil
-	}
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q: want flags only", flags.Arg(0))
-	}
+	err := readFlags(flags, args)
 	if err == nil {
-		cfg.Nodes, err = parseNodes(nodes)
+		cfg.Nodes, err = parseList("nodes", nodes, 64)
 	}
 	if err == nil {
 		given := false
@@ -106,44 +106,51 @@ func parse(args []string) (config, error) {
 	return cfg, nil
 }
 
-func parseNodes(list string) ([]int, error) {
-	var nodes []int
+// parseList reads the numbers of a flag, each of them once.
+func parseList(name, list string, most int) (numbers []int, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 || n > 64 {
-			return nil, fmt.Errorf("-nodes %q: want numbers from 1 to 64, separated by commas", list)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("-%s %q: want numbers from 1 to %d, separated by commas", name, list, most)
 		}
-		if !slices.Contains(nodes, n) {
-			nodes = append(nodes, n)
+		if !slices.Contains(numbers, n) {
+			numbers = append(numbers, n)
 		}
 	}
-	return nodes, nil
+	return numbers, nil
+}
+
+// A bound is what the number of a flag may be.
+type bound struct {
+	name            string
+	value, min, max int
+}
+
+func checkBounds(bounds ...bound) error {
+	for _, b := range bounds {
+		if b.value < b.min || b.value > b.max {
+			return fmt.Errorf("-%s %d: want %d to %d", b.name, b.value, b.min, b.max)
+		}
+	}
+	return nil
 }
 
 func (cfg config) check() error {
-	for _, f := range []struct {
-		name            string
-		value, min, max int
-	}{
-		{"members", cfg.Members, 1, 1 << 20},
-		{"inflight", cfg.InFlight, 1, 1024},
-		{"publishers", cfg.Publishers, 1, min(cfg.InFlight, maxPublishers)},
-		{"size", cfg.Size, minSize, 256 << 10},
-		{"publishes", cfg.Publishes, 0, 1 << 30},
-		{"idle", cfg.Idle, 0, 1 << 20},
-		{"runs", cfg.Runs, 1, 1000},
-	} {
-		if f.value < f.min || f.value > f.max {
-			return fmt.Errorf("-%s %d: want %d to %d", f.name, f.value, f.min, f.max)
-		}
-	}
 	if cfg.Settle < 0 || cfg.Settle > time.Hour {
 		return fmt.Errorf("-settle %v: want a time of an hour at the most", cfg.Settle)
 	}
 	if cfg.Duration <= 0 || cfg.Duration > time.Hour {
 		return fmt.Errorf("-duration %v: want more than nothing, and an hour at the most", cfg.Duration)
 	}
-	return nil
+	return checkBounds(
+		bound{"members", cfg.Members, 1, 1 << 20},
+		bound{"inflight", cfg.InFlight, 1, 1024},
+		bound{"publishers", cfg.Publishers, 1, min(cfg.InFlight, maxPublishers)},
+		bound{"size", cfg.Size, minSize, 256 << 10},
+		bound{"publishes", cfg.Publishes, 0, 1 << 30},
+		bound{"idle", cfg.Idle, 0, 1 << 20},
+		bound{"runs", cfg.Runs, 1, 1000},
+	)
 }
 
 // setups are what is measured in each run.

@@ -58,12 +58,22 @@ type field struct {
 	all     []*process
 }
 
-func (f *field) start(ctx context.Context, role string) (*process, error) {
+// add starts a process.
+func (f *field) add(ctx context.Context, role string) (*process, error) {
 	p, err := startProcess(ctx, role)
 	if err == nil {
 		f.all = append(f.all, p)
 	}
 	return p, err
+}
+
+// start is add for a role that a request starts.
+func (f *field) start(ctx context.Context, role string, args, reply any) (*process, error) {
+	p, err := f.add(ctx, role)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.call("start", args, reply, 0)
 }
 
 // stop ends all processes. An error tells of those that had not ended well by themselves.
@@ -82,44 +92,54 @@ func (f *field) stop() error {
 func (f *field) open(ctx context.Context, nodes, sockets int) (addresses []string, err error) {
 	cfg := serverConfig{Sockets: sockets}
 	if nodes > 1 {
-		if f.broker, err = f.start(ctx, "broker"); err != nil {
-			return nil, err
-		}
 		var urls brokerAddresses
-		if err := f.broker.call("start", brokerConfig{}, &urls, 0); err != nil {
+		if f.broker, err = f.start(ctx, "broker", brokerConfig{}, &urls); err != nil {
 			return nil, err
 		}
 		cfg.Broker = urls.Client
 	}
 	for range nodes {
-		s, err := f.start(ctx, "server")
+		var address string
+		s, err := f.start(ctx, "server", cfg, &address)
 		if err != nil {
 			return nil, err
 		}
 		f.servers = append(f.servers, s)
-		var address string
-		if err := s.call("start", cfg, &address, 0); err != nil {
-			return nil, err
-		}
 		addresses = append(addresses, address)
 	}
+	return addresses, meet(ctx, f.servers)
+}
+
+// meet waits until each of the nodes knows all the others.
+func meet(ctx context.Context, nodes []*process) error {
+	return until(ctx, "met the others", func() (bool, error) {
+		for _, n := range nodes {
+			var peers int
+			if err := n.call("peers", none{}, &peers, 0); err != nil || peers < len(nodes)-1 {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// until waits for done.
+func until(ctx context.Context, what string, done func() (bool, error)) error {
 	deadline := time.Now().Add(meetTimeout)
-	for _, s := range f.servers {
-		for {
-			var stats serverStats
-			if err := s.call("stats", none{}, &stats, 0); err != nil {
-				return nil, err
-			}
-			if stats.Peers == nodes-1 {
-				break
-			}
-			if time.Now().After(deadline) {
-				return nil, fmt.Errorf("a node has met %d others in %v, want %d", stats.Peers, meetTimeout, nodes-1)
-			}
-			time.Sleep(20 * time.Millisecond)
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the nodes have not %s in %v", what, meetTimeout)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return addresses, nil
 }
 
 // usage is what the processes of a field have used and done so far.
@@ -182,7 +202,7 @@ func measureFanout(ctx context.Context, cfg config, s setup, number int) (result
 	if err != nil {
 		return nil, err
 	}
-	if f.load, err = f.start(ctx, "load"); err != nil {
+	if f.load, err = f.add(ctx, "load"); err != nil {
 		return nil, err
 	}
 	if err := f.load.call("dial", dial, nil, time.Minute); err != nil {
@@ -215,13 +235,9 @@ func measureFanout(ctx context.Context, cfg config, s setup, number int) (result
 
 // openBare starts a bare loop. It returns its address.
 func (f *field) openBare(ctx context.Context, cfg bareConfig) (addresses []string, err error) {
-	p, err := f.start(ctx, "bare")
-	if err != nil {
-		return nil, err
-	}
-	f.servers = append(f.servers, p)
 	var address string
-	err = p.call("start", cfg, &address, 0)
+	p, err := f.start(ctx, "bare", cfg, &address)
+	f.servers = append(f.servers, p)
 	return []string{address}, err
 }
 

@@ -36,7 +36,7 @@ func measureIdle(ctx context.Context, cfg config, number int) (result *idle, err
 	if err != nil {
 		return nil, err
 	}
-	if f.load, err = f.start(ctx, "load"); err != nil {
+	if f.load, err = f.add(ctx, "load"); err != nil {
 		return nil, err
 	}
 	result = &idle{Run: number, Sockets: cfg.Idle}

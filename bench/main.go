@@ -13,10 +13,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -47,15 +49,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == roomsCommand {
 		cfg, err := parseRooms(args[1:])
 		if err != nil {
-			return err
+			return explain(err, roomsHelp, stdout)
 		}
-		return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.help, roomsHelp, cfg.JSON, stdout, stderr)
+		return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
 	}
 	cfg, err := parse(args)
 	if err != nil {
-		return err
+		return explain(err, help, stdout)
 	}
-	return do(ctx, &report{Origin: findOrigin(ctx, args), Config: cfg}, cfg.help, help, cfg.JSON, stdout, stderr)
+	return do(ctx, &report{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
 }
 
 // A measurement is what a command does.
@@ -65,12 +67,16 @@ type measurement interface {
 	err() error // what is wrong with what was measured
 }
 
-// do measures and reports; or it writes help, if that is wanted.
-func do(ctx context.Context, m measurement, wanted bool, help, path string, stdout, stderr io.Writer) error {
-	if wanted {
-		_, err := io.WriteString(stdout, help)
-		return err
+// explain writes help, if the error of flags is that it was asked for.
+func explain(err error, help string, stdout io.Writer) error {
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = io.WriteString(stdout, help)
 	}
+	return err
+}
+
+// do measures and reports.
+func do(ctx context.Context, m measurement, path string, stdout, stderr io.Writer) error {
 	if err := supported(); err != nil {
 		return err
 	}
@@ -93,16 +99,21 @@ func do(ctx context.Context, m measurement, wanted bool, help, path string, stdo
 	return m.err()
 }
 
-// measure does all runs. From run to run the order of the setups is reversed, so that what changes on the machine meanwhile does not
-// meet the same ones each time.
+// inTurn returns what is measured in a run, in its order. That is reversed from run to run, so that
+// what changes on the machine meanwhile does not meet the same ones each time.
+func inTurn[T any](all []T, run int) []T {
+	all = slices.Clone(all)
+	if run%2 == 1 {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// measure does all runs.
 func (r *report) measure(ctx context.Context, progress io.Writer) error {
 	setups := r.Config.setups()
 	for n := range r.Config.Runs {
-		for i := range setups {
-			s := setups[i]
-			if n%2 == 1 {
-				s = setups[len(setups)-1-i]
-			}
+		for _, s := range inTurn(setups, n) {
 			fmt.Fprintf(progress, "run %d of %d: %v: ", n+1, r.Config.Runs, s)
 			f, err := measureFanout(ctx, r.Config, s, n+1)
 			if err != nil {

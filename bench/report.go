@@ -37,15 +37,20 @@ func (s spread) text(decimals int) string {
 	return fmt.Sprintf("%s (%s to %s)", number(s.median), number(s.min), number(s.max))
 }
 
-// over is the spread of a figure over the runs of a setup.
-func (r *report) over(s setup, figure func(f *fanout) float64) spread {
+// spreadOver is the spread of a figure over those of all that belong together.
+func spreadOver[T any](all []T, belongs func(T) bool, figure func(T) float64) spread {
 	var values []float64
-	for _, f := range r.Fanouts {
-		if f.Setup == s {
-			values = append(values, figure(f))
+	for _, one := range all {
+		if belongs(one) {
+			values = append(values, figure(one))
 		}
 	}
 	return spreadOf(values)
+}
+
+// over is the spread of a figure over the runs of a setup.
+func (r *report) over(s setup, figure func(f *fanout) float64) spread {
+	return spreadOver(r.Fanouts, func(f *fanout) bool { return f.Setup == s }, figure)
 }
 
 // find returns the measurement of a setup in a run; nil if there is none.
@@ -66,16 +71,6 @@ func (r *report) ratio(s, to setup) spread {
 		}
 		return 0
 	})
-}
-
-// faults is what is wrong with the deliveries of a setup in all its runs.
-func (r *report) faults(s setup) (sum faults) {
-	for _, f := range r.Fanouts {
-		if f.Setup == s {
-			sum = sum.add(f.Faults)
-		}
-	}
-	return sum
 }
 
 // err says what went wrong with deliveries; nil if nothing did.
@@ -188,13 +183,13 @@ func (r *report) writeFanouts(w io.Writer, cfg config) {
 			figure(2, func(f *fanout) float64 { return f.Clients.total().Seconds() / f.Load.Elapsed.Seconds() }),
 			broker,
 		})
-		deliveries := 0
+		deliveries, wrong := 0, faults{}
 		for _, f := range r.Fanouts {
 			if f.Setup == s {
 				deliveries += f.Load.Deliveries
+				wrong = wrong.add(f.Faults)
 			}
 		}
-		wrong := r.faults(s)
 		row = []string{s.String()}
 		for _, n := range []int{deliveries, wrong.Missing, wrong.Doubled, wrong.Reordered, wrong.Malformed} {
 			row = append(row, fmt.Sprint(n))
@@ -230,21 +225,17 @@ const fanoutNotes = `- Everything is on the loopback interface of one machine: s
 `
 
 func (r *report) writeIdles(w io.Writer, cfg config) {
-	over := func(figure func(i *idle) float64) spread {
-		var values []float64
-		for _, i := range r.Idles {
-			values = append(values, figure(i))
-		}
-		return spreadOf(values)
+	over := func(figure func(i *idle) float64) string {
+		return spreadOver(r.Idles, func(*idle) bool { return true }, figure).text(0)
 	}
 	table{
 		{"idle sockets", "anonymous RSS, B a socket", "after free memory was returned", "goroutines before", "goroutines after"},
 		{
 			fmt.Sprint(cfg.Idle),
-			over(func(i *idle) float64 { return i.perSocket(natural) }).text(0),
-			over(func(i *idle) float64 { return i.perSocket(freed) }).text(0),
-			over(func(i *idle) float64 { return float64(i.Before.Goroutines) }).text(0),
-			over(func(i *idle) float64 { return float64(i.After.Goroutines) }).text(0),
+			over(func(i *idle) float64 { return i.perSocket(natural) }),
+			over(func(i *idle) float64 { return i.perSocket(freed) }),
+			over(func(i *idle) float64 { return float64(i.Before.Goroutines) }),
+			over(func(i *idle) float64 { return float64(i.After.Goroutines) }),
 		},
 	}.write(w)
 	fmt.Fprintf(w, "The growth over a server with %d sockets, %v after they have connected, with Go's default garbage collection. The kernel's own memory for a socket is not in it.\n", idleBase, cfg.Settle)

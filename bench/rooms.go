@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,15 +24,12 @@ type roomField struct {
 func (f *roomField) openBrokers(ctx context.Context) error {
 	var first string
 	for range roomServers {
-		b, err := f.start(ctx, "broker")
+		var urls brokerAddresses
+		b, err := f.start(ctx, "broker", brokerConfig{Cluster: true, Join: first}, &urls)
 		if err != nil {
 			return err
 		}
 		f.brokers = append(f.brokers, b)
-		var urls brokerAddresses
-		if err := b.call("start", brokerConfig{Cluster: true, Join: first}, &urls, 0); err != nil {
-			return err
-		}
 		if first == "" {
 			first = urls.Route
 		}
@@ -45,60 +41,27 @@ func (f *roomField) openBrokers(ctx context.Context) error {
 // openNodes starts a node for each NATS server and has them meet.
 func (f *roomField) openNodes(ctx context.Context, noCover bool) error {
 	for i, url := range f.urls {
-		n, err := f.start(ctx, "node")
+		// It learns of the other servers from the one that it uses.
+		n, err := f.start(ctx, "node", nodeConfig{URL: url, NoCover: noCover, ID: byte(i), Members: roomMembers}, nil)
 		if err != nil {
 			return err
 		}
 		f.nodes = append(f.nodes, n)
-		// It learns of the other servers from the one that it uses.
-		if err := n.call("start", nodeConfig{URL: url, NoCover: noCover, ID: byte(i), Members: roomMembers}, nil, 0); err != nil {
-			return err
-		}
 	}
-	return f.until(ctx, "met the others", func() (bool, error) {
-		for _, n := range f.nodes {
-			var peers int
-			if err := n.call("peers", none{}, &peers, 0); err != nil || peers < len(f.nodes)-1 {
-				return false, err
-			}
-		}
-		return true, nil
-	})
+	return meet(ctx, f.nodes)
 }
 
 // openClients starts a bare client for each NATS server.
 func (f *roomField) openClients(ctx context.Context) error {
 	for i := range f.urls {
-		c, err := f.start(ctx, "client")
+		urls := slices.Concat(f.urls[i:], f.urls[:i])
+		c, err := f.start(ctx, "client", clientConfig{URL: strings.Join(urls, ","), ID: byte(i)}, nil)
 		if err != nil {
 			return err
 		}
 		f.nodes = append(f.nodes, c)
-		urls := slices.Concat(f.urls[i:], f.urls[:i])
-		if err := c.call("start", clientConfig{URL: strings.Join(urls, ","), ID: byte(i)}, nil, 0); err != nil {
-			return err
-		}
 	}
 	return nil
-}
-
-// until waits for done.
-func (f *roomField) until(ctx context.Context, what string, done func() (bool, error)) error {
-	deadline := time.Now().Add(meetTimeout)
-	for {
-		ok, err := done()
-		if ok || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the nodes have not %s in %v", what, meetTimeout)
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // A holding is what has rooms, and is weighed.
@@ -162,10 +125,8 @@ func weigh(ctx context.Context, cfg roomsConfig, h holding, run int) (result *we
 		err = f.openClients(ctx)
 	default:
 		var n *process
-		if n, err = f.start(ctx, "node"); err == nil {
-			f.nodes = append(f.nodes, n)
-			err = n.call("start", nodeConfig{Null: h.Null, Members: roomMembers}, nil, 0)
-		}
+		n, err = f.start(ctx, "node", nodeConfig{Null: h.Null, Members: roomMembers}, nil)
+		f.nodes = []*process{n}
 	}
 	if err != nil {
 		return nil, err

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -47,8 +43,6 @@ type roomsConfig struct {
 	Only   string        `json:"only,omitempty"`
 	Runs   int           `json:"runs"`
 	JSON   string        `json:"-"`
-
-	help bool
 }
 
 const (
@@ -56,12 +50,11 @@ const (
 	onlySilence = "silence"
 )
 
-// parseRooms reads the flags behind the rooms command. Its errors are usageErrors.
+// parseRooms reads the flags behind the rooms command. Its errors are those of parse.
 func parseRooms(args []string) (roomsConfig, error) {
 	var cfg roomsConfig
 	var rooms string
 	flags := flag.NewFlagSet("bench rooms", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&rooms, "rooms", "1000,10000,100000", "")
 	flags.IntVar(&cfg.Sample, "sample", 1000, "")
 	flags.IntVar(&cfg.Rate, "rate", 10_000, "")
@@ -69,20 +62,9 @@ func parseRooms(args []string) (roomsConfig, error) {
 	flags.StringVar(&cfg.Only, "only", "", "")
 	flags.IntVar(&cfg.Runs, "runs", 3, "")
 	flags.StringVar(&cfg.JSON, "json", "", "")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return roomsConfig{help: true}, nil
-	}
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q: want flags only", flags.Arg(0))
-	}
-	for text := range strings.SplitSeq(rooms, ",") {
-		n, e := strconv.Atoi(strings.TrimSpace(text))
-		if e != nil || n < 1 || n > 1_000_000 {
-			err = errors.Join(err, fmt.Errorf("-rooms %q: want numbers from 1 to 1000000, separated by commas", rooms))
-			break
-		}
-		cfg.Rooms = append(cfg.Rooms, n)
+	err := readFlags(flags, args)
+	if err == nil {
+		cfg.Rooms, err = parseList("rooms", rooms, 1_000_000)
 	}
 	if err == nil {
 		err = cfg.check()
@@ -91,22 +73,19 @@ func parseRooms(args []string) (roomsConfig, error) {
 		return roomsConfig{}, usageError{err}
 	}
 	slices.Sort(cfg.Rooms)
-	cfg.Rooms = slices.Compact(cfg.Rooms)
 	return cfg, nil
 }
 
 func (cfg roomsConfig) check() error {
 	switch {
-	case cfg.Sample < 1 || cfg.Sample > 100_000:
-		return fmt.Errorf("-sample %d: want 1 to 100000", cfg.Sample)
-	case cfg.Rate < 100 || cfg.Rate > 200_000:
-		return fmt.Errorf("-rate %d: want 100 to 200000", cfg.Rate)
 	case cfg.Watch < 500*time.Millisecond || cfg.Watch > time.Minute:
 		return fmt.Errorf("-watch %v: want half a second to a minute", cfg.Watch)
-	case cfg.Runs < 1 || cfg.Runs > 1000:
-		return fmt.Errorf("-runs %d: want 1 to 1000", cfg.Runs)
 	case cfg.Only != "" && cfg.Only != onlyMemory && cfg.Only != onlySilence:
 		return fmt.Errorf("-only %q: want %s or %s", cfg.Only, onlyMemory, onlySilence)
 	}
-	return nil
+	return checkBounds(
+		bound{"sample", cfg.Sample, 1, 100_000},
+		bound{"rate", cfg.Rate, 100, 200_000},
+		bound{"runs", cfg.Runs, 1, 1000},
+	)
 }

@@ -35,11 +35,7 @@ func (r *roomsReport) measure(ctx context.Context, progress io.Writer) error {
 			continue
 		}
 		for _, rooms := range r.Config.Rooms {
-			for i := range everybody {
-				w := everybody[i]
-				if run%2 == 1 {
-					w = everybody[len(everybody)-1-i]
-				}
+			for _, w := range inTurn(everybody, run) {
 				s, err := measureSilence(ctx, r.Config, rooms, w, run+1)
 				if err != nil {
 					return fmt.Errorf("silence with %d rooms: %w", rooms, err)
@@ -90,13 +86,7 @@ func (r *roomsReport) write(w io.Writer) {
 
 // ofHolding is the spread of a figure over the runs of a holding.
 func (r *roomsReport) ofHolding(h holding, figure func(*weight) float64) spread {
-	var values []float64
-	for _, w := range r.Weights {
-		if w.Holding == h.Name {
-			values = append(values, figure(w))
-		}
-	}
-	return spreadOf(values)
+	return spreadOver(r.Weights, func(w *weight) bool { return w.Holding == h.Name }, figure)
 }
 
 func (r *roomsReport) writeWeights(w io.Writer) {
@@ -136,13 +126,8 @@ func (r *roomsReport) writeJoins(w io.Writer) {
 		{batched, fmt.Sprintf("one after the other, %d rooms a call", fillBatch)},
 	} {
 		figure := func(decimals int, f func(joins) float64) string {
-			var values []float64
-			for _, w := range r.Weights {
-				if j, ok := w.Joins[m.manner]; ok {
-					values = append(values, f(j))
-				}
-			}
-			return spreadOf(values).text(decimals)
+			joined := func(w *weight) bool { return w.Joins[m.manner].Count > 0 }
+			return spreadOver(r.Weights, joined, func(w *weight) float64 { return f(w.Joins[m.manner]) }).text(decimals)
 		}
 		t = append(t, []string{
 			m.name,
@@ -163,13 +148,8 @@ func (r *roomsReport) writeSilences(out io.Writer) {
 	for _, rooms := range r.Config.Rooms {
 		for _, w := range everybody {
 			over := func(decimals int, f func(*silence) float64) string {
-				var values []float64
-				for _, s := range r.Silences {
-					if s.Rooms == rooms && s.Who == w {
-						values = append(values, f(s))
-					}
-				}
-				return spreadOf(values).text(decimals)
+				measured := func(s *silence) bool { return s.Rooms == rooms && s.Who == w }
+				return spreadOver(r.Silences, measured, f).text(decimals)
 			}
 			ms := func(f func(*silence) time.Duration) string {
 				return over(0, func(s *silence) float64 { return milliseconds(f(s)) })

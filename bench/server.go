@@ -27,7 +27,6 @@ type serverConfig struct {
 
 // serverStats is how a server stands. The counts are those since it began.
 type serverStats struct {
-	Peers      int    `json:"peers"` // nodes of the cluster besides this one
 	Goroutines int    `json:"goroutines"`
 	Frames     uint64 `json:"frames"`
 	Bytes      uint64 `json:"bytes"`
@@ -69,10 +68,11 @@ func newServerRole() map[string]handler {
 		"stats": handle(func(none) (serverStats, error) {
 			s := srv.Stats()
 			return serverStats{
-				Peers: srv.ServerCount() - 1, Goroutines: runtime.NumGoroutine(),
-				Frames: s.Frames, Bytes: s.Bytes, Writes: s.Writes, Lost: s.Lost + s.Dropped, Failures: s.Failures,
+				Goroutines: runtime.NumGoroutine(),
+				Frames:     s.Frames, Bytes: s.Bytes, Writes: s.Writes, Lost: s.Lost + s.Dropped, Failures: s.Failures,
 			}, nil
 		}),
+		"peers":  handle(func(none) (int, error) { return srv.ServerCount() - 1, nil }),
 		"memory": handle(func(none) (memory, error) { return usedMemory() }),
 		"profile": handle(func(path string) (none, error) {
 			if path == "" {

@@ -72,7 +72,7 @@ func measureSilence(ctx context.Context, cfg roomsConfig, rooms int, w who, run 
 	if err != nil {
 		return nil, err
 	}
-	if err := f.until(ctx, "reached each other in all rooms", func() (bool, error) { return f.flowing(len(sent[1])) }); err != nil {
+	if err := until(ctx, "reached each other in all rooms", func() (bool, error) { return f.flowing(len(sent[1])) }); err != nil {
 		return nil, err
 	}
 	time.Sleep(beforeRun)

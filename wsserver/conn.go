@@ -230,10 +230,9 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	reason := reasonOf(why, err)
 	c.mu.Lock()
 	c.closed = true
-	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, why, reason)
-	for _, s := range sockets {
+	for _, s := range c.all() {
 		s.end(reason, nil)
 	}
 }
@@ -247,12 +246,16 @@ func (c *conn) Gone() {
 	c.server.gate.leave(v)
 }
 
+// all returns the sockets, in a list of its own.
+func (c *conn) all() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.sockets)
+}
+
 // Waiting implements [engine.Owner].
 func (c *conn) Waiting() (bytes int, oldest time.Duration) {
-	c.mu.Lock()
-	sockets := slices.Clone(c.sockets)
-	c.mu.Unlock()
-	for _, s := range sockets {
+	for _, s := range c.all() {
 		n, waits := s.inbox.load()
 		bytes += n
 		oldest = max(oldest, waits)
@@ -262,10 +265,7 @@ func (c *conn) Waiting() (bytes int, oldest time.Duration) {
 
 // close ends the connection, after it has told the client so in each namespace.
 func (c *conn) close() {
-	c.mu.Lock()
-	sockets := slices.Clone(c.sockets)
-	c.mu.Unlock()
-	for _, s := range sockets {
+	for _, s := range c.all() {
 		if s.life.at() == connected {
 			s.end(ErrServerClose, s.disconnectFrame())
 		}

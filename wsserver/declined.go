@@ -33,7 +33,7 @@ var declinedHints = [numDeclined]string{
 // decline counts that a limit was reached, and logs it, each once a minute, with what it is about.
 func (srv *Server) decline(why declined, key, value string) {
 	srv.counts.declined[why].Add(1)
-	if more, ok := srv.declined[why].take(); ok {
+	if more, ok := srv.declined[why].allow(); ok {
 		srv.cfg.Logger.Warn("belfry: clients are refused: "+declinedHints[why], key, value,
 			"others since the last line", more)
 	}

@@ -32,15 +32,16 @@ type endings struct {
 // note counts the end of a connection. Of each reason, one a minute is logged at Warn.
 func (e *endings) note(log *slog.Logger, remote string, why engine.Reason, reason error) {
 	e.counts[why].Add(1)
+	var fault string
 	switch why {
 	case engine.ReasonTooSlow, engine.ReasonBehind, engine.ReasonIncomplete, engine.ReasonOverBudget:
-		if more, ok := e.logged[why].take(); ok {
-			log.Warn("belfry: connection closed: the client does not keep up", "remote", remote, "reason", reason, "others since the last line", more)
-			return
-		}
+		fault = "the client does not keep up"
 	case engine.ReasonTooFast, engine.ReasonNotAccepted:
-		if more, ok := e.logged[why].take(); ok {
-			log.Warn("belfry: connection closed: a limit for clients was reached", "remote", remote, "reason", reason, "others since the last line", more)
+		fault = "a limit for clients was reached"
+	}
+	if fault != "" {
+		if more, ok := e.logged[why].allow(); ok {
+			log.Warn("belfry: connection closed: "+fault, "remote", remote, "reason", reason, "others since the last line", more)
 			return
 		}
 	}

@@ -111,16 +111,11 @@ func concat[T any](first, second list[T]) list[T] {
 
 // listeners are those of OnAnyOutgoing. Each broadcast asks for them, hence without a lock.
 func (ns *Namespace) listeners() list[func(*Socket, *OutgoingEvent)] {
-	var inherited, own list[func(*Socket, *OutgoingEvent)]
-	if ns.parent != nil {
-		if p := ns.parent.outgoing.Load(); p != nil {
-			inherited = *p
-		}
+	own := readShared(&ns.outgoing)
+	if ns.parent == nil {
+		return own
 	}
-	if p := ns.outgoing.Load(); p != nil {
-		own = *p
-	}
-	return concat(inherited, own)
+	return concat(readShared(&ns.parent.outgoing), own)
 }
 
 func (ns *Namespace) middlewares() list[func(context.Context, *Socket) error] {

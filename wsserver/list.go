@@ -54,16 +54,21 @@ func attachNamed[T any](mu sync.Locker, lists *map[string]list[T], event string,
 	return func() { change((*list[T]).remove) }
 }
 
-// attachShared is attach for a list that is read without a lock, and is nil while it is empty.
+// readShared reads a list without a lock, which is nil while it is empty.
+func readShared[T any](shared *atomic.Pointer[list[T]]) list[T] {
+	if l := shared.Load(); l != nil {
+		return *l
+	}
+	return nil
+}
+
+// attachShared is attach for a list of readShared.
 func attachShared[T any](mu sync.Locker, shared *atomic.Pointer[list[T]], v T) (stop func()) {
 	p := &v
 	change := func(do func(*list[T], *T)) {
 		mu.Lock()
 		defer mu.Unlock()
-		var l list[T]
-		if old := shared.Load(); old != nil {
-			l = *old
-		}
+		l := readShared(shared)
 		if do(&l, p); len(l) == 0 {
 			shared.Store(nil)
 			return

@@ -17,7 +17,7 @@ func (srv *Server) allowOrigin(r *http.Request) bool {
 	if srv.sameOrigin(r) || srv.cors != nil && srv.cors.OriginAllowed(r) {
 		return true
 	}
-	if srv.foreign.allow() {
+	if _, ok := srv.foreign.allow(); ok {
 		srv.cfg.Logger.Warn("belfry: a page was refused, since the host of its Origin is not that of the request. If it is a page of yours: list its"+
 			" Origin in Config.HTTP.CORS, or have the proxy in front pass on the browser's Host (nginx: proxy_set_header Host $http_host), or set"+
 			" Config.HTTP.TrustedProxies for one that sends X-Forwarded-Host, or Config.HTTP.AllowOrigin. There may be more of them than this line a minute",

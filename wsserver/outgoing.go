@@ -72,8 +72,8 @@ func (d *delivery) outgoing() *OutgoingEvent {
 	d.decode.Do(func() {
 		p, err := decode(d.ns.server.codec.NewDecoder(payload.Limits), d.encoded)
 		if err != nil {
-			if srv := d.ns.server; srv.undecoded.allow() {
-				srv.cfg.Logger.Error("belfry: OnAnyOutgoing is not told of a broadcast that cannot be decoded; do all nodes use the same codec?",
+			if _, ok := d.ns.server.undecoded.allow(); ok {
+				d.ns.server.cfg.Logger.Error("belfry: OnAnyOutgoing is not told of a broadcast that cannot be decoded; do all nodes use the same codec?",
 					"namespace", d.ns.name, "error", err)
 			}
 			return
@@ -117,10 +117,8 @@ func (s *Socket) tell(e *OutgoingEvent, shared list[func(*Socket, *OutgoingEvent
 	for _, listen := range shared {
 		s.conn.server.shield(s, e.name, func() { (*listen)(s, e) })
 	}
-	if own := s.handlers.outgoing.Load(); own != nil {
-		for _, listen := range *own {
-			s.conn.server.shield(s, e.name, func() { (*listen)(e) })
-		}
+	for _, listen := range readShared(&s.handlers.outgoing) {
+		s.conn.server.shield(s, e.name, func() { (*listen)(e) })
 	}
 }
 

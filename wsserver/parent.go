@@ -71,7 +71,7 @@ func (p *ParentNamespace) matches(name string) bool {
 	defer onPanic(func(err error) {
 		srv := p.server
 		srv.counts.failures.Add(1)
-		if srv.unmatched.allow() {
+		if _, ok := srv.unmatched.allow(); ok {
 			srv.cfg.Logger.Error("belfry: the function given to OfFunc failed; further failures of this minute are only counted",
 				"namespace", clip(name), "error", err)
 		}

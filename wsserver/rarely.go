@@ -9,26 +9,20 @@ import (
 // a minute.
 type rarely struct {
 	mu      sync.Mutex // guards what follows
-	last    time.Time
-	skipped int // since then
+	next    time.Time
+	skipped int // since something was allowed
 }
 
-// allow reports whether something is allowed now.
-func (r *rarely) allow() bool {
-	_, ok := r.take()
-	return ok
-}
-
-// take is allow that also tells how often it was not allowed since the last time that it was.
-func (r *rarely) take() (skipped int, ok bool) {
+// allow reports whether something is allowed now, and how often it was not since the last time.
+func (r *rarely) allow() (skipped int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if !r.last.IsZero() && now.Sub(r.last) < time.Minute {
+	if now.Before(r.next) {
 		r.skipped++
 		return 0, false
 	}
 	skipped = r.skipped
-	r.last, r.skipped = now, 0
+	r.next, r.skipped = now.Add(time.Minute), 0
 	return skipped, true
 }

@@ -71,7 +71,7 @@ func errHandshakes(wait time.Duration) *engineio.Error {
 
 // refuse logs a refusal that one of the Limits causes, of each sort one a minute, and returns it.
 func (srv *Server) refuse(refusal *engineio.Error, r *http.Request) error {
-	if more, ok := srv.refusals[refusal.Refusal].take(); ok {
+	if more, ok := srv.refusals[refusal.Refusal].allow(); ok {
 		srv.cfg.Logger.Warn("belfry: a client was refused by one of Config.Limits", "reason", refusal.Message,
 			"remote", r.RemoteAddr, "others since the last line", more)
 	}

@@ -276,7 +276,7 @@ func TestMalformedRequests(t *testing.T) {
 		for kind := range envelope.Kind(20) {
 			for _, id := range []uint64{0, 7} {
 				for _, arg := range []string{"", "\xff", "\x01\xff", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
-					b := r.request(kind, nil, nil, time.Second)
+					b := r.request(kind, Broadcast{}, time.Second)
 					b.ID, b.Arg = id, []byte(arg)
 					kit.OK(t, hubs[1].publish(b))
 				}

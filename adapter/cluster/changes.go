@@ -19,7 +19,7 @@ func (r *Rooms) changeSockets(
 ) error {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	b := r.request(kind, s.Rooms, s.Except, left)
+	b := r.request(kind, Broadcast{Rooms: s.Rooms, Except: s.Except}, left)
 	b.Arg = arg
 	wait := here(b)
 	r.tellAll()

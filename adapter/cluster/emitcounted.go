@@ -17,11 +17,7 @@ import (
 func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	body := r.request(envelope.KindEmitCounted, b.Rooms, b.Except, left)
-	body.Payload = b.Payload
-	if b.Volatile {
-		body.Flags |= envelope.Volatile
-	}
+	body := r.request(envelope.KindEmitCounted, b, left)
 	taken, err := r.deliver(body)
 	if err != nil {
 		return 0, unencoded(err)

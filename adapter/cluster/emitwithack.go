@@ -54,11 +54,7 @@ func (a Ack) some() bool { return len(a.Payload) > 0 }
 func (r *Rooms) emitWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	body := r.request(envelope.KindEmitWithAck, b.Rooms, b.Except, left)
-	body.Payload = b.Payload
-	if b.Volatile {
-		body.Flags |= envelope.Volatile
-	}
+	body := r.request(envelope.KindEmitWithAck, b, left)
 	q, err := r.deliverWithAck(body, 0)
 	if err != nil {
 		return Acks{}, err

@@ -101,7 +101,7 @@ type Hub struct {
 
 	opened time.Time // the mesh's time 0
 	writer *writer
-	wake   chan struct{}
+	wake   chan struct{} // has room for one: tick is to look for what there is to do
 
 	receiving sync.Mutex // held while what other nodes have sent is dealt with, so that it is in its order. Taken before all others.
 	assembly  assembly   // used by receive alone

@@ -24,27 +24,31 @@ func (r *Rooms) askAll(ctx context.Context, kind envelope.Kind, s Selection, mer
 	}
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	b := r.request(kind, s.Rooms, s.Except, left)
+	b := r.request(kind, Broadcast{Rooms: s.Rooms, Except: s.Except}, left)
 	c := r.hub.ask.New(merge)
 	r.hub.ask.Ask(ctx, c, b, false)
 	r.hub.ask.Wait(ctx, c, b)
 	return r.hub.incomplete(c, 0)
 }
 
-// request is the body of a request about the members that are selected. It has its place among what
-// is emitted to the same rooms.
-func (r *Rooms) request(kind envelope.Kind, rooms, except []string, left time.Duration) *envelope.Body {
-	b := &envelope.Body{
+// request is the body of a request about the members that b selects, with b's payload. It has its
+// place among what is emitted to the same rooms.
+func (r *Rooms) request(kind envelope.Kind, b Broadcast, left time.Duration) *envelope.Body {
+	body := &envelope.Body{
 		Route:     envelope.ByCluster,
 		Namespace: r.namespace,
-		Rooms:     distinct(rooms),
-		Except:    except,
+		Rooms:     distinct(b.Rooms),
+		Except:    b.Except,
+		Payload:   b.Payload,
 		Request:   envelope.Request{Kind: kind, Left: left},
 	}
-	if len(b.Rooms) > 0 {
-		b.Flags |= envelope.InRooms
+	if len(body.Rooms) > 0 {
+		body.Flags |= envelope.InRooms
 	}
-	return b
+	if b.Volatile {
+		body.Flags |= envelope.Volatile
+	}
+	return body
 }
 
 // answerFromRooms answers what another node wants to know of the members of a namespace here, if

@@ -36,9 +36,7 @@ func (r *Rooms) ServerSideEmit(ctx context.Context, payload []byte) error {
 	if r.hub.machine == nil {
 		return r.Closed()
 	}
-	b := r.request(envelope.KindServerSideEmit, nil, nil, 0)
-	b.Payload = payload
-	return r.hub.publish(b)
+	return r.hub.publish(r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload}, 0))
 }
 
 // ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and
@@ -48,8 +46,7 @@ func (r *Rooms) ServerSideEmit(ctx context.Context, payload []byte) error {
 func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	b := r.request(envelope.KindServerSideEmit, nil, nil, left)
-	b.Payload = payload
+	b := r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload}, left)
 	var answers []ServerAnswer
 	parts := make(map[string][]byte)
 	c := r.hub.ask.New(func(p ask.Page) error {

@@ -183,7 +183,7 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 			e.Wait <- e.Missing // never blocks: it has room for one, and gets one
 		case mesh.Transition:
 			h.news.add(e)
-			h.wakeTicker()
+			signal(h.wake)
 		case mesh.Membership:
 			h.refreshNodes()
 			h.updateAlive()
@@ -197,15 +197,7 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 		}
 	}
 	if h.machine.Next() < h.next {
-		h.wakeTicker()
+		signal(h.wake)
 	}
 	return results
-}
-
-// wakeTicker has tick look for what there is to do.
-func (h *Hub) wakeTicker() {
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
 }
