@@ -10,10 +10,11 @@ import (
 )
 
 var (
-	link     = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
-	testName = regexp.MustCompile("`(Test\\w+)")
-	goFile   = regexp.MustCompile(`[\w/]+\.go\b`)
-	goName   = regexp.MustCompile("`\\*?(\\w+)\\.(\\w+)`")
+	link      = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
+	codeBlock = regexp.MustCompile("(?ms)^```.*?^```")
+	testName  = regexp.MustCompile("`(Test\\w+)")
+	goFile    = regexp.MustCompile(`[\w/]+\.go\b`)
+	goName    = regexp.MustCompile("`\\*?(\\w+)\\.(\\w+)`")
 )
 
 // TestLinks: where a document of the repository points at a file, the file is there, and so are the tests that the link names.
@@ -23,12 +24,12 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, document := range append(documents, "../bench/RESULTS.md") {
+	for _, document := range append(append(documents, guides(t)...), "../bench/RESULTS.md") {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+		for _, m := range link.FindAllStringSubmatch(codeBlock.ReplaceAllString(string(text), ""), -1) {
 			target, _, _ := strings.Cut(m[2], "#")
 			if target == "" || strings.Contains(target, "://") {
 				continue
