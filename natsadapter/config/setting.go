@@ -15,8 +15,7 @@ type row struct {
 	zero    string // the default, as text; for a number or a duration of wsserver.Config, what zero means
 	traits  trait
 	choices []string
-	least   string // with most, the bounds of a number; empty for none
-	most    string
+	least   string                  // with most, the bounds of a number; empty for none
 	check   func(text string) error // of each text, before it is read; an error is a mistake
 }
 
