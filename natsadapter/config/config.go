@@ -24,6 +24,9 @@ type Program struct {
 	// About is the first part of the help: what the program does.
 	About string
 
+	// Version is what -version says. Empty means belfry's version, as wsserver.Version has it.
+	Version string
+
 	// Args are the command line without the program's path: os.Args[1:].
 	Args []string
 
@@ -86,7 +89,8 @@ type Config struct {
 	loaded *loaded    // what counts now
 }
 
-// A HelpError says that the command line asks for help, with -h. Its text is the help.
+// A HelpError says that the command line asks for help, with -h, or for the version, with -version.
+// Its text is that.
 type HelpError struct{ Help string }
 
 func (e *HelpError) Error() string { return e.Help }
@@ -122,7 +126,7 @@ func Load(p Program) (*Config, error) {
 	return c, nil
 }
 
-// MustLoad is Load for func main: for -h it prints the help and ends the process with status 0; if
+// MustLoad is Load for func main: for -h and -version it prints what they ask for and ends the process with status 0; if
 // something is wrong it prints that, a line each, and ends the process with status 2.
 func MustLoad(p Program) *Config {
 	c, err := Load(p)

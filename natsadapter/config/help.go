@@ -32,7 +32,7 @@ before the file. Secrets may be in files of their own: see the keys in -file.
 	for _, group := range b.groups() {
 		section(group, b.rest(group))
 	}
-	text.WriteString("\n  -config file\n" + wrap("the file of settings") + "  -h\n" + wrap("this help"))
+	text.WriteString("\n  -config file\n" + wrap("the file of settings") + "  -version\n" + wrap("the version") + "  -h\n" + wrap("this help"))
 	return text.String()
 }
 

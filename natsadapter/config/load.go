@@ -77,6 +77,9 @@ func load(p Program) (*loaded, error) {
 	if g.help {
 		return nil, &HelpError{Help: help(p, l.book)}
 	}
+	if g.version {
+		return nil, &HelpError{Help: p.Name + " " + cmp.Or(p.Version, wsserver.Version()) + "\n"}
+	}
 	environ := p.Environ
 	if environ == nil {
 		environ = os.Environ()

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -70,6 +71,19 @@ func TestSecretSources(t *testing.T) {
 		}
 		if own.Secret != test.want || own.Greeting != "hello" || own.Keep != 24*time.Hour || own.Store.Size != 64<<20 || own.Color != "green" {
 			t.Errorf("%v: got %+v", test, own)
+		}
+	}
+}
+
+// TestVersion: -version says the program's own version, or belfry's.
+func TestVersion(t *testing.T) {
+	for _, own := range []string{"", "v1.2.3"} {
+		p := program("-version")
+		p.Version = own
+		_, err := config.Load(p)
+		help, ok := errors.AsType[*config.HelpError](err)
+		if want := p.Name + " " + cmp.Or(own, wsserver.Version()) + "\n"; !ok || help.Help != want {
+			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 }

@@ -26,11 +26,12 @@ const (
 
 // A giving is all texts that count, by key, and what was wrong on the way.
 type giving struct {
-	book  *book
-	texts map[string]given
-	errs  []error
-	file  given // the path that -config or the environment names
-	help  bool
+	book    *book
+	texts   map[string]given
+	errs    []error
+	file    given // the path that -config or the environment names
+	help    bool
+	version bool
 }
 
 func (g *giving) wrong(err error) { g.errs = append(g.errs, err) }
@@ -70,6 +71,10 @@ func (g *giving) flags(args []string) {
 			continue
 		}
 		s := g.book.byKey[name]
+		if s == nil && name == "version" {
+			g.version = true
+			continue
+		}
 		source := "flag -" + name
 		if s == nil && name != "config" {
 			g.unknown("flag "+quoteName("-"+name), name, func(key string) string { return "-" + key })
