@@ -16,7 +16,6 @@ type row struct {
 	traits  trait
 	choices []string
 	least   string // with most, the bounds of a number; empty for none
-	most    string
 	check   func(text string) error // of each text, before it is read; an error is a mistake
 }
 
