@@ -90,7 +90,7 @@ func TestCallsAcrossServers(t *testing.T) {
 			return len(acks.Answers), members, err
 		}},
 		{"ServerSideEmitWithAck", func(ctx context.Context) (int, int, error) {
-			answers, err := rooms[0].ServerSideEmitWithAck(ctx, []byte("where"))
+			answers, err := rooms[0].ServerSideEmitWithAck(ctx, []byte("where"), nil)
 			return len(answers) + 1, 1, err
 		}},
 	}

@@ -46,7 +46,7 @@ var crashCalls = []struct {
 		return 0, r.DisconnectSockets(ctx, cluster.Selection{Rooms: []string{"lobby"}}, false)
 	}, 0, 0},
 	{"server-side event", func(ctx context.Context, r *cluster.Rooms) (int, error) {
-		answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"))
+		answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"), nil)
 		return len(answers), err
 	}, 0, 1},
 }

@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"natsadapter/natstest":         {"natsadapter/embedded", "std"},
 	"wsserver":                     {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "adapter/shrink", "adapter/sockets/payload", "wsserver/internal/budget", "wsserver/internal/engine", "wsserver/internal/engineio", "github.com/rs/cors", "golang.org/x/time/rate"},
 	"wsserver/metrics":             {"adapter", "wsserver", "github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/..."},
+	"wsserver/tracing":             {"adapter/cluster", "adapter/sockets", "wsserver", "go.opentelemetry.io/otel/..."},
 	"wsserver/wstest":              {"adapter/packet", "wsserver/internal/wsrig", "std"},
 	"wsserver/internal/wsrig":      {"wsserver/internal/transport", "std"},
 	"wsserver/internal/engine":     {"adapter/shrink", "wsserver/internal/budget", "wsserver/internal/engineio", "wsserver/internal/outbox", "wsserver/internal/transport", "github.com/rs/cors", "golang.org/x/time/rate", "std"},
@@ -118,6 +119,7 @@ func TestImports(t *testing.T) {
 // linkedBy says for modules that are heavy which packages alone may link them, besides programs.
 var linkedBy = map[string][]string{
 	"github.com/prometheus/": {"wsserver/metrics"},
+	"go.opentelemetry.io/":   {"wsserver/tracing"},
 }
 
 // TestLinked: a program that does not import what needs a heavy module does not link it.

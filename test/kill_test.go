@@ -60,7 +60,7 @@ func TestNodeIsKilled(t *testing.T) {
 			return len(acks.Answers), 2 * members, err
 		},
 		"server-side event": func(ctx context.Context, r *cluster.Rooms) (int, int, error) {
-			answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"))
+			answers, err := r.ServerSideEmitWithAck(ctx, []byte("?"), nil)
 			return len(answers), 1, err
 		},
 	}

@@ -165,7 +165,9 @@ func (s *Socket) replace(keeper sink) bool {
 // welcome runs the handlers of the connection.
 func (s *Socket) welcome() {
 	for _, handle := range s.seat.ns.onConnect() {
-		if err := s.protect("connect", func() error { return (*handle)(s.life.ctx, s) }); err != nil && !stands(err) {
+		if err := s.protect("connect", func() error {
+			return s.traced(Handling{Op: "connect"}, func(ctx context.Context) error { return (*handle)(ctx, s) })
+		}); err != nil && !stands(err) {
 			s.Disconnect()
 			break
 		}

@@ -80,6 +80,10 @@ type Config struct {
 
 	// Logger receives what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
+
+	// Tracer makes traces of handlers, and of what they send, across nodes: package
+	// wsserver/tracing has one for OpenTelemetry. nil means none, which costs nothing.
+	Tracer Tracer
 }
 
 // A ClusterConfig says how a server works with the other nodes of its cluster.

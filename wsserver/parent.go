@@ -173,6 +173,7 @@ func (srv *Server) newNamespace(name string, parent *ParentNamespace) *Namespace
 	ns.rooms = srv.hub.Rooms(name, ns.delivery)
 	ns.all = sockets.NewNamespace(name, ns.rooms, sockets.NamespaceConfig{
 		Codec: srv.codec, Limits: &srv.limits, AckTimeout: srv.cfg.AckTimeout, Unusable: srv.unusable,
+		Tracer: srv.cfg.sends(), Node: srv.hub.Node(),
 	})
 	ns.listenToRooms()
 	srv.namespaces.add(ns)

@@ -119,6 +119,7 @@ func New(cfg Config) *Server {
 		QueueBytes:  cfg.Cluster.QueueBytes,
 		RepairBytes: cfg.Cluster.RepairBytes,
 		OnLoss:      cfg.Cluster.OnLoss,
+		OnDelivery:  srv.onDelivery(),
 		Logger:      cfg.Logger,
 
 		NameSuspects: cfg.Cluster.NameSuspects,

@@ -127,7 +127,11 @@ func (srv *Server) serverEvent(ctx context.Context, event cluster.ServerEvent) (
 		srv.counts.unhandled.Add(1)
 		return nil, fmt.Errorf("%w: no handler for the server-side event %q", cluster.ErrUnknown, e.name)
 	}
+	ctx, end := srv.handling(ctx, Handling{
+		Op: "receive", Event: e.name, Namespace: e.namespace, From: e.node, Trace: event.Trace,
+	})
 	var errs []error
+	defer func() { end(errors.Join(errs...)) }()
 	for _, handle := range handlers {
 		if err := srv.handleServerEvent(ctx, e, *handle); err != nil {
 			srv.counts.failures.Add(1)

@@ -50,7 +50,7 @@ func (s *Socket) work() {
 			return
 		}
 		e := &Event{socket: s, packet: p, name: p.Event()}
-		handle := func() error { return e.refuse(s.pass(0, s.life.ctx, e)) }
+		handle := func() error { return e.refuse(s.receive(e)) }
 		if times := s.conn.server.handled; times != nil {
 			begun := time.Now()
 			s.protect(e.name, handle)

@@ -62,15 +62,15 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 		})
 		r := hubs[0].Rooms("/", frame)
 		for _, payload := range []string{"exit", "fine", "exit", "exit", "fine"} {
-			kit.OK(t, r.ServerSideEmit(t.Context(), []byte(payload)))
+			kit.OK(t, r.ServerSideEmit(t.Context(), []byte(payload), nil))
 		}
 		settle()
 		kit.Equal(t, handled.Load(), 5, "events handled")
 		start := time.Now()
-		_, err := r.ServerSideEmitWithAck(t.Context(), []byte("exit"))
+		_, err := r.ServerSideEmitWithAck(t.Context(), []byte("exit"), nil)
 		missing(t, "ServerSideEmitWithAck", err, 0, errors.Unwrap(err), hubs[1].Node())
 		kit.Took(t, start, 0, 10*time.Millisecond, "the answer")
-		if answers, err := r.ServerSideEmitWithAck(t.Context(), nil); len(answers) != 1 || err != nil {
+		if answers, err := r.ServerSideEmitWithAck(t.Context(), nil, nil); len(answers) != 1 || err != nil {
 			t.Errorf("the next: %d answers, %v", len(answers), err)
 		}
 		idle(t, hubs...)

@@ -46,7 +46,7 @@ var everyCall = []struct {
 	}},
 	{"EmitCounted", func(ctx context.Context, r *Rooms) (int, error) { return r.EmitCounted(ctx, Broadcast{}) }},
 	{"ServerSideEmitWithAck", func(ctx context.Context, r *Rooms) (int, error) {
-		answers, err := r.ServerSideEmitWithAck(ctx, nil)
+		answers, err := r.ServerSideEmitWithAck(ctx, nil, nil)
 		return len(answers) + 1, err
 	}},
 }
@@ -245,7 +245,7 @@ func TestCallsAreRefused(t *testing.T) {
 			parts(t, c.name, n, 1)
 			missing(t, c.name, err, 0, ErrOverflow, far.Node())
 		}
-		kit.ErrorIs(t, near.Rooms("/", frame).ServerSideEmit(t.Context(), nil), ErrOverflow)
+		kit.ErrorIs(t, near.Rooms("/", frame).ServerSideEmit(t.Context(), nil, nil), ErrOverflow)
 		close(stuck)
 		settle()
 		idle(t, near, far)

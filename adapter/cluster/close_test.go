@@ -228,7 +228,7 @@ func TestCloseWithStuckHandler(t *testing.T) {
 		hubs, _ := cluster(t, 2)
 		stuck := make(chan struct{})
 		hubs[1].OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { <-stuck; return nil, nil })
-		go hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil)
+		go hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil, nil)
 		settle()
 		ctx := kit.Within(t, time.Second)
 		start := time.Now()

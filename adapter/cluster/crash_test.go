@@ -150,7 +150,7 @@ func TestProbesOfCalls(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 10 {
 			calls.Go(func() {
-				if answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil); len(answers) != 2 || err != nil {
+				if answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil, nil); len(answers) != 2 || err != nil {
 					t.Errorf("%v, %v", answers, err)
 				}
 			})

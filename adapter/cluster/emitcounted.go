@@ -18,7 +18,7 @@ func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
 	body := r.request(envelope.KindEmitCounted, b, left)
-	taken, err := r.deliver(body)
+	taken, err := r.deliver(r.hub.node, body)
 	if err != nil {
 		return 0, unencoded(err)
 	}
@@ -41,7 +41,7 @@ func (h *Hub) serveEmitCounted(b *envelope.Broadcast) {
 	taken := 0
 	if r := h.lookup(b.Namespace); r != nil {
 		var err error
-		if taken, err = r.deliver(&b.Body); err != nil {
+		if taken, err = r.deliver(b.From, &b.Body); err != nil {
 			h.ask.Refuse(b, envelope.Failed, unencoded(err).Error())
 			return
 		}

@@ -54,13 +54,13 @@ func (a Ack) some() bool { return len(a.Payload) > 0 }
 func (r *Rooms) emitWithAck(ctx context.Context, b Broadcast, first bool) (Acks, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
+	h := r.hub
 	body := r.request(envelope.KindEmitWithAck, b, left)
-	q, err := r.deliverWithAck(body, 0)
+	q, err := r.deliverWithAck(h.node, body, 0)
 	if err != nil {
 		return Acks{}, err
 	}
 	acks := Acks{Members: len(q.ids)}
-	h := r.hub
 	var c *ask.Call
 	add := func(from string, replies []envelope.MemberAck) {
 		for _, reply := range replies {
@@ -120,9 +120,9 @@ type localAcks struct {
 	full     chan struct{} // has room for one: there are ackBytes, or none is left
 }
 
-// deliverWithAck hands a broadcast to the members on this node and asks for their answers. Not more
-// than bound bytes of them wait to be taken, if it is not zero.
-func (r *Rooms) deliverWithAck(b *envelope.Body, bound int) (*localAcks, error) {
+// deliverWithAck hands a broadcast of a node to the members on this node and asks for their answers.
+// Not more than bound bytes of them wait to be taken, if it is not zero.
+func (r *Rooms) deliverWithAck(from string, b *envelope.Body, bound int) (*localAcks, error) {
 	q := &localAcks{bound: bound, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	locked := r.lock(false)
 	q.ids = locked.index.SelectIDs(nil, b.Rooms, b.Except)
@@ -136,13 +136,16 @@ func (r *Rooms) deliverWithAck(b *envelope.Body, bound int) (*localAcks, error) 
 	if q.left == 0 {
 		return q, nil
 	}
+	begun := begun(b)
 	var err error
 	if q.frame, err = frame(b.Payload, b.Flags&envelope.Volatile != 0); err != nil {
+		r.hub.delivered(r.namespace, from, b, begun, 0, err)
 		return nil, unencoded(err)
 	}
 	for i, m := range q.members {
 		m.DeliverWithAck(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
 	}
+	r.hub.delivered(r.namespace, from, b, begun, len(q.members), nil)
 	return q, nil
 }
 
@@ -220,7 +223,7 @@ func (h *Hub) serveEmitWithAck(b *envelope.Broadcast) {
 		h.ask.AnswerNumber(b, 0)
 		return
 	}
-	q, err := r.deliverWithAck(&b.Body, ackBound)
+	q, err := r.deliverWithAck(b.From, &b.Body, ackBound)
 	switch {
 	case err != nil:
 		h.ask.Refuse(b, envelope.Failed, err.Error())

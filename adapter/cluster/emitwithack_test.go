@@ -328,7 +328,7 @@ func TestSilentNodeIsToldToForget(t *testing.T) {
 		r := hubs[0].Rooms("/", frame)
 		_, err := r.EmitWithAck(ctx, Broadcast{Payload: []byte("ask")})
 		missing(t, "EmitWithAck", err, 0, ErrNode, hubs[1].Node())
-		_, err = r.ServerSideEmitWithAck(ctx, nil)
+		_, err = r.ServerSideEmitWithAck(ctx, nil, nil)
 		missing(t, "ServerSideEmitWithAck", err, 0, ErrNode, hubs[1].Node())
 		restore()
 		time.Sleep(time.Second)

@@ -77,6 +77,10 @@ type HubConfig struct {
 	// counted in Stats, and the first is logged.
 	OnLoss func(Loss)
 
+	// OnDelivery is called after a broadcast with a Trace was delivered to members on this node, on
+	// the goroutine that delivers. It must not block. nil means that nobody is told.
+	OnDelivery func(Delivery)
+
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }

@@ -40,6 +40,7 @@ func (r *Rooms) request(kind envelope.Kind, b Broadcast, left time.Duration) *en
 		Rooms:     distinct(b.Rooms),
 		Except:    b.Except,
 		Payload:   b.Payload,
+		Trace:     b.Trace,
 		Request:   envelope.Request{Kind: kind, Left: left},
 	}
 	if len(body.Rooms) > 0 {

@@ -211,7 +211,7 @@ func TestErrorsNameNodes(t *testing.T) {
 		}
 		id, _ := add(t, h)
 		rooms := h.Rooms("/", frame)
-		_, err = rooms.ServerSideEmitWithAck(t.Context(), nil)
+		_, err = rooms.ServerSideEmitWithAck(t.Context(), nil, nil)
 		var partial *PartialError
 		if !errors.As(err, &partial) || !slices.Equal(partial.Nodes, []string{o.Node()}) || !slices.Equal(partial.Names, []string{"web-1"}) ||
 			!errors.As(err, &node) || node.Name != "web-1" || strings.Count(err.Error(), label) != 2 {

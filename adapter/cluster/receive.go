@@ -121,7 +121,7 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 		h.ask.Receive(b)
 	default:
 		if r := h.lookup(b.Namespace); r != nil {
-			r.deliverOrLog(&b.Body)
+			r.deliverOrLog(b.From, &b.Body)
 		}
 	}
 }

@@ -90,6 +90,7 @@ type Broadcast struct {
 	Volatile bool   // busy members skip it
 	Local    bool   // for this node alone
 	Payload  []byte // opaque; the caller must not change it any more
+	Trace    []byte // the context of a trace, of at most MaxTrace bytes, for HubConfig.OnDelivery; a longer one is left out
 }
 
 // Rooms are the rooms of one namespace. Their methods may be called concurrently.
@@ -312,11 +313,12 @@ func (r *Rooms) Emit(b Broadcast) error {
 		Rooms:     b.Rooms,
 		Except:    b.Except,
 		Payload:   b.Payload,
+		Trace:     b.Trace,
 	}
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	r.deliverOrLog(&body)
+	r.deliverOrLog(r.hub.node, &body)
 	if b.Local || r.hub.machine == nil {
 		return r.Closed()
 	}
@@ -329,21 +331,22 @@ func (r *Rooms) Emit(b Broadcast) error {
 	return r.hub.publish(&body)
 }
 
-// deliverOrLog hands a broadcast to the members on this node.
-func (r *Rooms) deliverOrLog(b *envelope.Body) {
-	if _, err := r.deliver(b); err != nil {
+// deliverOrLog hands a broadcast of a node to the members on this node.
+func (r *Rooms) deliverOrLog(from string, b *envelope.Body) {
+	if _, err := r.deliver(from, b); err != nil {
 		r.hub.log.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
 	}
 }
 
-// deliver hands a broadcast to the members on this node, and returns how many have taken it. After
-// an error, nobody has.
-func (r *Rooms) deliver(b *envelope.Body) (taken int, err error) {
+// deliver hands a broadcast of a node to the members on this node, and returns how many have taken
+// it. After an error, nobody has.
+func (r *Rooms) deliver(from string, b *envelope.Body) (taken int, err error) {
 	selection := selections.Get().(*[]Member)
 	r = r.lock(false)
 	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
 	r.mu.Unlock()
 	if len(members) > 0 {
+		begun := begun(b)
 		var frame any
 		if frame, err = r.frame(b.Payload, b.Flags&envelope.Volatile != 0); err == nil {
 			for _, m := range members {
@@ -352,6 +355,7 @@ func (r *Rooms) deliver(b *envelope.Body) (taken int, err error) {
 				}
 			}
 		}
+		r.hub.delivered(r.namespace, from, b, begun, taken, err)
 	}
 	clear(members)
 	*selection = members

@@ -15,6 +15,7 @@ type ServerEvent struct {
 	Node      string // whose it is
 	Namespace string
 	Payload   []byte // the handler's
+	Trace     []byte // the context of the emitter's trace; nil for none
 	Answer    bool   // the emitter waits for the handler's result; otherwise that is dropped, and an error is logged
 }
 
@@ -25,28 +26,29 @@ type ServerAnswer struct {
 }
 
 // ServerSideEmit passes payload to the handler for server events of all other nodes, as an event of
-// this namespace. It does not wait for them. Each handler gets the events of one node in order, one
-// at a time. Beyond 1,024 events or 4 MiB that wait for a handler, its node drops further ones, and
-// counts them. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or ctx's error, and
-// means that nothing was sent.
-func (r *Rooms) ServerSideEmit(ctx context.Context, payload []byte) error {
+// this namespace. trace is the context of a trace, for [ServerEvent], of at most MaxTrace bytes; a
+// longer one is left out. It does not wait for them. Each handler gets the events of one node in
+// order, one at a time. Beyond 1,024 events or 4 MiB that wait for a handler, its node drops further
+// ones, and counts them. An error wraps [ErrOverflow], [ErrTooLarge], [adapter.ErrClosed] or ctx's
+// error, and means that nothing was sent.
+func (r *Rooms) ServerSideEmit(ctx context.Context, payload, trace []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("cluster: emit to servers: %w", err)
 	}
 	if r.hub.machine == nil {
 		return r.Closed()
 	}
-	return r.hub.publish(r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload}, 0))
+	return r.hub.publish(r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload, Trace: trace}, 0))
 }
 
 // ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and
 // returns their answers in the order of arrival. Handlers of such events run concurrently. A
 // [PartialError] names the nodes whose handler fails, or that have none, and wraps a [*NodeError]
 // for each.
-func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload []byte) ([]ServerAnswer, error) {
+func (r *Rooms) ServerSideEmitWithAck(ctx context.Context, payload, trace []byte) ([]ServerAnswer, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	b := r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload}, left)
+	b := r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload, Trace: trace}, left)
 	var answers []ServerAnswer
 	parts := make(map[string][]byte)
 	c := r.hub.ask.New(func(p ask.Page) error {
@@ -85,7 +87,7 @@ func (h *handlers) serverSide(ctx context.Context, e ServerEvent) ([]byte, error
 
 // serveServerSideEmit hands a server event to its handler.
 func (h *Hub) serveServerSideEmit(b *envelope.Broadcast) {
-	e := ServerEvent{Node: b.From, Namespace: b.Namespace, Payload: b.Payload, Answer: b.ID != 0}
+	e := ServerEvent{Node: b.From, Namespace: b.Namespace, Payload: b.Payload, Trace: b.Trace, Answer: b.ID != 0}
 	if !e.Answer {
 		h.queueServerEvent(e)
 		return

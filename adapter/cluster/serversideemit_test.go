@@ -31,7 +31,7 @@ func TestServerSideEmit(t *testing.T) {
 		var want []string
 		for i := range 500 {
 			namespace := []string{"/", "/other"}[i%2]
-			kit.OK(t, hubs[0].Rooms(namespace, frame).ServerSideEmit(t.Context(), fmt.Append(nil, i)))
+			kit.OK(t, hubs[0].Rooms(namespace, frame).ServerSideEmit(t.Context(), fmt.Append(nil, i), nil))
 			want = append(want, fmt.Sprintf("%s %s %d false", hubs[0].Node(), namespace, i))
 		}
 		settle()
@@ -42,7 +42,7 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		kit.ErrorIs(t, hubs[0].Rooms("/", frame).ServerSideEmit(ctx, nil), context.Canceled,
+		kit.ErrorIs(t, hubs[0].Rooms("/", frame).ServerSideEmit(ctx, nil, nil), context.Canceled,
 			"with a ctx that has ended")
 	})
 }
@@ -64,7 +64,7 @@ func TestSlowEventHandler(t *testing.T) {
 		})
 		emit := func(h *Hub, size int) {
 			t.Helper()
-			kit.OK(t, h.Rooms("/", frame).ServerSideEmit(t.Context(), make([]byte, size)))
+			kit.OK(t, h.Rooms("/", frame).ServerSideEmit(t.Context(), make([]byte, size), nil))
 		}
 		emit(hubs[0], 0)
 		settle() // the handler has it
@@ -109,7 +109,7 @@ func TestServerSideEmitWithAck(t *testing.T) {
 				want[h.Node()] = strings.Repeat(fmt.Sprint("x", i), 50_000*(i-1))
 			}
 		}
-		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"))
+		answers, err := r.ServerSideEmitWithAck(t.Context(), []byte("x"), nil)
 		if err != nil || len(answers) != len(want) {
 			t.Errorf("%d answers, %v; want %d", len(answers), err, len(want))
 		}
@@ -133,7 +133,7 @@ func TestServersThatFail(t *testing.T) {
 				hubs[i].OnServerSide(func(context.Context, ServerEvent) ([]byte, error) { return answer() })
 			}
 		}
-		answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil)
+		answers, err := hubs[0].Rooms("/", frame).ServerSideEmitWithAck(t.Context(), nil, nil)
 		missing(t, "ServerSideEmitWithAck", err, 0, ErrUnknown, hubs[2].Node(), hubs[3].Node(), hubs[4].Node())
 		if len(answers) != 1 || string(answers[0].Payload) != "fine" {
 			t.Errorf("%+v", answers)
@@ -221,7 +221,7 @@ func TestHandlerIsNotWantedAnyMore(t *testing.T) {
 		ended("its deadline", time.Second)
 		hour, cancel = context.WithTimeout(t.Context(), time.Hour)
 		time.AfterFunc(time.Second, cancel)
-		if _, err := hubs[2].Rooms("/", frame).ServerSideEmitWithAck(hour, nil); !errors.Is(err, context.Canceled) {
+		if _, err := hubs[2].Rooms("/", frame).ServerSideEmitWithAck(hour, nil, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("ServerSideEmitWithAck: %v", err)
 		}
 		ended("canceled ServerSideEmitWithAck, one node", time.Second)

@@ -58,6 +58,9 @@ type Config struct {
 
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
+
+	// Tracer makes traces of what is emitted, and of the questions to servers. nil means none.
+	Tracer sockets.Tracer
 }
 
 // check reports what is wrong with cfg.
@@ -131,6 +134,7 @@ func (e *Emitter) Of(name string) *sockets.Namespace {
 	rooms.Discard() // works on, see there
 	return sockets.NewNamespace(name, rooms, sockets.NamespaceConfig{
 		Codec: e.cfg.Codec, Limits: &e.cfg.Limits, AckTimeout: e.cfg.AckTimeout, Ready: e.Ready, Unusable: e.unusable,
+		Tracer: e.cfg.Tracer, Node: e.hub.Node(),
 	})
 }
 

@@ -81,11 +81,13 @@ func (b Broadcast) Compress(compress bool) Broadcast {
 // only the sockets of this node got the packet. So does adapter.ErrClosed while the node closes and
 // still has sockets. After any other error no socket got it.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
+	_, sp := b.begins(ctx, "emit", event, false)
 	m, err := b.message(event, args, false)
 	if err == nil && !b.nobody() {
+		m.Trace = sp.trace
 		err = b.ns.rooms.Emit(m)
 	}
-	return wrapEvent("emit", event, err)
+	return sp.over(wrapEvent("emit", event, err))
 }
 
 // EmitCounted is Emit, and then waits until every node has queued the packet for its sockets, or
@@ -97,7 +99,9 @@ func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 // With an error that wraps an [*cluster.PartialError] comes the number of sockets that are known to
 // have the packet; sockets on the nodes that it names may have it, too. After any other error no
 // socket got it.
-func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (int, error) {
+func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (n int, err error) {
+	ctx, sp := b.begins(ctx, "emit", event, true)
+	defer func() { sp.over(err) }()
 	m, err := b.asking(ctx, event, args, false)
 	if err != nil || b.nobody() {
 		return 0, wrapEvent("emit", event, err)
@@ -107,7 +111,8 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 	if err != nil {
 		return 0, wrapEvent("emit", event, err)
 	}
-	n, err := b.ns.rooms.EmitCounted(ctx, m)
+	m.Trace = sp.trace
+	n, err = b.ns.rooms.EmitCounted(ctx, m)
 	return n, wrapEvent("emit", event, err)
 }
 
@@ -123,7 +128,9 @@ func (b Broadcast) EmitCounted(ctx context.Context, event string, args ...any) (
 // answered if it disconnects first, which ends the wait for it, if its socket waits for too many
 // answers already, although it gets the event, and if a volatile event skips it. Any other error is
 // one of Emit: no socket got the packet.
-func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]SocketResponse, error) {
+func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (responses []SocketResponse, err error) {
+	ctx, sp := b.begins(ctx, "emit", event, true)
+	defer func() { sp.over(err) }()
 	m, err := b.asking(ctx, event, args, true)
 	if err != nil || b.nobody() {
 		return nil, wrapEvent("emit", event, err)
@@ -133,8 +140,9 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 	if err != nil {
 		return nil, wrapEvent("emit", event, err)
 	}
+	m.Trace = sp.trace
 	acks, err := b.ns.rooms.EmitWithAck(ctx, m)
-	responses := make([]SocketResponse, 0, len(acks.Answers))
+	responses = make([]SocketResponse, 0, len(acks.Answers))
 	for _, a := range acks.Answers {
 		if len(a.Payload) == 0 {
 			continue // it was not connected

@@ -21,6 +21,8 @@ type Namespace struct {
 	ackTimeout time.Duration
 	ready      func(context.Context) error // NamespaceConfig.Ready
 	unusable   error                       // why nothing can be done
+	tracer     Tracer                      // nil for none
+	node       string                      // for tracer
 }
 
 // A NamespaceConfig configures a [Namespace]. Its zero value works. It is for servers and emitters.
@@ -30,6 +32,8 @@ type NamespaceConfig struct {
 	AckTimeout time.Duration               // how long EmitWithAck waits without a deadline; zero means cluster.CallTimeout
 	Ready      func(context.Context) error // waits until the nodes to ask are known; nil: need not wait
 	Unusable   error                       // the error of all methods; nil if the namespace works
+	Tracer     Tracer                      // of what is sent; nil: no traces
+	Node       string                      // this node's id, for Tracer
 }
 
 // NewNamespace returns a namespace over rooms, whose Hub stays the caller's. Servers and emitters
@@ -42,7 +46,8 @@ func NewNamespace(name string, rooms *cluster.Rooms, cfg NamespaceConfig) *Names
 		cfg.AckTimeout = cluster.CallTimeout
 	}
 	return &Namespace{
-		name: name, rooms: rooms, codec: cfg.Codec, limits: cfg.Limits, ackTimeout: cfg.AckTimeout, ready: cfg.Ready, unusable: cfg.Unusable,
+		name: name, rooms: rooms, codec: cfg.Codec, limits: cfg.Limits, ackTimeout: cfg.AckTimeout, ready: cfg.Ready,
+		unusable: cfg.Unusable, tracer: cfg.Tracer, node: cfg.Node,
 	}
 }
 
@@ -99,12 +104,14 @@ func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error 
 // without the sockets' own rooms: a room with the name of a socket's id is that socket's own, even
 // if others have joined it. AllRooms waits as [Broadcast.FetchSockets] does. With an error come the
 // rooms of the nodes that have answered.
-func (ns *Namespace) AllRooms(ctx context.Context) ([]string, error) {
+func (ns *Namespace) AllRooms(ctx context.Context) (rooms []string, err error) {
+	ctx, sp := ns.begins(ctx, Sending{Op: "list rooms", Waits: true})
+	defer func() { sp.over(err) }()
 	ctx, cancel, err := ns.begin(ctx, cluster.CallTimeout)
 	defer cancel()
 	if err != nil {
 		return nil, wrap("list rooms", err)
 	}
-	rooms, err := ns.rooms.AllRooms(ctx)
+	rooms, err = ns.rooms.AllRooms(ctx)
 	return rooms, wrap("list rooms", err)
 }

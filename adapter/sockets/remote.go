@@ -64,14 +64,15 @@ func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 // [cluster.ErrMember] means that the socket does not exist any more. Any other error means that
 // there is no answer: it wraps an [*cluster.PartialError], or is one of [Broadcast.Emit].
 func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Response, error) {
-	answer, err := r.emitWithAck(ctx, event, args)
+	ctx, sp := r.self().begins(ctx, "emit", event, true)
+	answer, err := r.emitWithAck(ctx, sp.trace, event, args)
 	if err != nil {
-		return Response{}, wrapEvent("emit", event, fmt.Errorf("socket %s: %w", r.ID, err))
+		err = wrapEvent("emit", event, fmt.Errorf("socket %s: %w", r.ID, err))
 	}
-	return answer, nil
+	return answer, sp.over(err)
 }
 
-func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any) (Response, error) {
+func (r RemoteSocket) emitWithAck(ctx context.Context, trace []byte, event string, args []any) (Response, error) {
 	m, err := r.self().asking(ctx, event, args, true)
 	if err != nil {
 		return Response{}, err
@@ -81,6 +82,7 @@ func (r RemoteSocket) emitWithAck(ctx context.Context, event string, args []any)
 	if err != nil {
 		return Response{}, err
 	}
+	m.Trace = trace
 	ack, err := r.ns.rooms.EmitWithFirstAck(ctx, m)
 	if err != nil {
 		return Response{}, err

@@ -22,7 +22,9 @@ func (b Broadcast) selection() cluster.Selection {
 // A socket's data comes as JSON: see SetData of wsserver.Socket. Its handshake comes with all
 // credentials in it, through the adapter's broker; the server's Config.HTTP.KeepHeaders says which
 // headers.
-func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+func (b Broadcast) FetchSockets(ctx context.Context) (sockets []RemoteSocket, err error) {
+	ctx, sp := b.begins(ctx, "fetch sockets", "", true)
+	defer func() { sp.over(err) }()
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return nil, wrap("fetch sockets", err)
 	}
@@ -32,7 +34,7 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 		return nil, wrap("fetch sockets", err)
 	}
 	members, err := b.ns.rooms.FetchSockets(ctx, b.selection())
-	sockets := make([]RemoteSocket, 0, len(members))
+	sockets = make([]RemoteSocket, 0, len(members))
 	for _, m := range members {
 		if s, ok := b.ns.remote(m); ok {
 			sockets = append(sockets, s)
@@ -45,7 +47,9 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 // FetchSockets, next to none for all sockets or for one room, and may count sockets that are about
 // to connect or to leave. With an error, which is one of FetchSockets, comes the number for the
 // nodes that have answered.
-func (b Broadcast) Count(ctx context.Context) (int, error) {
+func (b Broadcast) Count(ctx context.Context) (n int, err error) {
+	ctx, sp := b.begins(ctx, "count sockets", "", true)
+	defer func() { sp.over(err) }()
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return 0, wrap("count sockets", err)
 	}
@@ -54,7 +58,7 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, wrap("count sockets", err)
 	}
-	n, err := b.ns.rooms.Count(ctx, b.selection())
+	n, err = b.ns.rooms.Count(ctx, b.selection())
 	return n, wrap("count sockets", err)
 }
 
@@ -69,7 +73,9 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 // only an [*cluster.UnfencedError] means that all sockets have joined, while some nodes may not
 // know that yet. The sockets of a server's own node have joined whatever the error, except
 // [cluster.ErrRoomName], after which none has.
-func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
+func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) (err error) {
+	ctx, sp := b.begins(ctx, "join sockets", "", true)
+	defer func() { sp.over(err) }()
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return wrap("join sockets", err)
 	}
@@ -83,7 +89,9 @@ func (b Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
 
 // SocketsLeave takes the selected sockets of all nodes out of rooms. It waits, keeps its place and
 // fails as SocketsJoin does. Rooms that a socket is not in are ignored.
-func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
+func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) (err error) {
+	ctx, sp := b.begins(ctx, "leave rooms", "", true)
+	defer func() { sp.over(err) }()
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return wrap("leave rooms", err)
 	}
@@ -104,7 +112,9 @@ func (b Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 // nil means that no node delivers anything to them any more; their handlers of the disconnection
 // may still run. An error wraps an [*cluster.PartialError] that names the nodes which have not
 // confirmed.
-func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) error {
+func (b Broadcast) DisconnectSockets(ctx context.Context, close bool) (err error) {
+	ctx, sp := b.begins(ctx, "disconnect sockets", "", true)
+	defer func() { sp.over(err) }()
 	if err := b.ns.usable(); err != nil || b.nobody() {
 		return wrap("disconnect sockets", err)
 	}

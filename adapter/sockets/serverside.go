@@ -17,11 +17,12 @@ import (
 // args are those of [Broadcast.Emit], and the end of ctx is ignored likewise. After an error, which
 // wraps [cluster.ErrOverflow], [cluster.ErrTooLarge] or adapter.ErrClosed, no server got the event.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	ctx, sp := ns.begins(ctx, Sending{Op: "server-side emit", Event: event})
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
-		err = ns.rooms.ServerSideEmit(context.WithoutCancel(ctx), payload)
+		err = ns.rooms.ServerSideEmit(context.WithoutCancel(ctx), payload, sp.trace)
 	}
-	return wrapEvent("server-side emit", event, err)
+	return sp.over(wrapEvent("server-side emit", event, err))
 }
 
 // ServerSideEmitWithAck is ServerSideEmit, and then waits for the answers of these servers, as far
@@ -33,7 +34,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 // that have not answered, and an [*cluster.NodeError] for each node that has failed: its handler
 // has returned an error or not called Ack. If a node has no handler, the error wraps
 // [cluster.ErrUnknown], at once, while Socket.IO waits for a timeout.
-func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]ServerResponse, error) {
+func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (responses []ServerResponse, err error) {
+	ctx, sp := ns.begins(ctx, Sending{Op: "server-side emit", Event: event, Waits: true})
+	defer func() { sp.over(err) }()
 	payload, err := ns.serverSide(event, args)
 	if err == nil {
 		err = context.Cause(ctx)
@@ -46,8 +49,8 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	if err != nil {
 		return nil, wrapEvent("server-side emit", event, err)
 	}
-	answers, err := ns.rooms.ServerSideEmitWithAck(ctx, payload)
-	responses := make([]ServerResponse, 0, len(answers))
+	answers, err := ns.rooms.ServerSideEmitWithAck(ctx, payload, sp.trace)
+	responses = make([]ServerResponse, 0, len(answers))
 	for _, a := range answers {
 		r, e := parseResponse(a.Payload)
 		if e != nil {

@@ -158,7 +158,7 @@ var tables = []table{
 var byCode = map[string]string{
 	"Adapter":          "made from the setting adapter",
 	"HTTP.AllowOrigin": "a function", "HTTP.AllowRequest": "a function", "HTTP.Key": "a function", "HTTP.ClientFiles": "the program's files",
-	"Codec": "a value of Go", "OnError": "a function", "Cluster.OnLoss": "a function",
+	"Codec": "a value of Go", "Tracer": "a value of Go", "OnError": "a function", "Cluster.OnLoss": "a function",
 	"Logger":            "made from the settings log.level and log.format",
 	"HTTP.Cookie.Value": "the server's", "HTTP.Cookie.HttpOnly": "always true", "HTTP.Cookie.Quoted": "the server's",
 	"HTTP.Cookie.Expires": "cookie.max-age says the same", "HTTP.Cookie.RawExpires": "of cookies that were read",

@@ -89,6 +89,7 @@ type Body struct {
 	Except    []string
 	Payload   []byte // opaque
 	Request          // of the routes ByCluster and ByNode
+	Trace     []byte // opaque: the context of a trace, of at most MaxTrace bytes; a longer one is left out
 }
 
 // AmongRooms reports whether b has its place on the topic of each of its rooms, behind another one that it travels on if that is not by them.
@@ -112,7 +113,8 @@ func (b *Body) places() int {
 // AppendBody appends b to dst, for AppendBroadcast.
 func AppendBody(dst []byte, b *Body) []byte {
 	dst = append(dst, byte(b.Route))
-	dst = binary.AppendUvarint(dst, b.Flags)
+	flags := b.flags()
+	dst = binary.AppendUvarint(dst, flags)
 	dst = appendString(dst, b.Namespace)
 	dst = appendStrings(dst, b.Rooms)
 	dst = appendStrings(dst, b.Except)
@@ -120,6 +122,10 @@ func AppendBody(dst []byte, b *Body) []byte {
 	dst = append(dst, b.Payload...)
 	if b.Route == ByCluster || b.Route == ByNode {
 		dst = b.Request.append(dst)
+	}
+	if flags&traced != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(b.Trace)))
+		dst = append(dst, b.Trace...)
 	}
 	return dst
 }

@@ -132,13 +132,16 @@ func randomBroadcast(rng *rand.Rand) *Broadcast {
 	b := &Broadcast{
 		From:  sender,
 		Stamp: mesh.Stamp{Sequence: number(rng) | 1},
-		Body: Body{Route: ByNamespace, Flags: number(rng), Namespace: text(rng), Rooms: texts(rng, 0), Except: texts(rng, 0),
+		Body: Body{Route: ByNamespace, Flags: number(rng) &^ traced, Namespace: text(rng), Rooms: texts(rng, 0), Except: texts(rng, 0),
 			Payload: []byte(text(rng))},
 	}
 	links := 1
 	if b.Flags&InRooms != 0 {
 		b.Rooms = texts(rng, 1)
 		links = 1 + len(b.Rooms)
+	}
+	if trace := text(rng); trace != "" {
+		b.Trace = []byte(trace)
 	}
 	request := Request{Kind: Kind(rng.Uint32()), ID: number(rng), Left: age(rng), Arg: []byte(text(rng))}
 	switch rng.IntN(5) {

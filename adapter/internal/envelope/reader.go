@@ -152,6 +152,7 @@ func (r *reader) broadcast() *Broadcast {
 	default:
 		r.bad = true
 	}
+	b.Trace, b.Flags = r.trace(b.Flags), b.Flags&^traced
 	r.bad = r.bad || b.AmongRooms() && len(b.Rooms) == 0 || len(b.Stamp.Prev) != b.places()
 	return b
 }
