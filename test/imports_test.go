@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"natsadapter/natstest":         {"natsadapter/embedded", "std"},
 	"wsserver":                     {"adapter", "adapter/cluster", "adapter/packet", "adapter/sockets", "adapter/shrink", "adapter/sockets/payload", "wsserver/internal/budget", "wsserver/internal/engine", "wsserver/internal/engineio", "github.com/rs/cors", "golang.org/x/time/rate"},
 	"wsserver/metrics":             {"adapter", "wsserver", "github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/..."},
-	"wsserver/tracing":             {"adapter/cluster", "adapter/sockets", "wsserver", "go.opentelemetry.io/otel/..."},
+	"wsserver/tracing":             {"adapter/cluster", "adapter/sockets", "wsserver", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/..."},
 	"wsserver/wstest":              {"adapter/packet", "wsserver/internal/wsrig", "std"},
 	"wsserver/internal/wsrig":      {"wsserver/internal/transport", "std"},
 	"wsserver/internal/engine":     {"adapter/shrink", "wsserver/internal/budget", "wsserver/internal/engineio", "wsserver/internal/outbox", "wsserver/internal/transport", "github.com/rs/cors", "golang.org/x/time/rate", "std"},
