@@ -94,7 +94,8 @@ var packages = []string{
 	"context", "encoding/json", "errors", "fmt", "io", "log", "log/slog", "net/http", "net/netip", "os", "os/signal", "regexp", "testing", "time",
 	module + "/adapter", module + "/adapter/cluster", module + "/adapter/emitter", module + "/adapter/sockets",
 	module + "/natsadapter", module + "/natsadapter/config", module + "/natsadapter/embedded", module + "/natsadapter/service",
-	module + "/wsserver", module + "/wsserver/metrics", module + "/wsserver/msgpack", module + "/wsserver/wstest",
+	module + "/wsserver", module + "/wsserver/metrics", module + "/wsserver/msgpack",
+	module + "/wsserver/tracing", module + "/wsserver/wstest",
 }
 
 // given are the names that snippets use without saying where they come from.

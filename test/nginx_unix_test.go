@@ -134,11 +134,7 @@ func TestNginx(t *testing.T) {
 // port can be taken by somebody else.
 func startNginx(t *testing.T, nginx string, h http.Handler, headers string, unix bool) (dial func() (net.Conn, error)) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nginx") // t.TempDir's name is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := nginxDir(t)
 	network, address := "tcp", "127.0.0.1:0"
 	if unix {
 		network, address = "unix", filepath.Join(dir, "belfry")
@@ -155,11 +151,37 @@ func startNginx(t *testing.T, nginx string, h http.Handler, headers string, unix
 	if unix {
 		upstream = "unix:" + address + ":"
 	}
+	front := filepath.Join(dir, "front")
+	return runNginx(t, nginx, dir, front, fmt.Sprintf(`server {
+	listen unix:%s;
+	location / {
+		proxy_pass http://%s;
+		proxy_http_version 1.1;
+		proxy_set_header Upgrade $http_upgrade;
+		proxy_set_header Connection $http_connection;
+		%s
+	}
+}`, front, upstream, headers))
+}
+
+// nginxDir is a folder for an nginx and its sockets, for which t.TempDir's name is too long.
+func nginxDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// runNginx runs an nginx with some servers, of which one listens on front, a socket in dir, and returns how to reach that.
+func runNginx(t *testing.T, nginx, dir, front, servers string) (dial func() (net.Conn, error)) {
+	t.Helper()
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;" // or its workers may not use dir
 	}
-	front := filepath.Join(dir, "front")
 	conf := fmt.Sprintf(`%s
 daemon off;
 worker_processes 1;
@@ -173,18 +195,9 @@ http {
 	fastcgi_temp_path %[2]s/fastcgi;
 	uwsgi_temp_path %[2]s/uwsgi;
 	scgi_temp_path %[2]s/scgi;
-	server {
-		listen unix:%[3]s;
-		location / {
-			proxy_pass http://%[4]s;
-			proxy_http_version 1.1;
-			proxy_set_header Upgrade $http_upgrade;
-			proxy_set_header Connection $http_connection;
-			%[5]s
-		}
-	}
+	%[3]s
 }
-`, user, dir, front, upstream, headers)
+`, user, dir, servers)
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,9 @@ func (p *pacedListener) Accept() (net.Conn, error) {
 }
 
 func (p *pacedListener) Close() error {
-	p.close()
-	return p.Listener.Close()
+	err := p.Listener.Close()
+	p.close() // who waits finds it closed
+	return err
 }
 
 // setAccepts follows a change of the limits.

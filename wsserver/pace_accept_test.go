@@ -3,6 +3,7 @@ package wsserver_test
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,15 +12,15 @@ import (
 )
 
 // A crowd is a listener to which there are always more.
-type crowd struct{ closed bool }
+type crowd struct{ closed atomic.Bool }
 
 func (c *crowd) Accept() (net.Conn, error) {
-	if c.closed {
+	if c.closed.Load() {
 		return nil, net.ErrClosed
 	}
 	return nil, nil
 }
-func (c *crowd) Close() error { c.closed = true; return nil }
+func (c *crowd) Close() error { c.closed.Store(true); return nil }
 func (*crowd) Addr() net.Addr { return nil }
 
 // TestPace: four connections are accepted for each that may begin, by two listeners together; none waits without a limit; and Close ends a wait.

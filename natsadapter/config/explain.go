@@ -61,6 +61,8 @@ func (l *loaded) explain(err error, subjects string) (key, problem, want string)
 			return "nats.creds", "not set, and the NATS server asks for credentials", "nats.creds, nats.nkey, nats.token-file, or nats.user and nats.password-file"
 		}
 		return key, "the NATS server turns down these credentials", "those of a user that it has"
+	case says("attempted to connect to"): // the route, leaf node or gateway port
+		return "adapter", "this port of the NATS server is for other servers", "its port for clients, 4222 as a rule"
 	case errors.Is(err, adapter.ErrRefused):
 		_, denied, _ := strings.Cut(err.Error(), "permission to ")
 		denied, _, _ = strings.Cut(denied, ": nats:")

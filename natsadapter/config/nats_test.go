@@ -68,6 +68,12 @@ func TestCredentials(t *testing.T) {
 		Subscribe: &natsserver.SubjectPermission{Allow: []string{"belfry.v1.rchat.>"}},
 	}}}})
 	open := start(natsserver.Options{})
+	one, err := embedded.Start(t.Context(), embedded.Config{ClusterName: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(one.Shutdown)
+	routes := one.ClusterURL()
 	dead := closedPort(t)
 
 	right, wrong := in("right", "hidden-right\n"), in("wrong", "hidden-wrong\n")
@@ -105,6 +111,7 @@ func TestCredentials(t *testing.T) {
 		{"no TLS", "-adapter tls://" + at(open), "flag -adapter: the NATS server does not offer TLS (tls://" + at(open) + "): want nats:// for tls://, and no nats.ca and nats.cert, or TLS on the server"},
 		{"permissions", "-adapter " + limited + " -nats.user u -nats.password-file " + right, "flag -nats.user: the NATS server denies this user permission to publish to "},
 		{"nobody there", "-start-time 1s -adapter " + dead, "flag -adapter: no NATS server has answered: no connection could be made (" + dead + "): want the address of a NATS server that runs"},
+		{"a port for routes", "-adapter " + routes, "flag -adapter: this port of the NATS server is for other servers (" + routes + "): want its port for clients, 4222 as a rule"},
 		{"no such host", "-start-time 500ms -adapter nats://nobody.invalid", "flag -adapter: no NATS server has answered: no such host (nats://nobody.invalid): want the address of a NATS server that runs"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,14 +139,19 @@ func mutual(c *tls.Config) *tls.Config {
 	return c
 }
 
-// closedPort is the address of a server that is not there.
+// closedPort is the address of a server that is not there. Its port is that of a connection, so that no other server gets it.
 func closedPort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return "nats://" + l.Addr().String()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return "nats://" + nc.LocalAddr().String()
 }
 
 // TestSecretAnew: a password that has changed in its file is there with the next connection.
