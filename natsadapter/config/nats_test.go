@@ -68,7 +68,7 @@ func TestCredentials(t *testing.T) {
 		Subscribe: &natsserver.SubjectPermission{Allow: []string{"belfry.v1.rchat.>"}},
 	}}}})
 	open := start(natsserver.Options{})
-	one, err := embedded.Start(t.Context(), embedded.Config{ClusterName: "c"})
+	one, err := embedded.Start(t.Context(), embedded.Config{ClusterName: "c", Options: &natsserver.Options{Cluster: natsserver.ClusterOpts{NoAdvertise: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
