@@ -8,10 +8,10 @@ import (
 )
 
 // acceptsPerHandshake is how many network connections are accepted for each connection that may
-// begin: the official client polls, and so needs two, and some are refused or for something else.
-const acceptsPerHandshake = 4
+// begin: the official client polls, and then upgrades. Those of WebSockets alone leave room for refusals.
+const acceptsPerHandshake = 2
 
-// Pace returns a listener for an http.Server that accepts four connections for each that may begin
+// Pace returns a listener for an http.Server that accepts two connections for each that may begin
 // by Limits.Handshakes, and as many as there are without that limit. When many clients come back at
 // once, most of them so wait in the kernel, where they cost nothing, and not as goroutines that all
 // want to run at the same time as those of clients that are connected. Pages that are served by the
