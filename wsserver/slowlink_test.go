@@ -16,7 +16,7 @@ import (
 // it, and one that reads less goes in the time that Config says.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	const after, rate = 3 * time.Second, 2000 // the default is 15 s
+	const after, rate = 5 * time.Second, 2000 // the default is 15 s
 	link := slowlink.New(t)
 	l := kit.Must(link.Server.Listen())(t)
 	srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{QueueBytes: 32 << 10, SlowAfter: after, SlowRate: rate}})
