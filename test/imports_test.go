@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"adapter/sockets":           {"adapter/cluster", "adapter/packet", "adapter/sockets/payload", "std"},
 	"adapter/internal/ask":      {"adapter", "adapter/internal/envelope", "std"},
 	"adapter/internal/envelope": {"adapter/internal/mesh", "std"},
+	"adapter/internal/history":  {"adapter/shrink", "std"},
 	"adapter/internal/mesh":     {"adapter/shrink", "std"},
 	"adapter/internal/rooms":    {"adapter/shrink", "std"},
 	"adapter/packet":            {"std"},
