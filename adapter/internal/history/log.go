@@ -19,7 +19,7 @@ type Log[P any] struct {
 	keep  time.Duration // the age that entries may reach
 
 	ring  ring[P]
-	slot  int // what a record takes in memory
+	slot  int // what a record takes in memory, in bytes
 	names names
 	bytes int // of the records and of what they point to, without the names
 }
@@ -37,7 +37,8 @@ type Entry[P any] struct {
 // are the payloads, in the size that Fill is told, and what the log itself takes: about 250 for an
 // entry with a payload of a few words, and as much for a name that no other entry has.
 func New[P any](bytes int, keep time.Duration) *Log[P] {
-	return &Log[P]{bound: bytes, keep: keep, slot: int(reflect.TypeFor[record[P]]().Size())}
+	record := int(reflect.TypeFor[record[P]]().Size())
+	return &Log[P]{bound: bytes, keep: keep, slot: record + record/10} // pieces are rounded up
 }
 
 // Broadcast begins an entry for the members of any of rooms (of all of the namespace, if there are

@@ -49,7 +49,7 @@ type link struct {
 // What they take in memory; TestBytes measures it.
 const (
 	linkBytes  = 16
-	chainBytes = 64 + 80 // and its place in the map
+	chainBytes = 64 + 96 // and its place in the map
 )
 
 // get returns the chain of a name for one use more.
