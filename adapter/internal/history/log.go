@@ -34,8 +34,9 @@ type Entry[P any] struct {
 }
 
 // New returns a log that remembers what is not older than keep, and takes up to so many bytes. Those
-// are the payloads, in the size that Fill is told, and what the log itself takes: about 250 for an
-// entry with a payload of a few words, and as much for a name that no other entry has.
+// are the payloads, in the size that Fill is told, and what the log itself takes: about 100 and the
+// size of a P for an entry or a change, 16 for each room after an entry's first, and 160 for a name
+// that nothing else in the log has.
 func New[P any](bytes int, keep time.Duration) *Log[P] {
 	record := int(reflect.TypeFor[record[P]]().Size())
 	return &Log[P]{bound: bytes, keep: keep, slot: record + record/10} // pieces are rounded up
@@ -43,7 +44,7 @@ func New[P any](bytes int, keep time.Duration) *Log[P] {
 
 // Broadcast begins an entry for the members of any of rooms (of all of the namespace, if there are
 // none) that are in none of except, as the rooms are now. It returns the entry's number. Until Fill
-// says what it is, it is due to nobody.
+// says what it is, it is due to nobody. The slices are not kept.
 func (l *Log[P]) Broadcast(now time.Duration, namespace string, rooms, except []string) (n uint64) {
 	n, r := l.begin(now, broadcast)
 	if len(rooms) == 0 {
@@ -117,7 +118,8 @@ func (l *Log[P]) Changed(now time.Duration, namespace, id, name string, joined b
 }
 
 // Forget forgets the changes of a member that is gone for good, and what was for it alone. Should
-// the id come again, Missed may be asked only for what came after this.
+// the id come again, Missed may be asked only for what came after this. Their numbers, and a small
+// part of their memory, stay until they are the oldest.
 func (l *Log[P]) Forget(namespace, id string) {
 	c := l.names.chains[key{member, namespace, id}]
 	if c == nil {
