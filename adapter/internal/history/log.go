@@ -57,13 +57,9 @@ func (l *Log[P]) Broadcast(now time.Duration, namespace string, rooms, except []
 	if more := len(rooms) + len(except); more > 0 {
 		r.more = make([]link, 0, more)
 		for _, name := range rooms {
-			if link := l.names.link(key{room, namespace, name}, n); link.before != n {
-				r.more = append(r.more, link)
-			} else {
-				l.names.drop(link.chain) // it was named already
-			}
+			r.more = append(r.more, l.names.link(key{room, namespace, name}, n))
 		}
-		r.rooms = int32(len(r.more))
+		r.rooms = int32(len(rooms))
 		for _, name := range except {
 			r.more = append(r.more, link{chain: l.names.get(key{room, namespace, name})})
 		}

@@ -82,7 +82,7 @@ func (l *Log[P]) walk(found []uint64, c *chain, after uint64) []uint64 {
 	return found
 }
 
-// before returns the number before this record on one of its chains.
+// before returns the number before this record on one of its chains, by the first link of that.
 func (r *record[P]) before(c *chain) uint64 {
 	if r.first.chain == c {
 		return r.first.before

@@ -116,7 +116,8 @@ func (m *model) began(n uint64, to func(who) bool) {
 }
 
 func (m *model) fill(i int) {
-	e := Entry[int]{m.entries[i].N, m.pick([]string{"one", "two"}), uint64(m.next(100)), m.next(100), m.next(300)}
+	origin := m.pick([]string{"one", "two"})
+	e := Entry[int]{m.entries[i].N, origin, uint64(m.next(100)), m.next(100), m.next(300)}
 	if m.next(40) == 0 {
 		e.Size = m.bound * 2
 	}
@@ -161,7 +162,8 @@ func (m *model) expired() {
 func (m *model) bounded() {
 	h := m.log.horizon()
 	if h < m.horizon || m.log.Bytes() > m.bound || m.log.Bytes() < 0 || m.log.Len() != int(m.log.Last()-h) {
-		m.t.Fatalf("horizon %d after %d, %d of %d bytes, %d records", h, m.horizon, m.log.Bytes(), m.bound, m.log.Len())
+		m.t.Fatalf("horizon %d after %d, %d of %d bytes, %d records",
+			h, m.horizon, m.log.Bytes(), m.bound, m.log.Len())
 	}
 	if h > m.horizon && m.now-m.at[h-1] <= m.keep && m.log.Bytes()+m.large(h) <= m.bound {
 		m.t.Fatalf("number %d of %v was forgotten at %v with %d bytes", h, m.at[h-1], m.now, m.log.Bytes())
@@ -196,7 +198,8 @@ func (m *model) ask(w who, after uint64) {
 	}
 	got, ok := m.log.Missed(w.namespace, w.id, slices.Collect(maps.Keys(in)), after)
 	if ok != (after >= m.horizon) || !slices.Equal(got, want) {
-		m.t.Fatalf("%v missed after %d, of %d to %d:\ngot  %v %v\nwant %v", w, after, m.horizon+1, m.log.Last(), got, ok, want)
+		m.t.Fatalf("%v missed after %d, of %d to %d:\ngot  %v %v\nwant %v",
+			w, after, m.horizon+1, m.log.Last(), got, ok, want)
 	}
 	for k, c := range m.log.names.chains {
 		if c.in || c.walked {
