@@ -32,8 +32,10 @@ type (
 // happened is an entry of the model, due to those in to.
 type happened struct {
 	Entry[int]
-	filled bool
-	to     map[who]bool
+	namespace string
+	names     []string // in rooms or except
+	filled    bool
+	to        map[who]bool
 }
 
 var (
@@ -100,6 +102,8 @@ func (m *model) broadcast() {
 		return w.namespace == namespace && !slices.ContainsFunc(except, in) &&
 			(len(to) == 0 || slices.ContainsFunc(to, in))
 	})
+	e := &m.entries[len(m.entries)-1]
+	e.namespace, e.names = namespace, append(to, except...)
 }
 
 // began enters entry n, and often fills it at once.
@@ -134,10 +138,16 @@ func (m *model) change(w who, name string) {
 		return
 	}
 	joined := !in[name]
+	m.log.Expire(m.now)
 	last := m.log.Last()
+	named := slices.ContainsFunc(m.entries, func(h happened) bool {
+		return h.N > m.log.horizon() && h.namespace == w.namespace && slices.Contains(h.names, name)
+	})
 	m.log.Changed(m.now, w.namespace, w.id, name, joined)
-	if m.log.Last() > last {
+	if named {
 		m.numbered(last + 1)
+	} else if m.log.Last() > last {
+		m.t.Fatalf("a change of %s is recorded, which no entry names", name)
 	}
 	if in[name] = true; !joined {
 		delete(in, name)

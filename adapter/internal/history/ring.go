@@ -60,9 +60,8 @@ func (r *ring[P]) get(n uint64) *record[P] {
 	return &r.pieces[n/piece-r.base][n%piece]
 }
 
-// pop takes the first record away, which must be there.
+// pop takes the first record away, which must be there, and empty.
 func (r *ring[P]) pop() {
-	*r.get(r.first) = record[P]{}
 	if r.first++; r.first/piece > r.base {
 		r.pieces[0] = nil
 		r.pieces = r.pieces[1:]
