@@ -172,8 +172,8 @@ func (Codec) EndsInString(e packet.Encoded) bool {
 	return err == nil && n == 1 && msgp.NextType(rest) == msgp.StrType
 }
 
-// argumentsOf returns the message of an Event that Encode wrote without an id, and where the array of its
-// arguments begins in it.
+// argumentsOf returns the message of an Event that Encode wrote without an id, and where the array of
+// its arguments begins.
 func argumentsOf(e packet.Encoded) (msg []byte, at int, err error) {
 	if len(e.Text) > 0 {
 		return nil, 0, ErrText
