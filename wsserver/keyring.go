@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// maxKeys is how many keys of other nodes a keyring keeps, beside those of nodes that are alive.
+// maxKeys is how many keys of other nodes a keyring keeps; more, if more nodes are alive.
 const maxKeys = 4096
 
 // A keyring has the keys of the nodes, with which pids are made and checked: this node's own, and
@@ -27,10 +27,12 @@ type keyring struct {
 
 	differs sync.Once // a node was told to have another key
 
-	mu    sync.Mutex              // guards what follows
-	keys  map[string]*lru.Element // of other nodes
-	order lru.List                // of *otherKey: those that were used or learned last are in front
-	alive map[string]bool         // the other servers
+	mu     sync.Mutex              // guards what follows
+	keys   map[string]*lru.Element // of other nodes
+	order  lru.List                // of *otherKey: those that were used or learned last are in front
+	peers  map[string]*peer        // the other servers, as follow has seen them
+	seen   <-chan struct{}         // closed when there are others than peers, as before follow; nil after it
+	looked chan struct{}           // closed when peers is another map
 }
 
 type otherKey struct {
@@ -42,7 +44,11 @@ const keyBytes = 32
 
 // newKeyring returns the keyring of a node. secret may be empty.
 func newKeyring(node string, secret []byte, log *slog.Logger) *keyring {
-	k := &keyring{node: node, shared: len(secret) > 0, log: log, keys: make(map[string]*lru.Element)}
+	k := &keyring{node: node, shared: len(secret) > 0, log: log}
+	k.keys, k.looked = make(map[string]*lru.Element), make(chan struct{})
+	unseen := make(chan struct{})
+	close(unseen)
+	k.seen = unseen
 	if !k.shared {
 		secret = make([]byte, keyBytes)
 		rand.Read(secret) // never fails
@@ -142,12 +148,13 @@ func (k *keyring) add(node string, secret []byte) bool {
 
 // shrink forgets keys until there are no more than may be kept. k.mu must be held.
 func (k *keyring) shrink() {
+	most := max(maxKeys, len(k.peers))
 	for range k.order.Len() {
-		if len(k.keys) <= maxKeys {
+		if len(k.keys) <= most {
 			return
 		}
 		e := k.order.Back()
-		if node := e.Value.(*otherKey).node; k.alive[node] {
+		if node := e.Value.(*otherKey).node; k.peers[node] != nil {
 			k.order.MoveToFront(e)
 		} else {
 			k.order.Remove(e)

@@ -63,7 +63,7 @@ func (key *nodeKey) secretOf(node string) string { return node + string(key.secr
 // The keys that were used or learned last stay, and those of nodes that are alive.
 func TestKeysAreForgotten(t *testing.T) {
 	k := newKeyring(thisNode, nil, kit.Silent)
-	k.alive = map[string]bool{nodeNumber(2): true, nodeNumber(maxKeys + 1): true}
+	k.peers = map[string]*peer{nodeNumber(2): {}, nodeNumber(maxKeys + 1): {}}
 	learn := func(i int) { kit.OK(t, k.learn(entry(nodeNumber(i), 'a'))) }
 	for i := range maxKeys {
 		learn(i)
@@ -86,14 +86,14 @@ func TestKeysAreForgotten(t *testing.T) {
 	kit.Equal(t, len(k.export()), maxExport)
 
 	for i := range 2 * maxKeys {
-		k.alive[nodeNumber(i)] = true
+		k.peers[nodeNumber(i)] = new(peer)
 		learn(i)
 	}
 	kit.Equal(t, len(k.keys), 2*maxKeys, "keys of nodes that are alive")
 	other := newKeyring(thatNode, nil, kit.Silent)
 	kit.OK(t, other.learn(k.export()))
 	kit.Equal(t, string(other.key(thisNode).secret), string(k.own.secret), "this node's own key")
-	k.alive = nil
+	k.peers = nil
 	learn(2*maxKeys + 1)
 	kit.Equal(t, len(k.keys), maxKeys)
 }
