@@ -13,6 +13,16 @@ type Codec interface {
 	// text. So a broadcast is encoded once for a cluster, and each node adds its own id.
 	WithID(e Encoded, id uint64) (Encoded, error)
 
+	// WithLast returns e, an Event that Encode wrote without an ack id, as if s, which must be valid
+	// UTF-8, had been its last argument. The result may share e's attachments; e is not modified. It
+	// costs about a copy of the message that has the arguments.
+	WithLast(e Encoded, s string) (Encoded, error)
+
+	// EndsInString reports whether a client that reads e takes a string of it for an offset, as it
+	// does with the last of an Event's name and arguments, but not of an Event with an ack id: there
+	// the last is the function that answers (socket.io-client 4.8, Socket.onevent and emitEvent).
+	EndsInString(e Encoded) bool
+
 	// NewDecoder returns the decoder of one connection. l is shared and only read; nil means the
 	// defaults.
 	NewDecoder(l *Limits) Decoder

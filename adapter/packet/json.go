@@ -2,6 +2,7 @@ package packet
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,28 +55,83 @@ func (JSON) Encode(p *Packet) (Encoded, error) {
 
 // WithID implements [Codec].
 func (JSON) WithID(e Encoded, id uint64) (Encoded, error) {
-	h, err := parseHeader(e.Text)
+	at, err := argumentsOf(e)
 	if err != nil {
 		return Encoded{}, err
-	}
-	if h.kind != Event {
-		return Encoded{}, fmt.Errorf("%w: %v", ErrType, h.kind)
-	}
-	if h.attachments != len(e.Attachments) {
-		return Encoded{}, fmt.Errorf("%w: %d announced, %d there", ErrAttachments, h.attachments, len(e.Attachments))
 	}
 	if id > MaxID {
 		return Encoded{}, fmt.Errorf("%w: %d", ErrID, id)
 	}
-	at := len(e.Text) - len(h.rest)
-	if len(h.rest) == 0 || h.rest[0] != '[' {
-		return Encoded{}, fmt.Errorf("%w: byte %d", ErrPayload, at)
-	}
 	text := make([]byte, 0, len(e.Text)+idDigits)
 	text = append(text, e.Text[:at]...)
 	text = strconv.AppendUint(text, id, 10)
-	text = append(text, h.rest...)
+	text = append(text, e.Text[at:]...)
 	return Encoded{Text: text, Attachments: e.Attachments}, nil
+}
+
+// WithLast implements [Codec].
+func (JSON) WithLast(e Encoded, s string) (Encoded, error) {
+	at, err := argumentsOf(e)
+	if err != nil {
+		return Encoded{}, err
+	}
+	end := len(e.Text) - 1
+	if e.Text[end] != ']' || len(bytes.TrimSpace(e.Text[at+1:end])) == 0 {
+		return Encoded{}, fmt.Errorf("%w: no arguments up to byte %d", ErrPayload, end)
+	}
+	if !utf8.ValidString(s) {
+		return Encoded{}, ErrUTF8
+	}
+	const marks = len(`,""]`)
+	text := make([]byte, 0, len(e.Text)+len(s)+marks)
+	text = append(text, e.Text[:end]...)
+	text = append(text, ',')
+	text = appendQuoted(text, s)
+	text = append(text, ']')
+	return Encoded{Text: text, Attachments: e.Attachments}, nil
+}
+
+// EndsInString implements [Codec]. Of valid JSON, the end is enough to tell: nothing but a string
+// ends in a quote.
+func (JSON) EndsInString(e Encoded) bool {
+	if _, err := argumentsOf(e); err != nil {
+		return false
+	}
+	end := len(e.Text) - 1
+	last := trimmed(e.Text, 0, end)
+	return e.Text[end] == ']' && e.Text[last-1] == '"'
+}
+
+// argumentsOf returns where the arguments begin in the text of an Event without an ack id.
+func argumentsOf(e Encoded) (at int, err error) {
+	h, err := parseHeader(e.Text)
+	if err != nil {
+		return 0, err
+	}
+	if h.kind != Event {
+		return 0, fmt.Errorf("%w: %v", ErrType, h.kind)
+	}
+	if h.attachments != len(e.Attachments) {
+		return 0, fmt.Errorf("%w: %d announced, %d there", ErrAttachments, h.attachments, len(e.Attachments))
+	}
+	at = len(e.Text) - len(h.rest)
+	if len(h.rest) == 0 || h.rest[0] != '[' {
+		return 0, fmt.Errorf("%w: byte %d", ErrPayload, at)
+	}
+	return at, nil
+}
+
+// appendQuoted appends s, which is valid UTF-8, as a string of JSON.
+func appendQuoted(text []byte, s string) []byte {
+	for i := range len(s) {
+		if special[s[i]] {
+			quoted, _ := json.Marshal(s) // a string always becomes JSON
+			return append(text, quoted...)
+		}
+	}
+	text = append(text, '"')
+	text = append(text, s...)
+	return append(text, '"')
 }
 
 // NewDecoder implements [Codec]. A decoder holds 16 bytes while it waits for no attachments.

@@ -35,6 +35,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -114,14 +115,8 @@ func (Codec) Encode(p *packet.Packet) (packet.Encoded, error) {
 
 // WithID implements [packet.Codec].
 func (Codec) WithID(e packet.Encoded, id uint64) (packet.Encoded, error) {
-	if len(e.Text) > 0 {
-		return packet.Encoded{}, ErrText
-	}
-	if len(e.Attachments) != 1 {
-		return packet.Encoded{}, fmt.Errorf("%w: %d messages", ErrMessage, len(e.Attachments))
-	}
-	msg := e.Attachments[0]
-	if err := checkEvent(msg); err != nil {
+	msg, _, err := argumentsOf(e)
+	if err != nil {
 		return packet.Encoded{}, err
 	}
 	if id > packet.MaxID {
@@ -135,32 +130,82 @@ func (Codec) WithID(e packet.Encoded, id uint64) (packet.Encoded, error) {
 	return packet.Encoded{Attachments: [][]byte{with}}, nil
 }
 
-// checkEvent reports whether msg begins as Encode lets an Event without an id begin.
-func checkEvent(msg []byte) error {
+// WithLast implements [packet.Codec].
+func (Codec) WithLast(e packet.Encoded, s string) (packet.Encoded, error) {
+	msg, at, err := argumentsOf(e)
+	if err != nil {
+		return packet.Encoded{}, err
+	}
+	n, rest, err := msgp.ReadArrayHeaderBytes(msg[at:])
+	switch {
+	case err != nil:
+		return packet.Encoded{}, malformed(err)
+	case n == 0 || uint64(n) > uint64(len(rest)):
+		return packet.Encoded{}, fmt.Errorf("%w: %d arguments in %d bytes", packet.ErrPayload, n, len(rest))
+	case !utf8.ValidString(s):
+		return packet.Encoded{}, packet.ErrUTF8
+	case uint64(len(msg))+uint64(len(s)) > math.MaxUint32-headers: // as in Encode
+		return packet.Encoded{}, packet.ErrTooLarge
+	}
+	with := make([]byte, 0, len(msg)+headers+len(s))
+	with = append(with, msg[:at]...)
+	with = msgp.AppendArrayHeader(with, n+1)
+	with = append(with, rest...)
+	with = msgp.AppendString(with, s)
+	return packet.Encoded{Attachments: [][]byte{with}}, nil
+}
+
+// headers is how many bytes the header of a longer array, and that of a string, take at the most.
+const headers = 4 + 5
+
+// EndsInString implements [packet.Codec]. What comes last is found by a walk over all that is
+// before it, since nothing at the end of a message tells where its last value begins.
+func (Codec) EndsInString(e packet.Encoded) bool {
+	msg, at, err := argumentsOf(e)
+	if err != nil {
+		return false
+	}
+	n, rest, err := msgp.ReadArrayHeaderBytes(msg[at:])
+	for ; err == nil && n > 1; n-- {
+		rest, err = msgp.Skip(rest)
+	}
+	return err == nil && n == 1 && msgp.NextType(rest) == msgp.StrType
+}
+
+// argumentsOf returns the message of an Event that Encode wrote without an id, and where the array of
+// its arguments begins.
+func argumentsOf(e packet.Encoded) (msg []byte, at int, err error) {
+	if len(e.Text) > 0 {
+		return nil, 0, ErrText
+	}
+	if len(e.Attachments) != 1 {
+		return nil, 0, fmt.Errorf("%w: %d messages", ErrMessage, len(e.Attachments))
+	}
+	msg = e.Attachments[0]
 	if len(msg) == 0 || msg[0] < mapOf3-1 || msg[0] > mapOf4 {
-		return ErrMessage
+		return nil, 0, ErrMessage
 	}
 	rest, ok := bytes.CutPrefix(msg[1:], []byte(typeKey))
 	if !ok || len(rest) == 0 {
-		return ErrMessage
+		return nil, 0, ErrMessage
 	}
 	if kind := packet.Type(rest[0]); kind != packet.Event {
-		return fmt.Errorf("%w: %v", packet.ErrType, kind)
+		return nil, 0, fmt.Errorf("%w: %v", packet.ErrType, kind)
 	}
 	if msg[0] != mapOf3 {
-		return fmt.Errorf("%w: an id already, or no data", packet.ErrPayload)
+		return nil, 0, fmt.Errorf("%w: an id already, or no data", packet.ErrPayload)
 	}
 	if rest, ok = bytes.CutPrefix(rest[1:], []byte(nspKey)); !ok {
-		return ErrMessage
+		return nil, 0, ErrMessage
 	}
 	r := reader{rest: rest}
 	if _, err := r.string(); err != nil {
-		return err
+		return nil, 0, err
 	}
 	if rest, ok = bytes.CutPrefix(r.rest, []byte(dataKey)); !ok || msgp.NextType(rest) != msgp.ArrayType {
-		return packet.ErrPayload
+		return nil, 0, packet.ErrPayload
 	}
-	return nil
+	return msg, len(msg) - len(rest), nil
 }
 
 // NewDecoder implements [packet.Codec]. Each packet is one message, so its decoder never waits for
