@@ -113,7 +113,7 @@ var plantedInMembership = []fault{
 	{name: "who is not there for the broker is named on", in: "Machine.Unreachable",
 		edit: drop("probingSince"), test: "TestSuspectsAreNamed"},
 	{name: "who is suspect is not asked for", in: "Machine.probeAt",
-		edit: stmt("suspectProbeInterval", "return math.MaxInt64"), test: "TestSuspectsAreNamed"},
+		edit: stmt("suspectProbeInterval", "return forever"), test: "TestSuspectsAreNamed"},
 	{name: "who is silent is named until it is given up", in: "Machine.Named",
 		edit: always("NameSuspects"), test: "TestSuspectsAreNamed"},
 
