@@ -161,6 +161,9 @@ func (list settles[B, W]) next() time.Duration {
 		next = min(next, s.until)
 		for _, o := range s.origins {
 			next = min(next, o.askAt())
+			if o.standing == StandingLeaving {
+				next = min(next, o.heardAt+SuspectAfter)
+			}
 		}
 	}
 	return next
