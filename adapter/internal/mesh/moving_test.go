@@ -208,13 +208,9 @@ func (c *claim) take() {
 			return
 		}
 		c.named = append(c.named, unsettled...)
-		known := []string{c.to.node.id}
-		for _, p := range c.to.node.m.order {
-			known = append(known, p.id)
-		}
-		for _, id := range known { // to the new node, and not to the holder: it has nothing of them
-			if p := c.from.node.m.peers[id]; p == nil || !p.started {
-				c.named = append(c.named, id)
+		for _, o := range c.from.node.w.nodes { // of those whom it has not met the holder has nothing
+			if p := c.from.node.m.peers[o.id]; p == nil || !p.started {
+				c.named = append(c.named, o.id)
 			}
 		}
 		c.log, c.had = slices.Clone(c.from.log), maps.Clone(c.from.had)
@@ -333,43 +329,6 @@ func (p *place) check() {
 			high[at] = a.emission
 		}
 	}
-}
-
-// settle has n settle. All that those had sent when it began whom it does not name must have come, or have been counted.
-func (n *node) settle(then func(unsettled []string)) {
-	w := n.w
-	began, before := w.now, make(map[*node]uint64)
-	for o, sent := range w.sent() {
-		if p := n.m.peers[o.id]; o != n && p != nil && !p.standing.over() {
-			before[o] = sent
-		}
-	}
-	n.settling++
-	w.trace("%s settles", n.id)
-	ended := func(unsettled []string) {
-		n.settling--
-		w.trace("%s has settled, but for %v", n.id, unsettled)
-		wait := w.now - max(began, min(n.stretch, w.now))
-		if limit := w.patience() + MaxPatience + 3*maxLate; wait > limit {
-			w.fail("a Settle of %s took %v, more than %v", n.id, wait, limit)
-		}
-		for _, id := range unsettled {
-			if o := w.node(id); o == nil || o == n {
-				w.fail("a Settle of %s names %v, which are not other nodes", n.id, unsettled)
-			} else if !w.any && !o.closing && o.alive {
-				w.fail("a Settle of %s names %v in a healthy world", n.id, unsettled)
-			}
-		}
-		for o, sent := range before {
-			for _, d := range n.dues[o] {
-				if d.e.stamp.Sequence <= sent && !slices.Contains(unsettled, o.id) {
-					w.fail("%s has settled, and %v has not come", n.id, d.e)
-				}
-			}
-		}
-		then(unsettled)
-	}
-	n.step(func() []Effect { return n.m.Settle(n.clock(), &join{settled: ended}) })
 }
 
 // moving is a world of another sort in which sessions move.

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -261,4 +262,41 @@ func TestSettleOfADyingNode(t *testing.T) {
 	s.settles("y")
 	s.settled("y", none) // what was missing of it is counted
 	kit.Equal(t, s.Counts().Unknown, 1, "losses")
+}
+
+// settle has n settle. All that those had sent when it began whom it does not name must have come, or have been counted.
+func (n *node) settle(then func(unsettled []string)) {
+	w := n.w
+	began, before := w.now, make(map[*node]uint64)
+	for o, sent := range w.sent() {
+		if p := n.m.peers[o.id]; o != n && p != nil && !p.standing.over() {
+			before[o] = sent
+		}
+	}
+	n.settling++
+	w.trace("%s settles", n.id)
+	ended := func(unsettled []string) {
+		n.settling--
+		w.trace("%s has settled, but for %v", n.id, unsettled)
+		wait := w.now - max(began, min(n.stretch, w.now))
+		if limit := w.patience() + MaxPatience + 3*maxLate; wait > limit {
+			w.fail("a Settle of %s took %v, more than %v", n.id, wait, limit)
+		}
+		for _, id := range unsettled {
+			if o := w.node(id); o == nil || o == n {
+				w.fail("a Settle of %s names %v, which are not other nodes", n.id, unsettled)
+			} else if !w.any && !o.closing && o.alive {
+				w.fail("a Settle of %s names %v in a healthy world", n.id, unsettled)
+			}
+		}
+		for o, sent := range before {
+			for _, d := range n.dues[o] {
+				if d.e.stamp.Sequence <= sent && !slices.Contains(unsettled, o.id) {
+					w.fail("%s has settled, and %v has not come", n.id, d.e)
+				}
+			}
+		}
+		then(unsettled)
+	}
+	n.step(func() []Effect { return n.m.Settle(n.clock(), &join{settled: ended}) })
 }
