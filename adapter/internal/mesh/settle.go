@@ -21,8 +21,8 @@ import (
 // Proof. Let b be a broadcast that node p had sent, with number g, when it was asked, on a topic t
 // that this node has received since before. p answers the fence later than that, so that g is not
 // above the target, nor above the low watermark in the end. The low watermark rises in three ways
-// only. It rises to the high watermark while nothing is missing (drain): the heartbeats up to there
-// have named the last number on t, so that b was asked for if it had not come, and it is missing
+// only. It rises to the high watermark, at most, while nothing below is missing (drain, handleGone):
+// the heartbeats up to there have named the last number on t, so that b was asked for if it had not come, and it is missing
 // until it is delivered or a Gone counts it. It rises over what is unknown, and then a Lost says so
 // (skip). It begins at an answer of p (start): then p is met only now, and t is received from p
 // from there on. So b was delivered, or counted, and before that the effect says so: Settled is
