@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/ask"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
@@ -42,14 +40,8 @@ func (p *peers) Meet(ctx context.Context, b *envelope.Body, choose func(servers,
 	body, to := envelope.AppendBody(nil, b), topics(b)
 	cause := h.lockMet(ctx)
 	defer h.meshMu.Unlock()
-	switch {
-	case h.state.Status == adapter.Refused:
-		cause = h.refusal()
-	case h.state.Status != adapter.Connected:
-		cause = adapter.ErrUnavailable
-		if h.state.Reason != nil {
-			cause = fmt.Errorf("%w: %w", adapter.ErrUnavailable, h.state.Reason)
-		}
+	if err := h.unavailable(); err != nil {
+		cause = err
 	}
 	if !choose(h.machine.Servers(), h.machine.Named(h.age()), cause) {
 		return nil

@@ -181,6 +181,8 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 			results = append(results, effect)
 		case mesh.Joined[chan []string]:
 			e.Wait <- e.Missing // never blocks: it has room for one, and gets one
+		case mesh.Settled[chan []string]:
+			e.Wait <- e.Unsettled // nor does this
 		case mesh.Transition:
 			h.news.add(e)
 			signal(h.wake)

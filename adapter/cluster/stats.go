@@ -24,7 +24,7 @@ type Stats struct {
 	JoinTime time.Duration // that these have taken together
 	Unfenced uint64        // of these, those that ended with an error: some node may not know of the membership yet
 	Joining  int           // that wait now
-	Fences   uint64        // sent; joins share them
+	Fences   uint64        // sent; joins and [Hub.Settle] share them
 
 	Sent      uint64 // messages handed to the broker, with those of the protocol; a broadcast once for each of its topics
 	SentBytes uint64

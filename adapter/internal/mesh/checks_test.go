@@ -28,6 +28,7 @@ type checks struct {
 	gone      map[*emission]bool
 	unknown   map[*node][]unknown
 	joins     int // waits not ended
+	settling  int // Settles not ended
 	steps     int // of the machine
 
 	fenced   uint64                   // the last of the fences that it sent
@@ -153,6 +154,9 @@ func (n *node) joined(j *join, missing []string) {
 	}
 	for _, ms := range j.memberships {
 		ms.confirm(missing) // also where it has ended: nobody looks at it then
+	}
+	if p := j.member.session; p != nil {
+		p.joined(missing)
 	}
 }
 

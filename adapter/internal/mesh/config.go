@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Times and bounds of the protocol.
 const (
@@ -29,6 +32,8 @@ const (
 
 	byeInterval = 100 * time.Millisecond // between two goodbyes
 	maxClosing  = 2 * time.Second        // for which a node that leaves answers those who miss something
+
+	forever = time.Duration(math.MaxInt64)
 )
 
 // Limits bound what a Machine remembers, and what it says at once. Zero fields mean the defaults.
@@ -100,6 +105,7 @@ type Counts struct {
 	Nacks    uint64 // questions for what was missing
 	Repairs  uint64 // own broadcasts that were sent again
 	Rejoins  uint64 // joins of topics that still lingered
+	Settles  uint64 // rounds of Settles that have ended
 	Suspects uint64 // times that a node has become suspect
 	Deaths   uint64 // times that a node was given up after a silence
 }

@@ -7,7 +7,13 @@ import (
 // faulty is a world where everything happens that may, longer than a node is given up if long. In the end all is mended.
 func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *world {
 	w := begin(seed, faults{any: true}, limits, trace)
-	w.roomy = !long && limits.RingBytes == 0
+	w.goWrong(long)
+	return w
+}
+
+// goWrong lets a faulty world live.
+func (w *world) goWrong(long bool) {
+	w.roomy = !long && w.limits.RingBytes == 0
 	messages := func() {
 		w.loss, w.copies, w.stale, w.over = 0, 0, 0, 0
 		if w.chance(0.5) {
@@ -105,5 +111,4 @@ func faulty(seed uint64, limits Limits, long bool, trace func(string, ...any)) *
 		while = 90 * time.Second // all that are dead are given up
 	}
 	w.mend(while)
-	return w
 }

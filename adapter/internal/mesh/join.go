@@ -35,11 +35,7 @@ func (m *Machine[T, O, B, W]) Join(now time.Duration, topics []T, ref W) []Effec
 	}
 	if fresh != nil {
 		m.emit(Subscribe[T]{Topics: fresh})
-		if m.fencing != fenceIdle {
-			m.fencing = fenceBehind
-		} else {
-			m.sendFence(false)
-		}
+		m.fenceOff()
 	}
 	w := wait[W]{ref: ref, from: now}
 	for _, p := range m.order {
@@ -97,6 +93,15 @@ func (m *Machine[T, O, B, W]) tracked(h uint64) (fence uint64, ok bool) {
 	return 0, m.cfg.Mine(h)
 }
 
+// fenceOff has the next fence sent: at once, or behind the one that is under way.
+func (m *Machine[T, O, B, W]) fenceOff() {
+	if m.fencing != fenceIdle {
+		m.fencing = fenceBehind
+	} else {
+		m.sendFence(false)
+	}
+}
+
 // sendFence sends the next fence to all. It covers every topic subscribed before.
 func (m *Machine[T, O, B, W]) sendFence(hello bool) {
 	m.next(m.now)
@@ -131,6 +136,7 @@ func (m *Machine[T, O, B, W]) handleAnswer(p *peer[B], fence, x uint64) {
 		m.changed = true
 	}
 	p.answered = max(p.answered, fence)
+	m.settles.answered(p, fence, x)
 	moved := p.presumed < fence
 	for ; p.presumed < fence; p.presumed++ {
 		for _, h := range m.batches[p.presumed+1] {

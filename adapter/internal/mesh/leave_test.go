@@ -294,7 +294,7 @@ func TestLastWordsArrive(t *testing.T) {
 			w.run(w.now + FenceTimeout)
 		}
 		for _, n := range w.nodes {
-			n.add()
+			n.add(nil)
 			n.join(n.members[0], "room")
 		}
 		w.run(w.now + time.Second)

@@ -260,7 +260,7 @@ func TestHungNodeCostsOnce(t *testing.T) {
 				w.run(w.now + 300*time.Millisecond)
 			}
 			a := w.nodes[0]
-			a.add()
+			a.add(nil)
 			w.run(w.now + time.Second)
 			hang(w.nodes[2])
 			var waits []time.Duration

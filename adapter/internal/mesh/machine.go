@@ -30,6 +30,7 @@ type Machine[T comparable, O, B, W any] struct {
 	roster[B]
 	fences[W]
 	topics[T]
+	settles settles[B, W]
 
 	ring        ring[O]
 	announced   uint64 // the last heartbeat's Upto
@@ -193,6 +194,7 @@ func (m *Machine[T, O, B, W]) finish() []Effect {
 		m.changed = false
 		m.emit(Membership{})
 	}
+	m.endSettles()
 	out := m.out
 	m.out = nil
 	return out

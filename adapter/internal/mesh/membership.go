@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -225,7 +224,7 @@ func (m *Machine[T, O, B, W]) abandon(p *peer[B]) {
 // due is when p is suspect unless it answers the last fence, or the hello that it was sent when it was met later.
 func (m *Machine[T, O, B, W]) due(p *peer[B]) time.Duration {
 	if !p.alive() || p.answered >= m.fence {
-		return math.MaxInt64
+		return forever
 	}
 	return max(m.fencedAt, p.since) + m.patience(p)
 }

@@ -223,8 +223,13 @@ func (n *node) receive(from *node, l *letter) {
 func (n *node) step(do func() []Effect) {
 	deliver := n.carryOut(do())
 	for len(deliver) > 0 {
-		e, past, step := deliver[0].Broadcast, deliver[0].Past, deliver[0].step
+		d := deliver[0]
 		deliver = deliver[1:]
+		if d.settled != nil {
+			d.settled()
+			continue
+		}
+		e, past, step := d.Broadcast, d.Past, d.step
 		n.delivered(e, past, step)
 		n.cause = e.from
 		n.apply(e, past, step)
@@ -240,7 +245,8 @@ func (n *node) step(do func() []Effect) {
 // delivery is what is to be delivered, of the machine's step with this number.
 type delivery struct {
 	Deliver[*emission]
-	step int
+	step    int
+	settled func() // instead, where a Settle has ended behind what is delivered
 }
 
 // carryOut carries out the effects of a step of the machine, but for what is to be delivered.
@@ -281,7 +287,9 @@ func (n *node) carryOut(effects []Effect) (deliver []delivery) {
 		case Resend[*emission]:
 			n.send("@"+e.To, &letter{e.To, repair{e.Broadcast}})
 		case Deliver[*emission]:
-			deliver = append(deliver, delivery{e, n.steps})
+			deliver = append(deliver, delivery{Deliver: e, step: n.steps})
+		case Settled[*join]:
+			deliver = append(deliver, delivery{settled: func() { e.Wait.settled(e.Unsettled) }})
 		case Lost:
 			n.lost(e)
 		case Joined[*join]:

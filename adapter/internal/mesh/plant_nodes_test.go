@@ -113,7 +113,7 @@ var plantedInMembership = []fault{
 	{name: "who is not there for the broker is named on", in: "Machine.Unreachable",
 		edit: drop("probingSince"), test: "TestSuspectsAreNamed"},
 	{name: "who is suspect is not asked for", in: "Machine.probeAt",
-		edit: stmt("suspectProbeInterval", "return math.MaxInt64"), test: "TestSuspectsAreNamed"},
+		edit: stmt("suspectProbeInterval", "return forever"), test: "TestSuspectsAreNamed"},
 	{name: "who is silent is named until it is given up", in: "Machine.Named",
 		edit: always("NameSuspects"), test: "TestSuspectsAreNamed"},
 
@@ -197,4 +197,24 @@ var plantedInMembership = []fault{
 		edit: stmt("expireInterests", "defer m.expireInterests()"), test: "TestEndOfTopicComesFirst"},
 	{name: "the end of a topic frees nothing", in: "Machine.expireInterests",
 		edit: drop("recheck"), also: drop("drain"), test: "TestEndOfTopicFreesWhatWaitsForIt"},
+
+	// Settles.
+	{name: "a Settle takes the answer to an older fence", in: "settles.answered",
+		edit: always("s.fence fence"), setting: "moving", worlds: 9, test: "TestSettleTakesNoOldAnswer"},
+	{name: "a Settle shares a fence that was sent before", in: "Machine.nextSettle",
+		edit: always("m.fence"), setting: "moving", worlds: 9, test: "TestSettleQuiet"},
+	{name: "a Settle ends with the answers", in: "origin.settled",
+		edit: always("o.low"), setting: "moving", worlds: 9, test: "TestSettleOfALostEnd"},
+	{name: "a Settle does not ask for the ends of topics", in: "Machine.endSettles",
+		edit: drop("m.sendResync"), test: "TestSettleOfALostEnd"},
+	{name: "a Settle asks for the ends of topics once", in: "origin.askAt",
+		edit: stmt("resyncInterval", "return forever"), test: "TestSettleAsksAgain"},
+	{name: "a Settle waits for those who are silent", in: "Machine.endSettles",
+		edit: never("o.standing.silent"), test: "TestSettleOfTheSilent"},
+	{name: "a Settle has no end", in: "Machine.endSettles",
+		edit: never("s.until"), test: "TestSettleOfWhatDoesNotCome"},
+	{name: "what a node sends before it leaves is not waited for", in: "origin.goal",
+		edit: stmt("o.final", "return 0, true"), setting: "moving", worlds: 9, test: "TestSettleOfALeavingNode"},
+	{name: "a Resync is sent again late", in: "settles.next",
+		edit: drop("o.askAt"), test: "TestSettleAsksAgain"},
 }

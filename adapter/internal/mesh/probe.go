@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"math"
 	"time"
 )
 
@@ -32,7 +31,7 @@ func (m *Machine[T, O, B, W]) probeAt(p *peer[B]) time.Duration {
 	case p.answered < m.fence:
 		return max(max(m.fencedAt, p.since)+max(probeInterval, p.rtt), p.probed+probeInterval)
 	}
-	return math.MaxInt64
+	return forever
 }
 
 // probe asks the broker whether p is there, if that is due.

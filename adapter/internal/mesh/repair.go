@@ -184,6 +184,10 @@ func (m *Machine[T, O, B, W]) resync(p *peer[B]) {
 	if !m.up() || p.standing == StandingLeft || p.resyncAt != 0 && m.now-p.resyncAt < resyncInterval {
 		return
 	}
+	m.sendResync(p)
+}
+
+func (m *Machine[T, O, B, W]) sendResync(p *peer[B]) {
 	p.resyncAt = m.now
 	m.emit(Send{To: p.id, Message: &Resync{About: m.about(), After: p.high}})
 }

@@ -56,6 +56,7 @@ type member struct {
 	in        map[string]*membership // by room, with the namespace and the room of its own
 	seen      map[*emission]bool
 	connected bool
+	session   *place // it is no socket, but a session that is here or on its way
 }
 
 type membership struct {
@@ -81,6 +82,8 @@ type join struct {
 	at          time.Duration
 	fence       uint64 // the answer to no older one of the node's fences is enough; 0 if none is needed
 	swift       bool   // no fence was under way, and nobody is new: it takes one round trip
+
+	settled func(unsettled []string) // of a Settle
 }
 
 func (m *member) enter(room string) *membership {
@@ -92,12 +95,15 @@ func (m *member) enter(room string) *membership {
 	return ms
 }
 
-// add connects a member.
-func (n *node) add() {
+// add connects a member, or has a session in its place, if that is not nil.
+func (n *node) add(session *place) {
 	n.born++
 	m := &member{node: n, id: fmt.Sprintf("%s.%d", n.id, n.born), in: make(map[string]*membership), seen: make(map[*emission]bool)}
 	n.w.trace("%s connects", m.id)
-	m.connected = true
+	m.connected, m.session = true, session
+	if session != nil {
+		session.member = m
+	}
 	n.members = append(n.members, m)
 	n.index.Add(m.id, m)
 	n.wait(m, []string{namespace, topicOf(m.id)}, m.enter(namespace), m.enter(m.id))
@@ -121,6 +127,9 @@ func (n *node) join(m *member, rooms ...string) {
 
 func (n *node) wait(m *member, topics []string, ms ...*membership) {
 	n.joins++
+	if m.session != nil {
+		m.session.joins++
+	}
 	j := &join{member: m, memberships: ms, at: n.w.now, swift: n.w.distant && n.m.up() && !n.m.opening && n.m.fencing == fenceIdle}
 	for _, topic := range topics {
 		if strings.HasPrefix(topic, "@"+n.id+"/") {
@@ -235,6 +244,9 @@ func (n *node) apply(e *emission, past []bool, step int) {
 	for _, m := range selected {
 		if e.from != n {
 			n.got(m, e, in, step)
+		}
+		if m.session != nil {
+			m.session.note(e, in, step)
 		}
 		switch e.kind {
 		case requestJoin:

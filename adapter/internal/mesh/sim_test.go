@@ -12,7 +12,7 @@ var (
 	worlds  = flag.Int("worlds", 0, "how many `worlds` of each sort to simulate; 0 means a few dozen")
 	first   = flag.Uint64("first", 1, "the `seed` of the first world")
 	replay  = flag.Uint64("seed", 0, "simulate the world with this `seed` alone, and print what happens")
-	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, far, faulty, short, long, mortal or parting")
+	setting = flag.String("setting", "", "simulate this sort of world alone: healthy, steady, far, faulty, short, long, mortal, parting or moving")
 )
 
 // sortOfWorld is a sort of worlds.
@@ -42,6 +42,8 @@ var sorts = []sortOfWorld{
 		[]string{"deliveries", "unions", "requests", "suspects", "deaths"}},
 	{"parting", 60, func(seed uint64, trace func(string, ...any)) *world { return parting(seed, windows(seed), trace) },
 		[]string{"deliveries", "repaired", "suspects", "deaths", "unknown"}},
+	{"moving", 80, func(seed uint64, trace func(string, ...any)) *world { return moving(seed, windows(seed), "", trace) },
+		[]string{"deliveries", "repaired", "suspects", "settles", "moves", "refused", "carried", "twice"}},
 }
 
 // TestWorlds simulates clusters, and checks the promises of the protocol against a model.
@@ -93,12 +95,13 @@ func (w *world) counts() map[string]int {
 	n := map[string]int{
 		"operations": w.operations, "emitters": w.emitters(), "emitted": w.emitted, "unions": w.unions, "wide": w.wide, "requests": w.requests,
 		"missed": w.missed, "unknown": w.unknown, "probes": w.probes, "swift": w.swift,
+		"moves": w.moves, "refused": w.refused, "carried": w.carried, "twice": w.twice,
 	}
 	for _, node := range w.nodes {
 		c := node.m.Counts()
 		for name, count := range map[string]uint64{
 			"deliveries": c.Delivered, "copies": c.Copies, "stale": c.Stale, "overtaken": c.Overtaken, "rejoins": c.Rejoins,
-			"nacks": c.Nacks, "repairs": c.Repairs, "repaired": c.Repaired, "unheld": c.Unheld, "suspects": c.Suspects, "deaths": c.Deaths,
+			"nacks": c.Nacks, "repairs": c.Repairs, "repaired": c.Repaired, "unheld": c.Unheld, "suspects": c.Suspects, "deaths": c.Deaths, "settles": c.Settles,
 		} {
 			n[name] += int(count)
 		}
@@ -202,6 +205,10 @@ func (w *world) act() {
 		m = n.members[w.rng.IntN(len(n.members))]
 	}
 	w.operations++
+	if w.moving && w.chance(0.2) {
+		w.move(n)
+		return
+	}
 	switch k := w.rng.IntN(100); {
 	case n.emitter:
 		if !w.any && !n.ready || w.chance(0.5) {
@@ -210,7 +217,7 @@ func (w *world) act() {
 		}
 		n.emit(w.draft())
 	case m == nil, k < 4 && len(n.members) < 5:
-		n.add()
+		n.add(nil)
 	case k < 20:
 		rooms := []string{w.room()}
 		if w.chance(0.2) {

@@ -11,6 +11,12 @@ import (
 // heard, and hears.
 func steady(seed uint64, limits Limits, trace func(string, ...any)) *world {
 	w := begin(seed, faults{any: true}, limits, trace)
+	w.goSteadily()
+	return w
+}
+
+// goSteadily lets a steady world live.
+func (w *world) goSteadily() {
 	w.roomy, w.steady = true, true
 	for range 3 + w.rng.IntN(3) {
 		w.open()
@@ -40,7 +46,6 @@ func steady(seed uint64, limits Limits, trace func(string, ...any)) *world {
 		}
 	})
 	w.mend(7 * time.Second)
-	return w
 }
 
 // meeting is how long it takes at the most, in a world in which nothing is lost, until a node that has connected is trusted by all others that
@@ -196,6 +201,9 @@ func (w *world) quiet() {
 	for _, r := range w.nodes {
 		if !r.alive {
 			continue
+		}
+		if r.joins+r.settling+len(r.m.settles) != 0 {
+			w.fail("%s is not quiet: %d Settles, %d rounds", r.id, r.settling, len(r.m.settles))
 		}
 		if r.joins != 0 || len(r.m.waits) != 0 || r.m.fencing != fenceIdle || len(r.m.batches) != 0 || len(r.m.lingering) != 0 {
 			w.fail("%s is not quiet: %d joins, %d waits, fencing %d, %d batches, %d lingering",

@@ -100,6 +100,7 @@ func (m *Machine[T, O, B, W]) Next() time.Duration {
 	if len(m.lingering) > 0 {
 		next = min(next, m.lingering[0].until)
 	}
+	next = min(next, m.settles.next())
 	for _, p := range m.order {
 		next = min(next, m.due(p), m.probeAt(p))
 		switch {

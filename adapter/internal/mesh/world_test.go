@@ -28,6 +28,7 @@ type world struct {
 	missed, unknown       int
 	probes                int // of nodes that were not there
 	swift                 int // Joins that found no fence under way
+	sessions
 
 	roomy   bool // whatever is lost can be repaired
 	steady  bool // nothing is lost but with a connection, and no node hangs
