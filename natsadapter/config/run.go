@@ -22,8 +22,8 @@ const (
 )
 
 // Run listens, waits until srv is ready, and serves handler until ctx ends; then it drains srv, as
-// [Config.Drain] does, shuts it down, within ShutdownTime, and closes c. SIGTERM or an interrupt ends
-// the drain, and cuts the clients that are left. On SIGHUP Run calls [Config.Reload]. It returns nil
+// [Config.Drain] does, shuts it down, within ShutdownTime, and closes c. SIGTERM or an interrupt after
+// that ends it at once, and cuts the clients that are left. On SIGHUP Run calls [Config.Reload]. It returns nil
 // after an end by ctx, if nothing was left undone. srv, which handler serves, is closed in any case.
 //
 // Programs that need more, such as several servers, do the same by Listen, Ready, Reload, Drain and
@@ -35,7 +35,7 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 	defer signal.Stop(hangup)
 	listeners, err := c.Listen()
 	if err != nil {
-		return errors.Join(err, c.shutdown(srv, new(http.Server)))
+		return errors.Join(err, c.shutdown(context.Background(), srv, new(http.Server)))
 	}
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
 		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn)}
@@ -46,7 +46,7 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 		if ctx.Err() != nil {
 			err = nil // told to end while it began
 		}
-		return errors.Join(err, c.shutdown(srv, web))
+		return errors.Join(err, c.shutdown(context.Background(), srv, web))
 	}
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -58,13 +58,13 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 		case <-hangup:
 			c.Reload(srv) // it logs what is wrong
 		case err := <-ended:
-			return errors.Join(fmt.Errorf("config: the HTTP server has ended: %w", err), c.shutdown(srv, web))
+			return errors.Join(fmt.Errorf("config: the HTTP server has ended: %w", err), c.shutdown(context.Background(), srv, web))
 		case <-ctx.Done():
 			again, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			c.Logger.Info("the node ends when its clients have gone to others; at once on a second signal",
 				"connections", srv.Stats().Connections)
-			err := errors.Join(c.Drain(again, srv), c.shutdown(srv, web))
+			err := errors.Join(c.Drain(again, srv), c.shutdown(again, srv, web))
 			for range listeners {
 				<-ended
 			}
@@ -80,8 +80,8 @@ func address(l net.Listener) string {
 	return l.Addr().String()
 }
 
-func (c *Config) shutdown(srv *wsserver.Server, web *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTime)
+func (c *Config) shutdown(ctx context.Context, srv *wsserver.Server, web *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, c.ShutdownTime)
 	defer cancel()
 	return srv.Shutdown(ctx, web)
 }
