@@ -112,7 +112,7 @@ func (d *drainer) due(now time.Time) (batch []*conn) {
 			break
 		}
 		c := q.next[0]
-		q.next = q.next[1:]
+		q.next[0], q.next = nil, q.next[1:] // nothing keeps what has ended
 		batch = d.take(c, now, batch)
 	}
 	return batch
