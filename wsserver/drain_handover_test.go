@@ -14,14 +14,19 @@ import (
 
 // TestDrainHandsOver: connections are handed over in batches before they end, at the pace that holds without; then the server lingers.
 func TestDrainHandsOver(t *testing.T) {
-	for _, takes := range []time.Duration{0, 5 * time.Millisecond, 200 * time.Millisecond} {
+	for _, takes := range []struct{ first, each time.Duration }{
+		{0, 0}, {0, 5 * time.Millisecond}, {0, 200 * time.Millisecond}, {time.Second, 0},
+	} {
 		kit.Bubble(t, fmt.Sprint(takes), func(t *testing.T) {
 			const n = 200
 			c := newAudience(t, n, wsserver.Config{})
 			var sizes []int
 			handed := make(map[string]bool)
 			c.srv.SetHandOver(func(ctx context.Context, batch []*wsserver.Socket) uint64 {
-				time.Sleep(takes)
+				time.Sleep(takes.each)
+				if len(sizes) == 0 {
+					time.Sleep(takes.first)
+				}
 				for _, s := range batch {
 					kit.Check(t, s.Connected() && s.Moving() && !handed[s.ID()], "a socket is not there, or not moving, or handed over twice")
 					handed[s.ID()] = true

@@ -31,6 +31,7 @@ func newAudience(t *testing.T, n int, cfg wsserver.Config) *audience {
 	c.gone = farewells(c.srv.Of("/"))
 	for range n {
 		c.clients = append(c.clients, wstest.Dial(t, c.srv, wstest.Config{}))
+		time.Sleep(time.Millisecond) // so that they have an order
 	}
 	return c
 }
@@ -83,6 +84,7 @@ func TestDrainPace(t *testing.T) {
 		{"deadline", 200, wsserver.Drain{Over: 10 * time.Second}, 4 * time.Second, 3600 * time.Millisecond},
 		{"deadline before what the rate allows", 200, wsserver.Drain{Rate: 5}, 10 * time.Second, 9 * time.Second},
 		{"deadline afterwards", 200, wsserver.Drain{Over: 10 * time.Second}, time.Minute, 10 * time.Second},
+		{"deadline within the notice", 200, wsserver.Drain{Notice: time.Minute}, 4 * time.Second, 3800 * time.Millisecond},
 		{"nobody", 0, wsserver.Drain{}, 0, 0},
 	}
 	for _, test := range cases {
@@ -92,7 +94,9 @@ func TestDrainPace(t *testing.T) {
 			if test.deadline > 0 {
 				ctx = kit.Within(t, test.deadline)
 			}
-			test.how.Notice = -1
+			if test.how.Notice == 0 {
+				test.how.Notice = -1
+			}
 			kit.OK(t, kit.Receive(t, "the end of Drain", c.drain(ctx, test.how)))
 			took := time.Since(c.begun)
 			if d := (took - test.took).Abs(); d > test.took/10+100*time.Millisecond {
@@ -100,7 +104,7 @@ func TestDrainPace(t *testing.T) {
 			}
 			times, _ := c.ends(t, test.clients)
 			slices.Sort(times)
-			if test.clients >= 200 {
+			if test.clients >= 200 && test.how.Notice < 0 {
 				perSecond := float64(test.clients) / test.took.Seconds()
 				for _, window := range []time.Duration{100 * time.Millisecond, time.Second} {
 					if n := most(times, window); float64(n) > 1+1.2*perSecond*window.Seconds() {
@@ -188,7 +192,7 @@ func handshakeOf(srv http.Handler, transport string) *httptest.ResponseRecorder 
 func TestDrainBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newAudience(t, 100, wsserver.Config{})
-		slow, stuck, asked := c.clients[0], c.clients[1], c.clients[2]
+		slow, stuck, asked := c.clients[0], c.clients[1], c.clients[2:12]
 		release := make(chan struct{})
 		defer close(release)
 		c.srv.Of("/").On("sleep", func(ctx context.Context, e *wsserver.Event) error {
@@ -200,12 +204,14 @@ func TestDrainBusy(t *testing.T) {
 		handled := make(chan struct{}, 10)
 		c.srv.Of("/").On("behind", func(context.Context, *wsserver.Event) error { handled <- struct{}{}; return nil })
 		c.srv.Of("/").On("stick", func(context.Context, *wsserver.Event) error { <-release; return nil })
-		names := map[string]string{slow.ID(): "slow", stuck.ID(): "stuck", asked.ID(): "asked"}
-		go func() {
-			if _, err := socketOf(t, c.srv, asked).EmitWithAck(t.Context(), "question"); !errors.Is(err, wsserver.ErrShutdown) {
-				t.Errorf("EmitWithAck: %v", err)
-			}
-		}()
+		for _, client := range asked {
+			s := socketOf(t, c.srv, client)
+			go func() {
+				if _, err := s.EmitWithAck(t.Context(), "question"); !errors.Is(err, wsserver.ErrShutdown) {
+					t.Errorf("EmitWithAck: %v", err)
+				}
+			}()
+		}
 		stuck.Emit("stick")
 		synctest.Wait()
 		answered := make(chan struct{})
@@ -216,19 +222,21 @@ func TestDrainBusy(t *testing.T) {
 		synctest.Wait()
 		slow.Emit("behind")
 		err := kit.Receive(t, "the end of Drain", c.drain(t.Context(), wsserver.Drain{Notice: -1, Over: 10 * time.Second}))
-		if err == nil || !strings.Contains(err.Error(), names2id(names, "stuck")) {
-			t.Errorf("Drain: %v, want one that names the socket %s", err, names2id(names, "stuck"))
+		if err == nil || !strings.Contains(err.Error(), stuck.ID()) {
+			t.Errorf("Drain: %v, want one that names the socket %s", err, stuck.ID())
 		}
 		<-answered
 		times := make(map[string]time.Duration)
 		at, ids := c.ends(t, 99) // the handler of one still runs
 		for i, id := range ids {
-			times[names[id]] = at[i]
+			times[id] = at[i]
 		}
-		if d := times["asked"]; d < 5*time.Second {
-			t.Errorf("who is asked went after %v", d)
+		for _, client := range asked {
+			if d := times[client.ID()]; d < 5*time.Second {
+				t.Errorf("who is asked went after %v", d)
+			}
 		}
-		if d := times["slow"]; d < 5*time.Second || d > 10*time.Second {
+		if d := times[slow.ID()]; d < 5*time.Second || d > 10*time.Second {
 			t.Errorf("whose handler runs until it may not, went after %v", d)
 		}
 		if took := stuck.Wait(); took.Code != 1001 {
@@ -242,15 +250,6 @@ func TestDrainBusy(t *testing.T) {
 		kit.Equal(t, s.Drain, wsserver.DrainStats{State: wsserver.DrainStopped, Total: 100, Ended: 100, Cut: 1})
 		kit.Equal(t, s.Discarded, 1, "events that were discarded:")
 	})
-}
-
-func names2id(names map[string]string, name string) string {
-	for id, n := range names {
-		if n == name {
-			return id
-		}
-	}
-	return ""
 }
 
 // TestDrainCut: when ctx ends, what is left is cut, and the error says how many.
