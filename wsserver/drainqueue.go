@@ -96,7 +96,7 @@ func (d *drainer) due(now time.Time) (batch []*conn) {
 	}
 	perSecond := q.rate(now, d.how.Rate)
 	q.pace.SetLimit(rate.Limit(perSecond))
-	q.pace.SetBurst(max(1, int(perSecond/100)))
+	q.pace.SetBurst(max(1, int(perSecond/200)))
 	most := min(drainBatch, max(1, int(perSecond*drainStep.Seconds())))
 	halted := q.halted
 	q.halted = nil
