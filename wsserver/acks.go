@@ -67,6 +67,13 @@ func (a *acks) removeAll() int {
 	return len(asks)
 }
 
+// any reports whether an acknowledgement is waited for.
+func (a *acks) any() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waiting != nil
+}
+
 // expect is acks.add for the socket, and counts what it waits for, as forget and forgetAll do.
 func (s *Socket) expect(id uint64, call answered) error {
 	waiting := &s.conn.server.counts.acks

@@ -31,6 +31,7 @@ type conn struct {
 	auth    int      // bytes that sockets whose handlers have not ended have as their auth
 	live    int32    // how many these are
 	closed  bool
+	moving  bool               // a drain has come to it
 	carried engineio.Transport // by which its sockets count in their namespaces; 0 before the first
 }
 
@@ -135,7 +136,7 @@ func (c *conn) connect(p *packet.Packet) error {
 func (c *conn) begin(s *Socket, auth int) (why declined, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || slices.ContainsFunc(c.sockets, func(o *Socket) bool { return o.name == s.name }) {
+	if c.closed || c.moving || slices.ContainsFunc(c.sockets, func(o *Socket) bool { return o.name == s.name }) {
 		return 0, true
 	}
 	limits := c.server.bounds.Load()

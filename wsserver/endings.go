@@ -10,7 +10,7 @@ import (
 // Ended counts the connections that have ended, by reason.
 type Ended struct {
 	ByClient       uint64 // the client closed it, or went away
-	ByServer       uint64 // Socket.Close, Socket.CloseTransport and Server.Close
+	ByServer       uint64 // Socket.Close, Socket.CloseTransport, Server.Drain and Server.Close
 	TransportError uint64 // it failed, or broke the rules of HTTP or WebSocket
 	ParseError     uint64 // the client broke the rules of Engine.IO or Socket.IO
 	PingTimeout    uint64 // the client did not answer a ping, or did not take it

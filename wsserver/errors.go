@@ -17,7 +17,7 @@ var (
 	ErrParse            = errors.New("parse error")                 // the client broke the rules of Engine.IO or Socket.IO
 	ErrServerClose      = errors.New("forced server close")         // Socket.Close
 	ErrForcedClose      = errors.New("forced close")                // Socket.CloseTransport
-	ErrShutdown         = errors.New("server shutting down")        // Server.Close
+	ErrShutdown         = errors.New("server shutting down")        // Server.Close, Server.Drain
 	ErrTooSlow          = errors.New("too slow")                    // the client does not take what is sent to it: Config.Limits.SlowAfter, BehindFor
 	ErrTooFast          = errors.New("too fast")                    // the client sends too much: Config.Limits.EventRate, ByteRate
 	ErrOverBudget       = errors.New("over budget")                 // the server's memory for waiting data was used up: Config.Limits.BudgetBytes

@@ -1,6 +1,10 @@
 package wsserver
 
-import "github.com/belfry-io/belfry/adapter/packet"
+import (
+	"context"
+
+	"github.com/belfry-io/belfry/adapter/packet"
+)
 
 // PendingAcks is the number of acknowledgements that s waits for.
 func (s *Socket) PendingAcks() int {
@@ -17,4 +21,16 @@ func (ns *Namespace) Listening() bool {
 	ns.server.mu.Lock()
 	defer ns.server.mu.Unlock()
 	return ns.unlisten != nil
+}
+
+// SetHandOver has handOver called with the sockets of each batch of connections that a drain is to end. It returns how many sessions it has
+// handed over.
+func (srv *Server) SetHandOver(handOver func(ctx context.Context, batch []*Socket) uint64) {
+	srv.handOver = func(ctx context.Context, conns []*conn) {
+		var batch []*Socket
+		for _, c := range conns {
+			batch = append(batch, c.all()...)
+		}
+		srv.counts.handedOver.Add(handOver(ctx, batch))
+	}
 }

@@ -18,6 +18,7 @@ type inbox struct {
 	handling int32  // the size of the one that is handled
 	since    uint32 // when the handlers took the last one, or when the first one came: see millis
 	running  bool   // the goroutine exists
+	halted   bool   // what waits is left, until its owner's life is over
 	pausing  bool   // events has reached its bound, and the client is not read
 }
 
@@ -66,7 +67,7 @@ func (in *inbox) push(p *packet.Packet, o inboxOwner, limits *inboxLimits) {
 
 // start sees to it that the goroutine exists. in.mu must be held.
 func (in *inbox) start(o inboxOwner) {
-	if !in.running {
+	if !in.running && (!in.halted || o.over()) {
 		in.running = true
 		o.run()
 	}
@@ -80,10 +81,14 @@ func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last
 	defer in.mu.Unlock()
 	limits.budget.Release(int(in.handling))
 	in.handling = 0
-	if len(in.events) == 0 {
+	switch {
+	case len(in.events) == 0:
 		in.events = nil
 		in.running = o.over()
 		return nil, in.running
+	case in.halted && !o.over():
+		in.running = false
+		return nil, false
 	}
 	p = in.events[0]
 	in.events[0] = nil
@@ -96,6 +101,22 @@ func (in *inbox) next(o inboxOwner, limits *inboxLimits) (p *packet.Packet, last
 		o.resume()
 	}
 	return p, false
+}
+
+// halt has the goroutine end behind the event that is handled now; what waits is left. It reports
+// whether there is none.
+func (in *inbox) halt() (idle bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.halted = true
+	return !in.running
+}
+
+// busy reports whether the goroutine exists.
+func (in *inbox) busy() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.running
 }
 
 // close has the goroutine do what is left, now that its owner's life is over: the events that wait,

@@ -16,7 +16,7 @@ const (
 	StateReady    ReadyState = "ready"    // it serves clients
 	StateDegraded ReadyState = "degraded" // it serves clients, and something is missing
 	StateStarting ReadyState = "starting" // it has not met its cluster yet: see [Server.Ready]
-	StateDraining ReadyState = "draining" // Close or Shutdown was called
+	StateDraining ReadyState = "draining" // Drain, Close or Shutdown was called
 	StateUnusable ReadyState = "unusable" // its Config is wrong
 )
 
@@ -52,6 +52,10 @@ func (srv *Server) Readiness() Readiness {
 	case srv.unusable != nil:
 		r.State = StateUnusable
 		r.Reasons = []string{srv.unusable.Error()}
+	case srv.drain.Load() != nil:
+		s := srv.drainStats()
+		r.State = StateDraining
+		r.Reasons = []string{fmt.Sprintf("draining: %d of %d connections left", s.Left, s.Total)}
 	case !met:
 		r.State = StateStarting
 		r.Reasons = []string{err.Error()}

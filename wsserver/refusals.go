@@ -20,6 +20,7 @@ type Refusals struct {
 	Key        uint64 // Config.Limits.PerKey
 	Handshakes uint64 // Config.Limits.Handshakes, and the wait for it
 	Closing    uint64 // the server was closing, or closed
+	Draining   uint64 // Server.Drain was sending the clients to other nodes
 	Config     uint64 // the server's Config was wrong: see Server.Ready
 }
 
@@ -55,6 +56,11 @@ var (
 		Code: engineio.CodeForbidden, Message: "server shutting down", Refusal: engineio.RefusedClosing,
 		Answer: http.StatusServiceUnavailable,
 	}
+
+	errDraining = &engineio.Error{
+		Code: engineio.CodeForbidden, Message: "server shutting down: connect to another",
+		Refusal: engineio.RefusedDraining, Answer: http.StatusServiceUnavailable, RetryAfter: 1,
+	}
 )
 
 // retrySeconds is what clients are told that find no place: how soon there is one cannot be known.
@@ -86,7 +92,8 @@ func (srv *Server) refusalStats(n [engineio.NumRefusals]uint64) (sum uint64, by 
 		Request: n[engineio.RefusedProgram], Full: n[engineio.RefusedFull],
 		Address: n[engineio.RefusedAddress], Key: n[engineio.RefusedKey],
 		Handshakes: n[engineio.RefusedHandshakes], Closing: n[engineio.RefusedClosing],
-		Config: srv.counts.unusable.Load(),
+		Draining: n[engineio.RefusedDraining],
+		Config:   srv.counts.unusable.Load(),
 	}
 	sum = by.Config
 	for _, of := range n {

@@ -61,6 +61,13 @@ type Server struct {
 	// It is nil itself, since nothing keeps seats yet, but in tests.
 	kept func(s *Socket) (id string, keeper sink)
 
+	drain atomic.Pointer[drainer] // nil before Drain; set under mu
+
+	// handOver hands the sessions of connections over to other nodes, before a drain ends these
+	// connections. Their sockets handle no more events. It is called on the goroutine of Drain; nil
+	// hands nothing over.
+	handOver func(ctx context.Context, batch []*conn)
+
 	mu         sync.Mutex // guards what follows
 	closed     bool
 	namespaces namespaces
@@ -85,6 +92,8 @@ type counts struct {
 
 	declined [numDeclined]atomic.Uint64
 	acks     atomic.Int64 // that sockets wait for
+
+	handedOver, notHandedOver atomic.Uint64 // sessions: see DrainStats
 }
 
 // New returns a Server, which begins to join its adapter's cluster; see [Server.Ready]. Close it in
@@ -262,6 +271,9 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // secret that only the page has which was allowed to open it.
 func (srv *Server) allow(r *http.Request, opens bool) error {
 	if opens {
+		if srv.refusesNew() {
+			return errDraining
+		}
 		l := srv.bounds.Load()
 		if !srv.allowOrigin(r) {
 			return errOrigin
@@ -288,6 +300,9 @@ func (srv *Server) allow(r *http.Request, opens bool) error {
 // open makes the owner of a session that r opens.
 func (srv *Server) open(r *http.Request, s *engine.Session) (engine.Owner, error) {
 	l := srv.bounds.Load()
+	if srv.refusesNew() {
+		return nil, errDraining // since it was allowed
+	}
 	v := srv.visitor(r, l)
 	if refusal := srv.gate.enter(v, l); refusal != nil {
 		return nil, srv.refuse(refusal, r)
@@ -335,7 +350,7 @@ func (srv *Server) report(s *Socket, event string, err error) {
 	srv.cfg.OnError(s, event, err)
 }
 
-// Close ends all sockets with ErrShutdown, refuses new ones, leaves the cluster, and waits until
+// Close ends all sockets with ErrShutdown, at once ([Server.Drain] does it in steps), refuses new ones, leaves the cluster, and waits until
 // everything that the server has started has ended. It waits for clients and handlers until ctx
 // ends, and then returns an error. The ctx of handlers of disconnections ends with ctx.
 //
@@ -347,6 +362,9 @@ func (srv *Server) Close(ctx context.Context) error {
 	closed := srv.closed
 	srv.closed = true
 	srv.mu.Unlock()
+	if d := srv.drain.Load(); d != nil {
+		d.cancel(errDrainClosed)
+	}
 	stop := context.AfterFunc(ctx, func() { srv.end(context.Cause(ctx)) })
 	defer stop()
 	srv.engine.CloseSessions(ErrShutdown)

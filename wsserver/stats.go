@@ -36,6 +36,8 @@ type Stats struct {
 	TooSlow uint64 // clients disconnected because they were slow: Ended.TooSlow and Ended.Behind
 	Ended   Ended  // connections that have ended, by reason
 
+	Drain DrainStats // how far Server.Drain has come
+
 	Waiting int64 // bytes that wait now, in both directions: what Config.Limits.BudgetBytes bounds
 	Budget  int64 // that bound
 
@@ -76,6 +78,7 @@ func (srv *Server) Stats() Stats {
 	s.Dropped, s.Lost = out.Dropped, out.Lost
 	s.Ended = srv.endings.stats()
 	s.TooSlow = s.Ended.TooSlow + s.Ended.Behind
+	s.Drain = srv.drainStats()
 	s.Waiting, s.Budget = srv.budget.Used(), srv.budget.Limit()
 	s.Namespaces = srv.namespaceStats()
 	s.Adapter = srv.hub.Stats()

@@ -27,7 +27,7 @@ const (
 	childNATS = "nats"
 )
 
-// runChild runs a process of a demo until its input ends.
+// runChild runs a process of a demo until it is told to end, or its input ends.
 func runChild(args []string, stderr io.Writer) error {
 	switch {
 	case len(args) >= 4 && args[0] == childNode:
@@ -91,7 +91,8 @@ func runChildNATS(addr string) error {
 }
 
 // parent tells the parent where this child listens, and returns what it says about the cluster, and
-// a ctx that ends when the parent closes this child's input, or dies.
+// a ctx that ends when the parent says so, or dies. If it dies after it has said so, by a second
+// Ctrl-C, this process ends at once.
 func parent(addr string) (ctx context.Context, stop context.CancelFunc, about string) {
 	// Ctrl-C, which a terminal sends to all processes at once, is for the parent, who ends its
 	// children in order.
@@ -99,10 +100,18 @@ func parent(addr string) (ctx context.Context, stop context.CancelFunc, about st
 	fmt.Println(addrWord + addr)
 	input := bufio.NewReader(os.Stdin)
 	about, _ = input.ReadString('\n')
+	about = strings.TrimSpace(about)
 	ctx, stop = context.WithCancel(context.Background())
 	go func() {
-		defer stop()
-		io.Copy(io.Discard, input)
+		line := about
+		if line != endWord {
+			line, _ = input.ReadString('\n')
+		}
+		stop()
+		if strings.TrimSpace(line) == endWord {
+			io.Copy(io.Discard, input)
+			os.Exit(1)
+		}
 	}()
-	return ctx, stop, strings.TrimSpace(about)
+	return ctx, stop, about
 }

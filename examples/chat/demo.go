@@ -32,7 +32,7 @@ func runDemo(
 	ctx context.Context, cfg *config.Config, own settings, args []string, out, stderr io.Writer,
 ) error {
 	d := &demo{
-		out: out, stderr: stderr, restart: own.Restart, patience: cfg.ShutdownTime + 2*time.Second,
+		out: out, stderr: stderr, restart: own.Restart, patience: cfg.EndTime() + 2*time.Second,
 		failed: make(chan error, own.Nodes+1), processes: make(map[string]*process),
 	}
 	var nodes, nats sync.WaitGroup
@@ -91,6 +91,7 @@ func runDemo(
 		"Kill one on its page. Ctrl-C ends it.")
 	select {
 	case <-ctx.Done():
+		fmt.Fprintln(out, "The nodes send their clients away and end. A second Ctrl-C ends them at once.")
 		return nil
 	case err := <-d.failed:
 		return err

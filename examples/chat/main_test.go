@@ -21,9 +21,12 @@ import (
 	"github.com/belfry-io/belfry/test/leak"
 )
 
-// TestMain runs the tests, or is a process of a demo, as the program itself would be.
+// itself is the environment variable that has a test's process be the program.
+const itself = "TEST_BE_THE_PROGRAM"
+
+// TestMain runs the tests, or is a process of a demo, or the program, as that itself would be.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == childFlag {
+	if len(os.Args) > 1 && os.Args[1] == childFlag || os.Getenv(itself) != "" {
 		main()
 	}
 	leak.Main(m, "belfry/", "nats-io/", "net/http.(*conn)")

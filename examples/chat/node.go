@@ -31,6 +31,8 @@ type node struct {
 	work      sync.WaitGroup // what runs until stop is called
 	stop      context.CancelFunc
 	served    chan error // gets what Serve returned, for each listener
+
+	draining func(clients int) // is called when the node begins to send its clients to others; nil for none
 }
 
 // runNode runs one node until ctx ends or the node fails.
@@ -48,6 +50,9 @@ func runNode(ctx context.Context, cfg *config.Config, own settings, out io.Write
 		fmt.Fprintf(out, "node %s%s\n", pageURL(l, cfg), moved(wanted, l.Addr().String()))
 	}
 	fmt.Fprintln(out, "Open it in a browser. Ctrl-C ends it.")
+	n.draining = func(clients int) {
+		fmt.Fprintf(out, "%d clients go to other nodes; a second Ctrl-C ends it at once\n", clients)
+	}
 	return n.wait(ctx)
 }
 
@@ -153,11 +158,19 @@ func (n *node) wait(ctx context.Context) error {
 		case <-hangup:
 			n.cfg.Reload(n.io) // it logs what is wrong
 		case <-ctx.Done():
-			return n.close()
+			return errors.Join(n.drain(), n.close())
 		case err := <-n.served:
 			return errors.Join(err, n.close())
 		}
 	}
+}
+
+// drain sends the node's clients to other nodes.
+func (n *node) drain() error {
+	if clients := n.io.Stats().Connections; clients > 0 && n.draining != nil {
+		n.draining(clients)
+	}
+	return n.cfg.Drain(context.Background(), n.io)
 }
 
 // close ends the node: it says goodbye to its clients and to its cluster, and returns when it has

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// endWord is the line that tells a child to end.
+const endWord = "end"
+
 // What a child says, a line each.
 const (
 	addrWord  = "listens " // and on which address; then it waits for a line about the cluster
@@ -57,8 +60,8 @@ func (p *process) run(ctx context.Context) error {
 	}
 }
 
-// once runs the process until it ends. When ctx ends, so does its input, and it has
-// p.patience to end.
+// once runs the process until it ends. When ctx ends it is told so, and has p.patience to end. It ends
+// at once when its input does, as it does when this process is killed meanwhile.
 func (p *process) once(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -71,7 +74,10 @@ func (p *process) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd.Cancel = input.Close
+	cmd.Cancel = func() error {
+		fmt.Fprintln(input, endWord) // it may have died
+		return nil
+	}
 	cmd.WaitDelay = p.patience
 	output, err := cmd.StdoutPipe()
 	if err != nil {

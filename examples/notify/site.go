@@ -109,6 +109,7 @@ func (s *site) serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			serving = false
+			err = s.drain()
 		case err = <-failed:
 			serving = false
 		case <-hangup:
@@ -120,6 +121,22 @@ func (s *site) serve(ctx context.Context) error {
 	err = errors.Join(err, s.close())
 	watchers.Wait()
 	return err
+}
+
+// drain sends the clients of all nodes to others, if there are any in other processes.
+func (s *site) drain() error {
+	clients := 0
+	for _, n := range s.nodes {
+		clients += n.io.Stats().Connections
+	}
+	s.cfg.Logger.Info("notify: clients go to other nodes; a second Ctrl-C ends it at once", "connections", clients)
+	errs := make([]error, len(s.nodes))
+	var draining sync.WaitGroup
+	for i, n := range s.nodes {
+		draining.Go(func() { errs[i] = s.cfg.Drain(context.Background(), n.io) })
+	}
+	draining.Wait()
+	return errors.Join(errs...)
 }
 
 // close stops the nodes, all at once, and then a NATS server in this process.

@@ -76,10 +76,11 @@ type Config struct {
 	// Addrs are where Listen listens: "host:port", or "unix:/path".
 	Addrs []string
 
-	// StartTime and ShutdownTime bound what Ready and the end of Run take.
+	// StartTime and ShutdownTime bound what Ready takes, and the end of Run after Drain.
 	StartTime, ShutdownTime time.Duration
 
 	program Program
+	drain   drainValues
 	level   *slog.LevelVar // nil with a Logger of the program's
 	certs   *certificates  // nil without TLS
 	servers string         // the addresses of NATS
@@ -106,7 +107,7 @@ func Load(p Program) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{Server: l.values.Server, Logger: p.Server.Logger, Addrs: l.values.Addr,
-		StartTime: l.values.StartTime, ShutdownTime: l.values.ShutdownTime, program: p, loaded: l}
+		StartTime: l.values.StartTime, ShutdownTime: l.values.ShutdownTime, drain: l.values.Drain, program: p, loaded: l}
 	if c.Logger == nil {
 		c.level = new(slog.LevelVar)
 		c.level.Set(l.values.Log.Level)

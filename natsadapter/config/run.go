@@ -21,11 +21,13 @@ const (
 	idleTime   = 2 * time.Minute
 )
 
-// Run listens, waits until srv is ready, and serves handler until ctx ends; then it shuts srv down,
-// within ShutdownTime, and closes c. On SIGHUP it calls [Config.Reload]. It returns nil after an end
-// by ctx, if nothing was left undone. srv, which handler serves, is closed in any case.
+// Run listens, waits until srv is ready, and serves handler until ctx ends; then it drains srv, as
+// [Config.Drain] does, shuts it down, within ShutdownTime, and closes c. SIGTERM or an interrupt after
+// that ends it at once, and cuts the clients that are left. On SIGHUP Run calls [Config.Reload]. It returns nil
+// after an end by ctx, if nothing was left undone. srv, which handler serves, is closed in any case.
 //
-// Programs that need more, such as several servers, do the same by Listen, Ready, Reload and Close.
+// Programs that need more, such as several servers, do the same by Listen, Ready, Reload, Drain and
+// Close.
 func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Handler) error {
 	defer c.Close()
 	hangup := make(chan os.Signal, 1)
@@ -33,7 +35,7 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 	defer signal.Stop(hangup)
 	listeners, err := c.Listen()
 	if err != nil {
-		return errors.Join(err, c.shutdown(srv, new(http.Server)))
+		return errors.Join(err, c.shutdown(context.Background(), srv, new(http.Server)))
 	}
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
 		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn)}
@@ -44,7 +46,7 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 		if ctx.Err() != nil {
 			err = nil // told to end while it began
 		}
-		return errors.Join(err, c.shutdown(srv, web))
+		return errors.Join(err, c.shutdown(context.Background(), srv, web))
 	}
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -56,9 +58,13 @@ func (c *Config) Run(ctx context.Context, srv *wsserver.Server, handler http.Han
 		case <-hangup:
 			c.Reload(srv) // it logs what is wrong
 		case err := <-ended:
-			return errors.Join(fmt.Errorf("config: the HTTP server has ended: %w", err), c.shutdown(srv, web))
+			return errors.Join(fmt.Errorf("config: the HTTP server has ended: %w", err), c.shutdown(context.Background(), srv, web))
 		case <-ctx.Done():
-			err := c.shutdown(srv, web)
+			again, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			c.Logger.Info("the node ends when its clients have gone to others; at once on a second signal",
+				"connections", srv.Stats().Connections)
+			err := errors.Join(c.Drain(again, srv), c.shutdown(again, srv, web))
 			for range listeners {
 				<-ended
 			}
@@ -74,10 +80,35 @@ func address(l net.Listener) string {
 	return l.Addr().String()
 }
 
-func (c *Config) shutdown(srv *wsserver.Server, web *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTime)
+func (c *Config) shutdown(ctx context.Context, srv *wsserver.Server, web *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, c.ShutdownTime)
 	defer cancel()
 	return srv.Shutdown(ctx, web)
+}
+
+// Drain sends the clients of srv to other nodes, as the settings say whose names begin with "drain-":
+// see [wsserver.Server.Drain]. It takes no longer than drain-notice, drain-over and drain-linger
+// together. The program then closes srv.
+func (c *Config) Drain(ctx context.Context, srv *wsserver.Server) error {
+	d := c.drain
+	ctx, cancel := context.WithTimeout(ctx, c.drainTime())
+	defer cancel()
+	return srv.Drain(ctx, wsserver.Drain{
+		Notice: orNone(d.Notice), Over: max(d.Over, 1), Rate: d.Rate, Linger: orNone(d.Linger),
+	})
+}
+
+// EndTime is how long an end by Run may take: that of Drain, and ShutdownTime.
+func (c *Config) EndTime() time.Duration { return c.drainTime() + c.ShutdownTime }
+
+func (c *Config) drainTime() time.Duration { return c.drain.Notice + c.drain.Over + c.drain.Linger }
+
+// orNone is a duration of text for a wsserver.Drain, where zero means the default.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // Ready waits until srv has joined its cluster, for StartTime at the most. The error says, in one

@@ -20,12 +20,19 @@ type values struct {
 	TLS          struct{ Cert, Key string }
 	StartTime    time.Duration
 	ShutdownTime time.Duration
+	Drain        drainValues
 	Log          struct {
 		Level  slog.Level
 		Format string
 	}
 	NATS     natsValues
 	Embedded embeddedValues
+}
+
+// drainValues are a wsserver.Drain as text says it: here, zero is a value like others.
+type drainValues struct {
+	Notice, Over, Linger time.Duration
+	Rate                 int
 }
 
 type natsValues struct {
@@ -61,7 +68,11 @@ var tables = []table{
 		{key: "tls.cert", field: "TLS.Cert", traits: common | file | live, help: "the certificate to serve with, in PEM"},
 		{key: "tls.key", field: "TLS.Key", traits: common | file | live, help: "the key of tls.cert, in PEM"},
 		{key: "start-time", field: "StartTime", help: "how long the node may take to join its cluster before the program gives up"},
-		{key: "shutdown-time", field: "ShutdownTime", help: "how long the node may take to say goodbye to its clients and to its cluster"},
+		{key: "drain-notice", field: "Drain.Notice", help: "how long a node that is told to end still takes new clients, while balancers notice that it is not ready: 5s behind one that asks /readyz"},
+		{key: "drain-over", field: "Drain.Over", help: "the time over which it then sends its clients to other nodes, evenly; few of them take less: ten go in a second"},
+		{key: "drain-rate", field: "Drain.Rate", least: "1", help: "how many clients go in a second at the most, unless drain-over and drain-linger together would not do"},
+		{key: "drain-linger", field: "Drain.Linger", help: "how long it still answers for sessions that it has handed over to other nodes; without any it does not wait"},
+		{key: "shutdown-time", field: "ShutdownTime", help: "how long the node may then take to say goodbye to clients that are left and to its cluster"},
 		{key: "node-name", field: "Server.Cluster.NodeName", zero: "the host's name", help: "what logs and errors call this node"},
 	}},
 	{"Log", []row{
@@ -183,6 +194,7 @@ func fieldOf(v reflect.Value, path string) reflect.Value {
 // are to copies.
 func newValues(p Program) *values {
 	v := &values{Server: p.Server, StartTime: 15 * time.Second, ShutdownTime: 10 * time.Second}
+	v.Drain = drainValues{Over: 30 * time.Second, Rate: 1000, Linger: 5 * time.Second}
 	v.Addr = []string{cmp.Or(p.Addr, ":8080")}
 	v.Log.Format, v.Log.Level = "text", p.LogLevel
 	v.NATS = natsValues{Cluster: cmp.Or(p.NATS.Cluster, p.Name), Prefix: p.NATS.Prefix, Name: p.NATS.Name}

@@ -122,6 +122,19 @@ var serverFamilies = []family{
 	counter("held_back_total", "Times that a client was not read for a while, since it sent more than Config.Limits.EventRate or "+
 		"ByteRate.", func(s *stats) uint64 { return s.HeldBack }),
 
+	by(isGauge, "drain_connections", "Connections of a drain, 0 without one: its \"total\"; those \"left\"; those that it has \"ended\", "+
+		"and of these those that were \"cut\" before their time.", "which", func(s *stats, emit emitter) {
+		emit(float64(s.Drain.Total), "total")
+		emit(float64(s.Drain.Left), "left")
+		emit(float64(s.Drain.Ended), "ended")
+		emit(float64(s.Drain.Cut), "cut")
+	}),
+	by(isCounter, "drain_sessions_total", "Sessions that a drain has \"handed_over\" to other nodes, and those that it has \"not_handed_over\".",
+		"outcome", func(s *stats, emit emitter) {
+			emit(float64(s.Drain.HandedOver), "handed_over")
+			emit(float64(s.Drain.NotHandedOver), "not_handed_over")
+		}),
+
 	counter("events_total", "Events received from clients.", func(s *stats) uint64 { return s.Events }),
 	by(isCounter, "events_dropped_total", "Events that no handler has handled: \"unhandled\" had none, most likely since a name is "+
 		"misspelt; \"disconnected\" waited for handlers when the server disconnected their client.", "reason",

@@ -20,9 +20,10 @@ type Carrier interface {
 	Pause()
 	Resume()
 
-	// Close ends the carrier after what was queued has been taken, Dismiss when the client has closed the session itself, and Abort at
-	// once. How long to wait before Abort is the caller's decision. The session is told when nothing is left of the carrier.
+	// Close ends the carrier after what was queued has been taken, GoAway likewise, and tells the client that the server goes away if it
+	// can, Dismiss ends it when the client has closed the session itself, and Abort at once. How long to wait before Abort is the caller's decision. The session is told when nothing is left of the carrier.
 	Close()
+	GoAway()
 	Dismiss()
 	Abort()
 

@@ -11,6 +11,7 @@ type ending uint8
 const (
 	endOrderly   ending = iota // what was sent to the client before still reaches it, if it receives
 	endShutdown                // likewise, but little time is left: none for a client that polls, does not at the moment, and has missed nothing
+	endGoingAway               // likewise, and the client is to connect elsewhere: one that polls gets the close packet when it asks next
 	endSilent                  // the client does not answer: one that polls will fetch nothing more
 	endDismissed               // the client has closed the session itself (Engine.IO 4, "Protocol", packet close)
 	endAborted                 // nothing that waits is kept
@@ -31,6 +32,8 @@ func (s *Session) end(err error, how ending) {
 	case !first, how == endCarrier:
 	case how == endDismissed:
 		c.Dismiss()
+	case how == endGoingAway:
+		c.GoAway()
 	case how == endSilent && polls(c), how == endShutdown && c.Idle():
 		c.Abort()
 	default:

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	closeTimeout     = 5 * time.Second  // for a client to close its end of a WebSocket once the server has closed its own
+	closeTimeout     = 5 * time.Second  // for a client to close its end of a WebSocket once the server has closed its own, or to hear that it goes away
 	pollShutTimeout  = time.Second      // for a client that polls to ask for what was sent to it, when the server shuts down
 	pollCloseTimeout = 30 * time.Second // for a client that polls to fetch what was sent before the server closed its session
 )
@@ -260,6 +260,20 @@ func (srv *Server) carried(by engineio.Transport) *atomic.Int64 {
 	}
 	return &srv.byWebSocket
 }
+
+// Owners returns the owners of the sessions that there are, in no order.
+func (srv *Server) Owners() []Owner {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	owners := make([]Owner, 0, len(srv.sessions))
+	for _, s := range srv.sessions {
+		owners = append(owners, s.owner)
+	}
+	return owners
+}
+
+// Leave has answers close their HTTP connections from now on, so that clients that connect anew reach another server by a new one.
+func (srv *Server) Leave() { srv.shared.Leave() }
 
 // CloseSessions refuses new sessions and ends those that there are, for reason.
 func (srv *Server) CloseSessions(reason error) {

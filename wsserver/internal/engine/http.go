@@ -104,6 +104,9 @@ func (srv *Server) forward(w http.ResponseWriter, r *http.Request, sid string) b
 // refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.
 func (srv *Server) refuse(w http.ResponseWriter, upgrade bool, refusal *engineio.Error) {
 	srv.refused[refusal.Refusal].Add(1)
+	if srv.shared.Leaving() {
+		w.Header().Set("Connection", "close")
+	}
 	if !upgrade {
 		transport.Refuse(w, refusal)
 		return

@@ -96,6 +96,9 @@ func (s *Session) Transport() engineio.Transport { return s.carrier().Kind() }
 // Close ends the session: what was sent to the client before still reaches it, if it receives.
 func (s *Session) Close(reason error) { s.end(ownerError{reason}, endOrderly) }
 
+// GoAway is Close when the server goes away, and the client is to connect to another: it has closeTimeout to take what is left.
+func (s *Session) GoAway(reason error) { s.end(ownerError{reason}, endGoingAway) }
+
 // Abort ends the session, unless it has ended, and what carries it, at once.
 func (s *Session) Abort() { s.end(errAborted, endAborted) }
 

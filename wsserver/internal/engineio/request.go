@@ -61,6 +61,7 @@ const (
 	RefusedKey                       // there are too many sessions of its key
 	RefusedHandshakes                // too many requests begin a session at the moment
 	RefusedClosing                   // the server closes
+	RefusedDraining                  // the server sends its clients to others
 	NumRefusals
 )
 

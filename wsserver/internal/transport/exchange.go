@@ -171,6 +171,9 @@ func (x *Exchange) Close() {
 	x.box.CloseAfterFlush(closePacket)
 }
 
+// GoAway is Close: a close packet has no reason.
+func (x *Exchange) GoAway() { x.Close() }
+
 // Abort ends the session at once. A Take that waits is answered with a close packet, and what is queued, or being written, is lost.
 func (x *Exchange) Abort() { x.abort(shutdown) }
 

@@ -38,6 +38,9 @@ func (t *Shared) writePayload(
 // writeAnswer writes the body of an answer, to a client that keeps the pace.
 func (t *Shared) writeAnswer(w http.ResponseWriter, writing *deadline, body []byte, wrote func(n int)) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if t.Leaving() {
+		w.Header().Set("Connection", "close")
+	}
 	for first := true; first || len(body) > 0; first = false {
 		if !writing.wait(t.pace.Patience()) {
 			return ErrAborted

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/netpoll"
@@ -42,6 +43,7 @@ type Shared struct {
 	shards   *outbox.Shards
 	group    *outbox.Group
 
+	leaving atomic.Bool    // Leave was called
 	streams sync.WaitGroup // the goroutines that read
 
 	mu     sync.Mutex      // guards what follows
@@ -92,6 +94,12 @@ func (t *Shared) pollerFor(nc net.Conn) *netpoll.Poller {
 	}
 	return t.poller
 }
+
+// Leave has answers to clients that poll close their HTTP connections from now on.
+func (t *Shared) Leave() { t.leaving.Store(true) }
+
+// Leaving reports whether Leave was called.
+func (t *Shared) Leaving() bool { return t.leaving.Load() }
 
 // Close ends all connections that are left and waits for the goroutines of all. It must not be called from a Receiver.
 func (t *Shared) Close() {

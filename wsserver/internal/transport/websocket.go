@@ -160,6 +160,9 @@ func (w *WebSocket) CloseWith(code CloseCode) { w.closeFor(code, 0, nil) }
 // Close is CloseWith no code.
 func (w *WebSocket) Close() { w.CloseWith(CloseNoStatus) }
 
+// GoAway is CloseWith the code of a server that goes down (RFC 6455 section 7.4.1).
+func (w *WebSocket) GoAway() { w.CloseWith(CloseGoingAway) }
+
 // Dismiss is Close: the peer waits for the closing handshake whoever has ended the session.
 func (w *WebSocket) Dismiss() { w.Close() }
 
