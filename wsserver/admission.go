@@ -16,8 +16,8 @@ import (
 func (s *Socket) connect() {
 	s.persist(func() {
 		if s.enter() {
-			kept := s.kept()
-			if s.admit() && (s.replace(kept) || s.join() && s.greet(nil)) {
+			back := s.comeBack()
+			if s.admits(back) && s.sit(back) {
 				s.welcome()
 			}
 		}
@@ -113,19 +113,24 @@ func (s *Socket) join() bool {
 	return true
 }
 
-// greet tells the client that it is connected. If there is another sink, the socket first takes its
-// place, in the same step.
-func (s *Socket) greet(other sink) bool {
-	open := packet.Packet{Type: packet.Connect, Namespace: s.name, Data: fmt.Appendf(nil, `{"sid":%q}`, s.seat.id)}
-	frame := newFrame(s.conn.server.plain(&open))
+// greet tells the client that it is connected.
+func (s *Socket) greet() (greeted bool) {
+	if s.conn.server.recovery == nil {
+		return s.tellConnected(fmt.Appendf(nil, `{"sid":%q}`, s.seat.id), nil)
+	}
+	s.seat.ns.rooms.InOrder(func(_ *cluster.Rooms, last uint64) {
+		s.from = last
+		pid := s.conn.server.recovery.keys.sign(s.name, s.seat.id, last)
+		greeted = s.tellConnected(fmt.Appendf(nil, `{"sid":%q,"pid":%q}`, s.seat.id, pid), nil)
+	})
+	return greeted
+}
+
+// tellConnected sends the client its CONNECT packet and what it has missed, in one step. It reports
+// false if the socket has ended.
+func (s *Socket) tellConnected(data []byte, missed []*delivery) bool {
+	frame := newFrame(s.conn.server.plain(&packet.Packet{Type: packet.Connect, Namespace: s.name, Data: data}))
 	return s.life.greet(func() bool {
-		var missed []*delivery
-		if other != nil {
-			var ok bool
-			if missed, ok = s.seat.handOver(other, (*member)(s)); !ok {
-				return false
-			}
-		}
 		s.conn.count(s)
 		// Nothing is delivered before the client knows of its connection, and everything after:
 		// first what it has missed.
@@ -136,30 +141,6 @@ func (s *Socket) greet(other sink) bool {
 		s.conn.session.Accept()
 		return true
 	})
-}
-
-// kept returns who keeps a seat for the client, and gives the socket the seat's id; nil if there is
-// none.
-func (s *Socket) kept() sink {
-	srv := s.conn.server
-	if srv.kept == nil {
-		return nil
-	}
-	id, keeper := srv.kept(s)
-	if keeper != nil {
-		s.seat.id = id
-	}
-	return keeper
-}
-
-// replace sits down in the place of who has kept the seat, without leave and join, and ends that.
-// It reports false if nobody has, or not any more: the socket is to join then.
-func (s *Socket) replace(keeper sink) bool {
-	if keeper == nil || !s.greet(keeper) {
-		return false
-	}
-	keeper.replaced()
-	return true
 }
 
 // welcome runs the handlers of the connection.

@@ -22,12 +22,17 @@ func (c Config) Check() error {
 	wrong := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("wsserver: Config.%s: %w", field, fmt.Errorf(format, args...)))
 	}
+	var recovery Recovery
+	if c.Recovery != nil {
+		recovery = *c.Recovery
+	}
 	for _, size := range [...]struct {
 		field string
 		value int
 	}{
 		{"Cluster.QueueBytes", c.Cluster.QueueBytes}, {"Cluster.RepairBytes", c.Cluster.RepairBytes},
 		{"Compression.Threshold", c.Compression.Threshold},
+		{"Recovery.LogBytes", recovery.LogBytes}, {"Recovery.MaxSessions", recovery.MaxSessions},
 	} {
 		if size.value < 0 {
 			wrong(size.field, "%d is negative", size.value)
@@ -39,6 +44,7 @@ func (c Config) Check() error {
 	}{
 		{"PingInterval", c.PingInterval}, {"PingTimeout", c.PingTimeout}, {"ConnectTimeout", c.ConnectTimeout},
 		{"UpgradeTimeout", c.UpgradeTimeout}, {"AckTimeout", c.AckTimeout}, {"Cluster.NameSuspects", c.Cluster.NameSuspects},
+		{"Recovery.MaxAway", recovery.MaxAway},
 	} {
 		if duration.value < 0 {
 			wrong(duration.field, "%v is negative", duration.value)

@@ -64,6 +64,10 @@ type Config struct {
 	// deadline. Zero means 30 s.
 	AckTimeout time.Duration
 
+	// Recovery has clients that were away go on as if they had not been. nil means that they get a
+	// new socket, which costs nothing.
+	Recovery *Recovery
+
 	// Limits bound what clients may send, and what may wait for them.
 	Limits Limits
 

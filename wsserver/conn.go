@@ -25,14 +25,15 @@ type conn struct {
 	decoder   packet.Decoder // used by Message alone
 	visitor   *visitor       // whose it is, as the gate has counted it; nil for nobody in particular
 
-	mu      sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
-	sockets []*Socket
-	left    []string // namespaces that the server has disconnected: packets for them may still be on their way
-	auth    int      // bytes that sockets whose handlers have not ended have as their auth
-	live    int32    // how many these are
-	closed  bool
-	moving  bool               // a drain has come to it
-	carried engineio.Transport // by which its sockets count in their namespaces; 0 before the first
+	mu       sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
+	sockets  []*Socket
+	left     []string // namespaces that the server has disconnected: packets for them may still be on their way
+	auth     int      // bytes that sockets whose handlers have not ended have as their auth
+	live     int32    // how many these are
+	closed   bool
+	moving   bool               // a drain has come to it
+	farewell farewell           // how its client has gone
+	carried  engineio.Transport // by which its sockets count in their namespaces; 0 before the first
 }
 
 // errState is a packet that has no place here: Socket.IO closes the connection.
@@ -240,6 +241,12 @@ func (c *conn) Ended(why engine.Reason, err error) {
 
 // Gone implements [engine.Owner].
 func (c *conn) Gone() {
+	c.mu.Lock()
+	c.farewell = farewellGone
+	if c.session.HeardAll() {
+		c.farewell = farewellHeard
+	}
+	c.mu.Unlock()
 	var v visitor
 	if c.visitor != nil {
 		v = *c.visitor

@@ -107,7 +107,7 @@ func TestGreetAfterEnd(t *testing.T) {
 	s.inbox.running = true // this goroutine is the socket's
 	c.Ended(engine.ReasonClient, errors.New("closed"))
 	s.end(ErrTransportClose, nil)
-	kit.Check(t, !s.greet(nil) && !s.Connected(), "the socket is connected")
+	kit.Check(t, !s.greet() && !s.Connected(), "the socket is connected")
 	s.leave()
 	if got := srv.Of("/").SocketCount(); got > 0 {
 		t.Errorf("%d sockets are left, want none", got)

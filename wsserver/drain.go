@@ -205,8 +205,10 @@ func (d *drainer) run() error {
 	d.sleep(d.notice())
 	d.enter(DrainEnding)
 	d.srv.engine.Leave()
+	handedOver := d.srv.recovery.handOver(d.ctx)
 	names := d.endAll()
-	if d.ctx.Err() == nil && d.srv.counts.handedOver.Load() > 0 {
+	handedOver()
+	if d.ctx.Err() == nil && d.srv.counts.handedOver.Load()+d.srv.counts.notHandedOver.Load() > 0 {
 		d.enter(DrainLinger)
 		d.sleep(d.how.Linger)
 	}

@@ -60,14 +60,11 @@ func (d *drainer) endAll() (stuck []string) {
 
 // endBatch ends connections, at the pace. It reports false if the drain's ctx has ended.
 func (d *drainer) endBatch(batch []*conn) bool {
-	if len(batch) > 0 && d.srv.handOver != nil {
-		d.srv.handOver(d.ctx, batch)
-	}
 	for _, c := range batch {
 		if !d.sleep(d.queue.pace.Reserve().Delay()) {
 			return false
 		}
-		c.session.GoAway(ErrShutdown)
+		d.srv.recovery.sendAway(c)
 		d.count(0, 1, 0)
 	}
 	return true

@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/wsserver/internal/engine"
@@ -55,16 +56,64 @@ func (e Emission) emit(p *packet.Packet, event string, args []any) error {
 	if err := s.sendable(); err != nil {
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
-	if shared := s.seat.ns.listeners(); len(shared) > 0 || s.handlers.outgoing.Load() != nil {
-		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
-	}
-	m := messages(encoded)
-	m.Volatile, m.NoCompress = e.volatile, e.plain
-	if err := s.conn.session.Send(engine.NewFrame(m)); err != nil {
+	if err := e.queue(encoded, p.HasID); err != nil {
 		if reason := s.life.reason(); reason != nil {
 			err = reason
 		}
 		return fmt.Errorf("wsserver: emit %q: %w", event, err)
 	}
+	if shared := s.seat.ns.listeners(); len(shared) > 0 || s.handlers.outgoing.Load() != nil {
+		s.tell(&OutgoingEvent{packet: p, name: event}, shared)
+	}
 	return nil
 }
+
+// queue queues a packet for the client, and for the time after it was away, unless it is volatile or
+// asks for an acknowledgement.
+func (e Emission) queue(encoded packet.Encoded, asks bool) (err error) {
+	s := e.socket
+	if s.conn.server.recovery == nil || asks {
+		m := messages(encoded)
+		m.Volatile, m.NoCompress = e.volatile, e.plain
+		return s.conn.session.Send(engine.NewFrame(m))
+	}
+	d := solos.Get().(*solo)
+	d.rec, d.session = s.conn.server.recovery, s.conn.session
+	d.encoded, d.volatile, d.plain = encoded, e.volatile, e.plain
+	err = s.seat.ns.rooms.EmitOnly(s.seat.id, e.volatile, d)
+	*d = solo{}
+	solos.Put(d)
+	return err
+}
+
+// A solo is an event on its way to one socket of a server with recovery.
+type solo struct {
+	rec     *recovery
+	session *engine.Session
+	encoded packet.Encoded
+	frame   *engine.Frame
+
+	volatile, plain bool
+}
+
+var solos = sync.Pool{New: func() any { return new(solo) }}
+
+// Place implements [cluster.Recoverable].
+func (d *solo) Place(number uint64) error {
+	e, err := d.rec.withOffset(d.encoded, number, d.volatile)
+	if err == nil {
+		m := messages(e)
+		m.Volatile, m.NoCompress = d.volatile, d.plain
+		d.frame = engine.NewFrame(m)
+	}
+	return err
+}
+
+// Kept implements [cluster.Recoverable].
+func (d *solo) Kept() (any, int) {
+	e := &sentEvent{d.encoded, d.plain}
+	return e, e.size()
+}
+
+// Send implements [cluster.Sole].
+func (d *solo) Send() error { return d.session.Send(d.frame) }

@@ -2,6 +2,8 @@ package wsserver
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 
 	"github.com/belfry-io/belfry/adapter/packet"
 )
@@ -23,14 +25,58 @@ func (ns *Namespace) Listening() bool {
 	return ns.unlisten != nil
 }
 
-// SetHandOver has handOver called with the sockets of each batch of connections that a drain is to end. It returns how many sessions it has
-// handed over.
-func (srv *Server) SetHandOver(handOver func(ctx context.Context, batch []*Socket) uint64) {
-	srv.handOver = func(ctx context.Context, conns []*conn) {
-		var batch []*Socket
-		for _, c := range conns {
-			batch = append(batch, c.all()...)
-		}
-		srv.counts.handedOver.Add(handOver(ctx, batch))
+// The steps of a hand-over, and of a move: the calls that Around is for.
+const (
+	Offer = callOffer
+	Give  = callGive
+	Claim = callClaim
+	Take  = callTake
+	Done  = callDone
+)
+
+// Around has step called in place of each call of a kind that the server is to answer. It has the
+// call served by serve, and returns whether the caller gets the answer.
+func (srv *Server) Around(kind string, step func(serve func()) (answer bool)) {
+	rec := srv.recovery
+	switch kind {
+	case Offer:
+		around(srv, kind, rec.serveOffer, step)
+	case Give:
+		around(srv, kind, rec.serveGive, step)
+	case Claim:
+		around(srv, kind, rec.serveClaim, step)
+	case Take:
+		around(srv, kind, rec.serveTake, step)
+	case Done:
+		around(srv, kind, rec.serveDone, step)
 	}
+}
+
+func around[Q, A any](srv *Server, kind string, serve func(context.Context, string, Q) A, step func(func()) bool) {
+	srv.hub.Handle(kind, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
+		var q Q
+		if err := json.Unmarshal(payload, &q); err != nil {
+			return nil, err
+		}
+		var a A
+		if !step(func() { a = serve(ctx, from, q) }) {
+			return nil, errors.New("the answer is lost")
+		}
+		return json.Marshal(a)
+	})
+}
+
+// HeirOf is the node to which the session of a socket goes first.
+func (srv *Server) HeirOf(id string) string {
+	alive, _, _ := srv.recovery.others()
+	return heir(id, alive)
+}
+
+// Unfinished is what a hand-over has under way: sessions that were offered to this server, and
+// sockets that it has sent away.
+func (srv *Server) Unfinished() (offered, departures int) {
+	rec := srv.recovery
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return len(rec.offered), len(rec.departures)
 }

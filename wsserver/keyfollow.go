@@ -3,6 +3,8 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,16 +159,23 @@ func (k *keyring) fetch(ctx context.Context, hub *cluster.Hub, n cluster.Node) e
 	return k.learn(keys)
 }
 
-// awaitKey reports whether the key of a node is known here. If the node is alive and is being asked
-// for it, awaitKey waits for the answer, until ctx ends, for keysTimeout at the most. It sends
-// nothing, and returns at once for any other node. Without follow it waits until ctx ends.
+// awaitKey reports whether the key of a node is known here. While that node, or, if it has gone, any
+// other one is being asked for keys, awaitKey waits for the answer, until ctx ends, for keysTimeout at the
+// most: a node that has just started may have clients before it has keys. It sends nothing. Without
+// follow it waits until ctx ends.
 func (k *keyring) awaitKey(ctx context.Context, node string) bool {
 	for {
 		k.mu.Lock()
 		known := node == k.node || k.shared || k.keys[node] != nil
 		var wait <-chan struct{}
-		if p := k.peers[node]; p != nil && p.alive && p.asking != nil {
-			wait = p.asking.call
+		peers := maps.Values(k.peers)
+		if p := k.peers[node]; p != nil {
+			peers = slices.Values([]*peer{p})
+		}
+		for p := range peers {
+			if p.alive && p.asking != nil && p.asking.call != nil {
+				wait = p.asking.call
+			}
 		}
 		seen, looked := k.seen, k.looked
 		k.mu.Unlock()

@@ -16,6 +16,7 @@ const (
 	parting // the handlers of OnDisconnecting have begun
 	leaving // it leaves its rooms
 	parted  // the handlers of OnDisconnect have begun
+	gone    // they have ended
 )
 
 // A life is the one owner of how far a socket has come: whatever asks "is it over?" asks here.
@@ -27,8 +28,8 @@ type life struct {
 
 	mu      sync.Mutex // held for a whole step, with all that belongs to it; guards what follows
 	greeted bool       // the client was told that it is connected
-	yielded bool       // another has the seat
-	barred  bool       // nothing may have it
+	parked  bool       // a session has the seat
+	barred  bool       // none may have it
 }
 
 // init is called before all else.
@@ -99,29 +100,38 @@ func (l *life) advance(to stage) {
 	l.stage.Store(uint32(to))
 }
 
-// yield has pass give the seat to another, and reports whether it has. Who leaves its rooms has no
-// seat to give.
-func (l *life) yield(pass func() bool) bool {
+// park has pass leave a session on the seat, and reports whether it has.
+func (l *life) park(pass func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.yielded || l.barred || stage(l.stage.Load()) >= leaving || !pass() {
+	l.parked = l.parked || !l.barred && pass()
+	return l.parked
+}
+
+// unpark has whoever lives take the seat of the session by take, or another, in one step. It reports
+// false if take does.
+func (l *life) unpark(take func() bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !take() {
 		return false
 	}
-	l.yielded = true
+	l.parked = false
 	return true
 }
 
-// bar has the seat go with the life. It reports false if the seat is another's already.
+// bar has no session on the seat. It reports false if one was there already.
 func (l *life) bar() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.barred = !l.yielded
+	l.barred = !l.parked
 	return l.barred
 }
 
-// hasYielded reports whether another has the seat.
-func (l *life) hasYielded() bool {
+// seated reports whether whoever lives still has its seat: it has neither left it nor left a session
+// there.
+func (l *life) seated() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.yielded
+	return !l.parked && stage(l.stage.Load()) < parted
 }

@@ -24,9 +24,11 @@ func TestLife(t *testing.T) {
 	kit.Require(t, l.greet(yes) && l.at() == connected && !l.greet(never), "want one greeting")
 	kit.Require(t, !l.end(connected, why, func(bool) { t.Error("refused, when connected") }) && !l.over(),
 		"what is connected was refused")
-	if l.yield(no) || l.hasYielded() || !l.yield(yes) || !l.hasYielded() || l.yield(never) || l.bar() {
-		t.Fatal("want a seat that is yielded once")
-	}
+	kit.Require(t, l.seated() && !l.park(no) && l.seated() && l.park(yes) && !l.seated() && l.park(never) && !l.bar(),
+		"want a seat on which a session is left once")
+	kit.Require(t, !l.unpark(no) && !l.seated(), "the seat was not taken, and it sits there")
+	l.unpark(yes)
+	kit.Require(t, l.seated() && l.bar() && !l.park(never), "who was barred has left a session")
 	did := 0
 	for range 2 {
 		l.end(ended, why, func(greeted bool) {
@@ -39,32 +41,6 @@ func TestLife(t *testing.T) {
 		"ended %d times, with %v, want once", did, l.reason())
 	if l.advance(parting); l.at() != parting || !l.over() {
 		t.Error("the life is not parting")
-	}
-}
-
-// TestSeatOfALife: who leaves its rooms, or was barred, yields no seat; who has ended does, until then.
-func TestSeatOfALife(t *testing.T) {
-	yes, never := func() bool { return true }, func() bool { t.Error("the seat is passed on"); return true }
-	for name, c := range map[string]struct {
-		to    stage
-		bar   bool
-		yield bool
-	}{
-		"ended": {ended, false, true}, "parting": {parting, false, true}, "leaving": {leaving, false, false},
-		"parted": {parted, false, false}, "barred": {ended, true, false},
-	} {
-		var l life
-		l.init()
-		l.end(ended, ErrTransportClose, func(bool) {})
-		l.advance(c.to)
-		if c.bar && !l.bar() {
-			t.Errorf("%s: the seat is gone", name)
-		}
-		pass := never
-		if c.yield {
-			pass = yes
-		}
-		kit.Check(t, l.yield(pass) == c.yield, "%s: got a seat %v", name, !c.yield)
 	}
 }
 

@@ -107,7 +107,7 @@ func (ns *Namespace) selected(rooms []string) []*Socket {
 	members := ns.rooms.Select(rooms, nil)
 	sockets := make([]*Socket, 0, len(members))
 	for _, m := range members {
-		if s := m.(sink).socket(); s != nil && s.life.at() != connecting {
+		if s := m.(*member).socket(); s.life.at() != connecting {
 			sockets = append(sockets, s)
 		}
 	}
@@ -125,8 +125,8 @@ func (ns *Namespace) Socket(id string) (*Socket, bool) {
 	if !ok {
 		return nil, false
 	}
-	s := m.(sink).socket()
-	if s == nil || s.life.at() == connecting {
+	s := m.(*member).socket()
+	if s.life.at() == connecting {
 		return nil, false // what is sent to it would overtake its CONNECT packet
 	}
 	return s, true

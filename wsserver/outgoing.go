@@ -39,6 +39,9 @@ type delivery struct {
 	wantsAck  bool                                // it is to be acknowledged
 	id        uint64                              // if asks
 	listeners list[func(*Socket, *OutgoingEvent)] // the namespace's, as they were when the broadcast came
+	volatile  bool
+	plain     bool      // it is not compressed
+	heard     []*Socket // those that have it and have listeners
 
 	decode sync.Once
 	event  *OutgoingEvent // set by decode; nil if that failed
@@ -52,7 +55,7 @@ func (ns *Namespace) delivery(b []byte, volatile bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{ns: ns, wantsAck: p.Ack, listeners: ns.listeners()}
+	d := &delivery{ns: ns, wantsAck: p.Ack, listeners: ns.listeners(), volatile: volatile, plain: p.Plain}
 	if d.wantsAck {
 		d.id = ns.server.newAckID()
 		if p.Encoded, err = ns.server.codec.WithID(p.Encoded, d.id); err != nil {
@@ -60,10 +63,67 @@ func (ns *Namespace) delivery(b []byte, volatile bool) (any, error) {
 		}
 	}
 	d.encoded = p.Encoded
-	m := messages(p.Encoded)
-	m.Volatile, m.NoCompress = volatile, p.Plain
-	d.frame = engine.NewFrame(m)
+	if d.wantsAck || ns.server.recovery == nil {
+		d.seal(d.encoded)
+	}
 	return d, nil
+}
+
+// seal makes the frame of what goes to clients.
+func (d *delivery) seal(e packet.Encoded) {
+	m := messages(e)
+	m.Volatile, m.NoCompress = d.volatile, d.plain
+	d.frame = engine.NewFrame(m)
+}
+
+// Place implements [cluster.Recoverable].
+func (d *delivery) Place(number uint64) error {
+	e, err := d.ns.server.recovery.withOffset(d.encoded, number, d.volatile)
+	if err == nil {
+		d.seal(e)
+	}
+	return err
+}
+
+// Kept implements [cluster.Recoverable].
+func (d *delivery) Kept() (any, int) {
+	e := &sentEvent{d.encoded, d.plain}
+	return e, e.size()
+}
+
+// A sentEvent is what the log keeps of an event.
+type sentEvent struct {
+	encoded packet.Encoded // without an offset
+	plain   bool           // it is not compressed
+}
+
+// size is about what it takes in memory.
+func (e *sentEvent) size() int {
+	n := len(e.encoded.Text) + 128
+	for _, a := range e.encoded.Attachments {
+		n += len(a) + 32
+	}
+	return n
+}
+
+// again is the event for a client that has missed it, with its number in this node's log.
+func (e *sentEvent) again(ns *Namespace, number uint64) (*delivery, error) {
+	d := &delivery{ns: ns, encoded: e.encoded, plain: e.plain}
+	return d, d.Place(number)
+}
+
+// Delivered tells the listeners of those that have it. It is called once, when all that are to have
+// it do.
+func (d *delivery) Delivered() {
+	if len(d.heard) == 0 {
+		return
+	}
+	if e := d.outgoing(); e != nil {
+		for _, s := range d.heard {
+			s.tell(e, d.listeners)
+		}
+	}
+	d.heard = nil
 }
 
 // outgoing is the event that is delivered, decoded when somebody asks for it the first time; nil if
@@ -104,9 +164,7 @@ func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
 // the connection has ended.
 func (s *Socket) deliver(d *delivery) bool {
 	if len(d.listeners) > 0 || s.handlers.outgoing.Load() != nil {
-		if e := d.outgoing(); e != nil {
-			s.tell(e, d.listeners)
-		}
+		d.heard = append(d.heard, s)
 	}
 	return s.conn.session.Append(d.frame)
 }

@@ -139,7 +139,14 @@ func (srv *Server) notDynamic(ns *Namespace) {
 	}
 }
 
-// exit takes a socket out of what enter has counted it in. It is no member any more. The last one
+// stay counts a session in its namespace, which it must exit from. A socket of the namespace is there.
+func (srv *Server) stay(ns *Namespace) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	ns.users++
+}
+
+// exit takes a socket or a session out of what enter has counted it in. It is no member any more. The last one
 // takes a dynamic namespace with it.
 func (srv *Server) exit(ns *Namespace) {
 	if ns.parent == nil {

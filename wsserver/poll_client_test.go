@@ -40,6 +40,12 @@ type poller struct {
 // was called, and ends with the test.
 func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	t.Helper()
+	return newPollerAs(t, dial, "40")
+}
+
+// newPollerAs is newPoller with another CONNECT packet.
+func newPollerAs(t testing.TB, dial func() net.Conn, connect string) *poller {
+	t.Helper()
 	p := &poller{t: t, events: make(chan string, 100_000)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.http = &http.Client{Transport: &http.Transport{
@@ -50,7 +56,7 @@ func newPoller(t testing.TB, dial func() net.Conn) *poller {
 	body, err := p.do("GET", "")
 	kit.OK(t, err)
 	p.sid = kit.Must(wsrig.SID(body))(t)
-	p.post("40")
+	p.post(connect)
 	for len(p.events) == 0 && p.fetch() { // no event may come before the answer to CONNECT
 	}
 	return p

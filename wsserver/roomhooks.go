@@ -88,7 +88,7 @@ func (ns *Namespace) listenToRooms() {
 
 // tell tells the handlers of a room event.
 func (ns *Namespace) tell(e cluster.RoomEvent) {
-	s := e.Member.(sink).socket()
+	s := e.Member.(*member).socket()
 	for _, hook := range ns.roomHooks() {
 		if hook.kind == e.Kind {
 			ns.server.shield(s, e.Kind.String(), func() { hook.handle(ns, s, e.Room) })

@@ -57,16 +57,9 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
-	// kept returns who keeps a seat for a client that connects, and the seat's id; nil for nobody.
-	// It is nil itself, since nothing keeps seats yet, but in tests.
-	kept func(s *Socket) (id string, keeper sink)
+	recovery *recovery // of the sessions of clients that are away; nil without Config.Recovery
 
 	drain atomic.Pointer[drainer] // nil before Drain; set under mu
-
-	// handOver hands the sessions of connections over to other nodes, before a drain ends these
-	// connections. Their sockets handle no more events. It is called on the goroutine of Drain; nil
-	// hands nothing over.
-	handOver func(ctx context.Context, batch []*conn)
 
 	mu         sync.Mutex // guards what follows
 	closed     bool
@@ -132,9 +125,13 @@ func New(cfg Config) *Server {
 		Logger:      cfg.Logger,
 
 		NameSuspects: cfg.Cluster.NameSuspects,
+		Recovery:     cfg.log(),
 	})
 	srv.hub.OnServerSide(srv.serverEvent)
 	srv.tellAbout()
+	if cfg.Recovery != nil {
+		srv.recovery = newRecovery(srv)
+	}
 	srv.cors = cfg.HTTP.CORS.handler()
 	srv.engine = engine.New(engine.Config{
 		Path:             cfg.Path,
@@ -370,6 +367,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	srv.engine.CloseSessions(ErrShutdown)
 	if !closed {
 		srv.turnstile.close()
+		srv.recovery.close()
 	}
 	handled := make(chan struct{})
 	go func() {

@@ -22,7 +22,9 @@ type Socket struct {
 	conn *conn
 	auth *string // in JSON; nil for none
 
-	counted bool // in its namespace; conn.mu guards it
+	counted   bool   // in its namespace; conn.mu guards it
+	recovered bool   // it goes on with a session; does not change once the client is connected
+	from      uint64 // with recovery, the number in this node's log behind which its client was connected; set when it is
 
 	// Its parts. Each has its own lock; life's comes first.
 	life     life
@@ -63,6 +65,10 @@ func (s *Socket) ConnID() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
+// Recovered reports whether the client was away and goes on with the session that it had, with the
+// id, the rooms and the data of its earlier socket: see [Config.Recovery]. It has missed nothing.
+func (s *Socket) Recovered() bool { return s.recovered }
+
 // Transport returns the connection's transport at the moment: "polling" or "websocket". A client
 // that polls may change to a WebSocket.
 func (s *Socket) Transport() string { return s.conn.session.Transport().String() }
@@ -70,7 +76,7 @@ func (s *Socket) Transport() string { return s.conn.session.Transport().String()
 // Rooms returns the rooms of the socket: its own, then the others in the order of joining; none
 // after it has left them all.
 func (s *Socket) Rooms() []string {
-	if s.life.hasYielded() {
+	if !s.life.seated() {
 		return nil
 	}
 	return s.seat.ns.rooms.Of(s.seat.id)
@@ -91,8 +97,8 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.life.at() == connecting:
 		return ErrNotConnected
-	case s.life.hasYielded():
-		return cluster.ErrMember
+	case !s.life.seated():
+		return fmt.Errorf("wsserver: join: %w: %w", s.life.reason(), cluster.ErrMember)
 	}
 	srv := s.conn.server
 	err := s.seat.ns.rooms.JoinUpTo(ctx, s.seat.id, srv.bounds.Load().MaxRooms, rooms...)
@@ -108,7 +114,7 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 
 // Leave takes the socket out of rooms, at once. Rooms that it is not in are ignored.
 func (s *Socket) Leave(rooms ...string) {
-	if !s.life.hasYielded() {
+	if s.life.seated() {
 		s.seat.ns.rooms.Leave(s.seat.id, rooms...)
 	}
 }
@@ -152,6 +158,7 @@ func (s *Socket) Disconnect() {
 		return
 	}
 	s.end(ErrServerDisconnect, s.disconnectFrame())
+	s.endSession()
 }
 
 // disconnectFrame is the packet that tells the client that the server has disconnected it.
@@ -161,7 +168,10 @@ func (s *Socket) disconnectFrame() *engine.Frame {
 
 // Close ends the client's connection, and so its sockets in all namespaces, with ErrServerClose.
 // The client is told so in each namespace, and does not reconnect by itself.
-func (s *Socket) Close() { s.conn.close() }
+func (s *Socket) Close() {
+	s.conn.close()
+	s.endSession()
+}
 
 // CloseTransport ends the client's connection, and so its sockets in all namespaces, with
 // ErrForcedClose. The client is not told that it is disconnected, so the official client

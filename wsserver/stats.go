@@ -36,7 +36,8 @@ type Stats struct {
 	TooSlow uint64 // clients disconnected because they were slow: Ended.TooSlow and Ended.Behind
 	Ended   Ended  // connections that have ended, by reason
 
-	Drain DrainStats // how far Server.Drain has come
+	Recovery RecoveryStats // with Config.Recovery
+	Drain    DrainStats    // how far Server.Drain has come
 
 	Waiting int64 // bytes that wait now, in both directions: what Config.Limits.BudgetBytes bounds
 	Budget  int64 // that bound
@@ -80,6 +81,7 @@ func (srv *Server) Stats() Stats {
 	s.TooSlow = s.Ended.TooSlow + s.Ended.Behind
 	s.Drain = srv.drainStats()
 	s.Waiting, s.Budget = srv.budget.Used(), srv.budget.Limit()
+	s.Recovery = srv.recovery.stats()
 	s.Namespaces = srv.namespaceStats()
 	s.Adapter = srv.hub.Stats()
 	return s

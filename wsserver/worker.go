@@ -70,6 +70,9 @@ func (s *Socket) end(reason error, last *engine.Frame) { s.endBefore(ended, reas
 func (s *Socket) endBefore(before stage, reason error, last *engine.Frame) bool {
 	sent := last != nil || reason == ErrServerClose || reason == ErrShutdown || errors.Is(reason, ErrOverBudget)
 	ended := s.life.end(before, reason, func(greeted bool) {
+		if greeted {
+			s.conn.server.recovery.noteSure(s)
+		}
 		// In this order: from removeSocket on, Ended and so Server.Close do not know of s, and its worker
 		// has to count for itself.
 		s.conn.server.counts.discarded.Add(uint64(s.inbox.close(s, s.conn.server.inboxes.Load(), sent)))
@@ -98,7 +101,7 @@ func (s *Socket) leave() {
 	}
 	if s.life.at() < parted {
 		s.life.advance(leaving)
-		if !s.life.hasYielded() {
+		if s.life.seated() && !s.park() {
 			s.seat.leave()
 		}
 		s.inbox.unpause(s)
@@ -108,6 +111,8 @@ func (s *Socket) leave() {
 			s.runEndHandlers("disconnect", ns.onDisconnect(), s.handlers.rest().disconnect)
 		}
 	}
+	s.life.advance(gone)
+	s.conn.server.recovery.gone(s)
 	s.conn.server.exit(ns)
 	s.conn.socketDone(s)
 }

@@ -278,7 +278,8 @@ func TestMalformedRequests(t *testing.T) {
 				for _, arg := range []string{"", "\xff", "\x01\xff", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
 					b := r.request(kind, Broadcast{}, time.Second)
 					b.ID, b.Arg = id, []byte(arg)
-					kit.OK(t, hubs[1].publish(b))
+					_, err := hubs[1].publish(b)
+					kit.OK(t, err)
 				}
 			}
 		}

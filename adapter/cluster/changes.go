@@ -15,13 +15,13 @@ import (
 // changeSockets changes the selected members: by here on this node, at once, and then waits until
 // the other nodes have done it.
 func (r *Rooms) changeSockets(
-	ctx context.Context, kind envelope.Kind, s Selection, arg []byte, here func(*envelope.Body) *joining,
+	ctx context.Context, kind envelope.Kind, s Selection, arg []byte, here func(b *envelope.Body, late bool) *joining,
 ) error {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
 	b := r.request(kind, Broadcast{Rooms: s.Rooms, Except: s.Except}, left)
 	b.Arg = arg
-	wait := here(b)
+	wait := here(b, false)
 	r.tellAll()
 	if s.Local {
 		return r.hub.fenced(ctx, wait)
@@ -34,6 +34,9 @@ func (r *Rooms) changeSockets(
 		return err
 	})
 	r.hub.ask.Ask(ctx, c, b, true)
+	if r.hub.history != nil {
+		here(b, true) // a session may have come to this node just before its holder was told
+	}
 	r.hub.ask.Wait(ctx, c, nil)
 	var local *UnfencedError
 	var errs []error

@@ -19,13 +19,24 @@ func (r *Rooms) DisconnectSockets(ctx context.Context, s Selection, close bool) 
 
 // serveDisconnectSockets is DisconnectSockets for another node.
 func (h *Hub) serveDisconnectSockets(b *envelope.Broadcast) {
-	h.serveChange(b, func(r *Rooms) *joining { return r.disconnectHere(&b.Body) })
+	h.serveChange(b, func(r *Rooms) *joining { return r.disconnectHere(&b.Body, false) })
 }
 
-// disconnectHere disconnects the members on this node that b selects. There is nothing to wait for.
-func (r *Rooms) disconnectHere(b *envelope.Body) *joining {
-	for _, m := range r.Select(b.Rooms, b.Except) {
-		m.Disconnect(len(b.Arg) > 0 && b.Arg[0] == 1)
+// disconnectHere disconnects the members and sessions on this node that b selects. There is nothing
+// to wait for. If late is true, it is sessions alone.
+func (r *Rooms) disconnectHere(b *envelope.Body, late bool) *joining {
+	close := len(b.Arg) > 0 && b.Arg[0] == 1
+	r = r.lock(false)
+	members, away := r.index.Select(nil, b.Rooms, b.Except), r.away.Select(nil, b.Rooms, b.Except)
+	r.mu.Unlock()
+	if late {
+		members = nil
+	}
+	for _, m := range members {
+		m.Disconnect(close)
+	}
+	for _, a := range away {
+		a.Disconnect(close)
 	}
 	return nil
 }

@@ -17,19 +17,21 @@ import (
 func (r *Rooms) EmitCounted(ctx context.Context, b Broadcast) (int, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
-	body := r.request(envelope.KindEmitCounted, b, left)
-	taken, err := r.deliver(r.hub.node, body)
-	if err != nil {
-		return 0, unencoded(err)
-	}
-	if b.Local {
-		return taken, nil
-	}
+	taken := 0
 	c := r.hub.ask.New(func(p ask.Page) error {
 		n, err := envelope.Number(p.Content)
 		taken += int(n)
 		return err
 	})
+	body := r.request(envelope.KindEmitCounted, b, left)
+	body.ID = c.ID()
+	here, err := r.handOver(&envelope.Broadcast{From: r.hub.node, Body: *body}, requestKey(body.ID))
+	if err != nil {
+		return 0, unencoded(err)
+	}
+	if taken = here; b.Local {
+		return taken, nil
+	}
 	r.hub.ask.Ask(ctx, c, body, true)
 	r.hub.ask.Wait(ctx, c, nil)
 	return taken, r.hub.incomplete(c, 0)
@@ -41,7 +43,7 @@ func (h *Hub) serveEmitCounted(b *envelope.Broadcast) {
 	taken := 0
 	if r := h.lookup(b.Namespace); r != nil {
 		var err error
-		if taken, err = r.deliver(b.From, &b.Body); err != nil {
+		if taken, err = r.handOver(b, requestKey(b.ID)); err != nil {
 			h.ask.Refuse(b, envelope.Failed, unencoded(err).Error())
 			return
 		}

@@ -145,7 +145,7 @@ func (r *Rooms) deliverWithAck(from string, b *envelope.Body, bound int) (*local
 	for i, m := range q.members {
 		m.DeliverWithAck(q.frame, func(payload []byte, ok bool) { q.answer(i, payload, ok) })
 	}
-	r.hub.delivered(r.namespace, from, b, begun, len(q.members), nil)
+	r.finish(passage{begun: begun, frame: q.frame, asked: len(q.ids), taken: len(q.members)}, from, b)
 	return q, nil
 }
 

@@ -254,7 +254,8 @@ func TestChangesInRoomsOfTheirOwn(t *testing.T) {
 	})
 }
 
-// The same for ids that are not made by NewID, and so are names as any other: a node is interested in one for the sake of others in the room.
+// The same for ids that this node's NewID has not made, and so are names as any other: its node is interested in one as long as anybody is in
+// the room, the member itself or others.
 func TestChangesInAnOwnRoomOfAnyName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hubs, wires := cluster(t, 2)
@@ -268,11 +269,11 @@ func TestChangesInAnOwnRoomOfAnyName(t *testing.T) {
 			who        string
 			interested bool
 		}{
-			{"a joins its own", r.SocketsJoin, "a", false},
+			{"a joins its own", r.SocketsJoin, "a", true},
 			{"b joins it", r.SocketsJoin, "b", true},
 			{"a leaves it", r.SocketsLeave, "a", true},
 			{"a comes back", r.SocketsJoin, "a", true},
-			{"b leaves it", r.SocketsLeave, "b", false},
+			{"b leaves it", r.SocketsLeave, "b", true},
 			{"a leaves it", r.SocketsLeave, "a", false},
 		} {
 			kit.OK(t, c.change(t.Context(), Selection{Rooms: []string{"of " + c.who}}, "a"), c.what)

@@ -32,13 +32,6 @@ const (
 	DefaultNameSuspects = mesh.DefaultNameSuspects // 10 s
 )
 
-// A Loss is a broadcast that was due on this node and will not come.
-type Loss struct {
-	Node    string // that sent it
-	Name    string // of that node; empty if it is not known
-	Unknown bool   // any number of broadcasts, or none: no node remembers what was sent
-}
-
 // A HubConfig configures a [Hub]. Its zero value is a single node.
 type HubConfig struct {
 	// Adapter joins the node to others. nil means a single node: no link, no goroutine, nothing
@@ -80,6 +73,10 @@ type HubConfig struct {
 	// OnDelivery is called after a broadcast with a Trace was delivered to members on this node, on
 	// the goroutine that delivers. It must not block. nil means that nobody is told.
 	OnDelivery func(Delivery)
+
+	// Recovery has the node remember what its members were to get, for those whose client was away.
+	// nil means that it remembers nothing.
+	Recovery *RecoveryConfig
 
 	// Logger takes what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
@@ -134,6 +131,8 @@ type Hub struct {
 	confirms *confirmer // what this node is subscribed to
 	joins    joins      // that wait for the cluster
 
+	history *eventLog // what members were to get; nil without recovery
+
 	ask      *ask.Exchange // what this node asks others, and they ask it
 	handlers handlers      // what the program answers them
 	events   serverEvents  // that wait for their handler
@@ -174,6 +173,9 @@ func NewHub(cfg HubConfig) *Hub {
 	h.confirms = newConfirmer()
 	h.events.queues = make(map[string]*eventQueue)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if cfg.Recovery != nil {
+		h.history = newEventLog(h.opened, *cfg.Recovery)
+	}
 	h.ask = h.newExchange()
 	if h.cfg.Adapter == nil {
 		h.refreshNodes()
@@ -340,8 +342,8 @@ var errUnconfirmed = errors.New("cluster: the node has not confirmed that it has
 // bound of the writer's queue: who waits should know.
 const maxRefusals = 1 << 20
 
-// publish numbers a broadcast and hands it to the writer.
-func (h *Hub) publish(b *envelope.Body) error {
+// publish numbers a broadcast and hands it to the writer. It returns the number.
+func (h *Hub) publish(b *envelope.Body) (seq uint64, err error) {
 	body := envelope.AppendBody(nil, b)
 	to := topics(b)
 	h.meshMu.Lock()
@@ -350,13 +352,13 @@ func (h *Hub) publish(b *envelope.Body) error {
 }
 
 // emit is publish for a body that is encoded. h.meshMu must be held.
-func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) error {
+func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) (seq uint64, err error) {
 	if h.closing {
-		return adapter.ErrClosed
+		return 0, adapter.ErrClosed
 	}
 	travels := published(b, to)
 	if len(body)+maxStamp*(len(to)-1) > maxMessage {
-		return ErrTooLarge
+		return 0, ErrTooLarge
 	}
 	over := 0
 	if b.Kind == envelope.KindAnswer && len(b.Payload) == 0 {
@@ -364,17 +366,17 @@ func (h *Hub) emit(b *envelope.Body, to []adapter.Topic, body []byte) error {
 	}
 	if err := h.refusal(); err != nil {
 		h.counts.refused++
-		return err
+		return 0, err
 	}
 	if err := h.writer.admit(len(body), over); err != nil {
 		if errors.Is(err, ErrOverflow) && b.Kind != envelope.KindAnswer && b.Kind != envelope.KindCancel {
 			h.counts.refused++
 		}
-		return err
+		return 0, err
 	}
 	stamp := h.machine.Emit(h.age(), to, len(travels), body, len(body))
 	h.writer.put(job{publish: travels, stamp: stamp, body: body})
-	return nil
+	return stamp.Sequence, nil
 }
 
 // Rooms returns the rooms of a namespace, always the same. The frame of the first call counts.

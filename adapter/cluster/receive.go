@@ -121,9 +121,17 @@ func (h *Hub) deliver(b *envelope.Broadcast, past []bool) {
 		h.ask.Receive(b)
 	default:
 		if r := h.lookup(b.Namespace); r != nil {
-			r.deliverOrLog(b.From, &b.Body)
+			_, err := r.handOver(b, b.Stamp.Sequence)
+			r.unframed(err)
 		}
 	}
+}
+
+// A Loss is a broadcast that was due on this node and will not come.
+type Loss struct {
+	Node    string // that sent it
+	Name    string // of that node; empty if it is not known
+	Unknown bool   // any number of broadcasts, or none: no node remembers what was sent
 }
 
 // lost reports broadcasts that will not come.

@@ -46,10 +46,14 @@ func (p *peers) Meet(ctx context.Context, b *envelope.Body, choose func(servers,
 	if !choose(h.machine.Servers(), h.machine.Named(h.age()), cause) {
 		return nil
 	}
-	return h.emit(b, to, body)
+	_, err := h.emit(b, to, body)
+	return err
 }
 
-func (p *peers) Publish(b *envelope.Body) error { return (*Hub)(p).publish(b) }
+func (p *peers) Publish(b *envelope.Body) error {
+	_, err := (*Hub)(p).publish(b)
+	return err
+}
 
 func (p *peers) Room(ctx context.Context, size int) error { return p.writer.room(ctx, size) }
 

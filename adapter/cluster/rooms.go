@@ -106,14 +106,15 @@ type Rooms struct {
 	namespace string
 	frame     Framer
 
+	delivering sync.Mutex // with recovery, held for a step among the deliveries. Taken before mu
+
 	mu        sync.Mutex // guards what follows, and the order of the index's changes in the mesh
 	index     rooms.Index[Member]
+	away      rooms.Index[Away] // sessions whose client is away
+	receipts  allReceipts       // of those that have come from other nodes
 	events    events
-	discarded bool // the Hub has forgotten these; index stays empty
+	discarded bool // the Hub has forgotten these; they stay empty
 }
-
-// selections holds the slices that broadcasts select their members into.
-var selections = sync.Pool{New: func() any { return new([]Member) }}
 
 // lock returns the rooms that the namespace has now, with mu held: r, unless it was discarded.
 // Where the Hub has none, the result is empty and nobody else's, or is made the Hub's first if they
@@ -134,7 +135,7 @@ func (r *Rooms) lock(keep bool) *Rooms {
 	}
 }
 
-// Discard makes the Hub forget r if it has no member, so that this node keeps nothing of the
+// Discard makes the Hub forget r if it has no member and no session, so that this node keeps nothing of the
 // namespace. It reports whether it has. [Hub.Rooms] and Add make new ones; the frame of that call
 // of Hub.Rooms then counts. Package wsserver calls it when the last client has left a namespace that
 // clients have made.
@@ -143,7 +144,7 @@ func (r *Rooms) Discard() bool {
 	defer r.hub.roomsMu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.discarded || r.index.Len() > 0 {
+	if r.discarded || r.index.Len() > 0 || r.away.Len() > 0 {
 		return false
 	}
 	r.discarded = true
@@ -161,45 +162,36 @@ func (r *Rooms) Add(ctx context.Context, id string, m Member) error {
 		return fmt.Errorf("%w: %s", ErrMemberID, id)
 	}
 	r.noteJoin(id, m, id, r.index.Empty(id))
-	wait := r.interest(adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace})
+	wait := r.interest(r.needed([]adapter.Topic{r.topic()}, id)...)
 	r.unlock()
 	return r.hub.fenced(ctx, wait)
 }
 
-// Reseat puts next in the place of m, in one step: next has m's id and rooms. Listeners are not
-// called, since no member joins or leaves. If the member with this id is not m, Reseat does nothing
-// and reports false. m and next must be comparable.
-//
-// Each broadcast is delivered to one of the two. m still gets those that were on their way to it,
-// even after Reseat has returned. The broadcasts of one goroutine, and those of one other node, go
-// to m first and then to next.
-func (r *Rooms) Reseat(id string, m, next Member) bool {
-	r = r.lock(false)
-	defer r.mu.Unlock()
-	sits, ok := r.index.Get(id)
-	return ok && sits == m && r.index.Replace(id, next)
-}
-
-// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace.
-// It ignores an unknown id.
+// Remove takes a member out of all its rooms, in the order of [Rooms.Of], and out of the namespace;
+// or a session that is away. It ignores an unknown id.
 func (r *Rooms) Remove(id string) {
 	r = r.lock(false)
 	defer r.unlock()
-	m, _ := r.index.Get(id)
-	var empty []adapter.Topic
-	known := r.index.Remove(id, func(name string, deleted bool) {
-		r.noteLeave(id, m, name, deleted)
-		if name != id && r.index.Empty(name) {
-			empty = append(empty, roomTopic(r.namespace, name))
-		}
-	})
-	if !known {
+	var left []string
+	if m, ok := r.index.Get(id); ok {
+		r.index.Remove(id, func(name string, deleted bool) {
+			r.noteLeave(id, m, name, deleted)
+			left = append(left, name)
+		})
+	} else if left = r.away.RoomsOf(id); !r.away.Remove(id, nil) {
 		return
 	}
-	if r.index.Len() == 0 {
-		empty = append(empty, adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace})
+	r.forsake(id, left)
+}
+
+// forsake notes that a member or a session has left all its rooms for good. r.mu must be held.
+func (r *Rooms) forsake(id string, left []string) {
+	r.hub.history.forget(r.namespace, id)
+	delete(r.receipts.byID, id)
+	r.unused(left...)
+	if r.index.Len() == 0 && r.away.Len() == 0 {
+		r.disinterest(r.topic())
 	}
-	r.disinterest(empty...)
 }
 
 // Join puts a member into rooms. On this node the membership stands at once. Join then waits until
@@ -233,32 +225,60 @@ func (r *Rooms) JoinUpTo(ctx context.Context, id string, most int, names ...stri
 		r.mu.Unlock()
 		return ErrTooMany
 	}
-	topics := make([]adapter.Topic, 0, len(names))
 	for _, name := range names {
 		if joined, created := r.index.Join(id, name); joined {
 			r.noteJoin(id, m, name, created)
-		}
-		if name != id {
-			topics = append(topics, roomTopic(r.namespace, name))
+			r.hub.history.changed(r.namespace, id, name, true)
 		}
 	}
-	wait := r.interest(topics...)
+	wait := r.interest(r.needed(make([]adapter.Topic, 0, len(names)), names...)...)
 	r.unlock()
 	return r.hub.fenced(ctx, wait)
 }
 
-// Leave takes a member out of rooms, at once. Rooms that it is not in are ignored.
+// Leave takes a member, or a session, out of rooms, at once. Rooms that it is not in are ignored.
 func (r *Rooms) Leave(id string, names ...string) {
 	r = r.lock(false)
 	defer r.unlock()
-	m, _ := r.index.Get(id)
+	m, member := r.index.Get(id)
 	for _, name := range names {
-		left, deleted := r.index.Leave(id, name)
+		left, deleted := false, false
+		if member {
+			left, deleted = r.index.Leave(id, name)
+		} else {
+			left, _ = r.away.Leave(id, name)
+		}
 		if !left {
 			continue
 		}
-		r.noteLeave(id, m, name, deleted)
-		if name != id && r.index.Empty(name) {
+		if member {
+			r.noteLeave(id, m, name, deleted)
+		}
+		r.hub.history.changed(r.namespace, id, name, false)
+		r.unused(name)
+	}
+}
+
+// topic is the namespace's.
+func (r *Rooms) topic() adapter.Topic {
+	return adapter.Topic{Kind: adapter.Namespace, Namespace: r.namespace}
+}
+
+// needed are the topics of rooms, without those of this node's own, on which it receives anyway.
+func (r *Rooms) needed(topics []adapter.Topic, names ...string) []adapter.Topic {
+	for _, name := range names {
+		if t := roomTopic(r.namespace, name); t.Node != r.hub.node {
+			topics = append(topics, t)
+		}
+	}
+	return topics
+}
+
+// unused tells the mesh that the topics of rooms are of no use any more, if nobody here is in them.
+// r.mu must be held.
+func (r *Rooms) unused(names ...string) {
+	for _, name := range names {
+		if r.index.Empty(name) && r.away.Empty(name) && !r.index.Owned(name) && !r.away.Owned(name) {
 			r.disinterest(roomTopic(r.namespace, name))
 		}
 	}
@@ -277,17 +297,15 @@ func (r *Rooms) interest(topics ...adapter.Topic) *joining {
 	return &joining{fence: fence, tickets: h.confirms.pending(topics)}
 }
 
-// disinterest tells the mesh that topics have no member any more. r.mu must be held.
-func (r *Rooms) disinterest(topics ...adapter.Topic) {
+// disinterest tells the mesh that a topic has no member any more. r.mu must be held.
+func (r *Rooms) disinterest(topic adapter.Topic) {
 	h := r.hub
 	if h.machine == nil {
 		return
 	}
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
-	for _, topic := range topics {
-		h.machine.Leave(h.age(), topic)
-	}
+	h.machine.Leave(h.age(), topic)
 	h.apply(nil)
 }
 
@@ -318,9 +336,20 @@ func (r *Rooms) Emit(b Broadcast) error {
 	if b.Volatile {
 		body.Flags |= envelope.Volatile
 	}
-	r.deliverOrLog(r.hub.node, &body)
-	if b.Local || r.hub.machine == nil {
-		return r.Closed()
+	r = r.enter()
+	p := r.deliver(&body, "", 0)
+	seq, err := r.publish(body, b.Local)
+	r.hub.history.fill(p, r.hub.node, seq)
+	r.leave()
+	r.finish(p, r.hub.node, &body)
+	r.unframed(p.err)
+	return err
+}
+
+// publish hands a broadcast to the cluster. It returns its number; 0 if there is none.
+func (r *Rooms) publish(body envelope.Body, local bool) (seq uint64, err error) {
+	if local || r.hub.machine == nil {
+		return 0, r.Closed()
 	}
 	switch body.Rooms = distinct(body.Rooms); {
 	case len(body.Rooms) > maxUnionTopics:
@@ -329,38 +358,6 @@ func (r *Rooms) Emit(b Broadcast) error {
 		body.Route = envelope.ByRoom
 	}
 	return r.hub.publish(&body)
-}
-
-// deliverOrLog hands a broadcast of a node to the members on this node.
-func (r *Rooms) deliverOrLog(from string, b *envelope.Body) {
-	if _, err := r.deliver(from, b); err != nil {
-		r.hub.log.Error("belfry: a broadcast that cannot be encoded was dropped", "namespace", r.namespace, "error", err)
-	}
-}
-
-// deliver hands a broadcast of a node to the members on this node, and returns how many have taken
-// it. After an error, nobody has.
-func (r *Rooms) deliver(from string, b *envelope.Body) (taken int, err error) {
-	selection := selections.Get().(*[]Member)
-	r = r.lock(false)
-	members := r.index.Select((*selection)[:0], b.Rooms, b.Except)
-	r.mu.Unlock()
-	if len(members) > 0 {
-		begun := begun(b)
-		var frame any
-		if frame, err = r.frame(b.Payload, b.Flags&envelope.Volatile != 0); err == nil {
-			for _, m := range members {
-				if m.Deliver(frame) {
-					taken++
-				}
-			}
-		}
-		r.hub.delivered(r.namespace, from, b, begun, taken, err)
-	}
-	clear(members)
-	*selection = members
-	selections.Put(selection)
-	return taken, err
 }
 
 // distinct returns names without repetitions, in their order.

@@ -38,7 +38,8 @@ func (r *Rooms) ServerSideEmit(ctx context.Context, payload, trace []byte) error
 	if r.hub.machine == nil {
 		return r.Closed()
 	}
-	return r.hub.publish(r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload, Trace: trace}, 0))
+	_, err := r.hub.publish(r.request(envelope.KindServerSideEmit, Broadcast{Payload: payload, Trace: trace}, 0))
+	return err
 }
 
 // ServerSideEmitWithAck passes payload to the handler for server events of all other nodes, and

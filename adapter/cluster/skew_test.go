@@ -119,7 +119,8 @@ func TestAppendedFields(t *testing.T) {
 		works(t, "red", hubs...)
 		_, m := add(t, hubs[1], "green")
 		body := &envelope.Body{Route: envelope.ByRoom, Flags: 1<<40 | envelope.Volatile, Namespace: "/", Rooms: []string{"green"}, Payload: []byte("flagged")}
-		kit.OK(t, hubs[0].publish(body))
+		_, err := hubs[0].publish(body)
+		kit.OK(t, err)
 		time.Sleep(time.Second)
 		got(t, "the member", m, "volatile flagged")
 		for i, h := range hubs {

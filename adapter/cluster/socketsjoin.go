@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 
-	"github.com/belfry-io/belfry/adapter"
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
 
@@ -37,7 +36,7 @@ func (r *Rooms) moveSockets(ctx context.Context, kind envelope.Kind, s Selection
 	for _, name := range rooms {
 		arg = envelope.AppendString(arg, name)
 	}
-	return r.changeSockets(ctx, kind, s, arg, func(b *envelope.Body) *joining { return r.moveHere(b, rooms) })
+	return r.changeSockets(ctx, kind, s, arg, func(b *envelope.Body, late bool) *joining { return r.moveHere(b, rooms, late) })
 }
 
 // serveSocketsMove is SocketsJoin or SocketsLeave for another node.
@@ -50,37 +49,50 @@ func (h *Hub) serveSocketsMove(b *envelope.Broadcast) {
 		h.ask.Refuse(b, envelope.Failed, err.Error())
 		return
 	}
-	h.serveChange(b, func(r *Rooms) *joining { return r.moveHere(&b.Body, names) })
+	h.serveChange(b, func(r *Rooms) *joining { return r.moveHere(&b.Body, names, false) })
 }
 
 // moveHere has the members on this node that b selects join or leave rooms, in one step. The result
-// is for fenced. What listeners are to be told is left to tellAll.
-func (r *Rooms) moveHere(b *envelope.Body, names []string) (wait *joining) {
+// is for fenced. What listeners are to be told is left to tellAll. If late is true, it is sessions alone.
+func (r *Rooms) moveHere(b *envelope.Body, names []string, late bool) (wait *joining) {
 	r = r.lock(false)
 	defer r.mu.Unlock()
-	ids := r.index.SelectIDs(nil, b.Rooms, b.Except)
-	var changed []adapter.Topic
+	ids, away := r.index.SelectIDs(nil, b.Rooms, b.Except), r.away.SelectIDs(nil, b.Rooms, b.Except)
+	if late {
+		ids = nil
+	}
+	if len(ids)+len(away) == 0 {
+		return nil
+	}
+	joins := b.Kind == envelope.KindSocketsJoin
 	for _, name := range names {
-		others, empty := false, false // there are members of which it is not the own room; the last of them has left
 		for _, id := range ids {
 			m, _ := r.index.Get(id)
-			if b.Kind == envelope.KindSocketsJoin {
+			if joins {
 				if joined, created := r.index.Join(id, name); joined {
 					r.noteJoin(id, m, name, created)
+					r.hub.history.changed(r.namespace, id, name, true)
 				}
-				others = others || name != id
 			} else if left, deleted := r.index.Leave(id, name); left {
 				r.noteLeave(id, m, name, deleted)
-				empty = empty || name != id && r.index.Empty(name)
+				r.hub.history.changed(r.namespace, id, name, false)
 			}
 		}
-		if others || empty {
-			changed = append(changed, roomTopic(r.namespace, name))
+		for _, id := range away {
+			changed := false
+			if joins {
+				changed, _ = r.away.Join(id, name)
+			} else {
+				changed, _ = r.away.Leave(id, name)
+			}
+			if changed {
+				r.hub.history.changed(r.namespace, id, name, joins)
+			}
 		}
 	}
-	if b.Kind == envelope.KindSocketsJoin {
-		return r.interest(changed...)
+	if joins {
+		return r.interest(r.needed(nil, names...)...)
 	}
-	r.disinterest(changed...)
+	r.unused(names...)
 	return nil
 }

@@ -20,9 +20,9 @@ var errDismissed = errors.New("the server has disconnected the client from its n
 func (c *Client) await(what string, ready func() bool) {
 	c.t.Helper()
 	ok := false
-	err := c.conn.Await(func() bool {
+	err := c.current().Await(func() bool {
 		ok = ready()
-		return ok || c.dismissed
+		return ok || c.state == dismissed
 	})
 	if err == nil && !ok {
 		err = errDismissed
@@ -34,7 +34,7 @@ func (c *Client) await(what string, ready func() bool) {
 
 // history is what has come and was not taken, and what has not come, for a failure.
 func (c *Client) history() (text string) {
-	c.conn.Update(func() {
+	c.lock.Update(func() {
 		var events, questions []string
 		for _, e := range c.events {
 			events = append(events, shortened(e.String()))

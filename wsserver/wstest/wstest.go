@@ -5,6 +5,10 @@
 // HTTP request, WebSocket, Engine.IO and Socket.IO, but without a network. A test may run in a
 // bubble of testing/synctest, where an hour passes at once. Make the server in the same bubble.
 //
+// [Client.Return] brings a client back after its connection was dropped by [Client.Abort], or while
+// the server has not noticed yet that it is away, and says to the server what socket.io-client says
+// for the recovery of its session.
+//
 // The client uses a WebSocket from the beginning: the server must have the transport "websocket".
 //
 // All methods may be called concurrently. Methods that can fail the test must be called on its
@@ -74,8 +78,8 @@ func orRoot(namespace string) string {
 	return namespace
 }
 
-// Of connects to another namespace on the same connection. Close, Abort, Wait, Stall and Resume
-// concern the connection as a whole. If the server refuses, the test fails.
+// Of connects to another namespace on the same connection. Close, Abort, Wait, Stall, Resume and
+// Return concern the connection as a whole. If the server refuses, the test fails.
 func (c *Client) Of(namespace string, auth any) *Client {
 	c.t.Helper()
 	other, refusal := c.Try(namespace, auth)
@@ -89,13 +93,9 @@ func (c *Client) Of(namespace string, auth any) *Client {
 // answer, such as {"message":"wrong token"}.
 func (c *Client) Try(namespace string, auth any) (client *Client, refusal json.RawMessage) {
 	c.t.Helper()
-	other := c.newClient(namespace)
-	other.connect(auth)
-	other.await("the answer of namespace "+namespace, func() bool {
-		refusal = other.refusal
-		return other.id != "" || refusal != nil
-	})
-	if refusal != nil {
+	other := c.newClient(namespace, auth)
+	other.connect()
+	if refusal = other.answered(); refusal != nil {
 		return nil, refusal
 	}
 	return other, nil
@@ -103,21 +103,25 @@ func (c *Client) Try(namespace string, auth any) (client *Client, refusal json.R
 
 // Stall stops reading, so that what the server sends stays in the network, which holds 64 KiB of
 // it: nothing is received, and no ping is answered.
-func (c *Client) Stall() { c.conn.Stall() }
+func (c *Client) Stall() { c.current().Stall() }
 
 // Resume ends a stall.
-func (c *Client) Resume() { c.conn.Resume() }
+func (c *Client) Resume() { c.current().Resume() }
 
 // Disconnect leaves the namespace. The connection stays.
 func (c *Client) Disconnect() {
 	c.t.Helper()
 	c.send(&packet.Packet{Type: packet.Disconnect})
-	c.conn.Update(c.lose)
+	c.lock.Update(func() { c.leave(parted) })
 }
 
 // Disconnected returns a channel that is closed when the client has left its namespace: by
-// Disconnect, because the server said so, or because the connection has ended.
-func (c *Client) Disconnected() <-chan struct{} { return c.lost }
+// Disconnect, because the server said so, or because the connection has ended. After a return there
+// is another.
+func (c *Client) Disconnected() (lost <-chan struct{}) {
+	c.lock.Update(func() { lost = c.lost })
+	return lost
+}
 
 // An End is how a connection ended.
 type End struct {
@@ -131,20 +135,20 @@ func (e End) String() string { return wsrig.End(e).String() }
 // Close closes the connection with a Close frame, and waits until the server has closed it, too.
 func (c *Client) Close() End {
 	c.t.Helper()
-	c.conn.Shut()
+	c.current().Shut()
 	return c.Wait()
 }
 
-// Abort drops the connection without a Close frame.
-func (c *Client) Abort() { c.conn.Abort() }
+// Abort drops the connection without a Close frame, as a network does that breaks.
+func (c *Client) Abort() { c.current().Abort() }
 
 // Done is closed when the connection has ended.
-func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
+func (c *Client) Done() <-chan struct{} { return c.current().Done() }
 
 // Wait waits until the connection has ended.
 func (c *Client) Wait() End {
 	c.t.Helper()
-	end, err := c.conn.AwaitEnd()
+	end, err := c.current().AwaitEnd()
 	if err != nil {
 		c.t.Fatalf("wstest: %v%s", err, c.history())
 	}

@@ -88,6 +88,9 @@ func (x *Exchange) WaitHere(c *Call, some <-chan struct{}, collect func() bool) 
 	}
 }
 
+// ID is the request's number among those of this node; 0 for none.
+func (c *Call) ID() uint64 { return c.id }
+
 // SetProbes says whether the broker tells that it does not know a node ([Cluster] Probe).
 func (x *Exchange) SetProbes(probes bool) {
 	x.calls.mu.Lock()

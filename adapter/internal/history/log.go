@@ -9,6 +9,7 @@ package history
 
 import (
 	"reflect"
+	"sort"
 	"time"
 )
 
@@ -19,7 +20,8 @@ type Log[P any] struct {
 	keep  time.Duration // the age that entries may reach
 
 	ring  ring[P]
-	slot  int // what a record takes in memory, in bytes
+	gone  time.Duration // when the last that was forgotten had begun
+	slot  int           // what a record takes in memory, in bytes
 	names names
 	bytes int // of the records and of what they point to, without the names
 }
@@ -34,9 +36,8 @@ type Entry[P any] struct {
 }
 
 // New returns a log that remembers what is not older than keep, and takes up to so many bytes. Those
-// are the payloads, in the size that Fill is told, and what the log itself takes: about 100 and the
-// size of a P for an entry or a change, 16 for each room after an entry's first, and 160 for a name
-// that nothing else in the log has.
+// are the payloads, in the size that Fill is told, and what the log itself takes: about 250 for an
+// entry with a payload of a few words, and as much for a name that no other entry has.
 func New[P any](bytes int, keep time.Duration) *Log[P] {
 	record := int(reflect.TypeFor[record[P]]().Size())
 	return &Log[P]{bound: bytes, keep: keep, slot: record + record/10} // pieces are rounded up
@@ -44,7 +45,7 @@ func New[P any](bytes int, keep time.Duration) *Log[P] {
 
 // Broadcast begins an entry for the members of any of rooms (of all of the namespace, if there are
 // none) that are in none of except, as the rooms are now. It returns the entry's number. Until Fill
-// says what it is, it is due to nobody. The slices are not kept.
+// says what it is, it is due to nobody.
 func (l *Log[P]) Broadcast(now time.Duration, namespace string, rooms, except []string) (n uint64) {
 	n, r := l.begin(now, broadcast)
 	if len(rooms) == 0 {
@@ -57,9 +58,13 @@ func (l *Log[P]) Broadcast(now time.Duration, namespace string, rooms, except []
 	if more := len(rooms) + len(except); more > 0 {
 		r.more = make([]link, 0, more)
 		for _, name := range rooms {
-			r.more = append(r.more, l.names.link(key{room, namespace, name}, n))
+			if link := l.names.link(key{room, namespace, name}, n); link.before != n {
+				r.more = append(r.more, link)
+			} else {
+				l.names.drop(link.chain) // it was named already
+			}
 		}
-		r.rooms = int32(len(rooms))
+		r.rooms = int32(len(r.more))
 		for _, name := range except {
 			r.more = append(r.more, link{chain: l.names.get(key{room, namespace, name})})
 		}
@@ -114,14 +119,13 @@ func (l *Log[P]) Changed(now time.Duration, namespace, id, name string, joined b
 }
 
 // Forget forgets the changes of a member that is gone for good, and what was for it alone. Should
-// the id come again, Missed may be asked only for what came after this. Their numbers, and a small
-// part of their memory, stay until they are the oldest.
+// the id come again, Missed may be asked only for what came after this.
 func (l *Log[P]) Forget(namespace, id string) {
 	c := l.names.chains[key{member, namespace, id}]
 	if c == nil {
 		return
 	}
-	for n := c.last; n > l.horizon(); {
+	for n := c.last; n > l.Horizon(); {
 		r := l.ring.get(n)
 		n = r.first.before
 		l.empty(r)
@@ -138,15 +142,26 @@ func (l *Log[P]) Expire(now time.Duration) {
 // Last returns the number of the last entry or change, 0 before the first.
 func (l *Log[P]) Last() uint64 { return l.ring.last }
 
+// At returns the number of the last entry or change that had begun by a time; 0 if that is not known
+// any more.
+func (l *Log[P]) At(at time.Duration) uint64 {
+	first := l.Horizon() + 1
+	younger := sort.Search(l.Len(), func(i int) bool { return l.ring.get(first+uint64(i)).at > at })
+	if younger == 0 && l.gone > at {
+		return 0
+	}
+	return l.Horizon() + uint64(younger)
+}
+
 // Len is how many entries and changes the log has.
-func (l *Log[P]) Len() int { return int(l.ring.last - l.horizon()) }
+func (l *Log[P]) Len() int { return int(l.ring.last - l.Horizon()) }
 
 // Bytes is what the log takes, about. The map of names may have room for four times as many as
 // there are, which is not counted.
 func (l *Log[P]) Bytes() int { return l.bytes + l.names.bytes }
 
-// horizon is the number of the last that was forgotten, 0 if nothing was.
-func (l *Log[P]) horizon() uint64 { return l.ring.horizon() }
+// Horizon is the number of the last that was forgotten, 0 if nothing was.
+func (l *Log[P]) Horizon() uint64 { return l.ring.horizon() }
 
 // begin appends a record.
 func (l *Log[P]) begin(now time.Duration, k kind) (uint64, *record[P]) {
@@ -166,6 +181,7 @@ func (l *Log[P]) shorten() {
 
 // forget forgets the oldest record, which is r.
 func (l *Log[P]) forget(r *record[P]) {
+	l.gone = r.at
 	l.empty(r)
 	l.bytes -= l.slot
 	l.ring.pop()

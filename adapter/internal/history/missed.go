@@ -7,7 +7,7 @@ import "slices"
 // own only if it is in that. What they were at an entry is found backwards over its changes. ok is
 // false if something above after has been forgotten.
 func (l *Log[P]) Missed(namespace, id string, rooms []string, after uint64) (due []Entry[P], ok bool) {
-	if after < l.horizon() {
+	if after < l.Horizon() {
 		return nil, false
 	}
 	found, changes := l.own(namespace, id, after)
@@ -82,7 +82,7 @@ func (l *Log[P]) walk(found []uint64, c *chain, after uint64) []uint64 {
 	return found
 }
 
-// before returns the number before this record on one of its chains, by the first link of that.
+// before returns the number before this record on one of its chains.
 func (r *record[P]) before(c *chain) uint64 {
 	if r.first.chain == c {
 		return r.first.before

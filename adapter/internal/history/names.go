@@ -68,8 +68,7 @@ func (s *names) get(k key) *chain {
 	return c
 }
 
-// link makes record n the last of a name's chain. The second link of a name that a
-// record has twice leads to the record itself, and is not followed: see record.before.
+// link makes record n the last of a name's chain. If it was that already, it is the one before, too.
 func (s *names) link(k key, n uint64) link {
 	c := s.get(k)
 	l := link{c, c.last}

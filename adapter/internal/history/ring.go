@@ -32,7 +32,8 @@ type record[P any] struct {
 type ring[P any] struct {
 	first, last uint64 // there are none if first is last+1, or both are 0
 	pieces      []*[piece]record[P]
-	base        uint64 // pieces[0] begins with number base*piece
+	base        uint64            // pieces[0] begins with number base*piece
+	spare       *[piece]record[P] // the last that has gone, for the next that comes; nil for none
 }
 
 const piece = 128
@@ -47,7 +48,11 @@ func (r *ring[P]) push() (uint64, *record[P]) {
 		r.base = r.last / piece
 	}
 	if r.last/piece-r.base == uint64(len(r.pieces)) {
-		r.pieces = append(r.pieces, new([piece]record[P]))
+		if r.spare == nil {
+			r.spare = new([piece]record[P])
+		}
+		r.pieces = append(r.pieces, r.spare)
+		r.spare = nil
 	}
 	return r.last, r.get(r.last)
 }
@@ -60,14 +65,15 @@ func (r *ring[P]) get(n uint64) *record[P] {
 	return &r.pieces[n/piece-r.base][n%piece]
 }
 
-// pop takes the first record away, which must be there, and empty.
+// pop takes the first record away, which must be there.
 func (r *ring[P]) pop() {
+	*r.get(r.first) = record[P]{}
 	if r.first++; r.first/piece > r.base {
-		r.pieces[0] = nil
+		r.spare, r.pieces[0] = r.pieces[0], nil
 		r.pieces = r.pieces[1:]
 		r.base++
 	}
 }
 
-// horizon is the number of the last record that is gone, 0 if none is.
+// Horizon is the number of the last record that is gone, 0 if none is.
 func (r *ring[P]) horizon() uint64 { return max(r.first, 1) - 1 }

@@ -108,6 +108,17 @@ func (m *Machine[T, O, B, W]) Fences() uint64 { return m.fence }
 // Last is the number of the last broadcast of this node.
 func (m *Machine[T, O, B, W]) Last() uint64 { return m.ring.newest }
 
+// Lows are, for each other node of which that is known, the number up to which all that concerns this node is settled.
+func (m *Machine[T, O, B, W]) Lows() map[string]uint64 {
+	lows := make(map[string]uint64, len(m.order)+1)
+	for _, p := range m.order {
+		if p.started {
+			lows[p.id] = p.low
+		}
+	}
+	return lows
+}
+
 func (m *Machine[T, O, B, W]) about() About {
 	return About{Age: m.now, Client: m.cfg.Client, Fresh: m.fresh}
 }

@@ -106,7 +106,7 @@ func (m *Machine[T, O, B, W]) endSettles() {
 				s.unsettled = append(s.unsettled, o.id)
 			default:
 				if m.now >= o.askAt() {
-					o.asked = m.now
+					o.asked = max(m.now, 1) // 0 says that it was not, and a node may be as young as that
 					if o.resyncAt != m.now {
 						m.sendResync(o.peer)
 					}

@@ -67,15 +67,6 @@ func (x *Index[M]) Add(id string, value M) bool {
 	return true
 }
 
-// Replace puts value in the place of the value with this id, which keeps its rooms. It reports false if there is none.
-func (x *Index[M]) Replace(id string, value M) bool {
-	n, ok := x.ids[id]
-	if ok {
-		x.members[n].value = value
-	}
-	return ok
-}
-
 // Remove takes a member out of all rooms, in the order of RoomsOf, and out of the index. left, which may be nil, is called after each
 // room with whether that has no member any more; it must not change the index. Remove reports false if the member is not there.
 func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool {
@@ -92,7 +83,7 @@ func (x *Index[M]) Remove(id string, left func(name string, deleted bool)) bool 
 	}
 	for _, ms := range m.in {
 		if name, last := x.removeAt(ms); left != nil {
-			left(name, last && !x.owned(name))
+			left(name, last && !x.Owned(name))
 		}
 	}
 	delete(x.ids, id)
@@ -150,7 +141,7 @@ func (x *Index[M]) Join(id, name string) (joined, created bool) {
 	}
 	r, ok := x.names[name]
 	if !ok {
-		created = !x.owned(name)
+		created = !x.Owned(name)
 		r = x.rooms.alloc()
 		x.rooms.at(r).name = name
 		x.names[name] = r
@@ -197,7 +188,7 @@ func (x *Index[M]) Leave(id, name string) (left, deleted bool) {
 	if len(m.in) == 0 {
 		m.in = nil
 	}
-	return true, deleted && !x.owned(name)
+	return true, deleted && !x.Owned(name)
 }
 
 // find returns the index of room r among the memberships of member n, or -1. It looks through the shorter of both lists.
@@ -230,8 +221,8 @@ func (x *Index[M]) removeAt(ms membership) (name string, last bool) {
 	return name, true
 }
 
-// owned reports whether the member with this id is in the room of its own.
-func (x *Index[M]) owned(id string) bool {
+// Owned reports whether there is a member with this id, and in the room of its own.
+func (x *Index[M]) Owned(id string) bool {
 	n, ok := x.ids[id]
 	return ok && x.members[n].own
 }
@@ -262,7 +253,7 @@ func (x *Index[M]) Count(rooms, except []string) (n int) {
 	case len(rooms) == 0:
 		n = len(x.all)
 	default:
-		if x.owned(rooms[0]) {
+		if x.Owned(rooms[0]) {
 			n = 1
 		}
 		if r, ok := x.names[rooms[0]]; ok {

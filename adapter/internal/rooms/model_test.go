@@ -201,14 +201,6 @@ func against(t *testing.T, rng *rand.Rand, calls int) {
 			if want := m.remove(who); ok != there || !slices.Equal(got, want) {
 				t.Fatalf("Remove(%q) is %v, from %q, want %q", who, ok, got, want)
 			}
-		case 12:
-			_, there := m.values[who]
-			if ok := x.Replace(who, call); ok != there {
-				t.Fatalf("Replace(%q) is %v", who, ok)
-			}
-			if there {
-				m.values[who] = call
-			}
 		case 3, 4, 5:
 			name := room()
 			left, deleted := x.Leave(who, name)

@@ -30,6 +30,9 @@ type Carrier interface {
 	// Idle reports whether an end would be noticed by nobody at the moment, since the client neither listens nor has missed anything.
 	Idle() bool
 
+	// HeardAll reports, once nothing is left of the carrier after GoAway, whether the client has shown that it had everything.
+	HeardAll() bool
+
 	Waiting() (out, in outbox.Waiting) // what waits for the client, and what has come of a message that is not complete
 	Taken() uint32                     // how many bytes the client has taken in all; it wraps
 	PingTaken() bool                   // whether the client has got the last ping

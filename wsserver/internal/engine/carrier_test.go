@@ -133,6 +133,7 @@ func (c *stream) Pause()                            { c.pause(true) }
 func (c *stream) Resume()                           { c.pause(false) }
 func (c *stream) Close()                            { c.queue.CloseAfterFlush(nil) }
 func (c *stream) GoAway()                           { c.Close() }
+func (c *stream) HeardAll() bool                    { return false }
 func (c *stream) Dismiss()                          { c.Close() }
 func (c *stream) Abort()                            { c.gone() }
 func (c *stream) Idle() bool                        { return false }

@@ -99,6 +99,10 @@ func (s *Session) Close(reason error) { s.end(ownerError{reason}, endOrderly) }
 // GoAway is Close when the server goes away, and the client is to connect to another: it has closeTimeout to take what is left.
 func (s *Session) GoAway(reason error) { s.end(ownerError{reason}, endGoingAway) }
 
+// HeardAll reports, once nothing is left of the session after GoAway, whether the client has shown that it had everything that was sent
+// before.
+func (s *Session) HeardAll() bool { return s.carried.Load() != nil && s.carrier().HeardAll() }
+
 // Abort ends the session, unless it has ended, and what carries it, at once.
 func (s *Session) Abort() { s.end(errAborted, endAborted) }
 

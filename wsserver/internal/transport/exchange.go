@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/budget"
@@ -50,6 +51,7 @@ type Exchange struct {
 	budget   *budget.Budget
 	box      outbox.Mailbox
 	ending   chan struct{} // closed when the session is over
+	heardAll atomic.Bool
 
 	mu      sync.Mutex    // guards what follows
 	waits   *Take         // waits for something
@@ -170,6 +172,10 @@ func (x *Exchange) Close() {
 	x.mu.Unlock()
 	x.box.CloseAfterFlush(closePacket)
 }
+
+// HeardAll implements the engine's Carrier: the close packet was the answer to a request of its own, and so
+// the client had all answers before.
+func (x *Exchange) HeardAll() bool { return x.heardAll.Load() }
 
 // GoAway is Close: a close packet has no reason.
 func (x *Exchange) GoAway() { x.Close() }

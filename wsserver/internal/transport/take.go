@@ -117,6 +117,7 @@ func (t *Take) carry(frames []*outbox.Frame, last bool) {
 		t.Payload, t.NoCompress = []byte{packet}, true
 		return
 	}
+	x.heardAll.Store(last && len(frames) == 1 && frames[0] == closePacket)
 	t.Payload, t.NoCompress = payloadOf(frames)
 	x.budget.Add(len(t.Payload)) // what goes to one client is its own, however many share its frames
 	if last {

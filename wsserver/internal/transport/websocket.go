@@ -64,6 +64,7 @@ const (
 	wsClosed                      // the descriptor is gone
 	wsPaused                      // the owner does not want to read
 	wsHeld                        // nothing is read until a message is inflated
+	wsHeard                       // the peer has answered the Close frame of GoAway
 )
 
 // Serve makes w the WebSocket of nc, which belongs to it from then on. deflate is what [Upgrade] says was negotiated. Nothing is read before
@@ -162,6 +163,23 @@ func (w *WebSocket) Close() { w.CloseWith(CloseNoStatus) }
 
 // GoAway is CloseWith the code of a server that goes down (RFC 6455 section 7.4.1).
 func (w *WebSocket) GoAway() { w.CloseWith(CloseGoingAway) }
+
+// HeardAll implements the engine's Carrier: after GoAway, the peer has answered with the same code (RFC
+// 6455 section 5.5.1), and so has what was sent before.
+func (w *WebSocket) HeardAll() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state&wsHeard != 0
+}
+
+// heard takes the code of the peer's Close frame.
+func (w *WebSocket) heard(code CloseCode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if code == CloseGoingAway && w.state&wsFlushed != 0 {
+		w.state |= wsHeard
+	}
+}
 
 // Dismiss is Close: the peer waits for the closing handshake whoever has ended the session.
 func (w *WebSocket) Dismiss() { w.Close() }
@@ -296,6 +314,7 @@ func (h *frameHandler) Control(op Opcode, payload []byte) error {
 		w.queue.Send(&outbox.Frame{Bytes: AppendFrame(nil, OpPong, payload)})
 	case OpClose:
 		code, _ := ParseClose(payload)
+		w.heard(code)
 		w.closeFor(code, wsPeer, ErrPeerClosed)
 	}
 	return nil

@@ -40,6 +40,9 @@ type Config struct {
 
 	// Early are text messages that are sent behind the request, without waiting for its answer.
 	Early []string
+
+	// Lock is for connections that share one. nil means one of its own.
+	Lock *Lock
 }
 
 // End is how a connection ended.
@@ -66,9 +69,8 @@ type Conn struct {
 
 	writeMu sync.Mutex // held while something is written, which so stays whole
 
-	mu       sync.Mutex    // guards what follows, and what users of Update keep
-	changed  chan struct{} // closed when anything below changes, and replaced
-	messages []message     // for Read
+	*Lock              // guards what follows, and what users of Update keep
+	messages []message // for Read
 	pings    int
 	silent   bool // answers no ping
 	rude     bool // answers no Close frame
@@ -109,7 +111,10 @@ func Open(t testing.TB, nc net.Conn, cfg Config) (*Conn, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = time.Minute
 	}
-	c := &Conn{t: t, nc: nc, cfg: cfg, done: make(chan struct{}), changed: make(chan struct{})}
+	if cfg.Lock == nil {
+		cfg.Lock = NewLock()
+	}
+	c := &Conn{t: t, nc: nc, cfg: cfg, done: make(chan struct{}), Lock: cfg.Lock}
 	c.reader.Config = &readerConfig
 	r, err := c.handshake()
 	if err != nil {
@@ -121,7 +126,7 @@ func Open(t testing.TB, nc net.Conn, cfg Config) (*Conn, error) {
 }
 
 // Start begins to read. receive gets the server's messages, but for pings; message is its own during
-// the call; an error ends the connection. ending is called under the lock of [Conn.Update] when the
+// the call; an error ends the connection. ending is called under the lock of [Lock.Update] when the
 // server's Close frame has come, and when the connection has ended.
 func (c *Conn) Start(receive func(binary bool, message []byte) error, ending func()) {
 	c.receive, c.ending = receive, ending
@@ -173,16 +178,7 @@ func (c *Conn) finish(err error) {
 	})
 }
 
-// Update changes something under the lock of the Conn that others may wait for by Await.
-func (c *Conn) Update(change func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	change()
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// Await waits until ready, which is called under the lock of Update, returns true. It returns an error
+// Await waits until ready, which is called under the lock, returns true. It returns an error
 // if that does not happen in time, or can happen no more since the connection has ended.
 func (c *Conn) Await(ready func() bool) error {
 	timeout := time.NewTimer(c.cfg.Timeout)
