@@ -208,6 +208,7 @@ func (l *loaded) check(g *giving) {
 	if server.HTTP.Cookie.Name == "" {
 		server.HTTP.Cookie = nil
 	}
+	l.checkRecovery(g)
 	l.checkServer(g, *server)
 	l.checkNATS(g)
 	l.checkEmbedded(g)

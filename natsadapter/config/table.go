@@ -15,6 +15,9 @@ import (
 type values struct {
 	Server wsserver.Config
 
+	Recovery       bool // Server.Recovery counts
+	RecoverySecret string
+
 	Adapter      string
 	Addr         []string
 	TLS          struct{ Cert, Key string }
@@ -108,6 +111,14 @@ var tables = []table{
 		{key: "compression.http", field: "Server.Compression.HTTP", help: "whether answers to clients that poll are compressed"},
 		{key: "compression.threshold", field: "Server.Compression.Threshold", zero: "1KiB", traits: size, help: "from which size on something is compressed"},
 	}},
+	{"Recovery of clients that were away", []row{
+		{key: "recovery", field: "Recovery", help: "whether a client that was away goes on with its session, and gets what it has missed; the same on all nodes"},
+		{key: "recovery-max-away", field: "Server.Recovery.MaxAway", zero: "2m", least: "1s", help: "how long a client may be away"},
+		{key: "recovery-log-bytes", field: "Server.Recovery.LogBytes", zero: "64MiB", traits: size, help: "the memory for events that clients may have missed; who needs older ones is not recovered"},
+		{key: "recovery-max-sessions", field: "Server.Recovery.MaxSessions", zero: "100000", help: "how many clients may be away at a time; one more ends the session of the one that went first"},
+		{key: "recovery-skip-middlewares", field: "Server.Recovery.SkipMiddlewares", help: "whether recovered clients connect without the program's middlewares, as with Socket.IO"},
+		{key: "recovery-secret", field: "RecoverySecret", zero: "each node makes a key", traits: secret, help: "what clients' secrets are signed with; the same on all nodes, at least 16 random bytes"},
+	}},
 	{"Limits", []row{
 		{key: "limits.max-payload", field: "Server.Limits.MaxPayload", zero: "1MB", traits: size, help: "one message of a client, with its attachments"},
 		{key: "limits.attachments", field: "Server.Limits.Packet.Attachments", zero: "10", help: "attachments of one packet"},
@@ -169,6 +180,7 @@ var tables = []table{
 var byCode = map[string]string{
 	"Adapter":          "made from the setting adapter",
 	"HTTP.AllowOrigin": "a function", "HTTP.AllowRequest": "a function", "HTTP.Key": "a function", "HTTP.ClientFiles": "the program's files",
+	"Recovery.Data": "a value of Go", "Recovery.Secret": "made from the setting recovery-secret",
 	"Codec": "a value of Go", "Tracer": "a value of Go", "OnError": "a function", "Cluster.OnLoss": "a function",
 	"Logger":            "made from the settings log.level and log.format",
 	"HTTP.Cookie.Value": "the server's", "HTTP.Cookie.HttpOnly": "always true", "HTTP.Cookie.Quoted": "the server's",
@@ -202,7 +214,11 @@ func newValues(p Program) *values {
 	if v.Adapter == "" && p.Server.Adapter == nil {
 		v.Adapter = "memory:"
 	}
-	v.Server.HTTP.CORS, v.Server.HTTP.Cookie = new(wsserver.CORS), new(http.Cookie)
+	v.Server.HTTP.CORS, v.Server.HTTP.Cookie, v.Server.Recovery = new(wsserver.CORS), new(http.Cookie), new(wsserver.Recovery)
+	if p.Server.Recovery != nil {
+		*v.Server.Recovery = *p.Server.Recovery
+		v.Recovery, v.RecoverySecret = true, string(p.Server.Recovery.Secret)
+	}
 	if p.Server.HTTP.CORS != nil {
 		*v.Server.HTTP.CORS = *p.Server.HTTP.CORS
 	}

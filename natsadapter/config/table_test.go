@@ -183,7 +183,7 @@ func TestDefaults(t *testing.T) {
 			text := strings.Join(strings.Fields(docs[field]), " ")
 			var spelled []string
 			if d, err := time.ParseDuration(row.zero); err == nil {
-				spelled = []string{durationText(d)}
+				spelled = []string{durationText(d), fmt.Sprintf("%d minutes", d/time.Minute)}
 			} else if n, err := bytesOf(row.zero); err == nil {
 				spelled = []string{grouped(n), spaced(row.zero)}
 			} else {

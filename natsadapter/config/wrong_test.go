@@ -69,6 +69,11 @@ var wrongCases = []wrongCase{
 	{args: "start", want: "argument 1: it stands alone: want flags only, such as -addr :8080"},
 	{args: "-addr :1 -addr :2", want: "flag -addr: given twice, also by flag -addr: want one of them"},
 	{args: "-node-name " + strings.Repeat("n", 129), want: `flag -node-name: "` + strings.Repeat("n", 64) + `", of 129 bytes, cannot be a node's name: want at most 128 bytes of printable UTF-8`},
+	{args: "-recovery-max-away 5m", want: "flag -recovery-max-away: it is of no use without recovery: want recovery, too"},
+	{args: "-recovery-secret-file DIR/other", other: "hidden", want: "flag -recovery-secret-file: it is of no use without recovery: want recovery, too"},
+	{args: "-recovery -recovery-max-away 5ms", want: `flag -recovery-max-away: "5ms" is out of range: want at least 1s`},
+	{args: "-recovery -recovery-log-bytes -1", want: `flag -recovery-log-bytes: "-1" is negative: want 0 or more`},
+	{args: "-recovery -recovery-secret hidden", want: "flag -recovery-secret: it has 6 bytes: want 16 random bytes or more"},
 
 	// A wrong file.
 	{args: "-config DIR/chatt.yaml", file: "addr: :1", want: "flag -config: there is no file DIR/chatt.yaml: want DIR/chat.yaml"},

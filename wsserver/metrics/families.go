@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -83,7 +84,7 @@ const (
 	isCounter = prometheus.CounterValue
 )
 
-var families = append(serverFamilies, clusterFamilies...)
+var families = slices.Concat(serverFamilies, recoveryFamilies, clusterFamilies)
 
 // serverFamilies are what a server does for its own clients.
 var serverFamilies = []family{

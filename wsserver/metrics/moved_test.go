@@ -35,6 +35,7 @@ func TestMoved(t *testing.T) {
 		"acknowledgements":   {do: acks},
 		"volatile frames":    {cfg: wsserver.Config{Limits: wsserver.Limits{QueueBytes: 64 << 10}}, do: volatile},
 		"what a client asks": {do: waiting},
+		"recovery":           {cfg: wsserver.Config{Recovery: &wsserver.Recovery{MaxSessions: 1, Secret: []byte("secret")}}, do: recovered},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
