@@ -26,6 +26,8 @@ Flags:
   -publishes n     how many publishes a run has, instead of -duration
   -nodes list      sizes of clusters, such as 1,3; more than one node is joined
                    by a NATS server that is started for it (default 1,3)
+  -recovery        measure each of the servers with Config.Recovery, too; idle
+                   sockets with it alone
   -idle n          idle sockets whose memory is measured; 0 leaves it out
                    (default 5000)
   -settle d        how long after their connecting (default 1m)
@@ -48,6 +50,7 @@ type config struct {
 	Duration   time.Duration `json:"duration_ns"`
 	Publishes  int           `json:"publishes"` // 0 means that Duration counts
 	Nodes      []int         `json:"nodes"`
+	Recovery   bool          `json:"recovery"`
 	Idle       int           `json:"idle"`
 	Settle     time.Duration `json:"settle_ns"`
 	Runs       int           `json:"runs"`
@@ -83,6 +86,7 @@ func parse(args []string) (config, error) {
 	flags.DurationVar(&cfg.Duration, "duration", 3*time.Second, "")
 	flags.IntVar(&cfg.Publishes, "publishes", 0, "")
 	flags.StringVar(&nodes, "nodes", "1,3", "")
+	flags.BoolVar(&cfg.Recovery, "recovery", false, "")
 	flags.IntVar(&cfg.Idle, "idle", 5000, "")
 	flags.DurationVar(&cfg.Settle, "settle", time.Minute, "")
 	flags.IntVar(&cfg.Runs, "runs", 3, "")
@@ -161,6 +165,9 @@ func (cfg config) setups() []setup {
 	}
 	for _, n := range cfg.Nodes {
 		all = append(all, setup{Nodes: n})
+		if cfg.Recovery {
+			all = append(all, setup{Nodes: n, Recovery: true})
+		}
 	}
 	return all
 }

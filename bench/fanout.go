@@ -11,14 +11,20 @@ import (
 type setup struct {
 	Nodes int `json:"nodes,omitempty"` // of the Socket.IO server; with more than one, a NATS server joins them
 	Batch int `json:"batch,omitempty"` // frames a write of the bare loop, if Nodes is 0
+
+	Recovery bool `json:"recovery,omitempty"` // of the Socket.IO server: on
 }
 
 func (s setup) String() string {
+	with := ""
+	if s.Recovery {
+		with = ", recovery"
+	}
 	switch {
 	case s.Nodes == 1:
-		return "belfry, 1 node"
+		return "belfry, 1 node" + with
 	case s.Nodes > 1:
-		return fmt.Sprintf("belfry, %d nodes", s.Nodes)
+		return fmt.Sprintf("belfry, %d nodes%s", s.Nodes, with)
 	case s.Batch == 1:
 		return "bare write loop, 1 frame a write"
 	}
@@ -88,17 +94,17 @@ func (f *field) stop() error {
 	return errors.Join(errs...)
 }
 
-// open starts nodes servers that know each other, and what they need. It returns their addresses.
-func (f *field) open(ctx context.Context, nodes, sockets int) (addresses []string, err error) {
-	cfg := serverConfig{Sockets: sockets}
-	if nodes > 1 {
+// open starts the servers of a setup, which know each other, and what they need. It returns their addresses.
+func (f *field) open(ctx context.Context, s setup, sockets int) (addresses []string, err error) {
+	cfg := serverConfig{Sockets: sockets, Recovery: s.Recovery}
+	if s.Nodes > 1 {
 		var urls brokerAddresses
 		if f.broker, err = f.start(ctx, "broker", brokerConfig{}, &urls); err != nil {
 			return nil, err
 		}
 		cfg.Broker = urls.Client
 	}
-	for range nodes {
+	for range s.Nodes {
 		var address string
 		s, err := f.start(ctx, "server", cfg, &address)
 		if err != nil {
@@ -194,7 +200,7 @@ func measureFanout(ctx context.Context, cfg config, s setup, number int) (result
 	defer func() { err = errors.Join(err, f.stop()) }()
 	dial := dialArgs{Bare: s.Nodes == 0, Sockets: cfg.Members, Join: true, Publishers: cfg.Publishers, Size: cfg.Size}
 	if s.Nodes > 0 {
-		dial.Addresses, err = f.open(ctx, s.Nodes, cfg.Members+cfg.Publishers)
+		dial.Addresses, err = f.open(ctx, s, cfg.Members+cfg.Publishers)
 	} else {
 		dial.Addresses, err = f.openBare(ctx, bareConfig{Members: cfg.Members, Batch: s.Batch, Size: cfg.Size})
 		dial.Publishers = 1

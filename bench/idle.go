@@ -32,7 +32,7 @@ func natural(m memory) int64 { return m.Natural.Anonymous }
 func measureIdle(ctx context.Context, cfg config, number int) (result *idle, err error) {
 	f := new(field)
 	defer func() { err = errors.Join(err, f.stop()) }()
-	addresses, err := f.open(ctx, 1, idleBase+cfg.Idle)
+	addresses, err := f.open(ctx, setup{Nodes: 1, Recovery: cfg.Recovery}, idleBase+cfg.Idle)
 	if err != nil {
 		return nil, err
 	}

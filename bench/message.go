@@ -41,16 +41,24 @@ func newMessageParser(size int) messageParser {
 	return messageParser{filler: bytes.Repeat([]byte("x"), size-minSize), length: len(messagePrefix) + size + len(messageSuffix)}
 }
 
-// parse takes a packet apart. It reports false for any that is not exactly what [appendEvent] makes.
+// parse takes a packet apart. It reports false for any that is not exactly what [appendEvent] makes, but
+// for the offset that a server with recovery puts behind it.
 func (m *messageParser) parse(packet []byte) (publisher, number int, ok bool) {
-	if len(packet) != m.length || string(packet[:len(messagePrefix)]) != messagePrefix {
+	if len(packet) < m.length || string(packet[:len(messagePrefix)]) != messagePrefix || !ends(packet[m.length-len(messageSuffix):]) {
 		return 0, 0, false
 	}
-	data := packet[len(messagePrefix) : len(packet)-len(messageSuffix)]
+	data := packet[len(messagePrefix) : m.length-len(messageSuffix)]
 	publisher, ok1 := digits(data[:publisherDigits])
 	number, ok2 := digits(data[publisherDigits:minSize])
-	ok = ok1 && ok2 && bytes.Equal(data[minSize:], m.filler) && string(packet[len(packet)-len(messageSuffix):]) == messageSuffix
-	return publisher, number, ok
+	return publisher, number, ok1 && ok2 && bytes.Equal(data[minSize:], m.filler)
+}
+
+// ends reports whether a packet may end so.
+func ends(rest []byte) bool {
+	if offset, ok := bytes.CutPrefix(rest, []byte(`","`)); ok {
+		return len(offset) < 32 && bytes.IndexByte(offset, '"') == len(offset)-len(messageSuffix) && bytes.HasSuffix(offset, []byte(messageSuffix))
+	}
+	return string(rest) == messageSuffix
 }
 
 func digits(text []byte) (n int, ok bool) {

@@ -140,7 +140,9 @@ func (r *report) setups() []setup {
 			all = append(all, f.Setup)
 		}
 	}
-	slices.SortFunc(all, func(a, b setup) int { return cmp.Or(a.Nodes-b.Nodes, a.Batch-b.Batch) })
+	slices.SortFunc(all, func(a, b setup) int {
+		return cmp.Or(a.Nodes-b.Nodes, a.Batch-b.Batch, cmp.Compare(a.String(), b.String()))
+	})
 	return all
 }
 

@@ -23,6 +23,8 @@ const room = "room"
 type serverConfig struct {
 	Broker  string `json:"broker"`  // URL of the NATS server; empty means one node
 	Sockets int    `json:"sockets"` // how many will come
+
+	Recovery bool `json:"recovery"`
 }
 
 // serverStats is how a server stands. The counts are those since it began.
@@ -95,6 +97,9 @@ func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	config := wsserver.Config{Logger: log}
+	if cfg.Recovery {
+		config.Recovery = &wsserver.Recovery{}
+	}
 	if cfg.Broker != "" {
 		config.Adapter = natsadapter.New(natsadapter.Config{URL: cfg.Broker, Cluster: "bench", Logger: log})
 	}
