@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"test/servers":                 {"adapter", "adapter/packet", "test/kit", "wsserver", "wsserver/wstest", "std"},
 	"test/chaos":                   {"std"},
 	"test/soak":                    {"adapter", "adapter/cluster", "adapter/emitter", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
+	"test/returns":                 {"adapter/cluster", "adapter/sockets", "natsadapter", "natsadapter/embedded", "test/child", "wsserver", "github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
 	"test/leak":                    {"std"},
 	"test/slowlink":                {"test/need", "std"},
 	"test/protocol":                {"std"},

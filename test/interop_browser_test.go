@@ -42,6 +42,7 @@ type browserRun struct {
 	Mode    string         `json:"mode"`
 	Options map[string]any `json:"options,omitempty"`
 	Only    []string       `json:"only,omitempty"`
+	Plan    *recoveryPlan  `json:"plan,omitempty"` // for the checks of node/recoverychecks.mjs
 }
 
 // TestClientInBrowser has the bundles of the official client make the checks of node/checks.mjs in a real browser, from pages of the
@@ -64,18 +65,21 @@ func TestClientInBrowser(t *testing.T) {
 		}
 		return few
 	}
+	run := func(name, page, url, mode string, options map[string]any, only []string) browserRun {
+		return browserRun{Name: name, Page: page, URL: url, Mode: mode, Options: options, Only: only}
+	}
 	plan := []browserRun{
-		{"own origin, default", own.url, own.url, "default", none, few(nil, browserFew...)}, // all have no names
-		{"other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, few(browserPolling, "connect", "auth", "binary, also nested")},
-		{"other origin, default, no credentials", elsewhere.URL, open.url, "default", none, few(browserCore, "connect", "upgrade")},
-		{"other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, few(browserCore, "connect", "binary, also nested")},
-		{"unknown origin, polling", elsewhere.URL, own.url, "polling", none, refused},
-		{"unknown origin, websocket", elsewhere.URL, own.url, "websocket", none, refused},
+		run("own origin, default", own.url, own.url, "default", none, few(nil, browserFew...)), // all have no names
+		run("other origin, polling, credentials", elsewhere.URL, known.url, "polling", credentials, few(browserPolling, "connect", "auth", "binary, also nested")),
+		run("other origin, default, no credentials", elsewhere.URL, open.url, "default", none, few(browserCore, "connect", "upgrade")),
+		run("other origin, default, msgpack", elsewhere.URL, msgpack.url, "default-msgpack", credentials, few(browserCore, "connect", "binary, also nested")),
+		run("unknown origin, polling", elsewhere.URL, own.url, "polling", none, refused),
+		run("unknown origin, websocket", elsewhere.URL, own.url, "websocket", none, refused),
 	}
 	if *everyMode {
 		plan = append(plan,
-			browserRun{"other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore},
-			browserRun{"own origin, polling, msgpack", msgpack.url, msgpack.url, "polling-msgpack", none, browserCore})
+			run("other origin, websocket", elsewhere.URL, open.url, "websocket", none, browserCore),
+			run("own origin, polling, msgpack", msgpack.url, msgpack.url, "polling-msgpack", none, browserCore))
 	}
 	runs, err := json.Marshal(plan)
 	if err != nil {
@@ -150,10 +154,12 @@ func interopPage() http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, `<!doctype html><title>checks</title><link rel="icon" href="data:,">`)
 	})
-	mux.HandleFunc("GET /checks.mjs", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-		http.ServeFile(w, r, "node/checks.mjs")
-	})
+	for _, script := range []string{"checks.mjs", "recoverychecks.mjs"} {
+		mux.HandleFunc("GET /"+script, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+			http.ServeFile(w, r, "node/"+script)
+		})
+	}
 	bundles := http.FileServer(http.Dir("node/node_modules/socket.io-client/dist"))
 	mux.Handle("GET /client/", http.StripPrefix("/client", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, ".js") {

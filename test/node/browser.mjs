@@ -1,5 +1,5 @@
 // checks.mjs in a real browser, with the bundles that socket.io-client is published with.
-// Usage: node browser.mjs CHROMIUM JSON. JSON is a list of runs, {"name", "page", "url", "mode", "options", "only"}: page is the
+// Usage: node browser.mjs CHROMIUM JSON. JSON is a list of runs, {"name", "page", "url", "mode", "options", "only", "plan"}: plan is for the checks of recoverychecks.mjs, page is the
 // address of a page, url that of the server, options are the client's. Output and exit status are those of interop.mjs, with the run's name before the check's.
 import { launch } from "./chromium.mjs";
 
@@ -25,9 +25,9 @@ async function make(address, runs) {
     name = run.name;
     await page.addScriptTag({ url: run.mode.endsWith("-msgpack") ? "/client/socket.io.msgpack.min.js" : "/client/socket.io.js" });
     await page.evaluate(async (run) => {
-      const { run: runChecks } = await import("/checks.mjs");
-      const { url, mode, options, only } = run;
-      await runChecks({ io, url, mode, options, only, workers: 2, browser: true }, report);
+      const { url, mode, options, only, plan } = run;
+      const { run: runChecks } = await import(plan ? "/recoverychecks.mjs" : "/checks.mjs");
+      await runChecks({ io, url, mode, options, only, plan, workers: 2, browser: true }, report);
     }, run);
   }
 }

@@ -1,26 +1,26 @@
 // What a user of socket.io-client sees, as checks against the application of reference.mjs. It runs in Node.js and in a browser.
 // Every check has connections and rooms of its own, so that many run at once. What must not come is known by something later that has.
 
-const patience = 240_000; // milliseconds that a check may take: the machine may be busy, and only a failure takes so long
+export const patience = 240_000; // milliseconds that a check may take: the machine may be busy, and only a failure takes so long
 
 // run makes all checks in a mode and gives report the result of each. io is the client's; parser is undefined for its own; options are
 // added to those of every client. workers is how many checks run at once. A browser opens only six connections to a host, so checks with
-// many clients are not for it.
-export async function run({ io, url, mode, parser, options, only = [], workers = 8, browser = false }, report) {
+// many clients are not for it. time is what a check may take, in milliseconds. suite and make are for other checks than these: by name, and what makes a Test of its arguments.
+export async function run({ io, url, mode, parser, options, only = [], workers = 8, browser = false, time = patience, suite = checks, make = (...args) => new Test(...args) }, report) {
   const kind = mode.replace(/-msgpack$/, "");
   const transports = { websocket: ["websocket"], polling: ["polling"], default: ["polling", "websocket"] }[kind];
   if (!transports) throw new Error("no such mode: " + mode);
   asBuffers = browser && mode.endsWith("-msgpack");
-  const queue = Object.entries(checks).filter(([name, c]) =>
+  const queue = Object.entries(suite).filter(([name, c]) =>
     only.length ? only.includes(name) : (!c.modes || c.modes.includes(kind)) && !(browser && c.manyClients),
   );
   const worker = async () => {
     for (let next; (next = queue.shift()); ) {
       const [name, { body }] = next;
       const start = Date.now();
-      const t = new Test(io, url, kind, mode.endsWith("-msgpack"), { transports, parser, forceNew: true, reconnection: false, timeout: patience, ...options });
+      const t = make(io, url, kind, mode.endsWith("-msgpack"), { transports, parser, forceNew: true, reconnection: false, timeout: patience, ...options });
       let timer;
-      const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("timed out during: " + t.step)), patience)));
+      const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("timed out during: " + t.step)), time)));
       try {
         await Promise.race([body(t), late]);
         report({ name, ok: true, detail: t.detail, ms: Date.now() - start });
@@ -66,14 +66,14 @@ const brief = (s) => (s.length > 300 ? s.slice(0, 300) + "..." : s);
 
 // In a browser, the msgpack parser of npm takes an Uint8Array for an object, and only an ArrayBuffer for binary.
 let asBuffers = false;
-const bytes = (...b) => (asBuffers ? new Uint8Array(b).buffer : new Uint8Array(b));
+export const bytes = (...b) => (asBuffers ? new Uint8Array(b).buffer : new Uint8Array(b));
 
-const upTo = (n) => [...Array(n).keys()];
+export const upTo = (n) => [...Array(n).keys()];
 
 let unique = 0;
 
 // A Test is one check's run.
-class Test {
+export class Test {
   step = "connecting";
   detail = "";
   clients = [];
@@ -118,7 +118,7 @@ class Test {
 }
 
 // A Client is a socket with everything that it has received.
-class Client {
+export class Client {
   events = [];
   waiting = [];
 
@@ -173,7 +173,7 @@ class Client {
   }
 }
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 check("connect", async (t) => {
   const c = t.client();

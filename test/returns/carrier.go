@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// patience is how long a client waits for what it is due, while it connects.
+const patience = 20 * time.Second
+
+// errLeft is the error of receive after leave.
+var errLeft = errors.New("the client has left the connection")
+
+// A carrier carries the messages of a client: Engine.IO's packets. One goroutine receives; the other
+// methods are for any.
+type carrier interface {
+	send(packet string) error
+	receive() ([]string, error)
+	leave()   // ends receive, and leaves the connection open and unread
+	abandon() // closes the connection without a word
+}
+
+// A socket is a WebSocket.
+type socket struct {
+	net.Conn
+	r *bufio.Reader
+
+	mu   sync.Mutex // held while something is written
+	left bool
+}
+
+// dial opens a WebSocket, as a session of its own or for the one with this id.
+func dial(ctx context.Context, host, sid string) (*socket, error) {
+	url := "ws://" + host + "/socket.io/?EIO=4&transport=websocket"
+	if sid != "" {
+		url += "&sid=" + sid
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	nc, ahead, _, err := ws.Dial(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{Conn: nc, r: bufio.NewReaderSize(nc, 1024)}
+	if ahead != nil {
+		s.r = ahead
+	}
+	return s, nil
+}
+
+func (s *socket) send(packet string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wsutil.WriteClientText(s.Conn, []byte(packet))
+}
+
+func (s *socket) receive() ([]string, error) {
+	for {
+		h, err := ws.ReadHeader(s.r)
+		if err != nil {
+			return nil, s.ended(err)
+		}
+		body := make([]byte, h.Length)
+		if _, err := io.ReadFull(s.r, body); err != nil {
+			return nil, s.ended(err)
+		}
+		switch h.OpCode {
+		case ws.OpText:
+			return []string{string(body)}, nil
+		case ws.OpClose:
+			code, reason := ws.ParseCloseFrameData(body)
+			return nil, fmt.Errorf("the server closed the WebSocket: %d %s", code, reason)
+		}
+	}
+}
+
+func (s *socket) ended(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return errLeft
+	}
+	return err
+}
+
+func (s *socket) leave() {
+	s.mu.Lock()
+	s.left = true
+	s.mu.Unlock()
+	s.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (s *socket) abandon() { s.Close() }
+
+// polling is long-polling.
+type polling struct {
+	web    *http.Client
+	host   string
+	url    string
+	sid    string
+	ctx    context.Context
+	cancel context.CancelFunc
+	left   chan struct{}
+	once   sync.Once
+	mu     sync.Mutex // held by a POST: a client sends one at a time
+}
+
+// poll opens a session that polls.
+func poll(ctx context.Context, web *http.Client, host string) (*polling, error) {
+	url := "http://" + host + "/socket.io/?EIO=4&transport=polling"
+	p := &polling{web: web, host: host, url: url, left: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	packets, err := p.receive()
+	if err == nil {
+		_, rest, _ := strings.Cut(packets[0], `"sid":"`)
+		if p.sid, _, _ = strings.Cut(rest, `"`); p.sid == "" {
+			err = fmt.Errorf("no session in %q", packets[0])
+		}
+	}
+	if err != nil {
+		p.cancel()
+		return nil, err
+	}
+	p.url += "&sid=" + p.sid
+	return p, nil
+}
+
+func (p *polling) send(packet string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := p.do(http.MethodPost, packet)
+	return err
+}
+
+func (p *polling) receive() ([]string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	came := make(chan answer, 1)
+	go func() { // until the server answers, or abandon
+		text, err := p.do(http.MethodGet, "")
+		came <- answer{text, err}
+	}()
+	select {
+	case <-p.left:
+		return nil, errLeft
+	case a := <-came:
+		return strings.Split(a.text, "\x1e"), a.err
+	}
+}
+
+func (p *polling) do(method, body string) (string, error) {
+	r, err := http.NewRequestWithContext(p.ctx, method, p.url, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	answer, err := p.web.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return string(text), err
+}
+
+func (p *polling) leave()   { p.once.Do(func() { close(p.left) }) }
+func (p *polling) abandon() { p.cancel() }
+
+// upgrade changes to a WebSocket, as the official client does. The client does not poll meanwhile.
+func (p *polling) upgrade() (*socket, error) {
+	s, err := dial(p.ctx, p.host, p.sid)
+	if err != nil {
+		return nil, err
+	}
+	s.SetDeadline(time.Now().Add(patience))
+	if err = s.send("2probe"); err == nil {
+		var got []string
+		if got, err = s.receive(); err == nil && got[0] != "3probe" {
+			err = fmt.Errorf("the answer to the probe is %q", got)
+		}
+	}
+	if err == nil {
+		err = s.send("5")
+	}
+	if err != nil {
+		s.abandon()
+		return nil, err
+	}
+	s.SetDeadline(time.Time{})
+	return s, nil
+}
