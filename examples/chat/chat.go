@@ -76,8 +76,10 @@ func newChat(
 	wsserver.OnAck(c.ns, "leave", c.leave)
 	wsserver.OnAck(c.ns, "say", c.say)
 	wsserver.OnAck(c.ns, "kill", c.killOne)
-	c.ns.OnJoinRoom(func(s *wsserver.Socket, room string) { c.moved("joined", s, room) })
-	c.ns.OnLeaveRoom(func(s *wsserver.Socket, room string) { c.moved("left", s, room) })
+	c.ns.OnJoinRoom(func(s *wsserver.Socket, room string) {
+		c.moved("joined", s, room, s.Recovered() && !s.Connected())
+	})
+	c.ns.OnLeaveRoom(func(s *wsserver.Socket, room string) { c.moved("left", s, room, lost(s)) })
 	return c
 }
 
@@ -121,14 +123,23 @@ func (c *chat) leave(_ context.Context, s *wsserver.Socket, room string) (done, 
 	return done{}, nil
 }
 
-// moved tells a room that a socket of this node has joined or left it, in whatever way.
-func (c *chat) moved(event string, s *wsserver.Socket, room string) {
+// lost reports whether a socket has lost its connection, and did not part by itself.
+func lost(s *wsserver.Socket) bool {
+	reason := context.Cause(s.Context())
+	return reason != nil && !errors.Is(reason, wsserver.ErrClientDisconnect)
+}
+
+// moved tells a room that a socket of this node has joined or left it. Who was lost and who is back
+// changes the list of people, in silence.
+func (c *chat) moved(event string, s *wsserver.Socket, room string, silent bool) {
 	name, ok := strings.CutPrefix(room, roomPrefix)
 	if !ok {
 		return // the socket's own
 	}
-	if err := s.To(room).Emit(context.Background(), event, c.message(s, name, "")); err != nil {
-		c.log.Warn("chat: a room has not heard who "+event, "error", err)
+	if !silent {
+		if err := s.To(room).Emit(context.Background(), event, c.message(s, name, "")); err != nil {
+			c.log.Warn("chat: a room has not heard who "+event, "error", err)
+		}
 	}
 	c.people.changed(room)
 }

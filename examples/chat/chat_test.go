@@ -122,7 +122,7 @@ func TestNotices(t *testing.T) {
 	ada.ask("join", "lobby")
 	for _, leave := range []func(){
 		func() { bob.ask("leave", "lobby") },
-		func() { bob.conn.Close() },
+		func() { bob.send("41") },
 	} {
 		bob.ask("join", "lobby")
 		if m := hear[message](ada, "joined"); m.From != "Bob" || m.ID != bob.id || m.Room != "lobby" {
@@ -133,6 +133,47 @@ func TestNotices(t *testing.T) {
 			t.Errorf("left: got %+v, want Bob from lobby", m)
 		}
 	}
+}
+
+// Who has lost its connection goes from the list, without a word; on another node it is back with its name and rooms, and misses
+// nothing.
+func TestLost(t *testing.T) {
+	p := launch(t, demoArgs...)
+	ada, bob := enter(t, p.nodes[0], "Ada"), enter(t, p.nodes[1], "Bob")
+	total := func(e event, n int) bool {
+		var list roomPeople
+		return e.name == "people" && json.Unmarshal(e.arg, &list) == nil && list.Total == n
+	}
+	hearUntil(ada, "people", func(list roomPeople) bool { return list.Total == 2 })
+	// silence goes on until done, for each event that Ada hears, reports true.
+	silence := func(done func(event) bool) {
+		t.Helper()
+		for e := ada.any(); !done(e); e = ada.any() {
+			if e.name == "left" || e.name == "joined" {
+				t.Errorf("%s: %s", e.name, e.arg)
+			}
+		}
+	}
+	bob.conn.Close()
+	silence(func(e event) bool { return total(e, 1) })
+	ada.ask("say", say("lobby", "one"))
+	ada.ask("say", say("lobby", "two"))
+	again := dialAs(t, p.nodes[2], bob.auth)
+	if again.id != bob.id {
+		t.Errorf("the id is %q, and was %q", again.id, bob.id)
+	}
+	for _, want := range []string{"one", "two"} {
+		if m := hear[message](again, "said"); m.Text != want || m.From != "Ada" {
+			t.Errorf("missed: got %+v, want %q", m, want)
+		}
+	}
+	again.ask("say", say("lobby", "back"))
+	listed, said := false, false
+	silence(func(e event) bool {
+		listed = listed || total(e, 2)
+		said = said || e.name == "said" && strings.Contains(string(e.arg), `"from":"Bob"`)
+		return listed && said
+	})
 }
 
 // The list of people is that of a room, on all nodes.

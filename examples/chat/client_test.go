@@ -25,6 +25,7 @@ type client struct {
 	conn  net.Conn
 	read  *bufio.Reader
 	id    string
+	auth  map[string]string // with which it can come back
 	acks  int
 	early []event // came while an acknowledgement was awaited
 }
@@ -36,7 +37,10 @@ type event struct {
 }
 
 // dial connects to the node whose page is at address.
-func dial(t *testing.T, address string) *client {
+func dial(t *testing.T, address string) *client { return dialAs(t, address, nil) }
+
+// dialAs is dial with the auth of a client that was lost.
+func dialAs(t *testing.T, address string, auth map[string]string) *client {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -56,13 +60,17 @@ func dial(t *testing.T, address string) *client {
 	if open := c.packet(); !strings.HasPrefix(open, "0{") {
 		t.Fatalf("first packet of %s: got %q, want Engine.IO's open", address, open)
 	}
-	c.send("40")
+	login, err := json.Marshal(auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.send("40" + strings.TrimPrefix(string(login), "null"))
 	connect := c.packet()
-	var welcome struct{ SID string }
+	var welcome struct{ SID, PID string }
 	if data, ok := strings.CutPrefix(connect, "40"); !ok || json.Unmarshal([]byte(data), &welcome) != nil || welcome.SID == "" {
 		t.Fatalf("answer of %s to CONNECT: got %q, want 40{\"sid\":...}", address, connect)
 	}
-	c.id = welcome.SID
+	c.id, c.auth = welcome.SID, map[string]string{"pid": welcome.PID}
 	return c
 }
 
@@ -180,10 +188,24 @@ func (c *client) refusal(name string, arg any) string {
 func (c *client) event(packet string) event {
 	c.t.Helper()
 	var e event
+	var offset string
 	data, ok := strings.CutPrefix(packet, "42")
-	if !ok || json.Unmarshal([]byte(data), &[]any{&e.name, &e.arg}) != nil {
+	if !ok || json.Unmarshal([]byte(data), &[]any{&e.name, &e.arg, &offset}) != nil {
 		c.t.Fatalf("packet: got %q, want an event", packet)
 	}
+	if offset != "" {
+		c.auth["offset"] = offset
+	}
+	return e
+}
+
+// any returns the next event.
+func (c *client) any() (e event) {
+	c.t.Helper()
+	if len(c.early) == 0 {
+		return c.event(c.packet())
+	}
+	e, c.early = c.early[0], c.early[1:]
 	return e
 }
 
@@ -192,12 +214,7 @@ func (c *client) event(packet string) event {
 func hear[T any](c *client, name string) T {
 	c.t.Helper()
 	for {
-		var e event
-		if len(c.early) > 0 {
-			e, c.early = c.early[0], c.early[1:]
-		} else {
-			e = c.event(c.packet())
-		}
+		e := c.any()
 		if e.name != name {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
+	"github.com/belfry-io/belfry/wsserver"
 )
 
 const about = `Chat is a small chat on the rooms of a cluster.
@@ -69,6 +70,7 @@ func load(args []string, log io.Writer) (*config.Config, settings, error) {
 	cfg, err := config.Load(config.Program{
 		Name: "chat", About: about, Args: args, Own: &own, Addr: defaultAddr,
 		Embedded: embedded.FromURL, Log: log, LogLevel: slog.LevelWarn,
+		Server: wsserver.Config{Recovery: &wsserver.Recovery{Data: user{}}},
 	})
 	if _, help := errors.AsType[*config.HelpError](err); help {
 		return nil, own, err

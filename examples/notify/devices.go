@@ -33,8 +33,8 @@ type welcome struct {
 	User   string         `json:"user"`
 	Node   string         `json:"node"`   // the address of the node it is connected to
 	Nodes  []string       `json:"nodes"`  // of all that live
-	Unread []notification `json:"unread"` // oldest first
-	Read   []string       `json:"read"`   // ids of those that are read
+	Unread []notification `json:"unread"` // oldest first; of a device that was recovered none
+	Read   []string       `json:"read"`   // ids of those that are read; likewise
 }
 
 // A delivery says who has a notification.
@@ -79,8 +79,21 @@ func (d *devices) connect(ctx context.Context, s *wsserver.Socket) error {
 	}
 	nodes, _ := d.io.Nodes()
 	w := welcome{User: u.ID, Node: d.url, Nodes: addresses(nodes)}
-	w.Unread, w.Read = d.inbox.of(u)
+	if s.Recovered() {
+		leaveOthers(s, u) // its token may be another one
+	} else {
+		w.Unread, w.Read = d.inbox.of(u)
+	}
 	return errors.Join(err, s.Emit(ctx, "welcome", w))
+}
+
+// leaveOthers has a device leave the rooms that its user is not in any more.
+func leaveOthers(s *wsserver.Socket, u user) {
+	for _, room := range s.Rooms() {
+		if room != s.ID() && !slices.Contains(u.rooms(), room) {
+			s.Leave(room)
+		}
+	}
 }
 
 // read takes notifications off the lists of all devices of a user.

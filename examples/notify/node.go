@@ -61,13 +61,16 @@ func newNode(cfg *config.Config, own settings, i int, id *identity) (*node, erro
 	return n, nil
 }
 
-// httpConfig is what only code can say of the server, and what text may override.
-func httpConfig() wsserver.HTTPConfig {
-	return wsserver.HTTPConfig{
-		ClientFiles: clientFiles(),
-		// Pages of other nodes may come when theirs has died. Any page may: it needs a token, and a
-		// browser does not send that by itself, as it does with a cookie.
-		CORS: &wsserver.CORS{Origins: []string{"*"}},
+// serverConfig is what only code can say of the server, and what text may override.
+func serverConfig() wsserver.Config {
+	return wsserver.Config{
+		Recovery: new(wsserver.Recovery),
+		HTTP: wsserver.HTTPConfig{
+			ClientFiles: clientFiles(),
+			// Pages of other nodes may come when theirs has died. Any page may: it needs a token, and
+			// a browser does not send that by itself, as it does with a cookie.
+			CORS: &wsserver.CORS{Origins: []string{"*"}},
+		},
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
-	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/wstest"
 )
 
@@ -29,10 +28,8 @@ func newTestNode(t *testing.T, a adapter.Adapter) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &config.Config{
-		Addrs: []string{"127.0.0.1:0"}, Logger: kit.Silent,
-		Server: wsserver.Config{Adapter: a, HTTP: httpConfig(), Logger: kit.Silent},
-	}
+	cfg := &config.Config{Addrs: []string{"127.0.0.1:0"}, Logger: kit.Silent, Server: serverConfig()}
+	cfg.Server.Adapter, cfg.Server.Logger = a, kit.Silent
 	n, err := newNode(cfg, testSettings, 0, id)
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/belfry-io/belfry/natsadapter/config"
 	"github.com/belfry-io/belfry/natsadapter/embedded"
-	"github.com/belfry-io/belfry/wsserver"
 )
 
 const (
@@ -76,7 +75,7 @@ func load(args []string, log io.Writer) (*config.Config, settings, error) {
 	cfg, err := config.Load(config.Program{
 		Name: "notify", About: about, Args: args, Own: &own, Addr: defaultAddr,
 		Embedded: embedded.FromURL, Log: log,
-		Server: wsserver.Config{HTTP: httpConfig()},
+		Server: serverConfig(),
 	})
 	if err == nil {
 		if err = own.complete(cfg); err != nil {

@@ -32,7 +32,8 @@ function change(properties = {}) {
 socket.on("connect", () => {
 	state.cluster.version = -1; // another node has versions of its own
 	change({ status: "connected", id: socket.id });
-	if (state.name) enter(state.name);
+	if (socket.recovered) back();
+	else if (state.name) enter(state.name);
 	else change({ asking: true });
 });
 
@@ -45,7 +46,7 @@ socket.on("disconnect", () => {
 
 socket.on("cluster", (cluster) => {
 	const before = state.cluster;
-	if (cluster.version < before.version) return;
+	if (cluster.node === before.node && cluster.version < before.version) return;
 	change({ cluster: { ...cluster, nodes: cluster.nodes ?? [], peers: cluster.peers ?? [] } });
 	socket.meet(state.cluster.peers, cluster.node);
 	if (before.node) for (const text of news(before, state.cluster)) note(state.current, text);
@@ -107,6 +108,12 @@ async function tried(promise) {
 		change({ error: error.message });
 		return false;
 	}
+}
+
+// back goes on where the last connection broke: the server knows the name and the rooms, and what was
+// said meanwhile follows.
+function back() {
+	for (const [of, room] of state.rooms) if (room.joined) note(of, "Back. Nothing was missed.");
 }
 
 // enter says hello on a new connection, and joins the rooms that were joined before, or a first one.
@@ -186,6 +193,7 @@ const act = {
 	kill: (name) => ask("kill", name).catch((e) => e instanceof Refusal && change({ error: e.message })),
 };
 
+window.onpagehide = () => socket.leave(); // else the others would take it for a lost connection
 window.onhashchange = () => state.name && socket.id && wanted() && act.open(wanted());
 
 change();

@@ -1,8 +1,12 @@
 // A Socket speaks Socket.IO 5 over Engine.IO 4: the main namespace, WebSocket alone, text alone.
-// Once told to connect it goes on for good: when it loses its server it tries the next one. Its
-// events are "connect", "disconnect" and the server's own.
+// Once told to connect it goes on for good: when it loses its server it tries the next one, and
+// says there who it was and what it had last. Its events are "connect", "disconnect" and the
+// server's own.
 export class Socket {
-	id = ""; // given by the server, a new one for each connection; empty while not connected
+	id = ""; // given by the server; empty while not connected
+	recovered = false; // the server goes on where the last connection broke, with the same id
+	#pid; // what the server gives for that, and the place of the last event
+	#offset;
 	#hosts; // host:port of each server
 	#turn = 0; // the one of them to connect to
 	#ws = null;
@@ -37,6 +41,11 @@ export class Socket {
 		this.#expectPing();
 	}
 
+	// leave tells the server that nobody comes back.
+	leave() {
+		if (this.id) this.#ws.send("41");
+	}
+
 	// request sends an event and resolves with the first argument of its acknowledgement.
 	request(event, ...args) {
 		return new Promise((resolve, reject) => {
@@ -56,7 +65,7 @@ export class Socket {
 				const { pingInterval, pingTimeout } = JSON.parse(json);
 				this.#patience = pingInterval + pingTimeout;
 				this.#expectPing();
-				return this.#ws.send("40");
+				return this.#ws.send("40" + (this.#pid ? JSON.stringify({ pid: this.#pid, offset: this.#offset }) : ""));
 			}
 			case "2": // Engine.IO: ping
 				this.#expectPing();
@@ -65,12 +74,17 @@ export class Socket {
 			case "41": // Socket.IO: disconnect
 			case "44": // Socket.IO: connect error
 				return this.#ws.close();
-			case "40": // Socket.IO: connect
-				this.id = JSON.parse(json).sid;
-				this.#failures = 0;
+			case "40": { // Socket.IO: connect
+				const { sid, pid } = JSON.parse(json);
+				this.recovered = pid !== undefined && pid === this.#pid;
+				[this.id, this.#pid, this.#failures] = [sid, pid, 0];
 				return this.#call("connect");
-			case "42": // Socket.IO: event
-				return this.#call(...JSON.parse(json));
+			}
+			case "42": { // Socket.IO: event
+				const args = JSON.parse(json);
+				if (this.#pid && typeof args.at(-1) === "string") this.#offset = args.at(-1);
+				return this.#call(...args);
+			}
 			case "43": // Socket.IO: acknowledgement
 				return this.#settle(Number(ack), "resolve", JSON.parse(json)[0]);
 		}

@@ -26,7 +26,8 @@ func main() {
 		Secret   string `key:"secret" secret:"true" required:"true" help:"signs the users' tokens"`
 		APIToken string `key:"api-token" secret:"true" required:"true" help:"what the backend has to send"`
 	}
-	cfg := config.MustLoad(config.Program{Name: "small", Args: os.Args[1:], Own: &own})
+	cfg := config.MustLoad(config.Program{Name: "small", Args: os.Args[1:], Own: &own,
+		Server: wsserver.Config{Recovery: new(wsserver.Recovery)}}) // devices miss nothing while they are away
 	srv := wsserver.New(cfg.Server)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
