@@ -96,23 +96,26 @@ func (rec *recovery) find(s *Socket, pid, offset string) (*comeback, refused) {
 	if holder == "" {
 		return nil, why
 	}
-	k = &session{seat: seat{s.seat.ns, id}, json: a.Data, owner: rec}
+	k = &session{seat: seat{s.seat.ns, id}, json: a.Data, owner: rec, held: make(chan struct{})}
 	return &comeback{session: k, pid: pid, offset: offset, claim: a.Claim, holder: holder, rooms: a.Rooms}, ""
 }
 
 // session returns a session of this node. If its socket still counts as connected, since the client
 // has noticed first, that ends before.
 func (rec *recovery) session(ctx context.Context, ns *Namespace, id string) (*session, refused) {
-	if m, ok := ns.rooms.Get(id); ok {
-		zombie := m.(*member).socket()
-		zombie.conn.session.Close(ErrTransportClose)
-		if !rec.awaitGone(ctx, zombie) {
-			return nil, refusedBusy
+	for ctx.Err() == nil {
+		if m, ok := ns.rooms.Get(id); ok {
+			zombie := m.(*member).socket()
+			zombie.conn.session.Close(ErrTransportClose)
+			if !rec.awaitGone(ctx, zombie) {
+				return nil, refusedBusy
+			}
 		}
-	}
-	for {
 		a, _, ok := ns.rooms.Session(id)
 		if !ok {
+			if _, ok := ns.rooms.Get(id); ok {
+				continue // it has come back a moment ago
+			}
 			return nil, refusedUnknown
 		}
 		k := a.(*session)
@@ -122,10 +125,9 @@ func (rec *recovery) session(ctx context.Context, ns *Namespace, id string) (*se
 			}
 		} else if !rec.awaitHeld(ctx, k) {
 			return k, ""
-		} else if ctx.Err() != nil {
-			return nil, refusedBusy
 		}
 	}
+	return nil, refusedBusy
 }
 
 // claim has a session wait for a socket of this node, or for another node: whoever has claimed it

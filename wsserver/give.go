@@ -316,7 +316,7 @@ func (k *session) moving() bool { return time.Since(k.claimed) < moveTimeout/2 }
 func (rec *recovery) hold(k *session) bool {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if k.at == nil || k.moving() {
+	if k.at == nil || k.held != nil || k.moving() {
 		return false
 	}
 	rec.waiting.Remove(k.at)

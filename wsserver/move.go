@@ -211,6 +211,7 @@ func (rec *recovery) movedTo(ns *Namespace, id string) string {
 // move goes on with a session of another node: see goOn.
 func (s *Socket) move(back *comeback) (why refused, over bool) {
 	rec, k, rooms := s.conn.server.recovery, back.session, s.seat.ns.rooms
+	defer rec.free(k)
 	ctx, cancel := context.WithTimeout(s.life.ctx, moveTimeout)
 	defer cancel()
 	var since uint64
