@@ -80,24 +80,33 @@ func (rec *recovery) find(s *Socket, pid, offset string) (*comeback, refused) {
 	if err != nil {
 		return nil, refusedForged
 	}
-	k, why := rec.session(ctx, s.seat.ns, id)
-	switch {
-	case k != nil:
-		back := &comeback{session: k, pid: pid, offset: offset}
-		if why := rec.place(back, offset); why != "" {
-			return nil, why
-		}
-		back.claim = rec.claim(k, s)
-		return back, ""
-	case why != refusedUnknown || rec.srv.cfg.Adapter == nil:
-		return nil, why
+	back, why := rec.findHere(ctx, s, id, pid, offset)
+	if back != nil || why != refusedUnknown || rec.srv.cfg.Adapter == nil {
+		return back, why
 	}
 	holder, a, why := rec.seek(ctx, moveRequest{Namespace: s.name, ID: id, Offset: offset})
-	if holder == "" {
+	if holder != "" {
+		k := &session{seat: seat{s.seat.ns, id}, json: a.Data, owner: rec, held: make(chan struct{})}
+		return &comeback{session: k, pid: pid, offset: offset, claim: a.Claim, holder: holder, rooms: a.Rooms}, ""
+	}
+	if back, _ = rec.findHere(ctx, s, id, pid, offset); back != nil { // it has come here meanwhile
+		why = ""
+	}
+	return back, why
+}
+
+// findHere finds a session on this node, and claims it.
+func (rec *recovery) findHere(ctx context.Context, s *Socket, id, pid, offset string) (*comeback, refused) {
+	k, why := rec.session(ctx, s.seat.ns, id)
+	if k == nil {
 		return nil, why
 	}
-	k = &session{seat: seat{s.seat.ns, id}, json: a.Data, owner: rec, held: make(chan struct{})}
-	return &comeback{session: k, pid: pid, offset: offset, claim: a.Claim, holder: holder, rooms: a.Rooms}, ""
+	back := &comeback{session: k, pid: pid, offset: offset}
+	if why := rec.place(back, offset); why != "" {
+		return nil, why
+	}
+	back.claim = rec.claim(k, s)
+	return back, ""
 }
 
 // session returns a session of this node. If its socket still counts as connected, since the client

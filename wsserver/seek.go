@@ -80,20 +80,27 @@ func (s *search) follow(ctx context.Context, node string) bool {
 	return s.over()
 }
 
-// askAll asks all nodes that were not asked, at once. It reports whether that has decided.
+// askAll asks all nodes that were not asked, at once, and those again that they name: the session may
+// have moved there since. It reports whether that has decided.
 func (s *search) askAll(ctx context.Context, nodes []string) bool {
 	var calls sync.WaitGroup
-	failed := make([]bool, len(nodes))
+	failed, moved := make([]bool, len(nodes)), make([]string, len(nodes))
 	for i, node := range nodes {
 		if !s.asked[node] {
 			s.asked[node] = true
-			calls.Go(func() { _, failed[i] = s.ask(ctx, node) })
+			calls.Go(func() { moved[i], failed[i] = s.ask(ctx, node) })
 		}
 	}
 	calls.Wait()
 	for i, node := range nodes {
 		if failed[i] {
 			s.asked[node] = false // again, if it is back
+		}
+	}
+	for _, node := range moved {
+		if node != "" && node != s.rec.srv.hub.Node() && !s.over() {
+			s.asked[node] = false
+			s.follow(ctx, node)
 		}
 	}
 	return s.over()
