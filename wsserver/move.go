@@ -3,6 +3,8 @@ package wsserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -33,9 +35,10 @@ const (
 )
 
 const (
-	moveTimeout = 8 * time.Second  // for a whole move
-	movedFor    = 30 * time.Second // so long a holder says where a session has gone
-	maxTakes    = 3                // of a session whose rooms change meanwhile
+	busyPause   = 20 * time.Millisecond // at the least, before a busy node is asked again
+	moveTimeout = 8 * time.Second       // for a whole move
+	movedFor    = 30 * time.Second      // so long a holder says where a session has gone
+	maxTakes    = 3                     // of a session whose rooms change meanwhile
 )
 
 // A moveRequest is the payload of all calls.
@@ -90,16 +93,29 @@ func (rec *recovery) serveMoves() {
 	}
 }
 
-// call makes one of the calls.
+// call makes one of the calls. It tries again while the node is busy, as when all clients of a node
+// come back at once, until ctx ends.
 func (rec *recovery) call(ctx context.Context, node, kind string, q moveRequest) (a moveAnswer, err error) {
 	payload, err := json.Marshal(q)
-	if err == nil {
-		payload, err = rec.srv.hub.Call(ctx, node, kind, payload)
+	if err != nil {
+		return a, err
 	}
-	if err == nil {
-		err = json.Unmarshal(payload, &a)
+	for {
+		answer, err := rec.srv.hub.Call(ctx, node, kind, payload)
+		if err == nil {
+			return a, json.Unmarshal(answer, &a)
+		}
+		if !errors.Is(err, cluster.ErrBusy) {
+			return a, err
+		}
+		pause := time.NewTimer(busyPause + rand.N(busyPause))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return a, err
+		}
 	}
-	return a, err
 }
 
 func (rec *recovery) serveClaim(ctx context.Context, _ string, q moveRequest) (a moveAnswer) {
