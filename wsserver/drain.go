@@ -208,7 +208,7 @@ func (d *drainer) run() error {
 	handedOver := d.srv.recovery.handOver(d.ctx)
 	names := d.endAll()
 	handedOver()
-	if d.ctx.Err() == nil && d.srv.counts.handedOver.Load()+d.srv.counts.notHandedOver.Load() > 0 {
+	if d.ctx.Err() == nil && d.srv.counts.handedOver.Load() > 0 {
 		d.enter(DrainLinger)
 		d.sleep(d.how.Linger)
 	}
