@@ -41,8 +41,9 @@ func startWires(t *testing.T, nodes []string) *wires {
 	mux.HandleFunc("POST /wires", w.make)
 	mux.HandleFunc("POST /wires/{id}/{op}", w.command)
 	mux.Handle("/", interopPage())
-	h := httptest.NewServer(mux)
-	w.url = h.URL
+	h := httptest.NewUnstartedServer(mux)
+	w.url = "http://" + h.Listener.Addr().String()
+	h.Start()
 	t.Cleanup(func() {
 		h.Close()
 		for _, one := range w.all {

@@ -206,7 +206,7 @@ func fieldOf(v reflect.Value, path string) reflect.Value {
 // are to copies.
 func newValues(p Program) *values {
 	v := &values{Server: p.Server, StartTime: 15 * time.Second, ShutdownTime: 10 * time.Second}
-	v.Drain = drainValues{Over: 30 * time.Second, Rate: 1000, Linger: 5 * time.Second}
+	v.Drain = drainValues{Over: 30 * time.Second, Rate: 1000, Linger: time.Second}
 	v.Addr = []string{cmp.Or(p.Addr, ":8080")}
 	v.Log.Format, v.Log.Level = "text", p.LogLevel
 	v.NATS = natsValues{Cluster: cmp.Or(p.NATS.Cluster, p.Name), Prefix: p.NATS.Prefix, Name: p.NATS.Name}
