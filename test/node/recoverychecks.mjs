@@ -563,9 +563,9 @@ for (const hold of ["down", "up"]) {
     const room = t.name("room");
     const wire = await t.wire(0);
     await command(wire, "hold", hold);
-    const phone = new Phone(t, wire, t.io(wire.url, t.options));
+    // A client whose upgrade is stuck before it is connected waits for its ping: so "up" upgrades only then.
+    const phone = new Phone(t, wire, t.io(wire.url, { ...t.options, upgrade: hold === "down" }));
     t.clients.push(phone);
-    const upgraded = new Promise((resolve) => phone.socket.io.once("open", () => phone.socket.io.engine.once("upgrade", resolve)));
     await phone.connected();
     if (hold === "down") {
       await command(wire, "held");
@@ -575,6 +575,9 @@ for (const hold of ["down", "up"]) {
       const id = phone.socket.id;
       await t.control(t.sender, "join", [id], [room]);
       await t.emit([id], 0);
+      const { engine } = phone.socket.io;
+      const upgraded = new Promise((resolve) => engine.once("upgrade", resolve));
+      engine._probe("websocket"); // what the client does by itself with the option "upgrade"
       await upgraded;
     }
     const { id } = phone.socket;
