@@ -99,10 +99,10 @@ func TestMovesUnderLoad(t *testing.T) {
 			srvs, links := newRecoveringCluster(t, 3, wsserver.Recovery{})
 			var mu sync.Mutex
 			rng := rand.New(rand.NewPCG(seed, 1))
-			chance := func(n int) bool {
+			below := func(n int) int {
 				mu.Lock()
 				defer mu.Unlock()
-				return rng.IntN(n) == 0
+				return rng.IntN(n)
 			}
 			const clients, rounds, each = 6, 12, 5
 			var all []*wstest.Client
@@ -113,7 +113,7 @@ func TestMovesUnderLoad(t *testing.T) {
 			}
 			for _, link := range links {
 				link.set(func(msg []byte, pass func([]byte)) {
-					if seed > 0 && chance(10) { // others overtake it
+					if seed > 0 && below(10) == 0 { // others overtake it
 						msg := bytes.Clone(msg)
 						time.AfterFunc(5*time.Millisecond, func() { pass(msg) })
 						return
@@ -145,8 +145,8 @@ func TestMovesUnderLoad(t *testing.T) {
 			}
 			for range rounds {
 				emit()
-				i, to := rng.IntN(clients), rng.IntN(3)
-				if chance(2) {
+				i, to := below(clients), below(3)
+				if below(2) == 0 {
 					drop(all[i])
 				}
 				emit()
