@@ -69,11 +69,15 @@ func (r *Rooms) Return(id string, m Member) error {
 // live node emits from then on is in this node's log. If it is here already, it joins the rooms that
 // it is not in. The error is [ErrMemberID] if a member or another session has the id.
 func (r *Rooms) Expect(ctx context.Context, id string, names []string, a Away) error {
-	r = r.lock(true)
+	// Among the deliveries: what this node has emitted to others before has its number now, so that who
+	// settles with this node has it; and what it emits later is in the log.
+	r = r.enterKept()
+	r.mu.Lock()
 	_, taken := r.index.Get(id)
 	now, here := r.away.Get(id)
 	if taken || here && now != a {
 		r.mu.Unlock()
+		r.leave()
 		return fmt.Errorf("%w: %s", ErrMemberID, id)
 	}
 	if !here {
@@ -83,7 +87,8 @@ func (r *Rooms) Expect(ctx context.Context, id string, names []string, a Away) e
 		r.away.Join(id, name)
 	}
 	wait := r.interest(r.needed([]adapter.Topic{r.topic()}, names...)...)
-	r.unlock()
+	r.mu.Unlock()
+	r.leave()
 	return r.hub.fenced(ctx, wait)
 }
 

@@ -131,6 +131,18 @@ func (r *Rooms) enter() *Rooms {
 	}
 }
 
+// enterKept is enter for rooms that the Hub keeps from then on.
+func (r *Rooms) enterKept() *Rooms {
+	for {
+		r = r.lock(true)
+		r.mu.Unlock()
+		if r = r.enter(); r.hub.lookup(r.namespace) == r {
+			return r
+		}
+		r.leave()
+	}
+}
+
 func (r *Rooms) leave() {
 	if r.hub.history != nil {
 		r.delivering.Unlock()

@@ -343,6 +343,11 @@ func (r *Rooms) Emit(b Broadcast) error {
 	r.leave()
 	r.finish(p, r.hub.node, &body)
 	r.unframed(p.err)
+	if r.hub.history != nil && p.asked == 0 {
+		if now := r.hub.lookup(r.namespace); now != nil && now != r { // it was made meanwhile
+			now.handOver(&envelope.Broadcast{From: r.hub.node, Body: body}, seq)
+		}
+	}
 	return err
 }
 
