@@ -47,9 +47,21 @@ func WaitForRoutes(ctx context.Context, servers []*Server) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for _, s := range servers {
-		if err := poll(ctx, func() bool { return s.nats.NumRoutes() >= s.routes(len(servers)) }); err != nil {
-			return fmt.Errorf("embedded: server %s has %d routes, want %d: %w", s.URL(), s.nats.NumRoutes(), s.routes(len(servers)), err)
+		if err := s.WaitForRoutes(ctx, len(servers)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// WaitForRoutes waits until s, which must be one of a cluster of that many servers, has its routes to
+// all the others: until then what is published there does not reach clients of theirs. It returns an
+// error when ctx ends; without a deadline in ctx, after 10 seconds.
+func (s *Server) WaitForRoutes(ctx context.Context, servers int) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if err := poll(ctx, func() bool { return s.nats.NumRoutes() >= s.routes(servers) }); err != nil {
+		return fmt.Errorf("embedded: server %s has %d routes, want %d: %w", s.URL(), s.nats.NumRoutes(), s.routes(servers), err)
 	}
 	return nil
 }

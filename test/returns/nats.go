@@ -11,7 +11,7 @@ import (
 )
 
 // beNATS is a NATS server: its port for clients, its port for routes, and those of the others. It
-// prints a line when it is up, and for each line the number of its subscriptions.
+// prints a line when it has its routes to them, and for each line the number of its subscriptions.
 func beNATS(args []string) error {
 	cfg := embedded.Config{ClusterName: "returns"}
 	fmt.Sscan(args[0], &cfg.Port)
@@ -23,6 +23,10 @@ func beNATS(args []string) error {
 	defer cancel()
 	s, err := embedded.Start(ctx, cfg)
 	if err != nil {
+		return err
+	}
+	// A node that started before would not hear of those on other servers.
+	if err := s.WaitForRoutes(ctx, 1+len(cfg.Routes)); err != nil {
 		return err
 	}
 	fmt.Println("ready")
