@@ -120,7 +120,7 @@ func (s *Socket) greet() (greeted bool) {
 	}
 	s.seat.ns.rooms.InOrder(func(_ *cluster.Rooms, last uint64) {
 		s.from = last
-		pid := s.conn.server.recovery.keys.sign(s.name, s.seat.id, last)
+		pid := s.conn.server.keys.sign(s.name, s.seat.id, last)
 		greeted = s.tellConnected(fmt.Appendf(nil, `{"sid":%q,"pid":%q}`, s.seat.id, pid), nil)
 	})
 	return greeted

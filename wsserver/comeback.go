@@ -72,10 +72,10 @@ func (s *Socket) comeBack() *comeback {
 func (rec *recovery) find(s *Socket, pid, offset string) (*comeback, refused) {
 	ctx, cancel := context.WithTimeout(s.life.ctx, moveTimeout)
 	defer cancel()
-	id, _, err := rec.keys.check(s.name, pid)
-	var unknown errPIDUnknown
-	if errors.As(err, &unknown) && rec.keys.awaitKey(ctx, unknown.node) {
-		id, _, err = rec.keys.check(s.name, pid)
+	id, _, err := rec.srv.keys.check(s.name, pid)
+	var unknown errKeyUnknown
+	if errors.As(err, &unknown) && rec.srv.keys.awaitKey(ctx, unknown.node) {
+		id, _, err = rec.srv.keys.check(s.name, pid)
 	}
 	if err != nil {
 		return nil, refusedForged

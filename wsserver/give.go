@@ -195,7 +195,7 @@ func (rec *recovery) giveUp() {
 func (rec *recovery) giveTo(ctx context.Context, node string, sessions []*session) error {
 	var offer gift
 	if _, told := rec.toldKeys.LoadOrStore(node, true); !told {
-		offer.Keys = rec.keys.export()
+		offer.Keys = rec.srv.keys.export()
 	}
 	for _, k := range sessions {
 		_, rooms, _ := k.seat.ns.rooms.Session(k.seat.id)

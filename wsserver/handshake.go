@@ -107,3 +107,13 @@ func (s *Socket) DecodeAuth(dst any) error {
 	}
 	return nil
 }
+
+// cookie is what a session that r opens has as its cookie.
+func (srv *Server) cookie(r *http.Request) *http.Cookie {
+	if srv.cfg.HTTP.Cookie == nil {
+		return nil
+	}
+	cookie := *srv.cfg.HTTP.Cookie
+	cookie.Secure = cookie.Secure || srv.secure(r)
+	return &cookie
+}

@@ -108,7 +108,7 @@ func (rec *recovery) serveOffer(ctx context.Context, from string, g gift) giftAn
 	if rec.srv.drain.Load() != nil {
 		return giftAnswer{} // it leaves itself, and takes none
 	}
-	if err := rec.keys.learn(g.Keys); err != nil {
+	if err := rec.srv.keys.learn(g.Keys); err != nil {
 		rec.srv.cfg.Logger.Error("belfry: the keys of a node that leaves cannot be read", "other", from, "error", err)
 	}
 	var expects sync.WaitGroup

@@ -3,6 +3,7 @@ package wsserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -12,12 +13,17 @@ import (
 )
 
 // How keys come here: whenever a server is met, or is back, it is asked for all keys that it knows.
-// So a node that starts later knows the keys of nodes that had left before, and no pid costs a
-// message.
+// So a node that starts later knows the keys of nodes that had left before, and nothing that a client
+// sends costs a message.
 
-// callKeys is the call by which a node asks another for its keys. The answer is what export
-// returns.
-const callKeys = "recovery.keys"
+// callKeys is the call by which a node asks another for its keys. The answer is a byte that says whether
+// it has a Recovery, and what export returns.
+const callKeys = "keys"
+
+const (
+	withRecovery    = 'r'
+	withoutRecovery = '-'
+)
 
 const (
 	keysTimeout   = 5 * time.Second
@@ -28,7 +34,7 @@ const (
 // A peer is another server of the cluster.
 type peer struct {
 	alive  bool
-	off    bool    // it has no recovery: it is not asked
+	off    bool    // it knows no such call: it is not asked
 	asking *asking // the last; nil if it was never asked
 }
 
@@ -40,7 +46,16 @@ type asking struct {
 
 // serve has the other nodes told what keys there are. It is called at once after the Hub is made.
 func (k *keyring) serve(hub *cluster.Hub) {
-	hub.Handle(callKeys, func(context.Context, string, []byte) ([]byte, error) { return k.export(), nil })
+	hub.Handle(callKeys, func(context.Context, string, []byte) ([]byte, error) { return k.told(), nil })
+}
+
+// told is what this node answers to callKeys.
+func (k *keyring) told() []byte {
+	has := byte(withoutRecovery)
+	if k.recovers {
+		has = withRecovery
+	}
+	return append([]byte{has}, k.export()...)
 }
 
 // follow learns the keys of the nodes that it meets, until ctx ends. It is called once, and returns
@@ -123,15 +138,15 @@ func (k *keyring) ask(ctx context.Context, hub *cluster.Hub, n cluster.Node, p *
 		case err == nil || ended:
 			return
 		case off:
-			k.log.Warn("belfry: a server of the cluster has no recovery: no session moves to it, or from it."+
-				" Set Config.Recovery on all servers, or on none", "other", n.ID, "other_name", n.Name)
+			k.log.Warn("belfry: a server of the cluster does not tell its keys: it is of an older version. No request reaches its"+
+				" sessions from here, and none is recovered. Run the same version on all servers", "other", n.ID, "other_name", n.Name)
 			return
 		case errors.Is(err, cluster.ErrUnknown):
 			unknown = true
 		case !logged:
 			logged = true
-			k.log.Warn("belfry: a server has not told its keys of recovery yet, and is asked again: until it has, sessions"+
-				" that began there are not recovered here", "other", n.ID, "other_name", n.Name, "error", err)
+			k.log.Warn("belfry: a server has not told its keys yet, and is asked again: until it has, sessions that began there"+
+				" are not recovered here, and requests for them are refused", "other", n.ID, "other_name", n.Name, "error", err)
 		}
 		select {
 		case <-time.After(again):
@@ -148,15 +163,25 @@ func (k *keyring) ask(ctx context.Context, hub *cluster.Hub, n cluster.Node, p *
 func (k *keyring) fetch(ctx context.Context, hub *cluster.Hub, n cluster.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 	defer cancel()
-	keys, err := hub.Call(ctx, n.ID, callKeys, nil)
+	told, err := hub.Call(ctx, n.ID, callKeys, nil)
 	if err != nil {
 		return err
 	}
-	if len(keys) == 0 {
-		k.log.Warn("belfry: a server has a Recovery.Secret, and this one has none: neither recovers sessions of the other."+
-			" Set the same on all servers, or none", "other", n.ID, "other_name", n.Name)
+	if len(told) == 0 {
+		return fmt.Errorf("%w: none", errKeys)
 	}
-	return k.learn(keys)
+	switch keys := told[1:]; {
+	case k.recovers != (told[0] == withRecovery):
+		k.log.Warn("belfry: of this server and another one has a Recovery, and one has none: no session moves between them."+
+			" Set Config.Recovery on all servers, or on none", "other", n.ID, "other_name", n.Name)
+		return k.learn(keys)
+	case len(keys) == 0 && !k.shared:
+		k.log.Warn("belfry: a server has a Recovery.Secret, and this one has none: neither serves requests for sessions of the"+
+			" other, or recovers them. Set the same on all servers, or none", "other", n.ID, "other_name", n.Name)
+		return nil
+	default:
+		return k.learn(keys)
+	}
 }
 
 // awaitKey reports whether the key of a node is known here. While that node, or, if it has gone, any

@@ -29,7 +29,7 @@ func newKeyNode(t *testing.T, memory *adapter.Memory, secret string, serve func(
 	hub := cluster.NewHub(cluster.HubConfig{Adapter: memory, Logger: kit.Silent})
 	t.Cleanup(func() { kit.Close(t, hub) })
 	n := &keyNode{hub: hub, log: new(kit.Log)}
-	n.keyring = newKeyring(hub.Node(), []byte(secret), n.log.Logger())
+	n.keyring = newKeyring(hub.Node(), &Recovery{Secret: []byte(secret)}, n.log.Logger())
 	if serve != nil {
 		serve(n)
 	}
@@ -103,7 +103,7 @@ func TestForgedPIDsSendNothing(t *testing.T) {
 			for _, node := range []string{a.node, b.node, dead.node, mute.node, "0123456789"} {
 				pid := node + b.pid()[nodeChars:]
 				_, _, err := a.check("/", pid)
-				if unknown := (errPIDUnknown{}); errors.As(err, &unknown) {
+				if unknown := (errKeyUnknown{}); errors.As(err, &unknown) {
 					kit.Check(t, !a.awaitKey(t.Context(), unknown.node), "%s is known", node)
 				} else if errors.Is(err, errPIDForged) {
 					forged++
@@ -128,7 +128,7 @@ func TestAwaitKey(t *testing.T) {
 			n.hub.Handle(callKeys, func(context.Context, string, []byte) ([]byte, error) {
 				calls.Add(1)
 				<-answer
-				return n.export(), nil
+				return n.told(), nil
 			})
 		})
 		c := newKeyNode(t, memory, "", serving)
@@ -165,7 +165,7 @@ func TestKeysAskedAgain(t *testing.T) {
 		line  string
 	}{
 		{"failing", errors.New("failing"), 5, "asked again"}, // after 0, 1, 3, 7 and 15 s
-		{"an older version", cluster.ErrUnknown, 2, "has no recovery"},
+		{"an older version", cluster.ErrUnknown, 2, "does not tell its keys"},
 	} {
 		kit.Bubble(t, tt.name, func(t *testing.T) {
 			memory := new(adapter.Memory)
@@ -175,7 +175,7 @@ func TestKeysAskedAgain(t *testing.T) {
 				n.hub.Handle(callKeys, func(context.Context, string, []byte) ([]byte, error) {
 					calls.Add(1)
 					if fine.Load() {
-						return n.export(), nil
+						return n.told(), nil
 					}
 					return nil, tt.err
 				})
@@ -219,7 +219,7 @@ func TestKeysOfWhoIsBack(t *testing.T) {
 			time.Sleep(16 * time.Second)
 			kit.Equal(t, calls.Load(), step.calls, "calls after step", i)
 		}
-		answer = func() ([]byte, error) { return other.export(), nil }
+		answer = func() ([]byte, error) { return other.told(), nil }
 		for range 3 {
 			k.meet(ctx, hub, &tasks, alive, nil)
 			time.Sleep(time.Minute)

@@ -16,14 +16,15 @@ import (
 // maxKeys is how many keys of other nodes a keyring keeps; more, if more nodes are alive.
 const maxKeys = 4096
 
-// A keyring has the keys of the nodes, with which pids are made and checked: this node's own, and
-// those of others, also of nodes that have left long ago. With a Secret, that is the key of all
-// nodes, and nothing is learned or told.
+// A keyring has the keys of the nodes, with which pids and the ids of Engine.IO sessions are made and
+// checked: this node's own, and those of others, also of nodes that have left long ago. With a Secret,
+// that is the key of all nodes, and nothing is learned or told.
 type keyring struct {
-	node   string
-	own    *nodeKey
-	shared bool // own is the Secret, the key of all nodes
-	log    *slog.Logger
+	node     string
+	own      *nodeKey
+	shared   bool // own is the Secret, the key of all nodes
+	recovers bool // this node has a Recovery
+	log      *slog.Logger
 
 	differs sync.Once // a node was told to have another key
 
@@ -42,9 +43,13 @@ type otherKey struct {
 
 const keyBytes = 32
 
-// newKeyring returns the keyring of a node. secret may be empty.
-func newKeyring(node string, secret []byte, log *slog.Logger) *keyring {
-	k := &keyring{node: node, shared: len(secret) > 0, log: log}
+// newKeyring returns the keyring of a node, which has a Recovery or not.
+func newKeyring(node string, r *Recovery, log *slog.Logger) *keyring {
+	var secret []byte
+	if r != nil {
+		secret = r.Secret
+	}
+	k := &keyring{node: node, shared: len(secret) > 0, recovers: r != nil, log: log}
 	k.keys, k.looked = make(map[string]*lru.Element), make(chan struct{})
 	unseen := make(chan struct{})
 	close(unseen)
@@ -70,7 +75,7 @@ func (k *keyring) key(node string) *nodeKey {
 	return nil
 }
 
-// use notes that a pid of the node was good. A forged one keeps no key here.
+// use notes that something signed by the node was good. A forged one keeps no key here.
 func (k *keyring) use(node string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -52,7 +52,7 @@ func TestExport(t *testing.T) {
 		kit.Equal(t, string(c.key(k.node).secret), string(k.own.secret))
 	}
 	kit.Equal(t, string(c.export()), string(a.own.secretOf(a.node)+b.own.secretOf(b.node)+c.own.secretOf(c.node)))
-	secret := newKeyring("node_d____", []byte("secret"), kit.Silent)
+	secret := newKeyring("node_d____", &Recovery{Secret: []byte("secret")}, kit.Silent)
 	kit.Equal(t, len(secret.export()), 0, "bytes told with a Secret")
 	kit.OK(t, secret.learn(c.export()))
 	kit.Equal(t, len(secret.keys), 0, "keys learned with a Secret")

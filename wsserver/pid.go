@@ -18,11 +18,11 @@ import (
 // errPIDForged is why a pid is none: no node has made it for this namespace.
 var errPIDForged = errors.New("wsserver: forged pid")
 
-// errPIDUnknown is why a pid cannot be checked: the key of its node is not known here.
-type errPIDUnknown struct{ node string }
+// errKeyUnknown is why what a node has signed cannot be checked: its key is not known here.
+type errKeyUnknown struct{ node string }
 
-func (e errPIDUnknown) Error() string {
-	return "wsserver: pid of the node " + e.node + ", whose key is not known"
+func (e errKeyUnknown) Error() string {
+	return "wsserver: the key of the node " + e.node + " is not known"
 }
 
 // The parts of a pid, in characters.
@@ -48,7 +48,7 @@ func (k *keyring) sign(namespace, sid string, n uint64) string {
 }
 
 // check returns what is in a pid that a node has made for a session in the namespace. If not, the
-// error is errPIDForged, or an errPIDUnknown. It costs an HMAC at the most.
+// error is errPIDForged, or an errKeyUnknown. It costs an HMAC at the most.
 func (k *keyring) check(namespace, pid string) (sid string, n uint64, err error) {
 	if len(pid) < shortestPID || len(pid) > longestPID {
 		return "", 0, errPIDForged
@@ -62,7 +62,7 @@ func (k *keyring) check(namespace, pid string) (sid string, n uint64, err error)
 	node := sid[:nodeChars]
 	key := k.key(node)
 	if key == nil {
-		return "", 0, errPIDUnknown{node}
+		return "", 0, errKeyUnknown{node}
 	}
 	var want [macChars]byte
 	if !hmac.Equal(key.appendMAC(want[:0], namespace, sid, n), []byte(mac)) {

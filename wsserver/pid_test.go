@@ -33,8 +33,8 @@ func numbers() (all []uint64) {
 func TestPID(t *testing.T) {
 	here, there, stranger := newKeyring(thisNode, nil, kit.Silent), newKeyring(thatNode, nil, kit.Silent), newKeyring(thatNode, nil, kit.Silent)
 	kit.OK(t, there.learn(here.export()))
-	a, b := newKeyring(thisNode, []byte("s"), kit.Silent), newKeyring(thatNode, []byte("s"), kit.Silent)
-	other := newKeyring(thatNode, []byte("S"), kit.Silent)
+	a, b := newKeyring(thisNode, &Recovery{Secret: []byte("s")}, kit.Silent), newKeyring(thatNode, &Recovery{Secret: []byte("s")}, kit.Silent)
+	other := newKeyring(thatNode, &Recovery{Secret: []byte("S")}, kit.Silent)
 	for _, namespace := range []string{"/", "/admin", "/" + strings.Repeat("n", 2000)} {
 		for _, n := range numbers() {
 			for _, from := range []*keyring{here, a} {
@@ -50,7 +50,7 @@ func TestPID(t *testing.T) {
 					}
 				}
 				_, _, err := stranger.check(namespace, pid)
-				if unknown := (errPIDUnknown{}); !errors.As(err, &unknown) || unknown.node != thisNode {
+				if unknown := (errKeyUnknown{}); !errors.As(err, &unknown) || unknown.node != thisNode {
 					t.Errorf("%s: got error %v, want that the node is unknown", pid, err)
 				}
 			}
@@ -60,7 +60,7 @@ func TestPID(t *testing.T) {
 
 // The mac is the one of RFC 2104, so that other programs can check what this one has made.
 func TestPIDsMAC(t *testing.T) {
-	k := newKeyring(thisNode, []byte("secret"), kit.Silent)
+	k := newKeyring(thisNode, &Recovery{Secret: []byte("secret")}, kit.Silent)
 	mac := hmac.New(sha256.New, []byte("secret"))
 	mac.Write([]byte("pid \x00\x00\x00\x00\x00\x00\x00\x25" + sidHere + "/admin"))
 	want := sidHere + ".11." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:macChars]
@@ -70,7 +70,7 @@ func TestPIDsMAC(t *testing.T) {
 // A pid is good as it was made, in its namespace, and in no other way.
 func TestForgedPIDs(t *testing.T) {
 	for _, secret := range []string{"", "secret"} {
-		k := newKeyring(thisNode, []byte(secret), kit.Silent)
+		k := newKeyring(thisNode, &Recovery{Secret: []byte(secret)}, kit.Silent)
 		pid := k.sign("/a", sidHere, 37)
 		refused := func(namespace, pid string) {
 			t.Helper()
@@ -112,13 +112,13 @@ func (k *keyring) checkSID(namespace, pid string) (string, error) {
 }
 
 func FuzzPID(f *testing.F) {
-	k := newKeyring(thisNode, []byte("secret"), kit.Silent)
+	k := newKeyring(thisNode, &Recovery{Secret: []byte("secret")}, kit.Silent)
 	f.Add("/", k.sign("/", sidHere, 0))
 	f.Add("/a", k.sign("/a", sidHere, math.MaxUint64))
 	f.Add("/", sidHere+"..0123456789abcdef")
 	f.Fuzz(func(t *testing.T, namespace, pid string) {
 		if sid, n, err := k.check(namespace, pid); err == nil {
-			of := newKeyring(sid[:nodeChars], []byte("secret"), kit.Silent)
+			of := newKeyring(sid[:nodeChars], &Recovery{Secret: []byte("secret")}, kit.Silent)
 			kit.Equal(t, of.sign(namespace, sid, n), pid)
 		}
 	})
@@ -181,7 +181,7 @@ func forgeries(k *keyring) map[string]string {
 
 func BenchmarkPID(b *testing.B) {
 	for name, secret := range map[string]string{"keys": "", "secret": "secret"} {
-		k := newKeyring(thisNode, []byte(secret), kit.Silent)
+		k := newKeyring(thisNode, &Recovery{Secret: []byte(secret)}, kit.Silent)
 		forged := forgeries(k)
 		forged["good"] = k.sign("/", sidHere, 1<<40)
 		for what, pid := range forged {

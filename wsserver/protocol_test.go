@@ -279,7 +279,7 @@ func TestOpen(t *testing.T) {
 		c := wsrig.Dial(t, srv, wsrig.Config{})
 		open := c.Read()
 		begin, end := `0{"sid":"`+srv.Node()+".", `","upgrades":[],"pingInterval":1500,"pingTimeout":1000,"maxPayload":4321}`
-		if secret := len(open) - len(begin) - len(end); !strings.HasPrefix(open, begin) || !strings.HasSuffix(open, end) || secret != 20 {
+		if secret := len(open) - len(begin) - len(end); !strings.HasPrefix(open, begin) || !strings.HasSuffix(open, end) || secret != len("secret______.mac_____") {
 			t.Errorf("got %s", open)
 		}
 	})

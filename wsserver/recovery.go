@@ -90,7 +90,6 @@ const recoveryTick = time.Second
 type recovery struct {
 	cfg  Recovery
 	srv  *Server
-	keys *keyring
 	stop context.CancelFunc
 	runs sync.WaitGroup
 
@@ -115,7 +114,6 @@ func newRecovery(srv *Server) *recovery {
 	ctx, stop := context.WithCancel(context.Background())
 	rec := &recovery{
 		cfg: srv.cfg.Recovery.defaults(), srv: srv, stop: stop,
-		keys:  newKeyring(srv.hub.Node(), srv.cfg.Recovery.Secret, srv.cfg.Logger),
 		ends:  make(map[*Socket]chan struct{}),
 		moved: make(map[seat]movedSession),
 
@@ -128,8 +126,6 @@ func newRecovery(srv *Server) *recovery {
 	}
 	rec.serveMoves()
 	rec.serveGifts()
-	rec.keys.serve(srv.hub)
-	rec.runs.Go(func() { rec.keys.follow(ctx, srv.hub) })
 	rec.runs.Go(func() { rec.run(ctx) })
 	return rec
 }

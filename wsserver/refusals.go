@@ -11,7 +11,9 @@ import (
 // Refusals counts the requests that were answered with an error, by reason.
 type Refusals struct {
 	Rules      uint64 // they broke a rule of HTTP, WebSocket or Engine.IO
-	Session    uint64 // they named a session that this server does not have: it has ended, or is another node's
+	Session    uint64 // they named a session that no server has: it has ended, or its server has gone
+	Silent     uint64 // the node that has their session did not answer
+	Upgrade    uint64 // they would have upgraded a session of another node: the client goes on with polling
 	Origin     uint64 // their page may not connect: Config.HTTP.AllowOrigin
 	TooLarge   uint64 // they were more than Config.Limits.HandshakeBytes
 	Request    uint64 // Config.HTTP.AllowRequest did not allow them
@@ -92,8 +94,8 @@ func (srv *Server) refusalStats(n [engineio.NumRefusals]uint64) (sum uint64, by 
 		Request: n[engineio.RefusedProgram], Full: n[engineio.RefusedFull],
 		Address: n[engineio.RefusedAddress], Key: n[engineio.RefusedKey],
 		Handshakes: n[engineio.RefusedHandshakes], Closing: n[engineio.RefusedClosing],
-		Draining: n[engineio.RefusedDraining],
-		Config:   srv.counts.unusable.Load(),
+		Draining: n[engineio.RefusedDraining], Silent: n[engineio.RefusedSilent], Upgrade: n[engineio.RefusedStray],
+		Config: srv.counts.unusable.Load(),
 	}
 	sum = by.Config
 	for _, of := range n {

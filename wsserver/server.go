@@ -57,7 +57,12 @@ type Server struct {
 
 	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
 
+	keys     *keyring
+	strays   *strays   // nil without Config.Adapter
 	recovery *recovery // of the sessions of clients that are away; nil without Config.Recovery
+
+	runs     sync.WaitGroup // what follows the other servers, until unfollow
+	unfollow context.CancelFunc
 
 	drain atomic.Pointer[drainer] // nil before Drain; set under mu
 
@@ -129,13 +134,14 @@ func New(cfg Config) *Server {
 	})
 	srv.hub.OnServerSide(srv.serverEvent)
 	srv.tellAbout()
+	srv.keys = newKeyring(srv.hub.Node(), cfg.Recovery, cfg.Logger)
 	if cfg.Recovery != nil {
 		srv.recovery = newRecovery(srv)
 	}
 	srv.cors = cfg.HTTP.CORS.handler()
-	srv.engine = engine.New(engine.Config{
+	engineConfig := engine.Config{
 		Path:             cfg.Path,
-		Node:             srv.hub.Node(),
+		NewSID:           srv.keys.newEngineSID,
 		PingInterval:     cfg.PingInterval,
 		PingTimeout:      cfg.PingTimeout,
 		UpgradeTimeout:   cfg.UpgradeTimeout,
@@ -155,7 +161,13 @@ func New(cfg Config) *Server {
 		CORS:             srv.cors,
 		Open:             srv.open,
 		Logger:           cfg.Logger,
-	})
+	}
+	if cfg.Adapter != nil {
+		srv.strays = newStrays(srv)
+		engineConfig.Network = srv.strays
+	}
+	srv.engine = engine.New(engineConfig)
+	srv.follow()
 	srv.setLimits(cfg.Limits)
 	srv.root = srv.Of("/")
 	return srv
@@ -315,16 +327,6 @@ func (srv *Server) open(r *http.Request, s *engine.Session) (engine.Owner, error
 	return c, nil
 }
 
-// cookie is what a session that r opens has as its cookie.
-func (srv *Server) cookie(r *http.Request) *http.Cookie {
-	if srv.cfg.HTTP.Cookie == nil {
-		return nil
-	}
-	cookie := *srv.cfg.HTTP.Cookie
-	cookie.Secure = cookie.Secure || srv.secure(r)
-	return &cookie
-}
-
 // plain encodes a packet that the server itself has made.
 func (srv *Server) plain(p *packet.Packet) packet.Encoded {
 	encoded, err := srv.codec.Encode(p)
@@ -384,5 +386,7 @@ func (srv *Server) Close(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("wsserver: close: handlers have not ended: %w", context.Cause(ctx)))
 		}
 	}
+	srv.unfollow()
+	srv.runs.Wait()
 	return errors.Join(err, srv.hub.Close(ctx))
 }

@@ -36,6 +36,7 @@ type Stats struct {
 	TooSlow uint64 // clients disconnected because they were slow: Ended.TooSlow and Ended.Behind
 	Ended   Ended  // connections that have ended, by reason
 
+	Strays   StrayStats    // requests for sessions of other nodes
 	Recovery RecoveryStats // with Config.Recovery
 	Drain    DrainStats    // how far Server.Drain has come
 
@@ -45,6 +46,15 @@ type Stats struct {
 	Namespaces []NamespaceStats // sorted by name
 
 	Adapter cluster.Stats
+}
+
+// StrayStats counts the requests of clients that poll which have come to another node than their session's.
+// Those that were refused count in Refusals: Session, Silent and Upgrade.
+type StrayStats struct {
+	Forwarded uint64 // that came here, and were passed on to the session's node
+	Served    uint64 // that other nodes have passed on
+	Waiting   int    // of Forwarded, those that wait now for the other node
+	Held      int    // of Served, those that wait now for something for their client
 }
 
 // NamespaceStats says how a namespace stands on this node.
@@ -81,6 +91,7 @@ func (srv *Server) Stats() Stats {
 	s.TooSlow = s.Ended.TooSlow + s.Ended.Behind
 	s.Drain = srv.drainStats()
 	s.Waiting, s.Budget = srv.budget.Used(), srv.budget.Limit()
+	s.Strays = StrayStats{engine.Forwarded, engine.Served, engine.Waiting, engine.Held}
 	s.Recovery = srv.recovery.stats()
 	s.Namespaces = srv.namespaceStats()
 	s.Adapter = srv.hub.Stats()

@@ -84,7 +84,7 @@ const (
 	isCounter = prometheus.CounterValue
 )
 
-var families = slices.Concat(serverFamilies, recoveryFamilies, clusterFamilies)
+var families = slices.Concat(serverFamilies, strayFamilies, recoveryFamilies, clusterFamilies)
 
 // serverFamilies are what a server does for its own clients.
 var serverFamilies = []family{

@@ -36,6 +36,7 @@ func TestMoved(t *testing.T) {
 		"volatile frames":    {cfg: wsserver.Config{Limits: wsserver.Limits{QueueBytes: 64 << 10}}, do: volatile},
 		"what a client asks": {do: waiting},
 		"recovery":           {cfg: wsserver.Config{Recovery: &wsserver.Recovery{MaxSessions: 1, Secret: []byte("secret")}}, do: recovered},
+		"strays":             {do: strays},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,7 +33,6 @@ const (
 // A Config is what a Server is made of. Durations and sizes have no defaults here: all are to be set, unless said otherwise.
 type Config struct {
 	Path           string // prefix of the requests, with a slash at its end
-	Node           string // named by the ids of sessions, in characters that a query takes as they are; may be empty
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
 	UpgradeTimeout time.Duration // for a WebSocket that probes to take over its session
@@ -65,11 +64,11 @@ type Config struct {
 	// is the refusal itself. nil allows all.
 	Allow func(r *http.Request, opens bool) error
 
-	// Stray serves a request with the id of a session that is not known here and names another node, and reports whether it did; if not,
-	// and if Stray is nil, the client is told that the id is unknown. Only the transport and the Origin header have been looked at, and
-	// Allow was not asked. An answer to a request with a body closes the connection, unless Stray reads that and deletes the header
-	// Connection.
-	Stray func(w http.ResponseWriter, r *http.Request, sid, node string) bool
+	// NewSID makes the id of a new session, in characters that a query takes as they are; nil stands for [engineio.NewSID].
+	NewSID func() string
+
+	// Network has the sessions of other servers; nil if there are no others.
+	Network Network
 
 	// CORS, if it is not nil, sets the headers of cross-origin resource sharing, and answers its preflights.
 	CORS *cors.Cors
@@ -123,21 +122,28 @@ type Server struct {
 	sessions     map[string]*Session      // by id
 	peakSessions int                      // see shrink.Map
 	strays       map[*connection]struct{} // that came to take over a session, and do not carry it
+	strayGets    map[*strayGet]struct{}   // requests that wait for other servers
 
 	accepted, heldBack      atomic.Uint64
 	received, receivedBytes atomic.Uint64
 	refused                 [engineio.NumRefusals]atomic.Uint64
 	byPolling, byWebSocket  atomic.Int64 // sessions, by what carries them
+	forwarded, served       atomic.Uint64
+	heldGets                atomic.Int64 // of other servers
 }
 
 // New returns a server. Close it in the end.
 func New(cfg Config) *Server {
+	if cfg.NewSID == nil {
+		cfg.NewSID = engineio.NewSID
+	}
 	pace := outbox.Pace{Rate: cfg.SlowRate, Over: cfg.SlowAfter, Behind: cfg.BehindFor}.Defaults()
 	srv := &Server{
 		cfg:       cfg,
 		pace:      pace,
 		sessions:  make(map[string]*Session),
 		strays:    make(map[*connection]struct{}),
+		strayGets: make(map[*strayGet]struct{}),
 		deadlines: engineio.NewDeadlines(),
 		shared: transport.New(transport.Config{
 			MaxMessage:   cfg.MaxPayload,
@@ -183,7 +189,7 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, upgrade bo
 		srv.shuttingDown(w)
 		return nil
 	}
-	s := &Session{server: srv, sid: engineio.NewSID(srv.cfg.Node)}
+	s := &Session{server: srv, sid: srv.cfg.NewSID()}
 	var err error
 	if s.owner, err = srv.cfg.Open(r, s); s.owner != nil {
 		return s
@@ -233,6 +239,11 @@ type Stats struct {
 
 	Polling, WebSocket int // sessions that are open now, by what carries them
 
+	Forwarded uint64 // requests that were passed on to other servers
+	Served    uint64 // requests that other servers have passed on
+	Held      int    // of these, those that wait now for something for their client
+	Waiting   int    // requests that wait now for other servers
+
 	Received      uint64 // messages, and packets of the protocol such as pongs
 	ReceivedBytes uint64 // of these, inflated, and without what frames them
 
@@ -245,8 +256,12 @@ func (srv *Server) Stats() Stats {
 		Accepted: srv.accepted.Load(), HeldBack: srv.heldBack.Load(),
 		Polling: int(srv.byPolling.Load()), WebSocket: int(srv.byWebSocket.Load()),
 		Received: srv.received.Load(), ReceivedBytes: srv.receivedBytes.Load(),
+		Forwarded: srv.forwarded.Load(), Served: srv.served.Load(), Held: int(srv.heldGets.Load()),
 		Outbox: srv.shared.Stats(),
 	}
+	srv.mu.Lock()
+	s.Waiting = len(srv.strayGets)
+	srv.mu.Unlock()
 	for why := range s.Refused {
 		s.Refused[why] = srv.refused[why].Load()
 	}
@@ -275,7 +290,7 @@ func (srv *Server) Owners() []Owner {
 // Leave has answers close their HTTP connections from now on, so that clients that connect anew reach another server by a new one.
 func (srv *Server) Leave() { srv.shared.Leave() }
 
-// CloseSessions refuses new sessions and ends those that there are, for reason.
+// CloseSessions refuses new sessions and ends those that there are, for reason. Requests that wait for other servers are answered.
 func (srv *Server) CloseSessions(reason error) {
 	srv.mu.Lock()
 	srv.closed = reason
@@ -283,6 +298,7 @@ func (srv *Server) CloseSessions(reason error) {
 	for _, s := range srv.all() {
 		s.end(ownerError{reason}, endShutdown)
 	}
+	srv.letStraysGo()
 }
 
 // Close waits, after CloseSessions, until all sessions are gone: no longer than ctx allows, and then with an error. Nothing that the server has

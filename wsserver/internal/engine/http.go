@@ -61,7 +61,8 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		request.Allow = func() error { return srv.cfg.Allow(r, session == nil) }
 	}
 	action, refusal := request.Verify()
-	if unknown != "" && srv.forward(w, r, unknown) {
+	if unknown != "" && srv.cfg.Network != nil {
+		srv.forward(w, r, &request, unknown)
 		return
 	}
 	if refusal != nil {
@@ -93,12 +94,6 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		srv.upgrade(w, r, session)
 	}
-}
-
-// forward has a request served that is for a session of another node, and reports whether it was.
-func (srv *Server) forward(w http.ResponseWriter, r *http.Request, sid string) bool {
-	node := engineio.SIDNode(sid)
-	return srv.cfg.Stray != nil && node != "" && node != srv.cfg.Node && srv.cfg.Stray(w, r, sid, node)
 }
 
 // refuse answers a request that breaks a rule: an upgrade in plain words, as the reference does, and others in JSON.

@@ -21,6 +21,7 @@ import (
 type rig struct {
 	t     testing.TB
 	srv   *Server
+	gate  *Server // has the requests that go through a gate; nil for none
 	web   *http.Server
 	conns chan net.Conn
 	done  chan struct{} // closed when the listener is
@@ -132,7 +133,16 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 		change(&cfg)
 	}
 	r.srv = New(cfg)
-	r.web = &http.Server{Handler: r.srv}
+	if gated {
+		r.gate, _ = r.newGate(cfg)
+	}
+	r.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.gate != nil && req.URL.Query().Get("sid") != "" && req.Header.Get("Upgrade") == "" {
+			r.gate.ServeHTTP(w, req)
+			return
+		}
+		r.srv.ServeHTTP(w, req)
+	})}
 	for _, f := range web {
 		f(r.web)
 	}

@@ -62,6 +62,8 @@ const (
 	RefusedHandshakes                // too many requests begin a session at the moment
 	RefusedClosing                   // the server closes
 	RefusedDraining                  // the server sends its clients to others
+	RefusedSilent                    // the server that has its session does not answer
+	RefusedStray                     // it would upgrade a session of another server
 	NumRefusals
 )
 

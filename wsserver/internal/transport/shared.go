@@ -122,3 +122,6 @@ func (t *Shared) Stats() (sum outbox.Stats) {
 	t.group.AddTo(&sum)
 	return sum
 }
+
+// Go has f run on a goroutine that Close waits for. It reports whether it does: not after Close.
+func (t *Shared) Go(f func()) bool { return t.group.Go(f) }

@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// A request may come to a server that does not have its session: the gate. It passes the request on to the owner, which treats it as one
+// of its own, and answers its client as the owner says. The gate reads the client's bytes and writes them, at the pace of its own clients;
+// everything that has to do with the session is the owner's.
+
+// A Network is the way to the other servers. Its methods may be called concurrently.
+type Network interface {
+	// Find returns the server that has a session which is not here, or why a request for it is refused: the id is nobody's, or the server has
+	// gone, or is silent for too long. Find may wait for that. upgrade says that the request is one, which is always refused.
+	Find(r *http.Request, sid string, upgrade bool) (server string, refusal *engineio.Error)
+
+	// Call has a server take a call by [Server.Serve], and returns its answer, and the way to tell it more. sent is called, with the same,
+	// when the call is on its way. ctx ends the call. An error means that the server does not answer.
+	Call(ctx context.Context, server string, call []byte, sent func(tell func([]byte) error)) (answer []byte, tell func([]byte) error, err error)
+
+	// Absent notes that no session has this id, and never will.
+	Absent(sid string)
+}
+
+// brokenTimeout is how long an owner has to hear that the body of a request will not come.
+const brokenTimeout = 2 * time.Second
+
+// ErrSilent refuses a request that its session's server does not answer (RFC 9110 section 15.6.4).
+var ErrSilent = &engineio.Error{
+	Code: engineio.CodeBadRequest, Message: "the server that has the session does not answer", Refusal: engineio.RefusedSilent,
+	Answer: http.StatusServiceUnavailable, RetryAfter: 1,
+}
+
+// forward serves a request whose session is not here.
+func (srv *Server) forward(w http.ResponseWriter, r *http.Request, request *engineio.Request, sid string) {
+	if srv.enter() != nil {
+		srv.shuttingDown(w)
+		return
+	}
+	defer srv.live.Done()
+	server, refusal := srv.cfg.Network.Find(r, sid, request.Upgrade)
+	if refusal != nil {
+		srv.refuse(w, request.Upgrade, refusal)
+		return
+	}
+	call := &strayCall{SID: sid, Method: r.Method, Transport: request.Query.Get("transport")}
+	if protocol := request.Query["EIO"]; len(protocol) == 1 {
+		call.Protocol = protocol[0]
+	}
+	srv.forwarded.Add(1)
+	if r.Method == http.MethodPost {
+		srv.forwardPost(w, r, server, call)
+	} else {
+		srv.forwardGet(w, r, server, call)
+	}
+}
+
+// ask has the owner take a call, and decodes its answer.
+func (srv *Server) ask(ctx context.Context, server string, call *strayCall, sent func(tell func([]byte) error)) (
+	a strayAnswer, tell func([]byte) error, refusal *engineio.Error,
+) {
+	b, tell, err := srv.cfg.Network.Call(ctx, server, call.append(nil), sent)
+	if err == nil {
+		err = a.decode(b)
+	}
+	switch {
+	case err != nil:
+		srv.cfg.Logger.Debug("belfry: a request was not answered by the server that has its session", "other", server, "error", err)
+		return a, nil, ErrSilent
+	case a.refusal != nil && a.refusal.Code == engineio.CodeUnknownSID:
+		srv.cfg.Network.Absent(call.SID)
+	}
+	return a, tell, a.refusal
+}
+
+// forwardPost passes on what a client sends. The client has its answer when the owner has taken it: so what it sends next comes behind it,
+// by whichever server.
+func (srv *Server) forwardPost(w http.ResponseWriter, r *http.Request, server string, call *strayCall) {
+	w.Header().Del("Connection")
+	held := &strayBody{server: srv}
+	defer held.Hold(0)
+	body, err := srv.shared.ReadBody(w, r, held)
+	if err != nil {
+		srv.shared.AnswerPost(w, err)
+		if !errors.Is(err, transport.ErrTooLarge) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), brokenTimeout)
+			defer cancel()
+			call.Broken = brokenBy(err)
+			srv.ask(ctx, server, call, nil)
+		}
+		return
+	}
+	call.body = body
+	if _, _, refusal := srv.ask(r.Context(), server, call, nil); refusal != nil {
+		srv.refuseStray(w, refusal)
+		return
+	}
+	srv.shared.AnswerPost(w, nil)
+}
+
+// refuseStray answers a request as its owner does.
+func (srv *Server) refuseStray(w http.ResponseWriter, refusal *engineio.Error) {
+	w.Header().Set("Connection", "close")
+	srv.refuse(w, false, refusal)
+}
+
+// forwardGet passes on that a client asks what there is for it.
+func (srv *Server) forwardGet(w http.ResponseWriter, r *http.Request, server string, call *strayCall) {
+	transport.Unhurried(w)
+	g := &strayGet{server: srv}
+	a, tell, refusal := srv.ask(r.Context(), server, call, g.sent)
+	g.over()
+	if refusal != nil {
+		srv.refuseStray(w, refusal)
+		return
+	}
+	srv.cfg.Budget.Add(len(a.payload))
+	defer srv.cfg.Budget.Release(len(a.payload))
+	n := 0 // bytes that the owner does not know of yet
+	err := srv.shared.WritePayload(w, r, a.payload, a.noCompress, func(taken int) {
+		if n > 0 {
+			tell(strayNote{noteTaken, n}.encode())
+		}
+		n = taken
+	})
+	last := strayNote{noteDone, n}
+	if err != nil {
+		last.kind = noteFailed
+	}
+	tell(last.encode()) // if it does not get there, the owner is not there
+}
+
+// A strayGet is a request that waits for the owner's answer.
+type strayGet struct {
+	server *Server
+	tell   func([]byte) error // guarded by server.mu
+}
+
+// sent notes that the request is on its way. It is let go if the server closes, since the client's next one comes to another.
+func (g *strayGet) sent(tell func([]byte) error) {
+	srv := g.server
+	srv.mu.Lock()
+	g.tell = tell
+	srv.strayGets[g] = struct{}{}
+	closed := srv.closed != nil
+	srv.mu.Unlock()
+	if closed {
+		tell(strayNote{kind: noteLetGo}.encode())
+	}
+}
+
+func (g *strayGet) over() {
+	g.server.mu.Lock()
+	defer g.server.mu.Unlock()
+	delete(g.server.strayGets, g)
+}
+
+// letStraysGo has all requests answered that wait for other servers.
+func (srv *Server) letStraysGo() {
+	srv.mu.Lock()
+	var all []func([]byte) error
+	for g := range srv.strayGets {
+		all = append(all, g.tell)
+	}
+	srv.mu.Unlock()
+	for _, tell := range all {
+		tell(strayNote{kind: noteLetGo}.encode())
+	}
+}
+
+// A strayBody is what the gate holds of a body: see [transport.Holder].
+type strayBody struct {
+	server *Server
+	held   int
+}
+
+func (h *strayBody) Hold(n int) {
+	h.server.cfg.Budget.Add(n - h.held)
+	h.held = n
+}
+
+func (h *strayBody) AwaitBudget(done <-chan struct{}) error {
+	b := h.server.cfg.Budget
+	for relief := b.Relief(); relief != nil; relief = b.Relief() {
+		select {
+		case <-relief:
+		case <-done:
+			return transport.ErrAborted
+		}
+	}
+	return nil
+}
+
+func (h *strayBody) OnAbort(func()) {}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"net/url"
+	"sync"
+
+	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
+)
+
+// A Call is a request that another server passes on for a session of this one: see [Network]. Its methods may be called concurrently.
+type Call interface {
+	Payload() []byte
+
+	// Answer is called once. It may wait; an error means that nobody gets the answer.
+	Answer([]byte) error
+
+	// OnNote sets what is told what the other server says of the call, one note at a time and in order; it may not block. OnEnd sets
+	// what is called if the other server wants nothing any more, or is gone. Both come before the answer.
+	OnNote(func([]byte))
+	OnEnd(func())
+
+	// Done ends the use of a call.
+	Done()
+}
+
+// Serve takes a request that another server passes on. No goroutine waits with a request that asks what there is for a client.
+func (srv *Server) Serve(c Call) {
+	srv.served.Add(1)
+	var call strayCall
+	if call.decode(c.Payload()) != nil {
+		answerCall(c, strayAnswer{refusal: engineio.ErrBadRequest})
+		return
+	}
+	var session *Session
+	request := engineio.Request{
+		Method: call.Method,
+		Query: url.Values{
+			"transport": {call.Transport}, "EIO": {call.Protocol}, "sid": {call.SID},
+		},
+		Session: func(sid string) (engineio.Transport, bool) {
+			if session = srv.session(sid); session == nil {
+				return 0, false
+			}
+			return session.Transport(), true
+		},
+	}
+	action, refusal := request.Verify()
+	var polling *transport.Polling
+	if refusal == nil {
+		if polling = session.polling(); polling == nil { // it was upgraded meanwhile
+			refusal = engineio.ErrBadRequest
+		}
+	}
+	switch {
+	case refusal != nil:
+		answerCall(c, strayAnswer{refusal: refusal})
+	case action == engineio.ActionPoll:
+		srv.serveGet(c, polling)
+	default:
+		srv.servePost(c, polling, &call)
+	}
+}
+
+// servePost takes what a client sends. The call is answered when the session has taken it.
+func (srv *Server) servePost(c Call, polling *transport.Polling, call *strayCall) {
+	done := func(err error) {
+		a := strayAnswer{}
+		if err != nil {
+			a.refusal = engineio.ErrBadRequest
+		}
+		answerCall(c, a)
+	}
+	put, err := polling.Put()
+	switch {
+	case err != nil:
+		done(err)
+	case call.Broken != bodyWhole:
+		done(put.Done(call.Broken.err()))
+	default:
+		put.Hold(2 * len(call.body)) // and what will be made of it
+		put.DeliverLater(call.body, func(err error) { done(put.Done(err)) })
+		c.OnEnd(put.GiveUp)
+	}
+}
+
+// answerCall answers a call of which nothing more is to be heard.
+func answerCall(c Call, a strayAnswer) {
+	c.Answer(a.encode()) // an error means that nobody wants to know
+	c.Done()
+}
+
+// A heldGet is a request of another server that asks what there is for a client.
+type heldGet struct {
+	server *Server
+	call   Call
+	take   *transport.Take
+
+	mu       sync.Mutex // guards what follows
+	answered bool       // what there is has been taken, for the client
+	ended    bool       // nobody wants it any more
+	done     bool       // take is
+}
+
+func (srv *Server) serveGet(c Call, polling *transport.Polling) {
+	take, err := polling.Take()
+	if err != nil {
+		answerCall(c, strayAnswer{refusal: engineio.ErrBadRequest})
+		return
+	}
+	g := &heldGet{server: srv, call: c, take: take}
+	srv.heldGets.Add(1)
+	c.OnNote(g.note)
+	take.Await(g.ready)
+	c.OnEnd(g.end) // it may be called here
+}
+
+// ready answers with what there is for the client.
+func (g *heldGet) ready(err error) {
+	g.server.heldGets.Add(-1)
+	if err != nil {
+		answerCall(g.call, strayAnswer{refusal: engineio.ErrBadRequest})
+		return
+	}
+	g.mu.Lock()
+	g.answered = true
+	ended := g.ended
+	g.mu.Unlock()
+	if ended {
+		g.finish(transport.ErrAborted)
+		return
+	}
+	a := strayAnswer{payload: g.take.Payload, noCompress: g.take.NoCompress}
+	if err := g.call.Answer(a.encode()); err != nil {
+		g.finish(err)
+	}
+}
+
+// note is what the gate says of the request. It does not block.
+func (g *heldGet) note(b []byte) {
+	var n strayNote
+	if !n.decode(b) {
+		return
+	}
+	switch n.kind {
+	case noteLetGo:
+		g.take.LetGo()
+	case noteTaken:
+		g.take.Wrote(n.n)
+	case noteDone:
+		g.take.Wrote(n.n)
+		g.finish(nil)
+	case noteFailed:
+		g.server.shared.Go(func() { g.finish(transport.ErrAborted) })
+	}
+}
+
+// end is that the gate, or its client, has gone.
+func (g *heldGet) end() {
+	g.mu.Lock()
+	g.ended = true
+	answered := g.answered
+	g.mu.Unlock()
+	if answered {
+		g.finish(transport.ErrAborted)
+	} else {
+		g.take.GiveUp()
+	}
+}
+
+// finish ends the request, which has been answered. An error means that the client may not have all of it.
+func (g *heldGet) finish(err error) {
+	g.mu.Lock()
+	first := !g.done && g.answered
+	g.done = true
+	g.mu.Unlock()
+	if first {
+		g.take.Done(err)
+		g.call.Done()
+	}
+}
