@@ -147,7 +147,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 			http.SetCookie(w, cookie)
 		}
 	}
-	if err := srv.shared.WritePayload(w, r, s.open(srv.upgrades()), true); err != nil {
+	if err := srv.shared.WritePayload(w, r, s.open(srv.upgrades()), true, nil); err != nil {
 		s.Abort() // nobody knows of it
 	}
 }

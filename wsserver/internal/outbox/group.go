@@ -38,14 +38,16 @@ func (g *Group) AddTo(sum *Stats) { g.queues.counters.addTo(sum) }
 func (g *Group) lane() *lane { return &g.queues }
 
 func (g *Group) ready(q *Queue) bool {
-	return g.start(func() { g.write(q) })
+	return g.Go(func() { g.write(q) })
 }
 
 func (g *Group) report(q *Queue, err error) {
-	g.start(func() { q.owner.Failed(err) })
+	g.Go(func() { q.owner.Failed(err) })
 }
 
-func (g *Group) start(f func()) bool {
+// Go runs f on a goroutine, for which Close waits. It returns false, and does nothing, after Close. It does not
+// wait, and may be called from an Owner.
+func (g *Group) Go(f func()) bool {
 	g.queues.mu.Lock()
 	defer g.queues.mu.Unlock()
 	if g.closed {

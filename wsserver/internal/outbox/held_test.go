@@ -52,6 +52,15 @@ type owner struct {
 	failed  []error
 	flushed int
 	large   func() // if not nil, called by Large
+
+	arrived chan struct{} // holds a value since Arrived was called
+}
+
+func (o *owner) Arrived() {
+	select {
+	case o.arrived <- struct{}{}:
+	default:
+	}
 }
 
 func (o *owner) Large() {

@@ -20,9 +20,7 @@ const (
 // frames, unless a fetch waits.
 type Mailbox struct {
 	group *Group
-	owner Owner
-
-	arrived chan struct{} // holds a value when there may be something for Take: a frame, or the end
+	owner MailboxOwner
 
 	mu      sync.Mutex // guards what follows
 	frames  []*Frame
@@ -37,14 +35,19 @@ type Mailbox struct {
 	state   state    // volatile, pinging, asked, closing, closed
 }
 
-// Init makes m ready to be used. The owner is told Failed as that of a [Queue] is, from a goroutine of g, and never Flushed: Take says so.
-func (m *Mailbox) Init(g *Group, owner Owner) {
-	m.group, m.owner = g, owner
-	m.arrived = make(chan struct{}, 1)
+// A MailboxOwner learns what happens in a [Mailbox].
+type MailboxOwner interface {
+	// Failed and Large are those of an [Owner]. Failed is called on a goroutine of the Group.
+	Failed(err error)
+	Large()
+
+	// Arrived says that there may be something for Take: a frame has come, or the end. The mailbox is
+	// locked: Arrived neither waits nor calls it.
+	Arrived()
 }
 
-// Arrived is readable when there may be something for Take. It is for one goroutine at a time.
-func (m *Mailbox) Arrived() <-chan struct{} { return m.arrived }
+// Init makes m ready to be used.
+func (m *Mailbox) Init(g *Group, owner MailboxOwner) { m.group, m.owner = g, owner }
 
 // Append queues f. It returns false if f was not queued: the mailbox is closed, or f is volatile and was dropped.
 func (m *Mailbox) Append(f *Frame) bool {
@@ -63,7 +66,7 @@ func (m *Mailbox) Append(f *Frame) bool {
 		m.state |= pinging
 		m.frames = slices.Insert(m.frames, 0, f)
 		m.bytes += len(f.Bytes)
-		m.wake()
+		m.owner.Arrived()
 		return true
 	case !m.admit(f):
 		return false
@@ -107,7 +110,7 @@ func (m *Mailbox) push(f *Frame) {
 		m.backlog = newBacklog(m.group.queues.pace, m.written)
 		m.group.slow.add(m)
 	}
-	m.wake()
+	m.owner.Arrived()
 }
 
 // judge implements [watched].
@@ -123,17 +126,9 @@ func (m *Mailbox) judge() (done bool) {
 	if why != nil {
 		lane.counters.slow(why)
 		m.close()
-		m.group.start(func() { m.owner.Failed(why) })
+		m.group.Go(func() { m.owner.Failed(why) })
 	}
 	return why != nil
-}
-
-// wake makes Arrived readable.
-func (m *Mailbox) wake() {
-	select {
-	case m.arrived <- struct{}{}:
-	default:
-	}
 }
 
 // dropVolatile drops the volatile frames. mu must be held.
@@ -193,7 +188,6 @@ func (m *Mailbox) Take() (frames []*Frame, last bool) {
 	m.count(frames)
 	if len(m.frames) > 0 {
 		m.fetch, m.fetched = most, now()
-		m.wake()
 		return frames, false
 	}
 	m.frames, m.fetched = nil, 0
@@ -322,7 +316,7 @@ func (m *Mailbox) close() {
 	m.release(m.frames)
 	m.frames, m.bytes = nil, 0
 	m.state |= closed
-	m.wake()
+	m.owner.Arrived()
 }
 
 // An Heir takes over what is queued for a peer that changes its transport, such as a [Queue].
@@ -346,6 +340,6 @@ func (m *Mailbox) MoveTo(heir Heir) bool {
 	m.frames, m.bytes = nil, 0
 	m.heir = heir
 	m.state |= closed
-	m.wake()
+	m.owner.Arrived()
 	return true
 }

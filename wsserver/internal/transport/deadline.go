@@ -14,10 +14,6 @@ type deadline struct {
 	over bool
 }
 
-func newReading(w http.ResponseWriter) *deadline {
-	return &deadline{set: http.NewResponseController(w).SetReadDeadline}
-}
-
 func newWriting(w http.ResponseWriter) *deadline {
 	return &deadline{set: http.NewResponseController(w).SetWriteDeadline}
 }

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/belfry-io/belfry/wsserver/internal/budget"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
@@ -24,6 +23,12 @@ var (
 
 	// ErrAborted is a request that its client gave up: what it would have carried away may be lost.
 	ErrAborted = errors.New("transport: request aborted by the client")
+
+	// ErrTooLarge is a payload of more bytes than a message may have. The client learns it, and the session goes on.
+	ErrTooLarge = errors.New("transport: payload too large")
+
+	// ErrOver is a request for a session that is over.
+	ErrOver = errors.New("transport: session is over")
 )
 
 // An ExchangeReceiver is the owner of an [Exchange]. None of its methods may block; they may call those of the Exchange.
@@ -48,16 +53,15 @@ type ExchangeReceiver interface {
 // may be called concurrently.
 type Exchange struct {
 	receiver ExchangeReceiver
-	budget   *budget.Budget
+	shared   *Shared
 	box      outbox.Mailbox
-	ending   chan struct{} // closed when the session is over
+	waiter   atomic.Pointer[Take] // waits for something; nil if none does. Written with mu held
+	ending   chan struct{}        // closed when the session is over
 	heardAll atomic.Bool
 
-	mu      sync.Mutex    // guards what follows
-	waits   *Take         // waits for something
-	writing chan struct{} // closed when the latest Take that carries frames away is done; nil if there was none
-	away    *Take         // that one; nil if it is done
-	put     *Put          // nil if there is none
+	mu      sync.Mutex // guards what follows; taken before the mailbox's
+	away    *Take      // carries frames and is not done; nil if there is none
+	put     *Put       // nil if there is none
 	probing bool
 	paused  chan struct{} // closed at the end of the pause; nil if there is none
 	state   pollingState
@@ -82,7 +86,7 @@ var closePacket = NewFrame(false, []byte{shutdown})
 
 // Init makes x that of a new session.
 func (x *Exchange) Init(t *Shared, r ExchangeReceiver) {
-	x.receiver, x.budget = r, t.budget
+	x.receiver, x.shared = r, t
 	x.ending = make(chan struct{})
 	x.box.Init(t.group, (*mailboxOwner)(x))
 }
@@ -107,9 +111,19 @@ func (x *Exchange) Pause() {
 func (x *Exchange) Resume() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.paused != nil {
-		close(x.paused)
-		x.paused = nil
+	x.resume()
+}
+
+// resume has the Put that waits go on. mu must be held.
+func (x *Exchange) resume() {
+	if x.paused == nil {
+		return
+	}
+	close(x.paused)
+	x.paused = nil
+	if x.put != nil && x.put.waits != nil {
+		x.shared.group.Go(x.put.waits)
+		x.put.waits = nil
 	}
 }
 
@@ -142,7 +156,7 @@ func (x *Exchange) Idle() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	waiting := x.box.Waiting()
-	return x.waits == nil && waiting.Bytes == waiting.Writing
+	return x.waiter.Load() == nil && waiting.Bytes == waiting.Writing
 }
 
 // Waiting returns what waits for the client, and what has come of a body that was not received yet.
@@ -168,6 +182,7 @@ func (x *Exchange) Close() {
 	if x.state == pollingOpen {
 		x.state = pollingClosing
 		close(x.ending)
+		x.resume()
 	}
 	x.mu.Unlock()
 	x.box.CloseAfterFlush(closePacket)
@@ -196,11 +211,12 @@ func (x *Exchange) abort(packet byte) {
 		close(x.ending)
 	}
 	x.state = pollingClosed
+	x.resume()
 	x.answerWaiting(packet)
 	if x.put != nil && x.put.abort != nil {
 		x.put.abort() // nobody waits for it any more
 	}
-	if x.away != nil && x.away.abort != nil {
+	if x.away != nil && !x.away.last && x.away.abort != nil {
 		x.away.abort()
 	}
 	x.mu.Unlock()
@@ -236,5 +252,10 @@ func (x *Exchange) closeFor(err error) {
 type mailboxOwner Exchange
 
 func (o *mailboxOwner) Failed(err error) { (*Exchange)(o).fail(err) }
-func (o *mailboxOwner) Flushed()         {}
 func (o *mailboxOwner) Large()           { o.receiver.Large() }
+
+func (o *mailboxOwner) Arrived() {
+	if t := o.waiter.Load(); t != nil {
+		t.wake()
+	}
+}

@@ -61,10 +61,9 @@ func TestExchange(t *testing.T) {
 		}
 		x.Pause()
 		go func() {
-			if err := put.Deliver([]byte("4up"), done); err != nil {
+			if err := put.Done(put.Deliver([]byte("4up"), done)); err != nil {
 				t.Error(err)
 			}
-			put.Done()
 		}()
 		synctest.Wait()
 		o.want(t)
@@ -78,7 +77,7 @@ func TestExchange(t *testing.T) {
 		want("1")
 		o.want(t, "payload 4up", "closed")
 		go take()
-		want(errOver.Error())
+		want(ErrOver.Error())
 		kit.Equal(t, b.Used(), 0, "bytes count in the end")
 	})
 }
@@ -130,9 +129,9 @@ func TestExchangeEnds(t *testing.T) {
 			take.OnAbort(func() { abandoned += " late" })
 			put.OnAbort(nil)
 			kit.Equal(t, abandoned, "puttake late", "abandoned")
-			kit.ErrorIs(t, put.Deliver([]byte("4x"), nil), errOver)
+			kit.ErrorIs(t, put.Deliver([]byte("4x"), nil), ErrOver)
 			take.Done(ErrAborted)
-			put.Done()
+			put.Done(ErrOver)
 		}, []string{"closed"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,12 +13,15 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// WritePayload answers a GET request. noCompress says that the payload goes out as it is.
-func (t *Shared) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool) error {
-	return t.writePayload(w, r, newWriting(w), payload, noCompress, func(int) {})
+// WritePayload answers a GET request, of a client that keeps the pace. noCompress says that the payload goes out as it is.
+// wrote is called with the number of bytes each time that the client has taken some, unless it is nil.
+func (t *Shared) WritePayload(
+	w http.ResponseWriter, r *http.Request, payload []byte, noCompress bool, wrote func(n int),
+) error {
+	return t.writePayload(w, r, newWriting(w), payload, noCompress, wrote)
 }
 
-// writePayload is WritePayload that calls wrote with the number of bytes each time that the client has taken some.
+// writePayload is WritePayload that writing may abort.
 func (t *Shared) writePayload(
 	w http.ResponseWriter, r *http.Request, writing *deadline, payload []byte, noCompress bool, wrote func(n int),
 ) error {
@@ -35,7 +38,12 @@ func (t *Shared) writePayload(
 	return t.writeAnswer(w, writing, payload, wrote)
 }
 
-// writeAnswer writes the body of an answer, to a client that keeps the pace.
+// WriteAnswer writes the body of an answer, as WritePayload does.
+func (t *Shared) WriteAnswer(w http.ResponseWriter, body []byte, wrote func(n int)) error {
+	return t.writeAnswer(w, newWriting(w), body, wrote)
+}
+
+// writeAnswer is WriteAnswer that writing may abort.
 func (t *Shared) writeAnswer(w http.ResponseWriter, writing *deadline, body []byte, wrote func(n int)) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if t.Leaving() {
@@ -49,7 +57,9 @@ func (t *Shared) writeAnswer(w http.ResponseWriter, writing *deadline, body []by
 		if err != nil {
 			return err
 		}
-		wrote(n)
+		if wrote != nil {
+			wrote(n)
+		}
 		body = body[n:]
 	}
 	// The deadline may not outlast the answer: what else the connection serves knows nothing of it. So nothing is left to be flushed later.
@@ -89,8 +99,8 @@ func compress(payload []byte) []byte {
 	return b.Bytes()
 }
 
-// unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
-func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
+// Unhurried lets a request wait for longer than the WriteTimeout of its http.Server: that is for answers that are not taken.
+func Unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }
 
 // Refuse answers a request that breaks a rule of Engine.IO.
 func Refuse(w http.ResponseWriter, refusal *engineio.Error) {
@@ -108,8 +118,8 @@ func Refuse(w http.ResponseWriter, refusal *engineio.Error) {
 	w.Write(body)
 }
 
-// refuseRequest answers a request that has no place in its session, and closes its connection.
-func refuseRequest(w http.ResponseWriter) {
+// RefuseRequest answers a request that has no place in its session, and closes its connection.
+func RefuseRequest(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
 	Refuse(w, engineio.ErrBadRequest)
 }

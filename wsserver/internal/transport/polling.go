@@ -3,25 +3,16 @@ package transport
 import "net/http"
 
 // A Polling is an [Exchange] over HTTP: a GET request is a [Take], a POST request a [Put].
-type Polling struct {
-	Exchange
-	shared *Shared
-}
-
-// Init makes p that of a new session.
-func (p *Polling) Init(t *Shared, r ExchangeReceiver) {
-	p.shared = t
-	p.Exchange.Init(t, r)
-}
+type Polling struct{ Exchange }
 
 // Get serves a GET request: it waits until there is something for the client.
 func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 	t, err := p.Take()
 	if err != nil {
-		refuseRequest(w)
+		RefuseRequest(w)
 		return
 	}
-	unhurried(w)
+	Unhurried(w)
 	if t.Wait(r.Context().Done()) != nil {
 		return
 	}

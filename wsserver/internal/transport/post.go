@@ -7,104 +7,112 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"time"
 )
+
+// A BodyHolder counts what has come of a body. A [Put] is one.
+type BodyHolder interface {
+	// Hold counts n bytes, in all.
+	Hold(n int)
+
+	// AwaitBudget waits while the budget is used up. An error, as after the end of done, is that of ReadBody.
+	AwaitBudget(done <-chan struct{}) error
+
+	// OnAbort has f called when nobody waits any more for the body; nil ends that.
+	OnAbort(f func())
+}
 
 // Post serves a POST request: it reads the packets and hands them to the receiver, once the session is not paused.
 func (p *Polling) Post(w http.ResponseWriter, r *http.Request) {
-	// It outlasts a refusal: net/http reads on, to the end of a small body, before it closes the connection. Without deadlines, as under a
-	// recorder of tests, the request's own end is the only bound.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.shared.pace.Patience()))
 	put, err := p.Put()
-	if err != nil {
-		refuseRequest(w)
-		return
+	if err == nil {
+		var body []byte
+		if body, err = p.shared.ReadBody(w, r, put); err == nil {
+			err = put.Deliver(body, r.Context().Done())
+		}
+		err = put.Done(err)
+	} else {
+		p.shared.newReading(w)
 	}
-	err = p.receive(put, w, r)
-	put.Done()
-	var own ownError
+	p.shared.AnswerPost(w, err)
+}
+
+// AnswerPost answers a POST request: with "ok" if err is nil, or with what ErrTooLarge is in HTTP; for all other errors
+// it refuses the request.
+func (t *Shared) AnswerPost(w http.ResponseWriter, err error) {
+	h := w.Header()
 	switch {
-	case errors.Is(err, errTooLarge):
-		// The client learns it, and the session goes on.
-		w.Header().Set("Connection", "close")
-		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-	case err == nil, errors.As(err, &own):
-		h := w.Header()
+	case err == nil:
 		h.Set("Content-Type", "text/html")
 		h.Set("Cache-Control", "no-store")
-		if err != nil {
-			p.closeFor(own.error)
-		}
-		p.shared.writeAnswer(w, newWriting(w), []byte("ok"), func(int) {})
-	case errors.Is(err, errOver):
-		refuseRequest(w)
+		t.WriteAnswer(w, []byte("ok"), nil)
+	case errors.Is(err, ErrTooLarge):
+		h.Set("Connection", "close")
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	default:
-		refuseRequest(w)
-		p.fail(err)
+		RefuseRequest(w)
 	}
 }
 
-var errTooLarge = errors.New("transport: payload too large")
+// newReading returns the deadline of a body, which has begun. It outlasts a refusal: net/http reads on, to the end of a
+// small body, before it closes the connection. Without deadlines, as under a recorder of tests, the request's own end is
+// the only bound.
+func (t *Shared) newReading(w http.ResponseWriter) *deadline {
+	d := &deadline{set: http.NewResponseController(w).SetReadDeadline}
+	d.wait(t.pace.Patience())
+	return d
+}
 
-// receive receives what a POST request brings. It answers nothing.
-func (p *Polling) receive(put *Put, w http.ResponseWriter, r *http.Request) error {
+// ReadBody reads the body of a POST request, of at most as many bytes as a message may have, from a client that keeps
+// the pace. What it holds, which into counts, grows with what has come, whatever was announced. The answer may then
+// take its time. An error is for [Put.Done], and AnswerPost.
+func (t *Shared) ReadBody(w http.ResponseWriter, r *http.Request, into BodyHolder) (body []byte, err error) {
+	reading := t.newReading(w)
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/octet-stream" {
-		return ErrContentType
+		return nil, ErrContentType
 	}
-	body, err := p.readBody(put, w, r)
-	if err != nil {
-		return err
-	}
-	unhurried(w)
-	return put.Deliver(body, r.Context().Done())
-}
-
-// readBody reads a body of at most as many bytes as a message may have, from a client that keeps the pace. What it holds grows with what
-// has come, whatever was announced.
-func (p *Polling) readBody(put *Put, w http.ResponseWriter, r *http.Request) (body []byte, err error) {
-	limit := int64(p.shared.reader.MaxMessage)
+	limit := int64(t.reader.MaxMessage)
 	if r.ContentLength > limit {
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
-	reading := newReading(w)
-	put.OnAbort(reading.abort)
-	defer put.OnAbort(nil)
+	into.OnAbort(reading.abort)
+	defer into.OnAbort(nil)
 	for err == nil && int64(len(body)) <= limit {
-		if p.shared.budget.Full() {
-			unhurried(w)
-			if err := put.AwaitBudget(r.Context().Done()); err != nil {
+		if t.budget.Full() {
+			Unhurried(w)
+			if err := into.AwaitBudget(r.Context().Done()); err != nil {
 				return nil, err
 			}
 		}
-		if !reading.wait(p.shared.pace.Patience()) {
-			return nil, errOver
+		if !reading.wait(t.pace.Patience()) {
+			return nil, ErrOver
 		}
-		body, err = p.readPart(put, r, body)
+		body, err = t.readPart(into, r, body)
 	}
 	switch {
 	case int64(len(body)) > limit:
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	case err != io.EOF:
 		return nil, fmt.Errorf("%w: %w", ErrAborted, err)
 	}
 	reading.wait(0)
+	Unhurried(w)
 	return body, nil
 }
 
 // readPart reads as much more of a body as a client has to send in the time that it is given for it.
-func (p *Polling) readPart(put *Put, r *http.Request, body []byte) ([]byte, error) {
+func (t *Shared) readPart(into BodyHolder, r *http.Request, body []byte) ([]byte, error) {
 	announced := int(r.ContentLength) + 1 // with a byte to see the end in
 	if announced == 0 {
-		announced = p.shared.reader.MaxMessage + 1
+		announced = t.reader.MaxMessage + 1
 	}
-	for end := len(body) + p.shared.pace.Bytes(); len(body) < end; {
+	for end := len(body) + t.pace.Bytes(); len(body) < end; {
 		if len(body) == cap(body) {
-			if p.shared.budget.Full() {
+			if t.budget.Full() {
 				return body, nil
 			}
 			body = slices.Grow(body, max(minBuffer, min(len(body), announced-len(body)))) // twice as much leaves the least behind
-			put.Hold(2 * cap(body))                                                       // and what will be made of it
+			into.Hold(2 * cap(body))                                                      // and what will be made of it
 		}
 		n, err := r.Body.Read(body[len(body):min(cap(body), end)])
 		body = body[:len(body)+n]

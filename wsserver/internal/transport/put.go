@@ -7,8 +7,8 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// A Put is what a client sends at once. It belongs to one goroutine, which begins it with [Exchange.Put] before the payload comes, and calls
-// Done in the end.
+// A Put is what a client sends at once. Whoever begins it with [Exchange.Put], before the payload comes, calls Deliver or
+// DeliverLater at most once, and Done in the end. Its methods may be called concurrently.
 type Put struct {
 	exchange *Exchange
 
@@ -16,9 +16,8 @@ type Put struct {
 	began time.Time
 	held  int    // counted against the budget, in bytes
 	abort func() // ends what brings the payload
+	waits func() // goes on with DeliverLater at the end of the pause; nil if it does not wait
 }
-
-var errOver = errors.New("transport: session is over")
 
 // An ownError is one of the receiver's own: for Engine.IO the payload was in order.
 type ownError struct{ error }
@@ -28,12 +27,12 @@ func (x *Exchange) Put() (*Put, error) {
 	p := &Put{exchange: x, began: time.Now()}
 	x.mu.Lock()
 	overlap := x.put != nil
-	gone := x.state >= pollingMoved
-	if !overlap && !gone {
+	over := x.state >= pollingMoved
+	if !overlap && !over {
 		x.put = p
 	}
 	x.mu.Unlock()
-	return p, x.turnAway(gone, overlap)
+	return p, x.turnAway(over, overlap)
 }
 
 // OnAbort has f called when nobody waits any more for what p brings, since the session has ended; at once, if it has ended by now. f must
@@ -53,18 +52,18 @@ func (p *Put) Hold(n int) {
 	x := p.exchange
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.budget.Add(n - p.held)
+	x.shared.budget.Add(n - p.held)
 	p.held = n
 }
 
 // AwaitBudget waits while the budget is used up, until the end of the session or of done, which are errors.
 func (p *Put) AwaitBudget(done <-chan struct{}) error {
-	b := p.exchange.budget
+	b := p.exchange.shared.budget
 	for relief := b.Relief(); relief != nil; relief = b.Relief() {
 		select {
 		case <-relief:
 		case <-p.exchange.ending:
-			return errOver
+			return ErrOver
 		case <-done:
 			return ErrAborted
 		}
@@ -72,48 +71,82 @@ func (p *Put) AwaitBudget(done <-chan struct{}) error {
 	return nil
 }
 
-// Deliver gives the session what has come, which is the receiver's to modify, once it is not paused. The end of done ends the wait for that.
+// Deliver gives the session what has come, which is the receiver's to modify, once it is not paused. The end of done ends
+// the wait for that, with ErrAborted.
 func (p *Put) Deliver(payload []byte, done <-chan struct{}) error {
+	for {
+		p.exchange.mu.Lock()
+		paused := p.exchange.pause()
+		p.exchange.mu.Unlock()
+		if paused == nil {
+			return p.deliver(payload)
+		}
+		select {
+		case <-paused:
+		case <-done:
+			return ErrAborted
+		}
+	}
+}
+
+// DeliverLater is Deliver without a goroutine that waits: delivered is called once, with what Deliver returns, before
+// DeliverLater returns or on a goroutine of the Shared's. It may call Done.
+func (p *Put) DeliverLater(payload []byte, delivered func(err error)) {
 	x := p.exchange
-	state, err := x.awaitTurn(done)
-	switch {
-	case err != nil:
-		return err
-	case state == pollingClosed:
-		return errOver
-	case state == pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
+	x.mu.Lock()
+	waits := x.pause() != nil
+	if waits {
+		p.waits = func() { p.DeliverLater(payload, delivered) }
+	}
+	x.mu.Unlock()
+	if !waits {
+		delivered(p.deliver(payload))
+	}
+}
+
+// pause is closed when the session is not paused any more; nil if it receives, or is over. mu must be held.
+func (x *Exchange) pause() <-chan struct{} {
+	if x.state == pollingClosing || x.state == pollingClosed {
 		return nil
 	}
-	err = x.receiver.Payload(payload)
+	return x.paused
+}
+
+// deliver gives the session what has come.
+func (p *Put) deliver(payload []byte) error {
+	x := p.exchange
+	x.mu.Lock()
+	state := x.state
+	x.mu.Unlock()
+	switch state {
+	case pollingClosed:
+		return ErrOver
+	case pollingClosing: // nothing more is received, but a client that is told of an error may not fetch what is queued
+		return nil
+	}
+	err := x.receiver.Payload(payload)
 	if err != nil && !errors.Is(err, engineio.ErrParse) && !errors.Is(err, engineio.ErrDirection) {
 		return ownError{err}
 	}
 	return err
 }
 
-// awaitTurn waits until the session is not paused, or over, and returns its state.
-func (x *Exchange) awaitTurn(done <-chan struct{}) (pollingState, error) {
-	for {
-		x.mu.Lock()
-		paused, state := x.paused, x.state
-		x.mu.Unlock()
-		if paused == nil || state == pollingClosing || state == pollingClosed {
-			return state, nil
-		}
-		select {
-		case <-paused:
-		case <-x.ending:
-		case <-done:
-			return state, ErrAborted
-		}
-	}
-}
-
-// Done ends p; the next one may begin. It comes before the answer, since the client may send that at once.
-func (p *Put) Done() {
+// Done ends p with the error of what has brought its payload, or of Deliver: the next Put may begin, and a session that
+// is not to go on ends. It returns what the client is to learn: see [Shared.AnswerPost]. It comes before the answer,
+// since the client may send the next payload at once.
+func (p *Put) Done(err error) error {
 	p.Hold(0)
 	x := p.exchange
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	x.put = nil
+	x.mu.Unlock()
+	var own ownError
+	switch {
+	case errors.As(err, &own):
+		x.closeFor(own.error)
+		return nil
+	case err != nil && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrOver):
+		x.fail(err)
+	}
+	return err
 }

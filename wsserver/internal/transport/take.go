@@ -2,137 +2,206 @@ package transport
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/outbox"
 )
 
-// A Take is one answer to a client that asks what there is for it. It belongs to one goroutine, which begins it with [Exchange.Take], calls
-// Wait once, and if that returns no error Done in the end.
+// A Take is one answer to a client that asks what there is for it. Whoever begins it with [Exchange.Take] calls
+// Wait or Await, once, and if that brings no error Done in the end. While it waits, GiveUp and LetGo may be called
+// concurrently.
 type Take struct {
-	// What Wait has found, as a payload: one or more packets.
+	// What was found, as a payload: one or more packets.
 	Payload    []byte
 	NoCompress bool // it goes out as it is
 
-	exchange *Exchange
-	answer   chan byte     // a packet without payload that ends the wait: at most one
-	probing  bool          // a WebSocket probes
-	before   chan struct{} // closed when the take before is done; nil if there was none
+	last   bool // the session ends with frames
+	answer byte // ends the wait, without frames: a packet, or gone; zero if none is chosen. Guarded by exchange.mu
 
-	frames  []*outbox.Frame // of Payload
-	last    bool            // the session ends with them
-	written chan struct{}   // closed by Done; nil if there are no frames
-	abort   func()          // guarded by exchange.mu
+	state atomic.Int32  // takeLooks, takeWoken or takeParked
+	woken chan struct{} // has Wait look again: whoever unparks t sends, so one at a time
+	ready func(error)   // of Await
+
+	exchange *Exchange
+	probing  *time.Timer     // ends the wait while a WebSocket probes; nil if none does
+	frames   []*outbox.Frame // of Payload
+	abort    func()          // guarded by exchange.mu
 }
+
+// What a Take does that is not settled.
+const (
+	takeLooks  int32 = iota // it looks whether there is something
+	takeWoken               // likewise, or it is about to, and it is to look once more
+	takeParked              // it has found nothing, and whoever wakes it has it look again
+)
+
+// gone is the answer of a Take whose client has gone. It is no packet.
+const gone = byte(0xff)
 
 // Take begins a Take. An error is for the client: its session is over, or ends since another Take waits already.
 func (x *Exchange) Take() (*Take, error) {
-	t := &Take{exchange: x, answer: make(chan byte, 1)}
+	t := &Take{exchange: x}
 	x.mu.Lock()
-	overlap := x.waits != nil
-	gone := x.state >= pollingMoved
-	if !overlap && !gone {
-		x.waits = t
+	overlap := x.waiter.Load() != nil
+	over := x.state >= pollingMoved
+	if !overlap && !over {
+		x.waiter.Store(t)
+		if x.probing {
+			t.probing = time.AfterFunc(probePoll, t.LetGo)
+		}
 	}
-	t.probing, t.before = x.probing, x.writing
 	x.mu.Unlock()
-	return t, x.turnAway(gone, overlap)
+	return t, x.turnAway(over, overlap)
 }
 
 // turnAway is why a request is refused: its session is over, or it overlaps with another of its kind, which ends the session.
-func (x *Exchange) turnAway(gone, overlap bool) error {
+func (x *Exchange) turnAway(over, overlap bool) error {
 	switch {
 	case overlap:
 		x.fail(ErrOverlap)
 		return ErrOverlap
-	case gone:
-		return errOver
+	case over:
+		return ErrOver
 	}
 	return nil
 }
 
-// Wait waits until there is something for the client. An error, after the end of done, means that the client has gone: there is nobody to
-// answer, and the session has ended.
+// Wait waits until there is something for the client. The end of done is GiveUp.
 func (t *Take) Wait(done <-chan struct{}) error {
-	x, before := t.exchange, t.before
-	var probe <-chan time.Time
-	if t.probing {
-		timer := time.NewTimer(probePoll)
-		defer timer.Stop()
-		probe = timer.C
+	if t.poll() {
+		return t.result()
 	}
-	for {
-		if before == nil {
-			if frames, last := x.box.Take(); len(frames) > 0 || last {
-				t.carry(frames, last)
-				return nil
-			}
-		}
+	t.woken = make(chan struct{}, 1)
+	for !t.look() {
 		select {
-		case <-before:
-			// Not before: a client that takes no answer but asks again and again would have the server hold them all.
-			before = nil
-		case <-x.box.Arrived():
-		case packet := <-t.answer:
-			t.carryNothing(packet)
-			return nil
-		case <-probe:
-			if x.stopWaiting(t) {
-				t.carryNothing(noop)
-				return nil
-			}
+		case <-t.woken:
 		case <-done:
-			x.stopWaiting(t)
-			x.fail(ErrAborted)
-			return ErrAborted
+			t.GiveUp()
+		}
+	}
+	return t.result()
+}
+
+// Await is Wait without a goroutine that waits: ready is called once, with what Wait returns, on a goroutine of the
+// Shared's. If that is closed, which comes after the end of all sessions, it is called before Await returns.
+func (t *Take) Await(ready func(err error)) {
+	t.ready = ready
+	if !t.exchange.shared.group.Go(t.run) {
+		t.run()
+	}
+}
+
+// run looks once for Await.
+func (t *Take) run() {
+	if t.look() {
+		t.ready(t.result())
+	}
+}
+
+// GiveUp says that the client has gone: the session ends, and then the wait with ErrAborted. It does nothing if the
+// Take waits no more.
+func (t *Take) GiveUp() { t.choose(gone) }
+
+// LetGo ends the wait with a noop, for a client that is to ask elsewhere. It does nothing if the Take waits no more.
+func (t *Take) LetGo() { t.choose(noop) }
+
+// look polls until t is settled, or there is nothing and t is parked. It reports whether t is settled.
+func (t *Take) look() bool {
+	for {
+		t.state.Store(takeLooks)
+		if t.poll() {
+			return true
+		}
+		if t.state.CompareAndSwap(takeLooks, takeParked) {
+			return false
 		}
 	}
 }
 
-// carryNothing has t answer with a packet that carries nothing.
-func (t *Take) carryNothing(packet byte) {
-	t.exchange.box.StopWaiting()
-	t.Payload, t.NoCompress = []byte{packet}, true
+// wake has t look again. It does not wait: locks may be held.
+func (t *Take) wake() {
+	switch {
+	case t.state.Swap(takeWoken) != takeParked:
+	case t.woken != nil:
+		t.woken <- struct{}{}
+	default:
+		t.exchange.shared.group.Go(t.run)
+	}
 }
 
-// carry has t answer with frames.
-func (t *Take) carry(frames []*outbox.Frame, last bool) {
+// poll settles t if an answer was chosen, or there is something to take. It reports whether t is settled.
+func (t *Take) poll() bool {
 	x := t.exchange
-	t.frames, t.last, t.written = frames, last, make(chan struct{})
 	x.mu.Lock()
-	waits := x.waits == t
-	if waits {
-		x.waits = nil
+	chosen, away := t.answer != 0, x.away != nil
+	x.mu.Unlock()
+	if chosen {
+		t.settle(nil, false)
+		return true
 	}
-	x.writing = t.written
-	if !last {
+	if away { // a client that takes no answer but asks again and again would have the server hold them all
+		return false
+	}
+	frames, last := x.box.Take()
+	if len(frames) == 0 && !last {
+		return false
+	}
+	t.settle(frames, last)
+	return true
+}
+
+// settle has t answer with frames, or if there are none with the answer that was chosen, or a close packet.
+func (t *Take) settle(frames []*outbox.Frame, last bool) {
+	x := t.exchange
+	x.mu.Lock()
+	if x.waiter.Load() == t {
+		x.waiter.Store(nil)
+		if len(frames) == 0 {
+			t.answer = shutdown
+		}
+	}
+	answer := t.answer
+	t.frames, t.last = frames, last
+	if len(frames) > 0 {
 		x.away = t
 	}
 	x.mu.Unlock()
-	if len(frames) == 0 {
-		packet := shutdown
-		if !waits {
-			packet = <-t.answer
-		}
-		t.Payload, t.NoCompress = []byte{packet}, true
-		return
+	if t.probing != nil {
+		t.probing.Stop()
 	}
-	x.heardAll.Store(last && len(frames) == 1 && frames[0] == closePacket)
-	t.Payload, t.NoCompress = payloadOf(frames)
-	x.budget.Add(len(t.Payload)) // what goes to one client is its own, however many share its frames
-	if last {
+	if len(frames) == 0 {
+		x.box.StopWaiting()
+		t.Payload, t.NoCompress = []byte{answer}, true
+	} else {
+		x.heardAll.Store(last && len(frames) == 1 && frames[0] == closePacket)
+		t.Payload, t.NoCompress = payloadOf(frames)
+		x.shared.budget.Add(len(t.Payload)) // what goes to one client is its own, however many share its frames
+	}
+	switch {
+	case answer == gone: // also with frames: they are lost with the session
+		x.fail(ErrAborted)
+	case last && len(frames) > 0:
 		x.Abort() // before the answer, so that no session is known to a client that has it
 	}
 }
 
+// result is what Wait returns.
+func (t *Take) result() error {
+	if t.answer == gone && len(t.frames) == 0 {
+		return ErrAborted
+	}
+	return nil
+}
+
 // OnAbort has f called when nobody waits any more for t to be done, since its session has ended; at once, if it has ended by now. f must
-// not call anything of the Exchange.
+// not call anything of the Exchange. nil ends that.
 func (t *Take) OnAbort(f func()) {
 	x := t.exchange
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	t.abort = f
-	if x.away == t && x.state == pollingClosed {
+	if f != nil && x.away == t && !t.last && x.state == pollingClosed {
 		f()
 	}
 }
@@ -146,40 +215,39 @@ func (t *Take) Wrote(n int) {
 
 // Done ends t. An error means that the client has not got all of it, which ends the session.
 func (t *Take) Done(err error) {
-	x := t.exchange
-	if t.written == nil {
+	if len(t.frames) == 0 {
 		return
 	}
-	x.mu.Lock()
-	if x.away == t {
-		x.away = nil
-	}
-	x.mu.Unlock()
+	x := t.exchange
+	t.OnAbort(nil)
 	if err != nil && !t.last {
 		x.fail(fmt.Errorf("%w: %w", ErrAborted, err))
 	}
-	if len(t.frames) > 0 {
-		x.budget.Release(len(t.Payload))
-		x.box.Done(t.frames)
-	}
-	close(t.written)
-}
-
-// stopWaiting ends the wait of a Take. It returns false if that was done before, with an answer for it.
-func (x *Exchange) stopWaiting(t *Take) bool {
+	x.shared.budget.Release(len(t.Payload))
+	x.box.Done(t.frames)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.waits != t {
-		return false
+	x.away = nil
+	if waiter := x.waiter.Load(); waiter != nil {
+		waiter.wake()
 	}
-	x.waits = nil
-	return true
+}
+
+// choose ends the wait of t with an answer, unless it waits no more.
+func (t *Take) choose(answer byte) {
+	x := t.exchange
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.waiter.Load() == t {
+		x.answerWaiting(answer)
+	}
 }
 
 // answerWaiting answers the Take that waits, if there is one. mu must be held.
-func (x *Exchange) answerWaiting(packet byte) {
-	if x.waits != nil {
-		x.waits.answer <- packet
-		x.waits = nil
+func (x *Exchange) answerWaiting(answer byte) {
+	if t := x.waiter.Load(); t != nil {
+		t.answer = answer
+		x.waiter.Store(nil)
+		t.wake()
 	}
 }
