@@ -122,8 +122,9 @@ func (x *Exchange) resume() {
 	close(x.paused)
 	x.paused = nil
 	if x.put != nil && x.put.waits != nil {
-		x.shared.group.Go(x.put.waits)
+		waits := x.put.waits
 		x.put.waits = nil
+		x.shared.group.Go(func() { waits(nil) })
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 
 // pollingOwner is an ExchangeReceiver that notes its calls.
 type pollingOwner struct {
-	fail error // what Payload returns
+	fail  error  // what Payload returns
+	large func() // if not nil, called by Large
 
 	mu    sync.Mutex // guards what follows
 	calls []string
@@ -48,7 +49,11 @@ func (o *pollingOwner) Closing(err error) {
 }
 
 func (o *pollingOwner) Closed() { o.note("closed") }
-func (o *pollingOwner) Large()  {}
+func (o *pollingOwner) Large() {
+	if o.large != nil {
+		o.large()
+	}
+}
 
 var errOwner = errors.New("the owner's")
 

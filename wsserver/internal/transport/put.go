@@ -14,9 +14,9 @@ type Put struct {
 
 	// exchange.mu guards what follows.
 	began time.Time
-	held  int    // counted against the budget, in bytes
-	abort func() // ends what brings the payload
-	waits func() // goes on with DeliverLater at the end of the pause; nil if it does not wait
+	held  int             // counted against the budget, in bytes
+	abort func()          // ends what brings the payload
+	waits func(err error) // ends the wait of DeliverLater; nil if there is none
 }
 
 // An ownError is one of the receiver's own: for Engine.IO the payload was in order.
@@ -96,11 +96,30 @@ func (p *Put) DeliverLater(payload []byte, delivered func(err error)) {
 	x.mu.Lock()
 	waits := x.pause() != nil
 	if waits {
-		p.waits = func() { p.DeliverLater(payload, delivered) }
+		p.waits = func(err error) {
+			if err != nil {
+				delivered(err)
+			} else {
+				p.DeliverLater(payload, delivered)
+			}
+		}
 	}
 	x.mu.Unlock()
 	if !waits {
 		delivered(p.deliver(payload))
+	}
+}
+
+// GiveUp says that the client has gone: the wait of DeliverLater ends with ErrAborted, before GiveUp returns. It does
+// nothing if that waits no more.
+func (p *Put) GiveUp() {
+	x := p.exchange
+	x.mu.Lock()
+	waits := p.waits
+	p.waits = nil
+	x.mu.Unlock()
+	if waits != nil {
+		waits(ErrAborted)
 	}
 }
 

@@ -157,38 +157,36 @@ func (t *Take) settle(frames []*outbox.Frame, last bool) {
 	x.mu.Lock()
 	if x.waiter.Load() == t {
 		x.waiter.Store(nil)
-		if len(frames) == 0 {
-			t.answer = shutdown
-		}
+		t.answer = shutdown // unless there are frames
 	}
-	answer := t.answer
-	t.frames, t.last = frames, last
-	if len(frames) > 0 {
+	if len(frames) > 0 && t.answer != gone {
 		x.away = t
+		t.frames, t.last = frames, last
 	}
 	x.mu.Unlock()
 	if t.probing != nil {
 		t.probing.Stop()
 	}
-	if len(frames) == 0 {
+	switch {
+	case t.answer == gone:
+		x.box.Done(frames) // lost with the session
+		x.fail(ErrAborted)
+	case len(frames) == 0:
 		x.box.StopWaiting()
-		t.Payload, t.NoCompress = []byte{answer}, true
-	} else {
+		t.Payload, t.NoCompress = []byte{t.answer}, true
+	default:
 		x.heardAll.Store(last && len(frames) == 1 && frames[0] == closePacket)
 		t.Payload, t.NoCompress = payloadOf(frames)
 		x.shared.budget.Add(len(t.Payload)) // what goes to one client is its own, however many share its frames
-	}
-	switch {
-	case answer == gone: // also with frames: they are lost with the session
-		x.fail(ErrAborted)
-	case last && len(frames) > 0:
-		x.Abort() // before the answer, so that no session is known to a client that has it
+		if last {
+			x.Abort() // before the answer, so that no session is known to a client that has it
+		}
 	}
 }
 
 // result is what Wait returns.
 func (t *Take) result() error {
-	if t.answer == gone && len(t.frames) == 0 {
+	if t.answer == gone {
 		return ErrAborted
 	}
 	return nil
