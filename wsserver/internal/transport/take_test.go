@@ -93,23 +93,34 @@ var takeSteps = []struct {
 	{"Dismiss", func(x *Exchange, _ *Take, _ *inbox) { x.Dismiss() }, "6", []string{"closed"}, ErrOver.Error()},
 }
 
-// TestAwait: whatever ends a wait, before Await or while it waits, ready is called once, and a frame that comes
-// afterwards is for the next Take, or for the heir.
+// TestAwait: whatever ends a wait, before Await, while it waits, or in the midst of a look that finds nothing, ready is
+// called once, and a frame that comes afterwards is for the next Take, or for the heir.
 func TestAwait(t *testing.T) {
 	for _, step := range takeSteps {
-		for _, early := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s/early %v", step.name, early), func(t *testing.T) {
+		for _, when := range []string{"early", "waiting", "looking"} {
+			t.Run(step.name+"/"+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					x, o, b := newExchange(t)
 					var heir inbox
 					a := &awaited{kit.Must(x.Take())(t), make(chan string, 2)}
-					if early {
+					switch when {
+					case "early":
 						step.do(x, a.Take, &heir)
 						a.await()
-					} else {
+					case "waiting":
 						a.await()
 						a.want(t, "")
 						step.do(x, a.Take, &heir)
+					case "looking":
+						a.await()
+						a.want(t, "")
+						o.large = func() {
+							x.DropVolatile()
+							step.do(x, a.Take, &heir)
+						}
+						f := largeFrame()
+						f.Volatile = true
+						kit.Check(t, x.Append(f), "the frame that is to be dropped was not queued")
 					}
 					a.want(t, step.want)
 					o.want(t, step.ends...)
@@ -199,22 +210,6 @@ func TestAwaitMidst(t *testing.T) {
 	}
 }
 
-// TestAwaitBetween: what comes after a look has found nothing, and before the Take is parked, is looked at.
-func TestAwaitBetween(t *testing.T) {
-	for _, step := range takeSteps {
-		synctest.Test(t, func(t *testing.T) {
-			x, _, _ := newExchange(t)
-			got := kit.Must(x.Take())(t)
-			got.woken = make(chan struct{}, 1) // as Wait does
-			kit.Check(t, !got.poll(), "%s: a look found something", step.name)
-			step.do(x, got, new(inbox))
-			kit.Equal(t, !got.state.CompareAndSwap(takeLooks, takeParked), step.want != "", step.name, "woke the Take")
-			x.Abort()
-			kit.Check(t, got.poll(), "%s: the end was not seen", step.name)
-		})
-	}
-}
-
 // TestAwaitBefore: a Take has nothing while the one before is not done, but may be let go meanwhile.
 func TestAwaitBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -295,6 +290,8 @@ func TestAwaitAborted(t *testing.T) {
 		a := await(t, x)
 		x.Append(largeFrame())
 		a.want(t, ErrAborted.Error())
+		kit.Equal(t, x.away, nil, "carries frames")
+		kit.Equal(t, b.Used(), 0, "bytes count")
 
 		x, o, b = newExchange(t)
 		a = await(t, x)
