@@ -217,7 +217,7 @@ func (x *Exchange) abort(packet byte) {
 	if x.put != nil && x.put.abort != nil {
 		x.put.abort() // nobody waits for it any more
 	}
-	if x.away != nil && !x.away.last && x.away.abort != nil {
+	if x.away != nil && x.away.abort != nil {
 		x.away.abort()
 	}
 	x.mu.Unlock()
