@@ -88,13 +88,20 @@ func TestDeliverLaterPausedAgain(t *testing.T) {
 	})
 }
 
-// TestDeliverLaterAtOnce: without a pause it is delivered by the caller.
+// TestDeliverLaterAtOnce: without a pause it is delivered by the caller, or nothing is received any more.
 func TestDeliverLaterAtOnce(t *testing.T) {
 	x, o, _ := newExchange(t)
 	put, told := kit.Must(x.Put())(t), false
 	put.DeliverLater([]byte("4up"), func(err error) { told = err == nil })
 	kit.Check(t, told, "it was not told before DeliverLater returned")
 	kit.OK(t, put.Done(nil))
+	o.want(t, "payload 4up")
+
+	put, told = kit.Must(x.Put())(t), false
+	x.Close()
+	x.Pause() // there is nothing to pause
+	put.DeliverLater([]byte("4late"), func(err error) { told = err == nil })
+	kit.Check(t, told, "a session that closes was waited for")
 	o.want(t, "payload 4up")
 }
 
@@ -105,14 +112,14 @@ func TestPutDone(t *testing.T) {
 		answer error
 		want   []string
 	}{
-		"nothing":      {nil, nil, nil},
-		"too large":    {ErrTooLarge, ErrTooLarge, nil}, // the session goes on
-		"over":         {ErrOver, ErrOver, nil},
-		"aborted":      {ErrAborted, ErrAborted, []string{"closing " + ErrAborted.Error(), "closed"}},
-		"bytes":        {ErrContentType, ErrContentType, []string{"closing " + ErrContentType.Error(), "closed"}},
-		"a rule":       {engineio.ErrParse, engineio.ErrParse, []string{"closing " + engineio.ErrParse.Error(), "closed"}},
-		"the owner's":  {ownError{errOwner}, nil, []string{"closing " + errOwner.Error()}},
-		"its own read": {io.ErrUnexpectedEOF, io.ErrUnexpectedEOF, []string{"closing ? " + io.ErrUnexpectedEOF.Error(), "closed"}},
+		"nothing":     {nil, nil, nil},
+		"too large":   {ErrTooLarge, ErrTooLarge, nil}, // the session goes on
+		"over":        {ErrOver, ErrOver, nil},
+		"aborted":     {ErrAborted, ErrAborted, []string{"closing " + ErrAborted.Error(), "closed"}},
+		"bytes":       {ErrContentType, ErrContentType, []string{"closing " + ErrContentType.Error(), "closed"}},
+		"a rule":      {engineio.ErrParse, engineio.ErrParse, []string{"closing " + engineio.ErrParse.Error(), "closed"}},
+		"the owner's": {ownError{errOwner}, nil, []string{"closing " + errOwner.Error()}},
+		"another":     {io.EOF, io.EOF, []string{"closing ? " + io.EOF.Error(), "closed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x, o, _ := newExchange(t)
@@ -168,7 +175,8 @@ func TestReadBody(t *testing.T) {
 		}
 	}
 	w, a := httptest.NewRecorder(), new(account)
-	_, err := shared.ReadBody(w, httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader("4"), failingReader{})), a)
+	torn := io.MultiReader(strings.NewReader("4"), failingReader{})
+	_, err := shared.ReadBody(w, httptest.NewRequest("POST", "/", torn), a)
 	kit.Check(t, errors.Is(err, ErrAborted) && errors.Is(err, errOwner), "got %v", err)
 }
 
