@@ -74,6 +74,10 @@ func (h *handlers) call(ctx context.Context, from, kind string, payload []byte) 
 
 // serveCall hands a call to its handler.
 func (h *Hub) serveCall(b *envelope.Broadcast) {
+	if handle := h.handlers.holding(string(b.Arg)); handle != nil {
+		h.hold(b, handle)
+		return
+	}
 	h.answerByHandler(b, ServerEvent{Node: b.From, Namespace: b.Namespace, Answer: true}, func(ctx context.Context) ([]byte, error) {
 		return h.handlers.call(ctx, b.From, string(b.Arg), b.Payload)
 	})

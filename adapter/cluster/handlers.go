@@ -14,6 +14,7 @@ type handlers struct {
 	mu           sync.RWMutex // guards what follows
 	onServerSide func(ctx context.Context, e ServerEvent) ([]byte, error)
 	calls        map[string]func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	held         map[string]func(*Held)
 }
 
 // attempt runs a handler. A panic is an error, a *panicError.

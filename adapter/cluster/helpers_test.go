@@ -340,7 +340,7 @@ func idle(t *testing.T, hubs ...*Hub) {
 		h.events.mu.Lock()
 		events := len(h.events.queues)
 		h.events.mu.Unlock()
-		kit.Equal(t, s.Calls+s.Answers+s.Running+events, 0, "calls left on node", i, s, events)
+		kit.Equal(t, s.Calls+s.Answers+s.Held+s.Running+events, 0, "calls left on node", i, s, events)
 	}
 }
 

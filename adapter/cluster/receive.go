@@ -98,6 +98,8 @@ func (h *Hub) step(do func() []mesh.Effect) {
 		switch e := results[i].(type) {
 		case mesh.Lost:
 			h.lost(e)
+		case mesh.Membership: // behind what the nodes have sent that have gone
+			h.endHeld()
 		case mesh.Deliver[*envelope.Broadcast]:
 			b := e.Broadcast
 			h.deliver(b, e.Past)

@@ -55,6 +55,18 @@ func (p *peers) Publish(b *envelope.Body) error {
 	return err
 }
 
+func (p *peers) Post(b *envelope.Body) error {
+	h := (*Hub)(p)
+	body, to := envelope.AppendBody(nil, b), topics(b)
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	if !h.closing && !slices.ContainsFunc(h.nodes, func(n Node) bool { return n.ID == b.To }) {
+		return ErrNode
+	}
+	_, err := h.emit(b, to, body)
+	return err
+}
+
 func (p *peers) Room(ctx context.Context, size int) error { return p.writer.room(ctx, size) }
 
 func (p *peers) Server(node string) bool {
@@ -74,6 +86,16 @@ func (p *peers) Probe(node string) { (*Hub)(p).probe(node) }
 // askers are the nodes, clients among them, that have not left and are not given up. h.meshMu must
 // be held.
 func (h *Hub) askers() []string { return append(h.machine.Members(), h.machine.Suspects()...) }
+
+// endHeld ends the held calls to and of nodes that have gone.
+func (h *Hub) endHeld() {
+	if h.ask.Idle() {
+		return
+	}
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	h.ask.SetPresent(h.machine.Remaining())
+}
 
 // updateAlive stops waiting for nodes that are silent or have gone. h.meshMu must be held.
 func (h *Hub) updateAlive() {

@@ -139,10 +139,15 @@ func (h *Hub) open() adapter.Link {
 func (h *Hub) tick() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var beat time.Duration // when TickHeld was called last
 	for {
 		select {
 		case <-timer.C:
 			h.step(func() []mesh.Effect { return h.machine.Tick(h.age()) })
+			if now := h.age(); now-beat >= mesh.HeartbeatInterval {
+				beat = now
+				h.ask.TickHeld()
+			}
 		case <-h.wake:
 		case <-h.ctx.Done():
 			return
@@ -156,7 +161,7 @@ func (h *Hub) tick() {
 }
 
 // apply carries out the effects of a step, or hands them to the writer. It returns those that are
-// left to step: Deliver and Lost. h.meshMu must be held.
+// left to step: Deliver, Lost and Membership. h.meshMu must be held.
 func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
@@ -189,6 +194,7 @@ func (h *Hub) apply(effects []mesh.Effect) (results []mesh.Effect) {
 		case mesh.Membership:
 			h.refreshNodes()
 			h.updateAlive()
+			results = append(results, effect)
 		case mesh.Release:
 			h.writer.release()
 		case mesh.Ready:

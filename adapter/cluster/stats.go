@@ -26,6 +26,9 @@ type Stats struct {
 	Joining  int           // that wait now
 	Fences   uint64        // sent; joins and [Hub.Settle] share them
 
+	Held      int // calls of other nodes that are held here: see [Hub.HandleHeld]
+	HeldCalls int // calls of this node that other nodes hold
+
 	Sent      uint64 // messages handed to the broker, with those of the protocol; a broadcast once for each of its topics
 	SentBytes uint64
 	Queued    int    // bytes of broadcasts that wait for the broker
@@ -83,7 +86,9 @@ func (h *Hub) Stats() Stats {
 	s.Received, s.Unwanted, s.Copies, s.Stale = c.Delivered, c.Unwanted, c.Copies, c.Stale
 	s.Overtaken, s.Repaired, s.Missed, s.Unknown, s.Unheld, s.Resent = c.Overtaken, c.Repaired, c.Missed, c.Unknown, c.Unheld, c.Repairs
 
-	s.Busy = h.ask.State().Refused + h.events.dropped.Load()
+	asked := h.ask.State()
+	s.Held, s.HeldCalls = asked.Held, asked.Waiting
+	s.Busy = asked.Refused + h.events.dropped.Load()
 	h.writer.mu.Lock()
 	s.Sent, s.SentBytes, s.Lost, s.Queued = h.writer.counts.sent, h.writer.counts.bytes, h.writer.counts.lost, h.writer.bytes
 	s.QueueMax = h.writer.limit

@@ -14,6 +14,7 @@ const (
 	MaxHandlers   = 256  // handlers of server events and calls that are answered
 	MaxChanges    = 4096 // joins, leaves and disconnections that are confirmed: most of the time, they wait for a fence
 	MaxCollecting = 4096 // broadcasts whose answers are collected
+	MaxHolding    = 4096 // handlers of held calls that have not returned
 
 	MaxPage = 64 << 10 // bytes of a page of an answer; one item may be larger
 )
@@ -22,8 +23,9 @@ const (
 type answers struct {
 	mu      sync.Mutex // guards what follows
 	byAsker map[asker]*Answer
-	running [Collecting + 1]int // by what is done
-	refused uint64              // requests that were answered with ErrBusy
+	held    map[asker]*Held
+	running [Holding + 1]int // by what is done
+	refused uint64           // requests that were answered with ErrBusy
 }
 
 // A Duty is what a node does for others on a goroutine.
@@ -34,9 +36,10 @@ const (
 	Handling
 	Changing
 	Collecting
+	Holding
 )
 
-var maxDuties = [...]int{Lookup: MaxLookups, Handling: MaxHandlers, Changing: MaxChanges, Collecting: MaxCollecting}
+var maxDuties = [...]int{Lookup: MaxLookups, Handling: MaxHandlers, Changing: MaxChanges, Collecting: MaxCollecting, Holding: MaxHolding}
 
 // asker says whose request an answer is for.
 type asker struct {

@@ -20,6 +20,8 @@ type calls struct {
 	mu      sync.Mutex // guards what follows, and everything in the pending calls
 	last    uint64     // the id of the last one
 	pending map[uint64]*Call
+	held    map[string]int       // of these, those that are held, by the node
+	unsent  []*envelope.Body     // cancellations of held calls, for which there was no room
 	probes  bool                 // the broker tells that it does not know a node
 	probed  map[string]time.Time // when the broker was asked last whether a node is there that owes an answer
 }
@@ -31,6 +33,7 @@ const ProbeInterval = 20 * time.Millisecond
 type Call struct {
 	Only  string // the one node that is asked; empty for all
 	Local bool   // no other node is asked
+	Held  bool   // Only answers it whenever it likes: it is waited for while it is silent, too, until it has gone
 	Parts bool   // a node that has given a part is not missing if it owes others: they are counted otherwise
 	Cause error  // why the call ended, or did not reach anybody
 
@@ -107,6 +110,10 @@ func (x *Exchange) Ask(ctx context.Context, c *Call, b *envelope.Body, change bo
 		return
 	}
 	b.ID = c.id
+	if c.Held {
+		x.askHeld(ctx, c, b)
+		return
+	}
 	err := x.cfg.Cluster.Meet(ctx, b, func(servers, silent []string, cause error) bool {
 		c.Cause = cause
 		if c.Only != "" {
@@ -124,12 +131,17 @@ func (x *Exchange) Ask(ctx context.Context, c *Call, b *envelope.Body, change bo
 		return c.sent
 	})
 	if err != nil {
-		c.sent = false
-		x.calls.mu.Lock()
-		defer x.calls.mu.Unlock()
-		c.Cause = err
-		c.End()
+		x.notSent(c, err)
 	}
+}
+
+// notSent ends c, whose request was not sent.
+func (x *Exchange) notSent(c *Call, err error) {
+	c.sent = false
+	x.calls.mu.Lock()
+	defer x.calls.mu.Unlock()
+	c.Cause = err
+	c.End()
 }
 
 // add makes c pending, with servers to be waited for besides those of its nodes that are already.
@@ -145,6 +157,9 @@ func (x *Exchange) add(c *Call, servers []string) {
 		}
 	}
 	x.calls.pending[c.id] = c
+	if c.Held {
+		x.calls.held[c.Only]++
+	}
 	if c.left == 0 {
 		c.End()
 	}
@@ -183,7 +198,7 @@ func (k *calls) receive(b *envelope.Broadcast, alive bool) {
 		n = &asked{late: true}
 		c.nodes[b.From] = n
 	}
-	if n.done || err == nil && a.Page < n.next {
+	if n.done || err == nil && a.Page < n.next && a.Status == envelope.Done {
 		return
 	}
 	switch {
@@ -232,7 +247,7 @@ func (x *Exchange) Wait(ctx context.Context, c *Call, request *envelope.Body) {
 		closed = nil // it works on this node
 	}
 	var late <-chan time.Time
-	if !c.Local {
+	if !c.Local && !c.Held {
 		ticker := time.NewTicker(ProbeInterval)
 		defer ticker.Stop()
 		late = ticker.C
@@ -258,6 +273,9 @@ func (x *Exchange) Wait(ctx context.Context, c *Call, request *envelope.Body) {
 	}
 	x.calls.mu.Lock()
 	delete(x.calls.pending, c.id)
+	if c.Held {
+		x.calls.unhold(c.Only)
+	}
 	if len(x.calls.pending) == 0 {
 		clear(x.calls.probed)
 	}
@@ -269,15 +287,21 @@ func (x *Exchange) Wait(ctx context.Context, c *Call, request *envelope.Body) {
 	}
 	owing := false
 	for id, n := range c.nodes {
-		owing = owing || !n.done && id != x.cfg.Node // also one that is silent: it may hear of the request yet
+		// Also one that is silent: it may hear of the request yet. One that holds the request does not know that a part of its answer was lost.
+		owing = owing || (!n.done || c.Held && n.err == errLost) && id != x.cfg.Node
 	}
 	x.calls.mu.Unlock()
 	if owing && c.sent && request != nil {
-		_ = x.cfg.Cluster.Publish(&envelope.Body{
+		cancel := &envelope.Body{
 			Route:     request.Route,
 			Namespace: request.Namespace,
 			Request:   envelope.Request{Kind: envelope.KindCancel, ID: c.id, To: request.To},
-		}) // if it is refused they wait until the deadline that they know
+		}
+		if c.Held {
+			x.cancelHeld(cancel)
+			return
+		}
+		_ = x.cfg.Cluster.Publish(cancel) // if it is refused they wait until the deadline that they know
 	}
 }
 

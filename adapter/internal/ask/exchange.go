@@ -34,6 +34,7 @@ type Cluster interface {
 	Meet(ctx context.Context, b *envelope.Body, choose func(servers, silent []string, cause error) bool) error
 
 	Publish(b *envelope.Body) error           // ErrOverflow: see Room
+	Post(b *envelope.Body) error              // Publish for one node, alive or silent; ErrNode if it is unknown or has gone
 	Room(ctx context.Context, size int) error // waits until there is room for an answer of this size
 	Server(node string) bool                  // the node is alive, and no client
 	Asker(node string) bool                   // the node, or client, has not left and is not given up
@@ -67,7 +68,9 @@ func New(ctx context.Context, cfg Config) *Exchange {
 	x := &Exchange{cfg: cfg, ctx: ctx}
 	x.calls.pending = make(map[uint64]*Call)
 	x.calls.probed = make(map[string]time.Time)
+	x.calls.held = make(map[string]int)
 	x.answers.byAsker = make(map[asker]*Answer)
+	x.answers.held = make(map[asker]*Held)
 	return x
 }
 
@@ -81,6 +84,9 @@ func (x *Exchange) Receive(b *envelope.Broadcast) {
 		x.calls.receive(b, x.cfg.Cluster.Server(b.From))
 	case envelope.KindCancel:
 		x.answers.cancel(asker{b.From, b.ID})
+		x.endHeld(asker{b.From, b.ID})
+	case envelope.KindNote:
+		x.noteHeld(b)
 	default:
 		if serve := x.cfg.Serve[b.Kind]; serve != nil {
 			serve(b)
@@ -93,15 +99,15 @@ func (x *Exchange) Receive(b *envelope.Broadcast) {
 // Idle reports that nobody is waited for, or waits.
 func (x *Exchange) Idle() bool {
 	s := x.State()
-	return s.Calls == 0 && s.Answers == 0
+	return s.Calls == 0 && s.Answers == 0 && s.Held == 0
 }
 
-// SetAlive says which servers are alive, and who may ask: all others are not waited for any more.
+// SetAlive says which servers are alive, and who may ask: all others are not waited for any more, but for held calls.
 func (x *Exchange) SetAlive(servers, askers []string) {
 	x.calls.mu.Lock()
 	for _, c := range x.calls.pending {
 		for id, n := range c.nodes {
-			if n.waited && id != x.cfg.Node && !slices.Contains(servers, id) {
+			if n.waited && !c.Held && id != x.cfg.Node && !slices.Contains(servers, id) {
 				n.waited, n.err = false, ErrNode
 				c.countDown()
 			}
@@ -120,8 +126,9 @@ func (x *Exchange) Go(do func()) {
 	})
 }
 
-// Close waits until all goroutines have ended, or ctx has. Nothing begins meanwhile, unless by one of them.
+// Close ends what is held, and waits until all goroutines have ended, or ctx has. Nothing begins meanwhile, unless by one of them.
 func (x *Exchange) Close(ctx context.Context) error {
+	x.endHeldIf(func(string) bool { return true })
 	done := make(chan struct{})
 	go func() { // ends with the last of them
 		x.group.Wait()
@@ -141,8 +148,10 @@ func (x *Exchange) Close(ctx context.Context) error {
 // A State is what an Exchange does at a moment.
 type State struct {
 	Calls   int    // that this node waits for
+	Waiting int    // of them, those that are held
 	Probed  int    // nodes that the broker was asked for
 	Answers int    // that are given
+	Held    int    // calls of other nodes
 	Running int    // of them, by what is done
 	Refused uint64 // requests that were answered with ErrBusy
 }
@@ -151,10 +160,14 @@ type State struct {
 func (x *Exchange) State() (s State) {
 	x.calls.mu.Lock()
 	s.Calls, s.Probed = len(x.calls.pending), len(x.calls.probed)
+	for _, n := range x.calls.held {
+		s.Waiting += n
+	}
 	x.calls.mu.Unlock()
 	x.answers.mu.Lock()
 	defer x.answers.mu.Unlock()
 	s.Answers, s.Refused = len(x.answers.byAsker), x.answers.refused
+	s.Held = len(x.answers.held)
 	for _, n := range x.answers.running {
 		s.Running += n
 	}

@@ -62,6 +62,13 @@ func (n *node) Publish(b *envelope.Body) error {
 	return nil
 }
 
+func (n *node) Post(b *envelope.Body) error {
+	if !n.Server(b.To) {
+		return ErrNode
+	}
+	return n.Publish(b)
+}
+
 func (n *node) Room(ctx context.Context, _ int) error { return ctx.Err() }
 func (n *node) Asker(name string) bool                { return n.Server(name) }
 

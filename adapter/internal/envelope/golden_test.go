@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -85,6 +86,20 @@ var golden = []struct {
 		Message{From: sender, Broadcast: &Broadcast{From: sender,
 			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{4}},
 			Body:  Body{Route: ByNode, Payload: []byte("hi"), Request: Request{Kind: KindCall, ID: 7, To: "me", Left: time.Millisecond, Arg: []byte("pst")}},
+		}}},
+	{"note about a request",
+		"0101 0a6e6f64652d3030303031 06 01 01" + "04 00 00 00 00 026869" + "0d 8001 026d65 00 00",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{Sequence: 6, Prev: []uint64{5}},
+			Body: Body{Route: ByNode, Payload: []byte("hi"),
+				Request: Request{Kind: KindNote, ID: 128, To: "me", Arg: []byte{}}},
+		}}},
+	{"request to a node that waits for ever",
+		"0101 0a6e6f64652d3030303031 05 01 01" + "04 00 00 00 00 026869" + "0b 07 026d65 f7a78dafba93b110 03707374",
+		Message{From: sender, Broadcast: &Broadcast{From: sender,
+			Stamp: mesh.Stamp{Sequence: 5, Prev: []uint64{4}},
+			Body: Body{Route: ByNode, Payload: []byte("hi"),
+				Request: Request{Kind: KindCall, ID: 7, To: "me", Left: math.MaxInt64 / time.Microsecond * time.Microsecond, Arg: []byte("pst")}},
 		}}},
 	{"repair to a node",
 		"010a 0a6e6f64652d3030303031 026d65 ac02 02 01 ac02" + "02 00 032f6e73 02 0161 0162 00 026869",

@@ -22,6 +22,7 @@ const (
 	KindServerSideEmit    Kind = 10 // Payload is a server event; with an answer unless ID is 0
 	KindCall              Kind = 11 // Arg is the name of what is called, with Payload
 	KindEmitCounted       Kind = 12 // Payload is a broadcast; the answer is a Number of the members that have taken it
+	KindNote              Kind = 13 // Payload is what the sender has to say about its request ID, which the node holds
 )
 
 // A Request is what a node asks of others, or an answer.

@@ -50,7 +50,7 @@ type Joined[W any] struct {
 	Missing []string // the nodes that have not answered; empty means that every live node has
 }
 
-// Membership says that [Machine.Members] or [Machine.Nodes] has changed.
+// Membership says that [Machine.Members], [Machine.Nodes] or [Machine.Remaining] has changed.
 type Membership struct{}
 
 // Ready says, each time after the link has come up, that all nodes that can be known are known.

@@ -251,6 +251,12 @@ func (m *Machine[T, O, B, W]) Members() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && p.alive() })
 }
 
+// Remaining returns the nodes that were met and have neither left nor been given up, in the order of meeting. What such a node has sent may
+// yet come, also where it says goodbye.
+func (m *Machine[T, O, B, W]) Remaining() []string {
+	return m.list(func(p *peer[B]) bool { return p.started && !p.standing.over() })
+}
+
 // Servers returns those of Members that are not clients.
 func (m *Machine[T, O, B, W]) Servers() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })

@@ -32,7 +32,7 @@ func (r *roster[B]) apply(p *peer[B], c change) bool {
 		r.tombstones = slices.DeleteFunc(r.tombstones, func(o *peer[B]) bool { return o == p })
 		r.order = append(r.order, p)
 	}
-	r.changed = r.changed || is.alive() != p.standing.alive() || is == StandingDead || p.standing == StandingSuspect
+	r.changed = r.changed || is.alive() != p.standing.alive() || is.over() || p.standing == StandingSuspect
 	r.over = r.over || is.over()
 	p.standing = is
 	return true
