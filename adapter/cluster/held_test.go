@@ -25,9 +25,9 @@ type holder struct {
 func holding(h *Hub) *holder {
 	k := &holder{calls: make(chan *Held, 100), told: make(map[*Held][]string)}
 	h.HandleHeld("poll", func(c *Held) {
+		k.note(c, string(c.Payload()))
 		c.OnNote(func(note []byte) { k.note(c, string(note)) })
 		c.OnEnd(func() { k.note(c, "end") })
-		k.note(c, string(c.Payload()))
 		k.calls <- c
 	})
 	return k

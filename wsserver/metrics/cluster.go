@@ -81,6 +81,11 @@ var clusterFamilies = []family{
 	counter("cluster_fences_total", "Fences sent. Joins that come together share one.",
 		func(s *stats) uint64 { return s.Adapter.Fences }),
 
+	gauge("cluster_calls_held", "Calls of other nodes that are held here until they are answered.",
+		func(s *stats) int { return s.Adapter.Held }),
+	gauge("cluster_calls_waiting", "Calls of this node that other nodes hold until they answer.",
+		func(s *stats) int { return s.Adapter.HeldCalls }),
+
 	counter("cluster_repairs_asked_total", "Questions to other nodes for broadcasts that are missing.",
 		func(s *stats) uint64 { return s.Adapter.Nacks }),
 	counter("cluster_repaired_total", "Broadcasts of other nodes that were lost, asked for, and delivered.",
