@@ -46,7 +46,7 @@ func TestRosterRetires(t *testing.T) {
 	kit.EqualSlices(t, alive, []string{"c"}, "alive: one that returns is suspect")
 }
 
-// Members and Nodes change when somebody is waited for or no longer, and when a suspect dies or says goodbye.
+// Members, Nodes and Remaining change when somebody is waited for or no longer, when a suspect dies or says goodbye, and when one has left.
 func TestRosterNotesChanges(t *testing.T) {
 	r := newRoster("a")
 	for _, step := range []struct {
@@ -54,7 +54,7 @@ func TestRosterNotesChanges(t *testing.T) {
 		applied, changed bool
 	}{
 		{answers, false, false}, {falls, true, true}, {falls, false, false}, {answers, true, true}, {falls, true, true},
-		{dies, true, true}, {returns, true, false}, {parts, true, true}, {answers, true, false}, {leaves, true, false},
+		{dies, true, true}, {returns, true, false}, {parts, true, true}, {answers, true, false}, {leaves, true, true},
 	} {
 		r.changed = false
 		if applied := r.apply(r.peers["a"], step.change); applied != step.applied || r.changed != step.changed {
