@@ -12,8 +12,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 )
 
-// ownerPatience is how long a request waits for the node that has its session, once that is suspect.
-const ownerPatience = 1500 * time.Millisecond
+// ownerPatience is how long a request waits for the node that has its session, since that was heard last: it is
+// suspect after 2 s of silence, or as soon as the broker says that nobody is there, as while it connects anew.
+const ownerPatience = 1750 * time.Millisecond
 
 var (
 	errOwnerSilent = errors.New("wsserver: the node that has the session is silent")
@@ -22,6 +23,8 @@ var (
 
 // owners are the other servers of the cluster, as those see them who want something of a session there.
 type owners struct {
+	silence func(node string) time.Duration // since it was heard last
+
 	mu     sync.Mutex // guards what follows
 	all    map[string]*owner
 	looked chan struct{} // closed when all is another map
@@ -30,12 +33,14 @@ type owners struct {
 // An owner is a server between two changes of its standing: it is alive, or it is suspect.
 type owner struct {
 	suspect  bool
-	lost     context.Context // ends when it has been suspect for ownerPatience, or has gone
+	lost     context.Context // ends when it is suspect and was silent for ownerPatience, or has gone
 	lose     context.CancelCauseFunc
 	patience *time.Timer // nil unless it is suspect
 }
 
-func newOwners() *owners { return &owners{looked: make(chan struct{})} }
+func newOwners(silence func(node string) time.Duration) *owners {
+	return &owners{silence: silence, looked: make(chan struct{})}
+}
 
 // follow keeps up with the servers of the cluster, until ctx ends.
 func (x *owners) follow(ctx context.Context, hub *cluster.Hub) {
@@ -65,7 +70,7 @@ func (x *owners) look(nodes []cluster.Node) {
 		delete(before, n.ID)
 		switch {
 		case n.Suspect && !o.suspect:
-			o.patience = time.AfterFunc(ownerPatience, func() { o.lose(errOwnerSilent) })
+			o.patience = time.AfterFunc(ownerPatience-x.silence(n.ID), func() { o.lose(errOwnerSilent) })
 		case !n.Suspect && o.suspect:
 			o.patience.Stop()
 			if o.lost.Err() != nil {

@@ -38,7 +38,7 @@ func TestOwners(t *testing.T) {
 		kit.Bubble(t, tt.name, func(t *testing.T) {
 			hub := cluster.NewHub(cluster.HubConfig{Logger: kit.Silent}) // that knows nobody
 			defer kit.Close(t, hub)
-			x := newOwners()
+			x := newOwners(notSilent)
 			defer x.look(nil)
 			for i, nodes := range tt.steps {
 				if i > 0 {
@@ -71,7 +71,7 @@ func TestOwnersChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := cluster.NewHub(cluster.HubConfig{Logger: kit.Silent})
 		defer kit.Close(t, hub)
-		x := newOwners()
+		x := newOwners(notSilent)
 		defer x.look(nil)
 		suspect := []cluster.Node{{ID: thatNode, Suspect: true}}
 		for _, next := range [][]cluster.Node{{{ID: thatNode}}, nil} {
@@ -105,7 +105,7 @@ func TestOwnersNotMet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := cluster.NewHub(cluster.HubConfig{Adapter: neverOpen{}, Logger: kit.Silent})
 		defer kit.Close(t, hub)
-		x := newOwners()
+		x := newOwners(notSilent)
 		defer x.look(nil)
 		x.look([]cluster.Node{{ID: hub.Node()}})
 		ctx, cancel := context.WithTimeout(t.Context(), ownerPatience)
@@ -116,6 +116,29 @@ func TestOwnersNotMet(t *testing.T) {
 		kit.Took(t, began, ownerPatience, ownerPatience, "the wait")
 	})
 }
+
+// A server that has fallen silent, and is suspect for that, is waited for no more.
+func TestOwnersSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := cluster.NewHub(cluster.HubConfig{Logger: kit.Silent})
+		defer kit.Close(t, hub)
+		silence := time.Duration(0)
+		x := newOwners(func(string) time.Duration { return silence })
+		defer x.look(nil)
+		for _, silence = range []time.Duration{0, time.Second, ownerPatience, 2 * time.Second, time.Hour} {
+			x.look([]cluster.Node{{ID: thatNode}})
+			o, why := x.find(t.Context(), hub, thatNode)
+			kit.Check(t, why == nil, "refused: %v", why)
+			began := time.Now()
+			x.look([]cluster.Node{{ID: thatNode, Suspect: true}})
+			<-o.lost.Done()
+			wait := max(0, ownerPatience-silence)
+			kit.Took(t, began, wait, wait, "the wait for one that was silent for", silence)
+		}
+	})
+}
+
+func notSilent(string) time.Duration { return 0 }
 
 // neverOpen is an adapter whose broker is out of reach.
 type neverOpen struct{}

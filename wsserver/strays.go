@@ -31,7 +31,7 @@ type strays struct {
 const maxAbsentSIDs = 10_000
 
 func newStrays(srv *Server) *strays {
-	return &strays{srv: srv, owners: newOwners(), absent: make(map[string]*linked.Element)}
+	return &strays{srv: srv, owners: newOwners(srv.hub.Silence), absent: make(map[string]*linked.Element)}
 }
 
 // serve has the requests of other nodes served.

@@ -1,6 +1,7 @@
 package wsserver
 
 import (
+	linked "container/list"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -153,7 +154,7 @@ func TestStraysForNobody(t *testing.T) {
 
 // TestAbsentIDs: no more ids are remembered than may be, and those the longest that are asked for.
 func TestAbsentIDs(t *testing.T) {
-	x := newStrays(nil)
+	x := &strays{absent: make(map[string]*linked.Element)}
 	for i := range maxAbsentSIDs {
 		x.Absent(fmt.Sprint(i))
 		x.Absent(fmt.Sprint(i))

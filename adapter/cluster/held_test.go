@@ -16,9 +16,8 @@ import (
 type holder struct {
 	calls chan *Held
 
-	mu    sync.Mutex // guards what follows
-	told  map[*Held][]string
-	ended int
+	mu   sync.Mutex // guards what follows
+	told map[*Held][]string
 }
 
 // holding has h hold calls.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/belfry-io/belfry/adapter/internal/envelope"
 )
@@ -52,6 +53,16 @@ func (h *Hub) Nodes() (all []Node, changed <-chan struct{}) {
 	h.meshMu.Lock()
 	defer h.meshMu.Unlock()
 	return slices.Clone(h.nodes), h.nodesChanged
+}
+
+// Silence is how long nothing has come of another node; 0 if it is not known.
+func (h *Hub) Silence(node string) time.Duration {
+	h.meshMu.Lock()
+	defer h.meshMu.Unlock()
+	if h.machine == nil {
+		return 0
+	}
+	return h.machine.Silence(h.age(), node)
 }
 
 // ServerCount is how many of Nodes are not suspect.

@@ -40,8 +40,8 @@ type Held struct {
 	done     bool               // nothing is to be called any more
 }
 
-// Hold has handle take a call on a goroutine of its own, unless there are too many, or nobody wants it. It is held as c, which is zero, until it is
-// done or nobody waits any more, also when handle has returned.
+// Hold has handle take a call on a goroutine of its own, unless there are too many, or nobody wants it. It is held
+// as c, which is zero, until it is done or nobody waits any more, also when handle has returned.
 func (x *Exchange) Hold(b *envelope.Broadcast, c *Held, handle func()) {
 	if b.ID == 0 || !x.cfg.Cluster.Asker(b.From) {
 		return
@@ -104,8 +104,8 @@ func (c *Held) OnEnd(f func()) {
 	}
 }
 
-// tell calls onNote for what waits, unless another goroutine does, and then onEnd, on a goroutine of its own, if nobody waits any more. c.mu must be held; it is
-// released meanwhile.
+// tell calls onNote for what waits, unless another goroutine does, and then onEnd, on a goroutine of its own, if
+// nobody waits any more. c.mu must be held; it is released meanwhile.
 func (c *Held) tell() {
 	if c.telling || c.onNote == nil {
 		return
@@ -297,7 +297,8 @@ func (x *Exchange) cancelHeld(b *envelope.Body) {
 	}
 }
 
-// TickHeld is to be called at every heartbeat: it has the broker say whether those are there for whom held calls wait, and sends what had no room.
+// TickHeld is to be called at every heartbeat: it has the broker say whether those are there for whom held calls
+// wait, and sends what had no room.
 func (x *Exchange) TickHeld() {
 	x.calls.mu.Lock()
 	var nodes []string

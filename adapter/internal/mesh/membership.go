@@ -257,6 +257,14 @@ func (m *Machine[T, O, B, W]) Remaining() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && !p.standing.over() })
 }
 
+// Silence is how long nothing has come of a node; 0 if it was never met.
+func (m *Machine[T, O, B, W]) Silence(now time.Duration, node string) time.Duration {
+	if p := m.peers[node]; p != nil {
+		return max(0, now-p.heardAt)
+	}
+	return 0
+}
+
 // Servers returns those of Members that are not clients.
 func (m *Machine[T, O, B, W]) Servers() []string {
 	return m.list(func(p *peer[B]) bool { return p.started && p.alive() && !p.client })

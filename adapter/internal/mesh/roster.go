@@ -8,7 +8,7 @@ type roster[B any] struct {
 	order      []*peer[B] // in the order of meeting, without the tombstones
 	tombstones []*peer[B] // those that are over, in the order of their ends: every step would look at them in vain
 	over       bool       // some of order have become so in this step
-	changed    bool       // Members or Nodes may have changed in this step
+	changed    bool       // Members, Nodes or Remaining may have changed in this step
 }
 
 func (r *roster[B]) add(p *peer[B]) {

@@ -46,7 +46,7 @@ func TestRosterRetires(t *testing.T) {
 	kit.EqualSlices(t, alive, []string{"c"}, "alive: one that returns is suspect")
 }
 
-// Members and Nodes change when somebody is waited for or no longer, when a suspect dies or says goodbye, and when one has left.
+// Members, Nodes and Remaining change when somebody is waited for or no longer, when a suspect dies or says goodbye, and when one has left.
 func TestRosterNotesChanges(t *testing.T) {
 	r := newRoster("a")
 	for _, step := range []struct {

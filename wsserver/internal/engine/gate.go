@@ -106,7 +106,9 @@ func (srv *Server) forwardPost(w http.ResponseWriter, r *http.Request, server st
 
 // refuseStray answers a request as its owner does.
 func (srv *Server) refuseStray(w http.ResponseWriter, refusal *engineio.Error) {
-	w.Header().Set("Connection", "close")
+	if refusal.Code == engineio.CodeBadRequest {
+		w.Header().Set("Connection", "close")
+	}
 	srv.refuse(w, false, refusal)
 }
 
