@@ -91,6 +91,23 @@ func (x *owners) look(nodes []cluster.Node) {
 	x.looked = make(chan struct{})
 }
 
+// lost ends when a server is silent for too long, or has gone; at once for one that is not known.
+func (x *owners) lost(node string) context.Context {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if o := x.all[node]; o != nil {
+		return o.lost
+	}
+	return noOwner
+}
+
+// noOwner is the life of a server that is not there.
+var noOwner = func() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	return ctx
+}()
+
 // find returns a server that is alive. It waits for one that is suspect, and while this node has not met its
 // cluster, until ctx ends; why says that a request for a session there is refused.
 func (x *owners) find(ctx context.Context, hub *cluster.Hub, node string) (o *owner, why *engineio.Error) {

@@ -36,7 +36,26 @@ func newStrays(srv *Server) *strays {
 
 // serve has the requests of other nodes served.
 func (x *strays) serve() {
-	x.srv.hub.HandleHeld(callStray, func(c *cluster.Held) { x.srv.engine.Serve(c) })
+	x.srv.hub.HandleHeld(callStray, func(c *cluster.Held) {
+		x.srv.engine.Serve(&strayCall{Held: c, gate: x.owners.lost(c.From())})
+	})
+}
+
+// A strayCall is a call of another node, the gate.
+type strayCall struct {
+	*cluster.Held
+	gate context.Context // ends when that is silent for too long, or has gone
+	stop func() bool     // ends what waits for that; nil without OnSilent
+}
+
+// OnSilent implements [engine.Call]. It comes before the answer.
+func (c *strayCall) OnSilent(f func()) { c.stop = context.AfterFunc(c.gate, f) }
+
+func (c *strayCall) Done() {
+	if c.stop != nil {
+		c.stop()
+	}
+	c.Held.Done()
 }
 
 var (

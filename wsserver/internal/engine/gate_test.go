@@ -11,6 +11,7 @@ import (
 
 	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
+	"github.com/belfry-io/belfry/wsserver/internal/transport"
 )
 
 // gated has rigs pass all requests of their clients that poll through a gate, but for those that begin a session.
@@ -40,6 +41,8 @@ func TestBehindGate(t *testing.T) {
 // A wire is the way from gates to an owner, in one process.
 type wire struct {
 	owner *Server
+	gate  string // where calls come from, as the owner knows it
+	mute  bool   // notes do not get there
 
 	mu     sync.Mutex
 	calls  map[*wireCall]struct{}
@@ -62,7 +65,7 @@ func (n *wire) Absent(sid string) {
 func (n *wire) Call(ctx context.Context, server string, call []byte, sent func(tell func([]byte) error)) (
 	answer []byte, tell func([]byte) error, err error,
 ) {
-	c := &wireCall{wire: n, payload: call, answer: make(chan []byte, 1)}
+	c := &wireCall{wire: n, gate: n.gate, payload: call, answer: make(chan []byte, 1)}
 	n.mu.Lock()
 	n.calls[c] = struct{}{}
 	n.mu.Unlock()
@@ -87,17 +90,26 @@ func (n *wire) Call(ctx context.Context, server string, call []byte, sent func(t
 // A wireCall is a call under way.
 type wireCall struct {
 	wire    *wire
+	gate    string
 	payload []byte
 	answer  chan []byte
 
 	mu     sync.Mutex
 	onNote func([]byte)
 	onEnd  func()
+	silent func()
 	ended  bool // the asker has gone
 	done   bool
 }
 
 func (c *wireCall) Payload() []byte { return c.payload }
+func (c *wireCall) From() string    { return c.gate }
+
+func (c *wireCall) OnSilent(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silent = f
+}
 
 func (c *wireCall) Answer(b []byte) error {
 	c.mu.Lock()
@@ -136,6 +148,9 @@ func (c *wireCall) Done() {
 }
 
 func (c *wireCall) tell(b []byte) error {
+	if c.wire.mute {
+		return nil
+	}
 	c.mu.Lock()
 	f, done := c.onNote, c.done
 	c.mu.Unlock()
@@ -158,7 +173,7 @@ func (c *wireCall) end() {
 
 // newGate returns a server that passes requests on to r's.
 func (r *rig) newGate(cfg Config) (*Server, *wire) {
-	n := &wire{owner: r.srv, calls: make(map[*wireCall]struct{})}
+	n := &wire{owner: r.srv, gate: "gate", calls: make(map[*wireCall]struct{})}
 	cfg.Network, cfg.Open = n, nil
 	gate := New(cfg)
 	r.t.Cleanup(func() {
@@ -211,5 +226,69 @@ func TestGateTold(t *testing.T) {
 		poll.want(200, "2")
 		r.post(sid, "3")
 		o.lives(t)
+	})
+}
+
+// TestGateFallsSilent: a request that waits through a gate of which nothing comes ends, and the session goes on, with the next
+// request; if the gate has an answer that its client may not have, the session ends.
+func TestGateFallsSilent(t *testing.T) {
+	gated = true
+	defer func() { gated = false }()
+	silence := func(r *rig) {
+		r.wire.mu.Lock()
+		defer r.wire.mu.Unlock()
+		for c := range r.wire.calls {
+			go c.silent()
+		}
+	}
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		poll := r.startAndWait("GET", sid, "")
+		silence(r)
+		synctest.Wait()
+		kit.Equal(t, r.srv.Stats().Held, 0, "requests that wait at the owner")
+		poll.cancel()
+		r.gate = nil
+		o.send("one")
+		r.wantPoll(sid, "4one")
+		o.lives(t)
+	})
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		r.wire.mute = true // nobody says that the client has its answer
+		o.send("one")
+		r.wantPoll(sid, "4one")
+		gate := r.gate
+		r.gate = nil
+		poll := r.startAndWait("GET", sid, "")
+		o.send("two")
+		poll.waits()
+		silence(r)
+		poll.want(200, "1")
+		r.wantOver(sid, transport.ErrAborted)
+		r.gate = gate
+	})
+}
+
+// TestRepeatedGet: a balancer whose gate has died repeats the request elsewhere: the one that waits is let go. A client that asks
+// twice by one gate breaks a rule.
+func TestRepeatedGet(t *testing.T) {
+	gated = true
+	defer func() { gated = false }()
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		first := r.startAndWait("GET", sid, "")
+		r.wire.gate = "another"
+		second := r.startAndWait("GET", sid, "")
+		first.want(200, "6")
+		r.gate = nil
+		third := r.startAndWait("GET", sid, "")
+		second.want(200, "6")
+		o.send("one")
+		third.want(200, "4one")
+		o.lives(t)
+	})
+	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
+		first := r.startAndWait("GET", sid, "")
+		r.start("GET", sid, "").want(400, badRequestBody)
+		first.want(200, "1")
+		r.wantOver(sid, transport.ErrOverlap)
 	})
 }

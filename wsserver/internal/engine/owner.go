@@ -11,13 +11,16 @@ import (
 // A Call is a request that another server passes on for a session of this one: see [Network]. Its methods may be called concurrently.
 type Call interface {
 	Payload() []byte
+	From() string // names the other server
 
 	// Answer is called once. It may wait; an error means that nobody gets the answer.
 	Answer([]byte) error
 
-	// OnNote sets what is told what the other server says of the call, one note at a time and in order; it may not block. OnEnd sets
-	// what is called if the other server wants nothing any more, or is gone. Both come before the answer.
+	// OnNote sets what is told what the other server says of the call, one note at a time and in order; it may not block. OnSilent sets
+	// what is called if nothing comes of the other server, although it may be back. OnEnd sets what is called if it wants nothing any
+	// more, or is gone. Each may be called at once, and none after Done.
 	OnNote(func([]byte))
+	OnSilent(func())
 	OnEnd(func())
 
 	// Done ends the use of a call.
@@ -98,12 +101,12 @@ type heldGet struct {
 
 	mu       sync.Mutex // guards what follows
 	answered bool       // what there is has been taken, for the client
-	ended    bool       // nobody wants it any more
+	lost     bool       // whoever asks is silent, or wants nothing any more
 	done     bool       // take is
 }
 
 func (srv *Server) serveGet(c Call, polling *transport.Polling) {
-	take, err := polling.Take()
+	take, err := polling.TakeBy(c.From())
 	if err != nil {
 		answerCall(c, strayAnswer{refusal: engineio.ErrBadRequest})
 		return
@@ -112,7 +115,8 @@ func (srv *Server) serveGet(c Call, polling *transport.Polling) {
 	srv.heldGets.Add(1)
 	c.OnNote(g.note)
 	take.Await(g.ready)
-	c.OnEnd(g.end) // it may be called here
+	c.OnSilent(g.silent)
+	c.OnEnd(g.end)
 }
 
 // ready answers with what there is for the client.
@@ -124,10 +128,10 @@ func (g *heldGet) ready(err error) {
 	}
 	g.mu.Lock()
 	g.answered = true
-	ended := g.ended
+	lost := g.lost
 	g.mu.Unlock()
-	if ended {
-		g.finish(transport.ErrAborted)
+	if lost {
+		g.finish(transport.ErrAborted) // which a noop does not mind
 		return
 	}
 	a := strayAnswer{payload: g.take.Payload, noCompress: g.take.NoCompress}
@@ -156,15 +160,21 @@ func (g *heldGet) note(b []byte) {
 }
 
 // end is that the gate, or its client, has gone.
-func (g *heldGet) end() {
+func (g *heldGet) end() { g.lose(g.take.GiveUp) }
+
+// silent is that nothing comes of the gate. If there was nothing for the client yet, it asks elsewhere, and has lost nothing.
+func (g *heldGet) silent() { g.lose(g.take.LetGo) }
+
+// lose ends the request, whose answer does not reach the client. What it has of one that is on its way is not known.
+func (g *heldGet) lose(wait func()) {
 	g.mu.Lock()
-	g.ended = true
+	g.lost = true
 	answered := g.answered
 	g.mu.Unlock()
 	if answered {
 		g.finish(transport.ErrAborted)
 	} else {
-		g.take.GiveUp()
+		wait()
 	}
 }
 

@@ -22,6 +22,7 @@ type rig struct {
 	t     testing.TB
 	srv   *Server
 	gate  *Server // has the requests that go through a gate; nil for none
+	wire  *wire   // from it
 	web   *http.Server
 	conns chan net.Conn
 	done  chan struct{} // closed when the listener is
@@ -134,7 +135,7 @@ func newRig(t testing.TB, change func(*Config), web ...func(*http.Server)) *rig 
 	}
 	r.srv = New(cfg)
 	if gated {
-		r.gate, _ = r.newGate(cfg)
+		r.gate, r.wire = r.newGate(cfg)
 	}
 	r.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if r.gate != nil && req.URL.Query().Get("sid") != "" && req.Header.Get("Upgrade") == "" {

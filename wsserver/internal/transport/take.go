@@ -16,8 +16,9 @@ type Take struct {
 	Payload    []byte
 	NoCompress bool // it goes out as it is
 
-	last   bool // the session ends with frames
-	answer byte // ends the wait, without frames: a packet, or gone; zero if none is chosen. Guarded by exchange.mu
+	by     string // who asks for the client: see TakeBy
+	last   bool   // the session ends with frames
+	answer byte   // ends the wait, without frames: a packet, or gone; zero if none is chosen. Guarded by exchange.mu
 
 	state atomic.Int32  // takeLooks, takeWoken or takeParked
 	woken chan struct{} // has Wait look again: whoever unparks t sends, so one at a time
@@ -40,9 +41,16 @@ const (
 const gone = byte(0xff)
 
 // Take begins a Take. An error is for the client: its session is over, or ends since another Take waits already.
-func (x *Exchange) Take() (*Take, error) {
-	t := &Take{exchange: x}
+func (x *Exchange) Take() (*Take, error) { return x.TakeBy("") }
+
+// TakeBy is Take for somebody who asks for the client. A Take that waits for somebody else is let go: it may have ended
+// there, and another has been asked to repeat it.
+func (x *Exchange) TakeBy(by string) (*Take, error) {
+	t := &Take{exchange: x, by: by}
 	x.mu.Lock()
+	if before := x.waiter.Load(); before != nil && before.by != "" && before.by != by {
+		x.answerWaiting(noop)
+	}
 	overlap := x.waiter.Load() != nil
 	over := x.state >= pollingMoved
 	if !overlap && !over {
