@@ -69,7 +69,7 @@ func blocks(t *testing.T, languages ...string) (all []block) {
 
 // TestGuideLanguages: each block of a guide says what it is in, so that one of the tests here looks at it.
 func TestGuideLanguages(t *testing.T) {
-	checked := []string{"go", "sh", "js", "yaml", "nats", "nginx", "sysctl"}
+	checked := []string{"go", "sh", "js", "yaml", "nats", "sysctl"}
 	for _, document := range append(guides(t), "../README.md") {
 		text, err := os.ReadFile(document)
 		if err != nil {

@@ -3,20 +3,15 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/belfry-io/belfry/test/need"
 	"github.com/belfry-io/belfry/wsserver"
@@ -134,7 +129,7 @@ func TestNginx(t *testing.T) {
 // port can be taken by somebody else.
 func startNginx(t *testing.T, nginx string, h http.Handler, headers string, unix bool) (dial func() (net.Conn, error)) {
 	t.Helper()
-	dir := nginxDir(t)
+	dir := frontDir(t)
 	network, address := "tcp", "127.0.0.1:0"
 	if unix {
 		network, address = "unix", filepath.Join(dir, "belfry")
@@ -152,7 +147,7 @@ func startNginx(t *testing.T, nginx string, h http.Handler, headers string, unix
 		upstream = "unix:" + address + ":"
 	}
 	front := filepath.Join(dir, "front")
-	return runNginx(t, nginx, dir, front, fmt.Sprintf(`server {
+	return runFront(t, front, nginxCommand(t, nginx, dir, fmt.Sprintf(`server {
 	listen unix:%s;
 	location / {
 		proxy_pass http://%s;
@@ -161,72 +156,5 @@ func startNginx(t *testing.T, nginx string, h http.Handler, headers string, unix
 		proxy_set_header Connection $http_connection;
 		%s
 	}
-}`, front, upstream, headers))
-}
-
-// nginxDir is a folder for an nginx and its sockets, for which t.TempDir's name is too long.
-func nginxDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "nginx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// runNginx runs an nginx with some servers, of which one listens on front, a socket in dir, and returns how to reach that.
-func runNginx(t *testing.T, nginx, dir, front, servers string) (dial func() (net.Conn, error)) {
-	t.Helper()
-	user := ""
-	if os.Getuid() == 0 {
-		user = "user root;" // or its workers may not use dir
-	}
-	conf := fmt.Sprintf(`%s
-daemon off;
-worker_processes 1;
-pid %[2]s/pid;
-error_log %[2]s/error.log;
-events {}
-http {
-	access_log off;
-	client_body_temp_path %[2]s/body;
-	proxy_temp_path %[2]s/proxy;
-	fastcgi_temp_path %[2]s/fastcgi;
-	uwsgi_temp_path %[2]s/uwsgi;
-	scgi_temp_path %[2]s/scgi;
-	%[3]s
-}
-`, user, dir, servers)
-	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-	})
-	dial = func() (net.Conn, error) { return net.Dial("unix", front) }
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if nc, err := dial(); err == nil {
-			nc.Close()
-			return dial
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("nginx: %v: %s", err, output.Bytes())
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nginx does not listen after a minute")
-		}
-	}
+}`, front, upstream, headers)))
 }

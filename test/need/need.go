@@ -53,12 +53,30 @@ func Chromium(t *testing.T) string {
 // Nginx returns the path of nginx.
 func Nginx(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
+	return daemon(t, "nginx", "nginx-light")
+}
+
+// HAProxy returns the path of HAProxy.
+func HAProxy(t *testing.T) string {
+	t.Helper()
+	return daemon(t, "haproxy", "haproxy")
+}
+
+// Caddy returns the path of Caddy.
+func Caddy(t *testing.T) string {
+	t.Helper()
+	return daemon(t, "caddy", "caddy")
+}
+
+// daemon is the path of a program that Debian has where users without rights need not look.
+func daemon(t *testing.T, name, debian string) string {
+	t.Helper()
+	for _, name := range []string{name, "/usr/sbin/" + name} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	Missing(t, "nginx", "install it, on Debian with `apt-get install nginx-light`")
+	Missing(t, name, "install it, on Debian with `apt-get install "+debian+"`")
 	return ""
 }
 
