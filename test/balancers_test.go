@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,6 +98,26 @@ func TestBalancerFiles(t *testing.T) {
 				plain = plain[1:]
 			}
 		}
+	}
+}
+
+// TestBalancerTimes: no balancer gives a poll or a WebSocket up that is silent, before the node does.
+func TestBalancerTimes(t *testing.T) {
+	t.Parallel()
+	const node = 25 + 20 // seconds: ping-interval, ping-timeout
+	times := regexp.MustCompile(`^(proxy_(?:read|send)_timeout|timeout (?:client|server|tunnel)) (\d+)s;?$`)
+	for name, want := range map[string]int{"nginx.conf": 2, "nginx-sticky.conf": 2, "haproxy.cfg": 3, "haproxy-sticky.cfg": 3} {
+		for _, line := range settings(t, "../examples/balancers/"+name) {
+			m := times.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			want--
+			seconds, err := strconv.Atoi(m[2])
+			kit.OK(t, err)
+			kit.Check(t, seconds > node, "%s: %s is %d s, want more than %d", name, m[1], seconds, node)
+		}
+		kit.Equal(t, want, 0, name, "time-outs that are not set")
 	}
 }
 

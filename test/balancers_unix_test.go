@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/belfry-io/belfry/natsadapter"
@@ -251,13 +252,27 @@ func TestBalancersPassOver(t *testing.T) {
 					servers = append(servers, srv)
 					nodes = append(nodes, serveNode(t, srv, func(*http.Request) {}))
 				}
-				ended := httptest.NewServer(http.NotFoundHandler())
-				nodes = append(nodes, ended.Listener.Addr().String())
-				ended.Close()
+				var reached atomic.Int32
+				third := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/readyz" {
+						reached.Add(1)
+					}
+				}))
+				nodes = append(nodes, third.Listener.Addr().String())
 				front := b.start(t, file, nodes)
+				visitor := func(i int) *visitor {
+					return front.visitor(t, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}).String())
+				}
+				visits := 0
+				kit.Eventually(t, "a request at the third node", func() bool {
+					visitor(visits).ask("GET", "websocket", "", "")
+					visits++
+					return reached.Load() > 0
+				})
+				third.Close()
 				connect := func() error {
 					for i := range 12 {
-						v := front.visitor(t, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}).String())
+						v := visitor(i)
 						if status, text := v.ask("GET", "websocket", "", ""); status != http.StatusSwitchingProtocols {
 							return fmt.Errorf("client %d: %d %s", i, status, text)
 						}
