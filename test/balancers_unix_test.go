@@ -168,14 +168,17 @@ func (b *balanced) testVisitors(t *testing.T, f *front, sticky bool) {
 		if f.addressed && !slices.Equal(addresses, []string{v.addr.String()}) {
 			t.Errorf("X-Forwarded-For of %s: %q, want %s", sid, addresses, v.addr)
 		}
-		if !sticky {
-			continue
+		if sticky {
+			page := "https://" + balancedHost
+			if status, text := v.ask("GET", "websocket&sid="+sid, "", page); status != http.StatusSwitchingProtocols {
+				t.Errorf("the upgrade of %s: %d %s", sid, status, text)
+			}
+			if after, _ := b.reached(sid); !slices.Equal(nodes, after) {
+				t.Errorf("the upgrade of %s reached another node: %v, then %v", sid, nodes, after)
+			}
 		}
-		if status, text := v.ask("GET", "websocket&sid="+sid, "", "https://"+balancedHost); status != http.StatusSwitchingProtocols {
-			t.Errorf("the upgrade of %s: %d %s", sid, status, text)
-		}
-		if after, _ := b.reached(sid); !slices.Equal(nodes, after) {
-			t.Errorf("the upgrade of %s reached another node: %v, then %v", sid, nodes, after)
+		if status, text := v.ask("POST", "polling&sid="+sid, "1", ""); status != http.StatusOK { // Engine.IO's close
+			t.Errorf("the end of %s: %d %s", sid, status, text)
 		}
 	}
 	if len(all) != len(b.addresses) {
