@@ -20,6 +20,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // floodBudget is Limits.BudgetBytes of a flooded server, floodLimit its memory limit, and floodMost what its process may take at the most, in
@@ -259,7 +260,7 @@ const floodSlack = 12 << 20
 // TestFlood: however many clients send and never read, and however many handlers wait, a server with a budget of 64 MiB and a memory limit of 96 MiB
 // takes no more than 110 MiB, and a client that reads 1 MB/s meanwhile gets everything.
 func TestFlood(t *testing.T) {
-	if raceEnabled {
+	if kit.Raced {
 		t.Skip("the race detector takes memory of its own")
 	}
 	kB := func(n int) string { return strings.Repeat("x", n*1000) }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/leak"
 )
 
@@ -15,7 +16,7 @@ var roles = map[string]child.Role{"calm": beCalm, "stuck": beStuck}
 func TestMain(m *testing.M) {
 	child.Main(roles)
 	flag.Parse()
-	if !raceEnabled {
+	if !kit.Raced {
 		// The tests that are parallel wait for other processes more often than they compute.
 		flag.Set("test.parallel", "4")
 	}

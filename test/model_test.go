@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 )
 
@@ -17,7 +18,7 @@ func TestClusterAgainstModel(t *testing.T) {
 	t.Parallel()
 	const nodes, sockets, rooms, phases = 3, 300, 100, 5
 	broadcasts := 10_000
-	if raceEnabled {
+	if kit.Raced {
 		broadcasts /= 5
 	}
 	seed := uint64(time.Now().UnixNano())

@@ -18,7 +18,7 @@ import (
 // TestGiveMany: many sessions are handed over in few calls, within the time that the pace takes.
 func TestGiveMany(t *testing.T) {
 	n := 600
-	if testing.Short() {
+	if testing.Short() || kit.Raced {
 		n = 100
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,10 @@ func TestGiveTooMuch(t *testing.T) {
 // TestGiveManyBytes: a batch of sessions of which each has missed much is handed over, too.
 func TestGiveManyBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 40
+		n := 40
+		if kit.Raced {
+			n = 12
+		}
 		h := newHandover(t, 2, wsserver.Config{Recovery: &wsserver.Recovery{LogBytes: 256 << 20}})
 		for range n - 1 {
 			c := wstest.Dial(t, h.srvs[0], wstest.Config{})

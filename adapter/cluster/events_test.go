@@ -316,7 +316,7 @@ func TestNobodyListens(t *testing.T) {
 // A leave of the last member and a join at the same moment, 200,000 times: what is told agrees with what is, and nobody is orphaned.
 func TestEventsOfLeaveRacingJoin(t *testing.T) {
 	total := 200_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || kit.Raced {
 		total = 20_000
 	}
 	h := open(t, nil)

@@ -76,7 +76,7 @@ func TestHeldFailures(t *testing.T) {
 			{kind: "fails", ctx: ended, is: context.Canceled},
 			{kind: "fails", size: maxMessage, is: ErrTooLarge},
 		} {
-			if raceEnabled && c.size > 0 {
+			if kit.Raced && c.size > 0 {
 				continue // it takes many seconds
 			}
 			node, ctx := c.node, c.ctx
@@ -303,7 +303,7 @@ func TestHeldClose(t *testing.T) {
 
 // TestHeldCost shows what a call that waits costs the node that holds it: no goroutine, and little memory.
 func TestHeldCost(t *testing.T) {
-	if raceEnabled {
+	if kit.Raced {
 		t.Skip("the race detector takes memory of its own")
 	}
 	synctest.Test(t, func(t *testing.T) {

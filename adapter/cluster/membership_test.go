@@ -21,7 +21,7 @@ import (
 // Joins, leaves and removals of many goroutines in few rooms orphan no member, leave no interest behind, and are told as they were.
 func TestConcurrentMembership(t *testing.T) {
 	total := 200_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || kit.Raced {
 		total = 20_000
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -119,7 +119,7 @@ func TestConcurrentMembership(t *testing.T) {
 // A leave and a join of the same room at the same moment, of two members or of one, leave the room subscribed if somebody is in it.
 func TestLeaveRacesJoin(t *testing.T) {
 	rooms := 15_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || kit.Raced {
 		rooms = 3_000
 	}
 	for _, c := range []struct {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 var (
@@ -61,7 +63,7 @@ func TestWorlds(t *testing.T) {
 				return
 			}
 			n := s.few / 4 // with this many a fault in the protocol shows soon; .ci/run simulates far more
-			if testing.Short() || raceEnabled {
+			if testing.Short() || kit.Raced {
 				n /= 2
 			}
 			if *worlds > 0 {

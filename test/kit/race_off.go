@@ -1,0 +1,6 @@
+//go:build !race
+
+package kit
+
+// Raced reports whether the race detector slows everything down, so that tests do a share of their work.
+const Raced = false
