@@ -18,7 +18,7 @@ func TestEngineClient(t *testing.T) {
 		url := "http://" + listens(t, startProgram(t, "node", append(programs[side], flags...)...))
 		for _, mode := range clientModes() {
 			t.Run(side+"/"+mode, func(t *testing.T) {
-				t.Parallel()
+				besideOthers(t)
 				runChecks(t, node, "engine.mjs", url, mode)
 			})
 		}
@@ -42,7 +42,7 @@ func TestProtocolApp(t *testing.T) {
 	url := "http://" + listens(t, startProgram(t, ".", child.Program(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))
 	for _, mode := range clientModes() {
 		t.Run(mode, func(t *testing.T) {
-			t.Parallel()
+			besideOthers(t)
 			runChecks(t, node, "protocolapp.mjs", url, mode)
 		})
 	}

@@ -24,7 +24,7 @@ func TestPythonClient(t *testing.T) {
 	for _, mode := range clientModes() {
 		for _, side := range sides() {
 			t.Run(side+"/"+mode, func(t *testing.T) {
-				t.Parallel()
+				besideOthers(t)
 				runChecks(t, systemPython, "../python/client.py", urls[side], mode)
 			})
 		}

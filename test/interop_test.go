@@ -48,6 +48,15 @@ func interopModes() []string {
 	return []string{"default", "websocket-msgpack"} // the first begins with polling
 }
 
+// besideOthers has many modes run beside each other. The few of a plain run follow each other: a part of a test that is
+// parallel itself would begin behind all other tests, and be what everything waits for in the end.
+func besideOthers(t *testing.T) {
+	t.Helper()
+	if *everyMode || *withReference {
+		t.Parallel()
+	}
+}
+
 // interopDiffers are the checks of node/checks.mjs whose detail differs from the reference's on purpose: what belfry's must be, and why.
 var interopDiffers = map[string]struct{ detail, reason string }{
 	"undefined and dates":                {"as JSON has them", "in MessagePack npm's parser has extensions of its own for them; belfry's codec turns them into JSON's"},
@@ -86,7 +95,7 @@ func TestInterop(t *testing.T) {
 			}
 			for _, side := range sides() {
 				t.Run(side+"/"+mode, func(t *testing.T) {
-					t.Parallel()
+					besideOthers(t)
 					results := runChecks(t, node, "interop.mjs", urls[side][parser], mode)
 					var names []string
 					for _, r := range results {
