@@ -104,7 +104,7 @@ func TestCredentials(t *testing.T) {
 		{"no CA", "-adapter " + tlsAt, "nats.ca: not set, and nobody whom this host trusts vouches for the NATS server's certificate (" + tlsAt + "): want the file of the CA's certificate"},
 		{"another CA", "-adapter " + tlsAt + " -nats.ca " + strangerFile, "flag -nats.ca: another CA vouches for the NATS server's certificate (" + tlsAt + "): want the file of that CA's certificate"},
 		{"no certificate", "-adapter " + tlsAt + " -nats.ca " + caFile, "nats.cert: not set, and the NATS server asks for a certificate (" + tlsAt + "): want nats.cert and nats.key"},
-		{"another CA's certificate", "-adapter " + tlsAt + " -nats.ca " + caFile + " -nats.cert " + badCert + " -nats.key " + badKey,
+		{"another CA's certificate", "-start-time 5s -adapter " + tlsAt + " -nats.ca " + caFile + " -nats.cert " + badCert + " -nats.key " + badKey,
 			"flag -nats.cert: the NATS server does not accept this certificate (" + tlsAt + "): want one of a CA that the server trusts"},
 		{"another host", "-adapter tls://" + at(elsewhere) + " -nats.ca " + caFile,
 			"flag -adapter: the NATS server's certificate is not for the host 127.0.0.1 (tls://" + at(elsewhere) + "): want a host that it names: nats.example"},
