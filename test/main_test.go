@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if !kit.Raced {
 		// The tests that are parallel wait for other processes more often than they compute.
-		flag.Set("test.parallel", "6")
+		flag.Set("test.parallel", "4")
 	}
 	leak.Main(m, "belfry/", "nats-io/")
 }
