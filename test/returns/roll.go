@@ -54,7 +54,10 @@ func (w *crowd) retire(ctx context.Context, n *node, cfg config, killed bool) er
 		w.nodes.kill(n)
 		return nil
 	case err := <-drained:
-		err = errors.Join(err, w.nodes.hush(n), w.nodes.tell(n, "/close", nil, nil, nil))
+		if err != nil { // as of handlers that have not returned; what becomes of their clients is checked as of all
+			cfg.say("node %d has drained: %v", n.origin, err)
+		}
+		err = errors.Join(w.nodes.hush(n), w.nodes.tell(n, "/close", nil, nil, nil))
 		w.nodes.gone(n)
 		n.child.Kill()
 		return err
