@@ -50,10 +50,10 @@ func TestClientsOfDrain(t *testing.T) {
 		if !lines.Scan() {
 			t.Fatalf("node drain.mjs has ended: %v\n%s", lines.Err(), complaints.String())
 		}
-		return strings.SplitN(lines.Text(), " ", 3)
+		return strings.SplitN(lines.Text(), " ", 4)
 	}
 	for range n {
-		if line := next(); line[0] != "up" || line[2] != urls[0] {
+		if line := next(); line[0] != "up" || line[3] != urls[0] {
 			t.Fatalf("%q, want that a client is up", line)
 		}
 	}
@@ -67,9 +67,9 @@ func TestClientsOfDrain(t *testing.T) {
 		back := make(map[string]bool)
 		for len(back) < n {
 			switch line := next(); {
-			case line[0] == "down" && line[2] == "transport close":
+			case line[0] == "down" && line[3] == "transport close":
 				downAt[line[1]] = time.Now()
-			case line[0] == "up" && line[2] == urls[i+1]:
+			case line[0] == "up" && line[3] == urls[i+1]:
 				back[line[1]] = true
 				if d := time.Since(downAt[line[1]]); d > 3*time.Second {
 					t.Logf("client %s was away for %v", line[1], d)

@@ -16,9 +16,9 @@ import (
 	"github.com/belfry-io/belfry/wsserver"
 )
 
-// interopApp is the application of node/checks.mjs on belfry; node/reference.mjs is the same on the reference.
+// interopApp is the application of node/checks.mjs on belfry; node/reference.mjs is the same on the reference. Nodes share it, so that
+// what a client has counted is together.
 type interopApp struct {
-	srv    *wsserver.Server
 	asking sync.WaitGroup // the questions to clients that are under way
 
 	mu     sync.Mutex // guards what follows
@@ -26,11 +26,21 @@ type interopApp struct {
 	watch  map[string]string // who watches the end of a socket, by its id: a room
 }
 
-// serveInteropApp sets the application's handlers. It waits for the application's goroutines at the end of the test.
-func serveInteropApp(t *testing.T, srv *wsserver.Server) {
+// serveInteropApp sets the application's handlers on nodes. It waits for the application's goroutines at the end of the test.
+func serveInteropApp(t *testing.T, nodes ...*wsserver.Server) {
 	t.Helper()
-	a := &interopApp{srv: srv, counts: map[string][]int{}, watch: map[string]string{}}
+	a := newInteropApp()
 	t.Cleanup(a.asking.Wait)
+	for _, srv := range nodes {
+		a.serve(srv)
+	}
+}
+
+func newInteropApp() *interopApp {
+	return &interopApp{counts: map[string][]int{}, watch: map[string]string{}}
+}
+
+func (a *interopApp) serve(srv *wsserver.Server) {
 	names := []string{"/", "/ünï/cøde ✓"}
 	for i := range 20 {
 		names = append(names, fmt.Sprintf("/ns-%d", i+1))

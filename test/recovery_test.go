@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -97,6 +98,7 @@ func TestRecovery(t *testing.T) {
 }
 
 // TestRecoveryCluster does so on three nodes, with senders on each. path is where a client connects, one after the other.
+// With -modes, it does so behind a balancer in the end, which picks any node for each request.
 func TestRecoveryCluster(t *testing.T) {
 	t.Parallel()
 	node := needNode(t)
@@ -110,6 +112,16 @@ func TestRecoveryCluster(t *testing.T) {
 			t.Run(test.name+"/"+mode, func(t *testing.T) { runRecovery(t, node, plan, mode) })
 		}
 	}
+	if !*everyMode {
+		return
+	}
+	b, balanced := serveBalanced(t, nil)
+	for i, url := range urls {
+		b.Add(strconv.Itoa(i), strings.TrimPrefix(url, "http://"))
+	}
+	plan := newRecoveryPlan(t, []int{len(urls)}, append(urls, balanced)...)
+	plan.Senders = plan.Senders[:len(urls)]
+	t.Run("any node for each request/polling", func(t *testing.T) { runRecovery(t, node, plan, "polling-strays") })
 }
 
 // TestRecoveryInBrowser has the client's bundle make some of the checks in a real browser.

@@ -3,32 +3,51 @@
 
 export const patience = 240_000; // milliseconds that a check may take: the machine may be busy, and only a failure takes so long
 
-// run makes all checks in a mode and gives report the result of each. io is the client's; parser is undefined for its own; options are
+// run makes all checks in a mode and gives report the result of each. A mode is a choice of transports: websocket, polling, default, or
+// first, which is websocket with polling as the second choice; then may come -strays, for servers behind a balancer that is not sticky: some
+// upgrades reach another node, which refuses them; -killed, if these nodes are killed, too, as many as url + "/kills" says: a check that fails
+// while one is killed is made again; and -msgpack. io is the client's; parser is undefined for its own; options are
 // added to those of every client. workers is how many checks run at once. A browser opens only six connections to a host, so checks with
 // many clients are not for it. time is what a check may take, in milliseconds. suite and make are for other checks than these: by name, and what makes a Test of its arguments.
 export async function run({ io, url, mode, parser, options, only = [], workers = 8, browser = false, time = patience, suite = checks, make = (...args) => new Test(...args) }, report) {
-  const kind = mode.replace(/-msgpack$/, "");
-  const transports = { websocket: ["websocket"], polling: ["polling"], default: ["polling", "websocket"] }[kind];
+  const [choice, ...more] = mode.split("-");
+  const transports = { websocket: ["websocket"], polling: ["polling"], default: ["polling", "websocket"], first: ["websocket", "polling"] }[choice];
   if (!transports) throw new Error("no such mode: " + mode);
+  const kind = choice === "first" ? "websocket" : choice;
   asBuffers = browser && mode.endsWith("-msgpack");
   const queue = Object.entries(suite).filter(([name, c]) =>
     only.length ? only.includes(name) : (!c.modes || c.modes.includes(kind)) && !(browser && c.manyClients),
   );
+  const killed = more.includes("killed");
+  const kills = async () => killed && (await (await fetch(url + "/kills")).text());
   const worker = async () => {
     for (let next; (next = queue.shift()); ) {
       const [name, { body }] = next;
       const start = Date.now();
+      const before = await kills();
       const t = make(io, url, kind, mode.endsWith("-msgpack"), { transports, parser, forceNew: true, reconnection: false, timeout: patience, ...options });
-      let timer;
+      t.strays = more.includes("strays");
+      let timer, over = false;
       const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("timed out during: " + t.step)), time)));
+      // A check may wait for ever for a client whose node was killed.
+      const disturbed = async () => {
+        while ((await kills()) === before) if (over) return; else await sleep(200);
+        await sleep(3000);
+        throw new Error("a node was killed");
+      };
       try {
-        await Promise.race([body(t), late]);
+        await Promise.race([body(t), late, ...(killed ? [disturbed()] : [])]);
         report({ name, ok: true, detail: t.detail, ms: Date.now() - start });
       } catch (e) {
+        if ((await kills()) !== before) {
+          queue.push(next);
+          continue;
+        }
         const gone = t.clients.flatMap((c) => c.all("(disconnect)")).map((d) => d[1]);
         const detail = t.step + ": " + (e?.message ?? e) + (gone.length ? "; disconnected: " + gone : "");
         report({ name, ok: false, detail, ms: Date.now() - start });
       } finally {
+        over = true;
         clearTimeout(timer);
         await t.end();
       }
@@ -93,6 +112,13 @@ export class Test {
     await c.connected();
     return c;
   }
+  // Whether a client that is about to connect is upgraded, once that is known.
+  upgraded(c) {
+    return new Promise((resolve) => c.socket.io.once("open", () => {
+      c.socket.io.engine.once("upgrade", () => resolve(true));
+      if (this.strays) c.socket.io.engine.once("upgradeError", () => resolve(false));
+    }));
+  }
   name(prefix) {
     return `${prefix} ${this.kind} ${Date.now()} ${Math.random()} ${++unique}`;
   }
@@ -151,11 +177,11 @@ export class Client {
   askAll(...args) {
     return new Promise((resolve) => this.socket.emit(...args, (...answer) => resolve(answer)));
   }
-  // The nth event of a name, now or later.
-  received(name, n = 1) {
+  // The nth event of a name whose arguments are ok, now or later.
+  received(name, n = 1, ok = () => true) {
     return new Promise((resolve) => {
       const look = () => {
-        const found = this.all(name)[n - 1];
+        const found = this.all(name).filter((e) => ok(...e.slice(1)))[n - 1];
         if (found) resolve(found.slice(1));
         return Boolean(found);
       };
@@ -194,29 +220,30 @@ check("upgrade", async (t) => {
   const events = [];
   c.socket.io.once("open", () => {
     for (const name of ["upgrading", "upgrade"]) c.socket.io.engine.on(name, (to) => events.push(name + " " + to.name));
-    c.socket.io.engine.on("upgradeError", (e) => events.push("upgradeError " + e.message));
+    c.socket.io.engine.on("upgradeError", (e) => events.push(e.message.split(":")[0]));
   });
-  const upgraded = t.kind === "default" && new Promise((resolve) => c.socket.io.once("open", () => c.socket.io.engine.once("upgrade", resolve)));
+  const deciding = t.kind === "default" && t.upgraded(c);
   await c.connected();
   t.step = "upgrading";
-  await upgraded;
+  const upgraded = await deciding;
   for (const i of upTo(5)) t.same(await c.ask("ack", i), i);
-  t.same(events, t.kind === "default" ? ["upgrading websocket", "upgrade websocket"] : [], "events");
-  t.same(c.socket.io.engine.transport.name, t.kind === "polling" ? "polling" : "websocket", "the last transport");
+  const want = upgraded ? ["upgrading websocket", "upgrade websocket"] : t.kind === "default" ? ["probe error"] : [];
+  t.same(events, want, "events");
+  t.same(c.socket.io.engine.transport.name, upgraded || t.kind === "websocket" ? "websocket" : "polling", "the last transport");
 });
 
 // Numbered events in both directions from the first moment until well after the upgrade.
 check("order across the upgrade", async (t) => {
   const c = t.client();
   const key = t.name("count");
-  let upgraded = false;
-  c.socket.io.once("open", () => c.socket.io.engine.once("upgrade", () => (upgraded = true)));
+  let decided = false;
+  t.upgraded(c).then(() => (decided = true));
   await c.connected();
   let sent = 0;
   let after = 0;
   t.step = "upgrading";
   while (after < 20) {
-    if (upgraded) after++;
+    if (decided) after++;
     for (let i = 0; i < 5; i++, sent++) {
       c.socket.emit("count", key, sent);
       c.socket.emit("echo", sent, ...(sent % 3 ? [] : [bytes(sent & 255)]));
@@ -341,7 +368,8 @@ check("dynamic namespaces", async (t) => {
   const a2 = await t.connect(x);
   t.same((await Promise.all([a, b, a2].map((c) => c.ask("whoami")))).map((w) => w.namespace), [x, y, x]);
   await a.ask("shout", "hello");
-  await Promise.all([b, a2].map((c) => c.ask("ack")));
+  await a2.received("shouted"); // it may be on another node
+  await b.ask("ack");
   t.same([a, b, a2].map((c) => c.all("shouted").length), [1, 0, 1], "who heard it");
   const n = t.client("/dynamic-x", {}, a.socket.io);
   t.same((await n.refused()).message, "Invalid namespace");
@@ -540,8 +568,10 @@ checkWithManyClients("rooms", async (t) => {
     t.step = what;
     const text = t.name("text");
     await from.ask(args[0], args[1], args[2], text);
-    await Promise.all(clients.map((x) => x.ask("ack")));
-    // An acknowledgement follows the broadcast in the queue of every socket of this node.
+    // What a node emits later comes later, also to sockets of other nodes.
+    const end = t.name("end");
+    await from.ask("say to all", clients.map((x) => x.socket.id), [], end);
+    await Promise.all(clients.map((x) => x.received("said", 1, (_, text) => text === end)));
     t.same(clients.map((x) => x.all("said").filter((s) => s[2] === text).map((s) => s[1])), want.map((n) => Array(n).fill(from.socket.id)));
   };
   await heard("a room without the sender", [0, 1, 0, 1, 0], a, "say", [red], []);
