@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/belfry-io/belfry/test/dealer"
 )
 
 // patience is how long a client waits for what it is due, while it connects.
@@ -27,14 +30,16 @@ var errLeft = errors.New("the client has left the connection")
 type carrier interface {
 	send(packet string) error
 	receive() ([]string, error)
-	leave()   // ends receive, and leaves the connection open and unread
-	abandon() // closes the connection without a word
+	leave()        // ends receive, and leaves the connection open and unread
+	abandon()      // closes the connection without a word
+	owner() string // the node that has the session, if a balancer says so
 }
 
 // A socket is a WebSocket.
 type socket struct {
 	net.Conn
-	r *bufio.Reader
+	r    *bufio.Reader
+	node string // that has taken the connection, as a balancer says
 
 	mu   sync.Mutex // held while something is written
 	left bool
@@ -48,11 +53,18 @@ func dial(ctx context.Context, host, sid string) (*socket, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	nc, ahead, _, err := ws.Dial(ctx, url)
+	node := ""
+	dialer := ws.Dialer{OnHeader: func(key, value []byte) error {
+		if string(key) == dealer.NodeHeader {
+			node = string(value)
+		}
+		return nil
+	}}
+	nc, ahead, _, err := dialer.Dial(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{Conn: nc, r: bufio.NewReaderSize(nc, 1024)}
+	s := &socket{Conn: nc, r: bufio.NewReaderSize(nc, 1024), node: node}
 	if ahead != nil {
 		s.r = ahead
 	}
@@ -105,10 +117,14 @@ func (s *socket) abandon() { s.Close() }
 
 // polling is long-polling.
 type polling struct {
-	web    *http.Client
+	crowd  *crowd
 	host   string
 	url    string
 	sid    string
+	node   string        // which has the session, as a balancer says
+	asked  time.Duration // when the last poll began; for who receives
+	by     string        // which has answered it
+	failed atomic.Bool   // a request has
 	ctx    context.Context
 	cancel context.CancelFunc
 	left   chan struct{}
@@ -117,9 +133,9 @@ type polling struct {
 }
 
 // poll opens a session that polls.
-func poll(ctx context.Context, web *http.Client, host string) (*polling, error) {
+func (w *crowd) poll(ctx context.Context, host string) (*polling, error) {
 	url := "http://" + host + "/socket.io/?EIO=4&transport=polling"
-	p := &polling{web: web, host: host, url: url, left: make(chan struct{})}
+	p := &polling{crowd: w, host: host, url: url, left: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	packets, err := p.receive()
 	if err == nil {
@@ -133,50 +149,87 @@ func poll(ctx context.Context, web *http.Client, host string) (*polling, error) 
 		return nil, err
 	}
 	p.url += "&sid=" + p.sid
+	p.node = p.by
 	return p, nil
 }
 
 func (p *polling) send(packet string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, err := p.do(http.MethodPost, packet)
-	return err
+	began := p.crowd.plan.now()
+	a := p.do(http.MethodPost, packet)
+	if a.err == nil {
+		p.crowd.tally.polls.posted(p.kind(a.node), p.crowd.plan.now()-began)
+	}
+	return a.err
 }
 
 func (p *polling) receive() ([]string, error) {
-	type answer struct {
-		text string
-		err  error
-	}
+	p.asked = p.crowd.plan.now()
 	came := make(chan answer, 1)
-	go func() { // until the server answers, or abandon
-		text, err := p.do(http.MethodGet, "")
-		came <- answer{text, err}
-	}()
+	go func() { came <- p.do(http.MethodGet, "") }() // until the server answers, or abandon
 	select {
 	case <-p.left:
 		return nil, errLeft
 	case a := <-came:
+		p.by = a.node
 		return strings.Split(a.text, "\x1e"), a.err
 	}
 }
 
-func (p *polling) do(method, body string) (string, error) {
+// An answer is one to a request.
+type answer struct {
+	text string
+	node string // that has given it, as a balancer says
+	err  error
+}
+
+func (p *polling) do(method, body string) (a answer) {
+	began := p.crowd.plan.now()
 	r, err := http.NewRequestWithContext(p.ctx, method, p.url, strings.NewReader(body))
 	if err != nil {
-		return "", err
+		return answer{err: err}
 	}
-	answer, err := p.web.Do(r)
+	came, err := p.crowd.web.Do(r)
 	if err != nil {
-		return "", err
+		p.failed.Store(true)
+		return answer{err: err}
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", answer.Status, text)
+	defer came.Body.Close()
+	text, err := io.ReadAll(came.Body)
+	if err == nil && came.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", came.Status, text)
 	}
-	return string(text), err
+	a = answer{string(text), came.Header.Get(dealer.NodeHeader), err}
+	p.judge(a, began)
+	return a
 }
+
+// judge notes what is said of a request whose owner is dead, or which should be known.
+func (p *polling) judge(a answer, began time.Duration) {
+	owner := p.crowd.nodes.named(p.node)
+	select {
+	case <-p.left:
+		return // the client has another session
+	default:
+	}
+	if owner == nil || p.ctx.Err() != nil || a.node == "" {
+		return // a session that begins, or a node that died with the request
+	}
+	killed := p.crowd.nodes.killedAt(owner)
+	if killed != 0 && a.node != p.node {
+		p.crowd.tally.polls.waited(p.crowd.plan.now() - max(began, killed))
+	}
+	if a.err == nil || p.failed.Swap(true) || killed != 0 || owner.isLeaving() {
+		return
+	}
+	if strings.Contains(a.text, "Session ID unknown") {
+		p.crowd.tally.polls.forgotten(p.sid, a.err)
+	}
+}
+
+func (p *polling) owner() string { return p.node }
+func (s *socket) owner() string  { return s.node }
 
 func (p *polling) leave()   { p.once.Do(func() { close(p.left) }) }
 func (p *polling) abandon() { p.cancel() }

@@ -82,8 +82,8 @@ func (v *verdict) faults() int { return v.Lost + v.Doubled + v.Disorder + v.Ghos
 // fault notes what is wrong, the first of each kind in words.
 func (v *verdict) fault(count *int, s *session, format string, args ...any) {
 	if *count++; *count == 1 {
-		who := fmt.Sprintf("client %d, session %s, %d returns, %d of them to another node: ",
-			s.client, s.id, len(s.trips), s.moved)
+		who := fmt.Sprintf("client %d, session %s from %v to %v, %d returns, %d of them to another node: ",
+			s.client, s.id, s.greeted, s.ended, len(s.trips), s.moved)
 		v.wrong = append(v.wrong, who+fmt.Sprintf(format, args...))
 	}
 }

@@ -188,12 +188,15 @@ func (c *client) connect(ctx context.Context, n *node) (conn carrier, err error)
 	polls := c.number % 100
 	first := c.plan.now()
 	if polls < 2*c.pollers {
-		conn, err = poll(ctx, c.web, n.Address)
+		conn, err = c.poll(ctx, c.nodes.address(n))
 	} else {
-		conn, err = dial(ctx, n.Address, "")
+		conn, err = dial(ctx, c.nodes.address(n), "")
 	}
 	if err != nil {
 		return nil, err
+	}
+	if c.nodes.behind != nil {
+		n = c.nodes.named(conn.owner())
 	}
 	late := time.AfterFunc(patience, conn.abandon)
 	defer late.Stop()
@@ -220,9 +223,12 @@ func (c *client) connect(ctx context.Context, n *node) (conn carrier, err error)
 		}
 	}
 	if p, ok := conn.(*polling); ok && err == nil && polls >= c.pollers {
-		var s *socket
-		if s, err = p.upgrade(); err == nil {
+		s, failed := p.upgrade()
+		switch {
+		case failed == nil:
 			conn = s
+		case c.nodes.behind == nil:
+			err = failed // behind a balancer it may reach another node, and the client polls on
 		}
 	}
 	if err != nil {

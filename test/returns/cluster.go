@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/test/dealer"
 )
 
 // brokerCount is how many NATS servers there are.
@@ -42,10 +43,13 @@ type nodes struct {
 	web      *http.Client
 	brokers  []*child.Child // for one goroutine at a time
 	urls     string
+	front    string         // where the balancer is; empty without one
+	behind   *dealer.Dealer // nil without one
 
 	mu      sync.Mutex // guards what follows
 	serving []*node    // where clients may connect
 	singing []*node    // which broadcast
+	byID    map[string]*node
 	origins []origin
 	killed  []string // ids of nodes
 }
@@ -129,6 +133,41 @@ func (s *nodes) serve(n *node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving = append(s.serving, n)
+	if s.byID == nil {
+		s.byID = make(map[string]*node)
+	}
+	s.byID[n.ID] = n
+	if s.behind != nil {
+		s.behind.Add(n.ID, n.Address)
+	}
+}
+
+// balance puts the nodes that serve clients behind a balancer.
+func (s *nodes) balance() *dealer.Dealer {
+	s.behind = dealer.New(s.plan.Seed)
+	return s.behind
+}
+
+// address is where clients reach a node, or any.
+func (s *nodes) address(n *node) string {
+	if s.front != "" {
+		return s.front
+	}
+	return n.Address
+}
+
+// named is the node with this id, of those that serve clients or have; nil if there is none.
+func (s *nodes) named(id string) *node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// killedAt is when a node was killed, or 0.
+func (s *nodes) killedAt(n *node) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.origins[n.origin].killed
 }
 
 // sing has a node broadcast.
@@ -147,6 +186,9 @@ func (s *nodes) leaves(n *node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving = slices.DeleteFunc(slices.Clone(s.serving), func(o *node) bool { return o == n })
+	if s.behind != nil {
+		s.behind.Remove(n.ID)
+	}
 }
 
 // isLeaving reports whether clients are about to lose the node.
@@ -166,12 +208,12 @@ func (s *nodes) gone(n *node) {
 // kill ends a node as kill -9 does. What it emitted last may be lost.
 func (s *nodes) kill(n *node) {
 	s.leaves(n)
-	n.child.Kill()
-	s.gone(n)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.origins[n.origin].killed = s.plan.now()
 	s.killed = append(s.killed, n.ID)
+	s.mu.Unlock()
+	n.child.Kill()
+	s.gone(n)
 }
 
 // dead reports whether nodes with these ids were all killed.

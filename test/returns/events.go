@@ -35,9 +35,14 @@ func (c *client) welcome(answer string) error {
 		if before != nil {
 			before.ended = c.lost
 			c.past = append(c.past, before)
-			c.tally.refuse("client %d, session %s, last at node %d, lost its connection at %v, and tried %v",
-				c.number, before.id, before.at.origin, c.lost.Round(time.Millisecond), c.tries)
-			c.tally.back(false, before.at != c.node, c.ended, back)
+			if killed := c.nodes.killedAt(before.at); killed != 0 {
+				before.ended = min(c.lost, killed)
+				c.tally.orphan(back)
+			} else {
+				c.tally.refuse("client %d, session %s, last at node %d, lost its connection at %v, and tried %v",
+					c.number, before.id, before.at.origin, c.lost.Round(time.Millisecond), c.tries)
+				c.tally.back(false, before.at != c.node, c.ended, back)
+			}
 		}
 		c.session = newSession(c.number, c.state.id, c.state.pid, now)
 		go c.settle(c.session)
@@ -67,6 +72,9 @@ func (c *client) event(conn carrier, packet string) error {
 		}
 		for _, e := range events {
 			c.note(e, now)
+			if p, ok := conn.(*polling); ok {
+				p.delivers(e, now)
+			}
 		}
 	}
 	return nil

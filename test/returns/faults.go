@@ -11,6 +11,7 @@ import (
 type faults struct {
 	nats   bool // NATS servers are killed and come back
 	node   bool // a node without clients is killed, again and again
+	owner  bool // a node with clients is killed and replaced, again and again
 	roll   bool // the nodes are replaced, one after the other
 	killed bool // and each is killed while it drains
 }
@@ -42,7 +43,25 @@ func (f faults) run(ctx context.Context, w *crowd, cfg config) error {
 				return err
 			}
 		}
+		if f.owner {
+			if err := w.nodes.killOwner(cfg.say); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// killOwner kills the oldest node that serves clients, when another has taken its place.
+func (s *nodes) killOwner(say func(string, ...any)) error {
+	old := s.all()[0]
+	next, err := s.start()
+	if err != nil {
+		return err
+	}
+	s.serve(next)
+	say("kill -9 of node %d; node %d has taken its place", old.origin, next.origin)
+	s.kill(old)
+	return s.sing(next)
 }
 
 // killBroker kills a NATS server, and starts it again after a while.

@@ -33,10 +33,15 @@ func main() {
 	f.DurationVar(&cfg.drop, "drop", 10*time.Second, "the mean `time` until a client loses its connection; 0 for never")
 	f.DurationVar(&cfg.change, "change", 20*time.Second, "the mean `time` until a client's rooms change")
 	f.IntVar(&cfg.polling, "polling", 5, "of 100 clients, so `many` poll, and as many poll at first")
+	f.BoolVar(&cfg.balanced, "balanced", false, "a balancer picks a node for every request, and not\n"+
+		"each client one for its connection")
+	f.IntVar(&cfg.words, "words", 0, "how `many` events a second clients send; each is answered with one")
 	f.BoolVar(&cfg.recovery, "recovery", true, "recover sessions; without it, all are to be refused")
 	f.Float64Var(&cfg.least, "recovered", 1, "the `share` of the returns that must be recovered")
 	f.BoolVar(&cfg.faults.nats, "kill-nats", false, "NATS servers are killed, and come back")
 	f.BoolVar(&cfg.faults.node, "kill-node", false, "nodes without clients join and are killed")
+	f.BoolVar(&cfg.faults.owner, "kill-owner", false, "nodes with clients are killed and replaced: their sessions\n"+
+		"are lost, and those alone")
 	f.IntVar(&cfg.pace, "pace", 100, "how `many` connections a second a node that drains ends at the most")
 	f.BoolVar(&cfg.faults.roll, "replace", false, "the nodes are drained and replaced, one by one;\n"+
 		"-for is the time between that")
@@ -55,6 +60,7 @@ or if too few were recovered. A session that was refused counts until it was los
   go run ./test/returns
   go run ./test/returns -kill-nats -recovered 0.95
   go run ./test/returns -clients 3000 -rate 2000 -drop 0 -replace
+  go run ./test/returns -balanced -clients 1000 -polling 100 -rate 1 -words 200 -drop 0
 
 `)
 		f.PrintDefaults()
@@ -94,7 +100,10 @@ func (r *result) judge(cfg config) error {
 	if returns == 0 && (cfg.drop > 0 || cfg.faults.roll) {
 		wrong("no client came back")
 	}
-	if share < cfg.least {
+	if cfg.faults.owner && r.tally.orphaned == 0 {
+		wrong("no client has lost its node")
+	}
+	if returns > 0 && share < cfg.least {
 		wrong("%.2f %% of the returns were recovered, want %.0f %%", 100*share, 100*cfg.least)
 		for _, text := range r.tally.refusals {
 			wrong("  refused: %s", text)
@@ -105,6 +114,9 @@ func (r *result) judge(cfg config) error {
 	}
 	if 2*r.Due < r.Optional {
 		wrong("%d deliveries are due, and %d may be or not: too little is known to tell anything", r.Due, r.Optional)
+	}
+	if cfg.balanced {
+		r.tally.polls.judge(cfg, wrong)
 	}
 	if n := len(r.tally.farewells); n > 0 {
 		wrong("servers told clients %d times not to come back, with %s", n, r.tally.farewells[0])
@@ -134,6 +146,7 @@ func (r *result) tell(say func(string, ...any)) {
 		say("p99 of deliveries to those who stay, by the median of the phases: %v, and %v while a node drains",
 			quiet, drain)
 	}
+	t.polls.tell(say)
 	if len(t.ends) > 0 {
 		say("servers ended %d connections, at the most %d in a second; from there to being back: %v",
 			len(t.ends), t.pace(), &t.returns)

@@ -116,6 +116,9 @@ func (n *singer) connect(_ context.Context, s *wsserver.Socket) error {
 		}
 		return "done", n.answer(ctx, s, attempt)
 	})
+	wsserver.OnAck(s, "say", func(ctx context.Context, _ *wsserver.Socket, attempt string) (string, error) {
+		return "done", n.answer(ctx, s, attempt)
+	})
 	wsserver.OnAck2(s, "leave", func(ctx context.Context, _ *wsserver.Socket, room, attempt string) (string, error) {
 		s.Leave(room)
 		return "done", n.answer(ctx, s, attempt)
@@ -129,7 +132,7 @@ func (n *singer) answer(ctx context.Context, s *wsserver.Socket, attempt string)
 	if err != nil {
 		return err
 	}
-	return s.Emit(ctx, "p", own, number, 0)
+	return s.Emit(ctx, "p", own, number, int64(n.cfg.Plan.now()))
 }
 
 // sing broadcasts until hush.

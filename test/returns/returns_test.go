@@ -38,6 +38,18 @@ func TestReturns(t *testing.T) {
 		{"replaced", func(cfg *config) {
 			cfg.faults.roll, cfg.drop, cfg.last, cfg.nodes, cfg.clients = true, 0, 2*time.Second, 2, 40
 		}},
+		{"any node for each request", func(cfg *config) {
+			cfg.balanced, cfg.polling, cfg.words, cfg.last, cfg.drop = true, 80, 100, 3*time.Second, 4*time.Second
+			cfg.least = 0.9 // a node that is suspect on a busy machine hands nothing over
+		}},
+		{"any node for each request, and nodes are killed", func(cfg *config) {
+			cfg.balanced, cfg.polling, cfg.words, cfg.last = true, 50, 50, 3*time.Second
+			cfg.faults.owner, cfg.drop = true, 0
+		}},
+		{"any node for each request, replaced", func(cfg *config) {
+			cfg.balanced, cfg.polling, cfg.words = true, 50, 50
+			cfg.faults.roll, cfg.drop, cfg.last, cfg.nodes, cfg.clients = true, 0, 2*time.Second, 2, 40
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := small(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ type config struct {
 	drop     time.Duration // the mean time until a client does
 	change   time.Duration // the mean time until its rooms change
 	polling  int           // clients of 100 that poll
+	balanced bool          // a balancer picks a node for every request
+	words    int           // events a second that clients send
 	recovery bool
 	least    float64 // the share of the returns that must be recovered
 	faults   faults
@@ -55,9 +58,14 @@ type nodeStats struct {
 // run runs clients and faults, and checks all sessions.
 func run(ctx context.Context, cfg config) (res *result, err error) {
 	cfg.Began = time.Now().UnixNano()
-	web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}, Timeout: time.Minute}
+	web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * cfg.clients}, Timeout: time.Minute}
 	defer web.CloseIdleConnections()
 	n := &nodes{plan: cfg.plan, count: cfg.nodes, recovery: cfg.recovery, web: web}
+	if cfg.balanced {
+		front := httptest.NewServer(n.balance())
+		defer front.Close()
+		n.front = front.Listener.Addr().String()
+	}
 	defer n.end()
 	if err := n.begin(); err != nil {
 		return nil, err
@@ -88,8 +96,10 @@ func run(ctx context.Context, cfg config) (res *result, err error) {
 	w.working.Go(func() { n.listen(working) })
 	w.working.Go(func() { w.alterations(working, cfg.change) })
 	w.working.Go(func() { w.whispers(working, cfg.Rate/20) })
+	w.working.Go(func() { w.words(working, cfg.words) })
 	w.working.Go(func() { w.report(working, cfg.say) })
 	w.tally.turn("quiet")
+	w.tally.polls.begin()
 	w.storm(cfg.drop)
 	failed := cfg.faults.run(ctx, w, cfg)
 	w.storm(0)

@@ -52,10 +52,12 @@ type phase struct {
 // A tally counts what happens.
 type tally struct {
 	deliveries, unfenced, unchanged, changes atomic.Int64
+	polls                                    polls
 
 	mu                  sync.Mutex // guards what follows
 	here, elsewhere     int        // returns that were recovered
 	refused             int
+	orphaned            int             // returns of sessions whose node was killed
 	backs, connects     durations       // from the loss of a connection, and from the first attempt, to being connected
 	ends                []time.Duration // when servers ended connections
 	returns             durations       // from such an end
@@ -100,6 +102,14 @@ func (t *tally) back(recovered, elsewhere, ended bool, after time.Duration) {
 	if t.backs.add(after); ended {
 		t.returns.add(after)
 	}
+}
+
+// orphan notes that a client whose node was killed is back, with another session.
+func (t *tally) orphan(after time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.orphaned++
+	t.backs.add(after)
 }
 
 // refuse says how a client was refused.
@@ -187,9 +197,9 @@ func (t *tally) farewell(packet string) {
 func (t *tally) progress() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return fmt.Sprintf("%d deliveries; %d returns: recovered %d here, %d elsewhere, %d refused; "+
+	return fmt.Sprintf("%d deliveries; %d returns: recovered %d here, %d elsewhere, %d refused, %d of killed nodes; "+
 		"%d changes, of which %d failed; %d attempts to connect failed",
-		t.deliveries.Load(), t.here+t.elsewhere+t.refused, t.here, t.elsewhere, t.refused, t.changes.Load(), t.unchanged.Load(), t.failures)
+		t.deliveries.Load(), t.here+t.elsewhere+t.refused+t.orphaned, t.here, t.elsewhere, t.refused, t.orphaned, t.changes.Load(), t.unchanged.Load(), t.failures)
 }
 
 // share is the share of the returns that were recovered, and how many returns there were.
