@@ -2,10 +2,13 @@ package wsserver
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/belfry-io/belfry/adapter/cluster"
 )
 
 // How the node is found that has a session: there is no directory. It is the node that the session
@@ -24,6 +27,7 @@ type search struct {
 	holder string     // that has the session, and what it answers
 	answer moveAnswer
 	why    refused // nobody has it, as far as anybody has answered
+	failed bool    // a node that is alive has not answered: it may have the session
 }
 
 // seek finds the node that has a session, and claims it there.
@@ -46,21 +50,28 @@ func (rec *recovery) seek(ctx context.Context, q moveRequest) (holder string, a 
 		if !slices.Contains(alive, first) {
 			first = heir(q.ID, alive)
 		}
+		s.failed = false
 		if s.follow(ctx, first) || s.askAll(ctx, alive) {
 			return s.holder, s.answer, s.why
 		}
-		if suspects == 0 {
+		if suspects == 0 && !s.failed {
 			break
+		}
+		var again <-chan time.Time
+		if s.failed { // it may have been suspect for no longer than the call
+			again = time.After(busyPause)
 		}
 		select {
 		case <-changed:
+			continue
+		case <-again:
 			continue
 		case <-decided.C:
 		case <-ctx.Done():
 		}
 		break
 	}
-	if ctx.Err() == nil { // else nobody is interested any more
+	if ctx.Err() == nil && !s.failed { // else nobody is interested any more, or nobody knows
 		rec.noteAbsent(q)
 	}
 	return "", a, s.why
@@ -113,7 +124,9 @@ func (s *search) ask(ctx context.Context, node string) (moved string, failed boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case errors.Is(err, cluster.ErrUnknown): // it has no recovery
 	case err != nil:
+		s.failed = true
 		return "", true
 	case a.Refused == "":
 		s.holder, s.answer, s.why = node, a, ""
