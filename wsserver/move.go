@@ -118,6 +118,35 @@ func (rec *recovery) call(ctx context.Context, node, kind string, q moveRequest)
 	}
 }
 
+// insist is call of a node that may have done what it was asked for although its answer did not come, as of one that
+// was suspect for a moment: it is asked again, for decideTimeout at the most.
+func (rec *recovery) insist(ctx context.Context, node, kind string, q moveRequest) (a moveAnswer, err error) {
+	var decided <-chan time.Time
+	for {
+		a, err = rec.call(ctx, node, kind, q)
+		var failed *cluster.NodeError
+		if !errors.As(err, &failed) || errors.Is(err, cluster.ErrUnknown) || !rec.isListed(node) {
+			return a, err
+		}
+		if decided == nil {
+			decided = time.After(decideTimeout)
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-decided:
+			return a, err
+		case <-ctx.Done():
+			return a, err
+		}
+	}
+}
+
+// isListed reports whether a server has neither left nor been given up.
+func (rec *recovery) isListed(node string) bool {
+	nodes, _ := rec.srv.hub.Nodes()
+	return slices.ContainsFunc(nodes, func(n cluster.Node) bool { return n.ID == node })
+}
+
 func (rec *recovery) serveClaim(ctx context.Context, _ string, q moveRequest) (a moveAnswer) {
 	ns, ok := rec.srv.Lookup(q.Namespace)
 	if !ok {
@@ -198,6 +227,9 @@ func (rec *recovery) serveTake(ctx context.Context, _ string, q moveRequest) (a 
 
 func (rec *recovery) serveDone(_ context.Context, from string, q moveRequest) moveAnswer {
 	k, why := rec.claimed(q)
+	if ns, ok := rec.srv.Lookup(q.Namespace); why == refusedUnknown && ok && rec.movedTo(ns, q.ID) == from {
+		return moveAnswer{} // it was told so, and asks again
+	}
 	if k == nil {
 		return moveAnswer{Refused: why}
 	}
@@ -273,7 +305,7 @@ func (rec *recovery) fetch(ctx context.Context, rooms *cluster.Rooms, back *come
 			return a, refusedBusy
 		}
 		var err error
-		if a, err = rec.call(ctx, back.holder, callTake, q); err != nil {
+		if a, err = rec.insist(ctx, back.holder, callTake, q); err != nil {
 			return a, refusedOwner
 		}
 		if a.Refused != "" {
@@ -296,7 +328,7 @@ func (rec *recovery) done(ctx context.Context, holder string, q moveRequest) ref
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTimeout)
 	defer cancel()
-	a, err := rec.call(ctx, holder, callDone, q)
+	a, err := rec.insist(ctx, holder, callDone, q)
 	if err != nil {
 		return refusedOwner
 	}

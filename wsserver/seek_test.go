@@ -39,3 +39,29 @@ func TestClaimFails(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswersOfMoveLost: a session moves, and is nowhere else, although the answers to its holder's last steps are lost.
+func TestAnswersOfMoveLost(t *testing.T) {
+	for _, kind := range []string{wsserver.Take, wsserver.Done} {
+		kit.Bubble(t, kind, func(t *testing.T) {
+			srvs, _ := newRecoveringCluster(t, 2, wsserver.Recovery{})
+			c := wstest.Dial(t, srvs[0], wstest.Config{})
+			id := c.ID()
+			c.Abort()
+			synctest.Wait()
+			lost := 0
+			srvs[0].Around(kind, func(serve func()) bool {
+				serve()
+				lost++
+				return lost > 3
+			})
+			kit.OK(t, srvs[1].To(id).Emit(t.Context(), "missed"))
+			c.Return(srvs[1])
+			kit.Check(t, c.Recovered() && c.ID() == id, "the client is not recovered")
+			c.Next("missed")
+			kit.Equal(t, lost, 4, "answers")
+			kit.Equal(t, srvs[0].Stats().Recovery.Away, 0, "sessions at the first node")
+			kit.Equal(t, srvs[1].Stats().Recovery.Elsewhere, 1, "recovered")
+		})
+	}
+}
