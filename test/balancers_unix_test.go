@@ -90,6 +90,9 @@ func (b *balanced) reached(sid string) (nodes []int, addresses []string) {
 
 // TestBalancers runs the balancers that Debian has with the files of examples/balancers, in front of three nodes.
 func TestBalancers(t *testing.T) {
+	if kit.Raced {
+		t.Skip("the files are not the race detector's, and what passes through them is tested beside them")
+	}
 	t.Parallel()
 	nodes := newBalanced(t)
 	t.Run("with", func(t *testing.T) {
@@ -240,6 +243,9 @@ func (b *balanced) testClients(t *testing.T, f *front, sticky bool) {
 // TestBalancersPassOver: a node that has ended gets no new clients, and one that drains gets none as soon as the
 // balancer has noticed. The clients hear of neither.
 func TestBalancersPassOver(t *testing.T) {
+	if kit.Raced {
+		t.Skip("the files are not the race detector's")
+	}
 	t.Parallel()
 	for _, b := range balancers {
 		for _, file := range []string{b.plain, b.sticky} {

@@ -34,6 +34,9 @@ func TestBehindGate(t *testing.T) {
 		"Incomplete": TestIncomplete, "NoThrottle": TestNoThrottle, "Charge": TestCharge, "HeldEnd": TestHeldEnd,
 		"Refused": TestRefused, "UpgradeSchedules": TestUpgradeSchedules,
 	} {
+		if kit.Raced && name == "UpgradeSchedules" {
+			continue // hundreds of schedules, each of which the detector sees without a gate
+		}
 		t.Run(name, test)
 	}
 }
