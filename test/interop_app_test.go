@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belfry-io/belfry/adapter/cluster"
 	"github.com/belfry-io/belfry/adapter/sockets"
 	"github.com/belfry-io/belfry/wsserver"
 )
@@ -286,7 +287,8 @@ func serveRooms(ns *wsserver.Namespace) {
 		if err := e.Decode(&rooms); err != nil {
 			return err
 		}
-		if err := e.Socket().Join(ctx, rooms...); err != nil {
+		err := e.Socket().Join(ctx, rooms...)
+		if _, unfenced := errors.AsType[*cluster.UnfencedError](err); err != nil && !unfenced { // a node may have been killed
 			return err
 		}
 		return e.Ack(slices.Sorted(slices.Values(e.Socket().Rooms())))

@@ -201,7 +201,7 @@ func TestInteropKilled(t *testing.T) {
 	}
 	node := needNode(t)
 	m := startKillables(t, "interop")
-	for _, mode := range []string{"polling-strays-killed"} {
+	for _, mode := range []string{"polling-strays-killed", "default-strays-killed", "first-strays-killed"} {
 		t.Run(mode, func(t *testing.T) {
 			ctx, end := context.WithCancel(t.Context())
 			killing := make(chan error, 1)
