@@ -33,8 +33,9 @@ func (h *hooks) OnCreateRoom(handle func(ns *Namespace, room string)) (stop func
 }
 
 // OnJoinRoom sets a handler for sockets of this node that have joined a room. For a socket's own
-// room it is called before the client is told that it is connected, and before
-// [Namespace.OnConnect]; nothing can be sent to the socket then. See [Namespace.OnCreateRoom].
+// room, and for all rooms of one that is recovered, it is called before the client is told that it is
+// connected, and before [Namespace.OnConnect]: nothing can be sent to the socket then, and
+// FetchSockets does not show it yet. See [Namespace.OnCreateRoom].
 func (h *hooks) OnJoinRoom(handle func(s *Socket, room string)) (stop func()) {
 	return h.onRoom(cluster.JoinRoom, ofSocket(handle))
 }

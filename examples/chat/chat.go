@@ -76,11 +76,29 @@ func newChat(
 	wsserver.OnAck(c.ns, "leave", c.leave)
 	wsserver.OnAck(c.ns, "say", c.say)
 	wsserver.OnAck(c.ns, "kill", c.killOne)
+	c.ns.OnConnect(c.connect)
 	c.ns.OnJoinRoom(func(s *wsserver.Socket, room string) {
-		c.moved("joined", s, room, s.Recovered() && !s.Connected())
+		if s.Connected() { // who is back takes its rooms before it is
+			c.moved("joined", s, room, false)
+		}
 	})
 	c.ns.OnLeaveRoom(func(s *wsserver.Socket, room string) { c.moved("left", s, room, lost(s)) })
 	return c
+}
+
+// connect lists who is back: nobody could see it in its rooms before.
+func (c *chat) connect(_ context.Context, s *wsserver.Socket) error {
+	if s.Recovered() {
+		c.relist(s)
+	}
+	return nil
+}
+
+// relist has the lists of a socket's rooms fetched again.
+func (c *chat) relist(s *wsserver.Socket) {
+	for _, room := range s.Rooms() {
+		c.people.changed(room)
+	}
 }
 
 func (c *chat) hello(_ context.Context, s *wsserver.Socket, in struct{ Name string }) (welcome, error) {
@@ -89,9 +107,7 @@ func (c *chat) hello(_ context.Context, s *wsserver.Socket, in struct{ Name stri
 		return welcome{}, err
 	}
 	s.SetData(user{name})
-	for _, room := range s.Rooms() {
-		c.people.changed(room)
-	}
+	c.relist(s)
 	return welcome{Name: name, ID: s.ID()}, nil
 }
 
@@ -129,8 +145,8 @@ func lost(s *wsserver.Socket) bool {
 	return reason != nil && !errors.Is(reason, wsserver.ErrClientDisconnect)
 }
 
-// moved tells a room that a socket of this node has joined or left it. Who was lost and who is back
-// changes the list of people, in silence.
+// moved tells a room that a socket of this node has joined or left it. Who was lost changes the list
+// of people, in silence.
 func (c *chat) moved(event string, s *wsserver.Socket, room string, silent bool) {
 	name, ok := strings.CutPrefix(room, roomPrefix)
 	if !ok {
