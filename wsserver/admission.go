@@ -56,7 +56,7 @@ func (s *Socket) runMiddleware(middleware func(context.Context, *Socket) error) 
 		s.conn.server.report(s, "connect", err)
 		data = refusalData("internal error")
 	})
-	err := middleware(s.life.ctx, s)
+	err := middleware(&s.life.ctx, s)
 	if err == nil {
 		return nil
 	}
@@ -102,14 +102,14 @@ func (s *Socket) join() bool {
 	if s.life.ctx.Err() != nil {
 		return false
 	}
-	err := s.seat.occupy(s.life.ctx, (*member)(s))
+	err := s.seat.occupy(&s.life.ctx, (*member)(s))
 	var unfenced *cluster.UnfencedError
 	if err != nil && !errors.As(err, &unfenced) && s.life.ctx.Err() == nil {
 		// A hub that is closed, or a clash of ids: the client may try again.
 		s.refuse(refusalData("server unavailable"))
 		return false
 	}
-	s.seat.ns.rooms.Told(s.life.ctx)
+	s.seat.ns.rooms.Told(&s.life.ctx)
 	return true
 }
 

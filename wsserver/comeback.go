@@ -70,7 +70,7 @@ func (s *Socket) comeBack() *comeback {
 
 // find finds a session by its client's secret, here or on another node, and claims it.
 func (rec *recovery) find(s *Socket, pid, offset string) (*comeback, refused) {
-	ctx, cancel := context.WithTimeout(s.life.ctx, moveTimeout)
+	ctx, cancel := context.WithTimeout(&s.life.ctx, moveTimeout)
 	defer cancel()
 	id, _, err := rec.srv.keys.check(s.name, pid)
 	var unknown errKeyUnknown
@@ -241,7 +241,7 @@ func (s *Socket) sit(back *comeback) bool {
 func (s *Socket) retake(k *session) bool {
 	taken := s.life.unpark(func() bool { return k.seat.ns.rooms.Return(k.seat.id, (*member)(s)) == nil })
 	if taken {
-		s.seat.ns.rooms.Told(s.life.ctx)
+		s.seat.ns.rooms.Told(&s.life.ctx)
 	}
 	return taken
 }

@@ -19,11 +19,10 @@ const (
 	gone    // they have ended
 )
 
-// A life is the one owner of how far a socket has come: whatever asks "is it over?" asks here.
+// A life is the one owner of how far a socket has come: whatever asks "is it over?" asks here. Its
+// zero value has just begun.
 type life struct {
-	ctx    context.Context // ends with the life, for the reason that is its cause
-	cancel context.CancelCauseFunc
-
+	ctx   lifetime      // ends with the life, for the reason that is its cause
 	stage atomic.Uint32 // a stage; changes under mu
 
 	mu      sync.Mutex // held for a whole step, with all that belongs to it; guards what follows
@@ -31,9 +30,6 @@ type life struct {
 	parked  bool       // a session has the seat
 	barred  bool       // none may have it
 }
-
-// init is called before all else.
-func (l *life) init() { l.ctx, l.cancel = context.WithCancelCause(context.Background()) }
 
 // at returns the stage. A socket counts as connected while its client is being told so.
 func (l *life) at() stage {
@@ -56,7 +52,7 @@ func (l *life) reason() error {
 	}
 	l.mu.Lock() // the context ends in the same step, a moment later
 	defer l.mu.Unlock()
-	return context.Cause(l.ctx)
+	return context.Cause(&l.ctx)
 }
 
 // wasGreeted reports whether the client was ever told that it is connected.
@@ -88,7 +84,7 @@ func (l *life) end(before stage, reason error, do func(greeted bool)) bool {
 		return false
 	}
 	l.stage.Store(uint32(ended))
-	l.cancel(reason)
+	l.ctx.end(reason)
 	do(l.greeted)
 	return true
 }

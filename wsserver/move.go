@@ -260,7 +260,7 @@ func (rec *recovery) movedTo(ns *Namespace, id string) string {
 func (s *Socket) move(back *comeback) (why refused, over bool) {
 	rec, k, rooms := s.conn.server.recovery, back.session, s.seat.ns.rooms
 	defer rec.free(k)
-	ctx, cancel := context.WithTimeout(s.life.ctx, moveTimeout)
+	ctx, cancel := context.WithTimeout(&s.life.ctx, moveTimeout)
 	defer cancel()
 	var since uint64
 	rooms.InOrder(func(_ *cluster.Rooms, last uint64) { since = last })

@@ -35,7 +35,6 @@ type Socket struct {
 
 func newSocket(c *conn, namespace string, auth json.RawMessage) *Socket {
 	s := &Socket{name: namespace, seat: seat{id: c.server.hub.NewID()}, conn: c}
-	s.life.init()
 	if len(auth) > 0 {
 		s.auth = new(string(auth))
 	}
@@ -51,7 +50,7 @@ func (s *Socket) Namespace() *Namespace { return s.seat.ns }
 
 // Context returns a context that ends when the socket disconnects. Its cause is the reason, one of
 // the Err values of this package.
-func (s *Socket) Context() context.Context { return s.life.ctx }
+func (s *Socket) Context() context.Context { return &s.life.ctx }
 
 // Connected reports whether the socket is connected.
 func (s *Socket) Connected() bool { return stage(s.life.stage.Load()) == connected }

@@ -102,10 +102,10 @@ var errGoexit = errors.New("wsserver: the handler has ended its goroutine")
 // traced runs a handler of the socket in a span, if there is a Tracer.
 func (s *Socket) traced(h Handling, handle func(context.Context) error) (err error) {
 	if s.conn.server.cfg.Tracer == nil {
-		return handle(s.life.ctx)
+		return handle(&s.life.ctx)
 	}
 	h.Namespace, h.Socket = s.name, s.seat.id
-	ctx, end := s.conn.server.handling(s.life.ctx, h)
+	ctx, end := s.conn.server.handling(&s.life.ctx, h)
 	failed := errGoexit
 	defer func() { end(failed) }()
 	if err = s.guard(func() error { return handle(ctx) }); err == nil || s.onlyEnded(err) {
@@ -120,13 +120,13 @@ func (s *Socket) traced(h Handling, handle func(context.Context) error) (err err
 // name is the client's.
 func (s *Socket) receive(e *Event) error {
 	if s.conn.server.cfg.Tracer == nil {
-		return s.pass(0, s.life.ctx, e)
+		return s.pass(0, &s.life.ctx, e)
 	}
 	h := Handling{Op: "receive"}
 	if ns := s.seat.ns; len(ns.on(e.name))+len(s.handlers.on(e.name)) > 0 {
 		h.Event = e.name
 	} else if rest := s.handlers.rest(); len(ns.onAny())+len(rest.any)+len(rest.middlewares) == 0 {
-		return s.pass(0, s.life.ctx, e)
+		return s.pass(0, &s.life.ctx, e)
 	}
 	return s.traced(h, func(ctx context.Context) error { return s.pass(0, ctx, e) })
 }
