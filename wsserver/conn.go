@@ -27,9 +27,9 @@ type conn struct {
 
 	mu       sync.Mutex // guards what follows. May be taken inside life.mu, never the other way round
 	sockets  []*Socket
-	left     []string // namespaces that the server has disconnected: packets for them may still be on their way
-	auth     int      // bytes that sockets whose handlers have not ended have as their auth
-	live     int32    // how many these are
+	left     *[]string // namespaces that the server has disconnected: packets for them may still be on their way; nil for none
+	auth     int       // bytes that sockets whose handlers have not ended have as their auth
+	live     int32     // how many these are
 	closed   bool
 	moving   bool               // a drain has come to it
 	farewell farewell           // how its client has gone
@@ -83,7 +83,7 @@ func (c *conn) route(p *packet.Packet) error {
 	if i >= 0 {
 		s = c.sockets[i]
 	}
-	late := slices.Contains(c.left, p.Namespace)
+	late := c.hasLeft(p.Namespace)
 	closed := c.closed
 	c.mu.Unlock()
 	switch {
@@ -124,10 +124,10 @@ func (c *conn) connect(p *packet.Packet) error {
 		return nil
 	case why == declinedSockets:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "too many namespaces on one connection")))
-		c.server.decline(why, "remote", c.handshake.remote)
+		c.server.decline(why, "remote", c.handshake.remote())
 	default:
 		c.session.Send(newFrame(c.server.refusal(p.Namespace, "auth too large")))
-		c.server.decline(why, "remote", c.handshake.remote)
+		c.server.decline(why, "remote", c.handshake.remote())
 	}
 	return nil
 }
@@ -147,7 +147,9 @@ func (c *conn) begin(s *Socket, auth int) (why declined, ok bool) {
 	case c.auth+auth > limits.HandshakeBytes:
 		return declinedAuth, false
 	}
-	c.left = slices.DeleteFunc(c.left, func(name string) bool { return name == s.name })
+	if c.hasLeft(s.name) {
+		*c.left = slices.DeleteFunc(*c.left, func(name string) bool { return name == s.name })
+	}
 	c.sockets = append(c.sockets, s)
 	c.live++
 	c.auth += auth
@@ -188,12 +190,20 @@ func (c *conn) removeSocket(s *Socket, last *engine.Frame, late bool) {
 		s.counted = false
 		s.seat.ns.carried(c.carried).Add(-1)
 	}
-	if late && !slices.Contains(c.left, s.name) {
-		if len(c.left) == maxLeft {
-			c.left = slices.Delete(c.left, 0, 1)
+	if late && !c.hasLeft(s.name) {
+		if c.left == nil {
+			c.left = new([]string)
 		}
-		c.left = append(c.left, s.name)
+		if len(*c.left) == maxLeft {
+			*c.left = slices.Delete(*c.left, 0, 1)
+		}
+		*c.left = append(*c.left, s.name)
 	}
+}
+
+// hasLeft reports whether a namespace is one of left. c.mu must be held.
+func (c *conn) hasLeft(namespace string) bool {
+	return c.left != nil && slices.Contains(*c.left, namespace)
 }
 
 // count counts a socket whose client is told that it is connected, until removeSocket.
@@ -233,7 +243,7 @@ func (c *conn) Ended(why engine.Reason, err error) {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote, why, reason)
+	c.server.endings.note(c.server.cfg.Logger, c.handshake.remote(), why, reason)
 	for _, s := range c.all() {
 		s.end(reason, nil)
 	}

@@ -133,8 +133,8 @@ func TestMaxLeft(t *testing.T) {
 	for i := range 10_000 {
 		c.removeSocket(newSocket(c, fmt.Sprint("/", i%5000), nil), nil, true)
 	}
-	if len(c.left) != maxLeft || c.left[maxLeft-1] != "/4999" || c.left[0] != fmt.Sprint("/", 5000-maxLeft) {
-		t.Errorf("got %d, %q, want the last %d", len(c.left), c.left, maxLeft)
+	if left := *c.left; len(left) != maxLeft || left[maxLeft-1] != "/4999" || left[0] != fmt.Sprint("/", 5000-maxLeft) {
+		t.Errorf("got %d, %q, want the last %d", len(left), left, maxLeft)
 	}
 	srv.handlers.Done() // that of the connection, which is not one
 	kit.OK(t, srv.Close(context.Background()), "Close")

@@ -14,11 +14,27 @@ import (
 // handshake is what is kept of a connection's first request. It is small, since it is kept as long
 // as the connection.
 type handshake struct {
-	remote string
-	query  string // without what Engine.IO put there, encoded
-	header string // the values of Config.HTTP.KeepHeaders, in their order; see packHeader. Empty if there are none
+	text   string // of three parts: see parts
 	time   int64  // in milliseconds since 1970
 	secure bool
+}
+
+// nextPart is between the parts: none of them can have it (RFC 9110 section 5.5, and a query is
+// encoded).
+const nextPart = "\x00"
+
+// parts returns the client's address; the query, encoded, without what Engine.IO put there; and the
+// values of Config.HTTP.KeepHeaders: see packHeader.
+func (h *handshake) parts() (remote, query, header string) {
+	remote, rest, _ := strings.Cut(h.text, nextPart)
+	query, header, _ = strings.Cut(rest, nextPart)
+	return remote, query, header
+}
+
+// remote is the client's address.
+func (h *handshake) remote() string {
+	remote, _, _ := h.parts()
+	return remote
 }
 
 func (srv *Server) handshake(r *http.Request) handshake {
@@ -26,10 +42,9 @@ func (srv *Server) handshake(r *http.Request) handshake {
 	for _, name := range [...]string{"EIO", "transport", "sid", "t", "b64"} {
 		query.Del(name)
 	}
+	text := r.RemoteAddr + nextPart + query.Encode() + nextPart + packHeader(r.Header, srv.cfg.HTTP.KeepHeaders)
 	return handshake{
-		remote: strings.Clone(r.RemoteAddr),
-		query:  query.Encode(),
-		header: packHeader(r.Header, srv.cfg.HTTP.KeepHeaders),
+		text:   strings.Clone(strings.TrimRight(text, nextPart)), // most have an address alone
 		time:   time.Now().UnixMilli(),
 		secure: r.TLS != nil,
 	}
@@ -62,7 +77,7 @@ func packHeader(h http.Header, names []string) string {
 	if strings.Trim(packed, nextName) == "" {
 		return ""
 	}
-	return strings.Clone(packed) // one value alone is a part of the request
+	return packed
 }
 
 func unpackHeader(packed string, names []string) http.Header {
@@ -81,7 +96,8 @@ func unpackHeader(packed string, names []string) http.Header {
 // Handshake returns what the client sent when it connected. Each call makes it anew.
 func (s *Socket) Handshake() sockets.Handshake {
 	kept := &s.conn.handshake
-	query, _ := url.ParseQuery(kept.query) // it was encoded from values
+	remote, encoded, header := kept.parts()
+	query, _ := url.ParseQuery(encoded) // it was encoded from values
 	var auth json.RawMessage
 	if s.auth != nil {
 		auth = json.RawMessage(*s.auth)
@@ -89,8 +105,8 @@ func (s *Socket) Handshake() sockets.Handshake {
 	return sockets.Handshake{
 		Auth:       auth,
 		Query:      query,
-		Header:     unpackHeader(kept.header, s.conn.server.cfg.HTTP.KeepHeaders),
-		RemoteAddr: kept.remote,
+		Header:     unpackHeader(header, s.conn.server.cfg.HTTP.KeepHeaders),
+		RemoteAddr: remote,
 		Secure:     kept.secure,
 		Time:       time.UnixMilli(kept.time),
 	}

@@ -238,7 +238,7 @@ func (rec *recovery) refuse(s *Socket, why refused) {
 		refusedForged: &r.Forged, refusedUnknown: &r.Unknown, refusedLogGone: &r.LogGone,
 		refusedTooMuch: &r.TooMuch, refusedOwner: &r.Owner, refusedBusy: &r.Busy,
 	}[why]++
-	rec.srv.cfg.Logger.Debug("belfry: a client that came back gets a new socket", "remote", s.conn.handshake.remote, "reason", why)
+	rec.srv.cfg.Logger.Debug("belfry: a client that came back gets a new socket", "remote", s.conn.handshake.remote(), "reason", why)
 }
 
 // refused is why a client that came back is not recovered.
