@@ -62,11 +62,11 @@ func (c *connection) offer() {
 	s := c.session
 	s.server.setStray(c, true)
 	s.mu.Lock()
-	if s.ended || s.probe != nil || s.polling() == nil {
+	if s.ended || s.probe() != nil || s.polling() == nil {
 		c.state = connectionRefused
 	} else {
 		c.probing = true
-		s.probe = c
+		s.setProbe(c)
 		s.server.upgradeDelay.Arm(&c.stray.limit, c)
 	}
 	refused := c.state == connectionRefused
@@ -88,9 +88,9 @@ func (c *connection) sessionEnded() {
 func (c *connection) endProbe() {
 	s := c.session
 	s.mu.Lock()
-	probed := s.probe == c
+	probed := s.probe() == c
 	if probed {
-		s.probe = nil
+		s.setProbe(nil)
 		c.state = connectionRefused
 		s.polling().Probe(false) // before another may probe
 	}
@@ -114,7 +114,7 @@ func (c *connection) Expired(d *engineio.Deadline) {
 	s := c.session
 	s.mu.Lock()
 	passed := s.server.deadlines.Confirm(d)
-	probes := s.probe == c
+	probes := s.probe() == c
 	s.mu.Unlock()
 	switch {
 	case !passed:
@@ -145,7 +145,7 @@ func (c *connection) Message(binary bool, payload []byte) error {
 	case engineio.ProbePong:
 		c.stray.Send(probePong)
 		s.mu.Lock()
-		if s.probe == c {
+		if s.probe() == c {
 			s.polling().Probe(true)
 		}
 		s.mu.Unlock()
@@ -169,10 +169,10 @@ func (c *connection) takeOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	polling := s.polling()
-	if s.probe != c || !polling.MoveTo(c.stray.Carrier.(outbox.Heir)) {
+	if s.probe() != c || !polling.MoveTo(c.stray.Carrier.(outbox.Heir)) {
 		return false
 	}
-	s.probe = nil
+	s.setProbe(nil)
 	c.state = connectionOpen
 	s.server.deadlines.Stop(&c.stray.limit)
 	carrier := c.stray.Carrier

@@ -57,7 +57,7 @@ func (s *Session) shortenEnd() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if polls(s.carrier()) && !s.gone {
-		s.server.pollShutDelay.Arm(&s.limit, s)
+		s.armLimit(s.server.pollShutDelay)
 	}
 }
 
@@ -77,10 +77,10 @@ func (s *Session) markEnded(err error, delay *engineio.Delay) bool {
 		s.server.deadlines.Stop(&s.throttle.look)
 	}
 	if !s.gone {
-		delay.Arm(&s.limit, s)
+		s.armLimit(delay)
 	}
-	probe := s.probe
-	s.probe = nil
+	probe := s.probe()
+	s.setProbe(nil)
 	s.mu.Unlock()
 	if probe != nil {
 		probe.sessionEnded()
@@ -108,7 +108,7 @@ func (s *Session) markGone() {
 	s.server.mu.Unlock()
 	s.mu.Lock()
 	s.gone = true
-	s.server.deadlines.Stop(&s.limit)
+	s.stopLimit()
 	last := s.told
 	s.mu.Unlock()
 	if last {

@@ -164,9 +164,9 @@ func (s *Session) limitMessage() {
 	case s.ended || !s.accepted: // another limit runs
 	case s.partial && s.pauses == 0 && !s.behind:
 		s.arrived = 0
-		s.server.messageDelay.Arm(&s.limit, s)
+		s.armLimit(s.server.messageDelay)
 	default:
-		s.server.deadlines.Stop(&s.limit)
+		s.stopLimit()
 	}
 }
 

@@ -18,15 +18,14 @@ type Session struct {
 	carried atomic.Pointer[Carrier] // by what: first, until an upgrade changes it, under mu
 	first   Carrier
 
-	beat  engineio.Deadline // of a ping, or of its answer
-	limit engineio.Deadline // of Accept, then of a message that is not complete, then of the end
+	beat engineio.Deadline // of a ping, or of its answer
 
 	receiving sync.Mutex // held while the owner is given messages: a POST may still run when the WebSocket takes over
 
-	mu       sync.Mutex  // guards what follows
-	probe    *connection // the WebSocket that probes
-	taken    uint32      // what the client had taken when that was looked at last, in bytes; it wraps
-	looks    uint8       // how often that was the same, up to its most
+	mu       sync.Mutex // guards what follows
+	rare     *rare      // nil while it would be empty
+	taken    uint32     // what the client had taken when that was looked at last, in bytes; it wraps
+	looks    uint8      // how often that was the same, up to its most
 	state    engineio.State
 	halted   bool   // what carries the session does not read
 	partial  bool   // a message has begun and is not complete
@@ -74,7 +73,7 @@ func (s *Session) arm() {
 	}
 	s.server.pingDelay.Arm(&s.beat, s)
 	if s.server.cfg.AcceptTimeout > 0 && !s.accepted {
-		s.server.acceptDelay.Arm(&s.limit, s)
+		s.armLimit(s.server.acceptDelay)
 	} else {
 		s.accepted = true
 	}

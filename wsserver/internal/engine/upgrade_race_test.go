@@ -19,7 +19,7 @@ func (r *rig) probing() (sid string, ws *socket, c *connection) {
 	s := r.srv.session(sid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sid, ws, s.probe
+	return sid, ws, s.probe()
 }
 
 // atOnce runs two functions at the same time. The scheduler likes to begin with the one that was started last: the second, if order is true.
