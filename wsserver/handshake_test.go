@@ -46,8 +46,7 @@ func TestHandshakeParts(t *testing.T) {
 		for _, header := range []http.Header{{}, {"X-A": {"1"}}, {"X-B": {"2", "3"}}, {"X-A": {"1"}, "X-B": {"2"}}} {
 			r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling"+query, nil)
 			r.Header = header
-			s := newSocket(srv.newConn(r, nil), "/", nil)
-			srv.handlers.Done() // that of the connection, which is not one
+			s := newSocket(&conn{server: srv, handshake: srv.handshake(r)}, "/", nil)
 			got, want := s.Handshake(), url.Values{}
 			if query != "" {
 				want = url.Values{"a": {"\x00"}, "b": {"1"}}
