@@ -9,7 +9,7 @@ import (
 )
 
 // A Handler handles the events of one name, or all events. The events of a socket are handled one
-// at a time and in order, on a goroutine that exists only while there are any. A handler that
+// at a time and in order, on a goroutine that the socket has only while there are any. A handler that
 // blocks holds up its own socket alone. ctx ends when the socket disconnects.
 //
 // If the error's chain has an [*AckError], that answers a client that waits for an acknowledgement.
