@@ -72,8 +72,11 @@ func (e *Event) Ack(args ...any) error {
 // refuse tells the client of an [*AckError] in the chain of err, if it waits for an
 // acknowledgement. It returns what is left to report.
 func (e *Event) refuse(err error) error {
+	if err == nil || !e.packet.HasID || e.acked {
+		return err
+	}
 	var refusal *AckError
-	if !e.packet.HasID || e.acked || !errors.As(err, &refusal) {
+	if !errors.As(err, &refusal) {
 		return err
 	}
 	return e.Ack(ackRefusal{Error: ackFailure{refusal.Message, refusal.Data}})
