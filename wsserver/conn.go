@@ -48,7 +48,7 @@ func (srv *Server) newConn(r *http.Request, s *engine.Session) *conn {
 	if srv.closed {
 		return nil
 	}
-	srv.handlers.Add(1)
+	srv.workers.running.Add(1)
 	return c
 }
 
@@ -154,7 +154,7 @@ func (c *conn) begin(s *Socket, auth int) (why declined, ok bool) {
 	c.live++
 	c.auth += auth
 	s.inbox.running = true // nobody else knows s yet
-	c.server.handlers.Go(s.connect)
+	c.server.workers.run(task{(*Socket).connect, s})
 	return 0, true
 }
 
@@ -235,7 +235,7 @@ func (c *conn) Moved() {
 
 // Ended implements [engine.Owner].
 func (c *conn) Ended(why engine.Reason, err error) {
-	defer c.server.handlers.Done() // the goroutines of its sockets count for themselves
+	defer c.server.workers.running.Done() // the tasks of its sockets count for themselves
 	if why == engine.ReasonOwner && errors.Is(err, ErrParse) {
 		why = engine.ReasonParse // of Socket.IO's rules
 	}

@@ -22,7 +22,7 @@ func waitsForHandlers(t *testing.T, srv *Server) <-chan struct{} {
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
-		srv.handlers.Wait()
+		srv.workers.running.Wait()
 	}()
 	select {
 	case <-waited:
@@ -70,8 +70,8 @@ func TestEventAfterEnd(t *testing.T) {
 	s := newSocket(c, "/", nil)
 	s.seat.ns = srv.Of("/")
 	s.end(ErrServerDisconnect, nil)
-	srv.handlers.Done() // that of the connection, which is not one
-	srv.handlers.Wait()
+	srv.workers.running.Done() // that of the connection, which is not one
+	srv.workers.running.Wait()
 	s.push(&packet.Packet{Type: packet.Event})
 	kit.Equal(t, len(s.inbox.events), 0, "events")
 	kit.OK(t, srv.Close(context.Background()), "Close")
@@ -91,7 +91,7 @@ func TestForgottenButRunning(t *testing.T) {
 	kit.Eventually(t, "the end of the socket", func() bool {
 		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*conn).removeSocket(")
 	})
-	srv.handlers.Done() // that of the connection, which ends
+	srv.workers.running.Done() // that of the connection, which ends
 	waited := waitsForHandlers(t, srv)
 	c.mu.Unlock()
 	<-waited
@@ -136,7 +136,7 @@ func TestMaxLeft(t *testing.T) {
 	if left := *c.left; len(left) != maxLeft || left[maxLeft-1] != "/4999" || left[0] != fmt.Sprint("/", 5000-maxLeft) {
 		t.Errorf("got %d, %q, want the last %d", len(left), left, maxLeft)
 	}
-	srv.handlers.Done() // that of the connection, which is not one
+	srv.workers.running.Done() // that of the connection, which is not one
 	kit.OK(t, srv.Close(context.Background()), "Close")
 }
 

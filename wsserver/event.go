@@ -9,7 +9,7 @@ import (
 )
 
 // A Handler handles the events of one name, or all events. The events of a socket are handled one
-// at a time and in order, on a goroutine that exists only while there are any. A handler that
+// at a time and in order, on a goroutine that the socket has only while there are any. A handler that
 // blocks holds up its own socket alone. ctx ends when the socket disconnects.
 //
 // If the error's chain has an [*AckError], that answers a client that waits for an acknowledgement.
@@ -72,8 +72,11 @@ func (e *Event) Ack(args ...any) error {
 // refuse tells the client of an [*AckError] in the chain of err, if it waits for an
 // acknowledgement. It returns what is left to report.
 func (e *Event) refuse(err error) error {
+	if err == nil || !e.packet.HasID || e.acked {
+		return err
+	}
 	var refusal *AckError
-	if !e.packet.HasID || e.acked || !errors.As(err, &refusal) {
+	if !errors.As(err, &refusal) {
 		return err
 	}
 	return e.Ack(ackRefusal{Error: ackFailure{refusal.Message, refusal.Data}})

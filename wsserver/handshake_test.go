@@ -25,7 +25,7 @@ func TestHandshake(t *testing.T) {
 	r.Header["User-Agent"] = []string{"not kept"}
 	before := time.Now().Truncate(time.Millisecond)
 	s := newSocket(srv.newConn(r, nil), "/", []byte(`{"name":"Ann"}`))
-	srv.handlers.Done() // that of the connection, which is not one
+	srv.workers.running.Done() // that of the connection, which is not one
 	got := s.Handshake()
 	if string(got.Auth) != `{"name":"Ann"}` || got.RemoteAddr != r.RemoteAddr || !got.Secure || got.Time.Before(before) {
 		t.Errorf("got %+v", got)

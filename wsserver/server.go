@@ -55,7 +55,7 @@ type Server struct {
 	turnstile *turnstile
 	accepts   *rate.Limiter // of the listeners of Pace
 
-	handlers sync.WaitGroup // the goroutines of sockets, and a count for each connection that has not ended
+	workers workers // of sockets; their count has one for each connection that has not ended, too
 
 	keys     *keyring
 	strays   *strays   // nil without Config.Adapter
@@ -373,7 +373,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	}
 	handled := make(chan struct{})
 	go func() {
-		srv.handlers.Wait()
+		srv.workers.close()
 		close(handled)
 	}()
 	err := srv.engine.Close(ctx)

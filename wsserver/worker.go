@@ -14,7 +14,7 @@ import (
 
 // over, run, pause and resume implement [inboxOwner].
 func (s *Socket) over() bool { return s.life.over() }
-func (s *Socket) run()       { s.conn.server.handlers.Go(s.serve) }
+func (s *Socket) run()       { s.conn.server.workers.run(task{(*Socket).serve, s}) }
 func (s *Socket) pause()     { s.conn.session.Pause() }
 func (s *Socket) resume()    { s.conn.session.Resume() }
 
