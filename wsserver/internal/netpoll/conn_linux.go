@@ -21,7 +21,8 @@ type Conn struct {
 	gen   uint32     // never changes once the Conn is in the Poller's table
 	refs  int32      // system calls under way; the last one closes fd once the Conn is closed
 	flags connFlags
-	isTCP bool // never changes
+	isTCP bool   // never changes
+	cut   moment // when the last Write was cut short
 }
 
 type connFlags uint8
@@ -32,6 +33,7 @@ const (
 	ended     // Handler.Closed was called, or is about to be
 	wantWrite // a Write was cut short and Writable has not been called since
 	connClosed
+	fast // the peer has highMark
 )
 
 // edge is EPOLLET, whose sign in package syscall depends on the architecture.
@@ -179,6 +181,9 @@ func (c *Conn) handle(events uint32, buf []byte) {
 	writable := c.flags&wantWrite != 0 && events&syscall.EPOLLOUT != 0 // a failed one counts as writable
 	if writable {
 		c.change(0, wantWrite)
+		if c.isTCP {
+			c.review()
+		}
 	}
 	c.refs++
 	c.mu.Unlock()
@@ -287,6 +292,7 @@ func (c *Conn) wrote(short bool, errno syscall.Errno) error {
 		err = fmt.Errorf("netpoll: write: %w", errno)
 	} else if short {
 		c.mu.Lock()
+		c.cut = thisMoment()
 		err = c.change(wantWrite, 0)
 		c.mu.Unlock()
 	}

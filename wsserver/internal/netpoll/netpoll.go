@@ -10,15 +10,6 @@ import "errors"
 // ErrClosed is what a Handler is told when its Poller is closed, and what Attach returns from then on.
 var ErrClosed = errors.New("netpoll: poller closed")
 
-// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes, which Attach sets on a TCP connection: the kernel takes no more while so much waits that it
-// has not sent once. A stalled peer then costs about 150 KB of kernel memory instead of megabytes, and what is still queued can still be
-// dropped, or overtaken by a ping. The price is paid by bulk: frames of 64 KiB cost about twice the CPU time, small ones nothing. A Unix
-// socket has no such option: there a stalled peer costs the kernel's default send buffer.
-//
-// TCP_USER_TIMEOUT is left alone. It takes a peer that reads slowly for one that is gone: while the first segment that waits is larger than
-// the peer's window, the kernel counts the time from when the window was shut first, whatever the peer takes meanwhile.
-const NotSentLowat = 16 << 10
-
 // One event reads at most maxRead bytes, so that a connection that floods waits its turn like all others, and no less than minRead if so
 // much has come, whatever [Poller.ReadSize] says.
 const (

@@ -75,9 +75,9 @@ func (p *Poller) Attach(c net.Conn, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	if isTCP {
-		if err := setOptions(fd); err != nil {
+		if err := setMark(fd, lowMark); err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("netpoll: set TCP options: %w", err)
+			return nil, fmt.Errorf("netpoll: set TCP_NOTSENT_LOWAT: %w", err)
 		}
 	}
 	c.Close() // An error would concern this descriptor only, and the connection lives on in the other.
@@ -234,21 +234,6 @@ func duplicate(raw syscall.RawConn) (fd int, err error) {
 		return 0, ctlErr
 	}
 	return fd, err
-}
-
-// Numbers that package syscall does not name on every architecture.
-const (
-	tcpNotSentLowat = 0x19
-	siocOutq        = 0x5411 // SIOCOUTQ: what the peer has not acknowledged
-)
-
-func setOptions(fd int) error {
-	err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpNotSentLowat, NotSentLowat)
-	// A kernel without the option (gVisor) serves as well; a stalled peer then costs more.
-	if err != nil && err != syscall.ENOPROTOOPT {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	return nil
 }
 
 // epollWait fetches what is there and does not wait.

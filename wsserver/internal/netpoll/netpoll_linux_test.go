@@ -241,7 +241,7 @@ func TestOptions(t *testing.T) {
 		name         string
 		option, want int
 	}{
-		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, 16 << 10},
+		{"TCP_NOTSENT_LOWAT", tcpNotSentLowat, lowMark},
 		{"TCP_NODELAY", syscall.TCP_NODELAY, 1},
 	} {
 		kit.Equal(t, kit.Must(syscall.GetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, o.option))(t), o.want,
