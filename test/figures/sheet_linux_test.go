@@ -45,9 +45,9 @@ func (s *sheet) measure(t *testing.T, what string, value func() float64) {
 func (s *sheet) check(t *testing.T) {
 	t.Helper()
 	for _, f := range table {
-		if v, ok := s.least[f.what]; ok && v > f.most {
-			t.Errorf("%s: %v, %v in the table, which bears %v. Something has made it dearer. If that is meant, this is"+
-				" its row for table_linux_test.go, and the commit says why:\n\t%v", f.what, round(v), f.today, f.most, f.with(v))
+		if v := round(s.least[f.what]); v > f.most {
+			t.Errorf("%s: it was %v, at the most %v, and is %v: something has made it dearer. If that is meant, this"+
+				" is its row for table_linux_test.go, and the commit says why:\n%v", f.what, f.today, f.most, v, f.with(v))
 		}
 	}
 }
