@@ -47,8 +47,8 @@ var listener = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (e
 	return cmp.Or(failed, err)
 }}
 
-// beNode is a server that speaks args[0], with Recovery if another argument says so. It prints its address. Then it does
-// what each line asks for, and prints a gauge.
+// beNode is a server that speaks args[0], with Recovery if another argument says so. It prints its address. Then
+// it does what each line asks for, and prints a gauge.
 func beNode(args []string) error {
 	runtime.GOMAXPROCS(2)  // on every machine
 	debug.SetGCPercent(-1) // what pools hold they keep
