@@ -96,11 +96,12 @@ const crowded = 5000
 
 func testIdle(t *testing.T, s *sheet) {
 	n := start(t, nil, "JSON")
-	s.measure(t, "goroutines: a server", func() float64 { return float64(n.gauge(t, "count").Goroutines) })
 	needFiles(t)
 	n.warm(t)
+	count := func() float64 { return float64(n.gauge(t, "count").Goroutines) }
+	alone := s.measure(t, "goroutines: a server that clients have left", count)
 	before := n.gauge(t, "collect")
-	goroutines := func() float64 { return float64(n.gauge(t, "count").Goroutines - before.Goroutines) }
+	goroutines := func() float64 { return count() - alone }
 	var all []*client
 	for range 5 {
 		s.note(t, "allocations: a connect", n.allocations(t, crowded/5, func() {
