@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"test/dealer":                  {"std"},
 	"test/servers":                 {"adapter", "adapter/packet", "test/kit", "wsserver", "wsserver/wstest", "std"},
 	"test/chaos":                   {"std"},
+	"test/figures":                 {"std"},
 	"test/soak":                    {"adapter", "adapter/cluster", "adapter/emitter", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
 	"test/returns":                 {"adapter/cluster", "adapter/sockets", "natsadapter", "natsadapter/embedded", "test/dealer", "test/child", "wsserver", "github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
 	"test/leak":                    {"std"},
