@@ -31,6 +31,7 @@ type client struct {
 	link   link
 	fd     int    // of a link that is a descriptor
 	rest   []byte // received, but not a whole frame
+	need   int    // length of the frame that it begins with; 0 if it does not tell
 	parts  []byte // of a message that comes in several frames
 	partOp byte   // of its first frame
 	out    []byte // to be written
@@ -134,7 +135,7 @@ func (c *Crowd) frame(cl *client, f frame, now time.Duration) error {
 		if f.first&fin != 0 {
 			return c.message(cl, f.first, f.payload, now)
 		}
-		cl.partOp, cl.parts = f.first, cl.parts[:0]
+		cl.partOp, cl.parts = f.first, c.borrow()
 	default:
 		return errFrame
 	}
@@ -145,11 +146,26 @@ func (c *Crowd) frame(cl *client, f frame, now time.Duration) error {
 		return nil
 	}
 	first, whole := cl.partOp|fin, cl.parts
-	cl.partOp = 0
-	if cap(cl.parts) > bufferSize {
-		cl.parts = nil
+	cl.partOp, cl.parts = 0, nil
+	err := c.message(cl, first, whole, now)
+	c.giveBack(whole)
+	return err
+}
+
+// borrow returns an empty buffer, and giveBack takes it back: messages of all clients share some. Both are
+// for what is large or rare. c.mu must be held.
+func (c *Crowd) borrow() (b []byte) {
+	if n := len(c.spare); n > 0 {
+		b, c.spare = c.spare[n-1], c.spare[:n-1]
 	}
-	return c.message(cl, first, whole, now)
+	return b
+}
+
+func (c *Crowd) giveBack(b []byte) {
+	const most = 64
+	if len(c.spare) < most && cap(b) <= 2*maxMessage {
+		c.spare = append(c.spare, b[:0])
+	}
 }
 
 // message takes a message of a WebSocket.

@@ -64,9 +64,9 @@ type Crowd struct {
 
 	mu      sync.Mutex // guards what follows
 	targets []*url.URL
-	byFD    map[int]*client // whose link is a descriptor
-	known   addresses       // that have been looked up
-	clients []*client       // that have connected, in the order in which they began to
+	byFD    []*client // whose link is a descriptor
+	known   addresses // that have been looked up
+	clients []*client // that have connected, in the order in which they began to
 	alive   int
 	rooms   []*room
 	joins   int // calls of Join so far
@@ -78,6 +78,7 @@ type Crowd struct {
 	badly   int      // messages that nobody sent
 	filler  []byte
 	scratch []byte // for one message
+	spare   [][]byte
 	inflate inflater
 	dirty   []*client     // with something in out
 	waited  time.Duration // of the loop, for something to happen
@@ -100,7 +101,7 @@ func New(cfg Config) (*Crowd, error) {
 	case len(cfg.Auth) > 0 && !json.Valid(cfg.Auth):
 		return nil, fmt.Errorf("auth %.100q is not JSON", cfg.Auth)
 	}
-	c := &Crowd{cfg: cfg, epoch: time.Now(), buf: make([]byte, bufferSize), byFD: map[int]*client{}, known: addresses{}}
+	c := &Crowd{cfg: cfg, epoch: time.Now(), buf: make([]byte, bufferSize), known: addresses{}}
 	if err := c.Use(cfg.URLs...); err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ var ways = []struct {
 
 // Each kind of flow counts each publish and each delivery, in a closed loop and at a rate.
 func TestFlows(t *testing.T) {
-	const sockets, rooms, publishes = 12, 3, 60
+	const sockets, rooms, publishes = 6, 2, 24
 	for _, way := range ways {
 		for _, kind := range []struct {
 			name       string
@@ -153,14 +153,14 @@ func TestFlows(t *testing.T) {
 			{"echo, paced", Flow{Kind: Echo, Rate: 500}, publishes},
 			{"room", Flow{Kind: Room, InFlight: 1}, publishes * sockets / rooms},
 			{"room, many", Flow{Kind: Room, InFlight: 16, Senders: 5}, publishes * sockets / rooms},
-			{"room, large", Flow{Kind: Room, InFlight: 4, Size: 300_000}, publishes * sockets / rooms},
+			{"room, large", Flow{Kind: Room, InFlight: 4, Size: 200_000}, publishes * sockets / rooms},
 			{"room, least", Flow{Kind: Room, InFlight: 4, Size: MinSize}, publishes * sockets / rooms},
 			{"room, paced", Flow{Kind: Room, Rate: 500}, publishes * sockets / rooms},
-			{"so many receive", Flow{Kind: Room, InFlight: 3, Receivers: 4}, publishes * sockets / rooms},
+			{"so many receive", Flow{Kind: Room, InFlight: 3, Receivers: 3}, publishes * sockets / rooms},
 			{"nobody knows who", Flow{Kind: Room, Rate: 500, Receivers: -1}, publishes * sockets / rooms},
 			{"private", Flow{Kind: Private, InFlight: 4}, publishes},
 		} {
-			if way.name != "WebSocket" && kind.flow.Size == 300_000 && way.config.Deflate {
+			if kind.flow.Size > 100_000 && (way.secure || way.config.Deflate) {
 				continue // it takes long, and shows nothing new
 			}
 			t.Run(way.name+"/"+kind.name, func(t *testing.T) {
@@ -172,8 +172,10 @@ func TestFlows(t *testing.T) {
 				f := kind.flow
 				f.Publishes = publishes
 				check(t, c, runFlow(t, c, f), publishes, kind.deliveries)
-				f.Warmup = time.Millisecond
-				check(t, c, runFlow(t, c, f), publishes, kind.deliveries)
+				if kind.name == "room" {
+					f.Warmup = time.Millisecond
+					check(t, c, runFlow(t, c, f), publishes, kind.deliveries)
+				}
 			})
 		}
 	}

@@ -91,12 +91,13 @@ func appendMasked(dst []byte, first byte, payload []byte) []byte {
 	default:
 		dst = binary.BigEndian.AppendUint64(append(dst, first, masked|127), uint64(length))
 	}
-	dst = binary.LittleEndian.AppendUint32(dst, key&0xffffffff)
-	for ; len(payload) >= 8; payload = payload[8:] {
-		dst = binary.LittleEndian.AppendUint64(dst, binary.LittleEndian.Uint64(payload)^key)
+	dst = append(binary.LittleEndian.AppendUint32(dst, key&0xffffffff), payload...)
+	p := dst[len(dst)-len(payload):]
+	for ; len(p) >= 8; p = p[8:] {
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^key)
 	}
-	for i, b := range payload {
-		dst = append(dst, b^byte(uint64(key)>>(8*i)))
+	for i := range p {
+		p[i] ^= byte(uint64(key) >> (8 * i))
 	}
 	return dst
 }

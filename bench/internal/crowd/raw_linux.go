@@ -48,6 +48,9 @@ func (c *Crowd) dialRaw(cl *client) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	cl.fd, cl.link = fd, &rawLink{crowd: c, stuck: true}
+	for len(c.byFD) <= fd {
+		c.byFD = append(c.byFD, nil)
+	}
 	c.byFD[fd] = cl
 	cl.out = c.handshake(cl)
 	return nil
@@ -77,10 +80,10 @@ func (c *Crowd) resolve(address string) (family int, to syscall.Sockaddr, err er
 
 // ready goes on with a client that can be read or written.
 func (c *Crowd) ready(e ready) {
-	cl := c.byFD[e.fd]
-	if cl == nil {
+	if e.fd >= len(c.byFD) || c.byFD[e.fd] == nil { // the poller's own, or a client that has just ended
 		return
 	}
+	cl := c.byFD[e.fd]
 	var err error
 	if e.write {
 		cl.link.(*rawLink).stuck = false
@@ -96,12 +99,12 @@ func (c *Crowd) ready(e ready) {
 	}
 }
 
-// read takes what a client has received: as much as there is room for.
+// read takes what a client has received: as much as there is room for. The rest of a message that is not
+// whole is copied before the next read, or stays where it is if it is large.
 func (c *Crowd) read(cl *client) error {
 	p, kept := c.buf, len(cl.rest)
-	if kept > bufferSize/2 { // a large message goes where it stays
-		size, _ := frameSize(cl.rest)
-		cl.rest = slices.Grow(cl.rest, max(size-kept, bufferSize/2))
+	large := kept > 0 && cl.need > largeMessage
+	if large {
 		p = cl.rest[:cap(cl.rest)]
 	} else {
 		copy(p, cl.rest)
@@ -115,15 +118,42 @@ func (c *Crowd) read(cl *client) error {
 	case n == 0:
 		return errClosed
 	}
-	rest, err := c.handle(cl, p[:kept+n])
-	if err != nil || cl.state == gone {
-		return err
+	p = p[:kept+n]
+	rest := p
+	if !large || len(p) >= cl.need {
+		if rest, err = c.handle(cl, p); err != nil || cl.state == gone {
+			return err
+		}
 	}
-	if len(rest) == 0 && cap(cl.rest) > bufferSize {
+	c.keep(cl, rest, large)
+	return nil
+}
+
+// largeMessage is how large a message is that is read to where it stays.
+const largeMessage = bufferSize / 4
+
+// keep keeps the rest of what was read for a client, which is in its own buffer already if that was large.
+func (c *Crowd) keep(cl *client, rest []byte, large bool) {
+	if large && len(rest) > 0 && &rest[0] == &cl.rest[0] {
+		cl.rest = rest
+		return
+	}
+	need := 0
+	if len(rest) > 0 {
+		need, _ = frameSize(rest) // nextFrame has found it good
+	}
+	old := cl.rest
+	if cl.need = need; need > largeMessage {
+		cl.rest = slices.Grow(c.borrow(), need)[:0]
+	} else if large {
 		cl.rest = nil
+	} else {
+		old = nil
 	}
 	cl.rest = append(cl.rest[:0], rest...)
-	return nil
+	if large {
+		c.giveBack(old)
+	}
 }
 
 func (l *rawLink) flush(cl *client) error {
@@ -144,6 +174,7 @@ func (l *rawLink) flush(cl *client) error {
 		}
 	}
 	if cap(cl.out) > bufferSize {
+		l.crowd.giveBack(cl.out)
 		cl.out = nil
 	}
 	return nil
@@ -154,7 +185,7 @@ func (l *rawLink) pause(cl *client, on bool) error {
 }
 
 func (l *rawLink) close(cl *client) {
-	delete(l.crowd.byFD, cl.fd)
+	l.crowd.byFD[cl.fd] = nil
 	syscall.Close(cl.fd)
 }
 
