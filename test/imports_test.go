@@ -56,6 +56,7 @@ var mayImport = map[string][]string{
 	"examples/notify/small":        {"natsadapter/config", "wsserver", "github.com/golang-jwt/jwt/v5", "std"},
 	"examples/guides/chat":         {"natsadapter/config", "wsserver", "std"},
 	"bench":                        {"adapter", "adapter/cluster", "adapter/packet", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/nats-io/nats.go", "std"},
+	"bench/internal/crowd":         {"std"},
 	"test":                         {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
