@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +15,9 @@ import (
 
 // supported says why the benchmark cannot run on this system; nil if it can.
 func supported() error { return nil }
+
+// endWithParent makes a command's process end with the thread that starts it, however that ends.
+func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 // usedCPU is what this process has used.
 func usedCPU() (cpu, error) {
