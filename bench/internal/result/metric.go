@@ -1,5 +1,7 @@
 package result
 
+import "cmp"
+
 // Better says which of two figures is the better one.
 type Better int
 
@@ -57,13 +59,11 @@ func FindMetric(name string) (m Metric, known bool) {
 }
 
 // Label is the title with the unit.
-func (m Metric) Label() string { return label(m.Title, m.Unit) }
-
-func label(title, unit string) string {
-	if unit == "" {
-		return title
+func (m Metric) Label() string {
+	if m.Unit == "" {
+		return m.Title
 	}
-	return title + ", " + unit
+	return m.Title + ", " + m.Unit
 }
 
 // A Column of the summary is a metric of one scenario.
@@ -75,15 +75,16 @@ type Column struct {
 	Scale    float64 `json:"scale,omitempty"` // what values are multiplied by; 0 is 1
 }
 
+// Heading is the column's title without the unit.
+func (c Column) Heading() string {
+	m, _ := FindMetric(c.Metric)
+	return cmp.Or(c.Title, m.Title)
+}
+
 // Label is the column's title with the unit.
 func (c Column) Label() string {
 	m, _ := FindMetric(c.Metric)
-	if c.Title != "" {
-		m.Title = c.Title
-	}
-	if c.Unit != "" {
-		m.Unit = c.Unit
-	}
+	m.Title, m.Unit = c.Heading(), cmp.Or(c.Unit, m.Unit)
 	return m.Label()
 }
 
