@@ -14,7 +14,7 @@ const busyLoad = 0.9
 
 // A duel is the best of ours against the best of the others, by one column of the summary.
 type duel struct {
-	what         string // "CPU a delivery"
+	what, unit   string // "CPU a delivery", "us"
 	more         bool   // more is better
 	ours, others string
 	own, other   result.Spread
@@ -25,6 +25,11 @@ func (d duel) ahead() bool { return !d.open() && (d.own.Median > d.other.Median)
 
 // share is our figure in the other's: "5.2 times the deliveries a second".
 func (d duel) share() string { return ratio(d.own.Median, d.other.Median, d.more) + " the " + d.what }
+
+// figures are ours and the other's: "7.7 against 8.14 ms".
+func (d duel) figures() string {
+	return strings.TrimSpace(result.Number(d.own.Median) + " against " + result.Number(d.other.Median) + " " + d.unit)
+}
 
 // ratio is a in b: a factor, or per cent where less is better.
 func ratio(a, b float64, more bool) string {
@@ -51,7 +56,7 @@ func duels(f *result.File) (all []duel) {
 			continue
 		}
 		m, _ := result.FindMetric(c.Metric)
-		d := duel{what: lower(c.Heading()), more: m.Better == result.More, ours: ours.Side, others: others.Side}
+		d := duel{what: lower(c.Heading()), unit: c.Units(), more: m.Better == result.More, ours: ours.Side, others: others.Side}
 		d.own, _ = c.Spread(ours)
 		d.other, _ = c.Spread(others)
 		all = append(all, d)
@@ -123,8 +128,7 @@ func details(f *result.File) (lines []string) {
 		var parts []string
 		for _, d := range duels(f) {
 			if belongs(d) {
-				parts = append(parts, fmt.Sprintf("%s (%s, %s against %s)", d.share(), d.others,
-					result.Number(d.own.Median), result.Number(d.other.Median)))
+				parts = append(parts, fmt.Sprintf("%s (%s, %s)", d.share(), d.others, d.figures()))
 			}
 		}
 		if len(parts) > 0 {
@@ -225,4 +229,32 @@ func remarks(s *result.Scenario) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// Verdict is how it ended for us: ahead, behind or open.
+func (d duel) Verdict() string {
+	switch {
+	case d.open():
+		return "open"
+	case d.ahead():
+		return "ahead"
+	}
+	return "behind"
+}
+
+// Share is our figure in the other's: "5.2 times", "41 %".
+func (d duel) Share() string {
+	return strings.TrimSuffix(ratio(d.own.Median, d.other.Median, d.more), " of")
+}
+
+// What is the figure that they are compared by.
+func (d duel) What() string { return "the " + d.what }
+
+// Against says who the other is.
+func (d duel) Against() string {
+	text := "of " + d.others + ": " + d.figures()
+	if d.open() {
+		text += ", too close to tell"
+	}
+	return text
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/belfry-io/belfry/bench/internal/result"
@@ -100,11 +101,43 @@ func newCell(st result.Standing, r *result.Row, s result.Spread) cell {
 	return c
 }
 
+// Usable are the lines of what one could use.
+func (g grid) Usable() []line {
+	return slices.DeleteFunc(slices.Clone(g.Lines), func(l line) bool { return l.Floor })
+}
+
+// Floors are the other ones.
+func (g grid) Floors() []line {
+	return slices.DeleteFunc(slices.Clone(g.Lines), func(l line) bool { return !l.Floor })
+}
+
 // has reports whether any figure has a mark.
 func (g grid) has(m mark) bool {
 	return slices.ContainsFunc(g.Lines, func(l line) bool {
 		return slices.ContainsFunc(l.Cells, func(c cell) bool { return c.Mark == m })
 	})
+}
+
+// runs says how many runs the figures are of: "3 runs", "2 to 3 runs".
+func (g grid) runs() string {
+	least, most := 0, 0
+	for _, l := range g.Lines {
+		for _, c := range l.Cells {
+			if n := c.spread.Runs; n > 0 {
+				most = max(most, n)
+				if least == 0 || n < least {
+					least = n
+				}
+			}
+		}
+	}
+	switch {
+	case most == 1:
+		return "one run"
+	case least == most:
+		return fmt.Sprintf("%d runs", most)
+	}
+	return fmt.Sprintf("%d to %d runs", least, most)
 }
 
 // wish says what is better in a column.

@@ -11,8 +11,8 @@ import (
 
 const howToRead = "Figures are medians, with the least and the most of the runs."
 
-// legend says what the marks in a grid mean.
-func (g grid) legend() string {
+// Legend says what the marks in a grid mean.
+func (g grid) Legend() string {
 	text := howToRead
 	if g.has(markBest) {
 		text += " Bold is the best of those that one could use."
@@ -23,10 +23,8 @@ func (g grid) legend() string {
 	if g.has(markWrong) {
 		text += " ! had wrong deliveries, and is not ranked."
 	}
-	for _, l := range g.Lines {
-		if l.Floor {
-			return text + " A floor is what this machine can do: a bare program, not one that one could use."
-		}
+	if len(g.Floors()) > 0 {
+		text += " A floor is what this machine can do: a bare program, not one that one could use."
 	}
 	return text
 }
@@ -38,7 +36,7 @@ func Markdown(w io.Writer, f *result.File) error {
 	Origin(&b, f.Origin)
 	if g := summary(f); len(g.Columns) > 0 {
 		g.table().Write(&b)
-		fmt.Fprintf(&b, "%s\n\n", g.legend())
+		fmt.Fprintf(&b, "%s\n\n", g.Legend())
 		list(&b, columnNotes(f, g.Columns))
 		list(&b, details(f))
 	}

@@ -48,22 +48,27 @@ func (t Table) Write(w io.Writer) {
 type originLine struct {
 	What  string `json:"what"`
 	Value string `json:"value"`
-	code  bool
+	Code  bool
 }
 
-func originLines(o result.Origin) []originLine {
-	commit := o.Commit
+func commit(o result.Origin) string {
 	if o.Modified {
-		commit += ", modified"
+		return o.Commit + ", modified"
 	}
+	return o.Commit
+}
+
+func originDate(o result.Origin) string { return o.Date.Format(time.RFC3339) }
+
+func originLines(o result.Origin) []originLine {
 	machine := fmt.Sprintf("%s, %d cores, %s, %s", o.CPU, o.Cores, o.Kernel, o.Go)
 	for _, name := range slices.Sorted(maps.Keys(o.Programs)) {
 		machine += ", " + name + " " + o.Programs[name]
 	}
 	return []originLine{
-		{What: "Command", Value: o.Command, code: true},
-		{What: "Date", Value: o.Date.Format(time.RFC3339)},
-		{What: "Commit", Value: commit},
+		{What: "Command", Value: o.Command, Code: true},
+		{What: "Date", Value: originDate(o)},
+		{What: "Commit", Value: commit(o)},
 		{What: "Machine", Value: machine},
 		{What: "Load average", Value: "before " + o.Before + ", after " + o.After},
 	}
@@ -73,7 +78,7 @@ func originLines(o result.Origin) []originLine {
 func Origin(w io.Writer, o result.Origin) {
 	for _, line := range originLines(o) {
 		value := line.Value
-		if line.code {
+		if line.Code {
 			value = "`" + value + "`"
 		}
 		fmt.Fprintf(w, "- %s: %s\n", line.What, value)

@@ -84,7 +84,7 @@ func verdict(metric string, before, after Spread) Verdict {
 	switch {
 	case m.Better == Neither:
 		return Different
-	case m.compare(after.Median, before.Median) < 0:
+	case m.Compare(after.Median, before.Median) < 0:
 		return Improved
 	}
 	return Worsened

@@ -81,12 +81,14 @@ func (c Column) Heading() string {
 	return cmp.Or(c.Title, m.Title)
 }
 
-// Label is the column's title with the unit.
-func (c Column) Label() string {
+// Units is the column's unit; "" for plain numbers.
+func (c Column) Units() string {
 	m, _ := FindMetric(c.Metric)
-	m.Title, m.Unit = c.Heading(), cmp.Or(c.Unit, m.Unit)
-	return m.Label()
+	return cmp.Or(c.Unit, m.Unit)
 }
+
+// Label is the column's title with the unit.
+func (c Column) Label() string { return Metric{Title: c.Heading(), Unit: c.Units()}.Label() }
 
 // Spread is that of a row of the column's scenario, in the column's unit; false if it has none.
 func (c Column) Spread(r *Row) (Spread, bool) {

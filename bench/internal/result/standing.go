@@ -37,7 +37,7 @@ func (s *Scenario) standing(metric string, counts func(*Row) bool) (st Standing)
 	if len(rows) == 0 {
 		return st
 	}
-	slices.SortStableFunc(rows, func(a, b *Row) int { return m.compare(a.median(metric), b.median(metric)) })
+	slices.SortStableFunc(rows, func(a, b *Row) int { return m.Compare(a.median(metric), b.median(metric)) })
 	st.Best = rows[0]
 	best, _ := st.Best.Spread(metric)
 	for _, r := range rows[1:] {
@@ -55,8 +55,8 @@ func (r *Row) median(metric string) float64 {
 	return s.Median
 }
 
-// compare is negative if a is better than b, positive if it is worse.
-func (m Metric) compare(a, b float64) int {
+// Compare is negative if a is better than b, positive if it is worse.
+func (m Metric) Compare(a, b float64) int {
 	switch {
 	case a == b:
 		return 0
