@@ -62,7 +62,7 @@ func HTML(w io.Writer, f *result.File) error {
 	library, _, _ := strings.Cut(chartjs, "\n//# sourceMappingURL=") // which is not in the page
 	v := view{
 		Title:    cmp.Or(f.Title, "Side by side"),
-		Headline: headline(f),
+		Headline: strings.ReplaceAll(headline(f), " %", "\u00a0%"), // which no line begins with
 		Policy:   policy(pageStyle, library, pageScript),
 		Style:    template.CSS(pageStyle), Chartjs: template.JS(library), Script: template.JS(pageScript),
 		Duels:   duels(f),
