@@ -25,11 +25,12 @@ try {
       await page.setViewport({ width, height, deviceScaleFactor: picture ? 2 : 1 });
       if (!loaded) await page.goto(address);
       loaded = true;
+      assert.deepEqual(wrong, []);
       await page.waitForFunction(fitted, { timeout: 60_000 });
       const shown = await page.evaluate(look);
       assert(shown.drawn > 0, `${view}: the page has drawn no chart`);
       assert.equal(shown.canvases, shown.drawn, `${view}: charts that were drawn, of all canvases`);
-      assert.deepEqual(shown.empty, [], `${view}: charts in which a bar is missing`);
+      assert.deepEqual(shown.wrong, [], `${view}: the part of each bar that has its colour`);
       assert(shown.wide <= width, `${view}: the page is ${shown.wide} wide`);
       if (picture && scheme === "light" && width === 1200) {
         const { x, y, width, height } = await (await page.$("#found")).boundingBox();
@@ -48,24 +49,35 @@ function fitted() {
   return [...document.querySelectorAll("canvas")].every((canvas) => canvas.clientWidth === canvas.parentNode.clientWidth);
 }
 
-// look runs in the page. A chart is empty if any of its bars has no colour in it.
+// look runs in the page. A bar is wrong that has not the page's colour of its kind, or, if it is a floor's, is not hatched in it.
 function look() {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const empty = data.filter(({ id, bars }) => {
+  const style = getComputedStyle(document.documentElement);
+  const wrong = [];
+  for (const { id, title, bars } of data) {
     const chart = Chart.getChart(id);
     const { width, height } = chart.canvas;
     const ratio = chart.currentDevicePixelRatio;
     const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     copy.drawImage(chart.canvas, 0, 0);
-    const pixels = copy.getImageData(0, 0, width, height).data;
-    const drawn = ({ x, y, base }) => {
-      for (let at = Math.floor(base * ratio); at <= x * ratio; at++) {
-        if (pixels[4 * (Math.round(y * ratio) * width + at) + 3] > 0) return true;
+    // coloured is the part of a bar that has its colour, and not that of what is drawn over it.
+    const coloured = ({ x, y, base }, colour) => {
+      const want = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+      const [left, top] = [base + 1, y - 3].map((v) => Math.round(v * ratio));
+      const [wide, high] = [Math.max(x - base - 2, 1), 6].map((v) => Math.ceil(v * ratio));
+      const { data: pixels } = copy.getImageData(left, top, wide, high);
+      let same = 0;
+      for (let i = 0; i < pixels.length; i += 4) {
+        if (pixels[i + 3] > 60 && want.every((v, n) => Math.abs(v - pixels[i + n]) < 6)) same++;
       }
-      return false;
+      return same / (wide * high);
     };
-    const elements = chart.getDatasetMeta(0).data;
-    return elements.length !== bars.length || !elements.every(drawn);
-  }).map(({ title }) => title);
-  return { drawn: data.length, canvases: document.querySelectorAll("canvas").length, empty, wide: document.documentElement.scrollWidth };
+    chart.getDatasetMeta(0).data.forEach((element, i) => {
+      const { side, kind } = bars[i];
+      const part = coloured(element, style.getPropertyValue(`--${kind}`).trim());
+      if (kind === "floor" ? part < 0.1 || part > 0.9 : part < 0.5) wrong.push(`${title}: ${side}: ${part.toFixed(2)}`);
+    });
+  }
+  const drawn = data.filter(({ id, bars }) => Chart.getChart(id).getDatasetMeta(0).data.length === bars.length).length;
+  return { drawn, canvases: document.querySelectorAll("canvas").length, wrong, wide: document.documentElement.scrollWidth };
 }

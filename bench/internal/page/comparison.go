@@ -33,9 +33,9 @@ func Comparison(w io.Writer, c *result.Comparison) error {
 	}
 	fmt.Fprint(&b, ".")
 	if chance > 0 {
-		fmt.Fprintf(&b, " With so few runs about %.0f would be apart by chance alone, if nothing had changed but noise.", chance)
+		fmt.Fprintf(&b, " With so few runs about %.0f of them would not be, if nothing but noise had changed.", chance)
 	}
-	fmt.Fprint(&b, "\n\nFigures are medians, with the least and the most of the runs. What is too close to tell has overlapping spreads, or one run only.\n\n")
+	fmt.Fprintf(&b, "\n\n%s What is too close to tell has overlapping spreads, or one run only.\n\n", howToRead)
 	for i := 0; i < len(c.Changes); {
 		scenario, t := c.Changes[i].Scenario, Table{{"", "figure", "A", "B", "B in A", "B is"}}
 		for ; i < len(c.Changes) && c.Changes[i].Scenario == scenario; i++ {

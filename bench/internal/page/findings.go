@@ -14,10 +14,10 @@ const busyLoad = 0.9
 
 // A duel is the best of ours against the best of the others, by one column of the summary.
 type duel struct {
-	what, unit   string // "CPU a delivery", "us"
-	more         bool   // more is better
-	ours, others string
-	own, other   result.Spread
+	what, unit string // "CPU a delivery", "us"
+	more       bool   // more is better
+	others     string
+	own, other result.Spread
 }
 
 func (d duel) open() bool  { return !d.own.Apart(d.other) }
@@ -56,7 +56,7 @@ func duels(f *result.File) (all []duel) {
 			continue
 		}
 		m, _ := result.FindMetric(c.Metric)
-		d := duel{what: lower(c.Heading()), unit: c.Units(), more: m.Better == result.More, ours: ours.Side, others: others.Side}
+		d := duel{what: lower(c.Heading()), unit: c.Units(), more: m.Better == result.More, others: others.Side}
 		d.own, _ = c.Spread(ours)
 		d.other, _ = c.Spread(others)
 		all = append(all, d)
@@ -214,10 +214,12 @@ func remarks(s *result.Scenario) (lines []string) {
 			for _, kind := range slices.Sorted(maps.Keys(wrong)) {
 				kinds = append(kinds, result.Number(float64(wrong[kind]))+" "+kind)
 			}
-			lines = append(lines, fmt.Sprintf("%s: wrong deliveries, so it is not ranked: %s.", r.Side, strings.Join(kinds, ", ")))
+			lines = append(lines, fmt.Sprintf("%s: wrong deliveries, so it is not ranked: %s.",
+				r.Side, strings.Join(kinds, ", ")))
 		}
 		if busy, ok := r.Spread("load_busy"); ok && busy.Median > busyLoad {
-			lines = append(lines, fmt.Sprintf("%s: the load was busy for %.0f %% of the time; it may have set the rate.", r.Side, 100*busy.Median))
+			lines = append(lines, fmt.Sprintf("%s: the load was busy for %.0f %% of the time; it may have set the rate.",
+				r.Side, 100*busy.Median))
 		}
 		for _, note := range r.Notes {
 			lines = append(lines, r.Side+": "+note)
