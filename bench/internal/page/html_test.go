@@ -115,6 +115,9 @@ func TestFew(t *testing.T) {
 		if text := html(t, f); !strings.Contains(text, strings.ReplaceAll(want, " %", "\u00a0%")+"</h1>") || !strings.Contains(b.String(), "**"+want+".**") {
 			t.Errorf("the page does not say %q, but\n%.300s", want, b.String())
 		}
+		if open := strings.Contains(want, "too close"); open && strings.Contains(b.String(), "is ahead") {
+			t.Errorf("one is ahead of what is too close to tell:\n%s", b.String())
+		}
 	}
 }
 
