@@ -6,7 +6,7 @@ import { launch } from "./chromium.mjs";
 
 const [chromium, file, picture] = process.argv.slice(2);
 const wide = [1200, 900], narrow = [390, 844];
-const margin = 32; // around the picture
+const margin = 32; // beside the picture
 const address = pathToFileURL(file).href;
 const browser = await launch(chromium);
 try {
@@ -35,7 +35,11 @@ try {
       assert(shown.wide <= width, `${view}: the page is ${shown.wide} wide`);
       if (picture && scheme === "light" && width === 1200) {
         const { x, y, width, height } = await (await page.$("#found")).boundingBox();
-        await page.screenshot({ path: picture, clip: { x: x - margin, y, width: width + 2 * margin, height: height + margin } });
+        const clip = { x: x - margin, y, width: width + 2 * margin, height: height + 8 };
+        // A capture beyond the window would change its size, and have charts drawn anew while the picture is taken.
+        await page.setViewport({ width: wide[0], height: Math.ceil(y + clip.height), deviceScaleFactor: 2 });
+        await page.waitForFunction(fitted);
+        await page.screenshot({ path: picture, clip, captureBeyondViewport: false });
       }
     }
   }
