@@ -84,7 +84,7 @@ func TestBench(t *testing.T) {
 			t.Errorf("got %+v, want %d sockets, memory and goroutines", i, idles)
 		}
 	}
-	for _, part := range []string{"`go run ./bench -members 20 ", "commit: ", "cores", "| belfry, 1 node ", "| belfry, 3 nodes ",
+	for _, part := range []string{"`go run ./bench -members 20 ", "Commit: ", "cores", "| belfry, 1 node ", "| belfry, 3 nodes ",
 		"| bare write loop, 1 frame a write ", "| bare write loop, 16 frames a write ", "| idle sockets ", "| missing "} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the report lacks %q", part)

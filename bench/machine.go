@@ -7,32 +7,23 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/belfry-io/belfry/bench/internal/result"
 )
 
-// An origin says where figures come from.
-type origin struct {
-	CPU     string    `json:"cpu"`
-	Cores   int       `json:"cores"`
-	Kernel  string    `json:"kernel"`
-	Go      string    `json:"go"`
-	Commit  string    `json:"commit"`
-	Date    time.Time `json:"date"`
-	Command string    `json:"command"`
-	Before  string    `json:"load_before"` // load averages of 1, 5 and 15 minutes
-	After   string    `json:"load_after"`
-}
-
 // findOrigin describes this machine, the working tree that the command runs in, and the command itself.
-func findOrigin(ctx context.Context, args []string) origin {
-	return origin{
-		CPU:     processorModel(),
-		Cores:   runtime.NumCPU(),
-		Kernel:  runtime.GOOS + "/" + runtime.GOARCH + " " + firstLine("/proc/sys/kernel/osrelease"),
-		Go:      runtime.Version(),
-		Commit:  commit(ctx),
-		Date:    time.Now().UTC().Truncate(time.Second),
-		Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
-		Before:  loadAverage(),
+func findOrigin(ctx context.Context, args []string) result.Origin {
+	head, modified := commit(ctx)
+	return result.Origin{
+		CPU:      processorModel(),
+		Cores:    runtime.NumCPU(),
+		Kernel:   runtime.GOOS + "/" + runtime.GOARCH + " " + firstLine("/proc/sys/kernel/osrelease"),
+		Go:       runtime.Version(),
+		Commit:   head,
+		Modified: modified,
+		Date:     time.Now().UTC().Truncate(time.Second),
+		Command:  strings.Join(append([]string{"go run ./bench"}, args...), " "),
+		Before:   loadAverage(),
 	}
 }
 
@@ -57,18 +48,16 @@ func loadAverage() string {
 	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
-// commit is what git calls the working tree.
-func commit(ctx context.Context) string {
+// commit is the working tree's, and whether that was modified. Results that were kept are no change.
+func commit(ctx context.Context) (head string, modified bool) {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", args...).Output()
 		return strings.TrimSpace(string(out)), err
 	}
 	head, err := git("rev-parse", "--short=12", "HEAD")
 	if err != nil {
-		return "unknown"
+		return "unknown", false
 	}
-	if changes, err := git("status", "--porcelain"); err != nil || changes != "" {
-		head += " dirty"
-	}
-	return head
+	changes, err := git("status", "--porcelain", "--", ":/", ":(top,exclude)"+result.Dir)
+	return head, err != nil || changes != ""
 }

@@ -1,10 +1,12 @@
 // Bench measures what fan-out costs the server: a room on one node and over several, beside a loop that does nothing but write, and
 // what an idle socket costs. Every delivery is checked. Servers, NATS and the load each have a process of their own, on this machine.
 // Its rooms command measures a node with very many rooms: its memory, how fast it joins them, and what it does not hear after its NATS
-// server was killed.
+// server was killed. Its compare command says what differs between two results that were kept, and show prints one again.
 //
 //	go run ./bench
 //	go run ./bench rooms
+//	go run ./bench -compare A B
+//	go run ./bench -show A -html page.html
 //
 // The report is Markdown, on standard output; progress is on standard error. It runs on Linux.
 package main
@@ -52,6 +54,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return explain(err, roomsHelp, stdout)
 		}
 		return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == compareCommand {
+		return compare(args[1:], stdout)
+	}
+	if len(args) > 0 && args[0] == showCommand {
+		return show(args[1:], stdout)
 	}
 	cfg, err := parse(args)
 	if err != nil {

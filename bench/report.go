@@ -5,51 +5,33 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/belfry-io/belfry/bench/internal/page"
+	"github.com/belfry-io/belfry/bench/internal/result"
 )
 
 // A report is everything that was measured.
 type report struct {
-	Origin  origin    `json:"origin"`
-	Config  config    `json:"config"`
-	Fanouts []*fanout `json:"fanouts"`
-	Idles   []*idle   `json:"idles"`
-}
-
-// A spread is a figure of several runs.
-type spread struct{ median, min, max float64 }
-
-func spreadOf(values []float64) spread {
-	if len(values) == 0 {
-		return spread{}
-	}
-	v := slices.Sorted(slices.Values(values))
-	return spread{median: (v[(len(v)-1)/2] + v[len(v)/2]) / 2, min: v[0], max: v[len(v)-1]}
-}
-
-// text writes s with a number of decimals: its median, and its range if that is any.
-func (s spread) text(decimals int) string {
-	number := func(f float64) string { return fmt.Sprintf("%.*f", decimals, f) }
-	if number(s.min) == number(s.max) {
-		return number(s.median)
-	}
-	return fmt.Sprintf("%s (%s to %s)", number(s.median), number(s.min), number(s.max))
+	Origin  result.Origin `json:"origin"`
+	Config  config        `json:"config"`
+	Fanouts []*fanout     `json:"fanouts"`
+	Idles   []*idle       `json:"idles"`
 }
 
 // spreadOver is the spread of a figure over those of all that belong together.
-func spreadOver[T any](all []T, belongs func(T) bool, figure func(T) float64) spread {
+func spreadOver[T any](all []T, belongs func(T) bool, figure func(T) float64) result.Spread {
 	var values []float64
 	for _, one := range all {
 		if belongs(one) {
 			values = append(values, figure(one))
 		}
 	}
-	return spreadOf(values)
+	return result.SpreadOf(values)
 }
 
 // over is the spread of a figure over the runs of a setup.
-func (r *report) over(s setup, figure func(f *fanout) float64) spread {
+func (r *report) over(s setup, figure func(f *fanout) float64) result.Spread {
 	return spreadOver(r.Fanouts, func(f *fanout) bool { return f.Setup == s }, figure)
 }
 
@@ -64,7 +46,7 @@ func (r *report) find(s setup, run int) *fanout {
 }
 
 // ratio is the spread, over the runs, of the server's CPU for each delivery against that of another setup in the same run.
-func (r *report) ratio(s, to setup) spread {
+func (r *report) ratio(s, to setup) result.Spread {
 	return r.over(s, func(f *fanout) float64 {
 		if base := r.find(to, f.Run); base != nil && base.Server.total() > 0 {
 			return f.perDelivery(f.Server) / base.perDelivery(base.Server)
@@ -87,49 +69,16 @@ func (r *report) err() error {
 	return nil
 }
 
-// A table is one of Markdown, with its columns lined up.
-type table [][]string
-
-func (t table) write(w io.Writer) {
-	widths := make([]int, len(t[0]))
-	for _, row := range t {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len(cell))
-		}
-	}
-	for n, row := range t {
-		for i, cell := range row {
-			fmt.Fprintf(w, "| %-*s ", widths[i], cell)
-		}
-		fmt.Fprintln(w, "|")
-		if n == 0 {
-			for _, width := range widths {
-				fmt.Fprintf(w, "|%s", strings.Repeat("-", width+2))
-			}
-			fmt.Fprintln(w, "|")
-		}
-	}
-	fmt.Fprintln(w)
-}
-
 // write writes the report as Markdown.
 func (r *report) write(w io.Writer) {
 	cfg := r.Config
-	r.Origin.write(w)
+	page.Origin(w, r.Origin)
 	if len(r.Fanouts) > 0 {
 		r.writeFanouts(w, cfg)
 	}
 	if len(r.Idles) > 0 {
 		r.writeIdles(w, cfg)
 	}
-}
-
-// write writes o as Markdown.
-func (o origin) write(w io.Writer) {
-	fmt.Fprintf(w, "- Command: `%s`\n", o.Command)
-	fmt.Fprintf(w, "- Date: %s; commit: %s\n", o.Date.Format(time.RFC3339), o.Commit)
-	fmt.Fprintf(w, "- Machine: %s, %d cores, %s, %s\n", o.CPU, o.Cores, o.Kernel, o.Go)
-	fmt.Fprintf(w, "- Load average before: %s; after: %s\n\n", o.Before, o.After)
 }
 
 // setups are those of the report: bare loops first, then by nodes.
@@ -150,9 +99,9 @@ func (r *report) writeFanouts(w io.Writer, cfg config) {
 	fmt.Fprintf(w, "A room of %d sockets, %d publishes in flight by %d publishers, %d bytes each. Runs: %d; figures are medians (least to most).\n\n",
 		cfg.Members, cfg.InFlight, cfg.Publishers, cfg.Size, cfg.Runs)
 	setups := r.setups()
-	costs := table{{"", "server CPU us a delivery", "of it system", "frames a write"}}
-	rates := table{{"", "deliveries/s", "p50 ms", "p99 ms", "load CPU us", "load cores", "NATS CPU us"}}
-	counts := table{{"", "deliveries", "missing", "doubled", "reordered", "malformed"}}
+	costs := page.Table{{"", "server CPU us a delivery", "of it system", "frames a write"}}
+	rates := page.Table{{"", "deliveries/s", "p50 ms", "p99 ms", "load CPU us", "load cores", "NATS CPU us"}}
+	counts := page.Table{{"", "deliveries", "missing", "doubled", "reordered", "malformed"}}
 	var bares []setup
 	for _, s := range setups {
 		if s.Nodes == 0 {
@@ -161,7 +110,7 @@ func (r *report) writeFanouts(w io.Writer, cfg config) {
 		}
 	}
 	for _, s := range setups {
-		figure := func(decimals int, f func(*fanout) float64) string { return r.over(s, f).text(decimals) }
+		figure := func(decimals int, f func(*fanout) float64) string { return r.over(s, f).Text(decimals) }
 		row := []string{
 			s.String(),
 			figure(2, func(f *fanout) float64 { return f.perDelivery(f.Server) }),
@@ -169,7 +118,7 @@ func (r *report) writeFanouts(w io.Writer, cfg config) {
 			figure(1, func(f *fanout) float64 { return float64(f.Written.Frames) / float64(max(f.Written.Writes, 1)) }),
 		}
 		for _, bare := range bares {
-			row = append(row, r.ratio(s, bare).text(2))
+			row = append(row, r.ratio(s, bare).Text(2))
 		}
 		costs = append(costs, row)
 		broker := "-"
@@ -198,9 +147,9 @@ func (r *report) writeFanouts(w io.Writer, cfg config) {
 		}
 		counts = append(counts, row)
 	}
-	costs.write(w)
-	rates.write(w)
-	counts.write(w)
+	costs.Write(w)
+	rates.Write(w)
+	counts.Write(w)
 	fmt.Fprint(w, fanoutNotes)
 	for _, f := range r.Fanouts {
 		if off := (f.Server.total() - f.Kernel.total()).Abs(); off > f.Server.total()/20+4*clockTick*time.Duration(max(f.Setup.Nodes, 1)) {
@@ -228,9 +177,9 @@ const fanoutNotes = `- Everything is on the loopback interface of one machine: s
 
 func (r *report) writeIdles(w io.Writer, cfg config) {
 	over := func(figure func(i *idle) float64) string {
-		return spreadOver(r.Idles, func(*idle) bool { return true }, figure).text(0)
+		return spreadOver(r.Idles, func(*idle) bool { return true }, figure).Text(0)
 	}
-	table{
+	page.Table{
 		{"idle sockets", "anonymous RSS, B a socket", "after free memory was returned", "goroutines before", "goroutines after"},
 		{
 			fmt.Sprint(cfg.Idle),
@@ -239,6 +188,6 @@ func (r *report) writeIdles(w io.Writer, cfg config) {
 			over(func(i *idle) float64 { return float64(i.Before.Goroutines) }),
 			over(func(i *idle) float64 { return float64(i.After.Goroutines) }),
 		},
-	}.write(w)
+	}.Write(w)
 	fmt.Fprintf(w, "The growth over a server with %d sockets, %v after they have connected, with Go's default garbage collection. The kernel's own memory for a socket is not in it.\n", idleBase, cfg.Settle)
 }

@@ -49,7 +49,7 @@ func TestRooms(t *testing.T) {
 			t.Errorf("%s, %d rooms: got %+v, want times that make sense", s.Who, s.Rooms, s)
 		}
 	}
-	for _, part := range []string{"`go run ./bench rooms -rooms 1500", "commit: ", "| nats.go alone", "| one after the other ", "| belfry "} {
+	for _, part := range []string{"`go run ./bench rooms -rooms 1500", "Commit: ", "| nats.go alone", "| one after the other ", "| belfry "} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the report lacks %q", part)
 		}

@@ -6,14 +6,17 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/belfry-io/belfry/bench/internal/page"
+	"github.com/belfry-io/belfry/bench/internal/result"
 )
 
 // A roomsReport is everything that the rooms command has measured.
 type roomsReport struct {
-	Origin   origin      `json:"origin"`
-	Config   roomsConfig `json:"config"`
-	Weights  []*weight   `json:"weights"`
-	Silences []*silence  `json:"silences"`
+	Origin   result.Origin `json:"origin"`
+	Config   roomsConfig   `json:"config"`
+	Weights  []*weight     `json:"weights"`
+	Silences []*silence    `json:"silences"`
 }
 
 // measure does all runs.
@@ -73,7 +76,7 @@ func (w *weight) broker(i int) float64 {
 
 // write writes the report as Markdown.
 func (r *roomsReport) write(w io.Writer) {
-	r.Origin.write(w)
+	page.Origin(w, r.Origin)
 	fmt.Fprintf(w, "Runs: %d; figures are medians (least to most). Nodes, clients and NATS servers have a process each, all on this machine.\n\n", r.Config.Runs)
 	if len(r.Weights) > 0 {
 		r.writeWeights(w)
@@ -85,27 +88,27 @@ func (r *roomsReport) write(w io.Writer) {
 }
 
 // ofHolding is the spread of a figure over the runs of a holding.
-func (r *roomsReport) ofHolding(h holding, figure func(*weight) float64) spread {
+func (r *roomsReport) ofHolding(h holding, figure func(*weight) float64) result.Spread {
 	return spreadOver(r.Weights, func(w *weight) bool { return w.Holding == h.Name }, figure)
 }
 
 func (r *roomsReport) writeWeights(w io.Writer) {
-	t := table{{"bytes a room", "heap", "anonymous RSS", "its NATS server, RSS", "each other one, RSS"}}
+	t := page.Table{{"bytes a room", "heap", "anonymous RSS", "its NATS server, RSS", "each other one, RSS"}}
 	for _, h := range holdings {
-		row := []string{h.Name, r.ofHolding(h, (*weight).heap).text(0), r.ofHolding(h, (*weight).anonymous).text(0), "-", "-"}
+		row := []string{h.Name, r.ofHolding(h, (*weight).heap).Text(0), r.ofHolding(h, (*weight).anonymous).Text(0), "-", "-"}
 		if h.NATS {
-			row[3] = r.ofHolding(h, func(w *weight) float64 { return w.broker(0) }).text(0)
+			row[3] = r.ofHolding(h, func(w *weight) float64 { return w.broker(0) }).Text(0)
 			row[4] = r.ofHolding(h, func(w *weight) float64 {
 				sum := 0.0
 				for i := range w.Brokers[1:] {
 					sum += w.broker(i + 1)
 				}
 				return sum / float64(len(w.Brokers)-1)
-			}).text(0)
+			}).Text(0)
 		}
 		t = append(t, row)
 	}
-	t.write(w)
+	t.Write(w)
 	var each []float64
 	for _, one := range r.Weights {
 		for _, ten := range r.Weights {
@@ -115,11 +118,11 @@ func (r *roomsReport) writeWeights(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "%d rooms with names of %d bytes on one node with %d members; each room has one member unless said. A further membership of a room takes %s B of heap.\n\n",
-		slices.Max(r.Config.Rooms), len(roomName("room", 0)), roomMembers, spreadOf(each).text(0))
+		slices.Max(r.Config.Rooms), len(roomName("room", 0)), roomMembers, result.SpreadOf(each).Text(0))
 }
 
 func (r *roomsReport) writeJoins(w io.Writer) {
-	t := table{{"joins of new rooms, awaited", "rooms", "joins/s", "CPU us a join", "unfenced calls"}}
+	t := page.Table{{"joins of new rooms, awaited", "rooms", "joins/s", "CPU us a join", "unfenced calls"}}
 	for _, m := range []struct{ manner, name string }{
 		{single, "one after the other"},
 		{parallel, fmt.Sprintf("%d at a time", joiners)},
@@ -127,7 +130,7 @@ func (r *roomsReport) writeJoins(w io.Writer) {
 	} {
 		figure := func(decimals int, f func(joins) float64) string {
 			joined := func(w *weight) bool { return w.Joins[m.manner].Count > 0 }
-			return spreadOver(r.Weights, joined, func(w *weight) float64 { return f(w.Joins[m.manner]) }).text(decimals)
+			return spreadOver(r.Weights, joined, func(w *weight) float64 { return f(w.Joins[m.manner]) }).Text(decimals)
 		}
 		t = append(t, []string{
 			m.name,
@@ -137,19 +140,19 @@ func (r *roomsReport) writeJoins(w io.Writer) {
 			figure(0, func(j joins) float64 { return float64(j.Unfenced) }),
 		})
 	}
-	t.write(w)
+	t.Write(w)
 	fmt.Fprintf(w, "Each of the first two on a node that has %d rooms already. CPU is the node's. Two other nodes confirm, each on a NATS server of its own.\n\n",
 		slices.Max(r.Config.Rooms))
 }
 
 func (r *roomsReport) writeSilences(out io.Writer) {
-	times := table{{"after kill -9 of its NATS server, ms", "rooms", "its connections end", "first message", "x nats.go", "last one lost", "all rooms reached", "x nats.go", "own messages late by", "others' by"}}
-	counts := table{{"", "rooms", "sent", "lost", "late", "longest delay ms", "own lost", "CPU s of the node", "of two NATS servers"}}
+	times := page.Table{{"after kill -9 of its NATS server, ms", "rooms", "its connections end", "first message", "x nats.go", "last one lost", "all rooms reached", "x nats.go", "own messages late by", "others' by"}}
+	counts := page.Table{{"", "rooms", "sent", "lost", "late", "longest delay ms", "own lost", "CPU s of the node", "of two NATS servers"}}
 	for _, rooms := range r.Config.Rooms {
 		for _, w := range everybody {
 			over := func(decimals int, f func(*silence) float64) string {
 				measured := func(s *silence) bool { return s.Rooms == rooms && s.Who == w }
-				return spreadOver(r.Silences, measured, f).text(decimals)
+				return spreadOver(r.Silences, measured, f).Text(decimals)
 			}
 			ms := func(f func(*silence) time.Duration) string {
 				return over(0, func(s *silence) float64 { return milliseconds(f(s)) })
@@ -183,8 +186,8 @@ func (r *roomsReport) writeSilences(out io.Writer) {
 			})
 		}
 	}
-	times.write(out)
-	counts.write(out)
+	times.Write(out)
+	counts.Write(out)
 	fmt.Fprintf(out, silenceNotes, r.Config.Rate, min(r.Config.Sample, slices.Max(r.Config.Rooms)), late.Milliseconds(),
 		1000*r.Config.Sample/r.Config.Rate, outRate, r.Config.Watch)
 }
