@@ -9,7 +9,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child(os.Args[1:])                       // the tests start this program as children, as the command does
+	child(os.Args[1:]) // the tests start this program as children, as the command does
+	contend(os.Args[1:])
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // a child has reported its races when it ends
 	os.Exit(m.Run())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -71,9 +72,9 @@ func (cfg keptConfig) load() (files []*result.File, err error) {
 	return files, nil
 }
 
-// compare writes what differs between two results.
-func compare(args []string, stdout io.Writer) error {
-	cfg, err := parseKept(compareCommand, args, 2)
+// compareKept writes what differs between two results.
+func compareKept(_ context.Context, args []string, stdout, _ io.Writer) error {
+	cfg, err := parseKept(compareCommand, args[1:], 2)
 	if err != nil {
 		return explain(err, compareHelp, stdout)
 	}
@@ -84,9 +85,9 @@ func compare(args []string, stdout io.Writer) error {
 	return page.Comparison(stdout, result.Compare(files[0], files[1]))
 }
 
-// show writes a result as bench -peers has written it.
-func show(args []string, stdout io.Writer) error {
-	cfg, err := parseKept(showCommand, args, 1)
+// showKept writes a result as bench -peers has written it.
+func showKept(_ context.Context, args []string, stdout, _ io.Writer) error {
+	cfg, err := parseKept(showCommand, args[1:], 1)
 	if err != nil {
 		return explain(err, compareHelp, stdout)
 	}

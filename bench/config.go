@@ -16,6 +16,7 @@ the same run, and what an idle socket costs. It takes four to five minutes.
   go run ./bench
   go run ./bench -members 100 -duration 1s -runs 1 -idle 0
   go run ./bench rooms -h    about another one, of a node with very many rooms
+  go run ./bench -peers -h      about belfry beside what people use instead
   go run ./bench -compare -h    about two results beside each other
 
 Flags:

@@ -21,11 +21,13 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 )
 
 func main() {
 	child(os.Args[1:])
+	contend(os.Args[1:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -46,26 +48,35 @@ func exitCode(err error) int {
 	return 1
 }
 
-// run does what args ask for.
+// run does what args ask for: one of them may be that of a command.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == roomsCommand {
-		cfg, err := parseRooms(args[1:])
-		if err != nil {
-			return explain(err, roomsHelp, stdout)
+	do := measureFanouts
+	for name, command := range map[string]func(context.Context, []string, io.Writer, io.Writer) error{
+		roomsCommand: measureRooms, peersCommand: measurePeers, compareCommand: compareKept, showCommand: showKept,
+	} {
+		if i := slices.Index(args, name); i == 0 || i > 0 && strings.HasPrefix(name, "-") {
+			do = command
 		}
-		return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
 	}
-	if len(args) > 0 && args[0] == compareCommand {
-		return compare(args[1:], stdout)
-	}
-	if len(args) > 0 && args[0] == showCommand {
-		return show(args[1:], stdout)
-	}
+	return do(ctx, args, stdout, stderr)
+}
+
+// measureFanouts is what is done without a command.
+func measureFanouts(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cfg, err := parse(args)
 	if err != nil {
 		return explain(err, help, stdout)
 	}
 	return do(ctx, &report{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
+}
+
+// measureRooms measures a node with very many rooms.
+func measureRooms(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	cfg, err := parseRooms(args[1:])
+	if err != nil {
+		return explain(err, roomsHelp, stdout)
+	}
+	return do(ctx, &roomsReport{Origin: findOrigin(ctx, args), Config: cfg}, cfg.JSON, stdout, stderr)
 }
 
 // A measurement is what a command does.

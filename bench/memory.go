@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 )
@@ -21,13 +22,13 @@ type memory struct {
 
 // usedMemory is that of this process.
 func usedMemory() (memory, error) {
-	natural, err := residentMemory()
+	natural, err := residentMemory(os.Getpid())
 	if err != nil {
 		return memory{}, err
 	}
 	debug.FreeOSMemory()
 	debug.FreeOSMemory() // what finalizers and pools held on to the first time
-	freed, err := residentMemory()
+	freed, err := residentMemory(os.Getpid())
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return memory{Natural: natural, Freed: freed, Heap: int64(m.HeapAlloc), Goroutines: runtime.NumGoroutine()}, err

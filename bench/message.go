@@ -11,7 +11,7 @@ import (
 // payload whose size is given: the publisher's id and the publish's number, each with a fixed width, and filler.
 const (
 	messagePrefix = `42["message","`
-	publishPrefix = `42["publish","`
+	publishPrefix = `42["publish","` + room + `","`
 	messageSuffix = `"]`
 
 	publisherDigits = 4

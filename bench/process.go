@@ -50,6 +50,7 @@ var roles = map[string]func() map[string]handler{
 	"broker": newBrokerRole,
 	"bare":   newBareRole,
 	"load":   newLoadRole,
+	"crowd":  newCrowdRole,
 	"node":   newNodeRole,
 	"client": newClientRole,
 }

@@ -25,6 +25,7 @@ type serverConfig struct {
 	Sockets int    `json:"sockets"` // how many will come
 
 	Recovery bool `json:"recovery"`
+	Deflate  bool `json:"deflate"` // messages are compressed, for clients that can read them
 }
 
 // serverStats is how a server stands. The counts are those since it began.
@@ -90,7 +91,7 @@ func newServerRole() map[string]handler {
 	}
 }
 
-// serve starts the server: a client asks to join the room, and publishes to it.
+// serve starts a server with the application.
 func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	if err := allowFiles(cfg.Sockets + spareFiles); err != nil {
 		return nil, "", err
@@ -100,37 +101,68 @@ func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	if cfg.Recovery {
 		config.Recovery = &wsserver.Recovery{}
 	}
+	if cfg.Deflate {
+		config.Compression.PerMessageDeflate = true
+	}
 	if cfg.Broker != "" {
 		config.Adapter = natsadapter.New(natsadapter.Config{URL: cfg.Broker, Cluster: "bench", Logger: log})
 	}
 	srv = wsserver.New(config)
-	srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
-		wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, name string) (string, error) {
-			if err := s.Join(ctx, name); err != nil {
-				return err.Error(), nil
-			}
-			return "", nil
-		})
-		wsserver.On(s, "publish", func(ctx context.Context, _ *wsserver.Socket, data string) error {
-			return s.Namespace().To(room).Emit(ctx, "message", data)
-		})
-		return nil
-	})
+	application(srv)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := srv.Ready(ctx); err != nil {
 		return nil, "", err
 	}
+	address, err = serveHTTP(srv)
+	return srv, address, err
+}
+
+// application is what all contenders have: a client joins rooms, publishes to one, and has something sent back.
+func application(srv *wsserver.Server) {
+	ns := srv.Of("/")
+	ns.On("join", func(ctx context.Context, e *wsserver.Event) error {
+		rooms := make([]string, e.Len())
+		into := make([]any, len(rooms))
+		for i := range rooms {
+			into[i] = &rooms[i]
+		}
+		if err := e.Decode(into...); err != nil {
+			return err
+		}
+		if err := e.Socket().Join(ctx, rooms...); err != nil {
+			return e.Ack(err.Error())
+		}
+		return e.Ack("")
+	})
+	ns.On("publish", func(ctx context.Context, e *wsserver.Event) error {
+		var room string
+		var data any
+		if err := e.Decode(&room, &data); err != nil {
+			return err
+		}
+		return ns.To(room).Emit(ctx, "message", data)
+	})
+	ns.On("echo", func(_ context.Context, e *wsserver.Event) error {
+		var data any
+		if err := e.Decode(&data); err != nil {
+			return err
+		}
+		return e.Ack(data)
+	})
+}
+
+// serveHTTP has a handler serve on a free port of the loopback interface until the process ends.
+func serveHTTP(h http.Handler) (address string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	go func() {
-		// It ends with the process.
-		if err := http.Serve(listener, srv); !errors.Is(err, net.ErrClosed) {
+		if err := http.Serve(listener, h); !errors.Is(err, net.ErrClosed) {
 			fmt.Fprintln(os.Stderr, "bench: server:", err)
 			os.Exit(1)
 		}
 	}()
-	return srv, listener.Addr().String(), nil
+	return listener.Addr().String(), nil
 }

@@ -47,9 +47,29 @@ func processCPU(pid int) (cpu, error) {
 	return cpu{User: time.Duration(user) * clockTick, System: time.Duration(system) * clockTick}, errors.Join(err1, err2)
 }
 
-// residentMemory is what this process occupies of the memory: proc(5), smaps_rollup.
-func residentMemory() (resident, error) {
-	text, err := os.ReadFile("/proc/self/smaps_rollup")
+// machineCPU is what all programs together have used of the processors, and what the machine's host took from them: proc(5), stat.
+func machineCPU() (time.Duration, error) {
+	fields := strings.Fields(firstLine("/proc/stat"))
+	const idle, wait, steal = 4, 5, 8
+	if len(fields) <= steal {
+		return 0, fmt.Errorf("/proc/stat: not understood: %q", fields)
+	}
+	var busy time.Duration
+	for i, f := range fields[1 : steal+1] {
+		ticks, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		if i+1 != idle && i+1 != wait {
+			busy += time.Duration(ticks) * clockTick
+		}
+	}
+	return busy, nil
+}
+
+// residentMemory is what a process occupies of the memory: proc(5), smaps_rollup.
+func residentMemory(pid int) (resident, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return resident{}, err
 	}
@@ -61,7 +81,7 @@ func residentMemory() (resident, error) {
 		}
 		n, err := strconv.ParseInt(fields[1], 10, 64)
 		if err != nil {
-			return resident{}, fmt.Errorf("/proc/self/smaps_rollup: %q: %w", line, err)
+			return resident{}, fmt.Errorf("/proc/%d/smaps_rollup: %q: %w", pid, line, err)
 		}
 		switch fields[0] {
 		case "Rss:":
@@ -71,7 +91,7 @@ func residentMemory() (resident, error) {
 		}
 	}
 	if r.Anonymous == 0 {
-		return resident{}, errors.New("/proc/self/smaps_rollup: no anonymous memory in it")
+		return resident{}, fmt.Errorf("/proc/%d/smaps_rollup: no anonymous memory in it", pid)
 	}
 	return r, nil
 }

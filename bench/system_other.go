@@ -20,15 +20,18 @@ const (
 
 func endWithParent(*exec.Cmd) {}
 
-func usedCPU() (cpu, error)             { return cpu{}, errSystem }
-func processCPU(int) (cpu, error)       { return cpu{}, errSystem }
-func residentMemory() (resident, error) { return resident{}, errSystem }
-func allowFiles(int) error              { return errSystem }
-func dial(string) (int, error)          { return 0, errSystem }
-func listen() (int, string, error)      { return 0, "", errSystem }
-func accept(int) (int, error)           { return 0, errSystem }
-func read(int, []byte) (int, error)     { return 0, errSystem }
-func write(int, []byte) (int, error)    { return 0, errSystem }
+func usedCPU() (cpu, error)                { return cpu{}, errSystem }
+func processCPU(int) (cpu, error)          { return cpu{}, errSystem }
+func residentMemory(int) (resident, error) { return resident{}, errSystem }
+func machineCPU() (time.Duration, error)   { return 0, errSystem }
+func allowFiles(int) error                 { return errSystem }
+func dial(string) (int, error)             { return 0, errSystem }
+func listen() (int, string, error)         { return 0, "", errSystem }
+func accept(int) (int, error)              { return 0, errSystem }
+func read(int, []byte) (int, error)        { return 0, errSystem }
+func write(int, []byte) (int, error)       { return 0, errSystem }
+
+func serveEpoll([]string) (string, error) { return "", errSystem }
 
 type poller struct{}
 

@@ -42,7 +42,7 @@ type Config struct {
 	Dialect   Dialect         // "" is SocketIO
 	Transport string          // "" is WebSocket
 	Namespace string          // of Socket.IO; "" is "/"
-	Auth      json.RawMessage // of Socket.IO's CONNECT, or centrifuge's connect: its data
+	Auth      json.RawMessage `json:",omitempty"` // of Socket.IO's CONNECT, or centrifuge's connect: its data
 	Header    http.Header     // of each request
 	AtOnce    int             // connects under way at a time; 0 is 64
 	Rate      float64         // connects a second; 0 is as fast as it goes

@@ -42,7 +42,7 @@ type Flow struct {
 	Duration  time.Duration  // how long publishes begin
 	Publishes int            // so many instead
 	Stall     time.Duration  // without any delivery, the run is given up; 0 is 10 s
-	Every     func(Progress) // called once a second; may be nil
+	Every     func(Progress) `json:"-"` // called once a second; may be nil
 }
 
 // A Progress is how a run stands.
