@@ -7,7 +7,7 @@ import (
 
 const (
 	// maxParked bounds the goroutines that wait for a task.
-	maxParked = 64
+	maxParked = 256
 
 	// parkedFor is how long a goroutine waits that was not needed, at least. It may be twice that.
 	parkedFor = time.Second
