@@ -83,6 +83,12 @@ func (c *centrifugeClient) read() (replies []centrifugeReply) {
 		c.t.Fatal(err)
 	}
 	for line := range bytes.Lines(data) {
+		if bytes.Equal(bytes.TrimSpace(line), []byte("{}")) { // a ping
+			if err := wsutil.WriteClientText(c.conn, line); err != nil {
+				c.t.Fatal(err)
+			}
+			continue
+		}
 		var r centrifugeReply
 		if err := json.Unmarshal(line, &r); err != nil {
 			c.t.Fatalf("%q: %v", line, err)

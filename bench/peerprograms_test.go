@@ -100,7 +100,7 @@ func needPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); err != nil && os.Getenv("CI") == "" {
-		need.Missing(t, "npm's packages for the peers", "run this test once with CI=1, which fetches them into "+dir)
+		need.Missing(t, "npm's packages for the peers", "run this test once with CI=1, which fetches them into "+filepath.Dir(dir))
 	}
 }
 

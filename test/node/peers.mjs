@@ -22,9 +22,10 @@ async function member(url, transport, rooms) {
 
 async function until(condition, what, step = () => {}) {
   const end = Date.now() + late;
-  for (; !condition(); await sleep(20)) {
+  for (let pause = 5; !condition(); pause = Math.min(2 * pause, 1000)) {
     assert(Date.now() < end, `waited for ${what}`);
     step();
+    await sleep(pause);
   }
 }
 
