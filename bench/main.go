@@ -5,8 +5,10 @@
 //
 //	go run ./bench
 //	go run ./bench rooms
+//	go run ./bench -url http://localhost:3000
 //
-// The report is Markdown, on standard output; progress is on standard error. It runs on Linux.
+// The last one puts load on a server of one's own, and runs on every system; all else runs on Linux. The report is Markdown,
+// on standard output; progress is on standard error.
 package main
 
 import (
@@ -46,6 +48,9 @@ func exitCode(err error) int {
 
 // run does what args ask for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if asksForURL(args) {
+		return loadTest(ctx, args, stdout, stderr)
+	}
 	if len(args) > 0 && args[0] == roomsCommand {
 		cfg, err := parseRooms(args[1:])
 		if err != nil {
@@ -86,6 +91,11 @@ func do(ctx context.Context, m measurement, path string, stdout, stderr io.Write
 		}
 		return err
 	}
+	return finish(m, path, stdout)
+}
+
+// finish reports what was measured.
+func finish(m measurement, path string, stdout io.Writer) error {
 	m.write(stdout)
 	if path != "" {
 		text, err := json.MarshalIndent(m, "", "\t")

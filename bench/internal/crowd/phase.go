@@ -10,11 +10,13 @@ import (
 
 // Connects is what became of clients that connected.
 type Connects struct {
-	Sockets       int           // that have; without Failures
-	Elapsed       time.Duration // of all together
-	P50, P99, Max time.Duration // of each, from its beginning
-	Failures      int
-	Why           map[string]int // they failed
+	Sockets  int            `json:"sockets"`    // that have; without Failures
+	Elapsed  time.Duration  `json:"elapsed_ns"` // of all together
+	P50      time.Duration  `json:"p50_ns"`     // of each, from its beginning
+	P99      time.Duration  `json:"p99_ns"`
+	Max      time.Duration  `json:"max_ns"`
+	Failures int            `json:"failures"`
+	Why      map[string]int `json:"why"` // they failed
 }
 
 // Joins is what became of clients that joined rooms.

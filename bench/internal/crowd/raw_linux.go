@@ -116,7 +116,7 @@ func (c *Crowd) read(cl *client) error {
 	case err != nil:
 		return err
 	case n == 0:
-		return errClosed
+		return closedEarly(cl, errClosed)
 	}
 	p = p[:kept+n]
 	rest := p
