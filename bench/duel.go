@@ -15,18 +15,18 @@ import (
 
 // A duel is one measurement of a side: its processes, and what they have used.
 type duel struct {
-	ctx      context.Context
-	scenario *scenario
-	side     *side
-	broker   *broker // nil without one
-	nodes    []*contender
-	crowd    *process
-	run      result.Run
+	ctx    context.Context
+	trial  *trial
+	side   *side
+	broker *broker // nil without one
+	nodes  []*contender
+	crowd  *process
+	run    result.Run
 }
 
 // measureSide does one run of a scenario.
-func measureSide(ctx context.Context, sc *scenario, s *side, duration, rest time.Duration) (run result.Run, err error) {
-	d := &duel{ctx: ctx, scenario: sc, side: s, run: result.Run{Values: map[string]float64{}}}
+func measureSide(ctx context.Context, sc *trial, s *side, duration, rest time.Duration) (run result.Run, err error) {
+	d := &duel{ctx: ctx, trial: sc, side: s, run: result.Run{Values: map[string]float64{}}}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.start(); err != nil {
 		return d.run, err
@@ -51,8 +51,8 @@ func (d *duel) start() (err error) {
 		}
 		url = d.broker.url
 	}
-	for range d.scenario.nodes {
-		command, err := d.side.command(d.ctx, url, d.scenario.variant)
+	for range d.trial.nodes {
+		command, err := d.side.command(d.ctx, url, d.trial.variant)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (d *duel) start() (err error) {
 		return err
 	}
 	cfg := crowd.Config{
-		URLs: d.urls(d.scenario.from), Dialect: d.side.dialect, Transport: d.scenario.transport, Deflate: d.scenario.variant == deflate,
+		URLs: d.urls(d.trial.from), Dialect: d.side.dialect, Transport: d.trial.transport, Deflate: d.trial.variant == deflate,
 	}
 	return d.crowd.call("start", cfg, nil, 0)
 }
@@ -143,7 +143,7 @@ func (d *duel) connects(rest time.Duration) error {
 	}
 	var made crowd.Connects
 	used, err := d.used(func() error {
-		made, err = d.connect(d.scenario.sockets)
+		made, err = d.connect(d.trial.sockets)
 		return err
 	})
 	if err != nil {
@@ -160,7 +160,7 @@ func (d *duel) connects(rest time.Duration) error {
 	if err := d.crowd.call("alive", none{}, &alive, 0); err != nil {
 		return err
 	}
-	if want := firstSockets + d.scenario.sockets; alive != want {
+	if want := firstSockets + d.trial.sockets; alive != want {
 		return fmt.Errorf("%d of %d clients are connected still", alive, want)
 	}
 	n := float64(made.Sockets)
@@ -174,14 +174,14 @@ func (d *duel) connects(rest time.Duration) error {
 
 // joins measures joins.
 func (d *duel) joins() error {
-	if _, err := d.connect(d.scenario.sockets); err != nil {
+	if _, err := d.connect(d.trial.sockets); err != nil {
 		return err
 	}
 	joins, elapsed, p99 := 0, time.Duration(0), time.Duration(0)
 	used, err := d.used(func() error {
 		for range joinTurns {
 			var made crowd.Joins
-			if err := d.crowd.call("join", crowd.Join{Rooms: d.scenario.rooms}, &made, 5*time.Minute); err != nil {
+			if err := d.crowd.call("join", crowd.Join{Rooms: d.trial.rooms}, &made, 5*time.Minute); err != nil {
 				return err
 			}
 			if err := failed("join", made); err != nil {
@@ -199,7 +199,7 @@ func (d *duel) joins() error {
 
 // traffic measures a flow.
 func (d *duel) traffic(duration time.Duration) error {
-	sc, flow := d.scenario, d.scenario.flow
+	sc, flow := d.trial, d.trial.flow
 	if _, err := d.connect(sc.sockets); err != nil {
 		return err
 	}

@@ -7,8 +7,10 @@
 //	go run ./bench rooms
 //	go run ./bench -compare A B
 //	go run ./bench -show A -html page.html
+//	go run ./bench -url http://localhost:3000
 //
-// The report is Markdown, on standard output; progress is on standard error. It runs on Linux.
+// The last one puts load on a server of one's own, and runs on every system; all else runs on Linux. The report is Markdown,
+// on standard output; progress is on standard error.
 package main
 
 import (
@@ -58,6 +60,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			do = command
 		}
 	}
+	if asksForURL(args) {
+		do = loadTest
+	}
 	return do(ctx, args, stdout, stderr)
 }
 
@@ -105,6 +110,11 @@ func do(ctx context.Context, m measurement, path string, stdout, stderr io.Write
 		}
 		return err
 	}
+	return finish(m, path, stdout)
+}
+
+// finish reports what was measured.
+func finish(m measurement, path string, stdout io.Writer) error {
 	m.write(stdout)
 	if path != "" {
 		text, err := json.MarshalIndent(m, "", "\t")

@@ -112,8 +112,8 @@ func parsePeers(args []string) (*comparison, error) {
 }
 
 // scenarios are those that are asked for.
-func (c *comparison) scenarios() (chosen []*scenario) {
-	for _, sc := range allScenarios() {
+func (c *comparison) scenarios() (chosen []*trial) {
+	for _, sc := range allTrials() {
 		if (c.All || sc.basic || c.Only.String() != "") && c.Only.MatchString(sc.name) {
 			sc.sockets = min(sc.sockets, c.Most)
 			chosen = append(chosen, &sc)
@@ -148,7 +148,7 @@ func measurePeers(ctx context.Context, args []string, stdout, stderr io.Writer) 
 // list prints what there is.
 func (c *comparison) list(w io.Writer) error {
 	t := page.Table{{"scenario", "what", "without -all"}}
-	for _, sc := range allScenarios() {
+	for _, sc := range allTrials() {
 		t = append(t, []string{sc.name, sc.title, map[bool]string{true: "yes"}[sc.basic]})
 	}
 	t.Write(w)
@@ -228,9 +228,9 @@ func (c *comparison) ready(ctx context.Context, p peerProgram) error {
 // measure does all runs. An error is one of the program's own; what a side cannot do is noted.
 func (c *comparison) measure(ctx context.Context, progress io.Writer) error {
 	type turn struct {
-		run      int
-		scenario *scenario
-		side     *side
+		run   int
+		trial *trial
+		side  *side
 	}
 	var turns []turn
 	scenarios := c.scenarios()
@@ -253,19 +253,19 @@ func (c *comparison) measure(ctx context.Context, progress io.Writer) error {
 		if i > 0 {
 			left = fmt.Sprintf(", about %v left", (time.Since(c.begun) / time.Duration(i) * time.Duration(len(turns)-i)).Round(time.Second))
 		}
-		fmt.Fprintf(progress, "[%d of %d%s] run %d, %s: %s: ", i+1, len(turns), left, t.run+1, t.scenario.name, t.side.name)
-		run, err := measureSide(ctx, t.scenario, t.side, c.Duration, c.Rest)
+		fmt.Fprintf(progress, "[%d of %d%s] run %d, %s: %s: ", i+1, len(turns), left, t.run+1, t.trial.name, t.side.name)
+		run, err := measureSide(ctx, t.trial, t.side, c.Duration, c.Rest)
 		if ctx.Err() != nil {
 			fmt.Fprintln(progress, "interrupted")
 			return errors.New("interrupted")
 		}
 		fmt.Fprintln(progress, brief(run, err))
-		to := c.file.Scenario(t.scenario.name)
+		to := c.file.Scenario(t.trial.name)
 		if err == nil {
 			to.Add(t.side.name, t.side.floor, t.side.ours, run)
 			continue
 		}
-		c.file.Notes = append(c.file.Notes, fmt.Sprintf("%s, %s, run %d: %v", t.scenario.title, t.side.name, t.run+1, err))
+		c.file.Notes = append(c.file.Notes, fmt.Sprintf("%s, %s, run %d: %v", t.trial.title, t.side.name, t.run+1, err))
 	}
 	return nil
 }
@@ -295,7 +295,7 @@ func brief(run result.Run, err error) string {
 }
 
 // begin lays out the file.
-func (c *comparison) begin(scenarios []*scenario) {
+func (c *comparison) begin(scenarios []*trial) {
 	for _, sc := range scenarios {
 		c.file.Scenarios = append(c.file.Scenarios, result.Scenario{Name: sc.name, Title: sc.title, Text: sc.text, Metrics: sc.metrics})
 	}

@@ -22,7 +22,7 @@ type side struct {
 }
 
 // measures reports whether a side takes part in a scenario.
-func (s *side) measures(sc *scenario) bool {
+func (s *side) measures(sc *trial) bool {
 	switch {
 	case (sc.nodes > 1) != (s.broker != ""):
 		return false

@@ -143,7 +143,7 @@ func (c *Crowd) serve(cl *client, l *writer) {
 		c.under(cl, func() error {
 			rest, failed := c.handle(cl, buf[:kept+n])
 			if failed == nil && err != nil {
-				failed = bare(err)
+				failed = closedEarly(cl, bare(err))
 			}
 			kept = copy(buf, rest)
 			return failed
@@ -178,6 +178,14 @@ func tlsConfig(cfg Config, host string) *tls.Config {
 
 // errClosed is why a client ends whose server has closed the connection.
 var errClosed = errors.New("closed by the server without a word")
+
+// closedEarly is err, unless that is errClosed of a client that has no answer to its handshake yet.
+func closedEarly(cl *client, err error) error {
+	if cl.state == upgrading && errors.Is(err, errClosed) {
+		return refused("closed without an answer to the handshake")
+	}
+	return err
+}
 
 // bare is an error without what differs from connection to connection, so that equal ones can be counted.
 func bare(err error) error {

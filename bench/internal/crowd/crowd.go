@@ -204,9 +204,12 @@ func (c *Crowd) loop() {
 		}
 		begun := c.now()
 		n, err := c.poll.wait(limit)
-		waited := c.now() - begun
+		ended := c.now()
 		c.mu.Lock()
-		c.waited += waited
+		if c.run != nil { // a wait before it is not the run's
+			begun = max(begun, c.run.begun)
+		}
+		c.waited += max(ended-begun, 0)
 		for i := range n {
 			c.ready(c.poll.event(i))
 		}

@@ -3,6 +3,7 @@ package crowd
 import (
 	"context"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -200,6 +201,22 @@ func TestDuration(t *testing.T) {
 	quiet := runFlow(t, c, Flow{Kind: Quiet, Duration: 20 * time.Millisecond})
 	if quiet.Elapsed < 20*time.Millisecond || quiet.Publishes != 0 || quiet.Deliveries != 0 {
 		t.Errorf("got %+v; want a time in which nothing was sent", quiet)
+	}
+}
+
+// What the loop waits before a run is no part of the run.
+func TestBusy(t *testing.T) {
+	if !raw(Config{Transport: WebSocket}, &url.URL{Scheme: "http"}) {
+		t.Skip("clients have goroutines on this system")
+	}
+	c := newCrowd(t, Config{URLs: []string{newServer(t, false, wsserver.Config{}, toRoom)}}, 20)
+	join(t, c, Join{}, 20)
+	time.Sleep(500 * time.Millisecond) // nothing happens meanwhile
+	if r := runFlow(t, c, Flow{Kind: Room, InFlight: 16, Publishes: 200}); r.Busy <= 0 || r.Busy > 1 {
+		t.Errorf("got %+v; want a loop that has worked", r)
+	}
+	if r := runFlow(t, c, Flow{Kind: Quiet, Duration: 200 * time.Millisecond}); r.Busy > 0.5 {
+		t.Errorf("got %+v; want a loop that has waited", r)
 	}
 }
 

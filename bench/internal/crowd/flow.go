@@ -57,16 +57,23 @@ type Progress struct {
 
 // A Result is what became of a run, without its warm-up.
 type Result struct {
-	Publishes, Deliveries int
-	Elapsed               time.Duration // until the last delivery
+	Publishes  int           `json:"publishes"`
+	Deliveries int           `json:"deliveries"`
+	Elapsed    time.Duration `json:"elapsed_ns"` // until the last delivery
 	// Of deliveries: from when a publish was due, or was written, until one receiver had it.
-	P50, P90, P99, P999, Max time.Duration
-	Last50, Last99           time.Duration // until the last receiver had it
-	Late                     int           // publishes written more than 10 ms after they were due
-	Busy                     float64       // share of Elapsed in which the crowd's loop, or all processors, worked
-	Stalled                  bool          // given up
-	Lost                     int           // clients that lost their connection, but for slow ones
-	Why                      map[string]int
+	P50  time.Duration `json:"p50_ns"`
+	P90  time.Duration `json:"p90_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns"`
+	Max  time.Duration `json:"max_ns"`
+	// Of publishes: until the last receiver had it.
+	Last50  time.Duration  `json:"last50_ns"`
+	Last99  time.Duration  `json:"last99_ns"`
+	Late    int            `json:"late"`    // publishes written more than 10 ms after they were due
+	Busy    float64        `json:"busy"`    // share of the time in which the loop, or all processors, worked
+	Stalled bool           `json:"stalled"` // given up
+	Lost    int            `json:"lost"`    // clients that lost their connection, but for slow ones
+	Why     map[string]int `json:"why"`     // they lost it, or events were refused
 }
 
 const (

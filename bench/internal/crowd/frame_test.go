@@ -3,6 +3,7 @@ package crowd
 import (
 	"bytes"
 	"compress/flate"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -56,8 +57,9 @@ func appendFrame(dst []byte, first byte, payload []byte) []byte {
 // testRun is a run of a crowd without a server: one client, which is the only member of its room.
 func testRun(f Flow) (*Crowd, *client, *route) {
 	cl := &client{state: alive, link: noLink{}}
-	c := &Crowd{epoch: time.Now(), alive: 1, clients: []*client{cl}}
-	c.cfg.Namespace = "/"
+	target, _ := url.Parse("http://localhost")
+	c := &Crowd{epoch: time.Now(), alive: 1, clients: []*client{cl}, targets: []*url.URL{target}}
+	c.cfg.Namespace, c.cfg.Transport = "/", WebSocket
 	cl.room = &room{name: "room", members: []*client{cl}}
 	c.rooms = []*room{cl.room}
 	r := &run{crowd: c, flow: f, ended: make(chan struct{})}
@@ -147,6 +149,28 @@ func TestBadFrames(t *testing.T) {
 		if _, err := c.handle(cl, p); err == nil {
 			t.Errorf("%s: got no error", name)
 		}
+	}
+}
+
+// Latency counts from when a publish was due, however late it is written, and that is told.
+func TestLate(t *testing.T) {
+	const publishes = 100
+	c, cl, rt := testRun(Flow{Kind: Room, Rate: publishes, Publishes: publishes})
+	r := c.run
+	r.begun = c.now() - time.Second
+	r.step()
+	if rt.next != publishes {
+		t.Fatalf("got %d publishes, want %d", rt.next, publishes)
+	}
+	for n := range publishes {
+		if _, err := c.handle(cl, appendFrame(nil, fin|opText, message(rt, n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.step()
+	res := r.result()
+	if !r.over || res.Late < publishes-2 || res.Max < time.Second || res.P50 < 490*time.Millisecond {
+		t.Errorf("got %+v; want latencies of up to a second", res)
 	}
 }
 

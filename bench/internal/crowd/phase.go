@@ -10,11 +10,13 @@ import (
 
 // Connects is what became of clients that connected.
 type Connects struct {
-	Sockets       int           // that have; without Failures
-	Elapsed       time.Duration // of all together
-	P50, P99, Max time.Duration // of each, from its beginning
-	Failures      int
-	Why           map[string]int // they failed
+	Sockets  int            `json:"sockets"`    // that have; without Failures
+	Elapsed  time.Duration  `json:"elapsed_ns"` // of all together
+	P50      time.Duration  `json:"p50_ns"`     // of each, from its beginning
+	P99      time.Duration  `json:"p99_ns"`
+	Max      time.Duration  `json:"max_ns"`
+	Failures int            `json:"failures"`
+	Why      map[string]int `json:"why"` // they failed
 }
 
 // Joins is what became of clients that joined rooms.
@@ -206,9 +208,9 @@ func (noLink) close(*client)             {}
 type Join struct {
 	Rooms   int // 0 is one
 	Members int // so many clients, the first ones; 0 is all
-	// Emit is the event that each client sends to the server, in which {room}, {id} and {socket} are
-	// replaced as in a [Flow]. Nil is ["join", "{room}"], whose acknowledgement is empty text, or says what
-	// went wrong. Clients of centrifuge subscribe instead.
+	// Emit is the event that each client sends to the server, in which {room}, {id} and {socket}
+	// are replaced as in a [Flow]. Nil is ["join", "{room}"], whose acknowledgement is empty text,
+	// or says what went wrong. Clients of centrifuge subscribe instead.
 	Emit   []any
 	Ack    bool    // wait for the acknowledgement of Emit, whatever it says
 	AtOnce int     // under way at a time; 0 is 64
@@ -221,8 +223,9 @@ type room struct {
 	members []*client
 }
 
-// Join has clients join rooms, of which [Crowd.Run] knows since then. Those of a call before do not count
-// any more, but clients stay in them. The errors are as those of Connect. A client that fails is in no room.
+// Join has clients join rooms, of which [Crowd.Run] knows since then. Those of a call before do not
+// count any more, but clients stay in them. The errors are as those of Connect. A client that fails is
+// in no room.
 func (c *Crowd) Join(ctx context.Context, j Join) (Joins, error) {
 	own := j.Emit == nil
 	if own {
@@ -232,7 +235,8 @@ func (c *Crowd) Join(ctx context.Context, j Join) (Joins, error) {
 		j.AtOnce = 64
 	}
 	j.Rooms = max(j.Rooms, 1)
-	if _, err := newTemplate(j.Emit, c.cfg, false); err != nil {
+	t, err := newTemplate(j.Emit, c.cfg, false)
+	if err != nil {
 		return Joins{}, err
 	}
 	c.mu.Lock()
@@ -254,7 +258,7 @@ func (c *Crowd) Join(ctx context.Context, j Join) (Joins, error) {
 		}
 	}
 	c.mu.Unlock()
-	p.begin = func(cl *client) error { return c.sendJoin(cl, j, own) }
+	p.begin = func(cl *client) error { return c.sendJoin(cl, t, j.Ack, own) }
 
 	done, err := c.do(ctx, p)
 	c.mu.Lock()

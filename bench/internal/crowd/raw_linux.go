@@ -15,11 +15,11 @@ type addresses = map[string]syscall.Sockaddr
 // raw reports whether clients of a server are descriptors that the loop reads.
 func raw(cfg Config, u *url.URL) bool { return cfg.Transport == WebSocket && u.Scheme == "http" }
 
-// A rawLink is a non-blocking socket that stays out of Go's own poller, so that a packet wakes one thread at
-// the most.
+// A rawLink is a non-blocking socket that stays out of Go's own poller, so that a packet wakes one thread
+// at the most.
 type rawLink struct {
-	crowd         *Crowd
-	paused, stuck bool
+	crowd *Crowd
+	stuck bool // until it can be written
 }
 
 // dialRaw begins to connect a client. c.mu must be held, as in all that follow.
@@ -116,7 +116,7 @@ func (c *Crowd) read(cl *client) error {
 	case err != nil:
 		return err
 	case n == 0:
-		return errClosed
+		return closedEarly(cl, errClosed)
 	}
 	p = p[:kept+n]
 	rest := p

@@ -169,24 +169,20 @@ func connectError(p []byte) string {
 }
 
 // sendJoin has a client ask for its room.
-func (c *Crowd) sendJoin(cl *client, j Join, own bool) error {
+func (c *Crowd) sendJoin(cl *client, t template, ack, own bool) error {
 	cl.acks++
 	cl.asked, cl.own = cl.acks, own
 	if c.cfg.Dialect == Centrifuge {
 		c.sendSubscribe(cl)
 		return nil
 	}
-	t, err := newTemplate(j.Emit, c.cfg, false)
-	if err != nil {
-		return err
-	}
 	args, _ := t.fill(cl, cl.room.name)
 	id := cl.asked
-	if !j.Ack {
+	if !ack {
 		id = -1
 	}
 	c.send(cl, false, append(t.appendHead(nil, id), args...))
-	if !j.Ack {
+	if !ack {
 		c.phase.finish(cl, nil)
 	}
 	return nil

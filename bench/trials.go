@@ -6,8 +6,8 @@ import (
 	"github.com/belfry-io/belfry/bench/internal/crowd"
 )
 
-// A scenario is one thing that contenders are compared at.
-type scenario struct {
+// A trial is one scenario that sides are compared at.
+type trial struct {
 	name, title, text string
 	basic             bool // of those that are run without -all
 	nodes             int  // of a side
@@ -40,8 +40,8 @@ var (
 )
 
 // room16 is a room with publishes in flight.
-func room16(name, title string, members, size int) scenario {
-	return scenario{
+func room16(name, title string, members, size int) trial {
+	return trial{
 		name: name, title: title, nodes: 1, sockets: members, rooms: 1, metrics: closedMetrics,
 		text: "16 publishes in flight by 4 of its members: each publishes again when the last member has what it published.",
 		flow: crowd.Flow{Kind: "room", Senders: 4, InFlight: 16, Size: size},
@@ -49,7 +49,7 @@ func room16(name, title string, members, size int) scenario {
 }
 
 // room1 is a room with one publish at a time.
-func room1(name, title string, members, size int) scenario {
+func room1(name, title string, members, size int) trial {
 	s := room16(name, title, members, size)
 	s.text = "One publish at a time: the next waits until the last member has the one before."
 	s.flow.Senders, s.flow.InFlight = 1, 1
@@ -57,8 +57,8 @@ func room1(name, title string, members, size int) scenario {
 }
 
 // paced is rooms at a fixed rate.
-func paced(name, title string, sockets, rooms int, rate float64) scenario {
-	return scenario{
+func paced(name, title string, sockets, rooms int, rate float64) trial {
+	return trial{
 		name: name, title: title, nodes: 1, sockets: sockets, rooms: rooms, metrics: pacedMetrics,
 		text: "A fixed rate of publishes. The time until a member has one counts from when it was due, not from when it was written.",
 		flow: crowd.Flow{Kind: "room", Rate: rate, Size: 128},
@@ -66,31 +66,31 @@ func paced(name, title string, sockets, rooms int, rate float64) scenario {
 }
 
 // clustered is a scenario on three nodes.
-func clustered(s scenario) scenario {
+func clustered(s trial) trial {
 	s.nodes, s.metrics = 3, clusterMetrics
 	return s
 }
 
 // as is a scenario with another part of the protocol.
-func as(s scenario, name, title string, v variant, transport string) scenario {
+func as(s trial, name, title string, v variant, transport string) trial {
 	s.name, s.title, s.variant, s.transport, s.basic = name, title, v, transport, false
 	return s
 }
 
 // basic is a scenario that is run without -all.
-func basic(s scenario) scenario {
+func basic(s trial) trial {
 	s.basic = true
 	return s
 }
 
-// allScenarios returns what contenders are compared at.
-func allScenarios() []scenario {
-	echo := scenario{
+// allTrials returns what contenders are compared at.
+func allTrials() []trial {
+	echo := trial{
 		name: "echo", title: "Echo: 100 sockets, one event with acknowledgement each", nodes: 1, sockets: 100, metrics: closedMetrics,
 		text: "Each socket sends an event of 128 bytes, and the next when it has the acknowledgement, which carries the same bytes. A delivery is an acknowledgement.",
 		flow: crowd.Flow{Kind: "echo", InFlight: 100, Size: 128},
 	}
-	idle := scenario{
+	idle := trial{
 		name: "connect-10000", title: "10,000 sockets connect, and are idle", nodes: 1, sockets: 10_000, connect: true, metrics: connectMetrics,
 		text: "64 connects under way at a time. Memory is what the processes of the server have more than with the first 50 sockets, " +
 			"a few seconds after the last connect.",
@@ -103,7 +103,7 @@ func allScenarios() []scenario {
 	slow.name, slow.title, slow.flow.Slow = "slow-100", "A room of 1,000, of whom 100 do not read", 100
 	binary := room1000
 	binary.name, binary.title, binary.flow.Binary = "binary-1000", "A room of 1,000, binary data", true
-	return []scenario{
+	return []trial{
 		basic(room1000),
 		basic(room1("room-1000-one", "A room of 1,000, one publish at a time", 1000, 128)),
 		basic(paced("rooms-100x10", "100 rooms of 10, 2,000 publishes a second", 1000, 100, 2000)),
