@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"syscall"
 	"time"
 )
 
@@ -99,12 +98,6 @@ func (c *contender) stop() error {
 		return nil
 	}
 	return err
-}
-
-// kill ends it as a crash would.
-func (c *contender) kill() error {
-	c.killed = true
-	return c.cmd.Process.Signal(syscall.SIGKILL)
 }
 
 // cpu is what the contender has used.

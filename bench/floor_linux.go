@@ -23,12 +23,11 @@ type floor struct {
 }
 
 type floorConn struct {
-	fd       int
-	id       string
-	in       []byte // received, and not whole
-	open     bool   // the handshake is over
-	out      []byte // with gather: what waits
-	position int    // of its own among conns
+	fd   int
+	id   string
+	in   []byte // received, and not whole
+	open bool   // the handshake is over
+	out  []byte // with gather: what waits
 }
 
 // serveEpoll is the floor as a contender.
