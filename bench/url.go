@@ -13,10 +13,10 @@ import (
 
 // A urlReport is what a load test has found out.
 type urlReport struct {
-	Date        time.Time `json:"date"`
-	Machine     string    `json:"machine"` // that the load came from
-	Scenario    scenario  `json:"scenario"`
-	Interrupted bool      `json:"interrupted"` // what follows is until then
+	Date        time.Time   `json:"date"`
+	Machine     string      `json:"machine"` // that the load came from
+	Scenario    scenario `json:"scenario"`
+	Interrupted bool        `json:"interrupted"` // what follows is until then
 
 	Connects crowd.Connects `json:"connects"`
 	Joins    *crowd.Joins   `json:"joins"` // nil if nobody joined
@@ -32,7 +32,8 @@ func loadTest(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	}
 	r := &urlReport{
 		Date: time.Now().UTC().Truncate(time.Second), Scenario: cfg.scenario,
-		Machine: fmt.Sprintf("%s, %d cores, %s/%s", processorModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
+		Machine: fmt.Sprintf("%s, %d cores, %s/%s",
+			processorModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
 	}
 	if err := r.measure(ctx, stderr); err != nil {
 		return err

@@ -124,7 +124,8 @@ func parseURL(args []string) (urlConfig, error) {
 	return cfg, nil
 }
 
-// changes defines the flags that change a scenario. What they do is appended to the list while they are read.
+// changes defines the flags that change a scenario. What they do is appended to the list while they are
+// read.
 func (cfg *urlConfig) changes(flags *flag.FlagSet) *[]func() error {
 	s := &cfg.scenario
 	list := new([]func() error)
@@ -175,7 +176,9 @@ func (cfg *urlConfig) changes(flags *flag.FlagSet) *[]func() error {
 	later("header", func(text string) error { return s.header(text) })
 	later("rooms", number(func() any { return &join().Rooms }))
 	yes("echo", func() { traffic().Kind = crowd.Echo })
-	later("emit", decode("the event and its arguments as JSON, such as [\"say\",\"{payload}\"]", func() any { return &traffic().Emit }))
+	later("emit", decode(`an event and its arguments as JSON, such as ["say","{payload}"]`, func() any {
+		return &traffic().Emit
+	}))
 	later("rate", number(func() any { t := traffic(); t.InFlight = 0; return &t.Rate }))
 	later("inflight", number(func() any { t := traffic(); t.Rate = 0; return &t.InFlight }))
 	later("size", number(func() any { return &traffic().Size }))

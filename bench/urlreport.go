@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/belfry-io/belfry/bench/internal/crowd"
+	"github.com/belfry-io/belfry/bench/internal/page"
+	"github.com/belfry-io/belfry/bench/internal/result"
 )
 
 // write writes the report.
@@ -21,39 +24,46 @@ func (r *urlReport) write(w io.Writer) {
 	if r.Interrupted {
 		fmt.Fprintln(w, "- **It was interrupted: this is the report until then.**")
 	}
-	fmt.Fprint(w, "\n|          | sockets | failed | a second | p50 ms | p99 ms | max ms |\n"+
-		"|----------|---------|--------|----------|--------|--------|--------|\n")
-	r.writeConnects(w, "connects", r.Connects)
+	fmt.Fprintln(w)
+	connects := page.Table{{"", "sockets", "failed", "a second", "p50 ms", "p99 ms", "max ms"}}
+	connects = append(connects, connectsRow("connects", r.Connects))
 	if r.Joins != nil {
-		r.writeConnects(w, "joins", *r.Joins)
+		connects = append(connects, connectsRow("joins", *r.Joins))
 	}
+	connects.Write(w)
 	if run := r.Run; run != nil && s.Traffic != nil {
 		sec := max(run.Elapsed.Seconds(), 1e-9)
-		fmt.Fprintf(w, "\n| sends | deliveries | seconds | sends/s | deliveries/s |\n"+
-			"|-------|------------|---------|---------|--------------|\n| %d | %d | %.1f | %.0f | %.0f |\n",
-			run.Publishes, run.Deliveries, run.Elapsed.Seconds(),
-			float64(run.Publishes)/sec, float64(run.Deliveries)/sec)
-		fmt.Fprintf(w, "\n| latency, ms | p50 | p90 | p99 | p99.9 | max |\n"+
-			"|-------------|-----|-----|-----|-------|-----|\n| %s | %.2f | %.2f | %.2f | %.2f | %.2f |\n",
-			latencyOf(*s.Traffic), milliseconds(run.P50), milliseconds(run.P90), milliseconds(run.P99),
-			milliseconds(run.P999), milliseconds(run.Max))
-		fmt.Fprintf(w, "\n| missing | doubled | out of order | malformed | sockets lost |\n"+
-			"|---------|---------|--------------|-----------|--------------|\n| %d | %d | %d | %d | %d |\n",
-			r.Faults.Missing, r.Faults.Doubled, r.Faults.Reordered, r.Faults.Malformed, run.Lost)
+		page.Table{
+			{"sends", "deliveries", "seconds", "sends/s", "deliveries/s"},
+			{count(run.Publishes), count(run.Deliveries), fmt.Sprintf("%.1f", sec),
+				result.Number(math.Round(float64(run.Publishes) / sec)),
+				result.Number(math.Round(float64(run.Deliveries) / sec))},
+		}.Write(w)
+		page.Table{
+			{"latency, ms", "p50", "p90", "p99", "p99.9", "max"},
+			{latencyOf(*s.Traffic), ms(run.P50), ms(run.P90), ms(run.P99), ms(run.P999), ms(run.Max)},
+		}.Write(w)
+		page.Table{
+			{"missing", "doubled", "out of order", "malformed", "sockets lost"},
+			{count(r.Faults.Missing), count(r.Faults.Doubled), count(r.Faults.Reordered),
+				count(r.Faults.Malformed), count(run.Lost)},
+		}.Write(w)
 	}
-	for i, note := range r.notes() {
-		if i == 0 {
-			fmt.Fprintln(w)
-		}
+	for _, note := range r.notes() {
 		fmt.Fprintln(w, "- "+note)
 	}
 }
 
-func (r *urlReport) writeConnects(w io.Writer, name string, c crowd.Connects) {
-	fmt.Fprintf(w, "| %-8s | %d | %d | %.0f | %.2f | %.2f | %.2f |\n", name, c.Sockets, c.Failures,
-		float64(c.Sockets)/max(c.Elapsed.Seconds(), 1e-9), milliseconds(c.P50), milliseconds(c.P99),
-		milliseconds(c.Max))
+func connectsRow(name string, c crowd.Connects) []string {
+	rate := float64(c.Sockets) / max(c.Elapsed.Seconds(), 1e-9)
+	return []string{name, count(c.Sockets), count(c.Failures), result.Number(math.Round(rate)),
+		ms(c.P50), ms(c.P99), ms(c.Max)}
 }
+
+// count and ms are a number and a duration as cells have them.
+func count(n int) string { return result.Number(float64(n)) }
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f", milliseconds(d)) }
 
 // describe is a scenario in a sentence.
 func (s *scenario) describe() string {
@@ -105,8 +115,8 @@ func (r *urlReport) notes() []string {
 		return notes
 	}
 	if run.Stalled {
-		notes = append(notes, "nothing came any more, and the rest was not sent. Does the server answer, and send "+
-			"the payload on to so many sockets?")
+		notes = append(notes, "nothing came any more, and the rest was not sent. Does the server answer, "+
+			"and send the payload on to so many sockets?")
 	}
 	if len(run.Why) > 0 {
 		notes = append(notes, "connections lost, or events refused: "+list(run.Why))

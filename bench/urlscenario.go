@@ -13,7 +13,8 @@ import (
 	"github.com/belfry-io/belfry/bench/internal/crowd"
 )
 
-// A scenario is what a load test does: the text of its file, over which flags go. Every part may be missing.
+// A scenario is what a load test does: the text of its file, over which flags go. Every part may be
+// missing.
 type scenario struct {
 	URLs      []string          `json:"urls"`
 	Dialect   crowd.Dialect     `json:"dialect,omitempty"`
@@ -77,7 +78,7 @@ func defaultScenario() scenario {
 	return scenario{Sockets: 100, Duration: span(10 * time.Second)}
 }
 
-// readScenario reads a file over what there is already.
+// read reads a file over what there is already.
 func (s *scenario) read(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
