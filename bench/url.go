@@ -13,10 +13,10 @@ import (
 
 // A urlReport is what a load test has found out.
 type urlReport struct {
-	Date        time.Time   `json:"date"`
-	Machine     string      `json:"machine"` // that the load came from
-	Scenario    scenario `json:"scenario"`
-	Interrupted bool        `json:"interrupted"` // what follows is until then
+	Date        time.Time `json:"date"`
+	Machine     string    `json:"machine"` // that the load came from
+	Scenario    scenario  `json:"scenario"`
+	Interrupted bool      `json:"interrupted"` // what follows is until then
 
 	Connects crowd.Connects `json:"connects"`
 	Joins    *crowd.Joins   `json:"joins"` // nil if nobody joined
