@@ -60,6 +60,7 @@ var mayImport = map[string][]string{
 	"bench/internal/page":          {"bench/internal/result", "std"},
 	"bench/internal/result":        {"std"},
 	"test":                         {"std"},
+	"test/figures":                 {"std"},
 	"test/protocolapp":             {"wsserver", "std"},
 	"test/need":                    {"std"},
 	"test/child":                   {"std"},
