@@ -177,6 +177,7 @@ func TestForgedPIDs(t *testing.T) {
 		id := c.ID()
 		c.Return(srv)
 		wantBack(t, "return", c, id, true)
+		synctest.Wait() // until those that were aborted have ended
 		kit.Equal(t, len(ns.Sockets()), 1, "sockets")
 	})
 }
