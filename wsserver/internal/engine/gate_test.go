@@ -50,6 +50,7 @@ type wire struct {
 	mu     sync.Mutex
 	calls  map[*wireCall]struct{}
 	absent []string
+	late   int // calls that are watched for silence once they may have been answered and done
 }
 
 func (n *wire) Find(_ *http.Request, _ string, upgrade bool) (string, *engineio.Error) {
@@ -112,6 +113,11 @@ func (c *wireCall) OnSilent(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.silent = f
+	if c.onNote != nil || c.done {
+		c.wire.mu.Lock()
+		c.wire.late++
+		c.wire.mu.Unlock()
+	}
 }
 
 func (c *wireCall) Answer(b []byte) error {
@@ -185,6 +191,7 @@ func (r *rig) newGate(cfg Config) (*Server, *wire) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		kit.Equal(r.t, len(n.calls), 0, "calls that are not done")
+		kit.Equal(r.t, n.late, 0, "calls that are watched for silence too late")
 	})
 	return gate, n
 }

@@ -16,7 +16,7 @@ type Call interface {
 	// Answer is called once. It may wait; an error means that nobody gets the answer.
 	Answer([]byte) error
 
-	// OnNote sets what is told what the other server says of the call, one note at a time and in order; it may not block. OnSilent sets
+	// OnNote sets what is told what the other server says of the call, one note at a time and in order; it may not block. OnSilent, first, sets
 	// what is called if nothing comes of the other server, although it may be back. OnEnd sets what is called if it wants nothing any
 	// more, or is gone. Each may be called at once, and none after Done.
 	OnNote(func([]byte))
@@ -113,9 +113,9 @@ func (srv *Server) serveGet(c Call, polling *transport.Polling) {
 	}
 	g := &heldGet{server: srv, call: c, take: take}
 	srv.heldGets.Add(1)
-	c.OnNote(g.note)
-	take.Await(g.ready)
 	c.OnSilent(g.silent)
+	c.OnNote(g.note)
+	take.Await(g.ready) // which may answer at once, and be told that all has been taken
 	c.OnEnd(g.end)
 }
 
