@@ -15,10 +15,12 @@ the same run, and what an idle socket costs. It takes four to five minutes.
 
   go run ./bench
   go run ./bench -members 100 -duration 1s -runs 1 -idle 0
-  go run ./bench rooms -h       about another one, of a node with very many rooms
-  go run ./bench -peers -h      about belfry beside what people use instead
-  go run ./bench -compare -h    about two results beside each other
-  go run ./bench -url -h        about a load test of your own server
+
+Other commands, each with a -h of its own:
+  rooms            a node with very many rooms
+  -peers           belfry beside what people use instead
+  -compare A B     two results of -peers beside each other; -show A prints one
+  -url URL         a load test of your own server
 
 Flags:
   -members n       sockets in the room (default 1000)
