@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"maps"
+	"net"
 
 	"github.com/nats-io/nats.go"
 )
@@ -27,8 +28,17 @@ func newClientRole() map[string]handler {
 		"start": handle(func(cfg clientConfig) (none, error) { return none{}, c.start(cfg) }),
 		"join":  handle(func(args joinArgs) (none, error) { return none{}, c.join(args) }),
 	}
-	maps.Copy(handlers, c.prober.handlers(func(room string, payload []byte) error { return c.conn.Publish(subject(room), payload) }))
+	maps.Copy(handlers, c.prober.handlers(c.send))
 	return handlers
+}
+
+// send publishes. What the connection lost because its server was killed is no failure of the measurement: it is among the messages that never came.
+func (c *natsClient) send(room string, payload []byte) error {
+	err := c.conn.Publish(subject(room), payload)
+	if _, broken := errors.AsType[*net.OpError](err); broken {
+		return nil
+	}
+	return err
 }
 
 // start connects. The client lives as long as the process.
