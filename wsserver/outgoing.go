@@ -3,6 +3,7 @@ package wsserver
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/belfry-io/belfry/adapter/packet"
 	"github.com/belfry-io/belfry/adapter/sockets/payload"
@@ -41,6 +42,7 @@ type delivery struct {
 	listeners list[func(*Socket, *OutgoingEvent)] // the namespace's, as they were when the broadcast came
 	volatile  bool
 	plain     bool      // it is not compressed
+	alone     bool      // nothing is gained if it waits for others
 	heard     []*Socket // those that have it and have listeners
 
 	decode sync.Once
@@ -67,6 +69,11 @@ func (ns *Namespace) delivery(b []byte, volatile bool) (any, error) {
 		d.seal(d.encoded)
 	}
 	return d, nil
+}
+
+// For says how many sockets are to have it, before the first does.
+func (d *delivery) For(members int) {
+	d.alone = d.ns.server.lull.alone(time.Since(epoch), members, d.frame.Len())
 }
 
 // seal makes the frame of what goes to clients.
@@ -165,6 +172,9 @@ func decode(d packet.Decoder, e packet.Encoded) (p *packet.Packet, err error) {
 func (s *Socket) deliver(d *delivery) bool {
 	if len(d.listeners) > 0 || s.handlers.outgoing.Load() != nil {
 		d.heard = append(d.heard, s)
+	}
+	if d.alone {
+		return s.conn.session.AppendAlone(d.frame)
 	}
 	return s.conn.session.Append(d.frame)
 }

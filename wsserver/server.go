@@ -55,6 +55,7 @@ type Server struct {
 	turnstile *turnstile
 	accepts   *rate.Limiter // of the listeners of Pace
 
+	lull    lull    // between broadcasts
 	workers workers // of sockets; their count has one for each connection that has not ended, too
 
 	keys     *keyring

@@ -38,6 +38,9 @@ func (r *Rooms) deliver(b *envelope.Body, origin string, key uint64) (p passage)
 			p.err = f.Place(number)
 		}
 		if p.err == nil {
+			if f, ok := p.frame.(interface{ For(members int) }); ok {
+				f.For(len(members))
+			}
 			for _, m := range members {
 				if m.Deliver(p.frame) {
 					p.taken++

@@ -79,6 +79,9 @@ type Member interface {
 // once for all of them. If volatile is true, busy members skip it. It is called concurrently. It
 // may keep parts of payload, and must not change it. An error means that the payload cannot be read
 // here; it is logged. Servers and emitters give one to [Hub.Rooms].
+//
+// What it returns may have a method For(members int), which is told how many members are to have it
+// before the first does, and a method Delivered(), which is called when all of them do.
 type Framer func(payload []byte, volatile bool) (any, error)
 
 // A Broadcast is a packet for the members of any of Rooms, or for all members if Rooms is empty,

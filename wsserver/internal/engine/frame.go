@@ -18,6 +18,9 @@ type Messages struct {
 // A Frame is messages for clients, which go out together. It is encoded once, and may be given to any number of sessions.
 type Frame struct{ out outbox.Frame }
 
+// Len is how many bytes the frame has.
+func (f *Frame) Len() int { return len(f.out.Bytes) }
+
 // NewFrame makes a frame. It keeps nothing of m.
 func NewFrame(m Messages) *Frame {
 	size := 0

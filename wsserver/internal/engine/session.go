@@ -109,6 +109,9 @@ func (s *Session) Abort() { s.end(errAborted, endAborted) }
 // queued: the session takes no more, or f is volatile and was dropped.
 func (s *Session) Append(f *Frame) bool { return s.carrier().Append(&f.out) }
 
+// AppendAlone is Append of a frame that nothing would gather with: it is written at once if nothing is ahead of it.
+func (s *Session) AppendAlone(f *Frame) bool { return s.carrier().Send(&f.out) }
+
 // Send returns [net.ErrClosed] if the session takes no more frames.
 func (s *Session) Send(f *Frame) error {
 	if !s.carrier().Send(&f.out) && !f.out.Volatile {
