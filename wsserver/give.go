@@ -262,7 +262,7 @@ func (rec *recovery) give(ctx context.Context, node string, g gift, sessions []*
 		ok := err == nil && taken[i]
 		if ok {
 			rec.srv.counts.handedOver.Add(1)
-			rec.gave(k, node)
+			rec.gave(k, node, 0)
 		}
 		rec.release(k, ok)
 	}

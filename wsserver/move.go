@@ -75,6 +75,7 @@ type movedEvent struct {
 // A movedSession says where a session has gone.
 type movedSession struct {
 	to    string
+	claim uint64 // by which it went; 0 if it was given
 	until time.Time
 }
 
@@ -226,24 +227,24 @@ func (rec *recovery) serveTake(ctx context.Context, _ string, q moveRequest) (a 
 }
 
 func (rec *recovery) serveDone(_ context.Context, from string, q moveRequest) moveAnswer {
-	k, why := rec.claimed(q)
-	if ns, ok := rec.srv.Lookup(q.Namespace); why == refusedUnknown && ok && rec.movedTo(ns, q.ID) == from {
+	if rec.wentBy(q) {
 		return moveAnswer{} // it was told so, and asks again
 	}
+	k, why := rec.claimed(q)
 	if k == nil {
 		return moveAnswer{Refused: why}
 	}
 	if !rec.takeClaimed(k, q.Claim) {
 		return moveAnswer{Refused: refusedBusy}
 	}
-	rec.gave(k, from)
+	rec.gave(k, from, q.Claim)
 	return moveAnswer{}
 }
 
 // gave says that another node has a session, which waits no longer here.
-func (rec *recovery) gave(k *session, to string) {
+func (rec *recovery) gave(k *session, to string, claim uint64) {
 	rec.mu.Lock()
-	rec.moved[k.seat] = movedSession{to, time.Now().Add(movedFor)}
+	rec.moved[k.seat] = movedSession{to, claim, time.Now().Add(movedFor)}
 	rec.mu.Unlock()
 	k.leave()
 	rec.srv.exit(k.seat.ns)
@@ -254,6 +255,14 @@ func (rec *recovery) movedTo(ns *Namespace, id string) string {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	return rec.moved[seat{ns, id}].to
+}
+
+// wentBy reports whether a session has gone to another node by this very claim. It may have come back since, and gone on.
+func (rec *recovery) wentBy(q moveRequest) bool {
+	ns, ok := rec.srv.Lookup(q.Namespace)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return ok && q.Claim != 0 && rec.moved[seat{ns, q.ID}].claim == q.Claim
 }
 
 // move goes on with a session of another node: see goOn.
