@@ -42,11 +42,13 @@ func wantBack(t *testing.T, what string, c *wstest.Client, id string, recovered 
 	}
 }
 
-// newRecovering returns a server with recovery, its namespace, and a client.
+// newRecovering returns a server with recovery, its namespace, and a client, in a bubble.
 func newRecovering(t *testing.T, r wsserver.Recovery) (*wsserver.Server, *wsserver.Namespace, *wstest.Client) {
 	t.Helper()
 	srv := newServer(t, wsserver.Config{Recovery: &r})
-	return srv, srv.Of("/"), wstest.Dial(t, srv, wstest.Config{})
+	c := wstest.Dial(t, srv, wstest.Config{})
+	synctest.Wait() // the handlers of the connection that there will be are not for it
+	return srv, srv.Of("/"), c
 }
 
 // drop breaks the connection of a client, and has the server notice.

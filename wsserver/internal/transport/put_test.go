@@ -51,7 +51,9 @@ func TestDeliverLater(t *testing.T) {
 				goroutines := runtime.NumGoroutine()
 				put, told := later(t, x, "4up")
 				synctest.Wait()
-				kit.Equal(t, runtime.NumGoroutine(), goroutines, "goroutines while it waits")
+				if n := runtime.NumGoroutine(); n > goroutines { // others may end meanwhile
+					t.Errorf("goroutines while it waits: %d, %d before", n, goroutines)
+				}
 				kit.Len(t, o.calls, 0, "calls while it waits")
 				test.do(x, put)
 				synctest.Wait()
