@@ -71,6 +71,7 @@ type killables struct {
 	unknown []dealer.Request
 	slow    []dealer.Request // that waited too long for an owner that was dead
 	slowest time.Duration
+	trouble []dealer.Request // requests within a session that were not answered with 200
 }
 
 type killable struct {
@@ -151,6 +152,9 @@ func (m *killables) note(r dealer.Request) {
 	defer m.mu.Unlock()
 	owner, _, _ := strings.Cut(r.SID, ".")
 	killed, dead := m.killed[owner]
+	if r.SID != "" && !r.Upgrade && r.Status != http.StatusOK {
+		m.trouble = append(m.trouble, r)
+	}
 	switch {
 	case r.SID == "" || r.Upgrade:
 		return
@@ -182,6 +186,9 @@ func (m *killables) check(t *testing.T, known bool) {
 	if m.stray == 0 {
 		t.Error("no request was stray")
 	}
+	if t.Failed() {
+		m.explain(t)
+	}
 	for _, r := range m.slow {
 		t.Errorf("the owner is dead, for which this request waited: %+v", r)
 	}
@@ -191,6 +198,26 @@ func (m *killables) check(t *testing.T, known bool) {
 		}
 	}
 }
+
+// explain logs what a failure may come of: when which node was killed, and the requests within sessions that were
+// not answered with 200, those of nodes that live marked. m.mu must be held.
+func (m *killables) explain(t *testing.T) {
+	t.Helper()
+	for name, at := range m.killed {
+		t.Logf("%s: %s was killed", at.Format(stamp), name)
+	}
+	for _, r := range m.trouble {
+		owner, _, _ := strings.Cut(r.SID, ".")
+		life := "living"
+		if _, dead := m.killed[owner]; dead {
+			life = "killed"
+		}
+		t.Logf("%s, for %v: %s at %s of %s, %s: %d %.100s", r.Began.Format(stamp), r.Took.Round(time.Millisecond), r.Method, r.Node, life,
+			r.SID, r.Status, r.Refusal)
+	}
+}
+
+const stamp = "15:04:05.000"
 
 // TestInteropKilled has the official client make the checks of node/checks.mjs while nodes are killed. A check
 // that fails while one is killed is made again.

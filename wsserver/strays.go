@@ -4,6 +4,7 @@ import (
 	linked "container/list"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 
@@ -45,15 +46,24 @@ func (x *strays) serve() {
 type strayCall struct {
 	*cluster.Held
 	gate context.Context // ends when that is silent for too long, or has gone
-	stop func() bool     // ends what waits for that; nil without OnSilent
+
+	mu   sync.Mutex  // guards what follows
+	stop func() bool // ends what waits for that; nil without OnSilent
 }
 
 // OnSilent implements [engine.Call]. It comes before the answer.
-func (c *strayCall) OnSilent(f func()) { c.stop = context.AfterFunc(c.gate, f) }
+func (c *strayCall) OnSilent(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop = context.AfterFunc(c.gate, f)
+}
 
 func (c *strayCall) Done() {
-	if c.stop != nil {
-		c.stop()
+	c.mu.Lock()
+	stop := c.stop
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
 	}
 	c.Held.Done()
 }
@@ -107,7 +117,26 @@ func (x *strays) Call(ctx context.Context, node string, call []byte, sent func(t
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(o.lost, func() { cancel(context.Cause(o.lost)) })()
-	return x.srv.hub.CallHeld(ctx, node, callStray, call, sent)
+	told := func(tell func([]byte) error) func([]byte) error {
+		return func(note []byte) error { return tooLarge(tell(note)) }
+	}
+	answer, tell, err = x.srv.hub.CallHeld(ctx, node, callStray, call, func(tell func([]byte) error) {
+		if sent != nil {
+			sent(told(tell))
+		}
+	})
+	if err != nil {
+		return nil, nil, tooLarge(err)
+	}
+	return answer, told(tell), nil
+}
+
+// tooLarge is an error of the cluster as [engine.Network] has it.
+func tooLarge(err error) error {
+	if errors.Is(err, cluster.ErrTooLarge) {
+		return fmt.Errorf("%w: %w", engine.ErrTooLarge, err)
+	}
+	return err
 }
 
 // Absent implements [engine.Network].

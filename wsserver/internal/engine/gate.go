@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/belfry-io/belfry/wsserver/internal/engineio"
 	"github.com/belfry-io/belfry/wsserver/internal/transport"
@@ -21,15 +20,16 @@ type Network interface {
 	Find(r *http.Request, sid string, upgrade bool) (server string, refusal *engineio.Error)
 
 	// Call has a server take a call by [Server.Serve], and returns its answer, and the way to tell it more. sent is called, with the same,
-	// when the call is on its way. ctx ends the call. An error means that the server does not answer.
+	// when the call is on its way. ctx ends the call. An error means that the server does not answer. One of Call or of tell that
+	// wraps [ErrTooLarge] means that so much does not go from server to server.
 	Call(ctx context.Context, server string, call []byte, sent func(tell func([]byte) error)) (answer []byte, tell func([]byte) error, err error)
 
 	// Absent notes that no session has this id, and never will.
 	Absent(sid string)
 }
 
-// brokenTimeout is how long an owner has to hear that the body of a request will not come.
-const brokenTimeout = 2 * time.Second
+// ErrTooLarge is more than goes from server to server: the client learns it, and the session goes on.
+var ErrTooLarge = transport.ErrTooLarge
 
 // ErrSilent refuses a request that its session's server does not answer (RFC 9110 section 15.6.4).
 var ErrSilent = &engineio.Error{
@@ -70,6 +70,8 @@ func (srv *Server) ask(ctx context.Context, server string, call *strayCall, sent
 		err = a.decode(b)
 	}
 	switch {
+	case errors.Is(err, ErrTooLarge):
+		return a, nil, errTooLarge
 	case err != nil:
 		srv.cfg.Logger.Debug("belfry: a request was not answered by the server that has its session", "other", server, "error", err)
 		return a, nil, ErrSilent
@@ -79,37 +81,16 @@ func (srv *Server) ask(ctx context.Context, server string, call *strayCall, sent
 	return a, tell, a.refusal
 }
 
-// forwardPost passes on what a client sends. The client has its answer when the owner has taken it: so what it sends next comes behind it,
-// by whichever server.
-func (srv *Server) forwardPost(w http.ResponseWriter, r *http.Request, server string, call *strayCall) {
-	w.Header().Del("Connection")
-	held := &strayBody{server: srv}
-	defer held.Hold(0)
-	body, err := srv.shared.ReadBody(w, r, held)
-	if err != nil {
-		srv.shared.AnswerPost(w, err)
-		if !errors.Is(err, transport.ErrTooLarge) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), brokenTimeout)
-			defer cancel()
-			call.Broken = brokenBy(err)
-			srv.ask(ctx, server, call, nil)
-		}
-		return
-	}
-	call.body = body
-	if _, _, refusal := srv.ask(r.Context(), server, call, nil); refusal != nil {
-		srv.refuseStray(w, refusal)
-		return
-	}
-	srv.shared.AnswerPost(w, nil)
-}
-
-// refuseStray answers a request as its owner does.
+// refuseStray answers a request as its owner does, which counts what it refuses within a session.
 func (srv *Server) refuseStray(w http.ResponseWriter, refusal *engineio.Error) {
-	if refusal.Code == engineio.CodeBadRequest {
-		w.Header().Set("Connection", "close")
+	switch refusal {
+	case errRefused:
+		transport.RefuseRequest(w)
+	case errTooLarge:
+		srv.shared.AnswerPost(w, transport.ErrTooLarge)
+	default:
+		srv.refuse(w, false, refusal)
 	}
-	srv.refuse(w, false, refusal)
 }
 
 // forwardGet passes on that a client asks what there is for it.
@@ -175,28 +156,3 @@ func (srv *Server) letStraysGo() {
 		tell(strayNote{kind: noteLetGo}.encode())
 	}
 }
-
-// A strayBody is what the gate holds of a body: see [transport.Holder].
-type strayBody struct {
-	server *Server
-	held   int
-}
-
-func (h *strayBody) Hold(n int) {
-	h.server.cfg.Budget.Add(n - h.held)
-	h.held = n
-}
-
-func (h *strayBody) AwaitBudget(done <-chan struct{}) error {
-	b := h.server.cfg.Budget
-	for relief := b.Relief(); relief != nil; relief = b.Relief() {
-		select {
-		case <-relief:
-		case <-done:
-			return transport.ErrAborted
-		}
-	}
-	return nil
-}
-
-func (h *strayBody) OnAbort(func()) {}

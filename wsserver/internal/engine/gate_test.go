@@ -17,13 +17,12 @@ import (
 // gated has rigs pass all requests of their clients that poll through a gate, but for those that begin a session.
 var gated bool
 
-// TestBehindGate: what is true of a client that polls is true of one whose requests all come to another server; but for one whose
-// POST requests overlap with others, or with its upgrade: the owner knows of a POST when all of it has come.
+// TestBehindGate: what is true of a client that polls is true of one whose requests all come to another server.
 func TestBehindGate(t *testing.T) {
 	gated = true
 	defer func() { gated = false }()
 	for name, test := range map[string]func(*testing.T){
-		"SendingData": TestSendingData, "ReceivingData": TestReceivingData, "PollOutlastsTimeouts": TestPollOutlastsTimeouts,
+		"SendingData": TestSendingData, "ReceivingData": TestReceivingData, "Overlap": TestOverlap, "UpgradeDuringPost": TestUpgradeDuringPost, "PollOutlastsTimeouts": TestPollOutlastsTimeouts,
 		"AbortedRequest": TestAbortedRequest, "ClientCloses": TestClientCloses, "ServerCloses": TestServerCloses,
 		"TooSlow": TestTooSlow, "ShutPolling": TestShutPolling, "BadPayload": TestBadPayload, "PostTooLarge": TestPostTooLarge,
 		"RefusedBody": TestRefusedBody, "PostOctetStream": TestPostOctetStream, "Upgrade": TestUpgrade,

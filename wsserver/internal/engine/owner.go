@@ -61,29 +61,7 @@ func (srv *Server) Serve(c Call) {
 	case action == engineio.ActionPoll:
 		srv.serveGet(c, polling)
 	default:
-		srv.servePost(c, polling, &call)
-	}
-}
-
-// servePost takes what a client sends. The call is answered when the session has taken it.
-func (srv *Server) servePost(c Call, polling *transport.Polling, call *strayCall) {
-	done := func(err error) {
-		a := strayAnswer{}
-		if err != nil {
-			a.refusal = engineio.ErrBadRequest
-		}
-		answerCall(c, a)
-	}
-	put, err := polling.Put()
-	switch {
-	case err != nil:
-		done(err)
-	case call.Broken != bodyWhole:
-		done(put.Done(call.Broken.err()))
-	default:
-		put.Hold(2 * len(call.body)) // and what will be made of it
-		put.DeliverLater(call.body, func(err error) { done(put.Done(err)) })
-		c.OnEnd(put.GiveUp)
+		srv.servePost(c, polling, call)
 	}
 }
 
@@ -108,7 +86,7 @@ type heldGet struct {
 func (srv *Server) serveGet(c Call, polling *transport.Polling) {
 	take, err := polling.TakeBy(c.From())
 	if err != nil {
-		answerCall(c, strayAnswer{refusal: engineio.ErrBadRequest})
+		answerCall(c, strayAnswer{refusal: errRefused})
 		return
 	}
 	g := &heldGet{server: srv, call: c, take: take}
@@ -123,7 +101,7 @@ func (srv *Server) serveGet(c Call, polling *transport.Polling) {
 func (g *heldGet) ready(err error) {
 	g.server.heldGets.Add(-1)
 	if err != nil {
-		answerCall(g.call, strayAnswer{refusal: engineio.ErrBadRequest})
+		answerCall(g.call, strayAnswer{refusal: errRefused})
 		return
 	}
 	g.mu.Lock()

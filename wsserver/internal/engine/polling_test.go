@@ -104,6 +104,7 @@ func TestOverlap(t *testing.T) {
 		defer nc.Close()
 		fmt.Fprintf(nc, "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: rig\r\nContent-Length: 9\r\n\r\n4x", sid)
 		synctest.Wait()
+		time.Sleep(announceAfter)
 		r.start("POST", sid, "4two").want(400, badRequestBody)
 		o.wantEnded(t, transport.ErrOverlap)
 		begin := time.Now()

@@ -86,6 +86,7 @@ func TestUpgradeDuringPost(t *testing.T) {
 				defer close(sent)
 				r.stream(sid, body)
 			}()
+			time.Sleep(announceAfter)
 			synctest.Wait()
 			ws.mustSend(t, "5")
 			synctest.Wait()
