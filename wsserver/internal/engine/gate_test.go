@@ -179,6 +179,15 @@ func (c *wireCall) end() {
 	}
 }
 
+// fallSilent is that nothing comes of the gate.
+func (n *wire) fallSilent() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.calls {
+		go c.silent()
+	}
+}
+
 // newGate returns a server that passes requests on to r's.
 func (r *rig) newGate(cfg Config) (*Server, *wire) {
 	n := &wire{owner: r.srv, gate: "gate", calls: make(map[*wireCall]struct{})}
@@ -243,16 +252,9 @@ func TestGateTold(t *testing.T) {
 func TestGateFallsSilent(t *testing.T) {
 	gated = true
 	defer func() { gated = false }()
-	silence := func(r *rig) {
-		r.wire.mu.Lock()
-		defer r.wire.mu.Unlock()
-		for c := range r.wire.calls {
-			go c.silent()
-		}
-	}
 	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
 		poll := r.startAndWait("GET", sid, "")
-		silence(r)
+		r.wire.fallSilent()
 		synctest.Wait()
 		kit.Equal(t, r.srv.Stats().Held, 0, "requests that wait at the owner")
 		poll.cancel()
@@ -270,34 +272,9 @@ func TestGateFallsSilent(t *testing.T) {
 		poll := r.startAndWait("GET", sid, "")
 		o.send("two")
 		poll.waits()
-		silence(r)
+		r.wire.fallSilent()
 		poll.want(200, "1")
 		r.wantOver(sid, transport.ErrAborted)
 		r.gate = gate
-	})
-}
-
-// TestRepeatedGet: a balancer whose gate has died repeats the request elsewhere: the one that waits is let go. A client that asks
-// twice by one gate breaks a rule.
-func TestRepeatedGet(t *testing.T) {
-	gated = true
-	defer func() { gated = false }()
-	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
-		first := r.startAndWait("GET", sid, "")
-		r.wire.gate = "another"
-		second := r.startAndWait("GET", sid, "")
-		first.want(200, "6")
-		r.gate = nil
-		third := r.startAndWait("GET", sid, "")
-		second.want(200, "6")
-		o.send("one")
-		third.want(200, "4one")
-		o.lives(t)
-	})
-	polled(t, nil, func(t *testing.T, r *rig, sid string, o *owner) {
-		first := r.startAndWait("GET", sid, "")
-		r.start("GET", sid, "").want(400, badRequestBody)
-		first.want(200, "1")
-		r.wantOver(sid, transport.ErrOverlap)
 	})
 }

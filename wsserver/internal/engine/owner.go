@@ -109,7 +109,7 @@ func (g *heldGet) ready(err error) {
 	lost := g.lost
 	g.mu.Unlock()
 	if lost {
-		g.finish(transport.ErrAborted) // which a noop does not mind
+		g.finish(transport.ErrAborted) // which a noop, or a close packet, does not mind
 		return
 	}
 	a := strayAnswer{payload: g.take.Payload, noCompress: g.take.NoCompress}

@@ -13,7 +13,10 @@ func (p *Polling) Get(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	Unhurried(w)
-	if t.Wait(r.Context().Done()) != nil {
+	if err := t.Wait(r.Context().Done()); err != nil {
+		if err == ErrOverlap {
+			RefuseRequest(w)
+		}
 		return
 	}
 	defer func() { t.Done(err) }()

@@ -17,6 +17,7 @@ type Take struct {
 	NoCompress bool // it goes out as it is
 
 	by     string // who asks for the client: see TakeBy
+	again  bool   // another Take has come while it waited there. Guarded by exchange.mu
 	last   bool   // the session ends with frames
 	answer byte   // ends the wait, without frames: a packet, or gone; zero if none is chosen. Guarded by exchange.mu
 
@@ -37,19 +38,24 @@ const (
 	takeParked              // it has found nothing, and whoever wakes it has it look again
 )
 
-// gone is the answer of a Take whose client has gone. It is no packet.
-const gone = byte(0xff)
+// Answers that are no packets.
+const (
+	gone     = byte(0xff) // of a Take whose client has gone
+	overlaps = byte(0xfe) // of one that should not be
+)
 
 // Take begins a Take. An error is for the client: its session is over, or ends since another Take waits already.
 func (x *Exchange) Take() (*Take, error) { return x.TakeBy("") }
 
-// TakeBy is Take for somebody who asks for the client. A Take that waits for somebody else is let go: it may have ended
-// there, and another has been asked to repeat it.
+// TakeBy is Take for somebody who asks for the client. A Take that waits for somebody else is answered with a close packet. It may
+// have ended there, and another has been asked to repeat it; but if the client has that answer, it is one of two
+// that overlap.
 func (x *Exchange) TakeBy(by string) (*Take, error) {
 	t := &Take{exchange: x, by: by}
 	x.mu.Lock()
 	if before := x.waiter.Load(); before != nil && before.by != "" && before.by != by {
-		x.answerWaiting(noop)
+		before.again = true
+		x.answerWaiting(shutdown)
 	}
 	overlap := x.waiter.Load() != nil
 	over := x.state >= pollingMoved
@@ -167,7 +173,7 @@ func (t *Take) settle(frames []*outbox.Frame, last bool) {
 		x.waiter.Store(nil)
 		t.answer = shutdown // unless there are frames
 	}
-	if len(frames) > 0 && t.answer != gone {
+	if len(frames) > 0 && t.result() == nil {
 		x.away = t
 		t.frames, t.last = frames, last
 	}
@@ -176,9 +182,9 @@ func (t *Take) settle(frames []*outbox.Frame, last bool) {
 		t.probing.Stop()
 	}
 	switch {
-	case t.answer == gone:
+	case t.answer == gone || t.answer == overlaps:
 		x.box.Done(frames) // lost with the session
-		x.fail(ErrAborted)
+		x.fail(t.result())
 	case len(frames) == 0:
 		x.box.StopWaiting()
 		t.Payload, t.NoCompress = []byte{t.answer}, true
@@ -194,8 +200,11 @@ func (t *Take) settle(frames []*outbox.Frame, last bool) {
 
 // result is what Wait returns.
 func (t *Take) result() error {
-	if t.answer == gone {
+	switch t.answer {
+	case gone:
 		return ErrAborted
+	case overlaps:
+		return ErrOverlap
 	}
 	return nil
 }
@@ -221,10 +230,16 @@ func (t *Take) Wrote(n int) {
 
 // Done ends t. An error means that the client has not got all of it, which ends the session.
 func (t *Take) Done(err error) {
+	x := t.exchange
 	if len(t.frames) == 0 {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if t.again && err == nil {
+			x.answerWaiting(overlaps)
+			x.shared.group.Go(func() { x.fail(ErrOverlap) })
+		}
 		return
 	}
-	x := t.exchange
 	t.OnAbort(nil)
 	if err != nil && !t.last {
 		x.fail(fmt.Errorf("%w: %w", ErrAborted, err))
