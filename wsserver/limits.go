@@ -12,7 +12,8 @@ import (
 // Limits bound what clients may send, and what may wait for them. The zero value has the defaults.
 type Limits struct {
 	// MaxPayload bounds one message of a client, in bytes, and its attachments together. Zero means
-	// 1,000,000.
+	// 1,000,000. Where a client's requests may reach any node, one POST of more than 32 MiB in all is
+	// refused with 413 by other nodes than its session's.
 	MaxPayload int
 
 	// Packet bounds what a packet may claim, also the server's own: how many attachments and
