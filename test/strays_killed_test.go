@@ -57,7 +57,7 @@ func beKillable(args []string) error {
 
 // Killables are nodes behind a balancer, each a process, which are killed and replaced.
 type killables struct {
-	url    string // of the balancer; url + "/kills" says how many were killed
+	url    string // of the balancer; url + "/kills" says how often clients were disturbed
 	broker string
 	app    string
 	behind *dealer.Dealer
@@ -65,7 +65,8 @@ type killables struct {
 
 	mu      sync.Mutex // guards what follows
 	killed  map[string]time.Time
-	over    int             // kills after which nobody reaches the node
+	over    int             // kills after which nobody reaches the node, and silences
+	silent  int             // requests that were refused since a living owner was not heard: the machine did not run it
 	failed  map[string]bool // ids of sessions of which a request was lost with its gate
 	stray   int
 	unknown []dealer.Request
@@ -162,6 +163,9 @@ func (m *killables) note(r dealer.Request) {
 		m.failed[r.SID] = true
 	case strings.Contains(r.Refusal, "Session ID unknown") && !dead:
 		m.unknown = append(m.unknown, r)
+	case r.Status == http.StatusServiceUnavailable && !dead:
+		m.silent++
+		m.over++
 	}
 	if owner == r.Node {
 		return
@@ -183,8 +187,11 @@ func (m *killables) check(t *testing.T, known bool) {
 	defer m.mu.Unlock()
 	t.Logf("%d nodes were killed; %d requests were stray; of those whose owner was dead, none waited longer than %v",
 		len(m.killed), m.stray, m.slowest)
-	if m.stray == 0 {
-		t.Error("no request was stray")
+	if m.silent > 0 {
+		t.Logf("%d requests were refused since an owner that lives was not heard", m.silent)
+	}
+	if m.stray == 0 || m.silent > m.stray/10 {
+		t.Errorf("%d requests were stray, and %d refused since an owner that lives was not heard", m.stray, m.silent)
 	}
 	if t.Failed() {
 		m.explain(t)
@@ -220,7 +227,7 @@ func (m *killables) explain(t *testing.T) {
 const stamp = "15:04:05.000"
 
 // TestInteropKilled has the official client make the checks of node/checks.mjs while nodes are killed. A check
-// that fails while one is killed is made again.
+// that fails while one is killed, or does not run for as long as if it were, is made again.
 func TestInteropKilled(t *testing.T) {
 	t.Parallel()
 	if !*everyMode {

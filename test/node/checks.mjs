@@ -5,8 +5,8 @@ export const patience = 240_000; // milliseconds that a check may take: the mach
 
 // run makes all checks in a mode and gives report the result of each. A mode is a choice of transports: websocket, polling, default, or
 // first, which is websocket with polling as the second choice; then may come -strays, for servers behind a balancer that is not sticky: some
-// upgrades reach another node, which refuses them; -killed, if these nodes are killed, too, as many as url + "/kills" says: a check that fails
-// while one is killed is made again; and -msgpack. io is the client's; parser is undefined for its own; options are
+// upgrades reach another node, which refuses them; -killed, if these nodes are killed, too, as url + "/kills" counts: a check that fails
+// while that goes up is made again; and -msgpack. io is the client's; parser is undefined for its own; options are
 // added to those of every client. workers is how many checks run at once. A browser opens only six connections to a host, so checks with
 // many clients are not for it. time is what a check may take, in milliseconds. suite and make are for other checks than these: by name, and what makes a Test of its arguments.
 export async function run({ io, url, mode, parser, options, only = [], workers = 8, browser = false, time = patience, suite = checks, make = (...args) => new Test(...args) }, report) {
