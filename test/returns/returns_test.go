@@ -1,13 +1,13 @@
 package main
 
 import (
-	"flag"
 	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestMain runs the tests, or is a process of theirs.
@@ -25,8 +25,6 @@ func small(t *testing.T) config {
 		change: 10 * time.Second, polling: 10, recovery: true, least: 1, pace: 20, say: t.Logf,
 	}
 }
-
-var all = flag.Bool("all", false, "test all sorts of runs, and not only the most telling ones")
 
 // TestReturns: clients that come back get what they are due.
 func TestReturns(t *testing.T) {
@@ -56,7 +54,7 @@ func TestReturns(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if !c.plain && !*all {
+			if !c.plain && !kit.All() {
 				t.Skip("without -all")
 			}
 			cfg := small(t)
