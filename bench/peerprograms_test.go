@@ -18,11 +18,13 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/natsadapter/natstest"
+	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/test/need"
 )
 
 // TestPeers holds every peer to the application that all sides have: two nodes of a cluster, or two that do
-// not know of each other. It needs Node.js, redis-server, and the modules that peers/go is made of.
+// not know of each other. It needs Node.js, redis-server, and the modules that peers/go is made of. A plain run
+// has one peer, in Node.js; with -all, it has all.
 func TestPeers(t *testing.T) {
 	skipElsewhere(t)
 	t.Parallel()
@@ -38,6 +40,9 @@ func TestPeers(t *testing.T) {
 	brokers[brokerRedis] = func(t *testing.T) string { return redis(t).URL }
 	for _, p := range peerPrograms {
 		t.Run(p.Key, func(t *testing.T) {
+			if p.Key != "socket.io-redis" && !kit.All() {
+				t.Skip("without -all")
+			}
 			if p.adapter != "" {
 				needPackages(t)
 			}
@@ -78,6 +83,9 @@ func checkRefusals(t *testing.T, shop *peerShop) {
 		{Name: "an adapter that is none", adapter: "paper"},
 		{Name: "a side that is none", side: "paper"},
 	} {
+		if p.adapter == "" && !kit.All() {
+			continue // the program in Go takes long to link
+		}
 		cmd, err := shop.command(t.Context(), p, "")
 		if err != nil {
 			t.Fatal(err)

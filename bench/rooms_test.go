@@ -15,7 +15,7 @@ func TestRooms(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "report.json")
 	var out, progress strings.Builder
-	args := strings.Fields("rooms -rooms 1500 -sample 100 -rate 1000 -watch 1s -runs 1 -json " + path)
+	args := strings.Fields("rooms -rooms 500 -sample 100 -rate 1000 -watch 1s -runs 1 -json " + path)
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
@@ -32,8 +32,8 @@ func TestRooms(t *testing.T) {
 		t.Fatalf("got %d weights and %d silences, want %d and %d", len(r.Weights), len(r.Silences), len(holdings), len(everybody))
 	}
 	for i, w := range r.Weights {
-		if w.Holding != holdings[i].Name || w.Rooms != 1500 || w.heap() <= 0 || (len(w.Brokers) > 0) != holdings[i].NATS {
-			t.Errorf("got %+v, want 1500 rooms that weigh something", w)
+		if w.Holding != holdings[i].Name || w.Rooms != 500 || w.heap() <= 0 || (len(w.Brokers) > 0) != holdings[i].NATS {
+			t.Errorf("got %+v, want 500 rooms that weigh something", w)
 		}
 		if (len(w.Joins) == 3) != (holdings[i].NATS && holdings[i].Node) {
 			t.Errorf("%s: got joins %v", w.Holding, w.Joins)
@@ -49,7 +49,7 @@ func TestRooms(t *testing.T) {
 			t.Errorf("%s, %d rooms: got %+v, want times that make sense", s.Who, s.Rooms, s)
 		}
 	}
-	for _, part := range []string{"`go run ./bench rooms -rooms 1500", "Commit: ", "| nats.go alone", "| one after the other ", "| belfry "} {
+	for _, part := range []string{"`go run ./bench rooms -rooms 500", "Commit: ", "| nats.go alone", "| one after the other ", "| belfry "} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the report lacks %q", part)
 		}

@@ -75,14 +75,22 @@ func suite(servers []*natstest.Server, url func(i int) string, cut func(i int) [
 }
 
 // TestSuites runs the suite on clusters of different kinds, side by side: their links wait more often than they compute. Others do not run
-// meanwhile, since some are about time.
+// meanwhile, since some are about time. A plain run makes two: they have all cases, and links that stay and that move.
 func TestSuites(t *testing.T) {
-	for name, test := range map[string]func(t *testing.T){
-		"OneServer": testOneServer, "Cluster": testCluster, "MovingLinks": testMovingLinks, "Covered": testCovered,
+	for _, s := range []struct {
+		name  string
+		plain bool // without -all, too
+		test  func(t *testing.T)
+	}{
+		{"OneServer", false, testOneServer}, {"Cluster", true, testCluster},
+		{"MovingLinks", false, testMovingLinks}, {"Covered", true, testCovered},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(s.name, func(t *testing.T) {
+			if !s.plain && !kit.All() {
+				t.Skip("without -all")
+			}
 			t.Parallel()
-			test(t)
+			s.test(t)
 		})
 	}
 }

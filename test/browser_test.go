@@ -20,6 +20,7 @@ import (
 // nodes of its cluster, of which the page's buttons kill some. With SCREENSHOT=path it takes the
 // picture of the README.
 func TestChatInBrowser(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	node, chromium := needNode(t), need.Chromium(t)
 	path := os.Getenv("SCREENSHOT")

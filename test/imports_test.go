@@ -78,6 +78,7 @@ var mayImport = map[string][]string{
 
 // TestImports holds the house to its plan: imports run one way, and each dependency has its one place.
 func TestImports(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	for _, goos := range []string{"linux", "darwin"} {
 		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
@@ -131,6 +132,7 @@ var linkedBy = map[string][]string{
 
 // TestLinked: a program that does not import what needs a heavy module does not link it.
 func TestLinked(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Deps", module+"/...").Output()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 // TestEngineClient runs node/engine.mjs: the official Engine.IO client, against an echo on belfry's engine, and with -reference on that of
 // the reference.
 func TestEngineClient(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	node := needNode(t)
 	flags := []string{"-addr", "127.0.0.1:0", "-ping-timeout", "120s", "-upgrade-timeout", "120s"}
@@ -37,6 +38,7 @@ func listens(t *testing.T, line string) string {
 
 // TestProtocolApp starts protocolapp, has one client talk to it, and ends it by a signal.
 func TestProtocolApp(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	node := needNode(t)
 	url := "http://" + listens(t, startProgram(t, ".", child.Program(t, "test/protocolapp"), "-addr", "127.0.0.1:0", "-ping-timeout", "120s"))

@@ -23,6 +23,7 @@ import (
 // NATS. It drives two devices of a user in a real browser, kills the node of one, as kill -9 does,
 // starts a third, and stops the second.
 func TestNotifyInBrowser(t *testing.T) {
+	notRaced(t)
 	t.Parallel()
 	runner, chromium := needNode(t), need.Chromium(t)
 	dir, program := t.TempDir(), child.Program(t, "examples/notify")

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/belfry-io/belfry/test/kit"
 	"github.com/belfry-io/belfry/wsserver"
 	"github.com/belfry-io/belfry/wsserver/internal/wsrig"
 	"github.com/belfry-io/belfry/wsserver/wstest"
@@ -21,10 +20,7 @@ func TestBlockedHandlers(t *testing.T) {
 		srv := newServer(t, wsserver.Config{Limits: wsserver.Limits{BudgetBytes: 4 << 20}})
 		gone := farewells(srv.Of("/"))
 		srv.Of("/").On("wait", func(ctx context.Context, e *wsserver.Event) error { <-ctx.Done(); return nil })
-		n := 50
-		if kit.Raced {
-			n = 10 // which still send five times the budget
-		}
+		const n = 10 // which send five times the budget
 		text := strings.Repeat("x", 10_000)
 		for range n {
 			c := wstest.Dial(t, srv, wstest.Config{})

@@ -164,7 +164,7 @@ func TestGiveCrowd(t *testing.T) {
 		{name: "away before", n: 20, after: 10 * time.Second, spaces: []string{"/", "/dynamic 1"}, away: 10},
 	} {
 		kit.Bubble(t, test.name, func(t *testing.T) {
-			if kit.Raced {
+			if !kit.All() {
 				test.n, test.away = test.n/3, test.away/3
 			}
 			c := newTravellers(t, test.n, test.spaces, wsserver.Config{Codec: test.codec})

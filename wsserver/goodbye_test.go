@@ -135,10 +135,10 @@ func newHall(t *testing.T, secure bool) *hall {
 
 // times is how often somebody says good bye.
 func (*hall) times() int {
-	if testing.Short() {
-		return 20
+	if kit.All() {
+		return 200
 	}
-	return 200
+	return 30
 }
 
 func (h *hall) hears(t *testing.T) {

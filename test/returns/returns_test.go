@@ -1,13 +1,13 @@
 package main
 
 import (
-	"flag"
 	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/belfry-io/belfry/test/child"
+	"github.com/belfry-io/belfry/test/kit"
 )
 
 // TestMain runs the tests, or is a process of theirs.
@@ -26,8 +26,6 @@ func small(t *testing.T) config {
 	}
 }
 
-var all = flag.Bool("all", false, "test all sorts of runs, and not only the most telling ones")
-
 // TestReturns: clients that come back get what they are due.
 func TestReturns(t *testing.T) {
 	for _, c := range []struct {
@@ -39,7 +37,7 @@ func TestReturns(t *testing.T) {
 		{"without recovery", false, func(cfg *config) { cfg.recovery, cfg.least, cfg.last = false, 0, 2*time.Second }},
 		// Far more of the time than where 95 % are promised.
 		{"a NATS server is killed", false, func(cfg *config) { cfg.faults.nats, cfg.least = true, 0.75 }},
-		{"replaced", true, func(cfg *config) {
+		{"replaced", false, func(cfg *config) {
 			cfg.faults.roll, cfg.drop, cfg.last, cfg.nodes, cfg.clients = true, 0, 2*time.Second, 2, 40
 		}},
 		{"any node for each request", false, func(cfg *config) {
@@ -56,7 +54,7 @@ func TestReturns(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if !c.plain && !*all {
+			if !c.plain && !kit.All() {
 				t.Skip("without -all")
 			}
 			cfg := small(t)
