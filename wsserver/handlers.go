@@ -62,8 +62,8 @@ func (h *handlers) rest() moreHandlers {
 	return *h.more
 }
 
-// on returns the handlers of an event.
-func (h *handlers) on(event string) (own list[Handler]) {
+// appendOn appends the handlers of an event.
+func (h *handlers) appendOn(own list[Handler], event string) list[Handler] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for n := h.named; n != nil; n = n.next {
@@ -198,7 +198,8 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) error {
 	run(s.seat.ns.onAny())
 	run(s.handlers.rest().any)
 	run(s.seat.ns.on(e.name))
-	run(s.handlers.on(e.name))
+	var few [4]*Handler // seldom are there more, and these need no memory
+	run(s.handlers.appendOn(few[:0], e.name))
 	if !handled {
 		s.conn.server.counts.unhandled.Add(1)
 	}

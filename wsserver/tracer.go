@@ -123,7 +123,7 @@ func (s *Socket) receive(e *Event) error {
 		return s.pass(0, &s.life.ctx, e)
 	}
 	h := Handling{Op: "receive"}
-	if ns := s.seat.ns; len(ns.on(e.name))+len(s.handlers.on(e.name)) > 0 {
+	if ns := s.seat.ns; len(ns.on(e.name))+len(s.handlers.appendOn(nil, e.name)) > 0 {
 		h.Event = e.name
 	} else if rest := s.handlers.rest(); len(ns.onAny())+len(rest.any)+len(rest.middlewares) == 0 {
 		return s.pass(0, &s.life.ctx, e)

@@ -246,24 +246,13 @@ func index(text []byte) int {
 	return n
 }
 
-// special holds the bytes that end the plain run of a string.
-var special = func() (t [256]bool) {
-	for c := range 0x20 {
-		t[c] = true
-	}
-	t['"'], t['\\'] = true, true
-	return t
-}()
-
 func (s *scanner) string() error {
 	s.pos++
 	for s.pos < len(s.text) {
-		c := s.text[s.pos]
-		if !special[c] {
-			s.pos++
-			continue
+		if s.pos += Plain(s.text[s.pos:]); s.pos == len(s.text) {
+			break
 		}
-		switch c {
+		switch s.text[s.pos] {
 		case '"':
 			s.pos++
 			return nil

@@ -3,6 +3,8 @@ package msgpack
 import (
 	"math"
 	"strconv"
+
+	"github.com/belfry-io/belfry/adapter/packet"
 )
 
 // room returns text with room for n more bytes. It doubles the text, because append takes many
@@ -37,13 +39,14 @@ func appendFloat(text []byte, f float64) []byte {
 // appendString writes s as a string of JSON.
 func appendString(text, s []byte) []byte {
 	text = append(text, '"')
-	plain := 0
-	for i, c := range s {
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
+	for {
+		plain := packet.Plain(s)
+		if plain == len(s) {
+			break
 		}
-		text = append(room(text, i-plain+len(`\u0000`)), s[plain:i]...)
-		plain = i + 1
+		text = append(room(text, plain+len(`\u0000`)), s[:plain]...)
+		c := s[plain]
+		s = s[plain+1:]
 		switch c {
 		case '"', '\\':
 			text = append(text, '\\', c)
@@ -62,6 +65,6 @@ func appendString(text, s []byte) []byte {
 			text = append(text, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
 		}
 	}
-	text = append(text, s[plain:]...)
+	text = append(text, s...)
 	return append(text, '"')
 }
