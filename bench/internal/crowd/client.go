@@ -184,6 +184,9 @@ func (c *Crowd) packet(cl *client, binary bool, p []byte, now time.Duration) err
 	if c.cfg.Dialect == Centrifuge {
 		return c.replies(cl, p, now)
 	}
+	if binary && c.cfg.Codec == MessagePack {
+		return c.packed(cl, p, now)
+	}
 	if binary {
 		return c.attachment(cl, p, now)
 	}

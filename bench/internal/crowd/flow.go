@@ -201,7 +201,7 @@ func (r *run) prepare() error {
 		if c.cfg.Dialect == Centrifuge {
 			rt.before, rt.after = []byte(inJSON(name)), []byte{}
 		} else {
-			rt.before, rt.after = t.fill(cl, name)
+			rt.before, rt.after = t.fill(cl, name, f.Size)
 		}
 		if rt.after == nil && !f.Binary && f.Kind != Echo {
 			return errors.New("no {payload} in what is emitted: what is received cannot be told")
