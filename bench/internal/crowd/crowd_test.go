@@ -78,6 +78,9 @@ func newCrowd(t *testing.T, cfg Config, sockets int) *Crowd {
 	if err != nil || done.Sockets != sockets || done.Failures != 0 || c.Alive() != sockets {
 		t.Fatalf("got %+v, %v; want %d sockets", done, err, sockets)
 	}
+	if deflates := cfg.Deflate && cfg.Transport != Polling; deflates != (done.Deflated > 0) {
+		t.Errorf("got %+v; does the server compress: %v", done, deflates)
+	}
 	if sockets > 0 && (done.P50 <= 0 || done.P99 < done.P50 || done.Max < done.P99 || done.Elapsed < done.Max) {
 		t.Errorf("got %+v; want times that make sense", done)
 	}
