@@ -199,11 +199,11 @@ func (c *comparison) gather(ctx context.Context, progress io.Writer) error {
 func (c *comparison) ready(ctx context.Context, p peerProgram) error {
 	url := ""
 	if p.Broker != "" {
-		b, err := startBroker(ctx, p.Broker)
+		b, err := startBroker(ctx, p.Broker, 1)
 		if err != nil {
 			return err
 		}
-		url = b.url
+		url = b.urls[0]
 		if err := b.stop(); err != nil {
 			return err
 		}
