@@ -42,7 +42,7 @@ func (s *side) measures(sc *trial) bool {
 		return false
 	case sc.variant != plain && !slices.Contains(s.variants, sc.variant):
 		return false
-	case (s.only == "hop") && !sc.hop:
+	case s.only == "hop" && !sc.hop:
 		return false
 	case s.only == "connect" && !sc.connect, s.only == "traffic" && (sc.connect || sc.join):
 		return false
