@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net/url"
+	"strconv"
 
 	"github.com/belfry-io/belfry/natsadapter/embedded"
 )
@@ -10,6 +12,7 @@ import (
 type brokerConfig struct {
 	Cluster bool   `json:"cluster"` // it may be joined by others
 	Join    string `json:"join"`    // the route of one of them; empty for the first
+	Client  string `json:"client"`  // its URL for clients; empty means a free port
 }
 
 // brokerAddresses are the URLs of a NATS server: for clients, and for other servers if it is of a cluster.
@@ -28,6 +31,15 @@ func newBrokerRole() map[string]handler {
 			}
 			if cfg.Join != "" {
 				config.Routes = []string{cfg.Join}
+			}
+			if cfg.Client != "" {
+				u, err := url.Parse(cfg.Client)
+				if err == nil {
+					config.Port, err = strconv.Atoi(u.Port())
+				}
+				if err != nil {
+					return brokerAddresses{}, err
+				}
 			}
 			s, err := embedded.Start(context.Background(), config)
 			if err != nil {

@@ -21,6 +21,7 @@ var ownContenders = map[string]func(args []string) (address string, err error){
 	"belfry": serveBelfry,
 	"epoll":  serveEpoll,
 	"hijack": serveHijack,
+	"nats":   serveBounce,
 }
 
 // contend is what a child process does that is a contender: it says where it serves, as those of peers do, and ends with its
@@ -112,6 +113,8 @@ func serveBelfry(args []string) (string, error) {
 	flags := flag.NewFlagSet("belfry", flag.ContinueOnError)
 	flags.StringVar(&cfg.Broker, "broker", "", "")
 	flags.BoolVar(&cfg.Deflate, "deflate", false, "")
+	flags.BoolVar(&cfg.Packed, "msgpack", false, "")
+	flags.StringVar(&cfg.Certificate, "tls", "", "")
 	flags.BoolVar(&cfg.Recovery, "recovery", false, "")
 	if err := flags.Parse(args); err != nil {
 		return "", err

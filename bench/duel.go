@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -19,6 +19,7 @@ type duel struct {
 	trial  *trial
 	side   *side
 	broker *broker // nil without one
+	cert   string  // folder of a certificate; empty without TLS
 	nodes  []*contender
 	crowd  *process
 	run    result.Run
@@ -44,15 +45,26 @@ func measureSide(ctx context.Context, sc *trial, s *side, duration, rest time.Du
 
 // start starts everything, with nobody connected.
 func (d *duel) start() (err error) {
-	url := ""
 	if d.side.broker != "" {
-		if d.broker, err = startBroker(d.ctx, d.side.broker); err != nil {
+		servers := 1
+		if d.trial.outage {
+			servers = d.trial.nodes
+		}
+		if d.broker, err = startBroker(d.ctx, d.side.broker, servers); err != nil {
 			return err
 		}
-		url = d.broker.url
 	}
-	for range d.trial.nodes {
-		command, err := d.side.command(d.ctx, url, d.trial.variant)
+	if d.trial.variant == secure {
+		if d.cert, err = makeCertificate(); err != nil {
+			return err
+		}
+	}
+	for i := range d.trial.nodes {
+		url := ""
+		if d.broker != nil {
+			url = d.broker.urls[i%len(d.broker.urls)]
+		}
+		command, err := d.side.command(d.ctx, url, d.trial.variant.flags(d.cert)...)
 		if err != nil {
 			return err
 		}
@@ -62,19 +74,27 @@ func (d *duel) start() (err error) {
 		}
 		d.nodes = append(d.nodes, c)
 	}
-	if d.crowd, err = startProcess(d.ctx, "crowd"); err != nil {
+	if d.crowd, err = startProcess(d.ctx, cmp.Or(d.side.clients, "crowd")); err != nil {
 		return err
 	}
 	cfg := crowd.Config{
-		URLs: d.urls(d.trial.from), Dialect: d.side.dialect, Transport: d.trial.transport, Deflate: d.trial.variant == deflate,
+		URLs: d.urls(d.trial.from), Dialect: d.side.dialect, Transport: d.trial.transport,
+		Deflate: d.trial.variant == deflate, Insecure: d.trial.variant == secure,
+	}
+	if d.trial.variant == packed {
+		cfg.Codec = crowd.MessagePack
 	}
 	return d.crowd.call("start", cfg, nil, 0)
 }
 
 // urls are those of the nodes from one of them on.
 func (d *duel) urls(from int) (all []string) {
+	scheme := "http://"
+	if d.cert != "" {
+		scheme = "https://"
+	}
 	for _, n := range d.nodes[from:] {
-		all = append(all, "http://"+n.address)
+		all = append(all, scheme+n.address)
 	}
 	return all
 }
@@ -94,6 +114,9 @@ func (d *duel) stop() error {
 	if d.broker != nil {
 		errs = append(errs, d.broker.stop())
 	}
+	if d.cert != "" {
+		errs = append(errs, os.RemoveAll(d.cert))
+	}
 	return errors.Join(errs...)
 }
 
@@ -101,6 +124,9 @@ func (d *duel) stop() error {
 func (d *duel) connect(sockets int) (made crowd.Connects, err error) {
 	if err := d.crowd.call("connect", sockets, &made, 5*time.Minute); err != nil {
 		return made, err
+	}
+	if d.trial.variant == deflate && made.Deflated < made.Sockets {
+		return made, fmt.Errorf("the server has agreed to permessage-deflate with %d of %d clients", made.Deflated, made.Sockets)
 	}
 	return made, failed("connect", made)
 }
@@ -134,7 +160,7 @@ func (d *duel) connects(rest time.Duration) error {
 	if _, err := d.connect(firstSockets); err != nil {
 		return err
 	}
-	if err := d.pause(time.Second); err != nil {
+	if err := d.pause(min(time.Second, rest)); err != nil {
 		return err
 	}
 	before, err := d.memory()
@@ -199,13 +225,16 @@ func (d *duel) joins() error {
 
 // traffic measures a flow.
 func (d *duel) traffic(duration time.Duration) error {
-	sc, flow := d.trial, d.trial.flow
+	sc, flow, rooms := d.trial, d.trial.flow, d.trial.rooms
 	if _, err := d.connect(sc.sockets); err != nil {
 		return err
 	}
-	if sc.rooms > 0 {
+	if d.side.dialect == crowd.Centrifuge && flow.Kind == crowd.Private {
+		rooms = sc.sockets // a channel for each, since an id is none
+	}
+	if rooms > 0 {
 		var made crowd.Joins
-		if err := d.crowd.call("join", crowd.Join{Rooms: sc.rooms}, &made, 5*time.Minute); err != nil {
+		if err := d.crowd.call("join", crowd.Join{Rooms: rooms}, &made, 5*time.Minute); err != nil {
 			return err
 		}
 		if err := failed("join", made); err != nil {
@@ -213,7 +242,7 @@ func (d *duel) traffic(duration time.Duration) error {
 		}
 	}
 	if sc.from > 0 { // those who publish are elsewhere
-		if err := d.crowd.call("use", d.urls(0)[:sc.from], nil, 0); err != nil {
+		if err := d.crowd.call("use", d.urls(0)[:1], nil, 0); err != nil {
 			return err
 		}
 		if _, err := d.connect(flow.Senders); err != nil {
@@ -223,7 +252,7 @@ func (d *duel) traffic(duration time.Duration) error {
 	}
 	if d.side.broker != "" {
 		// Peers do not say when a join is known on all nodes: what is published in the first moments may be lost.
-		if err := d.pause(time.Second); err != nil {
+		if err := d.pause(min(time.Second, 2*duration)); err != nil {
 			return err
 		}
 	}
@@ -233,7 +262,12 @@ func (d *duel) traffic(duration time.Duration) error {
 		return err
 	}
 	flow.Duration = duration
-	used, err := d.used(func() error { return d.crowd.call("run", flow, &got, flow.Duration) })
+	measure := func() error { return d.crowd.call("run", flow, &got, flow.Duration) }
+	if sc.outage {
+		flow.Duration, flow.Stall = outageParts*duration, max(2*duration, shortStall)
+		measure = func() error { return d.outage(duration, flow, &got) }
+	}
+	used, err := d.used(measure)
 	if err != nil {
 		return err
 	}
@@ -243,13 +277,40 @@ func (d *duel) traffic(duration time.Duration) error {
 	}
 	d.judge(got, used)
 	d.run.Faults = map[string]int{"missing": wrong.Missing, "doubled": wrong.Doubled, "reordered": wrong.Reordered, "malformed": wrong.Malformed}
-	if got.Stalled {
+	if sc.outage { // what is missing is what is measured
+		delete(d.run.Faults, "missing")
+		v := d.run.Values
+		v["outage_s"], v["lost"] = got.Silence.Seconds(), float64(wrong.Missing)
+		v["doubled"], v["reordered"] = float64(wrong.Doubled), float64(wrong.Reordered)
+	} else if got.Stalled {
 		d.note("nothing came any more, and the run was given up")
 	}
 	if got.Lost > 0 {
 		d.note("%d clients lost their connection", got.Lost)
 	}
 	return nil
+}
+
+const (
+	outageParts = 4               // of a flow: the broker is killed after the first, and is back after the second
+	shortStall  = 3 * time.Second // what has not come then is lost
+)
+
+// outage measures a flow while the broker is killed, and started again.
+func (d *duel) outage(part time.Duration, flow crowd.Flow, got *crowd.Result) error {
+	ended := make(chan error, 1)
+	go func() { ended <- d.crowd.call("run", flow, got, flow.Duration) }()
+	err := d.pause(part)
+	if err == nil {
+		err = d.broker.kill()
+	}
+	if err == nil {
+		err = d.pause(part)
+	}
+	if err == nil {
+		err = d.broker.revive()
+	}
+	return errors.Join(<-ended, err)
 }
 
 // judge takes the figures of a flow.
@@ -265,6 +326,11 @@ func (d *duel) judge(got crowd.Result, used use) {
 	if d.broker != nil {
 		v["broker_cpu_us"] = micros(used.broker) / n
 	}
+	if from := d.trial.from; from > 1 {
+		v["publisher_us"] = micros(used.nodes[0]) / n
+		v["bystander_us"] = micros(sum(used.nodes[1:from])) / n
+		v["member_us"] = micros(sum(used.nodes[from:])) / n
+	}
 	if got.Late > got.Publishes/100 {
 		d.note("%d of %d publishes were written late: the load was the limit, or the machine was busy", got.Late, got.Publishes)
 	}
@@ -279,68 +345,3 @@ func (d *duel) note(format string, args ...any) {
 
 // noise is the share of the processors that other programs may take.
 const noise = 0.1
-
-// use is what was used by whom.
-type use struct {
-	servers, broker, crowd time.Duration
-	others                 float64 // share of all processors
-}
-
-// used measures what is used while something is done.
-func (d *duel) used(do func() error) (u use, err error) {
-	read := func() (u use, busy time.Duration, err error) {
-		for _, n := range d.nodes {
-			c, err := n.cpu()
-			if err != nil {
-				return u, 0, err
-			}
-			u.servers += c.total()
-		}
-		if d.broker != nil {
-			c, err := processCPU(d.broker.pid)
-			if err != nil {
-				return u, 0, err
-			}
-			u.broker = c.total()
-		}
-		c, err := processCPU(d.crowd.cmd.Process.Pid)
-		if err != nil {
-			return u, 0, err
-		}
-		u.crowd = c.total()
-		own, err := processCPU(os.Getpid())
-		if err != nil {
-			return u, 0, err
-		}
-		all, err := machineCPU()
-		return u, all - own.total(), err
-	}
-	before, busyBefore, err := read()
-	if err != nil {
-		return u, err
-	}
-	begun := time.Now()
-	if err := do(); err != nil {
-		return u, err
-	}
-	elapsed := time.Since(begun)
-	after, busyAfter, err := read()
-	u = use{servers: after.servers - before.servers, broker: after.broker - before.broker, crowd: after.crowd - before.crowd}
-	others := busyAfter - busyBefore - u.servers - u.broker - u.crowd
-	u.others = others.Seconds() / elapsed.Seconds() / float64(runtime.NumCPU())
-	return u, err
-}
-
-// memory is what the nodes occupy, in bytes.
-func (d *duel) memory() (bytes int64, err error) {
-	for _, n := range d.nodes {
-		m, err := n.memory()
-		if err != nil {
-			return 0, err
-		}
-		bytes += m.Anonymous
-	}
-	return bytes, nil
-}
-
-func micros(t time.Duration) float64 { return float64(t) / float64(time.Microsecond) }

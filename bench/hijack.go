@@ -1,6 +1,9 @@
 package main
 
-import "net/http"
+import (
+	"flag"
+	"net/http"
+)
 
 // What a floor answers a handshake with: the key is that of the crowd, whose accept (RFC 6455 section 4.2.2) is always the same.
 const (
@@ -10,7 +13,12 @@ const (
 
 // serveHijack is the least that a server on net/http could do for clients that connect: it takes each connection over, and answers
 // the handshake and the CONNECT packet with what is always the same.
-func serveHijack([]string) (string, error) {
+func serveHijack(args []string) (string, error) {
+	flags := flag.NewFlagSet("hijack", flag.ContinueOnError)
+	certificate := flags.String("tls", "", "")
+	if err := flags.Parse(args); err != nil {
+		return "", err
+	}
 	if err := allowFiles(spareFiles); err != nil {
 		return "", err
 	}
@@ -31,5 +39,5 @@ func serveHijack([]string) (string, error) {
 				return
 			}
 		}
-	}))
+	}), *certificate)
 }

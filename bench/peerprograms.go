@@ -122,8 +122,8 @@ func (s *peerShop) close() error {
 
 // command is the command of a peer's server, not started: the caller connects its standard input, with whose
 // end the server ends, its output and errors. broker is the URL of the cluster's broker, empty if p has none.
-// The process ends with ctx at the latest.
-func (s *peerShop) command(ctx context.Context, p peerProgram, broker string) (*exec.Cmd, error) {
+// The process ends with ctx at the latest. more are further flags.
+func (s *peerShop) command(ctx context.Context, p peerProgram, broker string, more ...string) (*exec.Cmd, error) {
 	if (broker == "") != (p.Broker == "") {
 		return nil, fmt.Errorf("%s: got the broker %q, and its kind is %q", p.Name, broker, p.Broker)
 	}
@@ -136,7 +136,7 @@ func (s *peerShop) command(ctx context.Context, p peerProgram, broker string) (*
 		if broker != "" {
 			args = append(args, "-"+p.Broker, broker)
 		}
-		return exec.CommandContext(ctx, path, args...), nil
+		return exec.CommandContext(ctx, path, append(args, more...)...), nil
 	}
 	dir, err := s.node.once(func() (string, error) { return s.install(ctx) })
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *peerShop) command(ctx context.Context, p peerProgram, broker string) (*
 	if broker != "" {
 		args = append(args, "--broker", broker)
 	}
-	cmd := exec.CommandContext(ctx, "node", args...)
+	cmd := exec.CommandContext(ctx, "node", append(args, more...)...)
 	cmd.Env = append(cmd.Environ(), "NODE_ENV=production")
 	return cmd, nil
 }

@@ -262,7 +262,7 @@ func TestRedisFails(t *testing.T) {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\necho no room for $2\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, err := tryRedis(t.Context(), path)
+	_, err := tryRedis(t.Context(), path, "127.0.0.1:0")
 	if err == nil || !strings.Contains(err.Error(), "exit status 3: no room for 127.0.0.1") {
 		t.Errorf("got %v, want the status and what it said", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,8 @@ func TestComparison(t *testing.T) {
 	var out, progress strings.Builder
 	args := []string{
 		peersCommand, "-sides", "^(belfry|bare)", "-runs", "1", "-duration", "100ms", "-most", "200", "-rest", "0s", "-out", dir,
-		"-only", "^(echo|room-100|rooms-100x10|slow-100|private|remote-1000|join-10000|connect-10000)$",
+		"-only", "^(echo|room-100|rooms-100x10|slow-100|private|remote-1000|join-10000|connect-10000|connect-tls|echo-msgpack|" +
+			"cluster-hop|away-100x10|broker-killed)$",
 	}
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
@@ -34,6 +36,8 @@ func TestComparison(t *testing.T) {
 	for name, sides := range map[string]string{
 		"echo": traffic, "room-100": traffic, "rooms-100x10": traffic, "private": traffic,
 		"slow-100": "belfry", "remote-1000": "belfry, NATS", "join-10000": "belfry", "connect-10000": "belfry, bare hijack",
+		"connect-tls": "belfry, bare hijack", "echo-msgpack": "belfry", "away-100x10": "belfry, NATS", "broker-killed": "belfry, NATS",
+		"cluster-hop": "belfry, NATS, bare nats.go, a message and its answer",
 	} {
 		sc := f.Scenario(name)
 		if sc == nil {
@@ -45,8 +49,8 @@ func TestComparison(t *testing.T) {
 			got = append(got, row.Side)
 			for _, metric := range sc.Metrics {
 				s, ok := row.Spread(metric)
-				// CPU and memory may be too little to be seen.
-				if little := strings.Contains(metric, "cpu") || metric == "socket_bytes" || metric == "load_busy"; !ok || s.Runs != 1 || s.Least <= 0 && !little {
+				// CPU and memory may be too little to be seen, and what is lost, doubled or out of order should be nothing.
+				if little := strings.HasSuffix(metric, "_us") || slices.Contains([]string{"socket_bytes", "load_busy", "lost", "doubled", "reordered"}, metric); !ok || s.Runs != 1 || s.Least <= 0 && !little {
 					t.Errorf("%s, %s: %s is %v of %d runs", name, row.Side, metric, s, s.Runs)
 				}
 			}

@@ -46,13 +46,14 @@ type none struct{}
 
 // roles are what a child process can be.
 var roles = map[string]func() map[string]handler{
-	"server": newServerRole,
-	"broker": newBrokerRole,
-	"bare":   newBareRole,
-	"load":   newLoadRole,
-	"crowd":  newCrowdRole,
-	"node":   newNodeRole,
-	"client": newClientRole,
+	"server":  newServerRole,
+	"broker":  newBrokerRole,
+	"bare":    newBareRole,
+	"load":    newLoadRole,
+	"crowd":   newCrowdRole,
+	"bouncer": newBouncerRole,
+	"node":    newNodeRole,
+	"client":  newClientRole,
 }
 
 // child runs a role if args, the arguments of the process, name one; it does not return then. The process ends when its standard input

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -37,15 +38,31 @@ func startRedis(ctx context.Context) (*redisServer, error) {
 	}
 	for range 3 { // another process may take the port that was free
 		var r *redisServer
-		if r, err = tryRedis(ctx, path); err == nil || ctx.Err() != nil {
+		if r, err = tryRedis(ctx, path, "127.0.0.1:0"); err == nil || ctx.Err() != nil {
 			return r, err
 		}
 	}
 	return nil, fmt.Errorf("start redis-server: %w", err)
 }
 
-func tryRedis(ctx context.Context, path string) (*redisServer, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// again starts one that has ended at the same address.
+func (r *redisServer) again(ctx context.Context) (*redisServer, error) {
+	if err := r.stop(); err != nil {
+		return r, err
+	}
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return r, err
+	}
+	next, err := tryRedis(ctx, path, strings.TrimPrefix(r.URL, "redis://"))
+	if err != nil {
+		return r, fmt.Errorf("start redis-server again: %w", err)
+	}
+	return next, nil
+}
+
+func tryRedis(ctx context.Context, path, at string) (*redisServer, error) {
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		return nil, err
 	}

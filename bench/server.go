@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"time"
 
 	"github.com/belfry-io/belfry/natsadapter"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/msgpack"
 )
 
 // room is the one that all members join.
@@ -26,6 +28,9 @@ type serverConfig struct {
 
 	Recovery bool `json:"recovery"`
 	Deflate  bool `json:"deflate"` // messages are compressed, for clients that can read them
+	Packed   bool `json:"packed"`  // MessagePack
+
+	Certificate string `json:"certificate"` // folder with cert.pem and key.pem; empty means no TLS
 }
 
 // serverStats is how a server stands. The counts are those since it began.
@@ -104,6 +109,9 @@ func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	if cfg.Deflate {
 		config.Compression.PerMessageDeflate = true
 	}
+	if cfg.Packed {
+		config.Codec = msgpack.Codec{}
+	}
 	if cfg.Broker != "" {
 		config.Adapter = natsadapter.New(natsadapter.Config{URL: cfg.Broker, Cluster: "bench", Logger: log})
 	}
@@ -114,7 +122,7 @@ func serve(cfg serverConfig) (srv *wsserver.Server, address string, err error) {
 	if err := srv.Ready(ctx); err != nil {
 		return nil, "", err
 	}
-	address, err = serveHTTP(srv)
+	address, err = serveHTTP(srv, cfg.Certificate)
 	return srv, address, err
 }
 
@@ -152,14 +160,21 @@ func application(srv *wsserver.Server) {
 	})
 }
 
-// serveHTTP has a handler serve on a free port of the loopback interface until the process ends.
-func serveHTTP(h http.Handler) (address string, err error) {
+// serveHTTP has a handler serve on a free port of the loopback interface until the process ends, over TLS if there is a folder with a
+// certificate.
+func serveHTTP(h http.Handler, certificate string) (address string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
+	serve := http.Serve
+	if certificate != "" {
+		serve = func(l net.Listener, h http.Handler) error {
+			return http.ServeTLS(l, h, filepath.Join(certificate, certFile), filepath.Join(certificate, keyFile))
+		}
+	}
 	go func() {
-		if err := http.Serve(listener, h); !errors.Is(err, net.ErrClosed) {
+		if err := serve(listener, h); !errors.Is(err, net.ErrClosed) {
 			fmt.Fprintln(os.Stderr, "bench: server:", err)
 			os.Exit(1)
 		}

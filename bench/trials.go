@@ -11,11 +11,13 @@ type trial struct {
 	name, title, text string
 	basic             bool // of those that are run without -all
 	nodes             int  // of a side
-	from              int  // all clients of the room are on the nodes after so many; those before have the publishers
+	from              int  // clients of rooms are on the nodes after so many; the first has the publishers, others before have nobody
 	sockets           int
 	rooms             int  // each socket is in one; 0 means none
 	join              bool // what is measured is joining them
 	connect           bool // what is measured is connecting the sockets, and the memory that they take
+	hop               bool // one message from node to node, which a floor of its own can do
+	outage            bool // the broker is killed
 	flow              crowd.Flow
 	transport         string
 	variant           variant // of the sides that have it; others are not measured
@@ -27,7 +29,9 @@ type variant string
 
 const (
 	plain   variant = ""
-	deflate variant = "deflate"
+	deflate variant = "deflate" // permessage-deflate, which the server must agree to
+	packed  variant = "msgpack" // MessagePack
+	secure  variant = "tls"     // TLS in the process
 )
 
 // The metrics of scenarios, the most telling first.
@@ -36,6 +40,9 @@ var (
 	clusterMetrics = []string{"deliveries_s", "cpu_us", "broker_cpu_us", "last50_ms", "last99_ms", "load_busy"}
 	pacedMetrics   = []string{"p50_ms", "p99_ms", "p999_ms", "max_ms", "cpu_us", "deliveries_s", "load_busy"}
 	connectMetrics = []string{"connects_s", "connect_cpu_us", "socket_bytes", "load_busy"}
+	hopMetrics     = []string{"p50_ms", "p99_ms", "p999_ms", "deliveries_s", "cpu_us", "broker_cpu_us", "load_cpu_us"}
+	awayMetrics    = []string{"cpu_us", "publisher_us", "bystander_us", "member_us", "broker_cpu_us", "p50_ms", "p99_ms"}
+	outageMetrics  = []string{"lost", "doubled", "reordered", "outage_s", "p50_ms", "deliveries_s"}
 	joinMetrics    = []string{"joins_s", "join_cpu_us", "join_p99_ms"}
 )
 
@@ -99,6 +106,18 @@ func allTrials() []trial {
 	cluster := clustered(room16("cluster-1000", "A room of 1,000 over 3 nodes, 16 publishes in flight", 1000, 128))
 	remote := clustered(room16("remote-1000", "A room of 1,000 on two nodes, published to from a third", 1000, 128))
 	remote.from = 1
+	hop := clustered(room1("cluster-hop", "A message to one member on another node", 1, 128))
+	hop.from, hop.hop, hop.metrics = 1, true, hopMetrics
+	hop.text = "One at a time, from a client of one node over the broker to a client of another. The floor is a message of a bare nats.go client " +
+		"to another process and its answer: it passes the broker twice, and no socket of a client."
+	away := clustered(paced("away-100x10", "100 rooms of 10 on one node, published to from another; the third has neither", 1000, 100, 500))
+	away.from, away.flow.Senders, away.metrics = 2, 100, awayMetrics
+	away.text = "500 publishes a second. What each node pays for a delivery, the one that has neither members nor publishers too."
+	outage := clustered(paced("broker-killed", "The broker is killed under a room of 300 over 3 nodes", 300, 1, 100))
+	outage.outage, outage.flow.Senders, outage.metrics = true, 1, outageMetrics
+	outage.text = "100 publishes a second by a client of the first node. After a quarter of the time the broker is killed, and started again " +
+		"at the same address after another quarter: of NATS the first node's one of three servers, of Redis the one server, which keeps nothing. " +
+		"Lost is what members did not get. The longest time is that of the member who got nothing for longest."
 	slow := room1000
 	slow.name, slow.title, slow.flow.Slow = "slow-100", "A room of 1,000, of whom 100 do not read", 100
 	binary := room1000
@@ -127,7 +146,11 @@ func allTrials() []trial {
 		},
 		as(echo, "echo-polling", "Echo over HTTP long-polling", plain, "polling"),
 		as(idle, "connect-deflate", "10,000 sockets with permessage-deflate", deflate, ""),
+		as(idle, "connect-msgpack", "10,000 sockets with MessagePack", packed, ""),
+		as(idle, "connect-tls", "10,000 sockets over TLS in the process", secure, ""),
+		as(echo, "echo-msgpack", "Echo with MessagePack", packed, ""),
 		remote,
+		hop, away, outage,
 		clustered(paced("cluster-paced", "A room of 1,000 over 3 nodes, 20 publishes a second", 1000, 1, 20)),
 		{
 			name: "join-10000", title: "10,000 joins: 1,000 sockets join 10 rooms each", nodes: 1, sockets: 1000, rooms: 1000, join: true, metrics: joinMetrics,

@@ -47,6 +47,14 @@ func (c *Crowd) sendCommand(rt *route, number int) {
 	c.scratch = p
 }
 
+// ownRoom is the channel of a client that nobody else has subscribed to; empty if there is none.
+func (cl *client) ownRoom() string {
+	if cl.room == nil || len(cl.room.members) != 1 {
+		return ""
+	}
+	return cl.room.name
+}
+
 // channel is what the room of a route is called, between quotes.
 func (r *route) channel() []byte { return r.before }
 

@@ -121,19 +121,18 @@ func TestCentrifuge(t *testing.T) {
 		t.Errorf("got %d answers to pings, want %d", got, sockets)
 	}
 	for _, f := range []Flow{
-		{Kind: Private, InFlight: 1, Publishes: 1}, {Kind: Room, Binary: true, InFlight: 1, Publishes: 1},
+		{Kind: Private, InFlight: 1, Publishes: 1}, // they share rooms
+		{Kind: Room, Binary: true, InFlight: 1, Publishes: 1},
 	} {
 		if _, err := c.Run(within(t), f); err == nil {
 			t.Errorf("%+v: got no error", f)
 		}
 	}
-	done, err := c.Join(within(t), Join{Rooms: 1})
-	if err != nil || done.Failures != 0 { // room-0-2
-		t.Errorf("got %+v, %v", done, err)
-	}
+	join(t, c, Join{Rooms: sockets}, sockets) // room-0-2 and so on, one for each
+	check(t, c, runFlow(t, c, Flow{Kind: Private, InFlight: 5, Publishes: 40}), 40, 40)
 
 	refused := newCrowd(t, cfg, 3)
-	done, err = refused.Join(within(t), Join{Rooms: 3})
+	done, err := refused.Join(within(t), Join{Rooms: 3})
 	if err != nil || done.Failures != 1 || done.Why["refused: permission denied (code 103)"] != 1 {
 		t.Errorf("got %+v, %v; want one refused", done, err)
 	}

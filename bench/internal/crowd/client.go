@@ -37,6 +37,7 @@ type client struct {
 	out    []byte // to be written
 	dirty  bool   // in the crowd's list of those with something to write
 	slow   bool   // does not read
+	shrunk bool   // the server compresses
 
 	index int
 	id    string // of the session that the server has told
@@ -51,6 +52,7 @@ type client struct {
 	acks   int           // the last id of an ack, or of a command
 	echo   *route        // whose answers are acks
 	base   int           // id of the ack of its first publish
+	heard  time.Duration // when the last delivery came
 	from   int           // the first route whose deliveries count: it was slow before
 	binary int           // attachments that are still to come
 	answer int           // id of the ack whose attachments they are; -1 for those of an event
@@ -183,6 +185,9 @@ func (c *Crowd) message(cl *client, first byte, p []byte, now time.Duration) err
 func (c *Crowd) packet(cl *client, binary bool, p []byte, now time.Duration) error {
 	if c.cfg.Dialect == Centrifuge {
 		return c.replies(cl, p, now)
+	}
+	if binary && c.cfg.Codec == MessagePack {
+		return c.packed(cl, p, now)
 	}
 	if binary {
 		return c.attachment(cl, p, now)

@@ -42,6 +42,7 @@ type Config struct {
 	Dialect   Dialect         // "" is SocketIO
 	Transport string          // "" is WebSocket
 	Namespace string          // of Socket.IO; "" is "/"
+	Codec     string          // of Socket.IO: "" is its own, or MessagePack
 	Auth      json.RawMessage `json:",omitempty"` // of Socket.IO's CONNECT, or centrifuge's connect: its data
 	Header    http.Header     // of each request
 	AtOnce    int             // connects under way at a time; 0 is 64
@@ -100,6 +101,9 @@ func New(cfg Config) (*Crowd, error) {
 		return nil, errors.New("AtOnce and Rate must not be negative")
 	case len(cfg.Auth) > 0 && !json.Valid(cfg.Auth):
 		return nil, fmt.Errorf("auth %.100q is not JSON", cfg.Auth)
+	}
+	if err := checkCodec(cfg); err != nil {
+		return nil, err
 	}
 	c := &Crowd{cfg: cfg, epoch: time.Now(), buf: make([]byte, bufferSize), known: addresses{}}
 	if err := c.Use(cfg.URLs...); err != nil {

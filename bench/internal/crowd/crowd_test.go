@@ -10,6 +10,7 @@ import (
 
 	"github.com/belfry-io/belfry/test/leak"
 	"github.com/belfry-io/belfry/wsserver"
+	"github.com/belfry-io/belfry/wsserver/msgpack"
 )
 
 func TestMain(m *testing.M) { leak.Main(m, "bench/internal/crowd") }
@@ -77,6 +78,9 @@ func newCrowd(t *testing.T, cfg Config, sockets int) *Crowd {
 	if err != nil || done.Sockets != sockets || done.Failures != 0 || c.Alive() != sockets {
 		t.Fatalf("got %+v, %v; want %d sockets", done, err, sockets)
 	}
+	if deflates := cfg.Deflate && cfg.Transport != Polling; deflates != (done.Deflated > 0) {
+		t.Errorf("got %+v; does the server compress: %v", done, deflates)
+	}
 	if sockets > 0 && (done.P50 <= 0 || done.P99 < done.P50 || done.Max < done.P99 || done.Elapsed < done.Max) {
 		t.Errorf("got %+v; want times that make sense", done)
 	}
@@ -138,6 +142,10 @@ var ways = []struct {
 		name: "deflate", config: Config{Deflate: true},
 		server: wsserver.Config{Compression: wsserver.Compression{PerMessageDeflate: true, Threshold: 1}},
 	},
+	{
+		name: "MessagePack", config: Config{Codec: MessagePack, Auth: []byte(`{"a":[1,null,true,"x"]}`)},
+		server: wsserver.Config{Codec: msgpack.Codec{}},
+	},
 }
 
 // Each kind of flow counts each publish and each delivery, in a closed loop and at a rate.
@@ -161,7 +169,7 @@ func TestFlows(t *testing.T) {
 			{"nobody knows who", Flow{Kind: Room, Rate: 500, Receivers: -1}, publishes * sockets / rooms},
 			{"private", Flow{Kind: Private, InFlight: 4}, publishes},
 		} {
-			if kind.flow.Size > 100_000 && (way.secure || way.config.Deflate) {
+			if kind.flow.Size > 100_000 && (way.secure || way.config.Deflate || way.config.Codec != "") {
 				continue // it takes long, and shows nothing new
 			}
 			t.Run(way.name+"/"+kind.name, func(t *testing.T) {
@@ -240,11 +248,11 @@ func TestUse(t *testing.T) {
 
 // Binary payloads go as attachments, both ways.
 func TestBinary(t *testing.T) {
-	for _, way := range ways[:3] {
+	for _, way := range append(ways[:3:3], ways[len(ways)-1]) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := way.config
-			srv := wsserver.New(wsserver.Config{})
+			srv := wsserver.New(way.server)
 			srv.OnConnect(func(_ context.Context, s *wsserver.Socket) error {
 				wsserver.OnAck(s, "join", func(ctx context.Context, _ *wsserver.Socket, name string) (string, error) {
 					return "", s.Join(ctx, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +171,30 @@ func TestOtherAcks(t *testing.T) {
 	c := newCrowd(t, Config{URLs: []string{serve(t, srv, false)}}, 3)
 	r := runFlow(t, c, Flow{Kind: Echo, InFlight: 2, Publishes: 10, Emit: []any{"save", "{id} {socket} {payload}"}})
 	check(t, c, r, 10, 10)
+}
+
+// The longest silence counts from the beginning, and until the last publish was due if nothing comes any more.
+func TestSilence(t *testing.T) {
+	for lost, least := range map[int64]time.Duration{20: 200 * time.Millisecond, 40: 400 * time.Millisecond} {
+		t.Run(least.String(), func(t *testing.T) {
+			t.Parallel()
+			var count atomic.Int64
+			url := newServer(t, false, wsserver.Config{}, func(ctx context.Context, s *wsserver.Socket, room, data string) error {
+				if count.Add(1) <= lost {
+					return nil
+				}
+				return toRoom(ctx, s, room, data)
+			})
+			c := newCrowd(t, Config{URLs: []string{url}}, 2)
+			join(t, c, Join{}, 2)
+			f := Flow{Kind: Room, Rate: 100, Duration: 400 * time.Millisecond, Stall: time.Second}
+			r, err := c.Run(within(t), f)
+			missing := c.Check().Missing
+			if err != nil || r.Publishes == 40 && missing != 2*int(lost) || r.Silence < least {
+				t.Errorf("got %+v, %v, %d missing; want %d, and a silence of %v", r, err, missing, 2*lost, least)
+			}
+		})
+	}
 }
 
 // Slow members do not count; the others have everything.

@@ -67,8 +67,10 @@ type Result struct {
 	P999 time.Duration `json:"p999_ns"`
 	Max  time.Duration `json:"max_ns"`
 	// Of publishes: until the last receiver had it.
-	Last50  time.Duration  `json:"last50_ns"`
-	Last99  time.Duration  `json:"last99_ns"`
+	Last50 time.Duration `json:"last50_ns"`
+	Last99 time.Duration `json:"last99_ns"`
+	// Of flows with a Rate: the longest time in which a receiver that is known got nothing.
+	Silence time.Duration  `json:"silence_ns"`
 	Late    int            `json:"late"`    // publishes written more than 10 ms after they were due
 	Busy    float64        `json:"busy"`    // share of the time in which the loop, or all processors, worked
 	Stalled bool           `json:"stalled"` // given up
@@ -107,8 +109,6 @@ func (f *Flow) check(cfg Config) error {
 		return fmt.Errorf("no kind of flow %q: want echo, room, private or quiet", f.Kind)
 	}
 	switch {
-	case cfg.Dialect == Centrifuge && f.Kind == Private:
-		return errors.New("centrifuge has no private messages: use rooms of one")
 	case cfg.Dialect == Centrifuge && f.Binary:
 		return errors.New("the JSON protocol of centrifuge has no binary payloads")
 	case (f.InFlight > 0) == (f.Rate > 0):
@@ -198,10 +198,13 @@ func (r *run) prepare() error {
 			id: first + i, sender: cl, run: r, template: t, filler: c.filler[:f.Size-MinSize],
 		}
 		name := c.aim(rt, i, f)
+		if name == "" && f.Kind == Private {
+			return errors.New("clients of centrifuge get private messages in a room of their own: Join as many rooms")
+		}
 		if c.cfg.Dialect == Centrifuge {
 			rt.before, rt.after = []byte(inJSON(name)), []byte{}
 		} else {
-			rt.before, rt.after = t.fill(cl, name)
+			rt.before, rt.after = t.fill(cl, name, f.Size)
 		}
 		if rt.after == nil && !f.Binary && f.Kind != Echo {
 			return errors.New("no {payload} in what is emitted: what is received cannot be told")
@@ -223,6 +226,9 @@ func (c *Crowd) aim(rt *route, i int, f Flow) (name string) {
 	case Private:
 		rt.alone = c.clients[(rt.sender.index+1)%len(c.clients)]
 		name = rt.alone.id
+		if c.cfg.Dialect == Centrifuge {
+			name = rt.alone.ownRoom()
+		}
 	case Room:
 		rm := rt.sender.room
 		if rm == nil && len(c.rooms) > 0 {

@@ -11,6 +11,7 @@ import (
 // Connects is what became of clients that connected.
 type Connects struct {
 	Sockets  int            `json:"sockets"`    // that have; without Failures
+	Deflated int            `json:"deflated"`   // of these, whose server has agreed to permessage-deflate
 	Elapsed  time.Duration  `json:"elapsed_ns"` // of all together
 	P50      time.Duration  `json:"p50_ns"`     // of each, from its beginning
 	P99      time.Duration  `json:"p99_ns"`
@@ -193,6 +194,11 @@ func (c *Crowd) Connect(ctx context.Context, sockets int) (Connects, error) {
 	})
 	for i, cl := range c.clients {
 		cl.index = i
+	}
+	for _, cl := range p.clients {
+		if cl.state == alive && cl.shrunk {
+			done.Deflated++
+		}
 	}
 	return done, err
 }

@@ -26,6 +26,7 @@ type run struct {
 	turn       int // of routes
 	deliveries int
 	late       int
+	silence    time.Duration // of any receiver
 	lost       int
 	why        reasons
 	waited     time.Duration // of the loop before
@@ -108,6 +109,13 @@ func (r *run) end() {
 	}
 	r.waited = c.waited - r.waited
 	r.busy = cpuTime() - r.busy
+	for _, rt := range r.routes {
+		for _, cl := range rt.receivers() {
+			if cl.heeds(rt) && r.flow.Duration > 0 {
+				r.hear(cl, max(cl.heard, min(c.now(), r.begun+r.flow.Duration)))
+			}
+		}
+	}
 	for _, rt := range r.routes { // what comes now is checked, but no part of the run
 		rt.flights, rt.base, rt.head = nil, rt.next, 0
 	}
@@ -250,7 +258,14 @@ func (c *Crowd) deliver(cl *client, id, number int, after []byte, now time.Durat
 	if rt.run.over {
 		return
 	}
+	rt.run.hear(cl, now)
 	rt.run.received(rt, number, first, now)
+}
+
+// hear notes how long a client had heard nothing, until now.
+func (r *run) hear(cl *client, now time.Duration) {
+	r.silence = max(r.silence, now-max(cl.heard, r.begun))
+	cl.heard = now
 }
 
 // received notes a delivery.
@@ -329,6 +344,9 @@ func (r *run) result() Result {
 		P999: r.each.quantile(0.999), Max: r.each.max,
 		Last50: r.last.quantile(0.5), Last99: r.last.quantile(0.99),
 		Late: r.late, Stalled: r.stalled, Lost: r.lost, Why: r.why,
+	}
+	if r.flow.Rate > 0 {
+		res.Silence = r.silence
 	}
 	if r.span > 0 {
 		if raw(r.crowd.cfg, r.crowd.targets[0]) {

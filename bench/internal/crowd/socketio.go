@@ -18,6 +18,10 @@ func (c *Crowd) socketio(cl *client, p []byte, now time.Duration) error {
 		return fmt.Errorf("not a packet of Socket.IO: %.100q", p)
 	case len(p) > 0 && p[0] == '0' && cl.state == opening:
 		cl.state = asking
+		if c.cfg.Codec == MessagePack {
+			c.send(cl, true, packedConnect(c.cfg.Namespace, c.cfg.Auth))
+			return nil
+		}
 		p := []byte("40")
 		if c.cfg.Namespace != "/" {
 			p = append(append(p, c.cfg.Namespace...), ',')
@@ -176,12 +180,16 @@ func (c *Crowd) sendJoin(cl *client, t template, ack, own bool) error {
 		c.sendSubscribe(cl)
 		return nil
 	}
-	args, _ := t.fill(cl, cl.room.name)
+	args, _ := t.fill(cl, cl.room.name, 0)
 	id := cl.asked
 	if !ack {
 		id = -1
 	}
-	c.send(cl, false, append(t.appendHead(nil, id), args...))
+	if t.packed {
+		c.send(cl, true, appendPackedID(append(appendPackedHead(nil, id), args...), id))
+	} else {
+		c.send(cl, false, append(t.appendHead(nil, id), args...))
+	}
 	if !ack {
 		c.phase.finish(cl, nil)
 	}
@@ -209,7 +217,18 @@ func (c *Crowd) sendPublish(rt *route, number int) {
 		cl.acks++
 		id = cl.acks
 	}
-	p := append(rt.template.appendHead(c.scratch[:0], id), rt.before...)
+	p := c.scratch[:0]
+	if rt.template.packed {
+		p = append(appendPackedHead(p, id), rt.before...)
+		if rt.after != nil {
+			p = append(appendPayload(p, rt.id, number, rt.filler), rt.after...)
+		}
+		p = appendPackedID(p, id)
+		c.send(cl, true, p)
+		c.scratch = p
+		return
+	}
+	p = append(rt.template.appendHead(p, id), rt.before...)
 	if rt.template.binary {
 		c.send(cl, false, p)
 		p = appendPayload(p[:0], rt.id, number, rt.filler)

@@ -14,6 +14,7 @@ type template struct {
 	namespace string // as packets have it
 	args      []byte // JSON of event and arguments
 	binary    bool   // the payload is an attachment
+	packed    bool   // packets are MessagePack
 }
 
 // payloadGap is where the payload goes.
@@ -35,6 +36,10 @@ func newTemplate(emit []any, cfg Config, binary bool) (template, error) {
 		return template{}, err
 	}
 	t := template{args: bytes.TrimSpace(b.Bytes()), binary: binary}
+	if cfg.Codec == MessagePack {
+		t.packed, t.namespace = true, cfg.Namespace
+		return t, nil
+	}
 	if binary {
 		const placeholder = `{"_placeholder":true,"num":0}`
 		t.args = bytes.Replace(t.args, []byte(`"`+payloadGap+`"`), []byte(placeholder), 1)
@@ -45,12 +50,15 @@ func newTemplate(emit []any, cfg Config, binary bool) (template, error) {
 	return t, nil
 }
 
-// fill fills all gaps but that of the payload, at which it cuts the arguments in two; the second is nil if
-// there is none.
-func (t template) fill(cl *client, room string) (before, after []byte) {
+// fill fills all gaps but that of the payload of a size, at which it cuts the arguments in two; the second
+// is nil if there is none.
+func (t template) fill(cl *client, room string, size int) (before, after []byte) {
 	filled := strings.NewReplacer(
 		"{room}", inJSON(room), "{id}", inJSON(cl.id), "{socket}", strconv.Itoa(cl.index),
 	).Replace(string(t.args))
+	if t.packed {
+		return t.pack(filled, size)
+	}
 	first, second, found := strings.Cut(filled, payloadGap)
 	if !found {
 		return []byte(first), nil

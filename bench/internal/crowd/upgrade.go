@@ -56,6 +56,7 @@ func (c *Crowd) upgraded(cl *client, p []byte) (rest []byte, done bool, err erro
 	case !strings.Contains(string(head), handshakeAnswer):
 		return nil, false, refused("the answer to the handshake does not accept it")
 	}
+	cl.shrunk = strings.Contains(string(head), "permessage-deflate")
 	c.opened(cl)
 	return rest, true, nil
 }

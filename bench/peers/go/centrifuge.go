@@ -13,7 +13,7 @@ const maxMessage = 1 << 20
 
 // newCentrifuge is a server of github.com/centrifugal/centrifuge. Clients may subscribe to every channel and
 // publish to it; the RPC "echo" answers with its data.
-func newCentrifuge(redis string) (http.Handler, error) {
+func newCentrifuge(redis string, deflate bool) (http.Handler, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return nil, err
@@ -54,6 +54,7 @@ func newCentrifuge(redis string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		MessageSizeLimit: maxMessage,
+		Compression:      deflate,
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}))
 	return mux, nil

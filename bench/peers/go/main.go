@@ -1,8 +1,9 @@
 // Peers are servers in Go that belfry's benchmark compares belfry with (see ../README.md).
 //
-//	go build -o peers . && ./peers -side zishang
-//	./peers -side centrifuge [-redis URL]
+//	go build -o peers . && ./peers -side zishang [-deflate] [-tls DIR]
+//	./peers -side centrifuge [-redis URL] [-deflate] [-tls DIR]
 //
+// DIR has cert.pem and key.pem.
 // A server prints its address when it serves, and ends when its standard input does, or on SIGTERM.
 package main
 
@@ -16,14 +17,15 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 )
 
 // sides are the servers. Each gives what serves its clients; redis is the URL of a Redis server, empty for
-// a node that is alone.
-var sides = map[string]func(redis string) (http.Handler, error){
+// a node that is alone; deflate has it agree to permessage-deflate.
+var sides = map[string]func(redis string, deflate bool) (http.Handler, error){
 	"zishang":    newZishang,
 	"centrifuge": newCentrifuge,
 }
@@ -32,27 +34,29 @@ func main() {
 	names := strings.Join(slices.Sorted(maps.Keys(sides)), ", ")
 	side := flag.String("side", "", "which server: "+names)
 	redis := flag.String("redis", "", "the `URL` of the Redis server of the cluster")
+	deflate := flag.Bool("deflate", false, "compress messages")
+	dir := flag.String("tls", "", "the `folder` of the certificate; without it there is no TLS")
 	flag.Parse()
 	begin, ok := sides[*side]
 	if !ok || flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "peers: want -side, one of %s, and nothing but flags\n", names)
 		os.Exit(2)
 	}
-	if err := serve(begin, *redis); err != nil {
+	if err := serve(func() (http.Handler, error) { return begin(*redis, *deflate) }, *dir); err != nil {
 		fmt.Fprintf(os.Stderr, "peers: %s: %v\n", *side, err)
 		os.Exit(1)
 	}
 }
 
 // serve serves clients until standard input ends, or SIGTERM comes.
-func serve(begin func(redis string) (http.Handler, error), redis string) error {
+func serve(begin func() (http.Handler, error), certificate string) error {
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM)
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		end <- syscall.SIGTERM
 	}()
-	h, err := begin(redis)
+	h, err := begin()
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,13 @@ func serve(begin func(redis string) (http.Handler, error), redis string) error {
 		return err
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- http.Serve(l, h) }()
+	go func() {
+		if certificate == "" {
+			failed <- http.Serve(l, h)
+			return
+		}
+		failed <- http.ServeTLS(l, h, filepath.Join(certificate, "cert.pem"), filepath.Join(certificate, "key.pem"))
+	}()
 	serves := struct {
 		Address string `json:"address"`
 	}{l.Addr().String()}

@@ -10,12 +10,15 @@ import (
 )
 
 // newZishang is a server of github.com/zishang520/socket.io.
-func newZishang(redis string) (http.Handler, error) {
+func newZishang(redis string, deflate bool) (http.Handler, error) {
 	if redis != "" {
 		return nil, errors.New("it has no Redis adapter here: its module is not to be had (see README.md)")
 	}
 	opts := socket.DefaultServerOptions()
 	opts.SetCors(&types.Cors{Origin: "*"})
+	if deflate {
+		opts.SetPerMessageDeflate(&types.PerMessageDeflate{Threshold: 1024}) // socket.io's default
+	}
 	server := socket.NewServer(nil, opts)
 	err := server.On("connection", func(clients ...any) {
 		client := clients[0].(*socket.Socket)

@@ -1,9 +1,13 @@
 // A Socket.IO server with the adapter that it is asked for: a side of belfry's benchmark (see ../README.md).
 //
-//	node server.mjs --adapter memory|redis|sharded|streams|nats [--broker URL]
+//	node server.mjs --adapter memory|redis|sharded|streams|nats [--broker URL] [--deflate] [--msgpack] [--tls DIR]
 //
+// DIR has cert.pem and key.pem.
 // It prints its address when it serves, and ends when its standard input does, or on SIGTERM.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecure } from "node:https";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdapter as createNATS } from "@mickl/socket.io-nats-adapter";
 import { createAdapter as createRedis, createShardedAdapter } from "@socket.io/redis-adapter";
@@ -11,6 +15,7 @@ import { createAdapter as createStreams } from "@socket.io/redis-streams-adapter
 import { connect } from "nats";
 import { createClient } from "redis";
 import { Server } from "socket.io";
+import parser from "socket.io-msgpack-parser";
 
 // adapters begin with the address of a broker. Each gives what socket.io takes as its adapter, and a promise
 // of the broker's answer to what the adapter has asked until then: its first subscriptions hold after it.
@@ -47,7 +52,12 @@ function fail(err) {
 }
 
 async function serve() {
-	const { values } = parseArgs({ options: { adapter: { type: "string", default: "memory" }, broker: { type: "string" } } });
+	const { values } = parseArgs({
+		options: {
+			adapter: { type: "string", default: "memory" }, broker: { type: "string" },
+			deflate: { type: "boolean" }, msgpack: { type: "boolean" }, tls: { type: "string" },
+		},
+	});
 	if (!Object.hasOwn(adapters, values.adapter)) {
 		throw new Error(`no adapter "${values.adapter}": want one of ${Object.keys(adapters).join(", ")}`);
 	}
@@ -55,8 +65,12 @@ async function serve() {
 		throw new Error("every adapter but memory needs --broker, the URL of its broker");
 	}
 	const { adapter, subscribed } = await adapters[values.adapter](values.broker);
-	const http = createServer();
-	const io = new Server(http, { cors: { origin: "*" }, ...(adapter && { adapter }) });
+	const file = (name) => readFileSync(join(values.tls, name));
+	const http = values.tls ? createSecure({ cert: file("cert.pem"), key: file("key.pem") }) : createServer();
+	const io = new Server(http, {
+		cors: { origin: "*" },
+		...(adapter && { adapter }), ...(values.deflate && { perMessageDeflate: true }), ...(values.msgpack && { parser }),
+	});
 	io.engine.on("connection", (raw) => (raw.request = null)); // the page "Memory usage" says so
 	io.on("connection", (socket) => {
 		socket.on("join", async (...args) => {
