@@ -37,7 +37,7 @@ type Entry[P any] struct {
 }
 
 // New returns a log that remembers what is not older than keep, and takes up to so many bytes. Those
-// are the payloads, in the size that Fill is told, and what the log itself takes: about 250 for an
+// are the payloads, in the size that Fill is told, and what the log itself takes: about 120 for an
 // entry with a payload of a few words, and as much for a name that no other entry has.
 func New[P any](bytes int, keep time.Duration) *Log[P] {
 	record := int(reflect.TypeFor[record[P]]().Size())
