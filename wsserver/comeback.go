@@ -200,7 +200,7 @@ func (b *comeback) missedIn(rooms *cluster.Rooms) (due []*delivery, why refused)
 	}
 	bytes := 0
 	for _, m := range missed {
-		e := m.Event.(*sentEvent)
+		e := sentEvent(m.Payload)
 		bytes += e.size()
 		d, err := e.again(k.seat.ns, m.Number)
 		if err != nil || bytes > k.owner.srv.cfg.Limits.QueueBytes {

@@ -73,14 +73,16 @@ func (e Emission) emit(p *packet.Packet, event string, args []any) error {
 func (e Emission) queue(encoded packet.Encoded, asks bool) (err error) {
 	s := e.socket
 	if s.conn.server.recovery == nil || asks {
-		m := messages(encoded)
-		m.Volatile, m.NoCompress = e.volatile, e.plain
-		return s.conn.session.Send(engine.NewFrame(m))
+		return s.conn.session.Send(frameOf(encoded, e.volatile, e.plain))
+	}
+	var sent sentEvent
+	if !e.volatile {
+		sent = newSentEvent(encoded, e.plain)
 	}
 	d := solos.Get().(*solo)
 	d.rec, d.session = s.conn.server.recovery, s.conn.session
 	d.encoded, d.volatile, d.plain = encoded, e.volatile, e.plain
-	err = s.seat.ns.rooms.EmitOnly(s.seat.id, e.volatile, d)
+	err = s.seat.ns.rooms.EmitOnly(s.seat.id, sent, d)
 	*d = solo{}
 	solos.Put(d)
 	return err
@@ -99,20 +101,9 @@ type solo struct {
 var solos = sync.Pool{New: func() any { return new(solo) }}
 
 // Place implements [cluster.Recoverable].
-func (d *solo) Place(number uint64) error {
-	e, err := d.rec.withOffset(d.encoded, number, d.volatile)
-	if err == nil {
-		m := messages(e)
-		m.Volatile, m.NoCompress = d.volatile, d.plain
-		d.frame = engine.NewFrame(m)
-	}
+func (d *solo) Place(number uint64) (err error) {
+	d.frame, err = d.rec.placed(d.encoded, number, d.volatile, d.plain)
 	return err
-}
-
-// Kept implements [cluster.Recoverable].
-func (d *solo) Kept() (any, int) {
-	e := &sentEvent{d.encoded, d.plain}
-	return e, e.size()
 }
 
 // Send implements [cluster.Sole].

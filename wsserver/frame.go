@@ -15,4 +15,12 @@ func messages(e packet.Encoded) engine.Messages {
 }
 
 // newFrame makes what goes to clients of a packet, once for however many sockets.
-func newFrame(e packet.Encoded) *engine.Frame { return engine.NewFrame(messages(e)) }
+func newFrame(e packet.Encoded) *engine.Frame { return frameOf(e, false, false) }
+
+// frameOf is newFrame for a packet that may be dropped, or is not to be compressed. It keeps nothing
+// of e.
+func frameOf(e packet.Encoded, volatile, plain bool) *engine.Frame {
+	m := messages(e)
+	m.Volatile, m.NoCompress = volatile, plain
+	return engine.NewFrame(m)
+}

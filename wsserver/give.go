@@ -292,16 +292,14 @@ func (rec *recovery) collect(k *session, o *offeredSession) (bytes int) {
 			missed, _ = rooms.Missed(k.seat.id, horizon)
 		}
 		for i, m := range slices.Backward(missed) {
-			e := m.Event.(*sentEvent)
-			if bytes += e.size(); bytes > rec.srv.cfg.Limits.QueueBytes {
+			if bytes += sentEvent(m.Payload).size(); bytes > rec.srv.cfg.Limits.QueueBytes {
 				o.Whole, o.Floor = false, in.upTo(m.Number)
 				missed = missed[i+1:]
 				break
 			}
 		}
 		for _, m := range missed {
-			e := m.Event.(*sentEvent)
-			o.Events = append(o.Events, movedEvent{m.Origin, m.Key, e.encoded.Text, e.encoded.Attachments, e.plain})
+			o.Events = append(o.Events, sentEvent(m.Payload).moved(m.Origin, m.Key))
 			o.Numbers = append(o.Numbers, in.known(m.Number))
 		}
 	})

@@ -250,22 +250,21 @@ func (rec *recovery) expireOffers(now time.Time) {
 func (rec *recovery) adopt(
 	rooms *cluster.Rooms, k *session, given []movedEvent, own []cluster.Missed, receipts *cluster.Receipts,
 ) (due []*delivery, numbers []uint64) {
-	add := func(origin string, key uint64, e *sentEvent) {
-		rooms.Note(k.seat.id, origin, key, func(number uint64) cluster.Recoverable {
+	add := func(origin string, key uint64, e sentEvent) {
+		rooms.Note(k.seat.id, origin, key, e, func(number uint64) error {
 			d, err := e.again(k.seat.ns, number)
-			if err != nil {
-				return nil
+			if err == nil {
+				due, numbers = append(due, d), append(numbers, number)
 			}
-			due, numbers = append(due, d), append(numbers, number)
-			return d
+			return err
 		})
 	}
 	for _, e := range given {
-		add(e.Origin, e.Key, &sentEvent{packet.Encoded{Text: e.Text, Attachments: e.Attachments}, e.Plain})
+		add(e.Origin, e.Key, newSentEvent(packet.Encoded{Text: e.Text, Attachments: e.Attachments}, e.Plain))
 	}
 	for _, m := range own {
 		if !receipts.Has(m.Origin, m.Key) {
-			add(m.Origin, m.Key, m.Event.(*sentEvent))
+			add(m.Origin, m.Key, m.Payload)
 		}
 	}
 	rooms.SetReceipts(k.seat.id, receipts)

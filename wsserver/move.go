@@ -217,8 +217,7 @@ func (rec *recovery) serveTake(ctx context.Context, _ string, q moveRequest) (a 
 			a.Refused = refusedLogGone
 		}
 		for _, m := range missed {
-			e := m.Event.(*sentEvent)
-			a.Events = append(a.Events, movedEvent{m.Origin, m.Key, e.encoded.Text, e.encoded.Attachments, e.plain})
+			a.Events = append(a.Events, sentEvent(m.Payload).moved(m.Origin, m.Key))
 			a.Numbers = append(a.Numbers, m.Number)
 		}
 		_, a.Rooms, _ = rooms.Session(q.ID)

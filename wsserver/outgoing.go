@@ -66,7 +66,7 @@ func (ns *Namespace) delivery(b []byte, volatile bool) (any, error) {
 	}
 	d.encoded = p.Encoded
 	if d.wantsAck || ns.server.recovery == nil {
-		d.seal(d.encoded)
+		d.frame = frameOf(d.encoded, d.volatile, d.plain)
 	}
 	return d, nil
 }
@@ -76,47 +76,10 @@ func (d *delivery) For(members int) {
 	d.alone = d.ns.server.lull.alone(time.Since(epoch), members, d.frame.Len())
 }
 
-// seal makes the frame of what goes to clients.
-func (d *delivery) seal(e packet.Encoded) {
-	m := messages(e)
-	m.Volatile, m.NoCompress = d.volatile, d.plain
-	d.frame = engine.NewFrame(m)
-}
-
 // Place implements [cluster.Recoverable].
-func (d *delivery) Place(number uint64) error {
-	e, err := d.ns.server.recovery.withOffset(d.encoded, number, d.volatile)
-	if err == nil {
-		d.seal(e)
-	}
+func (d *delivery) Place(number uint64) (err error) {
+	d.frame, err = d.ns.server.recovery.placed(d.encoded, number, d.volatile, d.plain)
 	return err
-}
-
-// Kept implements [cluster.Recoverable].
-func (d *delivery) Kept() (any, int) {
-	e := &sentEvent{d.encoded, d.plain}
-	return e, e.size()
-}
-
-// A sentEvent is what the log keeps of an event.
-type sentEvent struct {
-	encoded packet.Encoded // without an offset
-	plain   bool           // it is not compressed
-}
-
-// size is about what it takes in memory.
-func (e *sentEvent) size() int {
-	n := len(e.encoded.Text) + 128
-	for _, a := range e.encoded.Attachments {
-		n += len(a) + 32
-	}
-	return n
-}
-
-// again is the event for a client that has missed it, with its number in this node's log.
-func (e *sentEvent) again(ns *Namespace, number uint64) (*delivery, error) {
-	d := &delivery{ns: ns, encoded: e.encoded, plain: e.plain}
-	return d, d.Place(number)
 }
 
 // Delivered tells the listeners of those that have it. It is called once, when all that are to have

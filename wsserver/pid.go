@@ -109,14 +109,12 @@ func base64URL(s string) bool {
 // of a thousand nodes, and resume wrongly.
 const tagChars = 6
 
-// offsetOf returns the offset of the entry n in the log of a node.
-func offsetOf(node string, n uint64) string {
-	offset := make([]byte, 0, tagChars+maxN)
-	offset = append(offset, node[:tagChars]...)
-	return string(strconv.AppendUint(offset, n, 36))
+// appendOffset appends the offset of the entry n in the log of a node.
+func appendOffset(dst []byte, node string, n uint64) []byte {
+	return strconv.AppendUint(append(dst, node[:tagChars]...), n, 36)
 }
 
-// parseOffset returns what offsetOf was given, of the node's id the part that an offset has. ok is
+// parseOffset returns what appendOffset was given, of the node's id the part that an offset has. ok is
 // false for any other text, as a client sends it whose last event ended in a string of the
 // program's.
 func parseOffset(s string) (tag string, n uint64, ok bool) {

@@ -126,7 +126,7 @@ func FuzzPID(f *testing.F) {
 
 func TestOffset(t *testing.T) {
 	for _, n := range numbers() {
-		offset := offsetOf(thisNode, n)
+		offset := string(appendOffset(nil, thisNode, n))
 		tag, got, ok := parseOffset(offset)
 		kit.Require(t, ok && tag == thisNode[:tagChars] && got == n, "%s: got %s, %d, %v", offset, tag, got, ok)
 		kit.Equal(t, offset, thisNode[:tagChars]+strconv.FormatUint(n, 36))
@@ -145,12 +145,12 @@ func TestOffset(t *testing.T) {
 }
 
 func FuzzOffset(f *testing.F) {
-	f.Add(offsetOf(thisNode, 0))
-	f.Add(offsetOf(thisNode, math.MaxUint64))
+	f.Add(string(appendOffset(nil, thisNode, 0)))
+	f.Add(string(appendOffset(nil, thisNode, math.MaxUint64)))
 	f.Add("this_n01")
 	f.Fuzz(func(t *testing.T, s string) {
 		if tag, n, ok := parseOffset(s); ok {
-			kit.Equal(t, offsetOf(tag+"0000", n), s)
+			kit.Equal(t, string(appendOffset(nil, tag+"0000", n)), s)
 		}
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/belfry-io/belfry/adapter/cluster"
-	"github.com/belfry-io/belfry/adapter/packet"
 )
 
 // A Recovery has a server keep the session of a client that goes away without a farewell: its
@@ -184,15 +183,6 @@ func (rec *recovery) count(change func(*RecoveryStats)) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	change(&rec.counts)
-}
-
-// withOffset is a packet with its place in this node's log behind its arguments. A volatile one gets
-// it only where the client would take its last argument for that.
-func (rec *recovery) withOffset(e packet.Encoded, number uint64, volatile bool) (packet.Encoded, error) {
-	if volatile && !rec.srv.codec.EndsInString(e) {
-		return e, nil
-	}
-	return rec.srv.codec.WithLast(e, offsetOf(rec.srv.hub.Node(), number))
 }
 
 // A RecoveryStats counts the clients that were away and came back.

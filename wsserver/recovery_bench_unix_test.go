@@ -18,20 +18,21 @@ import (
 )
 
 // crowded is a server with clients in memory, all in one room, that throw away what they get.
-func crowded(b *testing.B, clients int, r *wsserver.Recovery) *wsserver.Server {
+func crowded(b testing.TB, clients int, r *wsserver.Recovery) *wsserver.Server {
 	b.Helper()
 	srv := newServer(b, wsserver.Config{Recovery: r})
 	srv.OnConnect(func(ctx context.Context, s *wsserver.Socket) error { return s.Join(ctx, "room") })
 	for range clients {
 		nc := wsrig.Serve(b, srv)
 		greet(b, nc)
+		b.Cleanup(func() { nc.Close() }) // or the server waits for its farewell
 		go io.Copy(io.Discard, nc)
 	}
 	kit.Eventually(b, "all clients", func() bool { return len(srv.Of("/").SocketsIn("room")) == clients })
 	return srv
 }
 
-func greet(b *testing.B, nc net.Conn) {
+func greet(b testing.TB, nc net.Conn) {
 	request := "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 	if _, err := nc.Write(append([]byte(request), wsrig.Frame(1, []byte("40"))...)); err != nil {

@@ -22,7 +22,6 @@ type placed struct {
 }
 
 func (p *placed) Place(number uint64) error { p.number = number; return nil }
-func (p *placed) Kept() (any, int)          { return p.text, len(p.text) }
 
 func place(payload []byte, volatile bool) (any, error) {
 	return &placed{text: string(payload), volatile: volatile}, nil
@@ -104,7 +103,7 @@ func (g *comer) missed(t *testing.T, after uint64) (due []Missed) {
 
 func missedTexts(missed []Missed) (all []string) {
 	for _, m := range missed {
-		all = append(all, m.Event.(string))
+		all = append(all, string(m.Payload))
 	}
 	return all
 }
@@ -163,7 +162,7 @@ func TestAwayExpected(t *testing.T) {
 		kit.EqualSlices(t, slices.Sorted(slices.Values(missedTexts(it))), want, "where it is expected")
 		for _, m := range at {
 			kit.Check(t, slices.ContainsFunc(it, func(o Missed) bool {
-				return o.Event == m.Event && o.Origin == m.Origin && o.Key == m.Key && o.Key != 0
+				return string(o.Payload) == string(m.Payload) && o.Origin == m.Origin && o.Key == m.Key && o.Key != 0
 			}), "%v has another key in %v", m, it)
 		}
 		kit.Check(t, !there.r.Drop(g.id, g), "another one was dropped")
@@ -263,7 +262,7 @@ func TestKeysAreTheSame(t *testing.T) {
 			kit.Equal(t, len(keys[i]), want, "different names at", i)
 		}
 		for name, m := range keys[0] {
-			kit.Equal(t, keys[1][name].Event, m.Event, "the event", name)
+			kit.Equal(t, string(keys[1][name].Payload), string(m.Payload), "the event", name)
 		}
 		kit.OK(t, gs[0].r.Emit(Broadcast{Payload: []byte("local"), Local: true}))
 		due := gs[0].missed(t, 0)
@@ -312,7 +311,7 @@ func TestNumbersAscend(t *testing.T) {
 				for _, m := range due {
 					g.mu.Lock()
 					if n := len(g.got); n == 0 || m.Number > g.got[n-1].number { // else it had come before it was parked
-						g.got = append(g.got, placed{text: m.Event.(string), number: m.Number})
+						g.got = append(g.got, placed{text: string(m.Payload), number: m.Number})
 					}
 					g.mu.Unlock()
 				}

@@ -15,21 +15,19 @@ type RecoveryConfig struct {
 }
 
 // Recoverable is what a Framer returns on a node with recovery, for what members can be given later.
+// The log keeps the payload that it was made of.
 type Recoverable interface {
 	// Place says which number the broadcast has in this node's log, or, if it is volatile, which
 	// number the last entry has. It is called before Deliver.
 	Place(number uint64) error
-
-	// Kept is what the log keeps, and about how many bytes it has. It must not be changed.
-	Kept() (event any, bytes int)
 }
 
 // A Missed is an entry of the log that was due to a member.
 type Missed struct {
-	Number uint64
-	Origin string // the node that has emitted it
-	Key    uint64 // tells it from everything else of its origin; 0 for what only this node knows
-	Event  any    // of Kept
+	Number  uint64
+	Origin  string // the node that has emitted it
+	Key     uint64 // tells it from everything else of its origin; 0 for what only this node knows
+	Payload []byte // of the broadcast, Note or EmitOnly. It must not be changed
 }
 
 // An eventLog is the log of what was due to members and sessions of this node, of all namespaces.
@@ -38,15 +36,15 @@ type eventLog struct {
 	opened time.Time
 
 	mu  sync.Mutex // guards what follows. Taken last, within Rooms.mu too
-	log *history.Log[any]
+	log *history.Log[[]byte]
 }
 
 func newEventLog(opened time.Time, cfg RecoveryConfig) *eventLog {
-	return &eventLog{opened: opened, log: history.New[any](cfg.LogBytes, cfg.Keep)}
+	return &eventLog{opened: opened, log: history.New[[]byte](cfg.LogBytes, cfg.Keep)}
 }
 
 // do is a step of the log.
-func (c *eventLog) do(step func(log *history.Log[any], now time.Duration)) {
+func (c *eventLog) do(step func(log *history.Log[[]byte], now time.Duration)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	step(c.log, time.Since(c.opened))
@@ -70,19 +68,17 @@ func (c *eventLog) begin(r *Rooms, b *envelope.Body, members bool) (number uint6
 	return c.log.Broadcast(time.Since(c.opened), r.namespace, b.Rooms, b.Except), true
 }
 
-// fill says what an entry is, and how its origin calls it.
-func (c *eventLog) fill(p passage, origin string, key uint64) {
-	if p.number == 0 || p.err != nil {
-		return
-	}
-	f, ok := p.frame.(Recoverable)
-	if !ok {
+// payloadOverhead is about what a payload takes in memory besides its bytes: blocks are rounded up.
+const payloadOverhead = 16
+
+// fill says what the entry with a number is, and how its origin calls it. 0 is none.
+func (c *eventLog) fill(number uint64, origin string, key uint64, payload []byte) {
+	if number == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	event, bytes := f.Kept()
-	c.log.Fill(p.number, origin, key, event, bytes)
+	c.log.Fill(number, origin, key, payload, len(payload)+payloadOverhead)
 }
 
 // changed notes that a member or a session has joined or left a room.
@@ -156,7 +152,7 @@ func (r *Rooms) InOrder(do func(rooms *Rooms, last uint64)) {
 	r = r.enter()
 	defer r.leave()
 	var last uint64
-	r.hub.history.do(func(log *history.Log[any], _ time.Duration) { last = log.Last() })
+	r.hub.history.do(func(log *history.Log[[]byte], _ time.Duration) { last = log.Last() })
 	do(r, last)
 }
 
@@ -173,27 +169,27 @@ func (r *Rooms) Missed(id string, after uint64) (due []Missed, ok bool) {
 		}
 		rooms = r.away.RoomsOf(id)
 	}
-	r.hub.history.do(func(log *history.Log[any], now time.Duration) {
+	r.hub.history.do(func(log *history.Log[[]byte], now time.Duration) {
 		log.Expire(now)
-		var entries []history.Entry[any]
+		var entries []history.Entry[[]byte]
 		entries, ok = log.Missed(r.namespace, id, rooms, after)
 		for _, e := range entries {
-			due = append(due, Missed{Number: e.N, Origin: e.Origin, Key: e.Seq, Event: e.Payload})
+			due = append(due, Missed{Number: e.N, Origin: e.Origin, Key: e.Seq, Payload: e.Payload})
 		}
 	})
 	return due, ok
 }
 
-// Note enters something into the log that is due to one member alone, whatever rooms it is in: what
-// make returns for its number; nothing for nil. The origin and its key are as in [Missed]. It is for
-// a step of InOrder.
-func (r *Rooms) Note(id, origin string, key uint64, make func(number uint64) Recoverable) {
+// Note enters a payload into the log that is due to one member alone, whatever rooms it is in, unless
+// place, which is told its number, returns an error. The origin and its key are as in [Missed]. It is
+// for a step of InOrder.
+func (r *Rooms) Note(id, origin string, key uint64, payload []byte, place func(number uint64) error) {
 	c := r.hub.history
 	c.mu.Lock()
 	n := c.log.Only(time.Since(c.opened), r.namespace, id)
 	c.mu.Unlock()
-	if f := make(n); f != nil {
-		c.fill(passage{frame: f, number: n}, origin, key)
+	if place(n) == nil {
+		c.fill(n, origin, key, payload)
 	}
 }
 
@@ -206,14 +202,15 @@ type Sole interface {
 }
 
 // EmitOnly sends a member an event that is for it alone, in its place among the broadcasts, and enters
-// it into the log, unless it is volatile. After an error nothing was sent. The Hub must have recovery.
-func (r *Rooms) EmitOnly(id string, volatile bool, e Sole) (err error) {
+// its payload into the log, unless it is volatile: payload is nil then. After an error nothing was
+// sent. The Hub must have recovery.
+func (r *Rooms) EmitOnly(id string, payload []byte, e Sole) (err error) {
 	r = r.enter()
 	defer r.leave()
 	c := r.hub.history
 	var n uint64
 	c.mu.Lock()
-	if volatile {
+	if payload == nil {
 		n = c.log.Last()
 	} else {
 		n = c.log.Only(time.Since(c.opened), r.namespace, id)
@@ -222,18 +219,15 @@ func (r *Rooms) EmitOnly(id string, volatile bool, e Sole) (err error) {
 	if err = e.Place(n); err == nil {
 		err = e.Send()
 	}
-	if err == nil && !volatile {
-		event, bytes := e.Kept()
-		c.mu.Lock()
-		c.log.Fill(n, r.hub.node, 0, event, bytes)
-		c.mu.Unlock()
+	if err == nil && payload != nil {
+		c.fill(n, r.hub.node, 0, payload)
 	}
 	return err
 }
 
 // ExpireLog drops what the log has kept long enough, and returns what it takes, in entries and bytes.
 func (h *Hub) ExpireLog() (entries, bytes int) {
-	h.history.do(func(log *history.Log[any], now time.Duration) {
+	h.history.do(func(log *history.Log[[]byte], now time.Duration) {
 		log.Expire(now)
 		entries, bytes = log.Len(), log.Bytes()
 	})
@@ -242,12 +236,12 @@ func (h *Hub) ExpireLog() (entries, bytes int) {
 
 // At returns the last number that was given so long ago; 0 if that is not known any more.
 func (r *Rooms) At(ago time.Duration) (n uint64) {
-	r.hub.history.do(func(log *history.Log[any], now time.Duration) { n = log.At(now - ago) })
+	r.hub.history.do(func(log *history.Log[[]byte], now time.Duration) { n = log.At(now - ago) })
 	return n
 }
 
 // Horizon is the number up to which this node's log has forgotten everything.
 func (r *Rooms) Horizon() (n uint64) {
-	r.hub.history.do(func(log *history.Log[any], _ time.Duration) { n = log.Horizon() })
+	r.hub.history.do(func(log *history.Log[[]byte], _ time.Duration) { n = log.Horizon() })
 	return n
 }

@@ -14,7 +14,7 @@ var selections = sync.Pool{New: func() any { return new([]Member) }}
 type passage struct {
 	begun  time.Time
 	frame  any    // nil if it was made for nobody
-	number uint64 // of its entry in the log; 0 for none
+	number uint64 // of its entry in the log, which is to be filled; 0 for none
 	taken  int    // by so many members
 	asked  int    // so many members were to have it
 	err    error  // of the Framer: nobody has it
@@ -34,7 +34,8 @@ func (r *Rooms) deliver(b *envelope.Body, origin string, key uint64) (p passage)
 	if p.asked = len(members); p.asked > 0 || kept {
 		p.begun = begun(b)
 		p.frame, p.err = r.frame(b.Payload, b.Flags&envelope.Volatile != 0)
-		if f, ok := p.frame.(Recoverable); ok && number > 0 && p.err == nil {
+		f, recoverable := p.frame.(Recoverable)
+		if recoverable && number > 0 && p.err == nil {
 			p.err = f.Place(number)
 		}
 		if p.err == nil {
@@ -46,7 +47,7 @@ func (r *Rooms) deliver(b *envelope.Body, origin string, key uint64) (p passage)
 					p.taken++
 				}
 			}
-			if kept {
+			if kept && recoverable {
 				p.number = number
 			}
 		}
@@ -62,7 +63,7 @@ func (r *Rooms) deliver(b *envelope.Body, origin string, key uint64) (p passage)
 func (r *Rooms) handOver(b *envelope.Broadcast, key uint64) (taken int, err error) {
 	r = r.enter()
 	p := r.deliver(&b.Body, b.From, key)
-	r.hub.history.fill(p, b.From, key)
+	r.hub.history.fill(p.number, b.From, key, b.Payload)
 	r.leave()
 	r.finish(p, b.From, &b.Body)
 	return p.taken, p.err

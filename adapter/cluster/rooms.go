@@ -342,7 +342,7 @@ func (r *Rooms) Emit(b Broadcast) error {
 	r = r.enter()
 	p := r.deliver(&body, "", 0)
 	seq, err := r.publish(body, b.Local)
-	r.hub.history.fill(p, r.hub.node, seq)
+	r.hub.history.fill(p.number, r.hub.node, seq, b.Payload)
 	r.leave()
 	r.finish(p, r.hub.node, &body)
 	r.unframed(p.err)

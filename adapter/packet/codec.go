@@ -13,10 +13,11 @@ type Codec interface {
 	// text. So a broadcast is encoded once for a cluster, and each node adds its own id.
 	WithID(e Encoded, id uint64) (Encoded, error)
 
-	// WithLast returns e, an Event that Encode wrote without an ack id, as if s, which must be valid
-	// UTF-8, had been its last argument. The result may share e's attachments; e is not modified. It
-	// costs about a copy of the message that has the arguments.
-	WithLast(e Encoded, s string) (Encoded, error)
+	// WithLast returns e, an Event that Encode wrote without an ack id, as if the string s, which
+	// must be valid UTF-8, had been its last argument. The message that has the arguments is copied
+	// into the memory of dst, if that is large enough; the result may share e's attachments. Neither
+	// e nor s is modified or kept.
+	WithLast(dst []byte, e Encoded, s []byte) (Encoded, error)
 
 	// EndsInString reports whether a client that reads e takes a string of it for an offset, as it
 	// does with the last of an Event's name and arguments, but not of an Event with an ack id: there

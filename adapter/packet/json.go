@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -70,7 +71,7 @@ func (JSON) WithID(e Encoded, id uint64) (Encoded, error) {
 }
 
 // WithLast implements [Codec].
-func (JSON) WithLast(e Encoded, s string) (Encoded, error) {
+func (JSON) WithLast(dst []byte, e Encoded, s []byte) (Encoded, error) {
 	at, err := argumentsOf(e)
 	if err != nil {
 		return Encoded{}, err
@@ -79,11 +80,11 @@ func (JSON) WithLast(e Encoded, s string) (Encoded, error) {
 	if e.Text[end] != ']' || len(bytes.TrimSpace(e.Text[at+1:end])) == 0 {
 		return Encoded{}, fmt.Errorf("%w: no arguments up to byte %d", ErrPayload, end)
 	}
-	if !utf8.ValidString(s) {
+	if !utf8.Valid(s) {
 		return Encoded{}, ErrUTF8
 	}
 	const marks = len(`,""]`)
-	text := make([]byte, 0, len(e.Text)+len(s)+marks)
+	text := slices.Grow(dst[:0], len(e.Text)+len(s)+marks)
 	text = append(text, e.Text[:end]...)
 	text = append(text, ',')
 	text = appendQuoted(text, s)
@@ -122,10 +123,10 @@ func argumentsOf(e Encoded) (at int, err error) {
 }
 
 // appendQuoted appends s, which is valid UTF-8, as a string of JSON.
-func appendQuoted(text []byte, s string) []byte {
+func appendQuoted[S string | []byte](text []byte, s S) []byte {
 	for i := range len(s) {
 		if special[s[i]] {
-			quoted, _ := json.Marshal(s) // a string always becomes JSON
+			quoted, _ := json.Marshal(string(s)) // a string always becomes JSON
 			return append(text, quoted...)
 		}
 	}

@@ -43,7 +43,7 @@ func TestWithLast(t *testing.T) {
 		{`51-["x"]`, 0, "s", ``, ErrAttachments},
 	} {
 		e := Encoded{Text: []byte(tt.text), Attachments: make([][]byte, tt.attachments)}
-		got, err := JSON{}.WithLast(e, tt.last)
+		got, err := JSON{}.WithLast(nil, e, []byte(tt.last))
 		if !errors.Is(err, tt.err) || string(got.Text) != tt.want {
 			t.Errorf("%s and %q: got %s, error %v, want %s, error %v", tt.text, tt.last, got.Text, err, tt.want, tt.err)
 		}
@@ -80,13 +80,13 @@ func FuzzLast(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, attachment []byte, last string) {
 		p := decodeAll(JSON{}.NewDecoder(nil), Encoded{Text: text, Attachments: [][]byte{attachment, attachment}})
 		if p == nil {
-			_, _ = JSON{}.WithLast(Encoded{Text: text}, last) // neither panics
+			_, _ = JSON{}.WithLast(nil, Encoded{Text: text}, []byte(last)) // neither panics
 			_ = JSON{}.EndsInString(Encoded{Text: text})
 			return
 		}
 		e := kit.Must(JSON{}.Encode(p))(t)
 		kept := bytes.Clone(e.Text)
-		got, err := JSON{}.WithLast(e, last)
+		got, err := JSON{}.WithLast(nil, e, []byte(last))
 		kit.Require(t, bytes.Equal(e.Text, kept), "the encoded packet has been modified")
 		if p.Type != Event || p.HasID || !utf8.ValidString(last) {
 			kit.Check(t, err != nil, "%s takes %q", text, last)
@@ -115,7 +115,7 @@ func TestWithLastCopiesOnce(t *testing.T) {
 	big := kit.Must(json.Marshal(strings.Repeat("a", 1<<20)))(t)
 	e := Encoded{Text: append(append([]byte(`2["x",`), big...), ']')}
 	allocs := testing.AllocsPerRun(10, func() {
-		if _, err := (JSON{}).WithLast(e, "QFtz3a1k"); err != nil || !(JSON{}).EndsInString(e) {
+		if _, err := (JSON{}).WithLast(nil, e, []byte("QFtz3a1k")); err != nil || !(JSON{}).EndsInString(e) {
 			t.Fatal("the event is refused:", err)
 		}
 	})

@@ -31,7 +31,7 @@ func TestWithLast(t *testing.T) {
 				}
 				e := encode(values[:n-1]...)
 				kept := bytes.Clone(e.Attachments[0])
-				got, err := Codec{}.WithLast(e, last)
+				got, err := Codec{}.WithLast(nil, e, []byte(last))
 				if want := encode(append(values[:n-1], last)...); err != nil || !reflect.DeepEqual(got, want) {
 					t.Errorf("%d arguments and %d bytes: error %v, or not what Encode writes", n, len(last), err)
 				}
@@ -53,16 +53,16 @@ func TestWithLastRefuses(t *testing.T) {
 		"":                                           ErrMessage,
 	} {
 		e := packet.Encoded{Attachments: [][]byte{[]byte(msg)}}
-		if got, err := (Codec{}).WithLast(e, "s"); !errors.Is(err, want) {
+		if got, err := (Codec{}).WithLast(nil, e, []byte("s")); !errors.Is(err, want) {
 			t.Errorf("%q: got %x, %v, want %v", msg, got.Attachments, err, want)
 		}
 		kit.Check(t, !Codec{}.EndsInString(e), "%q ends in a string", msg)
 	}
 	fine := packet.Encoded{Attachments: [][]byte{[]byte("\x83" + event + "\x91\xa1x")}}
-	if _, err := (Codec{}).WithLast(fine, "\xff"); !errors.Is(err, packet.ErrUTF8) {
+	if _, err := (Codec{}).WithLast(nil, fine, []byte("\xff")); !errors.Is(err, packet.ErrUTF8) {
 		t.Errorf("invalid UTF-8: got error %v", err)
 	}
-	if _, err := (Codec{}).WithLast(packet.Encoded{Text: []byte(`2["x"]`)}, "s"); !errors.Is(err, ErrText) {
+	if _, err := (Codec{}).WithLast(nil, packet.Encoded{Text: []byte(`2["x"]`)}, []byte("s")); !errors.Is(err, ErrText) {
 		t.Errorf("a text: got error %v", err)
 	}
 }
@@ -82,7 +82,7 @@ func TestEndsInString(t *testing.T) {
 				p := &packet.Packet{Type: packet.Event, Namespace: "/a", Args: args}
 				e := kit.Must(c.codec.Encode(p))(t)
 				kit.Equal(t, c.codec.EndsInString(e), tt.want, string(args.JSON()))
-				with := kit.Must(c.codec.WithLast(e, "s"))(t)
+				with := kit.Must(c.codec.WithLast(nil, e, []byte("s")))(t)
 				kit.Check(t, c.codec.EndsInString(with), "%s does not end in a string", args.JSON())
 				p.HasID = true
 				e = kit.Must(c.codec.Encode(p))(t)
@@ -101,14 +101,14 @@ func FuzzLast(f *testing.F) {
 	f.Add([]byte("\x83"+event+"\x93\xa1x\x92\xc4\x01a\x91\x90\x80"), "\"\\\x00\u2028")
 	f.Fuzz(func(t *testing.T, msg []byte, last string) {
 		raw := packet.Encoded{Attachments: [][]byte{msg}}
-		_, _ = Codec{}.WithLast(raw, last) // neither panics
+		_, _ = Codec{}.WithLast(nil, raw, []byte(last)) // neither panics
 		_ = Codec{}.EndsInString(raw)
 		p, err := Codec{}.NewDecoder(nil).Binary(msg)
 		if err != nil {
 			return
 		}
 		e := kit.Must(Codec{}.Encode(p))(t)
-		got, err := Codec{}.WithLast(e, last)
+		got, err := Codec{}.WithLast(nil, e, []byte(last))
 		if p.Type != packet.Event || p.HasID || !utf8.ValidString(last) {
 			kit.Check(t, err != nil, "%s takes %q", show(p), last)
 			return
@@ -134,7 +134,7 @@ func TestWithLastCopiesOnce(t *testing.T) {
 	args := kit.Must(packet.MarshalEvent("x", strings.Repeat("a", 1<<20), make([]byte, 1<<20), "s"))(t)
 	e := kit.Must(Codec{}.Encode(&packet.Packet{Type: packet.Event, Namespace: "/", Args: args}))(t)
 	allocs := testing.AllocsPerRun(10, func() {
-		if _, err := (Codec{}).WithLast(e, "QFtz3a1k"); err != nil || !(Codec{}).EndsInString(e) {
+		if _, err := (Codec{}).WithLast(nil, e, []byte("QFtz3a1k")); err != nil || !(Codec{}).EndsInString(e) {
 			t.Fatal("the event is refused:", err)
 		}
 	})

@@ -35,6 +35,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -131,7 +132,7 @@ func (Codec) WithID(e packet.Encoded, id uint64) (packet.Encoded, error) {
 }
 
 // WithLast implements [packet.Codec].
-func (Codec) WithLast(e packet.Encoded, s string) (packet.Encoded, error) {
+func (Codec) WithLast(dst []byte, e packet.Encoded, s []byte) (packet.Encoded, error) {
 	msg, at, err := argumentsOf(e)
 	if err != nil {
 		return packet.Encoded{}, err
@@ -142,16 +143,16 @@ func (Codec) WithLast(e packet.Encoded, s string) (packet.Encoded, error) {
 		return packet.Encoded{}, malformed(err)
 	case n == 0 || uint64(n) > uint64(len(rest)):
 		return packet.Encoded{}, fmt.Errorf("%w: %d arguments in %d bytes", packet.ErrPayload, n, len(rest))
-	case !utf8.ValidString(s):
+	case !utf8.Valid(s):
 		return packet.Encoded{}, packet.ErrUTF8
 	case uint64(len(msg))+uint64(len(s)) > math.MaxUint32-headers: // as in Encode
 		return packet.Encoded{}, packet.ErrTooLarge
 	}
-	with := make([]byte, 0, len(msg)+headers+len(s))
+	with := slices.Grow(dst[:0], len(msg)+headers+len(s))
 	with = append(with, msg[:at]...)
 	with = msgp.AppendArrayHeader(with, n+1)
 	with = append(with, rest...)
-	with = msgp.AppendString(with, s)
+	with = msgp.AppendStringFromBytes(with, s)
 	return packet.Encoded{Attachments: [][]byte{with}}, nil
 }
 
