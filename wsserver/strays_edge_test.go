@@ -109,4 +109,3 @@ func TestStrayOfEndedSession(t *testing.T) {
 		}
 	}
 }
-
