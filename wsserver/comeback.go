@@ -19,6 +19,9 @@ import (
 // zombieTimeout is how long a client that is back waits for the end of its earlier socket.
 const zombieTimeout = 5 * time.Second
 
+// claimPause is how long a session that waits no longer has, to be somewhere else, before it is looked for again.
+const claimPause = 5 * time.Millisecond
+
 // recoverable reports whether a client that went for a reason may come back.
 func recoverable(reason error) bool {
 	for _, final := range [...]error{ErrClientDisconnect, ErrServerDisconnect, ErrServerClose, ErrParse} {
@@ -97,16 +100,32 @@ func (rec *recovery) find(s *Socket, pid, offset string) (*comeback, refused) {
 
 // findHere finds a session on this node, and claims it.
 func (rec *recovery) findHere(ctx context.Context, s *Socket, id, pid, offset string) (*comeback, refused) {
-	k, why := rec.session(ctx, s.seat.ns, id)
-	if k == nil {
+	back := &comeback{pid: pid, offset: offset}
+	if why := rec.claimHere(ctx, back, s.seat.ns, id, s); why != "" {
 		return nil, why
 	}
-	back := &comeback{session: k, pid: pid, offset: offset}
-	if why := rec.place(back, offset); why != "" {
-		return nil, why
-	}
-	back.claim = rec.claim(k, s)
 	return back, ""
+}
+
+// claimHere claims a session of this node for a socket, or, without one, for another node.
+func (rec *recovery) claimHere(ctx context.Context, back *comeback, ns *Namespace, id string, s *Socket) (why refused) {
+	for {
+		if back.session, why = rec.session(ctx, ns, id); why != "" {
+			return why
+		}
+		if why = rec.place(back, back.offset); why != "" {
+			return why
+		}
+		var ok bool
+		if back.claim, ok = rec.claim(back.session, s); ok {
+			return ""
+		}
+		select {
+		case <-time.After(claimPause):
+		case <-ctx.Done():
+			return refusedBusy
+		}
+	}
 }
 
 // session returns a session of this node. If its socket still counts as connected, since the client
@@ -140,17 +159,21 @@ func (rec *recovery) session(ctx context.Context, ns *Namespace, id string) (*se
 }
 
 // claim has a session wait for a socket of this node, or for another node: whoever has claimed it
-// before does not get it. It returns the number of the claim.
-func (rec *recovery) claim(k *session, s *Socket) uint64 {
+// before does not get it. It returns the number of the claim; ok is false if the session waits no
+// longer: it is being given, or taken, or has ended a moment ago.
+func (rec *recovery) claim(k *session, s *Socket) (claim uint64, ok bool) {
 	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if k.at == nil {
+		return 0, false
+	}
 	rec.claims++
 	before := k.claimant
 	k.claim, k.claimant, k.claimed = rec.claims, s, time.Now()
-	defer rec.mu.Unlock()
 	if before != nil && (s == nil || before.conn != s.conn) {
 		go before.CloseTransport()
 	}
-	return k.claim
+	return k.claim, true
 }
 
 // place finds how far the client of a session has come, and ends the session if it cannot be told

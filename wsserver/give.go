@@ -216,7 +216,9 @@ func (rec *recovery) giveTo(ctx context.Context, node string, sessions []*sessio
 	for i, k := range sessions {
 		switch {
 		case !taken[i]:
-			rec.notGiven(sessions[i : i+1])
+			if !rec.isMoving(k) { // else it may be on its way there
+				rec.notGiven(sessions[i : i+1])
+			}
 		case rec.hold(k): // else its client is back, or it is over
 			o := offer.Sessions[i]
 			o.Data, o.Rooms = nil, nil
@@ -308,6 +310,12 @@ func (rec *recovery) collect(k *session, o *offeredSession) (bytes int) {
 
 // moving reports whether a session is about to move by itself. recovery.mu must be held.
 func (k *session) moving() bool { return time.Since(k.claimed) < moveTimeout/2 }
+
+func (rec *recovery) isMoving(k *session) bool {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return k.moving()
+}
 
 // hold has a session wait for nobody, while it is handed over: whoever asks for it waits. It reports
 // false if it does not wait.

@@ -212,16 +212,19 @@ func (rec *recovery) free(k *session) {
 	k.held = nil
 }
 
-// withdraw drops a session that was offered before, and not given.
-func (rec *recovery) withdraw(st seat) {
+// withdraw drops a session that was offered before, and not given. It reports whether there was one.
+func (rec *recovery) withdraw(st seat) bool {
 	rec.mu.Lock()
 	before, ok := rec.offered[st]
-	delete(rec.offered, st)
+	if ok = ok && !before.taken; ok {
+		delete(rec.offered, st)
+	}
 	rec.mu.Unlock()
-	if ok && !before.taken {
+	if ok {
 		rec.free(before.session)
 		rec.drop(before.session)
 	}
+	return ok
 }
 
 // expireOffers drops sessions that were offered and not given.

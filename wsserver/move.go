@@ -153,17 +153,12 @@ func (rec *recovery) serveClaim(ctx context.Context, _ string, q moveRequest) (a
 	if !ok {
 		return moveAnswer{Refused: refusedUnknown}
 	}
-	k, why := rec.session(ctx, ns, q.ID)
-	if k == nil {
+	back := &comeback{offset: q.Offset}
+	if why := rec.claimHere(ctx, back, ns, q.ID, nil); why != "" {
 		return moveAnswer{Refused: why, Moved: rec.movedTo(ns, q.ID)}
 	}
-	back := &comeback{session: k}
-	if why := rec.place(back, q.Offset); why != "" {
-		return moveAnswer{Refused: why}
-	}
 	_, a.Rooms, _ = ns.rooms.Session(q.ID)
-	a.Claim = rec.claim(k, nil)
-	a.Data = rec.dataOf(k)
+	a.Claim, a.Data = back.claim, rec.dataOf(back.session)
 	return a
 }
 
@@ -309,10 +304,13 @@ func (rec *recovery) fetch(ctx context.Context, rooms *cluster.Rooms, back *come
 	k, names := back.session, back.rooms
 	q := moveRequest{Namespace: k.seat.ns.name, ID: k.seat.id, Offset: back.offset, Claim: back.claim}
 	for range maxTakes {
-		if !fenced(rooms.Expect(ctx, k.seat.id, names, k)) {
+		err := rooms.Expect(ctx, k.seat.id, names, k)
+		if errors.Is(err, cluster.ErrMemberID) && rec.withdraw(k.seat) { // offered since; who has the claim is not given it
+			err = rooms.Expect(ctx, k.seat.id, names, k)
+		}
+		if !fenced(err) {
 			return a, refusedBusy
 		}
-		var err error
 		if a, err = rec.insist(ctx, back.holder, callTake, q); err != nil {
 			return a, refusedOwner
 		}
