@@ -120,15 +120,19 @@ func (rec *recovery) serveOffer(ctx context.Context, from string, g gift) giftAn
 		rec.withdraw(seat{ns, o.ID})
 		k := &session{seat: seat{ns, o.ID}, json: o.Data, expires: time.Now().Add(o.Left), owner: rec, held: make(chan struct{})}
 		ns.rooms.InOrder(func(_ *cluster.Rooms, last uint64) { k.from = last })
+		rec.mu.Lock()
+		rec.offered[k.seat] = offer{session: k, rooms: o.Rooms, until: time.Now().Add(2 * giveTimeout)}
+		rec.mu.Unlock()
 		expects.Go(func() {
 			if !fenced(ns.rooms.Expect(ctx, o.ID, o.Rooms, k)) {
-				rec.srv.exit(ns)
-				return
+				rec.withdraw(k.seat)
 			}
-			taken[i] = true
 			rec.mu.Lock()
-			rec.offered[k.seat] = offer{session: k, rooms: o.Rooms, until: time.Now().Add(2 * giveTimeout)}
+			taken[i] = rec.offered[k.seat].session == k
 			rec.mu.Unlock()
+			if !taken[i] { // its client has come here meanwhile, and has it move
+				k.leave()
+			}
 		})
 	}
 	expects.Wait()
