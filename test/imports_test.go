@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"examples/notify":              {"adapter/cluster", "natsadapter/config", "natsadapter/embedded", "natsadapter/service", "wsserver", "wsserver/metrics", "github.com/MicahParks/keyfunc/v3", "github.com/golang-jwt/jwt/v5", "golang.org/x/time/rate", "std"},
 	"examples/notify/small":        {"natsadapter/config", "wsserver", "github.com/golang-jwt/jwt/v5", "std"},
 	"examples/guides/chat":         {"natsadapter/config", "wsserver", "std"},
-	"bench":                        {"adapter", "adapter/cluster", "adapter/packet", "bench/internal/...", "natsadapter", "natsadapter/embedded", "wsserver", "github.com/nats-io/nats.go", "std"},
+	"bench":                        {"adapter", "adapter/cluster", "adapter/packet", "bench/internal/...", "natsadapter", "natsadapter/embedded", "wsserver", "wsserver/msgpack", "github.com/nats-io/nats.go", "std"},
 	"bench/internal/crowd":         {"std"},
 	"bench/internal/page":          {"bench/internal/result", "std"},
 	"bench/internal/result":        {"std"},
