@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -84,7 +83,10 @@ func (JSON) WithLast(dst []byte, e Encoded, s []byte) (Encoded, error) {
 		return Encoded{}, ErrUTF8
 	}
 	const marks = len(`,""]`)
-	text := slices.Grow(dst[:0], len(e.Text)+len(s)+marks)
+	text := dst[:0]
+	if size := len(e.Text) + len(s) + marks; cap(text) < size {
+		text = make([]byte, 0, size)
+	}
 	text = append(text, e.Text[:end]...)
 	text = append(text, ',')
 	text = appendQuoted(text, s)

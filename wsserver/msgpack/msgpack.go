@@ -35,7 +35,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -148,7 +147,10 @@ func (Codec) WithLast(dst []byte, e packet.Encoded, s []byte) (packet.Encoded, e
 	case uint64(len(msg))+uint64(len(s)) > math.MaxUint32-headers: // as in Encode
 		return packet.Encoded{}, packet.ErrTooLarge
 	}
-	with := slices.Grow(dst[:0], len(msg)+headers+len(s))
+	with := dst[:0]
+	if size := len(msg) + headers + len(s); cap(with) < size {
+		with = make([]byte, 0, size)
+	}
 	with = append(with, msg[:at]...)
 	with = msgp.AppendArrayHeader(with, n+1)
 	with = append(with, rest...)
